@@ -1,0 +1,221 @@
+//! Which endpoint of an upstream takes a request, and which upstream of a route.
+//!
+//! Pure picks over positions: the caller says how loaded an endpoint is, whether it may be used, and lends the
+//! randomness. A [`Balancer`] or [`Split`] belongs to one core, so `&mut self` is all the synchronisation there is. It
+//! lives as long as the list of endpoints it was made for.
+//!
+//! Fairness holds per core, and therefore over all of them. Cores start at places of their own (the `seed`), or else the
+//! first request of every core would go to the first endpoint.
+//!
+//! A retry that must not go where the request already was says so through `usable`:
+//!
+//! ```
+//! # use gatewright::balance::{Balancer, Policy};
+//! let mut balancer = Balancer::new(Policy::RoundRobin, &[1, 1, 1], 0);
+//! let mut random = || 4;
+//! let tried = [0, 2];
+//! let healthy = |_endpoint: usize| true;
+//! let endpoint = balancer.pick(|_| 0, |endpoint| healthy(endpoint) && !tried.contains(&endpoint), &mut random);
+//! assert_eq!(endpoint, Some(1));
+//! ```
+//!
+//! Policies are an enum: another one is a variant here, a state below and a line in two matches.
+
+mod draw;
+mod rotation;
+
+use draw::Draw;
+use rotation::Rotation;
+
+/// How an upstream chooses among its endpoints.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Policy {
+    /// In turn, by weight, without bursts on the heavy ones.
+    #[default]
+    RoundRobin,
+    /// Of two drawn by weight, the one with fewer requests in flight for its weight. As good as the least loaded of all
+    /// for practical purposes, without the herd that runs to it (Mitzenmacher, "The Power of Two Choices", 2001).
+    LeastRequests,
+    /// Drawn by weight.
+    Random,
+}
+
+/// Chooses endpoints for one upstream on one core.
+#[derive(Clone, Debug)]
+pub struct Balancer(State);
+
+#[derive(Clone, Debug)]
+enum State {
+    RoundRobin(Rotation),
+    LeastRequests(Draw),
+    Random(Draw),
+}
+
+impl Balancer {
+    /// One weight per endpoint, in the order of the endpoints. An endpoint of weight 0 is never picked.
+    #[must_use]
+    pub fn new(policy: Policy, weights: &[u32], seed: u64) -> Self {
+        Balancer(match policy {
+            Policy::RoundRobin => State::RoundRobin(Rotation::new(weights, seed)),
+            Policy::LeastRequests => State::LeastRequests(Draw::new(weights)),
+            Policy::Random => State::Random(Draw::new(weights)),
+        })
+    }
+
+    /// The position of the endpoint for one request; none only where no endpoint of a weight is usable.
+    ///
+    /// `load` is the number of requests in flight, asked only for [`Policy::LeastRequests`]. `usable` is asked once or twice
+    /// where endpoints are well, and else at most 1,024 times, or a few times the number of endpoints.
+    /// `random` gives independent, evenly distributed 64-bit numbers.
+    pub fn pick(
+        &mut self,
+        load: impl Fn(usize) -> u32,
+        usable: impl Fn(usize) -> bool,
+        random: &mut impl FnMut() -> u64,
+    ) -> Option<usize> {
+        match &mut self.0 {
+            State::RoundRobin(rotation) => rotation.next(usable),
+            State::LeastRequests(draw) => draw.lighter_of_two(load, usable, random),
+            State::Random(draw) => draw.one(usable, random),
+        }
+    }
+}
+
+/// Shares the requests of a route among upstreams, on one core: exactly by weight over time, and evenly on the way.
+#[derive(Clone, Debug)]
+pub struct Split(Rotation);
+
+impl Split {
+    /// One weight per upstream. An upstream of weight 0 is never picked.
+    #[must_use]
+    pub fn new(weights: &[u32], seed: u64) -> Self {
+        Split(Rotation::new(weights, seed))
+    }
+
+    /// The position of the upstream for one request; none only where all weights are 0.
+    pub fn pick(&mut self) -> Option<usize> {
+        self.0.next(|_| true)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
+    use super::*;
+
+    const ALL: [Policy; 3] = [Policy::RoundRobin, Policy::LeastRequests, Policy::Random];
+
+    /// How often each endpoint is picked.
+    fn counts(balancer: &mut Balancer, endpoints: usize, picks: usize, seed: u64) -> Vec<f64> {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut counts = vec![0.0; endpoints];
+        for _ in 0..picks {
+            counts[balancer.pick(|_| 0, |_| true, &mut || random.u64(..)).unwrap()] += 1.0;
+        }
+        counts
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_hundred_thousand_picks_are_fair_within_one_percent(
+            policy in select(vec![Policy::RoundRobin, Policy::Random]), weights in vec(0..100u32, 1..30), seed: u64,
+        ) {
+            let sum = f64::from(weights.iter().sum::<u32>());
+            prop_assume!(sum > 0.0);
+            let picks = 100_000;
+            let counts = counts(&mut Balancer::new(policy, &weights, seed), weights.len(), picks, seed);
+            for (count, weight) in counts.iter().zip(&weights) {
+                let expected = picks as f64 * f64::from(*weight) / sum;
+                prop_assert!((count - expected).abs() <= 0.01 * picks as f64, "{count} instead of {expected}");
+                // In turn is exact, so there it holds for the endpoint's own share as well.
+                let tolerance = if policy == Policy::RoundRobin { (0.01 * expected).max(2.0) } else { f64::INFINITY };
+                prop_assert!((count - expected).abs() <= tolerance, "{count} instead of {expected}");
+            }
+        }
+
+        #[test]
+        fn only_what_is_usable_is_picked(
+            policy in select(ALL.to_vec()), weights in vec(prop_oneof![0..3u32, 0..1000u32, any::<u32>()], 0..40),
+            up in vec(any::<bool>(), 40), few in any::<bool>(), seed: u64,
+        ) {
+            // With `few`, one in eight is up, so that the long way is taken too.
+            let usable = |endpoint: usize| up[endpoint] && (!few || endpoint.is_multiple_of(8));
+            let some = weights.iter().enumerate().any(|(endpoint, weight)| *weight > 0 && usable(endpoint));
+            let mut balancer = Balancer::new(policy, &weights, seed);
+            let mut random = fastrand::Rng::with_seed(seed);
+            for _ in 0..100 {
+                let picked = balancer.pick(|endpoint| u32::try_from(endpoint).unwrap(), usable, &mut || random.u64(..));
+                prop_assert_eq!(picked.is_some(), some);
+                prop_assert!(picked.is_none_or(|endpoint| usable(endpoint) && weights[endpoint] > 0));
+            }
+        }
+
+        #[test]
+        fn a_pick_asks_a_bounded_number_of_times(
+            policy in select(ALL.to_vec()), weights in vec(prop_oneof![0..3u32, 0..1000u32, any::<u32>()], 0..40), seed: u64,
+        ) {
+            let mut balancer = Balancer::new(policy, &weights, seed);
+            let asked = std::cell::Cell::new(0);
+            let refuse = |_| { asked.set(asked.get() + 1); false };
+            let mut random = fastrand::Rng::with_seed(seed);
+            prop_assert_eq!(balancer.pick(|_| 0, refuse, &mut || random.u64(..)), None);
+            prop_assert!(asked.get() <= rotation::MAX_SEQUENCE.max(2 * weights.len() + 8), "{}", asked.get());
+        }
+
+        #[test]
+        fn a_split_is_exact_over_every_turn(weights in vec(0..60u32, 1..8), seed: u64) {
+            let sum: u32 = weights.iter().sum();
+            prop_assume!(sum > 0);
+            let mut split = Split::new(&weights, seed);
+            for _ in 0..3 {
+                let mut counts = vec![0; weights.len()];
+                for _ in 0..sum {
+                    counts[split.pick().unwrap()] += 1;
+                }
+                prop_assert_eq!(&counts, &weights);
+            }
+        }
+
+        /// Ten endpoints, of which one is idle: it is one of the two in one pick of five, and wins each of them.
+        #[test]
+        fn two_choices_prefer_the_idle_one(idle in 0..10usize, seed: u64) {
+            let mut balancer = Balancer::new(Policy::LeastRequests, &[1; 10], seed);
+            let mut random = fastrand::Rng::with_seed(seed);
+            let load = |endpoint: usize| if endpoint == idle { 0 } else { 10 };
+            let picks = (0..10_000).filter_map(|_| balancer.pick(load, |_| true, &mut || random.u64(..)));
+            let picked = picks.filter(|endpoint| *endpoint == idle).count();
+            prop_assert!((1700..2300).contains(&picked), "{picked} of 10000");
+        }
+
+        /// Requests that stay: loads end up in proportion to weights.
+        #[test]
+        fn least_requests_level_the_load(weights in vec(1..5u32, 2..10), seed: u64) {
+            let mut balancer = Balancer::new(Policy::LeastRequests, &weights, seed);
+            let mut random = fastrand::Rng::with_seed(seed);
+            let mut loads = vec![0u32; weights.len()];
+            let sum: u32 = weights.iter().sum();
+            for _ in 0..sum * 1000 {
+                let picked = balancer.pick(|endpoint| loads[endpoint], |_| true, &mut || random.u64(..)).unwrap();
+                loads[picked] += 1;
+            }
+            for (load, weight) in loads.iter().zip(&weights) {
+                prop_assert!((950 * weight..=1050 * weight).contains(load), "{loads:?} for {weights:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_balancer_without_endpoints_picks_none() {
+        for policy in ALL {
+            assert_eq!(Balancer::new(policy, &[], 9).pick(|_| 0, |_| true, &mut || 7), None);
+        }
+        assert_eq!(Split::new(&[], 9).pick(), None);
+        assert_eq!(Split::new(&[0, 0], 9).pick(), None);
+    }
+}
