@@ -1,0 +1,327 @@
+//! gateway.json as written: from text to a [`Config`], with every mistake reported at once.
+//!
+//!     text ─document→ value with positions ─schema→ ─serde→ Config ─check→ Loaded
+//!
+//! The types are the manual: the JSON Schema and the reference page are made from their doc comments. That schema,
+//! derived from the very structs, also checks the value before serde sees it, because serde stops at its first error
+//! and knows no position. What no schema can say (a route to an upstream that is not there) is in `check`. A section
+//! with a mistake does not keep the others from being checked.
+//!
+//! Nothing here opens a socket or loads a plugin, and no other room of the crate is imported: whoever can resolve more
+//! (a plugin's own schema, say) reports through [`Loaded::diagnostic`], in the same style.
+//!
+//! Rejected: serde's `flatten` and `untagged` (they lose positions and say "did not match any variant"); a deserializer
+//! of our own that carries spans into every field (each type would have to be wrapped, and plugin configurations
+//! checked in another way).
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+use schemars::{JsonSchema, generate::SchemaSettings};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use serde_path_to_error::Segment;
+
+pub mod address;
+pub mod admin;
+mod alternatives;
+mod check;
+pub mod diagnostic;
+pub mod document;
+pub mod expand;
+mod explain;
+mod forms;
+pub mod limits;
+pub mod listener;
+pub mod pattern;
+pub mod plugin;
+pub mod route;
+pub mod schema;
+mod sections;
+pub mod text;
+pub mod units;
+pub mod upstream;
+
+pub use address::{EndpointAddress, ListenAddress};
+pub use admin::{AccessLog, Admin, Cache, Secret, Shutdown};
+pub use diagnostic::{Diagnostic, Report, Span, Text, suggest};
+pub use document::{Document, child};
+pub use expand::{Environment, Process};
+pub use limits::{Limits, Timeouts};
+pub use listener::{Listener, Protocol};
+pub use pattern::{HostPattern, PathPattern, Regex};
+pub use plugin::{Breaker, Grants, Isolation, OnError, Plugin, PluginLimits, Source};
+pub use route::{
+    HeaderName, Match, Method, PathMatch, PluginUse, Route, RouteLimits, RouteTimeouts, Target, ValueMatch,
+};
+pub use schema::Schema;
+pub use text::{Cidr, Name};
+pub use units::{Duration, Rate, Size};
+pub use upstream::{Balance, Endpoint, Upstream, UpstreamProtocol};
+
+/// The configuration of the gateway. Durations, sizes and rates are strings with units ("5s", "64KiB", "100/min");
+/// comments and trailing commas are allowed; in every string `${VAR}`, `${VAR:-default}` and `${file:path}` are
+/// replaced.
+#[derive(Clone, Debug, PartialEq, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(extend("required" = ["listeners"]))]
+pub struct Config {
+    /// Where editors find the schema of this file. The gateway does not read it.
+    #[serde(rename = "$schema")]
+    pub schema: Option<String>,
+
+    /// Threads that handle requests, each with its own sockets and pools. Default: one for each core of the machine.
+    #[schemars(range(min = 1, max = 1024))]
+    pub workers: Option<u16>,
+
+    /// Where clients connect. There is no default, because an open port should be asked for.
+    #[schemars(length(min = 1, max = 256))]
+    pub listeners: Vec<Listener>,
+
+    /// Named groups of servers. Default: none.
+    #[schemars(transform = forms::keyed_by_name)]
+    pub upstreams: BTreeMap<String, Upstream>,
+
+    /// Plugins by name, where there is more to say than the name. Default: none; the stock plugins are there anyway.
+    #[schemars(transform = forms::keyed_by_name)]
+    pub plugins: BTreeMap<String, Plugin>,
+
+    /// Which requests go where. A request that no route matches is answered with 404. Default: none.
+    #[schemars(length(max = 100_000))]
+    pub routes: Vec<Route>,
+
+    /// The admin API. Default: off; `{}` turns it on at 127.0.0.1:9901.
+    pub admin: Option<Admin>,
+
+    /// Where the access log goes: "stdout", "stderr", "off", or an object with a `file`. Default: "stdout".
+    pub access_log: AccessLog,
+
+    /// What a client may use.
+    pub limits: Limits,
+
+    /// How long the gateway waits for a client.
+    pub timeouts: Timeouts,
+
+    /// The proxies in front of the gateway: what `Forwarded` and `X-Forwarded-*` say is believed where the connection
+    /// comes from one of these addresses, and discarded everywhere else. Default: none.
+    #[schemars(length(max = 10_000))]
+    pub trusted_proxies: Vec<Cidr>,
+
+    /// Secrets by name, which plugins may read where `grants` says so. Default: none.
+    #[schemars(transform = forms::keyed_by_name)]
+    pub secrets: BTreeMap<String, Secret>,
+
+    /// Where compiled plugins are kept between starts. Default: nowhere, every start compiles them.
+    pub cache: Option<Cache>,
+
+    /// How the gateway ends.
+    pub shutdown: Shutdown,
+}
+
+/// A configuration without mistakes, and the text it came from.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    pub config: Config,
+    pub document: Document,
+}
+
+impl Loaded {
+    /// Reads the file at `path`. `known_plugins` are the names of the stock plugins; `${..}` comes from this process,
+    /// and files in it beside `path`.
+    pub fn read(path: &Path, known_plugins: &[&str]) -> Result<Loaded, Report> {
+        let file = path.to_string_lossy();
+        let mut bytes = Vec::new();
+        let limit = document::LARGEST_TEXT as u64 + 1;
+        let read = std::fs::File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes));
+        if let Err(error) = read {
+            let unreadable = Diagnostic::new(format!("cannot read the configuration: {error}"), "", None);
+            return Err(Report::new(file, Arc::new("".into()), vec![unreadable]));
+        }
+        Loaded::from_bytes(&file, &bytes, &Process::beside(path), known_plugins)
+    }
+
+    /// The same for bytes from elsewhere, such as the body of a request to the admin API.
+    pub fn from_bytes(
+        file: &str,
+        bytes: &[u8],
+        environment: &dyn Environment,
+        known_plugins: &[&str],
+    ) -> Result<Loaded, Report> {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Loaded::parse(file, text, environment, known_plugins),
+            Err(error) => {
+                let at = error.valid_up_to();
+                let wrong = Diagnostic::new("the file is not UTF-8", "", Some(at..at + '\u{fffd}'.len_utf8()));
+                let text = Text::new(String::from_utf8_lossy(bytes));
+                Err(Report::new(file, Arc::new(text), vec![wrong]))
+            }
+        }
+    }
+
+    /// The same for a text. `file` is what messages call it.
+    pub fn parse(
+        file: &str,
+        text: &str,
+        environment: &dyn Environment,
+        known_plugins: &[&str],
+    ) -> Result<Loaded, Report> {
+        let (document, mut found) = Document::parse_with_faults(file, text, environment)?;
+        let schema = match own_schema() {
+            Ok(schema) => schema,
+            Err(error) => return Err(document.report(vec![document.at_key("", error.clone())])),
+        };
+        // A string whose expansion failed is not what was meant; its own fault says enough.
+        let faulty: Vec<String> = found.iter().map(|fault| fault.pointer.clone()).collect();
+        found.extend(
+            schema
+                .check(document.value(), &document, "")
+                .into_iter()
+                .filter(|mistake| !faulty.contains(&mistake.pointer)),
+        );
+        if found.is_empty() {
+            match Config::deserialize(document.value()) {
+                Ok(config) => {
+                    let found = check::check(&sections::Sections::of(&config), &document, known_plugins);
+                    if found.is_empty() {
+                        return Ok(Loaded { config, document });
+                    }
+                    return Err(document.report(found));
+                }
+                Err(_) => found.push(misread(&document)),
+            }
+        }
+        let salvaged = sections::Salvaged::from(document.value());
+        found.extend(check::check(&salvaged.sections(), &document, known_plugins));
+        Err(document.report(found))
+    }
+
+    /// A mistake that another room found, at the value under `pointer` (see [`child`]). The message must not show a
+    /// value for which [`Document::is_expanded`] holds; [`Document::written`] is always safe to show.
+    pub fn diagnostic(&self, pointer: &str, message: impl Into<String>, help: Option<&str>) -> Diagnostic {
+        let diagnostic = self.document.at_value(pointer, message);
+        match help {
+            Some(help) => diagnostic.with_help(help),
+            None => diagnostic,
+        }
+    }
+
+    /// All of `diagnostics` as one report on this text.
+    pub fn report(&self, diagnostics: Vec<Diagnostic>) -> Report {
+        self.document.report(diagnostics)
+    }
+}
+
+/// The JSON Schema of gateway.json. `plugins` are the configuration schemas of stock plugins by name, which are placed
+/// inside the entry of the chain, so that an editor completes and checks them. The same input always gives the same
+/// text.
+pub fn json_schema(plugins: &BTreeMap<String, Value>) -> Value {
+    let settings = SchemaSettings::draft2020_12().with_transform(schemars::transform::RecursiveTransform(without_null));
+    let mut schema = settings.into_generator().into_root_schema_for::<Config>().to_value();
+    if let Some(root) = schema.as_object_mut() {
+        root.insert("title".to_owned(), json!("gateway.json"));
+    }
+    for (name, plugin) in plugins {
+        let definition = format!("plugin.{name}");
+        let mut plugin = plugin.clone();
+        relocate_references(&mut plugin, &format!("#/$defs/{definition}"));
+        if let Some(object) = plugin.as_object_mut() {
+            object.remove("$schema");
+            object.remove("$id");
+        }
+        schema["$defs"][definition.as_str()] = plugin;
+        let reference = json!({ "$ref": format!("#/$defs/{definition}") });
+        schema["$defs"][route::PLUGIN_USE]["anyOf"][1]["properties"][name] = reference;
+    }
+    schema
+}
+
+/// The schema for checking gateway.json, compiled once. Plugin names are resolved later, so it holds none of theirs.
+fn own_schema() -> &'static Result<Schema, String> {
+    static OWN: OnceLock<Result<Schema, String>> = OnceLock::new();
+    OWN.get_or_init(|| {
+        let schema = json_schema(&BTreeMap::new());
+        Schema::compile(&schema).map_err(|error| format!("the gateway's own schema is wrong: {error}"))
+    })
+}
+
+/// Where serde refuses what the schema allows. To JSON Schema 2.0 is an integer; anything else would be a fault of
+/// ours. serde's own words are not shown, because they may hold an expanded value.
+fn misread(document: &Document) -> Diagnostic {
+    let read: Result<Config, _> = serde_path_to_error::deserialize(document.value());
+    let mut pointer = String::new();
+    for segment in read.err().iter().flat_map(|error| error.path().iter()) {
+        match segment {
+            Segment::Seq { index } => pointer = child(&pointer, index),
+            Segment::Map { key } => pointer = child(&pointer, key),
+            Segment::Enum { variant } => pointer = child(&pointer, variant),
+            Segment::Unknown => break,
+        }
+    }
+    let written = document.written(&pointer);
+    match document.value().pointer(&pointer) {
+        Some(Value::Number(_)) => document
+            .at_value(&pointer, format!("expected an integer, found {written}"))
+            .with_help("write it without a fraction and an exponent"),
+        _ => document.at_value(&pointer, format!("the gateway cannot read {written}")),
+    }
+}
+
+/// An optional key is left out, never null: one way to write a thing. Names of Rust's integer types say nothing to a
+/// reader.
+fn without_null(schema: &mut schemars::Schema) {
+    let Some(object) = schema.as_object_mut() else { return };
+    if object.get("format").and_then(Value::as_str).is_some_and(|format| format.starts_with("uint")) {
+        object.remove("format");
+    }
+    if let Some(types) = object.get_mut("type").and_then(Value::as_array_mut) {
+        types.retain(|name| name != "null");
+        if let [only] = types.as_slice() {
+            let only = only.clone();
+            object.insert("type".to_owned(), only);
+        }
+    }
+    if let Some(alternatives) = object.get_mut("anyOf").and_then(Value::as_array_mut) {
+        alternatives.retain(|alternative| alternative != &json!({ "type": "null" }));
+        if let [Value::Object(only)] = alternatives.as_slice() {
+            let only = only.clone();
+            object.remove("anyOf");
+            for (keyword, value) in only {
+                object.entry(keyword).or_insert(value);
+            }
+        }
+    }
+    if object.get("default") == Some(&Value::Null) {
+        object.remove("default");
+    }
+}
+
+/// Makes the references inside an embedded schema point to where it stands now.
+fn relocate_references(schema: &mut Value, base: &str) {
+    match schema {
+        Value::Array(items) => items.iter_mut().for_each(|item| relocate_references(item, base)),
+        Value::Object(members) => relocate_members(members, base),
+        _ => {}
+    }
+}
+
+fn relocate_members(members: &mut Map<String, Value>, base: &str) {
+    for (keyword, value) in members {
+        match (keyword.as_str(), value) {
+            ("$ref", Value::String(reference)) => {
+                if let Some(rest) = reference.strip_prefix('#') {
+                    *reference = format!("{base}{rest}");
+                }
+            }
+            // Data, not schema.
+            ("const" | "enum" | "default" | "examples", _) => {}
+            (_, value) => relocate_references(value, base),
+        }
+    }
+}
+
+#[cfg(test)]
+mod laws;
+#[cfg(test)]
+mod tests;

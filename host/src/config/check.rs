@@ -1,0 +1,351 @@
+//! What no schema can say: whether the parts of a configuration fit together.
+//!
+//! A section that the schema refused is not among the [`Sections`] to check; but its name still counts as defined, so
+//! that nothing is called unknown only because it is wrong.
+
+use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
+
+use serde_json::Value;
+
+use super::diagnostic::Diagnostic;
+use super::document::{Document, child};
+use super::route::{Match, PathMatch, ValueMatch};
+use super::sections::Sections;
+use super::text::quoted;
+use super::{HostPattern, Regex, Route, Source};
+
+/// Everything that does not fit together.
+pub(super) fn check(sections: &Sections<'_>, document: &Document, stock_plugins: &[&str]) -> Vec<Diagnostic> {
+    let names = |section: &str| -> Vec<&str> {
+        let members = document.value().get(section).and_then(Value::as_object);
+        members.into_iter().flat_map(|members| members.keys()).map(String::as_str).collect()
+    };
+    let mut plugins = names("plugins");
+    plugins.extend(stock_plugins);
+    let mut checker = Checker {
+        document,
+        upstreams: Names::new("upstream", names("upstreams")),
+        secrets: Names::new("secret", names("secrets")),
+        plugins: Names::new("plugin", plugins),
+        stock: Names::new("stock plugin", stock_plugins.to_vec()),
+        found: Vec::new(),
+    };
+    checker.listeners(sections);
+    checker.upstreams(sections);
+    checker.plugins(sections);
+    checker.routes(sections);
+    checker.limits(sections);
+    checker.found
+}
+
+/// The names of one kind that are defined.
+struct Names<'a> {
+    kind: &'static str,
+    known: HashSet<&'a str>,
+    /// In the order of the document, for help and suggestions.
+    listed: Vec<&'a str>,
+}
+
+impl<'a> Names<'a> {
+    fn new(kind: &'static str, listed: Vec<&'a str>) -> Names<'a> {
+        Names { kind, known: listed.iter().copied().collect(), listed }
+    }
+}
+
+struct Checker<'a> {
+    document: &'a Document,
+    upstreams: Names<'a>,
+    secrets: Names<'a>,
+    plugins: Names<'a>,
+    stock: Names<'a>,
+    found: Vec<Diagnostic>,
+}
+
+impl Checker<'_> {
+    fn listeners(&mut self, sections: &Sections<'_>) {
+        let mut addresses = Seen::new("the address");
+        let mut names = Seen::new("the name");
+        for (at, listener) in &sections.listeners {
+            let pointer = address_pointer(self.document, &child("/listeners", at));
+            // Port 0 is another port each time.
+            if listener.address.port != 0 {
+                addresses.add(&mut self.found, self.document, listener.address, &pointer);
+            }
+            if let Some(name) = &listener.name {
+                names.add(&mut self.found, self.document, name.as_str(), &format!("/listeners/{at}/name"));
+            }
+        }
+        if let Some(admin) = sections.admin.filter(|admin| admin.address.port != 0) {
+            addresses.add(&mut self.found, self.document, admin.address, "/admin/address");
+        }
+    }
+
+    fn upstreams(&mut self, sections: &Sections<'_>) {
+        for (name, upstream) in &sections.upstreams {
+            let pointer = child("/upstreams", name);
+            let list =
+                if self.document.value().pointer(&pointer).is_some_and(Value::is_array) { "" } else { "/endpoints" };
+            let mut addresses = Seen::new("the endpoint").with_help("give one of them a higher weight to send it more");
+            for (at, endpoint) in upstream.endpoints.iter().enumerate() {
+                let pointer = address_pointer(self.document, &format!("{pointer}{list}/{at}"));
+                addresses.add(&mut self.found, self.document, &endpoint.address, &pointer);
+            }
+            self.within(&format!("{pointer}/connect_timeout"), upstream.connect_timeout, MILLISECOND, "5m");
+        }
+    }
+
+    fn plugins(&mut self, sections: &Sections<'_>) {
+        for (name, plugin) in &sections.plugins {
+            let pointer = child("/plugins", name);
+            match &plugin.source {
+                None if !self.stock.known.contains(name) => {
+                    let message =
+                        format!("the plugin {} has no source, and no stock plugin has that name", quoted(name));
+                    let missing = self.document.at_key(&pointer, message);
+                    let missing = missing.with_suggestion(name, self.stock.listed.iter().copied());
+                    self.found.push(missing.with_help(format!("add \"source\": \"file:{name}.wasm\"")));
+                }
+                Some(Source::Stock(stock)) => {
+                    unknown(&mut self.found, self.document, &self.stock, stock, &format!("{pointer}/source"));
+                }
+                _ => {}
+            }
+            for (at, upstream) in plugin.grants.upstreams.iter().enumerate() {
+                let pointer = format!("{pointer}/grants/upstreams/{at}");
+                unknown(&mut self.found, self.document, &self.upstreams, upstream, &pointer);
+            }
+            for (at, secret) in plugin.grants.secrets.iter().enumerate() {
+                unknown(
+                    &mut self.found,
+                    self.document,
+                    &self.secrets,
+                    secret,
+                    &format!("{pointer}/grants/secrets/{at}"),
+                );
+            }
+            self.within(&format!("{pointer}/limits/time"), plugin.limits.time, MILLISECOND, "60s");
+            self.within(&format!("{pointer}/limits/memory"), plugin.limits.memory, "64KiB", "1GiB");
+            self.within(&format!("{pointer}/limits/configure_time"), plugin.limits.configure_time, MILLISECOND, "5m");
+            self.within(&format!("{pointer}/limits/callout_time"), plugin.limits.callout_time, MILLISECOND, "5m");
+            self.within(&format!("{pointer}/limits/body"), plugin.limits.body, "0B", "1GiB");
+            self.within(&format!("{pointer}/limits/transfer"), plugin.limits.transfer, "1KiB", "1GiB");
+        }
+    }
+
+    fn routes(&mut self, sections: &Sections<'_>) {
+        let mut names = Seen::new("the route name");
+        let mut matches: HashMap<MatchKey<'_>, String> = HashMap::new();
+        for (at, route) in &sections.routes {
+            let pointer = format!("/routes/{at}");
+            if let Some(name) = &route.name {
+                names.add(&mut self.found, self.document, name.as_str(), &format!("{pointer}/name"));
+            }
+            self.duplicate_matches(route, &pointer, &mut matches);
+            for (index, plugin) in route.plugins.iter().enumerate() {
+                unknown(&mut self.found, self.document, &self.plugins, &plugin.name, &plugin.pointer(*at, index));
+            }
+            self.targets(route, &pointer);
+        }
+    }
+
+    /// Two routes that match the very same requests: the second would never be reached.
+    fn duplicate_matches<'r>(
+        &mut self,
+        route: &'r Route,
+        route_pointer: &str,
+        seen: &mut HashMap<MatchKey<'r>, String>,
+    ) {
+        let list = format!("{route_pointer}/match");
+        let is_list = self.document.value().pointer(&list).is_some_and(Value::is_array);
+        for (at, one) in route.matches.iter().enumerate() {
+            let pointer = if is_list { format!("{list}/{at}") } else { list.clone() };
+            self.repeated_headers(one, &pointer);
+            for key in MatchKey::all(one) {
+                let Some(first) = seen.get(&key) else {
+                    seen.insert(key, pointer.clone());
+                    continue;
+                };
+                let line = self.document.line(first);
+                let duplicate = self.document.at_value(&pointer, "another route matches exactly the same requests");
+                let duplicate = duplicate.with_label("the second");
+                self.found
+                    .push(duplicate.with_help(format!("the first is in line {line}; this one would never be reached")));
+                break;
+            }
+        }
+    }
+
+    /// Names that differ only in case are one name, so one of the two conditions would silently be lost.
+    fn repeated_headers(&mut self, one: &Match, match_pointer: &str) {
+        let pointer = format!("{match_pointer}/headers");
+        let written = self.document.value().pointer(&pointer).and_then(Value::as_object);
+        let Some(written) = written.filter(|written| written.len() != one.headers.len()) else { return };
+        let mut seen: HashMap<String, String> = HashMap::new();
+        for name in written.keys() {
+            let pointer = child(&pointer, name);
+            match seen.get(&name.to_ascii_lowercase()) {
+                None => drop(seen.insert(name.to_ascii_lowercase(), pointer)),
+                Some(first) => {
+                    let help = format!("the first is in line {}; case makes no difference", self.document.line(first));
+                    let repeated = self.document.at_key(&pointer, format!("the header {} stands twice", quoted(name)));
+                    self.found.push(repeated.with_label("the second").with_help(help));
+                }
+            }
+        }
+    }
+
+    fn targets(&mut self, route: &Route, route_pointer: &str) {
+        let list = format!("{route_pointer}/to");
+        let is_written = self.document.value().pointer(&list).is_some();
+        if !is_written && route.plugins.is_empty() {
+            let lost =
+                self.document.at_value(route_pointer, "the route has neither \"to\" nor plugins: nothing answers");
+            self.found
+                .push(lost.with_label("no answer").with_help("name an upstream in \"to\", or a plugin that answers"));
+            return;
+        }
+        let mut upstreams = Seen::new("the upstream");
+        for (at, target) in route.to.iter().enumerate() {
+            let item = match self.document.value().pointer(&list) {
+                Some(Value::Array(_)) => format!("{list}/{at}"),
+                _ => list.clone(),
+            };
+            let long = format!("{item}/upstream");
+            let pointer = if self.document.value().pointer(&long).is_some() { long } else { item };
+            if !unknown(&mut self.found, self.document, &self.upstreams, &target.upstream, &pointer) {
+                upstreams.add(&mut self.found, self.document, target.upstream.as_str(), &pointer);
+            }
+        }
+        if !route.to.is_empty() && route.to.iter().all(|target| target.weight == 0) {
+            let idle = self.document.at_value(&list, "the weights are all 0: no request goes anywhere");
+            self.found.push(idle.with_help("give one of them a weight of 1 or more"));
+        }
+    }
+
+    fn limits(&mut self, sections: &Sections<'_>) {
+        if let Some(limits) = sections.limits {
+            self.within("/limits/request_line", limits.request_line, "256B", "63KiB");
+            self.within("/limits/header_bytes", limits.header_bytes, "8KiB", "1MiB");
+        }
+    }
+
+    /// Reports an amount outside of `least` to `most`, both as they are written.
+    fn within<T: Ord + std::str::FromStr>(&mut self, pointer: &str, amount: T, least: &str, most: &str) {
+        let outside =
+            |bound: &str, wrong: std::cmp::Ordering| bound.parse::<T>().is_ok_and(|bound| amount.cmp(&bound) == wrong);
+        if outside(least, std::cmp::Ordering::Less) || outside(most, std::cmp::Ordering::Greater) {
+            let written = self.document.written(pointer);
+            let message = format!("{written} is out of range");
+            self.found.push(
+                self.document.at_value(pointer, message).with_help(format!("it is from \"{least}\" to \"{most}\"")),
+            );
+        }
+    }
+}
+
+/// Values that have to differ, with the place of each.
+struct Seen<T> {
+    what: &'static str,
+    help: Option<&'static str>,
+    places: HashMap<T, String>,
+}
+
+impl<T: Hash + Eq> Seen<T> {
+    fn new(what: &'static str) -> Seen<T> {
+        Seen { what, help: None, places: HashMap::new() }
+    }
+
+    fn with_help(self, help: &'static str) -> Seen<T> {
+        Seen { help: Some(help), ..self }
+    }
+
+    fn add(&mut self, found: &mut Vec<Diagnostic>, document: &Document, value: T, pointer: &str) {
+        let Some(first) = self.places.get(&value) else {
+            self.places.insert(value, pointer.to_owned());
+            return;
+        };
+        let line = document.line(first);
+        let message = format!("{} {} is already used", self.what, document.written(pointer));
+        let used = format!("first used in line {line}");
+        let help = self.help.map_or_else(|| used.clone(), |help| format!("{used}; {help}"));
+        found.push(document.at_value(pointer, message).with_label("the second").with_help(help));
+    }
+}
+
+/// Reports a name that is not defined, and says whether it is.
+fn unknown(found: &mut Vec<Diagnostic>, document: &Document, names: &Names<'_>, name: &str, pointer: &str) -> bool {
+    if names.known.contains(name) {
+        return false;
+    }
+    let expanded = document.is_expanded(pointer);
+    let shown = if expanded { document.written(pointer) } else { quoted(name) };
+    let is_key = pointer.starts_with("/routes") && pointer.ends_with(&child("", name));
+    let message = format!("there is no {} {shown}", names.kind);
+    let diagnostic = if is_key { document.at_key(pointer, message) } else { document.at_value(pointer, message) };
+    // Comparing with thousands of names for each of thousands of mistakes would take minutes; nobody reads so many.
+    let suggest = !expanded && found.len() < MOST_SUGGESTIONS;
+    let candidates = if suggest { names.listed.as_slice() } else { &[] };
+    let diagnostic = diagnostic.with_suggestion(name, candidates.iter().copied());
+    let shown: Vec<&str> = names.listed.iter().copied().take(MOST_LISTED).collect();
+    found.push(match (shown.is_empty(), names.listed.len() > MOST_LISTED) {
+        (true, _) => diagnostic.with_help(format!("no {} is defined", names.kind)),
+        (false, false) => diagnostic.with_help(format!("there are: {}", shown.join(", "))),
+        (false, true) => diagnostic.with_help(format!("there are: {}, …", shown.join(", "))),
+    });
+    true
+}
+
+/// One host of a match with all its other conditions, in a form in which equal conditions are equal.
+#[derive(PartialEq, Eq, Hash)]
+struct MatchKey<'a> {
+    host: Option<&'a HostPattern>,
+    path: Option<PathKey<'a>>,
+    methods: Vec<&'a str>,
+    headers: Vec<(&'a str, &'a ValueMatch)>,
+    query: Vec<(&'a str, &'a ValueMatch)>,
+}
+
+impl<'a> MatchKey<'a> {
+    fn all(one: &'a Match) -> impl Iterator<Item = MatchKey<'a>> {
+        let hosts = one.host.iter().map(Some).chain(one.host.is_empty().then_some(None));
+        hosts.map(|host| {
+            let mut methods: Vec<&str> = one.methods.iter().map(|method| method.as_str()).collect();
+            methods.sort_unstable();
+            MatchKey {
+                host,
+                path: one.path.as_ref().map(PathKey::of),
+                methods,
+                headers: one.headers.iter().map(|(name, value)| (name.as_str(), value)).collect(),
+                query: one.query.iter().map(|(name, value)| (name.as_str(), value)).collect(),
+            }
+        })
+    }
+}
+
+#[derive(PartialEq, Eq, Hash)]
+enum PathKey<'a> {
+    Pattern(String),
+    Regex(&'a Regex),
+}
+
+impl<'a> PathKey<'a> {
+    fn of(path: &'a PathMatch) -> PathKey<'a> {
+        match path {
+            PathMatch::Pattern(pattern) => PathKey::Pattern(pattern.anonymous()),
+            PathMatch::Regex(regex) => PathKey::Regex(regex),
+        }
+    }
+}
+
+/// Where the address of a listener or an endpoint stands, which may be written short.
+fn address_pointer(document: &Document, pointer: &str) -> String {
+    match document.value().pointer(pointer) {
+        Some(Value::Object(_)) => format!("{pointer}/address"),
+        _ => pointer.to_owned(),
+    }
+}
+
+const MILLISECOND: &str = "1ms";
+const MOST_SUGGESTIONS: usize = 100;
+const MOST_LISTED: usize = 20;

@@ -1,0 +1,194 @@
+//! `${VAR}`, `${VAR:-default}` and `${file:path}` inside a string; `$${` is a literal `${`.
+//!
+//! Strings only and once only: what comes in is never expanded again, so a secret with a `${` in it stays as it is.
+//! There is no nesting and no other `$`, so regular expressions rarely need the escape.
+
+use std::io::{self, Read};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use super::text::quoted;
+
+/// Where the values come from: the process, or a test.
+pub trait Environment {
+    /// None where it is not set.
+    fn variable(&self, name: &str) -> Option<String>;
+
+    /// The text of a file; a relative path begins at the configuration's directory.
+    fn file(&self, path: &str) -> io::Result<String>;
+}
+
+/// The environment of this process.
+#[derive(Clone, Debug)]
+pub struct Process {
+    /// Where relative paths begin.
+    pub directory: PathBuf,
+}
+
+impl Process {
+    /// For a configuration file: relative paths begin beside it.
+    pub fn beside(file: &Path) -> Process {
+        Process { directory: file.parent().map(Path::to_path_buf).unwrap_or_default() }
+    }
+}
+
+impl Environment for Process {
+    fn variable(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
+
+    fn file(&self, path: &str) -> io::Result<String> {
+        let file = std::fs::File::open(self.directory.join(path))?;
+        let mut text = String::new();
+        file.take(LARGEST_FILE + 1).read_to_string(&mut text)?;
+        if text.len() as u64 > LARGEST_FILE {
+            return Err(io::Error::other("it is larger than 1 MiB"));
+        }
+        Ok(text)
+    }
+}
+
+/// Why one `${..}` could not be expanded.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Fault {
+    pub(super) message: String,
+    pub(super) help: String,
+    /// Where in the string it stands.
+    pub(super) range: Range<usize>,
+}
+
+/// Expands `text`. None where there is nothing to expand, which is nearly always.
+pub(super) fn expand(text: &str, environment: &dyn Environment) -> Result<Option<String>, Vec<Fault>> {
+    if !text.contains("${") {
+        return Ok(None);
+    }
+    let mut expanded = String::with_capacity(text.len());
+    let mut faults = Vec::new();
+    let mut at = 0;
+    while let Some(found) = text.get(at..).and_then(|rest| rest.find("${")) {
+        let start = at + found;
+        if text.get(at..start).is_some_and(|before| before.ends_with('$')) {
+            expanded.push_str(text.get(at..start).unwrap_or_default());
+            expanded.push('{');
+            at = start + 2;
+            continue;
+        }
+        expanded.push_str(text.get(at..start).unwrap_or_default());
+        let inner = text.get(start + 2..).unwrap_or_default();
+        let Some(length) = inner.find('}') else {
+            let help = "close it with \"}\", or write \"$${\" for a literal \"${\"".to_owned();
+            faults.push(Fault { message: "\"${\" is not closed".to_owned(), help, range: start..text.len() });
+            return Err(faults);
+        };
+        let end = start + 2 + length + 1;
+        match value_of(inner.get(..length).unwrap_or_default(), environment) {
+            Ok(value) => expanded.push_str(&value),
+            Err((message, help)) => faults.push(Fault { message, help, range: start..end }),
+        }
+        at = end;
+    }
+    expanded.push_str(text.get(at..).unwrap_or_default());
+    if faults.is_empty() { Ok(Some(expanded)) } else { Err(faults) }
+}
+
+/// The value of what stands between the braces, or a message and a help.
+fn value_of(inner: &str, environment: &dyn Environment) -> Result<String, (String, String)> {
+    if let Some(path) = inner.strip_prefix("file:") {
+        let mut text = environment.file(path).map_err(|error| {
+            let help = "a relative path begins at the directory of the configuration file".to_owned();
+            (format!("cannot read the file {}: {error}", quoted(path)), help)
+        })?;
+        // Editors and `echo` end a file with a newline that is no part of the value.
+        let without_newline = text.strip_suffix('\n').map(|text| text.strip_suffix('\r').unwrap_or(text).len());
+        text.truncate(without_newline.unwrap_or(text.len()));
+        return Ok(text);
+    }
+    let (name, default) = match inner.split_once(":-") {
+        Some((name, default)) => (name, Some(default)),
+        None => (inner, None),
+    };
+    let begins = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    if !begins || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+        let message = format!("{} is not the name of an environment variable", quoted(name));
+        return Err((message, "write \"$${\" where a literal \"${\" is meant".to_owned()));
+    }
+    // As in a shell: the default also stands in for an empty value.
+    match (environment.variable(name), default) {
+        (Some(value), Some(default)) if value.is_empty() => Ok(default.to_owned()),
+        (Some(value), _) => Ok(value),
+        (None, Some(default)) => Ok(default.to_owned()),
+        (None, None) => Err((
+            format!("the environment variable {name} is not set"),
+            format!("set it, or give a default: ${{{name}:-value}}"),
+        )),
+    }
+}
+
+const LARGEST_FILE: u64 = 1024 * 1024;
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// `HOST` is "h", `EMPTY` is empty, `SECRET` is "hunter2"; the file `token` holds "abc" and a newline.
+    pub(in crate::config) struct Fake;
+
+    impl Environment for Fake {
+        fn variable(&self, name: &str) -> Option<String> {
+            let value = match name {
+                "HOST" => "h",
+                "EMPTY" => "",
+                "SECRET" => "hunter2",
+                "TRICKY" => "${HOST}",
+                _ => return None,
+            };
+            Some(value.to_owned())
+        }
+
+        fn file(&self, path: &str) -> io::Result<String> {
+            match path {
+                "token" => Ok("abc\r\n".to_owned()),
+                _ => Err(io::Error::new(io::ErrorKind::NotFound, "no such file")),
+            }
+        }
+    }
+
+    #[test]
+    fn expansions() {
+        for (text, expected) in [
+            ("plain", None),
+            ("$HOST {HOST} $", None),
+            ("${HOST}", Some("h")),
+            ("a${HOST}b${HOST}", Some("ahbh")),
+            ("${EMPTY}", Some("")),
+            ("${EMPTY:-d}", Some("d")),
+            ("${NONE:-d e:-f}", Some("d e:-f")),
+            ("${NONE:-}", Some("")),
+            ("${TRICKY}", Some("${HOST}")),
+            ("${file:token}", Some("abc")),
+            ("$${HOST}", Some("${HOST}")),
+            ("$$${HOST}", Some("$${HOST}")),
+            ("$${${HOST}", Some("${h")),
+            ("é${HOST}é", Some("éhé")),
+        ] {
+            assert_eq!(expand(text, &Fake), Ok(expected.map(str::to_owned)), "{text}");
+        }
+    }
+
+    #[test]
+    fn faults_are_positioned_and_all_reported() {
+        for (text, ranges) in [
+            ("${", &[(0, 2)][..]),
+            ("a${HOST", &[(1, 7)]),
+            ("é${NONE}é${file:none}", &[(2, 9), (11, 23)]),
+            ("${}", &[(0, 3)]),
+            ("${A B}", &[(0, 6)]),
+            ("${source.address}", &[(0, 17)]),
+            ("${NONE} ${", &[(0, 7), (8, 10)]),
+        ] {
+            let faults = expand(text, &Fake).err().unwrap_or_default();
+            let found: Vec<_> = faults.iter().map(|fault| (fault.range.start, fault.range.end)).collect();
+            assert_eq!(found, ranges, "{text}");
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! `plugins`: those of which the gateway has to know more than the name.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::text::{Name, Written, written_as_text};
+use super::units::{Duration, Size};
+
+/// Where a plugin comes from and what it may do. Every key has a default, so only what differs is written.
+#[derive(Clone, Debug, PartialEq, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Plugin {
+    /// "file:geo.wasm" (a component; a relative path begins at the directory of gateway.json), or "stock:jwt" (one that
+    /// comes with the gateway). Default: the stock plugin of the same name.
+    pub source: Option<Source>,
+
+    /// What happens to an exchange when the plugin fails in it: it traps, takes too long, or breaks a limit.
+    pub on_error: OnError,
+
+    /// How instances are shared between exchanges.
+    pub isolation: Isolation,
+
+    /// What one hook call may use.
+    pub limits: PluginLimits,
+
+    /// What the plugin may reach beyond its exchange. Default: nothing.
+    pub grants: Grants,
+
+    /// When a plugin that keeps failing is taken out, and how it comes back.
+    pub breaker: Breaker,
+}
+
+/// Where the code of a plugin is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// A path; relative ones begin at the directory of gateway.json.
+    File(PathBuf),
+    /// One that comes with the gateway.
+    Stock(String),
+}
+
+impl FromStr for Source {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Source, String> {
+        match text.split_once(':') {
+            Some(("file", "")) => Err("the path is missing".to_owned()),
+            Some(("file", path)) if path.contains('\0') => Err("a path has no NUL in it".to_owned()),
+            Some(("file", path)) => Ok(Source::File(PathBuf::from(path))),
+            Some(("stock", name)) => name.parse::<Name>().map(|name| Source::Stock(name.as_str().to_owned())),
+            _ => Err("it begins neither with \"file:\" nor with \"stock:\"".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::File(path) => write!(f, "file:{}", path.display()),
+            Source::Stock(name) => write!(f, "stock:{name}"),
+        }
+    }
+}
+
+impl Written for Source {
+    const FORMAT: &'static str = "gateway-plugin-source";
+    const NOUN: &'static str = "the source of a plugin";
+    const HINT: &'static str = "\"file:\" and a path, or \"stock:\" and a name: \"file:geo.wasm\", \"stock:jwt\"";
+    const PATTERN: Option<&'static str> = Some("^(file|stock):.");
+    const EXAMPLES: &'static [&'static str] = &["file:geo.wasm", "stock:jwt"];
+}
+written_as_text!(Source);
+
+/// What happens to an exchange in which a plugin fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnError {
+    /// The client is answered with 500: what a plugin guards stays shut.
+    #[default]
+    Deny,
+    /// The exchange goes on as if the plugin were not in the chain.
+    Skip,
+}
+
+/// How instances of a plugin are shared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Isolation {
+    /// An instance serves one hook call after the other, for any exchange. The fastest.
+    #[default]
+    Shared,
+    /// Every exchange has a fresh instance, which ends with it: no byte of one request can show up in another.
+    Request,
+}
+
+/// What one hook call of a plugin may use; more ends the call, and `on_error` decides.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct PluginLimits {
+    /// How long a hook may compute, "1ms" to "60s". Waiting for a callout does not count, nor does time in which the
+    /// machine ran something else; a hook that loops ends between one and two of it.
+    pub time: Duration,
+
+    /// How long the plugin may take to describe and to configure itself, when it is loaded. At most "5m".
+    pub configure_time: Duration,
+
+    /// Linear memory of one instance, "64KiB" to "1GiB".
+    pub memory: Size,
+
+    /// Calls from one hook into the gateway.
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    pub host_calls: u32,
+
+    /// Lines that one hook may log; more are dropped and counted.
+    #[schemars(range(min = 0, max = 100_000))]
+    pub log_lines: u32,
+
+    /// HTTP calls to upstreams that one hook may make.
+    #[schemars(range(min = 0, max = 1000))]
+    pub callouts: u32,
+
+    /// The longest wait for one of them, whatever the plugin asks for. At most "5m".
+    pub callout_time: Duration,
+
+    /// The longest body that is held for the plugin, where it asks for a whole one or holds chunks back. A longer one
+    /// is answered with 413 (request) or 502 (response). At most "1GiB".
+    pub body: Size,
+
+    /// Bytes that one call or answer of the plugin may carry. From "1KiB" to "1GiB".
+    pub transfer: Size,
+}
+
+impl Default for PluginLimits {
+    fn default() -> PluginLimits {
+        PluginLimits {
+            time: Duration::milliseconds(10),
+            configure_time: Duration::seconds(5),
+            memory: Size::mebibytes(32),
+            host_calls: 10_000,
+            log_lines: 100,
+            callouts: 8,
+            callout_time: Duration::seconds(10),
+            body: Size::mebibytes(1),
+            transfer: Size::mebibytes(2),
+        }
+    }
+}
+
+/// What a plugin may reach beyond its exchange. What is not listed does not exist for it.
+#[derive(Clone, Debug, PartialEq, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Grants {
+    /// Upstreams it may call, by name.
+    #[schemars(extend("uniqueItems" = true))]
+    pub upstreams: Vec<String>,
+
+    /// Secrets it may read, by name.
+    #[schemars(extend("uniqueItems" = true))]
+    pub secrets: Vec<String>,
+}
+
+/// When a plugin is taken out. While it is, `on_error` decides at once, without calling it.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Breaker {
+    /// So many failures in a row take it out; 0 never does.
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub failures: u32,
+
+    /// After so long one call is let through; if it succeeds, the plugin is back, else the rest is twice as long.
+    pub rest: Duration,
+
+    /// The longest rest.
+    pub longest_rest: Duration,
+}
+
+impl Default for Breaker {
+    fn default() -> Breaker {
+        Breaker { failures: 5, rest: Duration::seconds(1), longest_rest: Duration::seconds(60) }
+    }
+}

@@ -1,0 +1,301 @@
+//! `routes`: which requests, through which plugins, to which upstream.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::de::{Deserializer, Error, MapAccess, Visitor};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::forms::{keyed_by_header_name, one_or_many, or_one_alone, or_string, or_text, two_forms};
+use super::pattern::{HostPattern, PathPattern, Regex};
+use super::text::{Name, Written, is_token, quoted, written_as_text};
+use super::units::{Duration, Size};
+
+/// Which requests, through which plugins, to which upstream. A request takes the most specific route that matches it,
+/// not the first: an exact host before `*.` and no host; then an exact path, a template, the longest prefix, a regular
+/// expression; then a condition on the method, the number of conditions on headers and on the query, and at last the
+/// order here.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Route {
+    /// What logs, metrics and `explain` call it; each name once. Default: none.
+    #[serde(default)]
+    pub name: Option<Name>,
+
+    /// Which requests. One object, all of whose conditions have to hold, or a list of which one has to. `{}` is every
+    /// request.
+    #[serde(rename = "match", deserialize_with = "one_or_many")]
+    #[schemars(transform = or_one_alone, length(min = 1, max = 100))]
+    pub matches: Vec<Match>,
+
+    /// The chain, in order: each plugin is its name, or an object with one key, the name, and the configuration as its
+    /// value. Responses go through it in reverse. At most 64.
+    #[serde(default)]
+    #[schemars(length(max = 64))]
+    pub plugins: Vec<PluginUse>,
+
+    /// Where requests go: the name of an upstream, or a list of them with weights. It may be left out where a plugin
+    /// answers every request; one that no plugin answers gets 404.
+    #[serde(default, deserialize_with = "one_or_many")]
+    #[schemars(transform = or_one_alone, length(min = 1, max = 100))]
+    pub to: Vec<Target>,
+
+    /// In place of the limits for the whole gateway.
+    #[serde(default)]
+    pub limits: RouteLimits,
+
+    /// In place of the timeouts of the gateway and the upstream.
+    #[serde(default)]
+    pub timeouts: RouteTimeouts,
+}
+
+/// Conditions on a request, all of which have to hold. What is left out holds always.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Match {
+    /// "api.example.com", "*.example.com" (every name below it), or a list of such. The port of the request does not
+    /// matter.
+    #[serde(deserialize_with = "one_or_many")]
+    #[schemars(transform = or_one_alone, length(min = 1, max = 1000))]
+    pub host: Vec<HostPattern>,
+
+    /// "/health" (exactly), "/orders/*" (`/orders` and everything below), "/users/{id}/posts" (a parameter stands for a
+    /// segment), or an object with a `regex`.
+    pub path: Option<PathMatch>,
+
+    /// One of these methods, in capitals.
+    #[schemars(length(min = 1, max = 50), extend("uniqueItems" = true))]
+    pub methods: Vec<Method>,
+
+    /// Header fields, by name: the value that one of its lines has exactly, or an object with `regex` or `present`.
+    #[schemars(transform = keyed_by_header_name)]
+    pub headers: BTreeMap<HeaderName, ValueMatch>,
+
+    /// Query parameters, by name: the first value, percent-decoded, in the same forms.
+    pub query: BTreeMap<String, ValueMatch>,
+}
+
+/// A path to match: a pattern, or an object with a regular expression.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields, remote = "Self")]
+#[schemars(rename = "PathMatch", transform = or_text::<PathPattern>)]
+pub enum PathMatch {
+    #[serde(skip)]
+    Pattern(PathPattern),
+    /// A regular expression for the whole path.
+    Regex(Regex),
+}
+two_forms!(PathMatch, short: PathPattern);
+
+impl From<PathPattern> for PathMatch {
+    fn from(pattern: PathPattern) -> PathMatch {
+        PathMatch::Pattern(pattern)
+    }
+}
+
+/// A value to match: the string itself, or an object with a condition.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields, remote = "Self")]
+#[schemars(rename = "ValueMatch", transform = or_string)]
+pub enum ValueMatch {
+    #[serde(skip)]
+    Exact(String),
+    /// A regular expression for the whole value.
+    Regex(Regex),
+    /// Whether it is there at all, with any value.
+    Present(bool),
+}
+two_forms!(ValueMatch, short: String);
+
+impl From<String> for ValueMatch {
+    fn from(text: String) -> ValueMatch {
+        ValueMatch::Exact(text)
+    }
+}
+
+/// A plugin in a chain. Names are looked up in `plugins` first, then among the stock plugins.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PluginUse {
+    pub name: String,
+    /// As written, to be checked against the plugin's own schema; an empty object where there is only the name.
+    pub config: Value,
+    /// Whether the long form was written: then the configuration has a key of its own, the name.
+    pub is_long: bool,
+}
+
+impl PluginUse {
+    /// Where the configuration stands in the document, for the plugin at `index` of the chain of the route at `route`:
+    /// such as `/routes/2/plugins/0/jwt`.
+    pub fn pointer(&self, route: usize, index: usize) -> String {
+        let entry = format!("/routes/{route}/plugins/{index}");
+        if self.is_long { super::document::child(&entry, &self.name) } else { entry }
+    }
+}
+
+impl<'de> Deserialize<'de> for PluginUse {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<PluginUse, D::Error> {
+        struct Form;
+
+        impl<'de> Visitor<'de> for Form {
+            type Value = PluginUse;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the name of a plugin, or an object with one key")
+            }
+
+            fn visit_str<E: Error>(self, name: &str) -> Result<PluginUse, E> {
+                Ok(PluginUse { name: name.to_owned(), config: Value::Object(Map::new()), is_long: false })
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<PluginUse, A::Error> {
+                let (name, config) = map.next_entry()?.ok_or_else(|| A::Error::custom("the plugin is missing"))?;
+                if map.next_key::<String>()?.is_some() {
+                    return Err(A::Error::custom("there is one plugin in an object"));
+                }
+                Ok(PluginUse { name, config, is_long: true })
+            }
+        }
+
+        deserializer.deserialize_any(Form)
+    }
+}
+
+impl JsonSchema for PluginUse {
+    fn schema_name() -> Cow<'static, str> {
+        PLUGIN_USE.into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let name = json!({ "format": Name::FORMAT });
+        schemars::json_schema!({
+            "description": "A plugin in a chain: its name, or an object with one key, the name, and its configuration as the value.",
+            "anyOf": [
+                { "type": "string", "format": Name::FORMAT },
+                {
+                    "description": "An object with one key, the name of the plugin, and its configuration as the value.",
+                    "type": "object", "minProperties": 1, "maxProperties": 1, "propertyNames": name, "properties": {},
+                },
+            ],
+        })
+    }
+}
+
+/// The name of the definition that [`PluginUse`] has in the schema.
+pub(super) const PLUGIN_USE: &str = "PluginUse";
+
+/// One of the upstreams that a route's requests go to.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, remote = "Self")]
+#[schemars(rename = "Target", transform = or_string)]
+pub struct Target {
+    /// The name of an upstream.
+    pub upstream: String,
+
+    /// Its share of the requests, beside those of the other targets. 0 gets none by itself: only what a plugin sends
+    /// there.
+    #[serde(default = "Target::default_weight")]
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub weight: u32,
+}
+two_forms!(Target, short: String);
+
+impl Target {
+    const fn default_weight() -> u32 {
+        1
+    }
+}
+
+impl From<String> for Target {
+    fn from(upstream: String) -> Target {
+        Target { upstream, weight: Target::default_weight() }
+    }
+}
+
+/// What differs on one route from `limits`.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RouteLimits {
+    /// The longest request body. Default: `limits.request_body`.
+    pub request_body: Option<Size>,
+}
+
+/// What differs on one route from `timeouts` and from those of the upstream.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RouteTimeouts {
+    /// Until the head of the response. Default: the `response_timeout` of the upstream.
+    pub response: Option<Duration>,
+
+    /// How long no byte of a request body may come. Default: `timeouts.body`.
+    pub body: Option<Duration>,
+}
+
+/// A method, in capitals: they are compared with case (RFC 9110, section 9.1).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Method(String);
+
+impl Method {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Method {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Method, String> {
+        if !is_token(text) || text.len() > 32 {
+            return Err("it is not a method name of at most 32 characters".to_owned());
+        }
+        if text.bytes().any(|byte| byte.is_ascii_lowercase()) {
+            return Err(format!("did you mean {}?", quoted(&text.to_ascii_uppercase())));
+        }
+        Ok(Method(text.to_owned()))
+    }
+}
+
+impl Written for Method {
+    const FORMAT: &'static str = "gateway-method";
+    const NOUN: &'static str = "a method";
+    const HINT: &'static str = "its name in capitals: \"GET\", \"POST\"";
+    const PATTERN: Option<&'static str> = Some("^[^a-z\\s]+$");
+    const EXAMPLES: &'static [&'static str] = &["GET", "POST", "DELETE"];
+}
+written_as_text!(Method);
+
+/// The name of a header field, in lower case.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HeaderName(String);
+
+impl HeaderName {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for HeaderName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<HeaderName, String> {
+        if text.eq_ignore_ascii_case("host") {
+            return Err("the host is matched by \"host\"".to_owned());
+        }
+        if !is_token(text) || text.len() > 256 {
+            return Err("it has another character in it, or is longer than 256".to_owned());
+        }
+        Ok(HeaderName(text.to_ascii_lowercase()))
+    }
+}
+
+impl Written for HeaderName {
+    const FORMAT: &'static str = "gateway-header-name";
+    const NOUN: &'static str = "the name of a header field";
+    const HINT: &'static str = "letters, digits and marks such as \"-\", without the colon: \"x-tenant\", \"accept\"";
+    const PATTERN: Option<&'static str> = Some("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$");
+    const EXAMPLES: &'static [&'static str] = &["x-tenant", "accept"];
+}
+written_as_text!(HeaderName);

@@ -1,0 +1,79 @@
+//! The sections of a configuration that can be read, though others cannot.
+//!
+//! A section that the schema refused is left out, so that one wrong route does not hide a mistake in another.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::{Admin, Config, Limits, Listener, Plugin, Route, Upstream};
+
+/// The sections of a configuration that can be read, each item with its place.
+pub(super) struct Sections<'a> {
+    pub(super) listeners: Vec<(usize, &'a Listener)>,
+    pub(super) upstreams: Vec<(&'a str, &'a Upstream)>,
+    pub(super) plugins: Vec<(&'a str, &'a Plugin)>,
+    pub(super) routes: Vec<(usize, &'a Route)>,
+    pub(super) admin: Option<&'a Admin>,
+    pub(super) limits: Option<&'a Limits>,
+}
+
+impl<'a> Sections<'a> {
+    /// Of a configuration that the schema accepts.
+    pub(super) fn of(config: &'a Config) -> Sections<'a> {
+        Sections {
+            listeners: config.listeners.iter().enumerate().collect(),
+            upstreams: config.upstreams.iter().map(|(name, upstream)| (name.as_str(), upstream)).collect(),
+            plugins: config.plugins.iter().map(|(name, plugin)| (name.as_str(), plugin)).collect(),
+            routes: config.routes.iter().enumerate().collect(),
+            admin: config.admin.as_ref(),
+            limits: Some(&config.limits),
+        }
+    }
+}
+
+/// What can be read of a configuration with mistakes.
+pub(super) struct Salvaged {
+    listeners: Vec<(usize, Listener)>,
+    upstreams: BTreeMap<String, Upstream>,
+    plugins: BTreeMap<String, Plugin>,
+    routes: Vec<(usize, Route)>,
+    admin: Option<Admin>,
+    limits: Option<Limits>,
+}
+
+impl Salvaged {
+    pub(super) fn from(value: &Value) -> Salvaged {
+        fn items<T: DeserializeOwned>(value: Option<&Value>) -> Vec<(usize, T)> {
+            let items = value.and_then(Value::as_array).into_iter().flatten().enumerate();
+            items.filter_map(|(at, item)| T::deserialize(item).ok().map(|item| (at, item))).collect()
+        }
+        fn members<T: DeserializeOwned>(value: Option<&Value>) -> BTreeMap<String, T> {
+            let members = value.and_then(Value::as_object).into_iter().flatten();
+            members
+                .filter_map(|(name, member)| T::deserialize(member).ok().map(|member| (name.clone(), member)))
+                .collect()
+        }
+        Salvaged {
+            listeners: items(value.get("listeners")),
+            upstreams: members(value.get("upstreams")),
+            plugins: members(value.get("plugins")),
+            routes: items(value.get("routes")),
+            admin: value.get("admin").and_then(|admin| Admin::deserialize(admin).ok()),
+            limits: value.get("limits").and_then(|limits| Limits::deserialize(limits).ok()),
+        }
+    }
+
+    pub(super) fn sections(&self) -> Sections<'_> {
+        Sections {
+            listeners: self.listeners.iter().map(|(at, listener)| (*at, listener)).collect(),
+            upstreams: self.upstreams.iter().map(|(name, upstream)| (name.as_str(), upstream)).collect(),
+            plugins: self.plugins.iter().map(|(name, plugin)| (name.as_str(), plugin)).collect(),
+            routes: self.routes.iter().map(|(at, route)| (*at, route)).collect(),
+            admin: self.admin.as_ref(),
+            limits: self.limits.as_ref(),
+        }
+    }
+}
