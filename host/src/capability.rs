@@ -1,0 +1,18 @@
+//! The native abilities that the host lends to plugins.
+//!
+//! Each part is plain Rust behind one interface of `wit/plugin.wit` and has the shape of that interface with plain
+//! types. `plugin/` wires them to guests; nothing here knows what a guest is. What a plugin may reach (which key sets,
+//! which secrets) is settled when its configuration is loaded, so a call on the request path only looks something up.
+//!
+//! Three rules hold for every part:
+//!   * **bounded**: keys, bytes, series, lines and tokens all have a limit with a documented default;
+//!   * **time is an argument**: no part reads a clock on the request path, so every law is testable to the millisecond;
+//!   * **never async on the request path**: the only futures are those that refresh JWKS documents, and they run on the
+//!     admin runtime.
+
+pub mod jwt;
+pub mod limiter;
+pub mod log;
+pub mod metrics;
+pub mod secrets;
+pub mod store;

@@ -1,0 +1,104 @@
+//! One key set: where its keys come from, what it allows, what it asks of claims.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::VerifyError;
+use super::algorithm::Algorithms;
+use super::cache::Cache;
+use super::definition::Definition;
+use super::fetch::{Document, Documents};
+use super::json;
+use super::key::Key;
+use super::verify::{Rules, Token};
+
+/// A declared key set. It does not change; the documents behind it do.
+pub(super) struct KeySet {
+    definition_digest: Box<[u8]>,
+    algorithms: Algorithms,
+    /// Written in the definition itself.
+    keys: Vec<Key>,
+    /// At most a file and an address.
+    documents: SmallVec<[Arc<Document>; 2]>,
+    rules: Rules,
+    cache: Cache,
+}
+
+impl KeySet {
+    pub(super) fn new(
+        definition_digest: &[u8],
+        definition: Definition,
+        documents: &Documents,
+        allowed: &dyn Fn(&str) -> bool,
+    ) -> Result<KeySet, String> {
+        let places = [("jwks", &definition.jwks), ("jwks_file", &definition.jwks_file)];
+        if let Some((member, place)) = places.iter().find(|(_, place)| place.as_deref().is_some_and(|p| !allowed(p))) {
+            let place = place.as_deref().unwrap_or_default();
+            return Err(format!("{member}: {place:?} does not stand in the plugin's configuration"));
+        }
+        let file = definition.jwks_file.map(|path| documents.file(&path)).transpose()?;
+        let address = definition.jwks.map(|address| documents.address(&address));
+        Ok(KeySet {
+            definition_digest: definition_digest.into(),
+            algorithms: definition.algorithms,
+            keys: definition.keys,
+            documents: file.into_iter().chain(address).collect(),
+            rules: definition.rules,
+            cache: Cache::new(),
+        })
+    }
+
+    pub(super) fn is_from(&self, definition_digest: &[u8]) -> bool {
+        *self.definition_digest == *definition_digest
+    }
+
+    pub(super) fn verify(&self, token: &str, now_s: u64) -> Result<Arc<str>, VerifyError> {
+        // One view of the keys for the whole of it. Generations only grow, so their sum tells any two views apart.
+        let loaded: SmallVec<[_; 2]> = self.documents.iter().map(|document| document.loaded()).collect();
+        let generation: u64 = loaded.iter().map(|loaded| loaded.generation).sum();
+        let digest = Cache::digest(token);
+        if let Some(claims) = digest.as_ref().and_then(|digest| self.cache.claims(digest, generation, now_s)) {
+            return Ok(claims);
+        }
+
+        let token = Token::parse(token)?;
+        let keys = self.keys.iter().chain(loaded.iter().flat_map(|loaded| &loaded.keys));
+        if let Err(error) = token.verify(keys, self.algorithms) {
+            return Err(self.explain(error, &token, loaded.iter().any(|loaded| loaded.keys.is_empty())));
+        }
+        let text = String::from_utf8(token.payload).map_err(|_| VerifyError::Malformed)?;
+        let claims = json::object(text.as_bytes()).map_err(|_| VerifyError::Malformed)?;
+        let validity = self.rules.check(&claims)?;
+        validity.check(now_s)?;
+        let claims: Arc<str> = text.into();
+        if let Some(digest) = digest {
+            self.cache.keep(digest, generation, validity, Arc::clone(&claims));
+        }
+        Ok(claims)
+    }
+
+    pub(super) async fn attempted(&self) {
+        for document in &self.documents {
+            document.attempted().await;
+        }
+    }
+
+    /// Where the right key may exist and only not be here, the documents are asked for it: those that are missing make
+    /// it the gateway's fault, those that are there are wanted anew.
+    fn explain(&self, error: VerifyError, token: &Token<'_>, is_one_missing: bool) -> VerifyError {
+        let may_exist = match error {
+            VerifyError::UnknownKey => true,
+            VerifyError::BadSignature => !token.names_its_key(),
+            _ => false,
+        };
+        if !may_exist {
+            return error;
+        }
+        if is_one_missing {
+            return VerifyError::KeysUnavailable;
+        }
+        self.documents.iter().for_each(|document| document.want());
+        error
+    }
+}
