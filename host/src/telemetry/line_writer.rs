@@ -1,0 +1,520 @@
+//! Lines of text from many threads to one place, without making any of those threads wait.
+//!
+//! Each thread formats its lines straight into a buffer of its own; one writer thread takes the full buffers away and
+//! writes them in batches. A thread has two buffers and the writer holds the lock of at most one at any time, so
+//! `try_lock` on one of the two always succeeds: a data core never waits, not even for a writer that was preempted
+//! while holding a lock. Where both buffers are full (the disk or the reader of the pipe is too slow) the line is
+//! dropped whole and counted.
+//!
+//! The writer sleeps for good while nothing comes; the first line after that wakes it, and while lines keep coming it
+//! looks after the buffers every [`BATCH`] by itself, so a busy core never pays for a wake-up.
+//!
+//! Rejected: a channel of owned lines. It costs an allocation per line, freed on another thread, and a wake-up of the
+//! receiver for most of them.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::thread::{self, Thread};
+use std::time::Duration;
+
+use thread_local::ThreadLocal;
+
+/// A writer of lines with a thread of its own. Dropping it lets that thread write what is left, and end.
+pub struct LineWriter {
+    shared: Arc<Shared>,
+    thread: Thread,
+}
+
+/// Where lines go.
+pub enum Output {
+    Stdout,
+    Stderr,
+    /// A file that is appended to, and made with mode 0640 where it does not exist.
+    File(PathBuf),
+    /// Anything else; `reopen` leaves it as it is.
+    Other(Box<dyn Write + Send>),
+}
+
+impl LineWriter {
+    /// Opens the output and starts the writer thread.
+    ///
+    /// `queue_bytes` bounds what waits in memory, all of `threads` together; each gets an equal share. The batch that is
+    /// being written comes on top.
+    ///
+    /// `failed` is called on the writer thread when the output cannot be written or reopened.
+    pub fn start(
+        name: &str,
+        output: Output,
+        queue_bytes: usize,
+        threads: usize,
+        failed: impl Fn(&io::Error) + Send + 'static,
+    ) -> io::Result<Self> {
+        let sink = Sink::open(output, Box::new(failed))?;
+        let limit_bytes = (queue_bytes / threads.max(1) / BUFFERS).max(MIN_BUFFER_BYTES);
+        let shared = Arc::new(Shared {
+            slots: ThreadLocal::new(),
+            limit_bytes,
+            wake_bytes: WAKE_BYTES.min(limit_bytes / 2),
+            idle: AtomicBool::new(false),
+            reopen: AtomicBool::new(false),
+            stop: AtomicBool::new(false),
+            lost: AtomicU64::new(0),
+            ended: Mutex::new(false),
+            ended_changed: Condvar::new(),
+        });
+        let handle = thread::Builder::new().name(name.to_owned()).spawn({
+            let shared = Arc::clone(&shared);
+            move || shared.run(sink)
+        })?;
+        Ok(LineWriter { shared, thread: handle.thread().clone() })
+    }
+
+    /// Hands over one line. `format` appends it, newline included, to the bytes it is given; it may be called twice.
+    pub fn write(&self, format: impl Fn(&mut Vec<u8>)) {
+        let (slot, first) = match self.shared.slots.get() {
+            Some(slot) => (slot, false),
+            None => (self.shared.slots.get_or(Slot::default), true),
+        };
+        let Some(filled) = slot.append(self.shared.limit_bytes, format) else {
+            add(&slot.dropped, 1);
+            return;
+        };
+        add(&slot.accepted, 1);
+        // A new slot is seen by the writer only after it was woken: nothing else orders the two.
+        let wakes = filled.before < self.shared.wake_bytes && filled.after >= self.shared.wake_bytes;
+        if first || wakes || self.shared.idle.load(Ordering::Relaxed) {
+            self.thread.unpark();
+        }
+    }
+
+    /// Lines taken in so far.
+    pub fn accepted(&self) -> u64 {
+        self.shared.slots.iter().map(|slot| slot.accepted.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Lines that were dropped because the queue was full, or lost because the output failed.
+    pub fn dropped(&self) -> u64 {
+        let dropped: u64 = self.shared.slots.iter().map(|slot| slot.dropped.load(Ordering::Relaxed)).sum();
+        dropped + self.shared.lost.load(Ordering::Relaxed)
+    }
+
+    /// Opens a file anew by its path, before the next batch. Log rotation renames the file, then asks for this.
+    /// Where that fails the writer keeps to the file it has.
+    pub fn reopen(&self) {
+        self.shared.reopen.store(true, Ordering::Release);
+        self.thread.unpark();
+    }
+
+    /// Writes what is queued and ends the writer thread. Blocks until then, or until `deadline` has passed: then it
+    /// answers false and the rest is lost. Lines that come later are not written.
+    pub fn close(&self, deadline: Duration) -> bool {
+        self.stop();
+        let ended = lock(&self.shared.ended);
+        let waited = self.shared.ended_changed.wait_timeout_while(ended, deadline, |ended| !*ended);
+        let (ended, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        *ended
+    }
+
+    fn stop(&self) {
+        self.shared.stop.store(true, Ordering::Release);
+        self.thread.unpark();
+    }
+}
+
+impl Drop for LineWriter {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+struct Shared {
+    slots: ThreadLocal<Slot>,
+    /// Of one buffer.
+    limit_bytes: usize,
+    /// A buffer that grows past this wakes the writer before its time.
+    wake_bytes: usize,
+    /// The writer sleeps until it is woken.
+    idle: AtomicBool,
+    reopen: AtomicBool,
+    stop: AtomicBool,
+    /// Lines that the output refused.
+    lost: AtomicU64,
+    ended: Mutex<bool>,
+    ended_changed: Condvar,
+}
+
+impl Shared {
+    /// The writer thread.
+    fn run(&self, mut sink: Sink) {
+        let mut batch = Vec::new();
+        loop {
+            if self.reopen.swap(false, Ordering::Acquire) {
+                sink.reopen();
+            }
+            if self.stop.load(Ordering::Acquire) {
+                self.sweep(&mut batch, &mut sink);
+                break;
+            }
+            if self.sweep(&mut batch, &mut sink) {
+                thread::park_timeout(BATCH);
+                continue;
+            }
+            // A thread adds a line under its lock and then reads `idle`. Either the second sweep takes the lock after
+            // it and finds the line, or before it: then the lock makes this store visible to it, and it wakes us.
+            self.idle.store(true, Ordering::Relaxed);
+            let found = self.sweep(&mut batch, &mut sink);
+            if !found && !self.stop.load(Ordering::Acquire) && !self.reopen.load(Ordering::Acquire) {
+                thread::park();
+            }
+            self.idle.store(false, Ordering::Relaxed);
+        }
+        *lock(&self.ended) = true;
+        self.ended_changed.notify_all();
+    }
+
+    /// Writes what the buffers hold. Answers whether there was anything.
+    fn sweep(&self, batch: &mut Vec<u8>, sink: &mut Sink) -> bool {
+        let mut found = false;
+        for buffer in self.slots.iter().flat_map(|slot| &slot.buffers) {
+            std::mem::swap(&mut *lock(buffer), batch);
+            if batch.is_empty() {
+                continue;
+            }
+            found = true;
+            let lost = sink.write(batch, &self.stop);
+            self.lost.fetch_add(lost, Ordering::Relaxed);
+            batch.clear();
+        }
+        found
+    }
+}
+
+/// What one thread writes into.
+#[derive(Default)]
+struct Slot {
+    buffers: [Mutex<Vec<u8>>; BUFFERS],
+    accepted: AtomicU64,
+    dropped: AtomicU64,
+}
+
+/// How full a buffer was and is, in bytes.
+struct Filled {
+    before: usize,
+    after: usize,
+}
+
+impl Slot {
+    /// Adds a line to the first buffer that has room and that the writer is not taking away.
+    fn append(&self, limit_bytes: usize, format: impl Fn(&mut Vec<u8>)) -> Option<Filled> {
+        for buffer in &self.buffers {
+            let mut buffer = match buffer.try_lock() {
+                Ok(buffer) => buffer,
+                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) => continue,
+            };
+            let before = buffer.len();
+            make_room(&mut buffer, limit_bytes);
+            format(&mut buffer);
+            let after = buffer.len();
+            if after <= limit_bytes {
+                return Some(Filled { before, after });
+            }
+            buffer.truncate(before);
+            buffer.shrink_to(limit_bytes);
+        }
+        None
+    }
+}
+
+/// Doubles a buffer that is nearly full, but never past its limit, where a plain push might.
+fn make_room(buffer: &mut Vec<u8>, limit_bytes: usize) {
+    if buffer.capacity() - buffer.len() < TYPICAL_LINE_BYTES && buffer.capacity() < limit_bytes {
+        let capacity = (buffer.capacity() * 2).clamp(MIN_BUFFER_BYTES, limit_bytes);
+        buffer.reserve_exact(capacity - buffer.len());
+    }
+}
+
+/// The output, on the writer's side.
+struct Sink {
+    output: Box<dyn Write + Send>,
+    path: Option<PathBuf>,
+    failed: Box<dyn Fn(&io::Error) + Send>,
+    /// The last write ended inside a line. The next one starts with a newline, so that its lines come out whole.
+    torn: bool,
+}
+
+impl Sink {
+    fn open(output: Output, failed: Box<dyn Fn(&io::Error) + Send>) -> io::Result<Self> {
+        let (output, path): (Box<dyn Write + Send>, _) = match output {
+            Output::Stdout => (Box::new(io::stdout()), None),
+            Output::Stderr => (Box::new(io::stderr()), None),
+            Output::File(path) => (Box::new(open_file(&path)?), Some(path)),
+            Output::Other(output) => (output, None),
+        };
+        Ok(Sink { output, path, failed, torn: false })
+    }
+
+    fn reopen(&mut self) {
+        let Some(path) = &self.path else { return };
+        match open_file(path) {
+            Ok(file) => {
+                self.output = Box::new(file);
+                self.torn = false;
+            }
+            Err(error) => (self.failed)(&error),
+        }
+    }
+
+    /// Writes whole lines; answers how many were lost.
+    fn write(&mut self, lines: &[u8], stop: &AtomicBool) -> u64 {
+        let mut rest = lines;
+        let written = self.mend().and_then(|()| self.write_all(&mut rest, stop)).and_then(|()| self.output.flush());
+        let Err(error) = written else { return 0 };
+        self.torn = self.torn || !(rest.len() == lines.len() || lines[..lines.len() - rest.len()].ends_with(b"\n"));
+        (self.failed)(&error);
+        rest.iter().filter(|byte| **byte == b'\n').count() as u64
+    }
+
+    fn mend(&mut self) -> io::Result<()> {
+        if self.torn {
+            self.output.write_all(b"\n")?;
+            self.torn = false;
+        }
+        Ok(())
+    }
+
+    /// `Write::write_all`, but `rest` says where it stopped, and an output that is not blocking is waited for.
+    fn write_all(&mut self, rest: &mut &[u8], stop: &AtomicBool) -> io::Result<()> {
+        while !rest.is_empty() {
+            match self.output.write(rest) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(written) => *rest = rest.get(written..).unwrap_or_default(),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock && !stop.load(Ordering::Acquire) => {
+                    thread::park_timeout(BATCH);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn open_file(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.create(true).append(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o640);
+    options.open(path)
+}
+
+/// Adds to a counter that only the current thread writes, so that no locked instruction is needed.
+fn add(counter: &AtomicU64, delta: u64) {
+    counter.store(counter.load(Ordering::Relaxed).wrapping_add(delta), Ordering::Relaxed);
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How long lines gather before they are written, under load. Short enough for `tail -f`, long enough that a write
+/// carries thousands of lines.
+const BATCH: Duration = Duration::from_millis(50);
+
+/// A buffer of this size is written before [`BATCH`] has passed: it is large enough for one write, and small enough to
+/// be in the cache still.
+const WAKE_BYTES: usize = 256 * 1024;
+
+/// Per thread: while the writer takes one, lines go to the other.
+const BUFFERS: usize = 2;
+
+/// What a buffer starts with, and the least that a share of the queue can be.
+const MIN_BUFFER_BYTES: usize = 16 * 1024;
+
+/// Less room than this is made larger before a line is formatted.
+const TYPICAL_LINE_BYTES: usize = 2048;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    /// An output that takes nothing until it is let.
+    struct Gate {
+        open: mpsc::Receiver<()>,
+        entered: mpsc::Sender<()>,
+        written: Arc<Mutex<Vec<u8>>>,
+    }
+
+    impl Write for Gate {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let _ = self.entered.send(());
+            let _ = self.open.recv();
+            self.written.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn ignore(_: &io::Error) {}
+
+    #[test]
+    fn every_line_of_every_thread_comes_out_whole_and_in_its_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lines");
+        let writer = LineWriter::start("test", Output::File(path.clone()), 64 << 20, 8, ignore).unwrap();
+        thread::scope(|scope| {
+            for worker in 0..8 {
+                let writer = &writer;
+                scope.spawn(move || {
+                    for number in 0..5_000 {
+                        writer.write(|line| writeln!(line, "{worker} {number} {}", "x".repeat(number % 300)).unwrap());
+                    }
+                });
+            }
+        });
+        assert!(writer.close(PATIENCE));
+        assert_eq!((writer.accepted(), writer.dropped()), (40_000, 0));
+
+        let text = std::fs::read_to_string(path).unwrap();
+        let mut seen = vec![std::collections::BTreeSet::new(); 8];
+        for line in text.lines() {
+            let mut parts = line.split(' ');
+            let worker: usize = parts.next().unwrap().parse().unwrap();
+            let number: usize = parts.next().unwrap().parse().unwrap();
+            assert_eq!(parts.next(), Some("x".repeat(number % 300).as_str()));
+            assert!(seen[worker].insert(number), "{worker} {number} came twice");
+        }
+        assert!(seen.iter().all(|numbers| numbers.len() == 5_000));
+    }
+
+    #[test]
+    fn a_full_queue_drops_whole_lines_and_counts_them() {
+        let (open, gate) = mpsc::channel();
+        let (entered, inside) = mpsc::channel();
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let output = Gate { open: gate, entered, written: Arc::clone(&written) };
+        let writer = LineWriter::start("test", Output::Other(Box::new(output)), 1, 1, ignore).unwrap();
+        writer.write(|line| line.extend_from_slice(b"first\n"));
+        inside.recv_timeout(PATIENCE).unwrap();
+
+        // The writer now waits inside the output: what fits in the two buffers is kept, the rest is dropped.
+        let long = format!("{}\n", "y".repeat(999));
+        for _ in 0..100 {
+            writer.write(|line| line.extend_from_slice(long.as_bytes()));
+        }
+        let kept = 2 * (MIN_BUFFER_BYTES / long.len()) as u64;
+        assert_eq!((writer.accepted(), writer.dropped()), (1 + kept, 100 - kept));
+
+        drop(open);
+        assert!(writer.close(PATIENCE));
+        let text = String::from_utf8(written.lock().unwrap().clone()).unwrap();
+        assert_eq!(text, format!("first\n{}", long.repeat(kept as usize)));
+    }
+
+    #[test]
+    fn a_line_longer_than_a_buffer_is_dropped_and_its_memory_given_back() {
+        let slot = Slot::default();
+        assert!(slot.append(MIN_BUFFER_BYTES, |line| line.resize(line.len() + (1 << 20), b'z')).is_none());
+        assert!(slot.buffers.iter().all(|buffer| lock(buffer).capacity() <= MIN_BUFFER_BYTES));
+        assert!(slot.append(MIN_BUFFER_BYTES, |line| line.extend_from_slice(b"short\n")).is_some());
+    }
+
+    #[test]
+    fn a_buffer_never_grows_past_its_limit() {
+        let slot = Slot::default();
+        let limit = 5 * MIN_BUFFER_BYTES;
+        while slot.append(limit, |line| line.extend_from_slice(&[b'a'; 700])).is_some() {
+            assert!(slot.buffers.iter().all(|buffer| lock(buffer).capacity() <= limit));
+        }
+    }
+
+    #[test]
+    fn reopen_follows_a_rotated_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, rotated) = (folder.path().join("log"), folder.path().join("log.1"));
+        let (told, failures) = mpsc::channel();
+        let failed = move |error: &io::Error| told.send(error.kind()).unwrap();
+        let writer = LineWriter::start("test", Output::File(path.clone()), 1 << 20, 1, failed).unwrap();
+        writer.write(|line| line.extend_from_slice(b"before\n"));
+        wait_until(|| std::fs::read(&path).unwrap() == b"before\n");
+        std::fs::rename(&path, &rotated).unwrap();
+        writer.reopen();
+        wait_until(|| path.exists());
+        writer.write(|line| line.extend_from_slice(b"after\n"));
+        wait_until(|| std::fs::read(&path).unwrap() == b"after\n");
+        assert_eq!(std::fs::read(&rotated).unwrap(), b"before\n");
+
+        // A path that cannot be opened leaves the open file in use, and says so.
+        std::fs::rename(&path, &rotated).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        writer.reopen();
+        assert_eq!(failures.recv_timeout(PATIENCE).unwrap(), ErrorKind::IsADirectory);
+        writer.write(|line| line.extend_from_slice(b"still\n"));
+        assert!(writer.close(PATIENCE));
+        assert_eq!(std::fs::read(&rotated).unwrap(), b"after\nstill\n");
+    }
+
+    #[test]
+    fn close_gives_up_at_its_deadline() {
+        let (open, gate) = mpsc::channel();
+        let (entered, inside) = mpsc::channel();
+        let output = Gate { open: gate, entered, written: Arc::default() };
+        let writer = LineWriter::start("test", Output::Other(Box::new(output)), 1, 1, ignore).unwrap();
+        writer.write(|line| line.extend_from_slice(b"stuck\n"));
+        inside.recv_timeout(PATIENCE).unwrap();
+        assert!(!writer.close(Duration::from_millis(1)));
+        drop(open);
+        assert!(writer.close(PATIENCE));
+    }
+
+    #[test]
+    fn a_failing_output_counts_lost_lines_and_never_joins_two() {
+        /// Takes five bytes, fails once, then takes all.
+        struct Failing(u32, Arc<Mutex<Vec<u8>>>);
+        impl Write for Failing {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                self.0 += 1;
+                let taken = match self.0 {
+                    1 => bytes.len().min(5),
+                    2 => return Err(ErrorKind::StorageFull.into()),
+                    _ => bytes.len(),
+                };
+                self.1.lock().unwrap().extend_from_slice(&bytes[..taken]);
+                Ok(taken)
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let (told, failures) = mpsc::channel();
+        let output = Output::Other(Box::new(Failing(0, Arc::clone(&written))));
+        let writer =
+            LineWriter::start("test", output, 1, 1, move |error: &io::Error| told.send(error.kind()).unwrap()).unwrap();
+        writer.write(|line| line.extend_from_slice(b"one\ntwo\n"));
+        assert_eq!(failures.recv_timeout(PATIENCE).unwrap(), ErrorKind::StorageFull);
+        wait_until(|| writer.dropped() == 1);
+        writer.write(|line| line.extend_from_slice(b"three\n"));
+        assert!(writer.close(PATIENCE));
+        assert_eq!(written.lock().unwrap().as_slice(), b"one\nt\nthree\n");
+    }
+
+    /// Yields until a state is there; the test fails where it never comes.
+    fn wait_until(reached: impl Fn() -> bool) {
+        let start = std::time::Instant::now();
+        while !reached() {
+            assert!(start.elapsed() < PATIENCE, "the awaited state never came");
+            thread::yield_now();
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! What is counted on the client's side: routes, listeners, and the limits that requests run into.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Method;
+
+use super::counters::Counters;
+use super::durations::{Key, REQUEST_BOUNDS, RequestDurations, Totals};
+use super::exposition::{Exposition, Kind};
+
+/// The requests of one route.
+#[derive(Default)]
+pub struct RouteMetrics {
+    requests: RequestDurations,
+}
+
+impl RouteMetrics {
+    /// Adds one exchange at its end. `status` 0: the client left before there was one. `received` and `sent` are body
+    /// bytes from and to the client.
+    pub fn record(&self, method: &Method, status: u16, duration: Duration, received: u64, sent: u64) {
+        self.requests.record(method, status, duration, received, sent);
+    }
+
+    pub fn requests(&self) -> &RequestDurations {
+        &self.requests
+    }
+
+    pub(super) fn expose(page: &mut Exposition, routes: &[(Arc<str>, Arc<RouteMetrics>)]) {
+        let totals: Vec<_> = routes.iter().map(|(name, route)| (&**name, route.requests.totals())).collect();
+        let name = "http_server_request_duration_seconds";
+        page.family(name, Kind::Histogram, "From a request's head to the last byte of its response.");
+        for (route, totals) in &totals {
+            for (key, total) in totals {
+                expose_durations(page, name, ("http_route", route), *key, total);
+            }
+        }
+        let name = "gatewright_request_body_bytes_total";
+        page.family(name, Kind::Counter, "Body bytes that came from clients.");
+        for (route, totals) in &totals {
+            page.sample(name, &[("http_route", route)], totals.values().map(|total| total.received).sum());
+        }
+        let name = "gatewright_response_body_bytes_total";
+        page.family(name, Kind::Counter, "Body bytes that went to clients.");
+        for (route, totals) in &totals {
+            page.sample(name, &[("http_route", route)], totals.values().map(|total| total.sent).sum());
+        }
+    }
+}
+
+/// One histogram with the labels that OpenTelemetry gives requests on either side.
+pub(super) fn expose_durations(page: &mut Exposition, name: &str, owner: (&str, &str), key: Key, total: &Totals) {
+    let status = key.status();
+    let labels = [owner, ("http_request_method", key.method()), ("http_response_status_code", &status)];
+    page.durations(name, &labels, &REQUEST_BOUNDS, &total.buckets, total.sum);
+}
+
+/// The connections of one listener.
+#[derive(Default)]
+pub struct ListenerMetrics {
+    connections: Counters<3>,
+}
+
+const ACCEPTED: usize = 0;
+const CLOSED: usize = 1;
+const REFUSED: usize = 2;
+
+impl ListenerMetrics {
+    pub fn accepted(&self) {
+        self.connections.add(ACCEPTED, 1);
+    }
+
+    /// One that was accepted is over.
+    pub fn closed(&self) {
+        self.connections.add(CLOSED, 1);
+    }
+
+    /// A connection was closed at once, because there are too many. It does not count as accepted.
+    pub fn refused(&self) {
+        self.connections.add(REFUSED, 1);
+    }
+
+    /// Connections that are open now.
+    pub fn open(&self) -> u64 {
+        let closed = self.connections.sum(CLOSED);
+        self.connections.sum(ACCEPTED).saturating_sub(closed)
+    }
+
+    pub(super) fn expose(page: &mut Exposition, listeners: &[(Arc<str>, Arc<ListenerMetrics>)]) {
+        let counters = [
+            ("gatewright_listener_accepted_connections_total", ACCEPTED, "Connections that were accepted."),
+            ("gatewright_listener_refused_connections_total", REFUSED, "Connections over the limit, closed at once."),
+        ];
+        for (name, index, help) in counters {
+            page.family(name, Kind::Counter, help);
+            for (listener, metrics) in listeners {
+                page.sample(name, &[("listener", listener)], metrics.connections.sum(index));
+            }
+        }
+        let name = "gatewright_listener_open_connections";
+        page.family(name, Kind::Gauge, "Connections that are open.");
+        for (listener, metrics) in listeners {
+            page.sample(name, &[("listener", listener)], metrics.open());
+        }
+    }
+}
+
+/// What belongs to the gateway as a whole.
+#[derive(Default)]
+pub struct ServerMetrics {
+    active: Counters<1>,
+    limits: Counters<{ RequestLimit::ALL.len() }>,
+}
+
+labels! {
+    /// A limit of the data path that a client ran into.
+    RequestLimit {
+        HeaderBytes => "header-bytes",
+        HeaderCount => "header-count",
+        PathBytes => "path-bytes",
+        BodyBytes => "body-bytes",
+        HeaderTime => "header-time",
+        BodyTime => "body-time",
+        IdleTime => "idle-time",
+        HandshakeTime => "handshake-time",
+        RequestTime => "request-time",
+        Connections => "connections",
+        Streams => "streams",
+        Resets => "resets",
+        /// Framing that could be read in two ways, or not at all.
+        Framing => "framing",
+    }
+}
+
+impl ServerMetrics {
+    pub fn request_started(&self) {
+        self.active.add(0, 1);
+    }
+
+    pub fn request_ended(&self) {
+        self.active.subtract(0, 1);
+    }
+
+    /// Requests that have started and not ended.
+    pub fn active_requests(&self) -> u64 {
+        self.active.gauge(0)
+    }
+
+    pub fn limit_hit(&self, limit: RequestLimit) {
+        self.limits.add(limit as usize, 1);
+    }
+
+    pub(super) fn expose(&self, page: &mut Exposition) {
+        let name = "http_server_active_requests";
+        page.family(name, Kind::Gauge, "Requests that have started and not ended.");
+        page.sample(name, &[], self.active_requests());
+        let name = "gatewright_limit_hits_total";
+        page.family(name, Kind::Counter, "Connections and requests that ran into a limit.");
+        for limit in RequestLimit::ALL {
+            page.sample(name, &[("limit", limit.name())], self.limits.sum(*limit as usize));
+        }
+    }
+}
