@@ -1,0 +1,313 @@
+//! The admin API: what an operator asks of a running gateway, on a listener of its own.
+//!
+//! | request | answer |
+//! | --- | --- |
+//! | `GET /` | the list of these |
+//! | `GET /livez` | 200 while the process answers at all |
+//! | `GET /readyz` | 200 while it takes traffic, 503 while it starts or drains |
+//! | `GET /metrics` | Prometheus' text format |
+//! | `GET /config` | gateway.json as it was written (`${VAR}` stays `${VAR}`), with its digest as `ETag` |
+//! | `PUT /config` | a new gateway.json; needs `If-Match` |
+//! | `GET /plugins` | the plugins that run |
+//! | `PUT /plugins/NAME` | a new component for a plugin that the configuration names |
+//!
+//! Every refusal is `application/problem+json` (RFC 9457) and changes nothing.
+//!
+//! Whoever reaches this listener owns the gateway. So it listens on loopback by default, and on any other address only
+//! with a token. A browser on the same machine must not be talked into it either: on loopback the `Host` has to be a
+//! loopback name (DNS rebinding), a foreign `Origin` is refused, and no answer carries a CORS header.
+//!
+//! The room knows nothing of the gateway but [`Control`]. It runs on the runtime that [`Admin::serve`] is called on,
+//! which is never a data core's.
+
+mod body;
+mod endpoint;
+mod guard;
+mod if_match;
+mod problem;
+
+use std::convert::Infallible;
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+pub use if_match::IfMatch;
+
+use crate::telemetry::{Level, log};
+
+/// What the API can ask of the gateway. Futures are run to their end, also where the client does not wait for it.
+pub trait Control: Send + Sync + 'static {
+    /// Whether the gateway takes traffic.
+    fn ready(&self) -> bool;
+
+    /// The page of `GET /metrics`; called where blocking is allowed.
+    fn metrics(&self) -> String;
+
+    /// The configuration that runs, as it was written.
+    fn config(&self) -> ConfigText;
+
+    /// Checks a new configuration and runs it. The comparison with `if_match` and the change are one step: of two
+    /// callers who have seen the same digest, one gets [`Refused::Stale`].
+    fn apply_config(&self, text: String, if_match: IfMatch) -> Answer<'_, Result<Applied, Refused>>;
+
+    /// A JSON value that lists the plugins.
+    fn plugins(&self) -> serde_json::Value;
+
+    /// Compiles a component off the request path, tries it, and puts it in the place of the one that runs.
+    fn put_plugin<'a>(&'a self, name: &'a str, component: Bytes) -> Answer<'a, Result<Applied, Refused>>;
+}
+
+/// What an async function of [`Control`] gives.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// gateway.json as written.
+#[derive(Clone, Debug)]
+pub struct ConfigText {
+    pub text: Arc<str>,
+    /// In hexadecimal, without quotes.
+    pub digest: String,
+}
+
+/// A change that was made.
+#[derive(Clone, Debug, Default)]
+pub struct Applied {
+    /// Of what runs now, in hexadecimal.
+    pub digest: String,
+    /// More members for the answer: what was reloaded, warnings.
+    pub details: serde_json::Map<String, serde_json::Value>,
+}
+
+/// Why a change was not made. Nothing of it is in force.
+#[derive(Clone, Debug)]
+pub enum Refused {
+    /// The digest is not the one that `If-Match` names.
+    Stale {
+        /// The digest of what runs.
+        current: String,
+    },
+    /// The configuration names no such plugin.
+    Unknown(String),
+    /// It is wrong.
+    Invalid {
+        /// One sentence.
+        detail: String,
+        errors: Vec<Diagnostic>,
+        /// All errors as the command line shows them, without colours.
+        text: String,
+    },
+    /// The gateway cannot do it now: it is starting or draining.
+    Unavailable(String),
+}
+
+/// One mistake in a configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Diagnostic {
+    pub file: String,
+    /// From 1; 0 where the mistake has no place in the text.
+    pub line: u32,
+    pub column: u32,
+    pub message: String,
+    pub help: Option<String>,
+    /// JSON pointer (RFC 6901) to the value.
+    pub pointer: String,
+}
+
+/// The choices an operator has. `Default` has the documented defaults.
+#[derive(Clone)]
+pub struct Settings {
+    /// Default 127.0.0.1:9901.
+    pub address: SocketAddr,
+    /// What clients have to send as `Authorization: Bearer`. Required where the address is not loopback. `/livez` and
+    /// `/readyz` never ask for it: probes cannot keep secrets, and those two tell none.
+    pub token: Option<String>,
+    /// The longest gateway.json; default 16 MiB.
+    pub config_limit_bytes: usize,
+    /// The largest component; default 64 MiB.
+    pub plugin_limit_bytes: usize,
+    /// For a whole request body; default 60 s.
+    pub body_time: Duration,
+    /// For a request head, and between two requests of a connection; default 10 s.
+    pub header_time: Duration,
+    /// Connections at once; default 64. More wait to be accepted.
+    pub connections: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            address: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9901),
+            token: None,
+            config_limit_bytes: 16 << 20,
+            plugin_limit_bytes: 64 << 20,
+            body_time: Duration::from_secs(60),
+            header_time: Duration::from_secs(10),
+            connections: 64,
+        }
+    }
+}
+
+/// Says everything but the token.
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("address", &self.address)
+            .field("token", &self.token.as_ref().map(|_| "***"))
+            .finish_non_exhaustive()
+    }
+}
+
+/// The API, bound to its address and not yet serving.
+#[derive(Debug)]
+pub struct Admin {
+    listener: TcpListener,
+    settings: Settings,
+}
+
+/// Why the API cannot start.
+#[derive(Debug)]
+pub enum StartError {
+    Bind {
+        address: SocketAddr,
+        error: io::Error,
+    },
+    /// Anybody who reaches the address could change the gateway.
+    TokenRequired(SocketAddr),
+    EmptyToken,
+}
+
+impl Admin {
+    /// Binds the address. Connections wait until [`Admin::serve`].
+    pub fn bind(settings: Settings) -> Result<Self, StartError> {
+        if settings.token.as_ref().is_some_and(|token| token.trim().is_empty()) {
+            return Err(StartError::EmptyToken);
+        }
+        if settings.token.is_none() && !guard::is_loopback(settings.address.ip()) {
+            return Err(StartError::TokenRequired(settings.address));
+        }
+        let bind = || {
+            let listener = TcpListener::bind(settings.address)?;
+            listener.set_nonblocking(true)?;
+            Ok(listener)
+        };
+        match bind() {
+            Ok(listener) => Ok(Admin { listener, settings }),
+            Err(error) => Err(StartError::Bind { address: settings.address, error }),
+        }
+    }
+
+    /// The address, with the port that the system chose where the settings say 0.
+    pub fn local_address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until `drain` is ready, then lets the requests that run finish, for at most [`DRAIN_TIME`].
+    pub async fn serve(self, control: Arc<dyn Control>, drain: impl Future<Output = ()>) -> io::Result<()> {
+        let Admin { listener, settings } = self;
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let slots = Arc::new(Semaphore::new(settings.connections.clamp(1, Semaphore::MAX_PERMITS)));
+        let api = Arc::new(endpoint::Api { settings, control });
+        let (stop, stopped) = watch::channel(());
+        let mut connections = JoinSet::new();
+        let mut drain = pin!(drain);
+        loop {
+            let next = async {
+                // The semaphore is never closed.
+                let slot = Arc::clone(&slots).acquire_owned().await.map_err(io::Error::other)?;
+                let (stream, _) = listener.accept().await?;
+                Ok::<_, io::Error>((stream, slot))
+            };
+            let accepted = tokio::select! {
+                accepted = next => accepted,
+                Some(_) = connections.join_next(), if !connections.is_empty() => continue,
+                () = &mut drain => break,
+            };
+            match accepted {
+                Ok((stream, slot)) => {
+                    let (api, stopped) = (Arc::clone(&api), stopped.clone());
+                    connections.spawn(async move {
+                        connection(api, stream, stopped).await;
+                        drop(slot);
+                    });
+                }
+                Err(error) => {
+                    log(Level::Warn, "the admin listener cannot accept", &[("error", &error)]);
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+        drop(listener);
+        drop(stop);
+        let _ = timeout(DRAIN_TIME, async { while connections.join_next().await.is_some() {} }).await;
+        Ok(())
+    }
+}
+
+/// One connection, until the client closes it, until it is [`CONNECTION_TIME`] old, or until the API stops.
+async fn connection(api: Arc<endpoint::Api>, stream: TcpStream, mut stopped: watch::Receiver<()>) {
+    let header_time = api.settings.header_time;
+    let service = service_fn(move |request| {
+        let api = Arc::clone(&api);
+        async move { Ok::<_, Infallible>(api.respond(request).await) }
+    });
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(header_time).max_buf_size(MAX_HEAD_BYTES);
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    tokio::select! {
+        // A client that breaks off is no event for the operator.
+        _ = &mut connection => return,
+        _ = stopped.changed() => {}
+        () = sleep(CONNECTION_TIME) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    let _ = timeout(DRAIN_TIME, connection).await;
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::Bind { address, error } => write!(f, "the admin API cannot listen on {address}: {error}"),
+            StartError::TokenRequired(address) => write!(
+                f,
+                "the admin API would be open to everybody who reaches {address}: set a token, or listen on 127.0.0.1"
+            ),
+            StartError::EmptyToken => f.write_str("the token of the admin API is empty"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            StartError::Bind { error, .. } => Some(error),
+            StartError::TokenRequired(_) | StartError::EmptyToken => None,
+        }
+    }
+}
+
+/// For requests that run when the API stops, or when their connection is [`CONNECTION_TIME`] old.
+pub const DRAIN_TIME: Duration = Duration::from_secs(10);
+
+/// No connection keeps its slot for longer, not even one whose client never reads the answer.
+pub const CONNECTION_TIME: Duration = Duration::from_secs(600);
+
+/// A request head, and what is buffered of a body. hyper's least is 8 KiB.
+const MAX_HEAD_BYTES: usize = 32 * 1024;
+
+/// After a failed accept, which mostly means that file descriptors ran out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests;
