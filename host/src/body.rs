@@ -1,0 +1,128 @@
+//! A message body on its way through: one concrete type for every stage of the request path.
+//!
+//! Bytes stream; nothing here buffers. A body that a plugin or a limit has wrapped is boxed, so that the common
+//! bodies (none, one chunk, what hyper reads) cost no allocation.
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use hyper::body::Incoming;
+
+/// A request or response body.
+#[derive(Default)]
+pub enum Body {
+    /// No body at all.
+    #[default]
+    Empty,
+    /// All of it, in memory.
+    Full(Bytes),
+    /// What a peer is still sending.
+    Incoming(Incoming),
+    /// A body that something wraps: a limit, a plugin's body hook, the access log's end mark.
+    Boxed(Pin<Box<dyn http_body::Body<Data = Bytes, Error = BodyError> + Send>>),
+}
+
+impl Body {
+    /// Wraps any body.
+    pub fn boxed(body: impl http_body::Body<Data = Bytes, Error = BodyError> + Send + 'static) -> Self {
+        Body::Boxed(Box::pin(body))
+    }
+}
+
+/// Why a body ended before its end. The message is for the operator's log, never for a client.
+#[derive(Debug)]
+pub enum BodyError {
+    /// The connection it came over failed, or its framing was broken.
+    Connection(hyper::Error),
+    /// It is longer than allowed. The number is the limit in bytes.
+    TooLarge(u64),
+    /// No byte came for longer than allowed.
+    TimedOut,
+    /// A plugin's body hook ended it; the text names the plugin and the reason.
+    Plugin(String),
+}
+
+impl fmt::Display for BodyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BodyError::Connection(error) => write!(f, "the connection failed: {error}"),
+            BodyError::TooLarge(limit) => write!(f, "the body is longer than {limit} bytes"),
+            BodyError::TimedOut => f.write_str("no byte of the body came in time"),
+            BodyError::Plugin(reason) => f.write_str(reason),
+        }
+    }
+}
+
+impl std::error::Error for BodyError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            BodyError::Connection(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match &mut *self {
+            Body::Empty => Poll::Ready(None),
+            Body::Full(bytes) => {
+                let bytes = std::mem::take(bytes);
+                *self = Body::Empty;
+                Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
+            }
+            Body::Incoming(incoming) => Pin::new(incoming).poll_frame(context).map_err(BodyError::Connection),
+            Body::Boxed(body) => body.as_mut().poll_frame(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Body::Empty => true,
+            Body::Full(bytes) => bytes.is_empty(),
+            Body::Incoming(incoming) => incoming.is_end_stream(),
+            Body::Boxed(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Body::Empty => SizeHint::with_exact(0),
+            Body::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Body::Incoming(incoming) => incoming.size_hint(),
+            Body::Boxed(body) => body.size_hint(),
+        }
+    }
+}
+
+impl From<Incoming> for Body {
+    fn from(incoming: Incoming) -> Self {
+        if http_body::Body::is_end_stream(&incoming) { Body::Empty } else { Body::Incoming(incoming) }
+    }
+}
+
+impl From<Bytes> for Body {
+    fn from(bytes: Bytes) -> Self {
+        if bytes.is_empty() { Body::Empty } else { Body::Full(bytes) }
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Body::Empty => "Body::Empty",
+            Body::Full(_) => "Body::Full",
+            Body::Incoming(_) => "Body::Incoming",
+            Body::Boxed(_) => "Body::Boxed",
+        })
+    }
+}

@@ -1,0 +1,124 @@
+//! How the gateway stops: everybody who has work holds a [`Drain`], hears when to finish it, and is waited for.
+//!
+//! A `Drain` is a place in a list as long as it lives; there is nothing to hand back, so a task that panics or is
+//! dropped is counted out as well.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+/// A pair of the two ends: one asks for the end, the other hears of it.
+pub fn channel() -> (Drainer, Drain) {
+    let (sender, receiver) = watch::channel(());
+    let asked = Arc::new(AtomicBool::new(false));
+    (Drainer { asked: Arc::clone(&asked), sender }, Drain { asked, receiver })
+}
+
+/// The end that stops the others.
+#[derive(Debug)]
+pub struct Drainer {
+    asked: Arc<AtomicBool>,
+    sender: watch::Sender<()>,
+}
+
+/// The end of one who has work under way. Cloning it adds one more to wait for; dropping it says "done".
+#[derive(Clone, Debug)]
+pub struct Drain {
+    asked: Arc<AtomicBool>,
+    receiver: watch::Receiver<()>,
+}
+
+impl Drainer {
+    /// Asks everybody to finish, and waits until all have, at most for `deadline`. Answers how many have not.
+    pub async fn drain(self, deadline: Duration) -> usize {
+        self.ask();
+        match tokio::time::timeout(deadline, self.sender.closed()).await {
+            Ok(()) => 0,
+            Err(_) => self.sender.receiver_count(),
+        }
+    }
+
+    /// Asks everybody to finish, and waits for nobody.
+    pub fn ask(&self) {
+        self.asked.store(true, Ordering::Release);
+        // Fails only where nobody listens any more.
+        let _ = self.sender.send(());
+    }
+
+    /// How many are at work.
+    pub fn count(&self) -> usize {
+        self.sender.receiver_count()
+    }
+}
+
+impl Drain {
+    /// Whether it is time to finish: one load, for those who look often.
+    pub fn is_asked(&self) -> bool {
+        self.asked.load(Ordering::Acquire)
+    }
+
+    /// Waits until it is time to finish. The future holds a place of its own. Where the `Drainer` is gone without
+    /// having asked, nobody will ever ask, and it waits for good.
+    pub fn asked(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
+        let mut own = self.clone();
+        async move {
+            if !own.is_asked() && own.receiver.changed().await.is_err() && !own.is_asked() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn waits_for_all_who_have_a_part() {
+        let (drainer, drain) = channel();
+        let one = tokio::spawn({
+            let drain = drain.clone();
+            async move {
+                drain.asked().await;
+                tokio::time::sleep(Duration::from_secs(3)).await;
+            }
+        });
+        assert!(!drain.is_asked());
+        drop(drain);
+        assert_eq!(drainer.drain(Duration::from_secs(10)).await, 0);
+        assert!(one.await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn gives_up_at_the_deadline_and_says_how_many_are_left() {
+        let (drainer, drain) = channel();
+        let other = drain.clone();
+        assert_eq!(drainer.count(), 2);
+        assert_eq!(drainer.drain(Duration::from_secs(1)).await, 2);
+        assert!(drain.is_asked() && other.is_asked());
+        other.asked().await;
+    }
+
+    #[tokio::test]
+    async fn a_panic_counts_as_done() {
+        let (drainer, drain) = channel();
+        let task = tokio::spawn(async move {
+            let _held = drain;
+            panic!("on purpose");
+        });
+        assert!(task.await.is_err());
+        assert_eq!(drainer.drain(Duration::from_secs(60)).await, 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_comes_late_hears_it_too() {
+        let (drainer, drain) = channel();
+        drainer.ask();
+        let late = drain.clone();
+        drop(drain);
+        late.asked().await;
+    }
+}

@@ -1,0 +1,317 @@
+//! The rules about header fields at the two borders of the gateway: what a client may send, what travels on, and what
+//! the gateway adds. Pure: no runtime, no clock; randomness and trust are arguments.
+//!
+//! [`from_downstream`] turns a request as it was received into the only form that the router, the plugins and the
+//! upstream see: one valid Host, an origin-form target in normal form ([`path`](mod@path)), no field that is about the
+//! client's connection, and forwarding headers that can be believed. [`from_upstream`] is its smaller brother for the
+//! response. What cannot be put into that form without guessing is refused ([`Reject`]).
+//!
+//! `Upgrade` is answered as if it had not been asked (RFC 9110 §7.8 lets a server ignore it): the field is dropped and
+//! the request goes on as plain HTTP, so a client that insists gets the upstream's own answer to that, never a tunnel.
+//!
+//! Both run on every request, so they walk the fields once and touch the map only for what that walk has seen; what
+//! is the same for a whole connection is made once ([`Client`]).
+
+mod authority;
+mod forwarding;
+pub mod path;
+mod reject;
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::uri::PathAndQuery;
+use http::{Method, StatusCode, Uri, Version, request};
+use smallvec::SmallVec;
+
+pub use forwarding::{Client, Facts, Policy, new_id};
+pub use reject::Reject;
+
+/// Checks and rewrites the head of a request from a client; on `Err` it is to be refused and the connection closed.
+///
+/// `trusted` says whether an address is a proxy whose forwarding headers are believed. `random` makes the request id
+/// where one is made; it is used once.
+pub fn from_downstream(
+    request: &mut request::Parts,
+    client: &Client,
+    policy: &Policy,
+    trusted: impl Fn(std::net::IpAddr) -> bool,
+    random: u128,
+) -> Result<Facts, Reject> {
+    if request.method == Method::CONNECT {
+        return Err(Reject::Tunnel);
+    }
+    let seen = look(request.version, &request.headers)?;
+    settle_target(request, seen.hosts, client)?;
+    strip(&mut request.headers, &seen, Direction::Request);
+    Ok(forwarding::apply(request, seen.forwarding, client, policy, trusted, random))
+}
+
+/// Rewrites the head of a response from an upstream that spoke `version`. `method` is the request's.
+///
+/// The length of the body is the sender's business, not this function's; it only takes away what may not be there: a
+/// 1xx, 204 or 205 response has no Content-Length to speak of (RFC 9110 §8.6, §15.3.6).
+pub fn from_upstream(method: &Method, status: StatusCode, version: Version, headers: &mut HeaderMap, policy: &Policy) {
+    let mut seen = Seen::default();
+    for (name, value) in headers.iter() {
+        seen.note(name, value);
+    }
+    strip(headers, &seen, Direction::Response);
+    let is_empty = status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT);
+    if seen.content_lengths > 0 && is_empty && method != Method::HEAD {
+        headers.remove(header::CONTENT_LENGTH);
+    }
+    if policy.response_via {
+        headers.append(header::VIA, forwarding::via(version));
+    }
+}
+
+/// What one walk over the fields has found.
+#[derive(Default)]
+struct Seen {
+    hosts: usize,
+    content_lengths: usize,
+    connection: bool,
+    /// The fields of [`HOP_BY_HOP`], by index, and the two rarities behind them.
+    hop_by_hop: u16,
+    /// The fields of [`forwarding::NAMES`], by index.
+    forwarding: u16,
+    /// Some name has an underscore.
+    underscore: bool,
+    transfer_encoding: bool,
+    te_trailers: bool,
+    expectation: bool,
+}
+
+impl Seen {
+    fn note(&mut self, name: &HeaderName, value: &HeaderValue) {
+        let name = name.as_str();
+        match name {
+            "host" => self.hosts += 1,
+            "content-length" => self.content_lengths += 1,
+            "connection" => self.connection = true,
+            "transfer-encoding" => {
+                self.transfer_encoding = true;
+                self.hop_by_hop |= 1 << TRANSFER_ENCODING;
+            }
+            "te" => {
+                self.te_trailers |= has_token(value, b"trailers");
+                self.hop_by_hop |= 1 << TE;
+            }
+            "expect" => {
+                self.expectation |= !value.as_bytes().eq_ignore_ascii_case(b"100-continue");
+                self.hop_by_hop |= 1 << EXPECT;
+            }
+            "upgrade" => self.hop_by_hop |= 1 << UPGRADE,
+            IGNORED_UPGRADE => self.hop_by_hop |= 1 << IGNORED,
+            "keep-alive" => self.hop_by_hop |= 1 << KEEP_ALIVE,
+            _ if name.starts_with("proxy") => match name {
+                "proxy" => self.hop_by_hop |= 1 << PROXY,
+                "proxy-connection" => self.hop_by_hop |= 1 << PROXY_CONNECTION,
+                "proxy-authorization" => self.hop_by_hop |= 1 << PROXY_AUTHORIZATION,
+                "proxy-authenticate" => self.hop_by_hop |= 1 << PROXY_AUTHENTICATE,
+                "proxy-authentication-info" => self.hop_by_hop |= 1 << PROXY_AUTHENTICATION_INFO,
+                _ => {}
+            },
+            _ => match forwarding::index(name) {
+                Some(index) => self.forwarding |= 1 << index,
+                None => self.underscore |= has_underscore(name),
+            },
+        }
+    }
+}
+
+/// The walk over a request's fields, with what is refused on sight.
+fn look(version: Version, headers: &HeaderMap) -> Result<Seen, Reject> {
+    let mut seen = Seen::default();
+    for (name, value) in headers {
+        seen.note(name, value);
+    }
+    if seen.transfer_encoding && version != Version::HTTP_11 {
+        return Err(Reject::TransferEncoding);
+    }
+    if seen.transfer_encoding && seen.content_lengths > 0 {
+        return Err(Reject::Ambiguous);
+    }
+    const CONNECTION_SPECIFIC: u16 = 1 << UPGRADE | 1 << KEEP_ALIVE | 1 << PROXY_CONNECTION;
+    if version == Version::HTTP_2 && (seen.connection || seen.hop_by_hop & CONNECTION_SPECIFIC != 0) {
+        return Err(Reject::ConnectionSpecific);
+    }
+    if seen.content_lengths > 0 {
+        let length = headers.get(header::CONTENT_LENGTH).filter(|value| is_decimal(value.as_bytes()));
+        if seen.content_lengths > 1 || length.is_none() {
+            return Err(Reject::ContentLength);
+        }
+    }
+    if seen.expectation && version != Version::HTTP_10 {
+        return Err(Reject::Expectation);
+    }
+    if seen.underscore && headers.keys().any(|name| imitates(name.as_str(), &FRAMING)) {
+        return Err(Reject::Lookalike);
+    }
+    Ok(seen)
+}
+
+/// Makes the target an origin form in normal form, and settles Host.
+fn settle_target(request: &mut request::Parts, hosts: usize, client: &Client) -> Result<(), Reject> {
+    let scheme = request.uri.scheme();
+    if scheme.is_some_and(|scheme| scheme.as_str() != "http" && scheme.as_str() != "https") {
+        return Err(Reject::Target);
+    }
+    let authority = request.uri.authority();
+    authority::settle(request.version, scheme, authority, hosts, &mut request.headers, client.local_authority())?;
+    let is_absolute = authority.is_some();
+    let target = request.uri.path_and_query().ok_or(Reject::Target)?;
+    if target == "*" {
+        if request.method != Method::OPTIONS {
+            return Err(Reject::Target);
+        }
+    } else if let Some(normal) = path::normalise(target.as_str())? {
+        request.uri = PathAndQuery::try_from(normal).map_err(|_| Reject::Target)?.into();
+        return Ok(());
+    }
+    if is_absolute {
+        // An absolute form without a path asks OPTIONS about the server itself (RFC 9112 §3.2.4); the parser has made
+        // that `/`, which every server understands.
+        let target = std::mem::take(&mut request.uri).into_parts().path_and_query.ok_or(Reject::Target)?;
+        request.uri = Uri::from(target);
+    }
+    Ok(())
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Direction {
+    Request,
+    Response,
+}
+
+/// Takes away what is about one connection: the hop-by-hop fields and those that Connection names (RFC 9110 §7.6.1).
+fn strip(headers: &mut HeaderMap, seen: &Seen, direction: Direction) {
+    if seen.connection {
+        let mut nominated: SmallVec<[HeaderName; 4]> = SmallVec::new();
+        for value in headers.get_all(header::CONNECTION) {
+            if !matches!(value.as_bytes(), b"keep-alive" | b"close") {
+                let names = tokens(value.as_bytes()).filter(|token| !is_end_to_end(token));
+                nominated.extend(names.filter_map(|token| HeaderName::from_bytes(token).ok()));
+            }
+        }
+        headers.remove(header::CONNECTION);
+        for name in nominated {
+            headers.remove(name);
+        }
+    }
+    if seen.hop_by_hop != 0 {
+        for (index, name) in HOP_BY_HOP.iter().enumerate() {
+            if seen.hop_by_hop & 1 << index != 0 {
+                headers.remove(name);
+            }
+        }
+        if seen.te_trailers && direction == Direction::Request {
+            // The gateway passes trailers on, so it may say so; gRPC servers insist on it.
+            headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        }
+    }
+    if seen.underscore && direction == Direction::Request {
+        let imitations: Vec<HeaderName> =
+            headers.keys().filter(|name| imitates(name.as_str(), &forwarding::NAMES)).cloned().collect();
+        for name in imitations {
+            headers.remove(name);
+        }
+    }
+}
+
+/// Whether Connection may not take this field away: removing it would change what the message means or who it says it
+/// is from. Everything else that a client nominates goes, as RFC 9110 §7.6.1 wants.
+fn is_end_to_end(name: &[u8]) -> bool {
+    const PROTECTED: [&[u8]; 12] = [
+        b"host",
+        b"authorization",
+        b"cookie",
+        b"origin",
+        b"cache-control",
+        b"content-length",
+        b"content-type",
+        b"content-encoding",
+        b"te",
+        b"trailer",
+        b"close",
+        b"date",
+    ];
+    let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
+    PROTECTED.into_iter().any(is) || forwarding::NAMES.iter().any(|other| is(other.as_str().as_bytes()))
+}
+
+/// Whether `name` is one of `names` with `_` for `-`. Servers that hand fields on as environment variables (CGI, WSGI,
+/// PHP) cannot tell the two apart.
+fn imitates(name: &str, names: &[HeaderName]) -> bool {
+    let equal = |one: u8, other: u8| one == other || (one == b'_' && other == b'-');
+    name.contains('_')
+        && names.iter().any(|original| {
+            let original = original.as_str();
+            original.len() == name.len() && name.bytes().zip(original.bytes()).all(|(one, other)| equal(one, other))
+        })
+}
+
+/// Without a branch per byte: names are short.
+fn has_underscore(name: &str) -> bool {
+    name.bytes().fold(false, |found, byte| found | (byte == b'_'))
+}
+
+/// A plain decimal number: digits only, no sign, no superfluous zero, within 63 bits.
+pub(crate) fn is_decimal(text: &[u8]) -> bool {
+    match text {
+        [b'0'] => true,
+        [b'1'..=b'9', rest @ ..] => rest.len() < 18 && rest.iter().all(u8::is_ascii_digit),
+        _ => false,
+    }
+}
+
+fn has_token(value: &HeaderValue, token: &[u8]) -> bool {
+    tokens(value.as_bytes()).any(|other| other.eq_ignore_ascii_case(token))
+}
+
+/// The elements of a list (RFC 9110 §5.6.1), without empty ones and parameters.
+fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value
+        .split(|&byte| byte == b',')
+        .filter_map(|element| element.split(|&byte| byte == b';').next())
+        .map(<[u8]>::trim_ascii)
+        .filter(|element| !element.is_empty())
+}
+
+/// The fields whose imitations are refused: they decide where a message ends and who it is for.
+static FRAMING: [HeaderName; 5] =
+    [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::HOST, header::CONNECTION, header::UPGRADE];
+
+const TRANSFER_ENCODING: usize = 0;
+const TE: usize = 1;
+const EXPECT: usize = 2;
+const UPGRADE: usize = 3;
+const KEEP_ALIVE: usize = 4;
+const PROXY: usize = 5;
+const PROXY_CONNECTION: usize = 6;
+const PROXY_AUTHORIZATION: usize = 7;
+const PROXY_AUTHENTICATE: usize = 8;
+const PROXY_AUTHENTICATION_INFO: usize = 9;
+const IGNORED: usize = 10;
+
+/// What `http` writes over the name of an `Upgrade` field, so that hyper does not prepare for one: a name of the same
+/// length that nobody uses. It goes with the hop-by-hop fields.
+pub(crate) const IGNORED_UPGRADE: &str = "upgrad~";
+
+/// What never travels on. `Expect` is answered by this server; the next one is asked anew. `Proxy` is no field at all,
+/// but becomes `HTTP_PROXY` in CGI ("httpoxy"). `Trailer` is not here: it belongs to the trailers, which are passed on.
+static HOP_BY_HOP: [HeaderName; 11] = [
+    header::TRANSFER_ENCODING,
+    header::TE,
+    header::EXPECT,
+    header::UPGRADE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy"),
+    HeaderName::from_static("proxy-connection"),
+    header::PROXY_AUTHORIZATION,
+    header::PROXY_AUTHENTICATE,
+    HeaderName::from_static("proxy-authentication-info"),
+    HeaderName::from_static(IGNORED_UPGRADE),
+];
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,242 @@
+//! From a byte stream to exchanges: HTTP/1.0, HTTP/1.1 and HTTP/2 with clients.
+//!
+//! [`serve`] owns one accepted connection until it ends. It reads the first bytes itself, because they tell HTTP/2
+//! (prior knowledge, RFC 9113 §3.3) from HTTP/1, and hands the rest to hyper, with our own rules around it:
+//!
+//! * [`framing`] and its [`Guard`](guard::Guard) stand between the socket and hyper's HTTP/1 parser: nothing that is
+//!   ambiguous about message boundaries passes. The answer to it is our own, after the exchanges before it are done.
+//! * Deadlines are kept per connection, not per request: what a connection waits for and since when is noted as it
+//!   happens ([`state`]), and one timer looks at it when the earliest deadline has come. A keep-alive request costs one
+//!   clock read and no timer operation; hyper's own header timer would cost an allocation and two.
+//! * A request body that nobody reads to its end is read here, up to a bound, or the connection closes: its bytes are
+//!   never taken for a request.
+//!
+//! A panic in a handler ends its connection (HTTP/1) or its stream (HTTP/2), because each is a task of its own; so
+//! whoever calls [`serve`] spawns it.
+
+pub mod framing;
+mod guard;
+mod http1;
+mod http2;
+mod request_body;
+mod response_body;
+mod rewind;
+mod state;
+
+use std::fmt;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::uri::Scheme;
+use http::{Request, Response};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+
+use crate::body::{Body, BodyError};
+use crate::drain::Drain;
+use crate::headers::{Client, Reject};
+
+/// What is known of an accepted connection.
+#[derive(Debug)]
+pub struct Connection {
+    /// The other end.
+    pub peer: SocketAddr,
+    /// The address that the peer connected to.
+    pub local: SocketAddr,
+    /// The listener's name.
+    pub listener: Arc<str>,
+    /// How the peer presents itself to upstreams.
+    pub client: Client,
+}
+
+impl Connection {
+    pub fn new(peer: SocketAddr, local: SocketAddr, listener: Arc<str>, scheme: &Scheme) -> Self {
+        Connection { peer, local, listener, client: Client::new(peer, local, scheme) }
+    }
+}
+
+/// The bounds of a connection. Every default is meant for a gateway that faces the open internet.
+#[derive(Clone)]
+pub struct Settings {
+    /// Bytes of a request head, in HTTP/2 of its decoded header list; also of trailers. Default 32 KiB; more is
+    /// answered with 431. At least 8 KiB count.
+    pub head_bytes_limit: usize,
+    /// Bytes of an HTTP/1 request line. Default 16 KiB; more is answered with 414. At most 65,000 count.
+    pub request_line_bytes_limit: usize,
+    /// Fields of a request head. Default 100; more is answered with 431.
+    pub fields_limit: usize,
+    /// From the connection, or the first byte of a later head, to the head's end. Default 10 s; then 408.
+    pub head_timeout: Duration,
+    /// How long a connection may be without a request. Default 75 s; then it is closed.
+    pub idle_timeout: Duration,
+    /// How long a request body that is waited for may bring no byte. Default 30 s; then the body ends with
+    /// [`BodyError::TimedOut`].
+    pub body_idle_timeout: Duration,
+    /// How long a client may take no byte of a response. Default 60 s; then the connection is reset. HTTP/1 only: in
+    /// HTTP/2, pings find out who is gone.
+    pub write_timeout: Duration,
+    /// How much of a request body that nobody wants is read, to keep the connection. Default 64 KiB; more closes it.
+    pub unread_bytes_limit: u64,
+    /// How long such a rest is waited for. Default 2 s.
+    pub unread_timeout: Duration,
+    /// How long a connection that is closed with bytes of the client unread waits for the client to close, so that it
+    /// can read the answer (RFC 9112 §9.6). Default 2 s.
+    pub linger_timeout: Duration,
+    /// What is special about HTTP/2.
+    pub http2: Http2,
+    /// Called for each message that is refused by its bytes alone. Such a message is no request, so it has no record
+    /// in the access log.
+    pub on_reject: Option<Arc<dyn Fn(&Connection, Reject) + Send + Sync>>,
+}
+
+/// The bounds of an HTTP/2 connection.
+#[derive(Clone, Debug)]
+pub struct Http2 {
+    /// Whether HTTP/2 without TLS is spoken with clients that begin with its preface. Default true.
+    pub prior_knowledge: bool,
+    /// Requests at once. Default 100 (RFC 9113 §6.5.2 advises no less).
+    pub streams_limit: u32,
+    /// Bytes of a request body in flight. Default 64 KiB.
+    pub stream_window_bytes: u32,
+    /// Bytes of all request bodies in flight. Default 1 MiB.
+    pub connection_window_bytes: u32,
+    /// Bytes of a frame. Default 16 KiB.
+    pub frame_bytes_limit: u32,
+    /// Bytes of the HPACK table. Default 4 KiB.
+    pub header_table_bytes: u32,
+    /// Streams that the client has reset before they were looked at. Default 20; more ends the connection (the "rapid
+    /// reset" attack, CVE-2023-44487).
+    pub pending_resets_limit: usize,
+    /// Streams that this side had to reset for the client's errors. Default 100; more ends the connection
+    /// (CVE-2025-8671).
+    pub local_resets_limit: usize,
+    /// Bytes of a response that wait for the client's window, per stream. Default 64 KiB.
+    pub send_buffer_bytes: usize,
+    /// How often the client is pinged. Default 20 s.
+    pub ping_interval: Duration,
+    /// How long it may take to answer. Default 20 s; then the connection is closed.
+    pub ping_timeout: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            head_bytes_limit: 32 << 10,
+            request_line_bytes_limit: 16 << 10,
+            fields_limit: 100,
+            head_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(75),
+            body_idle_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(60),
+            unread_bytes_limit: 64 << 10,
+            unread_timeout: Duration::from_secs(2),
+            linger_timeout: Duration::from_secs(2),
+            http2: Http2::default(),
+            on_reject: None,
+        }
+    }
+}
+
+impl Default for Http2 {
+    fn default() -> Self {
+        Http2 {
+            prior_knowledge: true,
+            streams_limit: 100,
+            stream_window_bytes: 64 << 10,
+            connection_window_bytes: 1 << 20,
+            frame_bytes_limit: 16 << 10,
+            header_table_bytes: 4 << 10,
+            pending_resets_limit: 20,
+            local_resets_limit: 100,
+            send_buffer_bytes: 64 << 10,
+            ping_interval: Duration::from_secs(20),
+            ping_timeout: Duration::from_secs(20),
+        }
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings").field("http2", &self.http2).finish_non_exhaustive()
+    }
+}
+
+/// Put into a response's extensions, this resets the request's stream in place of answering: in HTTP/1 the connection
+/// is closed without a byte, in HTTP/2 the stream is reset.
+#[derive(Clone, Copy, Debug)]
+pub struct Abort;
+
+/// Serves one connection until it ends. `drain` is held as long, and heard: the connection then finishes what runs
+/// and closes (`connection: close`, or GOAWAY).
+///
+/// `handler` is called once per request, with a body that has this room's bounds, and answers it. Dropping the future
+/// means that the client has gone.
+pub async fn serve<IO, H, F>(mut io: IO, connection: Arc<Connection>, settings: Arc<Settings>, handler: H, drain: Drain)
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    H: Fn(Arc<Connection>, Request<Body>) -> F + Clone + Send + 'static,
+    F: Future<Output = Response<Body>> + Send + 'static,
+{
+    let mut first = Vec::with_capacity(FIRST_READ_BYTES);
+    // A client that says nothing while the gateway stops has little to lose.
+    let patience = if drain.is_asked() { settings.head_timeout.min(DRAIN_PATIENCE) } else { settings.head_timeout };
+    let sniffed = async {
+        loop {
+            match io.read_buf(&mut first).await {
+                Ok(1..) if could_be_http2(&first) && first.len() < PREFACE.len() => {}
+                Ok(1..) => return true,
+                _ => return !first.is_empty(),
+            }
+        }
+    };
+    let sniffed = tokio::select! {
+        biased;
+        sniffed = tokio::time::timeout(patience, sniffed) => sniffed.unwrap_or(false),
+        () = gives_up(&drain) => false,
+    };
+    if !sniffed {
+        return;
+    }
+    if settings.http2.prior_knowledge && first.starts_with(PREFACE) {
+        http2::serve(rewind::Rewind::new(io, first), connection, settings, handler, drain).await;
+    } else {
+        http1::serve(io, first, connection, settings, handler, drain).await;
+    }
+}
+
+/// Why a body that failed was refused by its framing; `None` where something else went wrong.
+pub fn rejected(error: &BodyError) -> Option<Reject> {
+    let mut source = std::error::Error::source(error);
+    while let Some(error) = source {
+        if let Some(error) = error.downcast_ref::<std::io::Error>() {
+            let inner: Option<&(dyn std::error::Error + Send + Sync)> = error.get_ref();
+            return inner.and_then(|inner| inner.downcast_ref::<Reject>().copied());
+        }
+        source = error.source();
+    }
+    None
+}
+
+fn could_be_http2(first: &[u8]) -> bool {
+    PREFACE.starts_with(first) || first.starts_with(PREFACE)
+}
+
+/// A connection that has not said a word when the gateway begins to stop gets a moment: its first request may be on
+/// the way.
+async fn gives_up(drain: &Drain) {
+    drain.asked().await;
+    tokio::time::sleep(DRAIN_PATIENCE).await;
+}
+
+/// The first bytes of HTTP/2 (RFC 9113 §3.4). No HTTP/1 request looks like them.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// One read of this size holds nearly every first head.
+const FIRST_READ_BYTES: usize = 4 << 10;
+
+/// How long a stopping gateway waits for the first byte of a connection.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,243 @@
+//! The byte stream that hyper reads HTTP/1 from: the socket's, as far as it is beyond doubt.
+//!
+//! Bytes are read straight into hyper's buffer, looked at there, and left there, so the usual request is not copied.
+//! What is not whole yet (a head, a chunk line) is taken back and held until the rest has come; hyper never sees half
+//! a head, and never waits in the middle of one.
+//!
+//! When something is refused, hyper is told nothing: reads just stay pending, exchanges before it end in their time,
+//! and who drives the connection then closes it. Closing goes through [`Guard::poll_shutdown`], which writes the
+//! answer, and lets the client read it. A refusal in the middle of a body is an error of that body.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::SystemTime;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::framing::Framing;
+use super::state::{State, Waiting};
+use crate::headers::Reject;
+
+/// A checked byte stream.
+pub(super) struct Guard<IO> {
+    io: IO,
+    framing: Framing,
+    /// Bytes that hyper has not got yet. The first `checked` of them may pass.
+    held: Vec<u8>,
+    checked: usize,
+    /// Bytes that may still be thrown away, after the last message or a refused one.
+    waste_left: usize,
+    closing: Closing,
+    state: Arc<State>,
+}
+
+enum Closing {
+    NotYet,
+    Answer { bytes: Vec<u8>, written: usize },
+    Shutdown,
+    Linger,
+    Done,
+}
+
+impl<IO> Guard<IO> {
+    /// `first` are bytes that have been read already.
+    pub(super) fn new(io: IO, first: Vec<u8>, framing: Framing, state: Arc<State>) -> Self {
+        let mut guard =
+            Guard { io, framing, held: first, checked: 0, waste_left: WASTE_BYTES, closing: Closing::NotYet, state };
+        guard.check_held();
+        guard
+    }
+
+    /// Looks at held bytes; at least the first `checked` are passed on.
+    fn check_held(&mut self) {
+        self.checked = self.framing.advance(&mut self.held).unwrap_or_else(|(passed, reject)| {
+            self.refuse(reject);
+            passed
+        });
+        self.note_passed();
+    }
+
+    fn refuse(&mut self, reject: Reject) {
+        self.state.refuse(reject, self.framing.is_in_body());
+    }
+
+    fn note_passed(&mut self) {
+        self.state.set_passed(self.framing.messages());
+        if self.framing.is_ended() || self.state.refused().is_some() {
+            self.held.truncate(self.checked);
+        }
+    }
+
+    /// Gives hyper what may pass of the held bytes.
+    fn hand_over(&mut self, buf: &mut ReadBuf<'_>) {
+        let length = self.checked.min(buf.remaining());
+        if let Some(bytes) = self.held.get(..length) {
+            buf.put_slice(bytes);
+        }
+        self.held.drain(..length);
+        self.checked -= length;
+        if self.held.is_empty() {
+            self.held = Vec::new();
+        }
+    }
+
+    /// Notes what the client is waited for, now that it has nothing to read.
+    fn note_waiting(&self) {
+        if self.state.is_active() || self.state.refused().is_some() {
+            self.state.wait(Waiting::Nothing);
+        } else if !self.held.is_empty() {
+            self.state.wait(Waiting::Head);
+        } else if self.framing.is_between_messages() {
+            self.state.wait(Waiting::Idle);
+        }
+    }
+
+    /// Whether the client may still be sending something that nobody will read: then closing at once could destroy
+    /// the answer on its way.
+    fn must_linger(&self) -> bool {
+        self.state.refused().is_some()
+            || !self.held.is_empty()
+            || !(self.framing.is_between_messages() || self.framing.is_ended())
+    }
+}
+
+impl<IO: AsyncRead + Unpin> AsyncRead for Guard<IO> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let me = self.get_mut();
+        loop {
+            if me.checked > 0 {
+                me.hand_over(buf);
+                me.state.wait(Waiting::Nothing);
+                return Poll::Ready(Ok(()));
+            }
+            if let Some((reject, true)) = me.state.refused() {
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, reject)));
+            }
+            let before = buf.filled().len();
+            match Pin::new(&mut me.io).poll_read(cx, buf) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => {
+                    me.note_waiting();
+                    return Poll::Pending;
+                }
+            }
+            let fresh = buf.filled_mut().get_mut(before..).unwrap_or_default();
+            if fresh.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            if me.framing.is_ended() || me.state.refused().is_some() {
+                let Some(left) = me.waste_left.checked_sub(fresh.len()) else { return Poll::Pending };
+                me.waste_left = left;
+                buf.set_filled(before);
+            } else if me.held.is_empty() {
+                let passed = me.framing.advance(fresh).unwrap_or_else(|(passed, reject)| {
+                    me.state.refuse(reject, me.framing.is_in_body());
+                    passed
+                });
+                me.held.extend_from_slice(fresh.get(passed..).unwrap_or_default());
+                buf.set_filled(before + passed);
+                me.note_passed();
+                if passed > 0 {
+                    me.state.wait(Waiting::Nothing);
+                    return Poll::Ready(Ok(()));
+                }
+            } else {
+                me.held.extend_from_slice(fresh);
+                buf.set_filled(before);
+                me.check_held();
+            }
+        }
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<IO> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.io).poll_write(cx, bytes);
+        self.state.write_waits(written.is_pending());
+        written
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.io).poll_write_vectored(cx, slices);
+        self.state.write_waits(written.is_pending());
+        written
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    /// Writes the answer to what was refused, closes this direction, and waits for the client to close its own where
+    /// that matters. Who drives the connection bounds the wait.
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let me = self.get_mut();
+        loop {
+            match &mut me.closing {
+                Closing::NotYet => {
+                    me.closing = match me.state.refused() {
+                        Some((reject, false)) => Closing::Answer { bytes: answer(reject), written: 0 },
+                        _ => Closing::Shutdown,
+                    };
+                }
+                Closing::Answer { bytes, written } => {
+                    let rest = bytes.get(*written..).unwrap_or_default();
+                    if rest.is_empty() {
+                        me.closing = Closing::Shutdown;
+                        continue;
+                    }
+                    let polled = Pin::new(&mut me.io).poll_write(cx, rest);
+                    me.state.write_waits(polled.is_pending());
+                    match ready!(polled)? {
+                        0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                        more => *written += more,
+                    }
+                }
+                Closing::Shutdown => {
+                    ready!(Pin::new(&mut me.io).poll_shutdown(cx))?;
+                    me.closing = if me.must_linger() { Closing::Linger } else { Closing::Done };
+                }
+                Closing::Linger => {
+                    me.state.wait(Waiting::Linger);
+                    let mut waste = [0; 4096];
+                    let mut buf = ReadBuf::new(&mut waste);
+                    let polled = ready!(Pin::new(&mut me.io).poll_read(cx, &mut buf));
+                    let length = buf.filled().len();
+                    match me.waste_left.checked_sub(length) {
+                        Some(left) if length > 0 && polled.is_ok() => me.waste_left = left,
+                        _ => me.closing = Closing::Done,
+                    }
+                }
+                Closing::Done => return Poll::Ready(Ok(())),
+            }
+        }
+    }
+}
+
+/// The whole answer to what was refused, as bytes: hyper knows nothing of it.
+fn answer(reject: Reject) -> Vec<u8> {
+    let status = reject.status();
+    let problem = reject.problem();
+    format!(
+        "HTTP/1.1 {} {}\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\nconnection: close\r\n\
+         date: {}\r\n\r\n{problem}",
+        status.as_u16(),
+        status.canonical_reason().unwrap_or_default(),
+        problem.len(),
+        httpdate::fmt_http_date(SystemTime::now()),
+    )
+    .into_bytes()
+}
+
+/// What is read of a client that goes on sending when nothing of it counts any more: enough for what is in flight.
+const WASTE_BYTES: usize = 1 << 20;

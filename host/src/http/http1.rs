@@ -1,0 +1,272 @@
+//! One HTTP/1 connection, driven to its end.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use http::header::{CONNECTION, EXPECT, HeaderValue};
+use http::{Request, Response};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
+
+use super::framing::{Framing, Limits};
+use super::guard::Guard;
+use super::request_body::{Leave, RequestBody};
+use super::response_body::ResponseBody;
+use super::state::{Active, State, Waiting};
+use super::{Abort, Connection, DRAIN_PATIENCE, Settings};
+use crate::body::Body;
+use crate::drain::Drain;
+
+/// Serves a connection that speaks HTTP/1; `first` are its first bytes.
+pub(super) async fn serve<IO, H, F>(
+    io: IO,
+    first: Vec<u8>,
+    connection: Arc<Connection>,
+    settings: Arc<Settings>,
+    handler: H,
+    drain: Drain,
+) where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    H: Fn(Arc<Connection>, Request<Body>) -> F + Clone + Send + 'static,
+    F: Future<Output = Response<Body>> + Send + 'static,
+{
+    let state = Arc::new(State::new(Instant::now()));
+    state.wait_from_start(Waiting::Head);
+    let guard = Guard::new(io, first, Framing::new(limits(&settings)), Arc::clone(&state));
+    let service = service_fn(|request| exchange(request, &connection, &handler, &state, &settings));
+    // Accepted while the gateway stops: its first request is its last.
+    let keep_alive = !drain.is_asked();
+    let builder = builder(&settings, keep_alive);
+    let mut served = pin!(builder.serve_connection(TokioIo::new(guard), service));
+    let mut asked = pin!(drain.asked());
+    let mut alarm = pin!(tokio::time::sleep(settings.head_timeout));
+    let mut watcher = Watcher::new(&state, &settings, &connection, &drain);
+    let mut waker: Option<Waker> = None;
+
+    poll_fn(|cx| {
+        // Being registered once is enough, as long as the task is woken the same way: polling the drain signal and
+        // the timer each time would cost more than the rest of this function.
+        if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            waker = Some(cx.waker().clone());
+            state.set_waker(cx.waker());
+            let _ = asked.as_mut().poll(cx);
+            let _ = alarm.as_mut().poll(cx);
+        }
+        loop {
+            // An error means that the client went, or broke off: there is nobody left to tell.
+            if served.as_mut().poll(cx).is_ready() {
+                watcher.report();
+                return Poll::Ready(());
+            }
+            watcher.poll_unread(cx);
+            if watcher.wants_end() {
+                served.as_mut().graceful_shutdown();
+                continue;
+            }
+            let Some(deadline) = watcher.deadline() else { return Poll::Pending };
+            if deadline >= alarm.deadline() && !alarm.is_elapsed() {
+                return Poll::Pending;
+            }
+            if deadline > Instant::now() {
+                alarm.as_mut().reset(deadline);
+                if alarm.as_mut().poll(cx).is_pending() {
+                    return Poll::Pending;
+                }
+            } else if watcher.give_up() {
+                return Poll::Ready(());
+            }
+        }
+    })
+    .await;
+}
+
+/// Hands a request to the handler and its response to hyper.
+async fn exchange<H, F>(
+    request: Request<Incoming>,
+    connection: &Arc<Connection>,
+    handler: &H,
+    state: &Arc<State>,
+    settings: &Settings,
+) -> Result<Response<ResponseBody>, Aborted>
+where
+    H: Fn(Arc<Connection>, Request<Body>) -> F,
+    F: Future<Output = Response<Body>>,
+{
+    let active = Active::start(state, false);
+    let has_body = !request.body().is_end_stream();
+    let expects_continue = has_body && request.headers().contains_key(EXPECT);
+    let request = request.map(|incoming| {
+        if !has_body {
+            return Body::Empty;
+        }
+        let leave = Leave { to: Arc::clone(state), bytes_limit: settings.unread_bytes_limit, expects_continue };
+        Body::boxed(RequestBody::new(incoming, settings.body_idle_timeout, Some(leave)))
+    });
+    let mut response = handler(Arc::clone(connection), request).await;
+    if has_body && (state.take_abandoned() || state.refused().is_some()) {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    if !response.extensions().is_empty() && response.extensions().get::<Abort>().is_some() {
+        return Err(Aborted);
+    }
+    Ok(response.map(|body| ResponseBody::new(body, active)))
+}
+
+/// Sees to it that a connection ends when it has to.
+struct Watcher<'a> {
+    state: &'a State,
+    settings: &'a Settings,
+    connection: &'a Connection,
+    drain: &'a Drain,
+    /// The rest of a body that nobody reads, how many bytes of it are read still, and until when.
+    unread: Option<(Incoming, u64, Instant)>,
+    /// It has been idle for too long.
+    is_expired: bool,
+    is_ending: bool,
+    is_reported: bool,
+}
+
+impl<'a> Watcher<'a> {
+    fn new(state: &'a State, settings: &'a Settings, connection: &'a Connection, drain: &'a Drain) -> Self {
+        Watcher {
+            state,
+            settings,
+            connection,
+            drain,
+            unread: None,
+            is_expired: false,
+            is_ending: false,
+            is_reported: false,
+        }
+    }
+
+    /// Tells, once, why the connection is refused.
+    fn report(&mut self) {
+        if let (false, Some((reject, _))) = (self.is_reported, self.state.refused()) {
+            self.is_reported = true;
+            if let Some(on_reject) = &self.settings.on_reject {
+                on_reject(self.connection, reject);
+            }
+        }
+    }
+
+    /// Reads what nobody wants. When it is dropped before its end, hyper closes the connection.
+    fn poll_unread(&mut self, cx: &mut Context<'_>) {
+        if let Some(body) = self.state.take_unread() {
+            let until = Instant::now() + self.settings.unread_timeout;
+            self.unread = Some((body, self.settings.unread_bytes_limit, until));
+        }
+        while let Some((body, bytes_left, _)) = &mut self.unread {
+            let Poll::Ready(frame) = Pin::new(body).poll_frame(cx) else { return };
+            let length = match frame {
+                Some(Ok(frame)) => frame.data_ref().map_or(0, |data| data.len() as u64),
+                Some(Err(_)) | None => u64::MAX,
+            };
+            match bytes_left.checked_sub(length) {
+                Some(left) => *bytes_left = left,
+                None => self.unread = None,
+            }
+        }
+    }
+
+    /// Whether hyper is to be told to finish: once, when what was refused has only good exchanges before it, and those
+    /// are over; when the gateway stops and this connection has had a request; or when it has been idle too long.
+    fn wants_end(&mut self) -> bool {
+        if self.is_ending {
+            return false;
+        }
+        let is_refused = self.state.refused().is_some_and(|(_, in_body)| !in_body) && self.state.is_quiet();
+        let is_drained = self.drain.is_asked() && self.state.has_started();
+        self.is_ending = is_refused || is_drained || self.is_expired;
+        self.is_ending
+    }
+
+    /// The earliest moment at which something is too late.
+    fn deadline(&self) -> Option<Instant> {
+        let write = self.state.write_waits_until(self.settings.write_timeout);
+        let unread = self.unread.as_ref().map(|(_, _, until)| *until);
+        let waiting = match self.state.waiting() {
+            _ if write.is_some() => None,
+            Waiting::Nothing => None,
+            Waiting::Idle if self.is_ending => None,
+            Waiting::Idle if self.drain.is_asked() => Some(DRAIN_PATIENCE),
+            Waiting::Idle => Some(self.settings.idle_timeout),
+            Waiting::Head => Some(self.settings.head_timeout),
+            Waiting::Linger => Some(self.settings.linger_timeout),
+        };
+        let waiting = waiting.map(|limit| self.state.waits_until(limit));
+        [write, unread, waiting].into_iter().flatten().min()
+    }
+
+    /// Acts on a deadline that has passed; answers whether the connection is to be dropped as it is.
+    fn give_up(&mut self) -> bool {
+        let now = Instant::now();
+        if self.unread.as_ref().is_some_and(|(_, _, until)| *until <= now) {
+            self.unread = None;
+            return false;
+        }
+        if self.state.write_waits_until(self.settings.write_timeout).is_some_and(|until| until <= now) {
+            return true;
+        }
+        match self.state.waiting() {
+            Waiting::Linger => return true,
+            Waiting::Head => self.state.refuse(crate::headers::Reject::HeadTimeout, false),
+            Waiting::Idle => self.is_expired = true,
+            Waiting::Nothing => {}
+        }
+        self.state.wait(Waiting::Nothing);
+        false
+    }
+}
+
+fn builder(settings: &Settings, keep_alive: bool) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .auto_date_header(true)
+        .half_close(false)
+        .header_read_timeout(None)
+        .keep_alive(keep_alive)
+        .max_buf_size(limits(settings).head_bytes.max(BUFFER_BYTES))
+        .pipeline_flush(false);
+    if settings.fields_limit > HYPER_FIELDS {
+        // Only then: any number set makes hyper fill tables of that size per request.
+        builder.max_headers(settings.fields_limit);
+    }
+    builder
+}
+
+fn limits(settings: &Settings) -> Limits {
+    Limits {
+        head_bytes: settings.head_bytes_limit.max(HEAD_BYTES_FLOOR),
+        request_line_bytes: settings.request_line_bytes_limit.min(REQUEST_LINE_BYTES_CEILING),
+        fields: settings.fields_limit,
+    }
+}
+
+/// The handler asked for the connection to be closed without an answer.
+#[derive(Debug)]
+struct Aborted;
+
+impl std::fmt::Display for Aborted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the exchange was aborted")
+    }
+}
+
+impl std::error::Error for Aborted {}
+
+/// hyper's own bound, above which it allocates per request.
+const HYPER_FIELDS: usize = 100;
+/// hyper's buffers begin with this size.
+const HEAD_BYTES_FLOOR: usize = 8 << 10;
+/// The `http` crate's longest URI is 65,534 bytes.
+const REQUEST_LINE_BYTES_CEILING: usize = 65_000;
+/// What hyper may read or write at once; a larger body goes through in pieces of this size.
+const BUFFER_BYTES: usize = 64 << 10;

@@ -1,0 +1,154 @@
+//! One HTTP/2 connection, driven to its end.
+//!
+//! h2 checks frames, states, header names and values, pseudo-headers, and that the body is as long as Content-Length
+//! says; what is left is in `headers::from_downstream`. Every budget is set here, none is left to a default.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+
+use http::header::CONTENT_LENGTH;
+use http::{Request, Response};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
+
+use super::request_body::RequestBody;
+use super::response_body::ResponseBody;
+use super::state::{Active, State, Waiting};
+use super::{Abort, Connection, Settings};
+use crate::body::Body;
+use crate::drain::Drain;
+
+/// Serves a connection that speaks HTTP/2; `io` still gives its preface.
+pub(super) async fn serve<IO, H, F>(
+    io: IO,
+    connection: Arc<Connection>,
+    settings: Arc<Settings>,
+    handler: H,
+    drain: Drain,
+) where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    H: Fn(Arc<Connection>, Request<Body>) -> F + Clone + Send + 'static,
+    F: Future<Output = Response<Body>> + Send + 'static,
+{
+    let state = Arc::new(State::new(Instant::now()));
+    state.wait_from_start(Waiting::Idle);
+    let service = {
+        let (state, settings) = (Arc::clone(&state), Arc::clone(&settings));
+        service_fn(move |request| {
+            let active = Active::start(&state, true);
+            exchange(request, Arc::clone(&connection), handler.clone(), active, Arc::clone(&settings))
+        })
+    };
+    let mut served = pin!(builder(&settings).serve_connection(TokioIo::new(io), service));
+    let mut asked = pin!(drain.asked());
+    let mut alarm = pin!(tokio::time::sleep(settings.idle_timeout));
+    let mut is_ending = false;
+
+    poll_fn(|cx| {
+        loop {
+            // An error means that the client went, or broke the protocol; h2 has told it so.
+            if served.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(());
+            }
+            if is_ending {
+                return Poll::Pending;
+            }
+            let mut ends = asked.as_mut().poll(cx).is_ready();
+            if !ends && alarm.as_mut().poll(cx).is_ready() {
+                let now = Instant::now();
+                let idle_until = state.waits_until(settings.idle_timeout);
+                ends = state.waiting() == Waiting::Idle && idle_until <= now;
+                let next = if state.waiting() == Waiting::Idle { idle_until } else { now + settings.idle_timeout };
+                alarm.as_mut().reset(next);
+            }
+            if ends {
+                is_ending = true;
+                served.as_mut().graceful_shutdown();
+            } else if alarm.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+        }
+    })
+    .await;
+}
+
+/// Hands a request to the handler and its response to hyper.
+async fn exchange<H, F>(
+    mut request: Request<Incoming>,
+    connection: Arc<Connection>,
+    handler: H,
+    active: Active,
+    settings: Arc<Settings>,
+) -> Result<Response<ResponseBody>, Reset>
+where
+    H: Fn(Arc<Connection>, Request<Body>) -> F,
+    F: Future<Output = Response<Body>>,
+{
+    let mut has_body = !request.body().is_end_stream();
+    if has_body && request.headers().get(CONTENT_LENGTH).is_some_and(|length| length == "0") {
+        // To an HTTP/1 upstream this request is whole with its head, before h2 can see that bytes follow.
+        is_empty(request.body_mut(), &settings).await?;
+        has_body = false;
+    }
+    let request = request.map(|incoming| {
+        if !has_body {
+            return Body::Empty;
+        }
+        Body::boxed(RequestBody::new(incoming, settings.body_idle_timeout, None))
+    });
+    let response = handler(connection, request).await;
+    if !response.extensions().is_empty() && response.extensions().get::<Abort>().is_some() {
+        return Err(Reset);
+    }
+    Ok(response.map(|body| ResponseBody::new(body, active)))
+}
+
+/// Waits for the end of a body that must have no byte.
+async fn is_empty(body: &mut Incoming, settings: &Settings) -> Result<(), Reset> {
+    let first = tokio::time::timeout(settings.body_idle_timeout, poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)));
+    match first.await {
+        Ok(None) => Ok(()),
+        Ok(Some(Ok(frame))) if frame.data_ref().is_some_and(|data| data.is_empty()) && body.is_end_stream() => Ok(()),
+        _ => Err(Reset),
+    }
+}
+
+fn builder(settings: &Settings) -> http2::Builder<TokioExecutor> {
+    let bounds = &settings.http2;
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .adaptive_window(false)
+        .auto_date_header(true)
+        .header_table_size(bounds.header_table_bytes)
+        .initial_connection_window_size(bounds.connection_window_bytes)
+        .initial_stream_window_size(bounds.stream_window_bytes)
+        .keep_alive_interval(bounds.ping_interval)
+        .keep_alive_timeout(bounds.ping_timeout)
+        .max_concurrent_streams(bounds.streams_limit)
+        .max_frame_size(bounds.frame_bytes_limit)
+        .max_header_list_size(u32::try_from(settings.head_bytes_limit).unwrap_or(u32::MAX))
+        .max_local_error_reset_streams(bounds.local_resets_limit)
+        .max_pending_accept_reset_streams(bounds.pending_resets_limit)
+        .max_send_buf_size(bounds.send_buffer_bytes);
+    builder
+}
+
+/// The stream ends without a response.
+#[derive(Debug)]
+struct Reset;
+
+impl std::fmt::Display for Reset {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the stream was reset")
+    }
+}
+
+impl std::error::Error for Reset {}

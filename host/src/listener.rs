@@ -1,0 +1,190 @@
+//! Where connections come from: sockets bound for every worker, and the loop that accepts.
+//!
+//! Each worker has a socket of its own for each address (`SO_REUSEPORT`), so the kernel spreads connections and no
+//! core hands one to another. Binding is all or nothing: a failed [`bind`] has closed what it opened, and whatever
+//! served before serves on.
+//!
+//! When the gateway stops, a worker takes what already waits in its accept queue, because the kernel would reset
+//! those clients, and then closes the socket; the connections themselves end in their own time.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+
+use crate::drain::Drain;
+
+/// A listening socket that no runtime has yet; [`accept`] gives it to the one it is called on.
+#[derive(Debug)]
+pub struct Bound {
+    listener: std::net::TcpListener,
+    address: SocketAddr,
+}
+
+impl Bound {
+    /// The address that is listened on; its port is a real one where 0 was asked for.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+/// How sockets are opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Connections that may wait to be accepted, per socket. Default 4096; the kernel caps it (`somaxconn`).
+    pub backlog: i32,
+    /// Whether an address that another process listens on is an error, even where that one would share it. Default
+    /// true, so that a gateway started twice is noticed; false lets a new process take over from one that drains.
+    pub exclusive: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { backlog: 4096, exclusive: true }
+    }
+}
+
+/// Which address could not be listened on, and why.
+#[derive(Debug)]
+pub struct BindError {
+    pub address: SocketAddr,
+    pub source: io::Error,
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot listen on {}: {}", self.address, self.source)?;
+        match self.source.kind() {
+            io::ErrorKind::AddrInUse => f.write_str(" (is another server, or this gateway, running already?)"),
+            io::ErrorKind::PermissionDenied => f.write_str(" (ports below 1024 need CAP_NET_BIND_SERVICE)"),
+            io::ErrorKind::AddrNotAvailable => f.write_str(" (no interface of this machine has that address)"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for BindError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+/// Opens a socket per worker and address: one list per worker, in the order of `addresses`. On an error, nothing is
+/// left open.
+pub fn bind(addresses: &[SocketAddr], workers: usize, options: Options) -> Result<Vec<Vec<Bound>>, BindError> {
+    let mut by_worker: Vec<Vec<Bound>> = (0..workers).map(|_| Vec::with_capacity(addresses.len())).collect();
+    for &address in addresses {
+        let failed = |source| BindError { address, source };
+        if options.exclusive && address.port() != 0 {
+            // A socket that shares with nobody can be bound only where there is nobody. It is closed at once.
+            open(address, false).map_err(failed)?;
+        }
+        let mut address = address;
+        for worker in &mut by_worker {
+            let socket = open(address, true).map_err(failed)?;
+            socket.listen(options.backlog).map_err(failed)?;
+            let listener = std::net::TcpListener::from(socket);
+            // The first worker's socket settles the port; the others share it.
+            address = listener.local_addr().map_err(failed)?;
+            worker.push(Bound { listener, address });
+        }
+    }
+    Ok(by_worker)
+}
+
+fn open(address: SocketAddr, shared: bool) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // Connections of a gateway that ran before may linger in TIME_WAIT.
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(shared)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+/// Accepts connections until the drain is asked for, and spawns what `serve` makes of each: of the stream, the peer's
+/// address and the address that the peer connected to.
+///
+/// `places` bounds the connections of a worker, over all its sockets: where none is free, clients wait in the accept
+/// queue. `on_error` hears of errors that are not about a single client; the loop then pauses, up to a second, because
+/// the usual reason (no file descriptors left) goes away only when connections end.
+pub async fn accept<S, F>(bound: Bound, places: Arc<Semaphore>, drain: Drain, on_error: impl Fn(&io::Error), serve: S)
+where
+    S: Fn(TcpStream, SocketAddr, SocketAddr) -> F,
+    F: Future<Output = ()> + Send + 'static,
+{
+    let Bound { listener, address } = bound;
+    let listener = match TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => return on_error(&error),
+    };
+    let start = |stream: TcpStream, peer: SocketAddr, place| {
+        // Answers are written whole; waiting to fill a segment only delays them.
+        let _ = stream.set_nodelay(true);
+        let local = stream.local_addr().unwrap_or(address);
+        let served = serve(stream, peer, local);
+        tokio::spawn(async move {
+            served.await;
+            drop(place);
+        });
+    };
+
+    let asked = drain.asked();
+    tokio::pin!(asked);
+    let mut pause = PAUSE_MIN;
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = &mut asked => break,
+            accepted = async {
+                // Closed by nobody: the semaphore lives as long as this loop.
+                let place = Arc::clone(&places).acquire_owned().await.ok();
+                (place, listener.accept().await)
+            } => accepted,
+        };
+        match accepted {
+            (place, Ok((stream, peer))) => {
+                pause = PAUSE_MIN;
+                start(stream, peer, place);
+            }
+            (_, Err(error)) if is_about_one_client(&error) => {}
+            (_, Err(error)) => {
+                on_error(&error);
+                tokio::select! {
+                    () = &mut asked => break,
+                    () = tokio::time::sleep(pause) => pause = (pause * 2).min(PAUSE_MAX),
+                }
+            }
+        }
+    }
+
+    // The readiness that the runtime knows of may be older than the queue, so the socket itself is asked.
+    let Ok(listener) = listener.into_std() else { return };
+    while let Ok((stream, peer)) = listener.accept() {
+        let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
+        if let Ok(stream) = stream {
+            start(stream, peer, Arc::clone(&places).try_acquire_owned().ok());
+        }
+    }
+}
+
+/// Errors of a connection that ended before it was accepted (accept(2), "Error handling").
+fn is_about_one_client(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
+    )
+}
+
+const PAUSE_MIN: Duration = Duration::from_millis(10);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
