@@ -1,0 +1,365 @@
+//! One connection to an endpoint, or one place on a shared one, and what sending a request over it can end in.
+
+use std::error::Error;
+use std::future::poll_fn;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+
+use http::{Request, Response, Version};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use hyper::client::conn::{TrySendError, http1, http2};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::endpoint::{Endpoint, InFlight};
+use super::error::{BadResponse, Reason};
+use super::progress::Progress;
+use super::request::{self, Outgoing};
+use super::response::{self, Held};
+use crate::body::Body;
+
+/// The right to send one request.
+pub(super) enum Lease {
+    Http1(Http1),
+    H2c(H2c),
+}
+
+/// A request without an answer.
+pub(super) struct Unanswered {
+    pub(super) reason: Reason,
+    pub(super) again: Option<Again>,
+}
+
+/// A request that may go out once more, whatever its policy says.
+pub(super) enum Again {
+    /// The connection closed before any of it was written.
+    Unsent(Box<Request<Body>>),
+    /// The connection had been unused, and closed without a byte of an answer: most likely the endpoint closed it
+    /// before the request was there. Such a request has no body and means the same twice.
+    Unread(Box<Request<Body>>),
+}
+
+impl Again {
+    fn unsent(request: Request<Outgoing>) -> Self {
+        Again::Unsent(Box::new(request.map(Outgoing::into_body)))
+    }
+}
+
+impl Lease {
+    /// Sends the request and waits for the head of its answer.
+    pub(super) async fn send(
+        self,
+        request: Request<Body>,
+        in_flight: InFlight<&Arc<Endpoint>>,
+    ) -> Result<Response<Body>, Unanswered> {
+        match self {
+            Lease::Http1(connection) => connection.send(request, in_flight).await,
+            Lease::H2c(place) => place.send(request, in_flight).await,
+        }
+    }
+
+    /// Whether the connection had carried requests before.
+    pub(super) fn is_reused(&self) -> bool {
+        match self {
+            Lease::Http1(connection) => connection.reused,
+            Lease::H2c(place) => place.reused,
+        }
+    }
+
+    pub(super) fn progress(&self) -> &Progress {
+        match self {
+            Lease::Http1(connection) => &connection.progress,
+            Lease::H2c(place) => &place.progress,
+        }
+    }
+
+    /// No further request over this connection.
+    pub(super) fn retire(&self) {
+        match self {
+            Lease::Http1(connection) => connection.progress.retire(),
+            Lease::H2c(place) => place.place.0.retired.store(true, Relaxed),
+        }
+    }
+
+    /// Back to the others, if it can take another request.
+    pub(super) fn give_back(self, endpoint: &Arc<Endpoint>) {
+        if let Lease::Http1(connection) = self
+            && connection.is_ready()
+            && !connection.is_retired()
+        {
+            endpoint.put(connection);
+        }
+    }
+
+    /// Turns what came into what is passed on. A bad response takes the connection with it.
+    fn receive(
+        self,
+        mut response: Response<Incoming>,
+        in_flight: InFlight<&Arc<Endpoint>>,
+    ) -> Result<Response<Body>, Unanswered> {
+        let limit = in_flight.endpoint().transport().max_headers;
+        if let Err(flaw) = response::check(&mut response, limit) {
+            return Err(Unanswered { reason: Reason::BadResponse(flaw), again: None });
+        }
+        // hyper would answer in kind and send its next request as HTTP/1.0, where a body of unknown length is lost.
+        if response.version() < Version::HTTP_11 {
+            self.retire();
+        }
+        Ok(response.map(|body| {
+            if self.is_done(&body) {
+                self.give_back(in_flight.endpoint());
+                Body::from(body)
+            } else {
+                Body::boxed(Held::new(body, self, in_flight.keep()))
+            }
+        }))
+    }
+
+    /// Whether all of the response is here. hyper says so of an HTTP/1.1 connection by taking the next request: it
+    /// reads a short body together with the head, and has gone idle when we look.
+    fn is_done(&self, body: &Incoming) -> bool {
+        body.is_end_stream() || matches!(self, Lease::Http1(connection) if connection.is_ready())
+    }
+}
+
+/// An HTTP/1.1 connection, taken for one request.
+pub(super) struct Http1 {
+    sender: http1::SendRequest<Outgoing>,
+    progress: Arc<Progress>,
+    reused: bool,
+}
+
+impl Http1 {
+    pub(super) fn new(sender: http1::SendRequest<Outgoing>, progress: Arc<Progress>) -> Self {
+        Http1 { sender, progress, reused: false }
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        self.sender.is_ready()
+    }
+
+    pub(super) fn is_retired(&self) -> bool {
+        self.progress.is_retired()
+    }
+
+    pub(super) fn reused(self) -> Self {
+        Http1 { reused: true, ..self }
+    }
+
+    async fn send(
+        mut self,
+        request: Request<Body>,
+        in_flight: InFlight<&Arc<Endpoint>>,
+    ) -> Result<Response<Body>, Unanswered> {
+        let request = request.map(|body| Outgoing::new(body, &self.progress));
+        self.progress.begin(self.reused && request::is_replayable(&request));
+        let result = self.sender.try_send_request(request).await;
+        self.progress.answered();
+        match result {
+            Ok(response) => Lease::Http1(self).receive(response, in_flight),
+            Err(error) => Err(self.unanswered(error, in_flight.endpoint())),
+        }
+    }
+
+    fn unanswered(&self, mut error: TrySendError<Request<Outgoing>>, endpoint: &Endpoint) -> Unanswered {
+        let unsent = error.take_message().map(Again::unsent);
+        let reason = reason(error.into_error(), &self.progress, endpoint);
+        // What was kept is empty unless `send` found the request replayable.
+        let closed = matches!(reason, Reason::Closed(_)) && !self.progress.has_received();
+        let unread = || request::from_wire(&self.progress.take_sent()).map(|request| Again::Unread(Box::new(request)));
+        let again = unsent.or_else(|| closed.then(unread).flatten());
+        Unanswered { reason, again }
+    }
+}
+
+/// An HTTP/2 connection, shared by the requests of one core.
+pub(super) struct Shared {
+    sender: http2::SendRequest<Outgoing>,
+    streams: Arc<Streams>,
+    /// Sweeps in which no stream was open.
+    sweeps: u32,
+}
+
+/// What a connection and its streams know of each other.
+pub(super) struct Streams {
+    opened: Instant,
+    open: AtomicU32,
+    /// Streams that the endpoint allows at a time (RFC 9113, section 5.1.2), as far as known.
+    allowed: AtomicU32,
+    retired: AtomicBool,
+    /// Told when a stream ends.
+    available: Arc<Notify>,
+}
+
+impl Streams {
+    pub(super) fn new(available: Arc<Notify>) -> Self {
+        Streams {
+            opened: Instant::now(),
+            open: AtomicU32::new(0),
+            allowed: AtomicU32::new(u32::MAX),
+            retired: AtomicBool::new(false),
+            available,
+        }
+    }
+
+    /// The endpoint allows this many streams.
+    pub(super) fn allow(&self, streams: usize) {
+        self.allowed.store(u32::try_from(streams).unwrap_or(u32::MAX), Relaxed);
+    }
+}
+
+impl Shared {
+    pub(super) fn new(sender: http2::SendRequest<Outgoing>, streams: Arc<Streams>) -> Self {
+        Shared { sender, streams, sweeps: 0 }
+    }
+
+    /// A place for a request, if one is free.
+    pub(super) fn place(&self, max_streams: u32) -> Option<H2c> {
+        let allowed = self.streams.allowed.load(Relaxed).min(max_streams);
+        let free = !self.streams.retired.load(Relaxed) && self.streams.open.load(Relaxed) < allowed;
+        free.then(|| self.take_place(true))
+    }
+
+    /// The place for the request that the connection was made for.
+    pub(super) fn first_place(&self) -> H2c {
+        self.take_place(false)
+    }
+
+    fn take_place(&self, reused: bool) -> H2c {
+        let open = &self.streams.open;
+        open.store(open.load(Relaxed).saturating_add(1), Relaxed);
+        let place = Place(Arc::clone(&self.streams));
+        H2c { sender: self.sender.clone(), place, progress: Arc::new(Progress::new()), reused }
+    }
+
+    pub(super) fn opened(&self) -> Instant {
+        self.streams.opened
+    }
+
+    pub(super) fn retire(&self) {
+        self.streams.retired.store(true, Relaxed);
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.sender.is_closed()
+    }
+
+    /// One sweep. False when the connection was unused for more than `limit`, or is not wanted any more.
+    pub(super) fn sweep(&mut self, limit: u32, spare: bool) -> bool {
+        if self.streams.open.load(Relaxed) > 0 {
+            self.sweeps = 0;
+            return true;
+        }
+        self.sweeps = self.sweeps.saturating_add(1);
+        !spare && self.sweeps <= limit && !self.streams.retired.load(Relaxed)
+    }
+}
+
+/// A place on an HTTP/2 connection.
+pub(super) struct H2c {
+    sender: http2::SendRequest<Outgoing>,
+    place: Place,
+    progress: Arc<Progress>,
+    reused: bool,
+}
+
+struct Place(Arc<Streams>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let open = &self.0.open;
+        open.store(open.load(Relaxed).saturating_sub(1), Relaxed);
+        self.0.available.notify_one();
+    }
+}
+
+impl H2c {
+    async fn send(
+        mut self,
+        request: Request<Body>,
+        in_flight: InFlight<&Arc<Endpoint>>,
+    ) -> Result<Response<Body>, Unanswered> {
+        let endpoint = in_flight.endpoint();
+        let progress = Arc::clone(&self.progress);
+        endpoint.watch(&progress);
+        let request = request.map(|body| Outgoing::new(body, &progress));
+        let copy = (self.reused && request::is_replayable(&request)).then(|| copy_of(&request));
+        progress.begin(false);
+        let sent = self.sender.try_send_request(request);
+        let result = tokio::select! {
+            biased;
+            result = sent => result,
+            () = poll_fn(|context| progress.poll_expired(context)) => {
+                // One stream cannot tell a slow endpoint from a dead connection: later requests take another.
+                Lease::H2c(self).retire();
+                let timeout = endpoint.transport().response_timeout;
+                return Err(Unanswered { reason: Reason::ResponseTimeout(timeout), again: None });
+            }
+        };
+        progress.answered();
+        match result {
+            Ok(response) => Lease::H2c(self).receive(response, in_flight),
+            Err(mut error) => {
+                let unsent = error.take_message().map(Again::unsent);
+                let reason = reason(error.into_error(), &progress, endpoint);
+                let unread =
+                    is_unprocessed(&reason).then_some(copy).flatten().map(|copy| Again::Unread(Box::new(copy)));
+                Err(Unanswered { reason, again: unsent.or(unread) })
+            }
+        }
+    }
+}
+
+fn copy_of(request: &Request<Outgoing>) -> Request<Body> {
+    let mut copy = Request::new(Body::Empty);
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.headers_mut() = request.headers().clone();
+    *copy.version_mut() = request.version();
+    copy
+}
+
+/// Whether an HTTP/2 endpoint did not get to the request: the connection ended or said GOAWAY, or the stream was
+/// refused (RFC 9113, section 8.7). Any other reset comes from an endpoint that worked on it.
+fn is_unprocessed(reason: &Reason) -> bool {
+    let Reason::Closed(error) = reason else { return false };
+    match error.source().and_then(|cause| cause.downcast_ref::<h2::Error>()) {
+        Some(error) if error.is_reset() => error.reason() == Some(h2::Reason::REFUSED_STREAM),
+        _ => true,
+    }
+}
+
+/// What hyper's error means to the one who sent the request.
+fn reason(error: hyper::Error, progress: &Progress, endpoint: &Endpoint) -> Reason {
+    if let Some(fault) = progress.take_fault() {
+        return Reason::RequestBody(fault);
+    }
+    if progress.is_expired() {
+        return Reason::ResponseTimeout(endpoint.transport().response_timeout);
+    }
+    if error.is_body_write_aborted() {
+        return Reason::ShortRequestBody;
+    }
+    if error.is_parse() || error.is_parse_too_large() {
+        return Reason::BadResponse(BadResponse::Malformed(error));
+    }
+    if error.is_incomplete_message() && progress.has_received() {
+        return Reason::BadResponse(BadResponse::Truncated);
+    }
+    let cause = error.source();
+    if cause.and_then(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind)
+        == Some(io::ErrorKind::FileTooLarge)
+    {
+        return Reason::BadResponse(BadResponse::Informational);
+    }
+    // A broken HTTP/2 answer is found by our side, and ends the stream or the connection.
+    let broken = cause
+        .and_then(|cause| cause.downcast_ref::<h2::Error>())
+        .is_some_and(|error| error.is_library() && error.reason().is_some_and(|reason| reason != h2::Reason::NO_ERROR));
+    match broken {
+        true => Reason::BadResponse(BadResponse::Malformed(error)),
+        false => Reason::Closed(error),
+    }
+}

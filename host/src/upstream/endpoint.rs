@@ -1,0 +1,360 @@
+//! One server of an upstream: its connections on every core, their limits, and its counters.
+//!
+//! An endpoint outlives the upstream that made it: a reload hands it on to the next one, if its address and transport
+//! are the same. It ends with the last snapshot and the last exchange that know it, and its connections with it.
+
+use std::borrow::Borrow;
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use thread_local::ThreadLocal;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
+
+use super::connect;
+use super::connection::{Http1, Lease, Streams};
+use super::error::Reason;
+use super::pool::{Pool, Sweeps};
+use super::progress::Progress;
+use super::settings::{Address, Protocol, Transport};
+
+/// See the module.
+pub struct Endpoint {
+    address: Address,
+    transport: Transport,
+    sweeps: Sweeps,
+    /// One permit for each connection that may still be made.
+    slots: Arc<Semaphore>,
+    /// Requests of all cores that wait for a connection.
+    waiting: AtomicUsize,
+    pools: ThreadLocal<RefCell<Pool>>,
+    counters: ThreadLocal<Counters>,
+}
+
+/// What happened at an endpoint so far, and what happens now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Requests that wait for a connection or an answer, or whose answer is still coming.
+    pub in_flight: usize,
+    /// Connections open or being made.
+    pub connections: usize,
+    /// Requests that wait for a connection because all are taken.
+    pub pending: usize,
+    /// Attempts to get a request answered.
+    pub requests: u64,
+    /// Attempts that ended without an answer.
+    pub failures: u64,
+    /// Connections made.
+    pub connects: u64,
+    /// Connections that could not be made.
+    pub connect_failures: u64,
+}
+
+/// Where a request gets its connection from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Source {
+    /// An unused one if there is one.
+    Any,
+    /// A new one.
+    Fresh,
+}
+
+impl Endpoint {
+    pub(super) fn new(address: Address, transport: Transport) -> Arc<Self> {
+        let connections = transport.max_connections.clamp(1, Semaphore::MAX_PERMITS);
+        Arc::new(Endpoint {
+            sweeps: Sweeps::new(&transport),
+            slots: Arc::new(Semaphore::new(connections)),
+            address,
+            transport,
+            waiting: AtomicUsize::new(0),
+            pools: ThreadLocal::new(),
+            counters: ThreadLocal::new(),
+        })
+    }
+
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    pub fn transport(&self) -> &Transport {
+        &self.transport
+    }
+
+    /// Requests that wait for a connection or an answer, or whose answer is still coming; over all cores.
+    pub fn in_flight(&self) -> usize {
+        // A request that ends on another thread than it began leaves one core below zero: the sum is right.
+        self.counters.iter().fold(0, |sum, core| core.in_flight.load(Relaxed).wrapping_add(sum))
+    }
+
+    /// All of its counters.
+    pub fn stats(&self) -> Stats {
+        let allowed = self.transport.max_connections.clamp(1, Semaphore::MAX_PERMITS);
+        let mut stats = Stats {
+            in_flight: self.in_flight(),
+            connections: allowed.saturating_sub(self.slots.available_permits()),
+            pending: self.waiting.load(Relaxed),
+            ..Stats::default()
+        };
+        for core in &self.counters {
+            stats.requests += core.requests.load(Relaxed);
+            stats.failures += core.failures.load(Relaxed);
+            stats.connects += core.connects.load(Relaxed);
+            stats.connect_failures += core.connect_failures.load(Relaxed);
+        }
+        stats
+    }
+
+    /// The address, counted by this core alone.
+    pub(super) fn address_text(&self) -> Arc<str> {
+        Arc::clone(&self.pool().borrow().address)
+    }
+
+    /// A connection for one request, and the time it took to make, if it had to be made.
+    pub(super) async fn lease(self: &Arc<Self>, source: Source) -> Result<(Lease, Option<Duration>), Reason> {
+        if source == Source::Any
+            && let Some(lease) = self.take()
+        {
+            return Ok((lease, None));
+        }
+        // Boxed, because it is rare and would make the future of every request larger.
+        let leased = Box::pin(self.wait_or_open(source)).await;
+        let counters = self.counters();
+        match &leased {
+            Ok((_, Some(_))) => add(&counters.connects, 1),
+            Err(Reason::Connect(_) | Reason::ConnectTimeout(_)) => add(&counters.connect_failures, 1),
+            _ => {}
+        }
+        leased
+    }
+
+    fn take(&self) -> Option<Lease> {
+        self.pool().borrow_mut().take(&self.transport)
+    }
+
+    async fn wait_or_open(self: &Arc<Self>, source: Source) -> Result<(Lease, Option<Duration>), Reason> {
+        let deadline = Instant::now() + self.transport.connect_timeout;
+        let mut queued = None;
+        loop {
+            if source == Source::Any
+                && let Some(lease) = self.take()
+            {
+                return Ok((lease, None));
+            }
+            let opening = self.begin_opening();
+            if opening.is_some()
+                && let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned()
+            {
+                return self.open(slot, deadline).await;
+            }
+            if source == Source::Fresh {
+                // An unused one may be in the way of the new one.
+                drop(self.take());
+            }
+            if queued.is_none() {
+                queued = Some(Queued::join(self).ok_or(Reason::Overloaded)?);
+            }
+            let available = Arc::clone(&self.pool().borrow().available);
+            tokio::select! {
+                () = available.notified() => {}
+                slot = Arc::clone(&self.slots).acquire_owned(), if opening.is_some() => {
+                    // The semaphore is never closed.
+                    let slot = slot.map_err(|_| Reason::Overloaded)?;
+                    drop(queued);
+                    return self.open(slot, deadline).await;
+                }
+                () = sleep_until(deadline) => {
+                    return Err(match opening {
+                        Some(_) => Reason::Overloaded,
+                        None => Reason::ConnectTimeout(self.transport.connect_timeout),
+                    });
+                }
+            }
+        }
+    }
+
+    /// Many requests that come at once make many HTTP/1.1 connections but only one for HTTP/2: `None` while another
+    /// request of this core makes it.
+    fn begin_opening(self: &Arc<Self>) -> Option<Opening<'_>> {
+        let shared = self.transport.protocol == Protocol::H2c;
+        if shared && std::mem::replace(&mut self.pool().borrow_mut().opening, true) {
+            return None;
+        }
+        Some(Opening { endpoint: self, shared })
+    }
+
+    async fn open(
+        self: &Arc<Self>,
+        slot: OwnedSemaphorePermit,
+        deadline: Instant,
+    ) -> Result<(Lease, Option<Duration>), Reason> {
+        let started = Instant::now();
+        let Some(socket) = connect::connect(&self.address, deadline).await else {
+            return Err(Reason::ConnectTimeout(self.transport.connect_timeout));
+        };
+        let socket = socket.map_err(Reason::Connect)?;
+        let lease = match self.transport.protocol {
+            Protocol::Http1 => {
+                let progress = Arc::new(Progress::new());
+                let connection = connect::http1(socket, &self.transport, slot, &progress).await;
+                self.watch(&progress);
+                Lease::Http1(connection.map_err(Reason::Connect)?)
+            }
+            Protocol::H2c => {
+                let streams = Arc::new(Streams::new(Arc::clone(&self.pool().borrow().available)));
+                let shared = connect::h2c(socket, &self.transport, slot, streams).await.map_err(Reason::Connect)?;
+                self.sweep_from_now_on();
+                Lease::H2c(self.pool().borrow_mut().share(shared))
+            }
+        };
+        Ok((lease, Some(started.elapsed())))
+    }
+
+    /// Keeps an unused connection, unless there are enough, or a request on another core waits for its place.
+    pub(super) fn put(&self, connection: Http1) {
+        let mut pool = self.pool().borrow_mut();
+        let wanted_elsewhere = pool.waiting == 0 && self.waiting.load(Relaxed) > 0;
+        if !wanted_elsewhere && pool.idle() < self.transport.max_idle {
+            pool.put(connection.reused());
+        }
+    }
+
+    /// Has the sweep look after a request, or a connection for its requests.
+    pub(super) fn watch(self: &Arc<Self>, progress: &Arc<Progress>) {
+        self.pool().borrow_mut().watch(progress);
+        self.sweep_from_now_on();
+    }
+
+    /// Starts this core's sweep, unless it runs: one task for all connections and answers of the endpoint, which ends
+    /// when there are none, or with the endpoint.
+    fn sweep_from_now_on(self: &Arc<Self>) {
+        if std::mem::replace(&mut self.pool().borrow_mut().sweeping, true) {
+            return;
+        }
+        let period = self.sweeps.period;
+        let endpoint = Arc::downgrade(self);
+        tokio::spawn(async move {
+            let mut ticks = interval_at(Instant::now() + period, period);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                let now = ticks.tick().await;
+                let Some(endpoint) = endpoint.upgrade() else { return };
+                let mut pool = endpoint.pool().borrow_mut();
+                let spare = pool.waiting == 0 && endpoint.waiting.load(Relaxed) > 0;
+                pool.sweeping = pool.sweep(now, &endpoint.sweeps, spare);
+                if !pool.sweeping {
+                    return;
+                }
+            }
+        });
+    }
+
+    pub(super) fn count_failure(&self) {
+        add(&self.counters().failures, 1);
+    }
+
+    pub(super) fn pool(&self) -> &RefCell<Pool> {
+        self.pools.get_or(|| RefCell::new(Pool::new(self.address.as_str())))
+    }
+
+    fn counters(&self) -> &Counters {
+        self.counters.get_or_default()
+    }
+}
+
+impl std::fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Endpoint").field("address", &self.address.as_str()).finish_non_exhaustive()
+    }
+}
+
+/// What one core counts. Only that core writes, so that a load and a store do; a cache line for each.
+#[derive(Default)]
+#[repr(align(128))]
+struct Counters {
+    in_flight: AtomicUsize,
+    requests: AtomicU64,
+    failures: AtomicU64,
+    connects: AtomicU64,
+    connect_failures: AtomicU64,
+}
+
+fn add(counter: &AtomicU64, count: u64) {
+    counter.store(counter.load(Relaxed).wrapping_add(count), Relaxed);
+}
+
+/// A request that is counted as in flight until this is dropped. It borrows the endpoint while the request is being
+/// sent, and owns it in a body that outlives that.
+pub(super) struct InFlight<E: Borrow<Arc<Endpoint>>>(E);
+
+impl<E: Borrow<Arc<Endpoint>>> InFlight<E> {
+    fn count(endpoint: E) -> Self {
+        let in_flight = &endpoint.borrow().counters().in_flight;
+        in_flight.store(in_flight.load(Relaxed).wrapping_add(1), Relaxed);
+        InFlight(endpoint)
+    }
+
+    pub(super) fn endpoint(&self) -> &Arc<Endpoint> {
+        self.0.borrow()
+    }
+}
+
+impl<'a> InFlight<&'a Arc<Endpoint>> {
+    /// A request begins.
+    pub(super) fn begin(endpoint: &'a Arc<Endpoint>) -> Self {
+        add(&endpoint.counters().requests, 1);
+        Self::count(endpoint)
+    }
+
+    /// The same, for longer than the endpoint is borrowed.
+    pub(super) fn keep(self) -> InFlight<Arc<Endpoint>> {
+        InFlight::count(Arc::clone(self.0))
+    }
+}
+
+impl<E: Borrow<Arc<Endpoint>>> Drop for InFlight<E> {
+    fn drop(&mut self) {
+        let in_flight = &self.0.borrow().counters().in_flight;
+        in_flight.store(in_flight.load(Relaxed).wrapping_sub(1), Relaxed);
+    }
+}
+
+/// A request's place among those that wait.
+struct Queued<'a>(&'a Endpoint);
+
+impl<'a> Queued<'a> {
+    /// `None` when too many wait.
+    fn join(endpoint: &'a Endpoint) -> Option<Self> {
+        let limit = endpoint.transport.max_pending;
+        let join = |waiting: usize| (waiting < limit).then_some(waiting.saturating_add(1));
+        endpoint.waiting.try_update(Relaxed, Relaxed, join).ok()?;
+        endpoint.pool().borrow_mut().waiting += 1;
+        Some(Queued(endpoint))
+    }
+}
+
+impl Drop for Queued<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Relaxed);
+        let mut pool = self.0.pool().borrow_mut();
+        pool.waiting = pool.waiting.saturating_sub(1);
+    }
+}
+
+/// The right to make a connection. The others that want it look again when it is over.
+struct Opening<'a> {
+    endpoint: &'a Endpoint,
+    shared: bool,
+}
+
+impl Drop for Opening<'_> {
+    fn drop(&mut self) {
+        if self.shared {
+            let mut pool = self.endpoint.pool().borrow_mut();
+            pool.opening = false;
+            pool.available.notify_waiters();
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Why a request got no answer: what the operator reads, and what status the client gets.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::StatusCode;
+
+use crate::body::BodyError;
+
+/// A request that an upstream did not answer. The text names the upstream and the endpoint and is for the operator's
+/// log; a client is told the status and nothing of this.
+#[derive(Debug)]
+pub struct SendError {
+    pub upstream: Arc<str>,
+    /// The endpoint, if it came so far.
+    pub endpoint: Option<Arc<str>>,
+    pub reason: Reason,
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub enum Reason {
+    /// The upstream has no endpoint that takes requests.
+    NoEndpoint,
+    /// Every connection is taken, and no place became free while the request could wait, or too many wait already.
+    Overloaded,
+    /// No connection could be made.
+    Connect(io::Error),
+    /// No connection was made in this time.
+    ConnectTimeout(Duration),
+    /// The answer did not begin in this time.
+    ResponseTimeout(Duration),
+    /// The connection, or the HTTP/2 stream, ended before an answer began.
+    Closed(hyper::Error),
+    /// What came is not a response that can be passed on: malformed, ambiguous, too large, or a protocol switch that
+    /// nobody asked for.
+    BadResponse(BadResponse),
+    /// The client's request body failed.
+    RequestBody(BodyError),
+    /// The request body ended before its announced length.
+    ShortRequestBody,
+    /// The request's authority cannot be written into an HTTP/2 request.
+    Authority,
+    /// CONNECT: this gateway opens no tunnels.
+    Tunnel,
+}
+
+/// What is wrong with a response.
+#[derive(Debug)]
+pub enum BadResponse {
+    /// Its bytes are not HTTP, or its header block is over a limit.
+    Malformed(hyper::Error),
+    /// The connection ended in the middle of the header block.
+    Truncated,
+    /// More informational (1xx) responses than are read.
+    Informational,
+    /// 101, although nobody asked for another protocol.
+    SwitchingProtocols,
+    /// Both `Transfer-Encoding` and `Content-Length` (RFC 9112, section 6.3).
+    TwoLengths,
+    /// Any transfer coding but one `chunked`, or any at all outside of HTTP/1.1.
+    TransferEncoding,
+    /// `Content-Length` more than once, or not a number.
+    ContentLength,
+    /// More header fields than this.
+    TooManyHeaders(usize),
+}
+
+impl SendError {
+    /// What the client is told.
+    pub fn status(&self) -> StatusCode {
+        match &self.reason {
+            Reason::NoEndpoint | Reason::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+            Reason::ConnectTimeout(_) | Reason::ResponseTimeout(_) => StatusCode::GATEWAY_TIMEOUT,
+            Reason::Connect(_) | Reason::Closed(_) | Reason::BadResponse(_) => StatusCode::BAD_GATEWAY,
+            Reason::RequestBody(BodyError::TooLarge(_)) => StatusCode::PAYLOAD_TOO_LARGE,
+            Reason::RequestBody(BodyError::TimedOut) => StatusCode::REQUEST_TIMEOUT,
+            Reason::RequestBody(BodyError::Connection(_)) | Reason::ShortRequestBody | Reason::Authority => {
+                StatusCode::BAD_REQUEST
+            }
+            Reason::RequestBody(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Reason::Tunnel => StatusCode::NOT_IMPLEMENTED,
+        }
+    }
+
+    /// Whether the client, and not the upstream, is the cause.
+    pub fn is_clients_fault(&self) -> bool {
+        self.status().is_client_error()
+    }
+}
+
+impl fmt::Display for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "upstream \"{}\": ", self.upstream)?;
+        let endpoint = self.endpoint.as_deref().unwrap_or("no endpoint");
+        match &self.reason {
+            Reason::NoEndpoint => f.write_str("no endpoint takes requests"),
+            Reason::Overloaded => write!(f, "{endpoint} has no connection free"),
+            Reason::Connect(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                write!(f, "{endpoint} refused the connection")
+            }
+            Reason::Connect(error) => write!(f, "no connection to {endpoint}: {error}"),
+            Reason::ConnectTimeout(time) => write!(f, "no connection to {endpoint} within {time:?}"),
+            Reason::ResponseTimeout(time) => write!(f, "{endpoint} did not begin to answer within {time:?}"),
+            Reason::Closed(error) => {
+                write!(f, "{endpoint} closed the connection before it answered: {}", Chain(error))
+            }
+            Reason::BadResponse(flaw) => write!(f, "{endpoint} sent a bad response: {flaw}"),
+            Reason::RequestBody(error) => write!(f, "the request body for {endpoint} failed: {error}"),
+            Reason::ShortRequestBody => write!(f, "the request body for {endpoint} ended before its announced length"),
+            Reason::Authority => write!(f, "the request's host cannot be sent to {endpoint}"),
+            Reason::Tunnel => write!(f, "no tunnel is opened to {endpoint}"),
+        }
+    }
+}
+
+impl Error for SendError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match &self.reason {
+            Reason::Connect(error) => Some(error),
+            Reason::Closed(error) | Reason::BadResponse(BadResponse::Malformed(error)) => Some(error),
+            Reason::RequestBody(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for BadResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BadResponse::Malformed(error) => write!(f, "{}", Chain(error)),
+            BadResponse::Truncated => f.write_str("the connection ended within the header block"),
+            BadResponse::Informational => f.write_str("too many informational responses"),
+            BadResponse::SwitchingProtocols => f.write_str("101 to a request that asked for no other protocol"),
+            BadResponse::TwoLengths => f.write_str("both Transfer-Encoding and Content-Length"),
+            BadResponse::TransferEncoding => f.write_str("a transfer coding other than one \"chunked\" in HTTP/1.1"),
+            BadResponse::ContentLength => f.write_str("Content-Length more than once or not a number"),
+            BadResponse::TooManyHeaders(limit) => write!(f, "more than {limit} header fields"),
+        }
+    }
+}
+
+/// An error with its causes: hyper's own text often names only the outermost.
+struct Chain<'a>(&'a dyn Error);
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}

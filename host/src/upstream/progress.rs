@@ -1,0 +1,219 @@
+//! How far one request has come: shared by who sends it, the connection that carries it, its body, and the sweep.
+//!
+//! An HTTP/1.1 connection has one of these for its whole life, an HTTP/2 stream one of its own. All of them are on one
+//! core; the atomics are there because futures that tokio spawns must be `Send`, and cost what plain fields would.
+//!
+//! Timeouts are counts of sweeps, not timers: registering a tokio timer and taking it out again costs 0.4 µs for each
+//! request (measured), a relaxed store nothing. Only the endpoint's turn counts: a request body that is still being sent
+//! sets the count back, so that a long upload has as much time as it needs, and a client that is slow to send or to
+//! read is not held against the endpoint.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+use crate::body::BodyError;
+
+/// See the module.
+pub(super) struct Progress {
+    /// When the connection was made.
+    pub(super) opened: Instant,
+    /// A request is out, and its response head has not come.
+    awaiting: AtomicBool,
+    /// Sweeps since the endpoint's turn began, and one; 0 while nobody waits for the endpoint.
+    sweeps: AtomicU32,
+    /// Bytes that came while awaiting.
+    received: AtomicU32,
+    /// The sweep gave this request up.
+    expired: AtomicBool,
+    /// The connection takes no further request.
+    retired: AtomicBool,
+    /// HTTP/1.1: the connection, which an overdue answer ends. Not set for a stream.
+    connection: OnceLock<AbortHandle>,
+    /// HTTP/2: the one who waits for an overdue answer.
+    waiter: Mutex<Option<Waker>>,
+    /// Why the request body failed.
+    fault: Mutex<Option<BodyError>>,
+    /// `sent` takes a copy of what is written.
+    keeping: AtomicBool,
+    /// The head of a request that may have to be sent again.
+    sent: Mutex<Vec<u8>>,
+}
+
+impl Progress {
+    pub(super) fn new() -> Self {
+        Progress {
+            opened: Instant::now(),
+            awaiting: AtomicBool::new(false),
+            sweeps: AtomicU32::new(0),
+            received: AtomicU32::new(0),
+            expired: AtomicBool::new(false),
+            retired: AtomicBool::new(false),
+            connection: OnceLock::new(),
+            waiter: Mutex::new(None),
+            fault: Mutex::new(None),
+            keeping: AtomicBool::new(false),
+            sent: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// The connection that ends when its answer is overdue.
+    pub(super) fn belongs_to(&self, connection: AbortHandle) {
+        // Set once, right after the connection's task is spawned; a second call would be a mistake without effect.
+        let _ = self.connection.set(connection);
+    }
+
+    /// A request goes out. With `keep`, its bytes are kept until its answer begins.
+    pub(super) fn begin(&self, keep: bool) {
+        if keep {
+            lock(&self.sent).clear();
+        }
+        self.keeping.store(keep, Relaxed);
+        self.received.store(0, Relaxed);
+        self.sweeps.store(1, Relaxed);
+        self.awaiting.store(true, Relaxed);
+    }
+
+    /// The response head is here, or will never come.
+    pub(super) fn answered(&self) {
+        self.awaiting.store(false, Relaxed);
+        self.sweeps.store(0, Relaxed);
+        self.keeping.store(false, Relaxed);
+    }
+
+    /// The request body waits for the client: the endpoint's time stands still.
+    pub(super) fn clients_turn(&self) {
+        if self.awaiting.load(Relaxed) {
+            self.sweeps.store(0, Relaxed);
+        }
+    }
+
+    /// The endpoint has got more of the request, or all of it: its time begins anew.
+    pub(super) fn endpoints_turn(&self) {
+        if self.awaiting.load(Relaxed) {
+            self.sweeps.store(1, Relaxed);
+        }
+    }
+
+    /// The client wants more of the response body than has come.
+    pub(super) fn body_is_awaited(&self) {
+        if self.sweeps.load(Relaxed) == 0 {
+            self.sweeps.store(1, Relaxed);
+        }
+    }
+
+    /// More of the response body, or its end, has come.
+    pub(super) fn body_has_come(&self) {
+        self.sweeps.store(0, Relaxed);
+    }
+
+    /// One sweep went by. What is awaited is overdue when more than so many went by in the endpoint's turn.
+    pub(super) fn sweep(&self, head_limit: u32, body_limit: u32) {
+        let limit = if self.awaiting.load(Relaxed) { head_limit } else { body_limit };
+        let sweeps = self.sweeps.load(Relaxed);
+        if sweeps == 0 {
+            return;
+        }
+        if sweeps <= limit {
+            self.sweeps.store(sweeps.saturating_add(1), Relaxed);
+            return;
+        }
+        self.answered();
+        self.expired.store(true, Relaxed);
+        match self.connection.get() {
+            Some(connection) => connection.abort(),
+            None => lock(&self.waiter).take().into_iter().for_each(Waker::wake),
+        }
+    }
+
+    /// Whether the sweep gave the request up.
+    pub(super) fn is_expired(&self) -> bool {
+        self.expired.load(Relaxed)
+    }
+
+    /// Ready when the sweep has given the request up. For HTTP/2: an HTTP/1.1 connection ends by itself.
+    pub(super) fn poll_expired(&self, context: &mut Context<'_>) -> Poll<()> {
+        if self.is_expired() {
+            return Poll::Ready(());
+        }
+        let mut waiter = lock(&self.waiter);
+        if !waiter.as_ref().is_some_and(|waiter| waiter.will_wake(context.waker())) {
+            *waiter = Some(context.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// No further request after this one.
+    pub(super) fn retire(&self) {
+        self.retired.store(true, Relaxed);
+    }
+
+    pub(super) fn is_retired(&self) -> bool {
+        self.retired.load(Relaxed)
+    }
+
+    /// The request body failed. The first failure counts.
+    pub(super) fn fail(&self, error: BodyError) {
+        lock(&self.fault).get_or_insert(error);
+    }
+
+    /// Why the request body failed, if it did.
+    pub(super) fn take_fault(&self) -> Option<BodyError> {
+        lock(&self.fault).take()
+    }
+
+    /// Bytes came in. Says how many did since the request went out, 0 when none is out.
+    pub(super) fn add_received(&self, bytes: usize) -> u32 {
+        if !self.awaiting.load(Relaxed) {
+            return 0;
+        }
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let received = self.received.load(Relaxed).saturating_add(bytes);
+        self.received.store(received, Relaxed);
+        received
+    }
+
+    /// Whether anything came since the request went out.
+    pub(super) fn has_received(&self) -> bool {
+        self.received.load(Relaxed) > 0
+    }
+
+    pub(super) fn is_awaiting(&self) -> bool {
+        self.awaiting.load(Relaxed)
+    }
+
+    /// Bytes were written: kept if `begin` said so, up to a bound.
+    pub(super) fn add_sent<'a>(&self, written: usize, pieces: impl Iterator<Item = &'a [u8]>) {
+        if !self.keeping.load(Relaxed) {
+            return;
+        }
+        let mut sent = lock(&self.sent);
+        if sent.len().saturating_add(written) > KEPT_BYTES {
+            self.keeping.store(false, Relaxed);
+            *sent = Vec::new();
+            return;
+        }
+        let mut left = written;
+        for piece in pieces {
+            let piece = piece.get(..left).unwrap_or(piece);
+            sent.extend_from_slice(piece);
+            left -= piece.len();
+        }
+    }
+
+    /// What was written since `begin`, if it was kept.
+    pub(super) fn take_sent(&self) -> Vec<u8> {
+        std::mem::take(&mut *lock(&self.sent))
+    }
+}
+
+/// Nothing that holds one of these locks can panic.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A longer request head is not kept, and so not sent again: it is rare, and this is memory of every open connection.
+const KEPT_BYTES: usize = 8 * 1024;

@@ -1,0 +1,241 @@
+//! What an upstream is told to be. Configuration text is turned into these types once, so nothing here can be wrong.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::balance;
+
+/// An upstream: its name, its servers, how to choose among them and how to talk to them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// The name that routes, plugins and log lines use.
+    pub name: Arc<str>,
+    /// The servers. With none of them, every request is answered with 503.
+    pub endpoints: Vec<Server>,
+    /// How a request finds its endpoint.
+    pub balance: balance::Policy,
+    /// How to talk to each of them.
+    pub transport: Transport,
+}
+
+impl Settings {
+    /// Settings with every default.
+    pub fn new(name: impl Into<Arc<str>>, endpoints: Vec<Server>) -> Self {
+        Settings { name: name.into(), endpoints, balance: balance::Policy::default(), transport: Transport::default() }
+    }
+}
+
+/// One server of an upstream.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Server {
+    pub address: Address,
+    /// Its share of the requests, relative to the other servers. Default 1; 0 takes no new request.
+    pub weight: u32,
+}
+
+impl From<Address> for Server {
+    fn from(address: Address) -> Self {
+        Server { address, weight: 1 }
+    }
+}
+
+/// How connections to the endpoints of one upstream are made, kept and limited. Endpoints whose transport did not
+/// change keep their connections over a reload.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Transport {
+    /// What the endpoints speak. Default HTTP/1.1.
+    pub protocol: Protocol,
+    /// How long a request waits for a connection: for the name's addresses, for the TCP handshake, and for a place
+    /// where all connections are taken. Default 2 s.
+    pub connect_timeout: Duration,
+    /// How long the endpoint may take to begin its answer, once it has all of the request that the client sent so far.
+    /// The time in which the gateway itself waits for the client's body does not count. It is looked at in sweeps, so
+    /// it fires up to an eighth later, and at most two seconds. Default 30 s.
+    pub response_timeout: Duration,
+    /// How long the endpoint may pause within a response body while the client waits for more. Default 5 min; event
+    /// streams that are silent for longer want more.
+    pub body_timeout: Duration,
+    /// How long an unused connection is kept. It belongs below the endpoint's own keep-alive time (60 s and more in
+    /// common servers), so that we close first and no request meets a closing connection. Default 50 s.
+    pub idle_timeout: Duration,
+    /// After this time a connection takes no further request, so that DNS changes and rebalancing in front of the
+    /// endpoint come to effect. Default 1 h.
+    pub max_age: Duration,
+    /// Connections to one endpoint, over all cores. Default 1024, at least 1.
+    pub max_connections: usize,
+    /// Unused connections kept for one endpoint on one core. Default 128; 0 keeps none.
+    pub max_idle: usize,
+    /// Requests to one endpoint that may wait for a connection while `max_connections` are taken. Default 1024; 0
+    /// refuses at once.
+    pub max_pending: usize,
+    /// Requests at a time on one HTTP/2 connection; where the endpoint announces fewer, fewer. Default 100, at least 1.
+    pub max_streams: u32,
+    /// Fields in a response's header block. Default 100: above it hyper allocates for every response.
+    pub max_headers: usize,
+    /// Bytes of a response's header block, and of its trailers. Default 64 KiB, at least 8 KiB.
+    pub max_header_bytes: usize,
+}
+
+impl Default for Transport {
+    fn default() -> Self {
+        Transport {
+            protocol: Protocol::Http1,
+            connect_timeout: Duration::from_secs(2),
+            response_timeout: Duration::from_secs(30),
+            body_timeout: Duration::from_secs(5 * 60),
+            idle_timeout: Duration::from_secs(50),
+            max_age: Duration::from_secs(60 * 60),
+            max_connections: 1024,
+            max_idle: 128,
+            max_pending: 1024,
+            max_streams: 100,
+            max_headers: 100,
+            max_header_bytes: 64 * 1024,
+        }
+    }
+}
+
+/// What an endpoint speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1 with keep-alive (RFC 9112).
+    #[default]
+    Http1,
+    /// HTTP/2 in clear text with prior knowledge (RFC 9113, section 3.3).
+    H2c,
+}
+
+/// Where an endpoint is: `host:port`, with an IP address (in brackets for IPv6) or a name that is resolved each time a
+/// connection is made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    text: Arc<str>,
+    place: Place,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    Socket(SocketAddr),
+    Name { host: Arc<str>, port: u16 },
+}
+
+impl Address {
+    /// The address as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    pub(super) fn place(&self) -> &Place {
+        &self.place
+    }
+}
+
+impl FromStr for Address {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        let (host, port) = text.rsplit_once(':').ok_or(AddressError::NoPort)?;
+        // `u16::from_str` takes a plus sign; RFC 3986 has only digits here.
+        let port: u16 = match port.bytes().all(|byte| byte.is_ascii_digit()) {
+            true => port.parse().map_err(|_| AddressError::Port)?,
+            false => return Err(AddressError::Port),
+        };
+        if port == 0 {
+            return Err(AddressError::Port);
+        }
+        let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        let place = match bracketed {
+            Some(host) => Place::Socket((host.parse::<IpAddr>().map_err(|_| AddressError::Host)?, port).into()),
+            None => match host.parse::<IpAddr>() {
+                Ok(IpAddr::V4(ip)) => Place::Socket((ip, port).into()),
+                Ok(IpAddr::V6(_)) => return Err(AddressError::Brackets),
+                Err(_) if is_name(host) => Place::Name { host: host.into(), port },
+                Err(_) => return Err(AddressError::Host),
+            },
+        };
+        Ok(Address { text: text.into(), place })
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// Whether this can be a host name: RFC 1123 labels, and the underscore that container networks use.
+fn is_name(host: &str) -> bool {
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    let host = host.strip_suffix('.').unwrap_or(host);
+    // A last label of digits only is an address that was mistyped, such as 10.0.0.256.
+    let numeric = host.rsplit('.').next().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()));
+    host.len() <= 253 && host.split('.').all(label) && !numeric
+}
+
+/// Why a text is no address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddressError {
+    NoPort,
+    Port,
+    Brackets,
+    Host,
+}
+
+impl fmt::Display for AddressError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            AddressError::NoPort => "an address is host:port; the port is missing",
+            AddressError::Port => "the port is not a number from 1 to 65535",
+            AddressError::Brackets => "an IPv6 address stands in brackets, as in [::1]:8080",
+            AddressError::Host => "the host is neither an IP address nor a host name",
+        })
+    }
+}
+
+impl std::error::Error for AddressError {}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses() {
+        let name = |host: &str, port| Ok(Place::Name { host: host.into(), port });
+        let socket = |text: &str| Ok(Place::Socket(text.parse().unwrap()));
+        for (text, expected) in [
+            ("10.0.0.3:80", socket("10.0.0.3:80")),
+            ("[::1]:8080", socket("[::1]:8080")),
+            ("orders.internal:8080", name("orders.internal", 8080)),
+            ("my_service:1", name("my_service", 1)),
+            ("localhost.:65535", name("localhost.", 65535)),
+            ("localhost", Err(AddressError::NoPort)),
+            ("localhost:", Err(AddressError::Port)),
+            ("localhost:0", Err(AddressError::Port)),
+            ("localhost:+80", Err(AddressError::Port)),
+            ("localhost:65536", Err(AddressError::Port)),
+            ("::1:8080", Err(AddressError::Brackets)),
+            ("[localhost]:80", Err(AddressError::Host)),
+            (":80", Err(AddressError::Host)),
+            ("a b:80", Err(AddressError::Host)),
+            ("10.0.0.256:80", Err(AddressError::Host)),
+            ("-a:80", Err(AddressError::Host)),
+            ("a..b:80", Err(AddressError::Host)),
+            ("http://a:80", Err(AddressError::Host)),
+        ] {
+            let result = text.parse::<Address>();
+            if let Ok(address) = &result {
+                assert_eq!(address.to_string(), text);
+            }
+            assert_eq!(result.map(|address| address.place), expected, "{text}");
+        }
+    }
+}

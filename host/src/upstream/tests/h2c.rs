@@ -1,0 +1,236 @@
+//! Endpoints that speak HTTP/2 in clear text.
+
+use std::convert::Infallible;
+
+use http_body::Frame;
+use hyper::body::Incoming;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::sync::Notify;
+
+use super::*;
+
+/// A server that treats each request by its path.
+struct Server {
+    address: String,
+    connections: Arc<AtomicUsize>,
+    /// Has every connection say GOAWAY.
+    shutdown: Arc<Notify>,
+}
+
+async fn server(max_streams: u32) -> Server {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let server = Server {
+        address: listener.local_addr().unwrap().to_string(),
+        connections: Arc::default(),
+        shutdown: Arc::default(),
+    };
+    let (connections, shutdown) = (Arc::clone(&server.connections), Arc::clone(&server.shutdown));
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            connections.fetch_add(1, SeqCst);
+            let shutdown = Arc::clone(&shutdown);
+            tokio::spawn(async move {
+                let mut builder = http2::Builder::new(TokioExecutor::new());
+                builder.max_concurrent_streams(max_streams);
+                let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(socket), service_fn(answer)));
+                tokio::select! {
+                    _ = connection.as_mut() => return,
+                    () = shutdown.notified() => connection.as_mut().graceful_shutdown(),
+                }
+                let _ = connection.await;
+            });
+        }
+    });
+    server
+}
+
+async fn answer(request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+    let broken = || Err(BodyError::TimedOut);
+    let body = match request.uri().path() {
+        "/never" => std::future::pending().await,
+        "/open" => Body::boxed(Open),
+        "/broken" => frames(vec![data("ab"), broken()]),
+        "/bad-length" => {
+            let response = Response::builder().header("content-length", "5");
+            return Ok(response.body(frames(vec![data("ab")])).unwrap());
+        }
+        _ => {
+            let seen = format!("{} {} {:?}", request.method(), request.uri(), request.headers());
+            let body = request.into_body().collect().await.unwrap();
+            let trailers = body.trailers().cloned();
+            let mut answer = vec![Ok(Frame::data(Bytes::from(seen))), Ok(Frame::data(body.to_bytes()))];
+            answer.extend(trailers.map(|fields| Ok(Frame::trailers(fields))));
+            frames(answer)
+        }
+    };
+    Ok(Response::new(body))
+}
+
+/// A body that never ends.
+struct Open;
+
+impl http_body::Body for Open {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        std::task::Poll::Pending
+    }
+}
+
+fn upstream(address: &str) -> Arc<Upstream> {
+    super::upstream(address, |transport| transport.protocol = Protocol::H2c)
+}
+
+fn to(path: &str) -> Request<Body> {
+    Request::get(format!("http://api.example{path}")).body(Body::Empty).unwrap()
+}
+
+#[tokio::test]
+async fn requests_share_a_connection() {
+    let server = server(100).await;
+    let upstream = upstream(&server.address);
+    let requests: Vec<_> = (0..20)
+        .map(|_| {
+            let upstream = Arc::clone(&upstream);
+            tokio::spawn(async move { exchange(&upstream, to("/a?b")).await })
+        })
+        .collect();
+    for request in requests {
+        let (shown, facts) = request.await.unwrap();
+        assert_eq!(shown, "200 GET http://api.example/a?b {}");
+        assert_eq!(facts.attempts, 1);
+    }
+    assert_eq!(server.connections.load(SeqCst), 1);
+    let stats = upstream.endpoints()[0].stats();
+    assert_eq!((stats.in_flight, stats.connections, stats.connects, stats.pending), (0, 1, 1, 0));
+}
+
+#[tokio::test]
+async fn bodies_and_trailers_pass_both_ways() {
+    let server = server(100).await;
+    let upstream = upstream(&server.address);
+    let trailers = [("x-sum".parse().unwrap(), "1".parse().unwrap())].into_iter().collect();
+    let body = frames(vec![data("a"), data("b"), Ok(Frame::trailers(trailers))]);
+    let mut request = request("POST", body);
+    request.headers_mut().insert("te", "trailers".parse().unwrap());
+    let (shown, _) = exchange(&upstream, request).await;
+    assert_eq!(shown, "200 POST http://api.example/a?b {\"te\": \"trailers\"}ab + {\"x-sum\": \"1\"}");
+}
+
+#[tokio::test]
+async fn streams_stay_below_what_the_server_allows() {
+    let server = server(2).await;
+    let upstream = upstream(&server.address);
+    let mut open = Vec::new();
+    for (count, connections) in [(1, 1), (2, 1), (3, 2), (4, 2), (5, 3)] {
+        open.push(upstream.send(to("/open"), &mut Facts::default()).await.unwrap());
+        assert_eq!(server.connections.load(SeqCst), connections, "{count}");
+        assert_eq!(upstream.endpoints()[0].in_flight(), count);
+    }
+    drop(open);
+    assert_eq!(upstream.endpoints()[0].in_flight(), 0);
+    assert_eq!(exchange(&upstream, to("/a")).await.0, "200 GET http://api.example/a {}");
+    assert_eq!(server.connections.load(SeqCst), 3);
+}
+
+#[tokio::test]
+async fn a_server_that_goes_away() {
+    let server = server(100).await;
+    let upstream = upstream(&server.address);
+    let endpoint = &upstream.endpoints()[0];
+    let open = upstream.send(to("/open"), &mut Facts::default()).await.unwrap();
+    server.shutdown.notify_waiters();
+    // Until GOAWAY is here the connection is used, and then not any more, though it is still open.
+    for _ in 0..100 {
+        let (shown, facts) = exchange(&upstream, to("/a")).await;
+        assert_eq!(shown, "200 GET http://api.example/a {}");
+        assert!(facts.attempts <= 2);
+    }
+    assert_eq!((server.connections.load(SeqCst), endpoint.stats().connects, endpoint.in_flight()), (2, 2, 1));
+    drop(open);
+    until("the old connection is gone", || endpoint.stats().connections == 1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_does_not_come() {
+    let server = server(100).await;
+    let upstream = upstream(&server.address);
+    let started = tokio::time::Instant::now();
+    assert_eq!(exchange(&upstream, to("/never")).await.0, "504 ResponseTimeout");
+    assert!(started.elapsed() >= Duration::from_secs(30));
+    assert_eq!(upstream.endpoints()[0].in_flight(), 0);
+    // The connection may be dead, so the next request takes another.
+    assert_eq!(exchange(&upstream, to("/a")).await.0, "200 GET http://api.example/a {}");
+    assert_eq!(server.connections.load(SeqCst), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_stops_coming() {
+    let server = server(100).await;
+    let upstream = upstream(&server.address);
+    let started = tokio::time::Instant::now();
+    assert_eq!(exchange(&upstream, to("/open")).await.0, "200 and a body that breaks off");
+    assert!(started.elapsed() >= Duration::from_secs(300));
+    assert_eq!(upstream.endpoints()[0].in_flight(), 0);
+    assert_eq!(exchange(&upstream, to("/a")).await.0, "200 GET http://api.example/a {}");
+    assert_eq!(server.connections.load(SeqCst), 2);
+}
+
+#[tokio::test]
+async fn bodies_that_fail() {
+    let server = server(100).await;
+    let upstream = upstream(&server.address);
+    for path in ["/broken", "/bad-length"] {
+        // The reset may overtake the head.
+        let (shown, _) = exchange(&upstream, to(path)).await;
+        assert!(["502 Closed", "200 and a body that breaks off"].contains(&&*shown), "{path} {shown}");
+    }
+    let (shown, _) = exchange(&upstream, request("POST", frames(vec![data("a"), Err(BodyError::TooLarge(1))]))).await;
+    assert_eq!(shown, "413 RequestBody");
+    assert_eq!(upstream.endpoints()[0].in_flight(), 0);
+    assert_eq!(server.connections.load(SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_server_that_speaks_something_else() {
+    let server = scripted(vec![vec![Step::Until("SM\r\n\r\n"), write("HTTP/1.1 400 Bad Request\r\n\r\n")]]).await;
+    let upstream = upstream(&server.address);
+    let (shown, facts) = exchange(&upstream, to("/a")).await;
+    assert!(shown.starts_with("502"), "{shown}");
+    assert_eq!(facts.attempts, 1);
+    until("the connection is gone", || upstream.endpoints()[0].stats().connections == 0).await;
+}
+
+#[tokio::test]
+async fn nobody_listens() {
+    let unused = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string();
+    let upstream = upstream(&unused);
+    let requests: Vec<_> = (0..5)
+        .map(|_| {
+            let upstream = Arc::clone(&upstream);
+            tokio::spawn(async move { exchange(&upstream, to("/a")).await.0 })
+        })
+        .collect();
+    for request in requests {
+        assert_eq!(request.await.unwrap(), "502 Connect");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn unused_connections_go() {
+    let server = server(100).await;
+    let upstream = upstream(&server.address);
+    let endpoint = &upstream.endpoints()[0];
+    assert_eq!(exchange(&upstream, to("/a")).await.0, "200 GET http://api.example/a {}");
+    assert_eq!(endpoint.pool().borrow().shared(), 1);
+    tokio::time::sleep(Duration::from_secs(55)).await;
+    until("the connection is gone", || endpoint.stats().connections == 0).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!(!endpoint.pool().borrow().sweeping);
+}
