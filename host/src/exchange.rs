@@ -1,0 +1,192 @@
+//! One request with its response, from the accepted request line to the access-log record.
+//!
+//! An [`Exchange`] walks down `proxy::handle`: rooms read and change it, plugins see it through the contract's
+//! `exchange` interface, and when it is dropped it has written exactly one record. It is one pointer wide, because a
+//! hook call moves it into the plugin's store and back, also when the future of a running hook is dropped because the
+//! client has left.
+
+mod head;
+mod record;
+
+use std::net::{IpAddr, SocketAddr};
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+pub use head::{Received, RequestHead, ResponseHead};
+pub use record::{Fault, Observer, Outcome};
+
+use http::HeaderValue;
+
+use crate::plugin::Run;
+use crate::telemetry::metrics::RouteMetrics;
+
+/// One request with its response.
+///
+/// Empty only while the parts are lent: inside a hook call, or to the task that streams a request body through
+/// plugins. Whoever lends them puts them back before anybody else sees the exchange.
+#[derive(Default)]
+pub struct Exchange(Option<Box<Parts>>);
+
+/// What is known of an exchange.
+pub struct Parts {
+    pub request: RequestHead,
+    pub response: ResponseHead,
+    /// Which head blocks may still be changed.
+    pub phase: Phase,
+    /// Where the request came in.
+    pub source: Source,
+    /// 32 hexadecimal digits of randomness, or what a trusted peer sent; also what `x-request-id` says.
+    pub id: HeaderValue,
+    pub started: Instant,
+    pub received: Received,
+    /// The matched route, once one is found.
+    pub route: Option<Arc<RouteFacts>>,
+    /// Who is calling, once a plugin has proved it.
+    pub identity: Option<Caller>,
+    /// What plugins noted, by `plugin.<plugin>.<name>`.
+    pub attributes: Vec<(Box<str>, Box<str>)>,
+    /// The upstream a plugin chose in place of the route's.
+    pub upstream_choice: Option<Box<str>>,
+    /// The way through the route's chain so far.
+    pub run: Run,
+    /// Facts for the log and the metrics.
+    pub outcome: Outcome,
+    observer: Arc<dyn Observer>,
+}
+
+/// Where a request came in.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// The peer of the connection.
+    pub peer: SocketAddr,
+    /// The client behind trusted proxies; else the peer's address.
+    pub client: IpAddr,
+    pub listener: Arc<str>,
+    /// "http/1.0", "http/1.1" or "h2".
+    pub protocol: &'static str,
+}
+
+/// What an exchange keeps of its route.
+#[derive(Default)]
+pub struct RouteFacts {
+    pub name: Arc<str>,
+    /// The upstreams that `set-upstream` may choose from.
+    pub upstreams: Vec<Arc<str>>,
+    pub metrics: Option<Arc<RouteMetrics>>,
+}
+
+/// A proven caller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    pub subject: String,
+    /// A JSON object.
+    pub claims: String,
+}
+
+/// How far an exchange is; each step closes what came before it to changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// The request has not been sent on; its head may be changed.
+    Request,
+    /// The request is under way.
+    Upstream,
+    /// The response head may be changed.
+    Response,
+    /// The response head is with the client.
+    Sent,
+}
+
+impl Exchange {
+    /// Starts an exchange; `observer` gets its record when it ends.
+    pub fn start(
+        request: RequestHead,
+        source: Source,
+        id: HeaderValue,
+        now: Instant,
+        observer: Arc<dyn Observer>,
+    ) -> Self {
+        observer.started();
+        Exchange(Some(Box::new(Parts {
+            received: request.received(),
+            request,
+            response: ResponseHead::default(),
+            phase: Phase::Request,
+            source,
+            id,
+            started: now,
+            route: None,
+            identity: None,
+            attributes: Vec::new(),
+            upstream_choice: None,
+            run: Run::default(),
+            outcome: Outcome::default(),
+            observer,
+        })))
+    }
+
+    /// Takes the parts out, to lend them.
+    pub fn take(&mut self) -> Exchange {
+        Exchange(self.0.take())
+    }
+
+    /// Whether the parts are lent at the moment.
+    pub fn is_lent(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
+impl Parts {
+    /// A fact by the name that plugins and placeholders use; `None` where it is not known (yet).
+    ///
+    /// Names: `source.address`, `source.peer`, `listener.name`, `connection.protocol`, `request.id`, `route.name`,
+    /// `upstream.name`, `upstream.endpoint`, `request.duration-us`, and `plugin.<plugin>.<name>`.
+    pub fn attribute(&self, name: &str) -> Option<String> {
+        let known = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        match name {
+            "source.address" => Some(self.source.client.to_string()),
+            "source.peer" => Some(self.source.peer.to_string()),
+            "listener.name" => known(&self.source.listener),
+            "connection.protocol" => known(self.source.protocol),
+            "request.id" => known(self.id()),
+            "request.duration-us" => Some(self.started.elapsed().as_micros().to_string()),
+            "route.name" => self.route.as_ref().and_then(|route| known(&route.name)),
+            "upstream.name" => self.outcome.upstream.as_deref().and_then(known),
+            "upstream.endpoint" => self.outcome.endpoint.as_deref().and_then(known),
+            _ => self.attributes.iter().find(|(key, _)| **key == *name).map(|(_, value)| value.to_string()),
+        }
+    }
+
+    /// The request's id as text.
+    pub fn id(&self) -> &str {
+        self.id.to_str().unwrap_or_default()
+    }
+
+    /// How long the exchange has been running.
+    pub fn age(&self) -> Duration {
+        self.started.elapsed()
+    }
+}
+
+impl Drop for Parts {
+    fn drop(&mut self) {
+        let observer = Arc::clone(&self.observer);
+        observer.ended(self);
+    }
+}
+
+#[allow(clippy::expect_used)] // an invariant of our own: see the type
+impl Deref for Exchange {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        self.0.as_deref().expect("the exchange is lent to a hook, which puts it back before it returns")
+    }
+}
+
+#[allow(clippy::expect_used)] // an invariant of our own: see the type
+impl DerefMut for Exchange {
+    fn deref_mut(&mut self) -> &mut Parts {
+        self.0.as_deref_mut().expect("the exchange is lent to a hook, which puts it back before it returns")
+    }
+}

@@ -1,0 +1,49 @@
+//! The two head blocks of an exchange, in parts that plugins may change one by one.
+
+use http::uri::{PathAndQuery, Scheme};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+
+/// The request line and headers, checked, normalised and without hop-by-hop fields (`headers::from_downstream`).
+#[derive(Clone, Debug)]
+pub struct RequestHead {
+    pub method: Method,
+    /// The scheme the client spoke.
+    pub scheme: Scheme,
+    /// Path and query in normal form, or `*`.
+    pub target: PathAndQuery,
+    /// With exactly one Host, which is the authority.
+    pub headers: HeaderMap,
+}
+
+/// The status and headers of the response. The status is `None` until there is one (0 in the contract).
+#[derive(Clone, Debug, Default)]
+pub struct ResponseHead {
+    pub status: Option<StatusCode>,
+    pub headers: HeaderMap,
+}
+
+/// What of the request the log tells: as it came, whatever plugins made of it afterwards.
+#[derive(Clone, Debug)]
+pub struct Received {
+    pub method: Method,
+    pub target: PathAndQuery,
+    pub host: Option<HeaderValue>,
+    pub user_agent: Option<HeaderValue>,
+}
+
+impl RequestHead {
+    /// The host with its port, if it has one; empty where it is not text.
+    pub fn authority(&self) -> &str {
+        self.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default()
+    }
+
+    /// What the log keeps.
+    pub fn received(&self) -> Received {
+        Received {
+            method: self.method.clone(),
+            target: self.target.clone(),
+            host: self.headers.get(header::HOST).cloned(),
+            user_agent: self.headers.get(header::USER_AGENT).cloned(),
+        }
+    }
+}

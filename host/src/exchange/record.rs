@@ -1,0 +1,49 @@
+//! What the access log and the metrics learn of an exchange.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Parts;
+
+/// Whoever is told that an exchange has ended: once for each, also when the client left.
+pub trait Observer: Send + Sync {
+    fn started(&self);
+    fn ended(&self, exchange: &mut Parts);
+}
+
+/// Facts that gather along the way.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    pub upstream: Option<Arc<str>>,
+    pub endpoint: Option<Arc<str>>,
+    /// How often the request was sent to an endpoint.
+    pub attempts: u32,
+    /// Until the response head was there, from the first attempt on.
+    pub upstream_time: Option<Duration>,
+    /// Body bytes from and to the client.
+    pub request_bytes: u64,
+    pub response_bytes: u64,
+    /// The plugin that answered, or whose failure did.
+    pub answered_by: Option<Arc<str>>,
+    /// Whose fault it was that it went wrong, and what it was, for the operator.
+    pub fault: Option<Fault>,
+    pub error: Option<Cow<'static, str>>,
+    /// A plugin wants the client's stream reset.
+    pub aborted: bool,
+    /// The last byte of the response is with the transport.
+    pub complete: bool,
+}
+
+/// Where an exchange failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The client sent what is refused.
+    Request,
+    /// No upstream answered, or the one that did broke off.
+    Upstream,
+    /// A time limit of the gateway ended it.
+    TimedOut,
+    /// A plugin failed and the route denies then, or a plugin ended the exchange.
+    Plugin,
+}

@@ -1,0 +1,304 @@
+//! Plugins: WebAssembly components that decide about exchanges. The only room that names wasmtime.
+//!
+//! An [`Artifact`] is a compiled component; a [`Plugin`] is an artifact with its configuration, its limits and what it
+//! is lent; a [`Chain`] is a route's plugins in order. A hook call takes a warm instance from the pool of its core,
+//! moves the exchange into the instance's store, calls, and moves it back. No lock, no fiber and no allocation is on
+//! that way for a plugin that imports nothing that waits; one that does runs on a fiber, and the core serves others
+//! meanwhile.
+//!
+//! The guest is assumed wrong. Whatever it does ends at most its own hook and its own instance: its changes are taken
+//! back, and `on_error` decides about the request.
+
+mod abilities;
+mod artifact;
+mod background;
+mod bindings;
+mod bodies;
+mod breaker;
+mod cache;
+mod callout;
+mod chain;
+mod edit;
+mod engine;
+mod failure;
+mod floor;
+mod guard;
+mod instance;
+mod journal;
+mod lent;
+mod link;
+mod loan;
+mod run;
+mod state;
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::time::Instant;
+
+use thread_local::ThreadLocal;
+use wasmtime::Store;
+use wasmtime::component::{ComponentNamedList, Lift, Lower, TypedFunc};
+
+pub use artifact::{Artifact, Exports, Import, LoadError, Manifest, MetricDeclaration, VERSION};
+pub use background::tick;
+pub use bindings::Direction;
+pub use bodies::Bodies;
+pub use breaker::Settings as BreakerSettings;
+pub use chain::{Chain, Stop};
+pub use engine::{COMPONENT_BYTES, Engine, MEMORY_BYTES};
+pub use failure::{Failure, FailureKind};
+use instance::{Hooks, Instance, Prepared};
+pub use lent::{Abilities, Lent, Limits};
+pub use loan::{Loan, Turn};
+pub use run::{Mode, Run};
+use state::{Call, State};
+
+use crate::exchange::Exchange;
+use crate::telemetry::metrics::{Breaker, PluginLimit, PluginMetrics};
+
+/// A component that is configured, limited and lent what it may use: ready to run on every core.
+pub struct Plugin {
+    artifact: Artifact,
+    settings: Settings,
+    prepared: Prepared,
+    breaker: breaker::Breaker,
+    /// Warm instances, by core. Boxed, because they move between here and exchanges, and are large.
+    #[allow(clippy::vec_box)]
+    idle: ThreadLocal<RefCell<Vec<Box<Instance>>>>,
+}
+
+/// How a plugin is run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    pub on_error: OnError,
+    pub isolation: Isolation,
+    pub breaker: BreakerSettings,
+}
+
+/// What becomes of a request whose hook failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnError {
+    /// It is answered with an error: the default, since a policy that cannot be asked has not said yes.
+    #[default]
+    Deny,
+    /// It goes on as if the plugin were not there.
+    Skip,
+}
+
+/// How long an instance lives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Isolation {
+    /// One exchange after the other uses it, one hook at a time.
+    #[default]
+    Shared,
+    /// It is made for one exchange and ends with it.
+    Request,
+}
+
+impl Plugin {
+    /// Links the plugin and makes one instance as a trial, so that a configuration that it refuses is found now.
+    ///
+    /// # Errors
+    /// An import is not granted, or the trial instance could not be made; the text is for the operator.
+    pub fn new(
+        engine: &Engine,
+        artifact: Artifact,
+        settings: Settings,
+        lent: Lent,
+        config: Arc<str>,
+    ) -> Result<Plugin, String> {
+        lent.check_grants(&artifact)?;
+        let lent = Arc::new(lent.for_hooks(artifact.exports()));
+        let prepared = Prepared::new(engine, &artifact, lent, config).map_err(|error| format!("{error:#}"))?;
+        drop(prepared.trial().map_err(|error| explain(&error))?);
+        Ok(Plugin {
+            artifact,
+            settings,
+            prepared,
+            breaker: breaker::Breaker::new(settings.breaker),
+            idle: ThreadLocal::new(),
+        })
+    }
+
+    pub fn name(&self) -> &Arc<str> {
+        &self.prepared.lent.name
+    }
+
+    pub fn artifact(&self) -> &Artifact {
+        &self.artifact
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub fn lent(&self) -> &Lent {
+        &self.prepared.lent
+    }
+
+    fn metrics(&self) -> &PluginMetrics {
+        &self.prepared.lent.abilities.counters
+    }
+
+    /// Whether the breaker keeps it out of the path at the moment.
+    pub fn is_resting(&self) -> bool {
+        self.breaker.is_open()
+    }
+
+    /// Runs one hook for an exchange. `read` turns the guest's answer into what the chain needs; an answer that it
+    /// refuses is a failure like a trap.
+    async fn hook<P, R, T>(
+        &self,
+        exchange: &mut Exchange,
+        position: usize,
+        call: Call,
+        pick: impl Fn(&Hooks) -> Option<TypedFunc<P, R>>,
+        parameters: P,
+        read: impl FnOnce(R) -> Result<T, (FailureKind, &'static str)>,
+    ) -> Result<Option<T>, Failure>
+    where
+        P: ComponentNamedList + Lower + Send + Sync + 'static,
+        R: ComponentNamedList + Lift + Send + Sync + 'static,
+    {
+        if !self.breaker.allows(Instant::now) {
+            return Err(self.failure(call, FailureKind::Open, String::new()));
+        }
+        let mut instance = match self.check_out(exchange, position) {
+            Some(instance) => instance,
+            None => self.make(call).await?,
+        };
+        let Some(function) = pick(&instance.hooks) else {
+            self.check_in(instance, exchange, position);
+            return Ok(None);
+        };
+        instance::arm(&mut instance.store, call);
+        let state = instance.store.data_mut();
+        state.position = position;
+        state.exchange = exchange.take();
+        let timed = self.metrics().begin(call.hook());
+        let answer = {
+            let lending = Lending { store: &mut instance.store, exchange };
+            match self.prepared.waits {
+                true => function.call_async(&mut *lending.store, parameters).await,
+                false => function.call(&mut *lending.store, parameters),
+            }
+        };
+        self.metrics().end(timed);
+        let state = instance.store.data_mut();
+        let failed = match answer {
+            Ok(answer) => match read(answer) {
+                Ok(answer) => {
+                    state.journal.commit();
+                    self.succeeded();
+                    self.check_in(instance, exchange, position);
+                    return Ok(Some(answer));
+                }
+                Err((kind, detail)) => (kind, detail.to_owned()),
+            },
+            Err(error) => {
+                state.end_line();
+                (FailureKind::of_trap(state), explain(&error))
+            }
+        };
+        state.journal.roll_back(exchange, position);
+        Err(self.failed(call, failed.0, failed.1))
+    }
+
+    /// A warm instance: the exchange's own, or one of this core's.
+    fn check_out(&self, exchange: &mut Exchange, position: usize) -> Option<Box<Instance>> {
+        match self.settings.isolation {
+            Isolation::Shared => self.idle.get_or_default().borrow_mut().pop(),
+            Isolation::Request => exchange.run.slot(position)?.instance.take(),
+        }
+    }
+
+    fn check_in(&self, mut instance: Box<Instance>, exchange: &mut Exchange, position: usize) {
+        instance.calls += 1;
+        let limits = &self.prepared.lent.limits;
+        match self.settings.isolation {
+            Isolation::Shared => {
+                let is_used_up = instance.calls >= limits.calls_per_instance
+                    || instance.store.data().memory_bytes() > limits.memory_bytes / 4 * 3;
+                let mut idle = self.idle.get_or_default().borrow_mut();
+                if !is_used_up && idle.len() < limits.idle_instances {
+                    idle.push(instance);
+                }
+            }
+            Isolation::Request => {
+                let is_last = !self.prepared.lent.hooks.after_request;
+                if let Some(slot) = exchange.run.slot(position).filter(|_| !is_last) {
+                    slot.instance = Some(instance);
+                }
+            }
+        }
+    }
+
+    async fn make(&self, call: Call) -> Result<Box<Instance>, Failure> {
+        let made = match self.prepared.waits {
+            true => self.prepared.instantiate_async().await,
+            false => self.prepared.instantiate(),
+        };
+        made.map(Box::new).map_err(|error| self.failed(call, FailureKind::Instance, explain(&error)))
+    }
+
+    fn succeeded(&self) {
+        if self.breaker.succeeded() {
+            self.metrics().set_breaker(Breaker::Closed);
+            self.prepared.lent.note("recovered; it is in the path again");
+        }
+    }
+
+    fn failed(&self, call: Call, kind: FailureKind, detail: String) -> Failure {
+        if self.breaker.failed(Instant::now()) {
+            self.metrics().set_breaker(Breaker::Open);
+            self.prepared.lent.note("failed again and again; it rests and will be probed");
+        }
+        self.failure(call, kind, detail)
+    }
+
+    fn failure(&self, call: Call, kind: FailureKind, detail: String) -> Failure {
+        match kind {
+            FailureKind::Trap => self.metrics().trapped(),
+            FailureKind::Time => self.metrics().limit_hit(PluginLimit::Time),
+            FailureKind::Memory => self.metrics().limit_hit(PluginLimit::Memory),
+            FailureKind::HostCalls => self.metrics().limit_hit(PluginLimit::HostCalls),
+            FailureKind::Body => self.metrics().limit_hit(PluginLimit::BodyBytes),
+            FailureKind::Instance => self.metrics().limit_hit(PluginLimit::Instances),
+            FailureKind::Answer | FailureKind::Open => {}
+        }
+        Failure { plugin: self.name().clone(), hook: call.name(), kind, detail }
+    }
+}
+
+/// An exchange in the store of the instance whose hook runs. It comes back when the hook has returned, and also when
+/// the future of a hook that waits is dropped, because its client left: then it can still be ended as it should.
+struct Lending<'a> {
+    store: &'a mut Store<State>,
+    exchange: &'a mut Exchange,
+}
+
+impl Drop for Lending<'_> {
+    fn drop(&mut self) {
+        let state = self.store.data_mut();
+        state.call = Call::Idle;
+        *self.exchange = state.exchange.take();
+    }
+}
+
+impl std::fmt::Debug for Plugin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Plugin").field("name", self.name()).field("digest", &self.artifact.digest()).finish()
+    }
+}
+
+/// A trap in the words of the operator: the reason first, then the guest's stack, bounded.
+fn explain(error: &wasmtime::Error) -> String {
+    const MOST: usize = 4096;
+    let mut text = format!("{error:?}");
+    if text.len() > MOST {
+        let end = (0..=MOST).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
+        text.truncate(end);
+        text.push_str(" ...");
+    }
+    text
+}

@@ -1,0 +1,222 @@
+//! The capabilities behind the contract's interfaces: each call is counted against the hook's budget and handed on to
+//! the host's own implementation in `capability`.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use wasmtime::{Error, Result};
+
+use super::bindings::{clock, jwt, log, metrics, random, rate_limit, secrets, shared_store, types};
+use super::floor;
+use super::state::{Call, State};
+use crate::capability::{jwt as keys, limiter, log as lines, store};
+use crate::telemetry;
+use crate::telemetry::metrics::PluginLimit;
+
+impl types::Host for State {}
+
+impl log::Host for State {
+    fn enabled(&mut self, level: log::Level) -> Result<bool> {
+        self.charge()?;
+        Ok(telemetry::enabled(severity(level)))
+    }
+
+    fn write(&mut self, level: log::Level, message: String, fields: Vec<(String, String)>) -> Result<()> {
+        self.charge()?;
+        self.log(level, &message, &fields);
+        Ok(())
+    }
+}
+
+impl State {
+    /// A line of the plugin's log, made safe to print and cut to a sensible length.
+    pub(super) fn log(&mut self, level: log::Level, message: &str, fields: &[(String, String)]) {
+        let Some(left) = self.log_lines.checked_sub(1) else {
+            self.lent.abilities.counters.limit_hit(PluginLimit::LogBytes);
+            return;
+        };
+        self.log_lines = left;
+        if !telemetry::enabled(severity(level)) {
+            return;
+        }
+        let message = lines::line(message, fields);
+        let request = self.exchange().map(|exchange| exchange.id().to_owned()).unwrap_or_default();
+        telemetry::log_as(
+            &self.lent.name,
+            severity(level),
+            &message,
+            &[("plugin", &self.lent.name), ("request_id", &request)],
+        );
+    }
+}
+
+impl metrics::Host for State {
+    fn count(&mut self, name: String, labels: Vec<String>, delta: u64) -> Result<()> {
+        self.charge()?;
+        self.lent.abilities.metrics.count(&name, &labels, delta);
+        Ok(())
+    }
+
+    fn gauge(&mut self, name: String, labels: Vec<String>, value: f64) -> Result<()> {
+        self.charge()?;
+        self.lent.abilities.metrics.gauge(&name, &labels, value);
+        Ok(())
+    }
+
+    fn observe(&mut self, name: String, labels: Vec<String>, value: f64) -> Result<()> {
+        self.charge()?;
+        self.lent.abilities.metrics.observe(&name, &labels, value);
+        Ok(())
+    }
+}
+
+impl clock::Host for State {
+    fn now(&mut self) -> Result<clock::Timestamp> {
+        self.charge()?;
+        let since = since_epoch();
+        Ok(clock::Timestamp { seconds: since.as_secs(), nanoseconds: since.subsec_nanos() })
+    }
+
+    fn monotonic(&mut self) -> Result<u64> {
+        self.charge()?;
+        Ok(floor::monotonic_micros())
+    }
+}
+
+impl random::Host for State {
+    fn bytes(&mut self, length: u32) -> Result<Vec<u8>> {
+        self.charge()?;
+        floor::random_bytes(length.into())
+    }
+
+    fn number(&mut self) -> Result<u64> {
+        self.charge()?;
+        floor::random_number()
+    }
+}
+
+impl shared_store::Host for State {
+    fn get(&mut self, key: String) -> Result<Option<shared_store::Entry>> {
+        self.charge()?;
+        Ok(self.lent.abilities.store.get(&key, now_ms()).map(Into::into))
+    }
+
+    fn set(
+        &mut self,
+        key: String,
+        value: Vec<u8>,
+        ttl_ms: Option<u32>,
+    ) -> Result<Result<u64, shared_store::StoreError>> {
+        self.charge()?;
+        Ok(self.lent.abilities.store.set(&key, &value, ttl_ms, now_ms()).map_err(Into::into))
+    }
+
+    fn compare_and_set(
+        &mut self,
+        key: String,
+        expected: Option<u64>,
+        value: Vec<u8>,
+        ttl_ms: Option<u32>,
+    ) -> Result<Result<u64, shared_store::SwapError>> {
+        self.charge()?;
+        let swapped = self.lent.abilities.store.compare_and_set(&key, expected, &value, ttl_ms, now_ms());
+        Ok(swapped.map_err(|error| match error {
+            store::SwapError::Conflict(entry) => shared_store::SwapError::Conflict(entry.map(Into::into)),
+            store::SwapError::Store(error) => shared_store::SwapError::Store(error.into()),
+        }))
+    }
+
+    fn remove(&mut self, key: String) -> Result<bool> {
+        self.charge()?;
+        Ok(self.lent.abilities.store.remove(&key, now_ms()))
+    }
+
+    fn increment(
+        &mut self,
+        key: String,
+        delta: i64,
+        ttl_ms: Option<u32>,
+    ) -> Result<Result<i64, shared_store::StoreError>> {
+        self.charge()?;
+        Ok(self.lent.abilities.store.increment(&key, delta, ttl_ms, now_ms()).map_err(Into::into))
+    }
+}
+
+impl From<store::Entry> for shared_store::Entry {
+    fn from(entry: store::Entry) -> Self {
+        shared_store::Entry { value: entry.value.to_vec(), version: entry.version }
+    }
+}
+
+impl From<store::StoreError> for shared_store::StoreError {
+    fn from(error: store::StoreError) -> Self {
+        match error {
+            store::StoreError::LimitExceeded => shared_store::StoreError::LimitExceeded,
+            store::StoreError::NotANumber => shared_store::StoreError::NotANumber,
+        }
+    }
+}
+
+impl rate_limit::Host for State {
+    fn take(&mut self, key: String, quota: rate_limit::Quota, cost: u32) -> Result<rate_limit::Outcome> {
+        self.charge()?;
+        let quota = limiter::Quota { requests: quota.requests, per_ms: quota.per_ms, burst: quota.burst };
+        let limiter::Outcome { allowed, remaining, reset_ms, retry_after_ms } =
+            self.lent.abilities.limiter.take(&key, quota, cost, now_ms());
+        Ok(rate_limit::Outcome { allowed, remaining, reset_ms, retry_after_ms })
+    }
+}
+
+impl jwt::Host for State {
+    fn declare(&mut self, keys: String, definition: String) -> Result<Result<(), String>> {
+        self.charge()?;
+        if self.call != Call::Configure {
+            return Err(Error::msg("jwt.declare was called outside of configure"));
+        }
+        Ok(self.lent.abilities.declare_keys(&keys, &definition))
+    }
+
+    fn verify(&mut self, keys: String, token: String) -> Result<Result<String, jwt::VerifyError>> {
+        self.charge()?;
+        let Some(key_sets) = &self.lent.abilities.key_sets else {
+            return Err(Error::msg("jwt.verify was called outside of a hook"));
+        };
+        let verified = key_sets.verify(&keys, &token, since_epoch().as_secs());
+        Ok(verified.map(|claims| claims.to_string()).map_err(|error| match error {
+            keys::VerifyError::Malformed => jwt::VerifyError::Malformed,
+            keys::VerifyError::UnknownKey => jwt::VerifyError::UnknownKey,
+            keys::VerifyError::BadSignature => jwt::VerifyError::BadSignature,
+            keys::VerifyError::Expired => jwt::VerifyError::Expired,
+            keys::VerifyError::NotYetValid => jwt::VerifyError::NotYetValid,
+            keys::VerifyError::WrongIssuer => jwt::VerifyError::WrongIssuer,
+            keys::VerifyError::WrongAudience => jwt::VerifyError::WrongAudience,
+            keys::VerifyError::AlgorithmNotAllowed => jwt::VerifyError::AlgorithmNotAllowed,
+            keys::VerifyError::KeysUnavailable => jwt::VerifyError::KeysUnavailable,
+            keys::VerifyError::Other(reason) => jwt::VerifyError::Other(reason),
+        }))
+    }
+}
+
+impl secrets::Host for State {
+    fn get(&mut self, name: String) -> Result<Option<String>> {
+        self.charge()?;
+        Ok(self.lent.abilities.secrets.get(&name).map(str::to_owned))
+    }
+}
+
+fn severity(level: log::Level) -> telemetry::Level {
+    match level {
+        log::Level::Trace | log::Level::Debug => telemetry::Level::Debug,
+        log::Level::Info => telemetry::Level::Info,
+        log::Level::Warn => telemetry::Level::Warn,
+        log::Level::Error => telemetry::Level::Error,
+    }
+}
+
+fn since_epoch() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+/// The clock of limits and lifetimes: it never goes back.
+fn now_ms() -> u64 {
+    floor::monotonic_micros() / 1000
+}

@@ -1,0 +1,320 @@
+//! A compiled component and what it says of itself: its hooks, what it imports, its manifest.
+
+use std::fmt;
+use std::sync::Arc;
+
+use aws_lc_rs::digest;
+use serde_json::Value;
+use wasmtime::component::{Component, ComponentExportIndex};
+
+use super::cache::hex;
+use super::engine::{COMPONENT_BYTES, Engine};
+
+/// A loaded component: compiled, with its exports found and its manifest read, but not yet configured.
+#[derive(Clone)]
+pub struct Artifact {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    digest: String,
+    component: Component,
+    imports: Vec<Import>,
+    exports: Exports,
+    manifest: Manifest,
+}
+
+/// What a component wants from the host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Import {
+    Types,
+    Exchange,
+    Log,
+    Metrics,
+    Clock,
+    Random,
+    SharedStore,
+    RateLimit,
+    Jwt,
+    Secrets,
+    HttpClient,
+    /// An interface of the WASI floor, under the exact name the component uses.
+    Wasi(String),
+}
+
+/// The functions of the hooks that the component exports.
+#[derive(Clone, Copy)]
+pub struct Exports {
+    pub describe: ComponentExportIndex,
+    pub configure: ComponentExportIndex,
+    pub on_request: Option<ComponentExportIndex>,
+    pub on_request_body: Option<ComponentExportIndex>,
+    pub on_response: Option<ComponentExportIndex>,
+    pub on_response_body: Option<ComponentExportIndex>,
+    pub on_complete: Option<ComponentExportIndex>,
+    pub on_tick: Option<ComponentExportIndex>,
+}
+
+/// What `lifecycle.describe` answers, read.
+#[derive(Clone, Debug, Default)]
+pub struct Manifest {
+    pub name: String,
+    pub version: String,
+    /// JSON Schema of the configuration; without one every configuration is accepted.
+    pub config_schema: Option<Value>,
+    pub metrics: Vec<MetricDeclaration>,
+}
+
+/// A metric that the plugin may write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MetricDeclaration {
+    pub name: String,
+    /// "counter", "gauge" or "histogram".
+    pub kind: String,
+    pub help: String,
+    pub labels: Vec<String>,
+}
+
+/// Why a file is not a plugin that can run here.
+#[derive(Debug)]
+pub enum LoadError {
+    TooLarge(usize),
+    /// Neither a component nor a core module.
+    NotWasm,
+    /// A core module: the component step is missing.
+    CoreModule,
+    /// wasmtime refused it; the text says where.
+    Invalid(String),
+    MissingExport(&'static str),
+    WrongVersion(String),
+    UnknownImport(String),
+    /// `describe` failed, or its answer is not a manifest.
+    Manifest(String),
+}
+
+impl Artifact {
+    pub(super) fn load(engine: &Engine, bytes: &[u8]) -> Result<Artifact, LoadError> {
+        check_kind(bytes)?;
+        let component = match engine.cache().and_then(|cache| cache.get(engine.wasmtime(), bytes)) {
+            Some(component) => component,
+            None => {
+                let component = Component::from_binary(engine.wasmtime(), bytes)
+                    .map_err(|error| LoadError::Invalid(format!("{error:#}")))?;
+                if let Some(cache) = engine.cache() {
+                    cache.put(bytes, &component);
+                }
+                component
+            }
+        };
+        let imports = component
+            .component_type()
+            .imports(engine.wasmtime())
+            .map(|(name, _)| Import::of(name))
+            .collect::<Result<Vec<_>, _>>()?;
+        let exports = Exports::find(&component)?;
+        let digest = Artifact::digest_of(bytes);
+        let mut inner = Inner { digest, component, imports, exports, manifest: Manifest::default() };
+        let text = super::instance::describe(engine, &inner.component, &inner.imports, &inner.exports)
+            .map_err(LoadError::Manifest)?;
+        inner.manifest = Manifest::parse(&text).map_err(LoadError::Manifest)?;
+        Ok(Artifact { inner: Arc::new(inner) })
+    }
+
+    /// SHA-256 of a component, in hexadecimal.
+    pub fn digest_of(bytes: &[u8]) -> String {
+        hex(digest::digest(&digest::SHA256, bytes).as_ref())
+    }
+
+    /// [`Artifact::digest_of`] this one.
+    pub fn digest(&self) -> &str {
+        &self.inner.digest
+    }
+
+    pub fn manifest(&self) -> &Manifest {
+        &self.inner.manifest
+    }
+
+    pub fn imports(&self) -> &[Import] {
+        &self.inner.imports
+    }
+
+    pub fn exports(&self) -> &Exports {
+        &self.inner.exports
+    }
+
+    pub(super) fn component(&self) -> &Component {
+        &self.inner.component
+    }
+
+    /// Whether a hook of this plugin may wait for the network, and so needs a fiber.
+    pub fn waits(&self) -> bool {
+        self.inner.imports.contains(&Import::HttpClient)
+    }
+
+    /// The names of the hooks it has, as in the contract.
+    pub fn hooks(&self) -> Vec<&'static str> {
+        let exports = self.exports();
+        [
+            ("on-request", exports.on_request),
+            ("on-request-body", exports.on_request_body),
+            ("on-response", exports.on_response),
+            ("on-response-body", exports.on_response_body),
+            ("on-complete", exports.on_complete),
+            ("on-tick", exports.on_tick),
+        ]
+        .into_iter()
+        .filter_map(|(name, index)| index.map(|_| name))
+        .collect()
+    }
+}
+
+impl Import {
+    fn of(full: &str) -> Result<Import, LoadError> {
+        let (path, version) = full.split_once('@').unwrap_or((full, ""));
+        if path.starts_with("wasi:") {
+            return Ok(Import::Wasi(full.to_owned()));
+        }
+        let Some(interface) = path.strip_prefix("gatewright:plugin/") else {
+            return Err(LoadError::UnknownImport(full.to_owned()));
+        };
+        if !is_spoken(version) {
+            return Err(LoadError::WrongVersion(full.to_owned()));
+        }
+        Ok(match interface {
+            "types" => Import::Types,
+            "exchange" => Import::Exchange,
+            "log" => Import::Log,
+            "metrics" => Import::Metrics,
+            "clock" => Import::Clock,
+            "random" => Import::Random,
+            "shared-store" => Import::SharedStore,
+            "rate-limit" => Import::RateLimit,
+            "jwt" => Import::Jwt,
+            "secrets" => Import::Secrets,
+            "http-client" => Import::HttpClient,
+            _ => return Err(LoadError::UnknownImport(full.to_owned())),
+        })
+    }
+
+    /// The name as the contract has it.
+    pub fn name(&self) -> &str {
+        match self {
+            Import::Types => "types",
+            Import::Exchange => "exchange",
+            Import::Log => "log",
+            Import::Metrics => "metrics",
+            Import::Clock => "clock",
+            Import::Random => "random",
+            Import::SharedStore => "shared-store",
+            Import::RateLimit => "rate-limit",
+            Import::Jwt => "jwt",
+            Import::Secrets => "secrets",
+            Import::HttpClient => "http-client",
+            Import::Wasi(name) => name,
+        }
+    }
+}
+
+impl Exports {
+    fn find(component: &Component) -> Result<Exports, LoadError> {
+        let find = |interface: &str, function: &str| {
+            let (_, instance) = component.get_export(None, format!("gatewright:plugin/{interface}@{VERSION}"))?;
+            component.get_export(Some(&instance), function).map(|(_, index)| index)
+        };
+        let exports = Exports {
+            describe: find("lifecycle", "describe").ok_or_else(|| missing(component, "lifecycle.describe"))?,
+            configure: find("lifecycle", "configure").ok_or_else(|| missing(component, "lifecycle.configure"))?,
+            on_request: find("request-hook", "on-request"),
+            on_request_body: find("request-body-hook", "on-request-body"),
+            on_response: find("response-hook", "on-response"),
+            on_response_body: find("response-body-hook", "on-response-body"),
+            on_complete: find("completion-hook", "on-complete"),
+            on_tick: find("background", "on-tick"),
+        };
+        let any = [exports.on_request, exports.on_request_body, exports.on_response, exports.on_response_body];
+        if any.iter().chain([&exports.on_complete, &exports.on_tick]).all(|hook| hook.is_none()) {
+            return Err(LoadError::MissingExport("a hook (request-hook, response-hook, ...)"));
+        }
+        Ok(exports)
+    }
+}
+
+impl Manifest {
+    fn parse(text: &str) -> Result<Manifest, String> {
+        let value: Value = serde_json::from_str(text).map_err(|error| format!("describe gave no JSON: {error}"))?;
+        let Value::Object(fields) = &value else { return Err("describe gave JSON that is no object".into()) };
+        let text = |name: &str| fields.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let metrics = fields.get("metrics").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        Ok(Manifest {
+            name: text("name"),
+            version: text("version"),
+            config_schema: fields.get("config-schema").filter(|schema| !schema.is_null()).cloned(),
+            metrics: metrics.iter().filter_map(MetricDeclaration::parse).collect(),
+        })
+    }
+}
+
+impl MetricDeclaration {
+    fn parse(value: &Value) -> Option<MetricDeclaration> {
+        let text = |name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
+        let labels = value.get("labels").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        Some(MetricDeclaration {
+            name: text("name")?,
+            kind: text("kind").or_else(|| text("type")).unwrap_or_else(|| "counter".into()),
+            help: text("help").unwrap_or_default(),
+            labels: labels.iter().filter_map(|label| label.as_str().map(str::to_owned)).collect(),
+        })
+    }
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LoadError::TooLarge(size) => {
+                write!(f, "the component has {size} bytes; at most {COMPONENT_BYTES} are accepted")
+            }
+            LoadError::NotWasm => f.write_str("this is not WebAssembly"),
+            LoadError::CoreModule => f.write_str(
+                "this is a core WebAssembly module, not a component; build it for wasm32-wasip2, \
+                 or turn it into a component first",
+            ),
+            LoadError::Invalid(reason) => write!(f, "the component is not valid: {reason}"),
+            LoadError::MissingExport(name) => write!(f, "the component does not export {name}"),
+            LoadError::WrongVersion(name) => {
+                write!(f, "the component was built for {name}; this gateway speaks version {VERSION} of the contract")
+            }
+            LoadError::UnknownImport(name) => write!(f, "the component imports {name}, which no plugin is lent"),
+            LoadError::Manifest(reason) => write!(f, "the component's describe failed: {reason}"),
+        }
+    }
+}
+
+impl std::error::Error for LoadError {}
+
+/// The version of the contract that this gateway speaks, `gatewright:plugin@0.1.x`.
+pub const VERSION: &str = "0.1.0";
+
+fn is_spoken(version: &str) -> bool {
+    version.strip_prefix("0.1.").is_some_and(|patch| patch.parse::<u32>().is_ok())
+}
+
+fn check_kind(bytes: &[u8]) -> Result<(), LoadError> {
+    if bytes.len() > COMPONENT_BYTES {
+        return Err(LoadError::TooLarge(bytes.len()));
+    }
+    match bytes.get(..8) {
+        Some([b'\0', b'a', b's', b'm', _, _, 1, 0]) => Ok(()),
+        Some([b'\0', b'a', b's', b'm', ..]) => Err(LoadError::CoreModule),
+        _ => Err(LoadError::NotWasm),
+    }
+}
+
+/// A wrong version of the contract looks like a missing export; the words should name what is really wrong.
+fn missing(component: &Component, name: &'static str) -> LoadError {
+    let engine = component.engine();
+    let other = component.component_type().exports(engine).map(|(name, _)| name.to_owned()).find(|name| {
+        let Some((path, version)) = name.split_once('@') else { return false };
+        path.starts_with("gatewright:plugin/") && !is_spoken(version)
+    });
+    other.map_or(LoadError::MissingExport(name), LoadError::WrongVersion)
+}

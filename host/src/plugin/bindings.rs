@@ -1,0 +1,18 @@
+//! The contract as Rust: types and host traits generated from `wit/plugin.wit`.
+//!
+//! The `exchange` interface is not linked from here but by hand (`link.rs`): its functions are called several times per
+//! hook, and there borrowed strings save an allocation per argument.
+
+wasmtime::component::bindgen!({
+    path: "../wit",
+    world: "gatewright:plugin/imports-net",
+    imports: {
+        "gatewright:plugin/http-client": async | trappable,
+        default: trappable,
+    },
+});
+
+pub use gatewright::plugin::types::{
+    BodyDecision, BodyMode, Caller, Decision, Direction, LocalResponse, MutateError, Section,
+};
+pub use gatewright::plugin::{clock, http_client, jwt, log, metrics, random, rate_limit, secrets, shared_store, types};

@@ -1,0 +1,149 @@
+//! Takes a plugin out of the path when it does nothing but fail, and probes whether it has recovered.
+//!
+//! A looping plugin holds a core for its whole time limit at each request; a few such requests in a row are enough
+//! to know. Only failures in a row count: one good hook closes the breaker again, so that a request made to kill one
+//! plugin cannot take it away from everybody else.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The breaker of one plugin, shared by all cores.
+#[derive(Debug)]
+pub struct Breaker {
+    settings: Settings,
+    /// Failures since the last hook that did well.
+    failures: AtomicU32,
+    open: AtomicBool,
+    rest: Mutex<Rest>,
+}
+
+/// When a breaker opens and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Failures in a row that open it; 0 for never. Default 5.
+    pub failures: u32,
+    /// How long the plugin then rests before it is probed; doubles with each failed probe. Default 1 s.
+    pub rest: Duration,
+    /// The longest rest. Default 60 s.
+    pub longest_rest: Duration,
+}
+
+#[derive(Debug)]
+struct Rest {
+    length: Duration,
+    until: Option<Instant>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings { failures: 5, rest: Duration::from_secs(1), longest_rest: Duration::from_secs(60) }
+    }
+}
+
+impl Breaker {
+    pub fn new(settings: Settings) -> Breaker {
+        Breaker {
+            settings,
+            failures: AtomicU32::new(0),
+            open: AtomicBool::new(false),
+            rest: Mutex::new(Rest { length: settings.rest, until: None }),
+        }
+    }
+
+    /// Whether a hook may run now. After a rest exactly one may: the probe.
+    pub fn allows(&self, now: impl FnOnce() -> Instant) -> bool {
+        if !self.open.load(Ordering::Relaxed) {
+            return true;
+        }
+        let now = now();
+        let mut rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner);
+        match rest.until {
+            Some(until) if now < until => false,
+            // The next probe comes after a whole rest, also when this one never reports back.
+            _ => {
+                rest.until = Some(now + rest.length);
+                true
+            }
+        }
+    }
+
+    /// A hook did well. True if that closed the breaker.
+    pub fn succeeded(&self) -> bool {
+        if self.failures.load(Ordering::Relaxed) == 0 {
+            return false;
+        }
+        self.failures.store(0, Ordering::Relaxed);
+        if !self.open.swap(false, Ordering::Relaxed) {
+            return false;
+        }
+        *self.rest.lock().unwrap_or_else(PoisonError::into_inner) = Rest { length: self.settings.rest, until: None };
+        true
+    }
+
+    /// A hook failed. True if that opened the breaker.
+    pub fn failed(&self, now: Instant) -> bool {
+        let failures = self.failures.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        if self.settings.failures == 0 || failures < self.settings.failures {
+            return false;
+        }
+        let mut rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner);
+        let was_open = self.open.swap(true, Ordering::Relaxed);
+        if was_open {
+            rest.length = (rest.length * 2).min(self.settings.longest_rest);
+        }
+        rest.until = Some(now + rest.length);
+        !was_open
+    }
+
+    pub fn is_open(&self) -> bool {
+        self.open.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn opens_after_failures_in_a_row_and_probes_once_per_rest() {
+        let breaker = Breaker::new(Settings { failures: 3, ..Settings::default() });
+        let start = Instant::now();
+        let at = |milliseconds| start + Duration::from_millis(milliseconds);
+        assert!(!breaker.failed(at(0)));
+        assert!(!breaker.failed(at(0)));
+        assert!(!breaker.succeeded(), "it was not open");
+        assert!(!breaker.failed(at(1)));
+        assert!(!breaker.failed(at(2)));
+        assert!(breaker.allows(|| at(3)));
+        assert!(breaker.failed(at(3)), "three in a row");
+        assert!(!breaker.allows(|| at(1002)));
+        assert!(breaker.allows(|| at(1003)), "the probe");
+        assert!(!breaker.allows(|| at(1004)), "one probe only");
+        assert!(!breaker.failed(at(1005)), "it was open already");
+        assert!(!breaker.allows(|| at(3004)), "the rest has doubled");
+        assert!(breaker.allows(|| at(3005)));
+        assert!(breaker.succeeded());
+        assert!(breaker.allows(|| at(3006)) && breaker.allows(|| at(3006)));
+    }
+
+    #[test]
+    fn the_rest_has_an_end() {
+        let breaker = Breaker::new(Settings { failures: 1, ..Settings::default() });
+        let start = Instant::now();
+        for _ in 0..100 {
+            breaker.failed(start);
+        }
+        assert!(!breaker.allows(|| start + Duration::from_secs(59)));
+        assert!(breaker.allows(|| start + Duration::from_secs(60)));
+    }
+
+    #[test]
+    fn a_probe_that_is_lost_does_not_keep_it_open_for_ever() {
+        let breaker = Breaker::new(Settings { failures: 1, ..Settings::default() });
+        let start = Instant::now();
+        breaker.failed(start);
+        assert!(breaker.allows(|| start + Duration::from_secs(1)));
+        assert!(breaker.allows(|| start + Duration::from_secs(2)), "the client of the first probe left");
+    }
+}

@@ -1,0 +1,117 @@
+//! Compiled components on disk, so that a start takes milliseconds.
+//!
+//! Loading machine code is trusting it: a file is used only if it carries a MAC under a key that only this user can
+//! read, over the code and the name it is stored by. The name is the digest of the component and of everything in
+//! the engine that the code depends on, so another wasmtime or another CPU simply misses. Whatever is wrong with the
+//! cache (read-only, full, damaged) costs a compilation and nothing else.
+
+use std::fs;
+use std::hash::{Hash, Hasher};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use aws_lc_rs::{digest, hmac, rand};
+use wasmtime::component::Component;
+
+/// A directory of compiled components.
+pub struct CompileCache {
+    directory: PathBuf,
+    key: hmac::Key,
+    engine: Vec<u8>,
+}
+
+impl CompileCache {
+    /// Opens or makes the cache; `None` where the directory cannot be used or belongs to somebody else.
+    pub fn open(directory: &Path, engine: &wasmtime::Engine) -> Option<CompileCache> {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).ok()?;
+        if fs::metadata(directory).ok()?.permissions().mode() & 0o022 != 0 {
+            return None;
+        }
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &read_or_make_key(&directory.join("key"))?);
+        let mut hasher = EngineHash(digest::Context::new(&digest::SHA256));
+        engine.precompile_compatibility_hash().hash(&mut hasher);
+        Some(CompileCache { directory: directory.into(), key, engine: hasher.0.finish().as_ref().to_vec() })
+    }
+
+    /// The compiled form of a component, if it is here and authentic.
+    pub fn get(&self, engine: &wasmtime::Engine, component: &[u8]) -> Option<Component> {
+        let name = self.name(component);
+        let file = fs::read(self.directory.join(&name)).ok()?;
+        let (tag, code) = file.split_at_checked(TAG_BYTES)?;
+        hmac::verify(&self.key, &self.message(&name, code), tag).ok()?;
+        // SAFETY: `deserialize` demands bytes that `Component::serialize` made and nobody changed. The MAC just
+        // verified is made in `put` alone, over exactly such bytes, with a key that no other user can read.
+        #[allow(unsafe_code)]
+        let component = unsafe { Component::deserialize(engine, code) };
+        component.ok()
+    }
+
+    /// Stores the compiled form. A failure is only a slower next start.
+    pub fn put(&self, component: &[u8], compiled: &Component) {
+        let Ok(code) = compiled.serialize() else { return };
+        let name = self.name(component);
+        let tag = hmac::sign(&self.key, &self.message(&name, &code));
+        let temporary = self.directory.join(format!("{name}.{}.part", std::process::id()));
+        let written = new_private_file(&temporary)
+            .and_then(|mut file| file.write_all(tag.as_ref()).and_then(|()| file.write_all(&code)))
+            .and_then(|()| fs::rename(&temporary, self.directory.join(&name)));
+        if written.is_err() {
+            let _ = fs::remove_file(&temporary);
+        }
+    }
+
+    fn name(&self, component: &[u8]) -> String {
+        let mut context = digest::Context::new(&digest::SHA256);
+        context.update(&self.engine);
+        context.update(component);
+        format!("{}.cwasm", hex(context.finish().as_ref()))
+    }
+
+    fn message(&self, name: &str, code: &[u8]) -> Vec<u8> {
+        [name.as_bytes(), digest::digest(&digest::SHA256, code).as_ref()].concat()
+    }
+}
+
+/// Lower-case hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+fn read_or_make_key(path: &Path) -> Option<[u8; KEY_BYTES]> {
+    let mut key = [0; KEY_BYTES];
+    rand::fill(&mut key).ok()?;
+    let temporary = path.with_extension(format!("{}.part", std::process::id()));
+    new_private_file(&temporary).and_then(|mut file| file.write_all(&key)).ok()?;
+    // A link fails where the key is there already, so that of several first starts one wins and all read its key.
+    let _ = fs::hard_link(&temporary, path);
+    let _ = fs::remove_file(&temporary);
+    if fs::metadata(path).ok()?.permissions().mode() & 0o077 != 0 {
+        return None;
+    }
+    fs::read(path).ok()?.try_into().ok()
+}
+
+fn new_private_file(path: &Path) -> std::io::Result<fs::File> {
+    fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
+}
+
+/// Feeds what wasmtime hashes into SHA-256: `Hasher`'s own 64 bits would be too short to name machine code.
+struct EngineHash(digest::Context);
+
+impl Hasher for EngineHash {
+    fn finish(&self) -> u64 {
+        0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+}
+
+const KEY_BYTES: usize = 32;
+const TAG_BYTES: usize = 32;

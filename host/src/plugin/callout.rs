@@ -1,0 +1,122 @@
+//! `http-client`: requests of a plugin to the upstreams it was granted, through their own pools.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Request;
+use tokio::task::JoinSet;
+use wasmtime::Result;
+
+use super::bindings::http_client::{self, CallError};
+use super::guard;
+use super::state::{Call, State};
+use crate::upstream::{CallError as Failure, Upstream};
+
+type Answer = std::result::Result<http_client::Response, CallError>;
+
+impl http_client::Host for State {
+    async fn send(&mut self, request: http_client::Request) -> Result<Answer> {
+        self.charge()?;
+        let callout = match self.prepare(request) {
+            Ok(callout) => callout,
+            Err(error) => return Ok(Err(error)),
+        };
+        let answer = callout.run().await;
+        // Only here: a refusal is no wait, and must not give a hook more time.
+        self.has_waited();
+        Ok(answer)
+    }
+
+    async fn send_all(&mut self, requests: Vec<http_client::Request>) -> Result<Vec<Answer>> {
+        self.charge()?;
+        let mut answers = Vec::with_capacity(requests.len());
+        let mut running = JoinSet::new();
+        for (index, request) in requests.into_iter().enumerate() {
+            match self.prepare(request) {
+                Ok(callout) => {
+                    // What is overwritten when the callout reports back; what stays if it dies.
+                    answers.push(Err(CallError::Other("the callout was lost".into())));
+                    running.spawn(async move { (index, callout.run().await) });
+                }
+                Err(error) => answers.push(Err(error)),
+            }
+        }
+        let waits = !running.is_empty();
+        while let Some(finished) = running.join_next().await {
+            if let Ok((index, answer)) = finished
+                && let Some(place) = answers.get_mut(index)
+            {
+                *place = answer;
+            }
+        }
+        if waits {
+            self.has_waited();
+        }
+        Ok(answers)
+    }
+
+    async fn dispatch(&mut self, request: http_client::Request) -> Result<std::result::Result<(), CallError>> {
+        self.charge()?;
+        Ok(self.prepare(request).map(|callout| drop(tokio::spawn(callout.run()))))
+    }
+}
+
+/// A callout that was allowed and is well formed.
+struct Callout {
+    upstream: Arc<Upstream>,
+    request: Request<Bytes>,
+    timeout: Duration,
+    limit: usize,
+}
+
+impl State {
+    fn prepare(&mut self, request: http_client::Request) -> std::result::Result<Callout, CallError> {
+        if matches!(self.call, Call::Describe | Call::Configure) {
+            return Err(CallError::Other("callouts are for hooks, not for configure".into()));
+        }
+        self.callouts = self.callouts.checked_sub(1).ok_or(CallError::LimitExceeded)?;
+        let abilities = &self.lent.abilities;
+        let upstream = abilities.upstreams.get(request.upstream.as_str()).ok_or(CallError::UnknownUpstream)?.clone();
+        let limits = &self.lent.limits;
+        let timeout = match request.timeout_ms {
+            0 => limits.callout_time,
+            milliseconds => Duration::from_millis(milliseconds.into()).min(limits.callout_time),
+        };
+        let request = parse(request).map_err(|_| CallError::Other("the request is not valid HTTP".into()))?;
+        Ok(Callout { upstream, request, timeout, limit: limits.body_bytes })
+    }
+}
+
+impl Callout {
+    async fn run(self) -> Answer {
+        let response =
+            self.upstream.call(self.request, self.timeout, self.limit).await.map_err(|failure| match failure {
+                Failure::TimedOut(_) => CallError::TimedOut,
+                Failure::TooLarge(_) => CallError::ResponseTooLarge,
+                // The reason names addresses; the plugin has no need to know them.
+                Failure::Send(_) | Failure::Body(_) => {
+                    CallError::ConnectionFailed("the upstream gave no answer".into())
+                }
+            })?;
+        let (head, body) = response.into_parts();
+        let headers =
+            head.headers.iter().map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec())).collect();
+        Ok(http_client::Response { status: head.status.as_u16(), headers, body: body.to_vec() })
+    }
+}
+
+fn parse(request: http_client::Request) -> std::result::Result<Request<Bytes>, super::bindings::MutateError> {
+    let mut parsed = Request::new(Bytes::from(request.body));
+    *parsed.method_mut() = guard::method(&request.method)?;
+    *parsed.uri_mut() = guard::target(&request.path)?.into();
+    for (name, value) in &request.headers {
+        // The host is the one thing a callout may say that a change to an exchange may not.
+        if name.eq_ignore_ascii_case("host") {
+            parsed.headers_mut().insert(http::header::HOST, guard::authority(value)?);
+        } else {
+            parsed.headers_mut().append(guard::writable_name(name)?, guard::value(value)?);
+        }
+    }
+    Ok(parsed)
+}

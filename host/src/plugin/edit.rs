@@ -1,0 +1,228 @@
+//! What the running hook reads and changes of its exchange: the contract's `exchange` interface over [`Parts`].
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+
+use super::bindings::{BodyMode, Direction, MutateError, Section};
+use super::journal::Change;
+use super::run::STATE_BYTES;
+use super::state::State;
+use super::{bindings, guard};
+use crate::exchange::{Caller, Parts, Phase};
+
+type Changed = Result<(), MutateError>;
+
+// ------------------------------------------------------------------------------------------------------- reading
+
+/// The headers of a section; trailers are not seen by the hooks of this version, so they are empty.
+pub(super) fn headers(exchange: &Parts, section: Section) -> Option<&HeaderMap> {
+    match section {
+        Section::RequestHeaders => Some(&exchange.request.headers),
+        Section::ResponseHeaders => Some(&exchange.response.headers),
+        Section::RequestTrailers | Section::ResponseTrailers => None,
+    }
+}
+
+/// The first value of a header.
+pub(super) fn header(exchange: &Parts, section: Section, name: &str) -> Option<String> {
+    headers(exchange, section)?.get(name).map(text)
+}
+
+pub(super) fn header_values(exchange: &Parts, section: Section, name: &str) -> Vec<Vec<u8>> {
+    let Some(headers) = headers(exchange, section) else { return Vec::new() };
+    headers.get_all(name).iter().map(|value| value.as_bytes().to_vec()).collect()
+}
+
+pub(super) fn all_headers(exchange: &Parts, section: Section) -> Vec<(String, Vec<u8>)> {
+    let Some(headers) = headers(exchange, section) else { return Vec::new() };
+    headers.iter().map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec())).collect()
+}
+
+/// All headers as one block: for each field u16le name length, u32le value length, name, value.
+pub(super) fn encoded_headers(exchange: &Parts, section: Section) -> Vec<u8> {
+    let Some(headers) = headers(exchange, section) else { return Vec::new() };
+    let size = headers.iter().map(|(name, value)| 6 + name.as_str().len() + value.len()).sum();
+    let mut block = Vec::with_capacity(size);
+    for (name, value) in headers {
+        let (name, value) = (name.as_str().as_bytes(), value.as_bytes());
+        // The http crate's names end at 64 KiB and header blocks at a megabyte, so neither length is cut.
+        block.extend_from_slice(&(name.len() as u16).to_le_bytes());
+        block.extend_from_slice(&(value.len() as u32).to_le_bytes());
+        block.extend_from_slice(name);
+        block.extend_from_slice(value);
+    }
+    block
+}
+
+fn text(value: &HeaderValue) -> String {
+    match value.to_str() {
+        Ok(text) => text.to_owned(),
+        Err(_) => String::from_utf8_lossy(value.as_bytes()).into_owned(),
+    }
+}
+
+// ------------------------------------------------------------------------------------------------------ changing
+
+impl State {
+    pub(super) fn set_header(&mut self, section: Section, name: HeaderName, value: HeaderValue) -> Changed {
+        self.change_header(section, name, |headers, name| drop(headers.insert(name, value)))
+    }
+
+    pub(super) fn append_header(&mut self, section: Section, name: HeaderName, value: HeaderValue) -> Changed {
+        self.change_header(section, name, |headers, name| {
+            headers.append(name, value);
+        })
+    }
+
+    pub(super) fn remove_header(&mut self, section: Section, name: HeaderName) -> Changed {
+        self.change_header(section, name, |headers, name| drop(headers.remove(name)))
+    }
+
+    fn change_header(
+        &mut self,
+        section: Section,
+        name: HeaderName,
+        change: impl FnOnce(&mut HeaderMap, HeaderName),
+    ) -> Changed {
+        let limits = self.lent.limits;
+        self.may_change(match section {
+            Section::RequestHeaders => Direction::Request,
+            Section::ResponseHeaders => Direction::Response,
+            Section::RequestTrailers | Section::ResponseTrailers => return Err(MutateError::WrongPhase),
+        })?;
+        let headers = match section {
+            Section::RequestHeaders => &mut self.exchange.request.headers,
+            _ => &mut self.exchange.response.headers,
+        };
+        let before = Change::of_header(section, &name, headers);
+        change(headers, name);
+        self.journal.note(before);
+        let headers = headers_of(&self.exchange, section);
+        let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+        if headers.len() > limits.header_count || bytes > limits.header_bytes {
+            self.journal.undo_last(&mut self.exchange, self.position);
+            return Err(MutateError::LimitExceeded);
+        }
+        Ok(())
+    }
+
+    pub(super) fn set_method(&mut self, text: &str) -> Changed {
+        self.may_change(Direction::Request)?;
+        let method = guard::method(text)?;
+        let before = std::mem::replace(&mut self.exchange.request.method, method);
+        self.journal.note(Change::Method(before));
+        Ok(())
+    }
+
+    pub(super) fn set_authority(&mut self, text: &str) -> Changed {
+        let authority = guard::authority(text)?;
+        self.change_header(Section::RequestHeaders, header::HOST, |headers, host| drop(headers.insert(host, authority)))
+    }
+
+    pub(super) fn set_path(&mut self, text: &str) -> Changed {
+        self.may_change(Direction::Request)?;
+        let target = guard::target(text)?;
+        let before = std::mem::replace(&mut self.exchange.request.target, target);
+        self.journal.note(Change::Target(before));
+        Ok(())
+    }
+
+    pub(super) fn set_status(&mut self, code: u16) -> Changed {
+        self.may_change(Direction::Response)?;
+        let status = guard::status(code)?;
+        let before = self.exchange.response.status.replace(status);
+        self.journal.note(Change::Status(before));
+        Ok(())
+    }
+
+    pub(super) fn set_upstream(&mut self, name: &str) -> Changed {
+        self.may_change(Direction::Request)?;
+        let route = self.exchange.route.as_ref();
+        if !route.is_some_and(|route| route.upstreams.iter().any(|allowed| **allowed == *name)) {
+            return Err(MutateError::NotGranted);
+        }
+        let before = self.exchange.upstream_choice.replace(name.into());
+        self.journal.note(Change::Upstream(before));
+        Ok(())
+    }
+
+    pub(super) fn set_attribute(&mut self, name: &str, value: &str) -> Changed {
+        let key = format!("plugin.{}.{name}", self.lent.name).into_boxed_str();
+        if name.is_empty() || name.len() > NAME_BYTES || value.len() > VALUE_BYTES {
+            return Err(MutateError::LimitExceeded);
+        }
+        let attributes = &mut self.exchange.attributes;
+        let is_full = attributes.len() >= ATTRIBUTES;
+        let before = match attributes.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, old)) => Some(std::mem::replace(old, value.into())),
+            None if is_full => return Err(MutateError::LimitExceeded),
+            None => {
+                attributes.push((key.clone(), value.into()));
+                None
+            }
+        };
+        self.journal.note(Change::Attribute { name: key, value: before });
+        Ok(())
+    }
+
+    pub(super) fn set_identity(&mut self, caller: bindings::Caller) -> Changed {
+        self.may_change(Direction::Request)?;
+        if caller.subject.len() > NAME_BYTES || caller.claims.len() > CLAIMS_BYTES {
+            return Err(MutateError::LimitExceeded);
+        }
+        let caller = Caller { subject: caller.subject, claims: caller.claims };
+        let before = self.exchange.identity.replace(caller);
+        self.journal.note(Change::Identity(before));
+        Ok(())
+    }
+
+    pub(super) fn set_body_mode(&mut self, direction: Direction, mode: BodyMode) -> Changed {
+        let (has_hook, open) = match direction {
+            Direction::Request => (self.lent.hooks.request_body, self.exchange.phase == Phase::Request),
+            Direction::Response => (self.lent.hooks.response_body, self.exchange.phase <= Phase::Response),
+        };
+        if !has_hook {
+            return Err(MutateError::Other("the plugin has no hook for that body".into()));
+        }
+        if !open || self.in_body_hook() {
+            return Err(MutateError::WrongPhase);
+        }
+        let Some(slot) = self.exchange.run.slot(self.position) else { return Err(MutateError::WrongPhase) };
+        let before = std::mem::replace(slot.mode_mut(direction), mode.into());
+        self.journal.note(Change::BodyMode(direction, before));
+        Ok(())
+    }
+
+    pub(super) fn set_state(&mut self, bytes: Vec<u8>) -> Changed {
+        if bytes.len() > STATE_BYTES {
+            return Err(MutateError::LimitExceeded);
+        }
+        let Some(slot) = self.exchange.run.slot(self.position) else { return Err(MutateError::WrongPhase) };
+        let before = std::mem::replace(&mut slot.state, bytes);
+        self.journal.note(Change::State(before));
+        Ok(())
+    }
+
+    fn may_change(&self, direction: Direction) -> Changed {
+        let phase = match direction {
+            Direction::Request => Phase::Request,
+            Direction::Response => Phase::Response,
+        };
+        if self.exchange.phase == phase && !self.is_completing() { Ok(()) } else { Err(MutateError::WrongPhase) }
+    }
+}
+
+fn headers_of(exchange: &Parts, section: Section) -> &HeaderMap {
+    match section {
+        Section::RequestHeaders => &exchange.request.headers,
+        _ => &exchange.response.headers,
+    }
+}
+
+/// The longest name of an attribute, and subject of a caller.
+const NAME_BYTES: usize = 1024;
+/// The longest value of an attribute.
+const VALUE_BYTES: usize = 4096;
+/// The longest claims of a caller.
+const CLAIMS_BYTES: usize = 64 << 10;
+/// How many attributes one exchange holds, over all plugins.
+const ATTRIBUTES: usize = 64;

@@ -1,0 +1,119 @@
+//! The wasmtime engine, what it may use, and the clock that interrupts hooks.
+//!
+//! One engine serves all plugins: pooled instances in pre-reserved address space, copy-on-write memory images, epochs
+//! instead of fuel (a compare per loop instead of a counter), no component-model concurrency (it doubles the price of
+//! a call). A thread of its own moves the epoch; compilation has threads of its own as well, so that neither a hook
+//! nor a deploy waits for the other.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
+
+use super::artifact::{Artifact, LoadError};
+use super::cache::CompileCache;
+
+/// Compiles components and runs their instances. Cheap to clone; the last clone ends the clock.
+#[derive(Clone)]
+pub struct Engine {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    wasmtime: wasmtime::Engine,
+    cache: Option<CompileCache>,
+    stopped: Arc<AtomicBool>,
+}
+
+/// How long one tick of the epoch is. Time limits are rounded up to whole ticks.
+pub const TICK: Duration = Duration::from_millis(1);
+
+/// A component larger than this is refused before it is compiled: compile time grows with size.
+pub const COMPONENT_BYTES: usize = 64 << 20;
+
+/// The largest memory that the operator may allow a plugin; the pool reserves address space for it.
+pub const MEMORY_BYTES: usize = 1 << 30;
+
+impl Engine {
+    /// Makes the engine and starts its clock. Compiled components are kept in `cache_directory`, if there is one.
+    ///
+    /// # Errors
+    /// The machine does not support what the engine needs, or does not give it the address space.
+    pub fn new(cache_directory: Option<&Path>) -> wasmtime::Result<Engine> {
+        let wasmtime = wasmtime::Engine::new(&config())?;
+        let cache = cache_directory.and_then(|directory| CompileCache::open(directory, &wasmtime));
+        let stopped = Arc::new(AtomicBool::new(false));
+        let (clock, stop) = (wasmtime.clone(), stopped.clone());
+        std::thread::Builder::new().name("plugin-clock".into()).spawn(move || {
+            while !stop.load(Ordering::Relaxed) {
+                std::thread::sleep(TICK);
+                clock.increment_epoch();
+            }
+        })?;
+        Ok(Engine { shared: Arc::new(Shared { wasmtime, cache, stopped }) })
+    }
+
+    /// Compiles a component, or takes it from the cache, and reads its manifest in an instance that is thrown away.
+    ///
+    /// Takes from a millisecond (cached) to seconds: never call it on a data core.
+    pub fn load(&self, bytes: &[u8]) -> Result<Artifact, LoadError> {
+        Artifact::load(self, bytes)
+    }
+
+    pub(super) fn wasmtime(&self) -> &wasmtime::Engine {
+        &self.shared.wasmtime
+    }
+
+    pub(super) fn cache(&self) -> Option<&CompileCache> {
+        self.shared.cache.as_ref()
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.stopped.store(true, Ordering::Relaxed);
+    }
+}
+
+fn config() -> Config {
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(INSTANCES)
+        .total_core_instances(INSTANCES * 8)
+        .total_memories(INSTANCES * 2)
+        .total_tables(INSTANCES * 4)
+        .total_stacks(INSTANCES)
+        .max_core_instances_per_component(64)
+        .max_memories_per_component(8)
+        .max_tables_per_component(32)
+        .table_elements(60_000)
+        .max_component_instance_size(8 << 20)
+        .max_core_instance_size(8 << 20)
+        .max_memory_size(MEMORY_BYTES)
+        .linear_memory_keep_resident(KEEP_RESIDENT)
+        .table_keep_resident(64 << 10)
+        .pagemap_scan(Enabled::Auto)
+        .max_unused_warm_slots(100);
+    let mut config = Config::new();
+    config
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
+        .concurrency_support(false)
+        .epoch_interruption(true)
+        .max_wasm_stack(WASM_STACK)
+        .async_stack_size(ASYNC_STACK)
+        .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(32));
+    config
+}
+
+/// How many instances may live at once, over all plugins and cores.
+const INSTANCES: u32 = 2000;
+
+/// Memory of an instance that is cleared in place rather than given back to the kernel when the instance ends.
+const KEEP_RESIDENT: usize = 2 << 20;
+
+/// A guest's own stack; deeper recursion traps.
+const WASM_STACK: usize = 512 << 10;
+
+/// The fiber stack of a plugin that may wait: the guest's stack and what the host needs on top of it.
+const ASYNC_STACK: usize = 2 << 20;

@@ -1,0 +1,125 @@
+//! Why a hook did not do its work.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::state::{Call, Limit, State};
+use crate::telemetry::metrics::Hook;
+
+/// A hook that failed. The client learns nothing of it but a status; the operator all.
+#[derive(Debug)]
+pub struct Failure {
+    pub plugin: Arc<str>,
+    pub hook: &'static str,
+    pub kind: FailureKind,
+    /// The guest's stack, or what was wrong with its answer.
+    pub detail: String,
+}
+
+/// The kinds that are counted apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FailureKind {
+    /// The guest trapped: a panic, a bad access, unreachable code, a stack that is used up.
+    Trap,
+    /// It ran longer than it may.
+    Time,
+    /// It wanted more memory than it may have, and trapped.
+    Memory,
+    /// It called host functions more often than it may.
+    HostCalls,
+    /// It answered what is no answer: a status that does not exist, a header that may not be.
+    Answer,
+    /// It kept a body that is longer than it may hold.
+    Body,
+    /// No instance could be made: the pool is full, or `configure` failed.
+    Instance,
+    /// The breaker is open after too many failures in a row.
+    Open,
+}
+
+impl FailureKind {
+    /// The word for metrics and logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            FailureKind::Trap => "trap",
+            FailureKind::Time => "time",
+            FailureKind::Memory => "memory",
+            FailureKind::HostCalls => "host-calls",
+            FailureKind::Answer => "answer",
+            FailureKind::Body => "body",
+            FailureKind::Instance => "instance",
+            FailureKind::Open => "open",
+        }
+    }
+
+    /// Tells a limit that was hit from a plain trap.
+    pub(super) fn of_trap(state: &State) -> FailureKind {
+        match state.hit {
+            Some(Limit::Time) => FailureKind::Time,
+            Some(Limit::Memory) => FailureKind::Memory,
+            Some(Limit::HostCalls) => FailureKind::HostCalls,
+            None => FailureKind::Trap,
+        }
+    }
+}
+
+impl Failure {
+    /// The status of the answer that takes the request's place: a plugin that rests comes back, a body that is too long
+    /// is its sender's fault, everything else the plugin's.
+    pub fn status(&self) -> http::StatusCode {
+        match self.kind {
+            FailureKind::Open | FailureKind::Instance => http::StatusCode::SERVICE_UNAVAILABLE,
+            FailureKind::Body if self.hook == Call::RequestBody.name() => http::StatusCode::PAYLOAD_TOO_LARGE,
+            FailureKind::Body => http::StatusCode::BAD_GATEWAY,
+            _ => http::StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Failure { plugin, hook, kind, detail } = self;
+        match kind {
+            FailureKind::Trap => write!(f, "plugin {plugin:?} trapped in {hook}: {detail}"),
+            FailureKind::Time => write!(f, "plugin {plugin:?} ran longer in {hook} than limits.time allows: {detail}"),
+            FailureKind::Memory => write!(f, "plugin {plugin:?} is over limits.memory in {hook}: {detail}"),
+            FailureKind::HostCalls => write!(f, "plugin {plugin:?} is over limits.host_calls in {hook}: {detail}"),
+            FailureKind::Answer => write!(f, "plugin {plugin:?} gave no valid answer in {hook}: {detail}"),
+            FailureKind::Body => write!(f, "plugin {plugin:?} holds more than limits.body in {hook}: {detail}"),
+            FailureKind::Instance => write!(f, "plugin {plugin:?} has no instance for {hook}: {detail}"),
+            FailureKind::Open => write!(f, "plugin {plugin:?} rests after failing again and again"),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl Call {
+    /// The name of the hook as in the contract.
+    pub fn name(self) -> &'static str {
+        match self {
+            Call::Idle => "no hook",
+            Call::Describe => "describe",
+            Call::Configure => "configure",
+            Call::Request => "on-request",
+            Call::RequestBody => "on-request-body",
+            Call::Response => "on-response",
+            Call::ResponseBody => "on-response-body",
+            Call::Complete => "on-complete",
+            Call::Tick => "on-tick",
+        }
+    }
+
+    /// The same for the metrics.
+    pub(super) fn hook(self) -> Hook {
+        match self {
+            Call::Idle | Call::Describe | Call::Configure => Hook::Configure,
+            Call::Request => Hook::Request,
+            Call::RequestBody => Hook::RequestBody,
+            Call::Response => Hook::Response,
+            Call::ResponseBody => Hook::ResponseBody,
+            Call::Complete => Hook::Completion,
+            Call::Tick => Hook::Tick,
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! What a plugin may write into a message. Pure: text in, a checked value or the reason out.
+//!
+//! Framing and hop-by-hop fields are the gateway's alone: a plugin that could write them could smuggle requests.
+//! The host is changed only through `set-authority`, and a path is parsed again, so that what the upstream reads is
+//! what the rest of the chain saw.
+
+use http::header::{self, HeaderName, HeaderValue};
+use http::uri::{Authority, PathAndQuery};
+use http::{Method, StatusCode};
+
+use super::bindings::MutateError;
+
+/// A header name that a plugin may set, append or remove.
+pub(super) fn writable_name(name: &str) -> Result<HeaderName, MutateError> {
+    let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| MutateError::InvalidSyntax)?;
+    if FORBIDDEN.contains(&name) { Err(MutateError::Forbidden) } else { Ok(name) }
+}
+
+/// A header value: visible characters, spaces, tabs and bytes from 0x80; no CR, LF or NUL, and no space at the ends,
+/// which a parser further on would cut off.
+pub(super) fn value(text: &str) -> Result<HeaderValue, MutateError> {
+    HeaderValue::from_bytes(text.trim_matches([' ', '\t']).as_bytes()).map_err(|_| MutateError::InvalidSyntax)
+}
+
+/// A method. CONNECT is not one: it would turn the request into a tunnel.
+pub(super) fn method(text: &str) -> Result<Method, MutateError> {
+    let method = Method::from_bytes(text.as_bytes()).map_err(|_| MutateError::InvalidSyntax)?;
+    if method == Method::CONNECT { Err(MutateError::Forbidden) } else { Ok(method) }
+}
+
+/// A host with an optional port, without user information; what becomes of it is the Host header.
+pub(super) fn authority(text: &str) -> Result<HeaderValue, MutateError> {
+    let authority: Authority = text.parse().map_err(|_| MutateError::InvalidSyntax)?;
+    if authority.host().is_empty() || text.contains('@') {
+        return Err(MutateError::InvalidSyntax);
+    }
+    value(text)
+}
+
+/// An absolute path with an optional query. Dot segments are refused rather than resolved: a later plugin or the
+/// upstream might resolve them to something that the router never saw.
+pub(super) fn target(text: &str) -> Result<PathAndQuery, MutateError> {
+    let parsed: PathAndQuery = text.parse().map_err(|_| MutateError::InvalidSyntax)?;
+    let clean = text.starts_with('/')
+        && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#')
+        && parsed.path().split('/').all(|segment| !is_dots(segment));
+    if clean { Ok(parsed) } else { Err(MutateError::InvalidSyntax) }
+}
+
+/// A final status, 200 to 599: 1xx is not an answer.
+pub(super) fn status(code: u16) -> Result<StatusCode, MutateError> {
+    match code {
+        200..=599 => StatusCode::from_u16(code).map_err(|_| MutateError::InvalidSyntax),
+        _ => Err(MutateError::InvalidSyntax),
+    }
+}
+
+/// The fields that the gateway keeps for itself.
+const FORBIDDEN: [HeaderName; 11] = [
+    header::CONNECTION,
+    header::CONTENT_LENGTH,
+    header::EXPECT,
+    header::HOST,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    HeaderName::from_static("http2-settings"),
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+];
+
+fn is_dots(segment: &str) -> bool {
+    let dots = segment.to_ascii_lowercase().replace("%2e", ".");
+    dots == "." || dots == ".."
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names() {
+        for (name, expected) in [
+            ("x-user", "ok"),
+            ("X-User", "ok"),
+            ("content-length", "forbidden"),
+            ("Transfer-Encoding", "forbidden"),
+            ("connection", "forbidden"),
+            ("host", "forbidden"),
+            ("keep-alive", "forbidden"),
+            ("upgrade", "forbidden"),
+            ("te", "forbidden"),
+            ("expect", "forbidden"),
+            ("", "invalid"),
+            ("a b", "invalid"),
+            ("a:", "invalid"),
+            ("a\r\nb", "invalid"),
+            ("a\0", "invalid"),
+            (":path", "invalid"),
+            ("naïve", "invalid"),
+        ] {
+            assert_eq!(verdict(writable_name(name)), expected, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn values() {
+        for (text, expected) in [
+            ("plain", "ok"),
+            ("", "ok"),
+            ("with tab\tinside", "ok"),
+            ("ümlaut", "ok"),
+            ("a\r\nset-cookie: b", "invalid"),
+            ("a\nb", "invalid"),
+            ("a\0b", "invalid"),
+        ] {
+            assert_eq!(verdict(value(text)), expected, "{text:?}");
+        }
+        assert_eq!(value("  spaced ").ok(), HeaderValue::from_str("spaced").ok());
+    }
+
+    #[test]
+    fn paths() {
+        for (text, expected) in [
+            ("/", "ok"),
+            ("/a/b?c=d", "ok"),
+            ("/a%20b", "ok"),
+            ("a", "invalid"),
+            ("", "invalid"),
+            ("*", "invalid"),
+            ("http://other/", "invalid"),
+            ("/a b", "invalid"),
+            ("/a\r\nX: y", "invalid"),
+            ("/a#b", "invalid"),
+            ("/a/../b", "invalid"),
+            ("/a/%2E%2e/b", "invalid"),
+            ("/./b", "invalid"),
+        ] {
+            assert_eq!(verdict(target(text)), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn methods_authorities_and_statuses() {
+        assert_eq!(verdict(method("PATCH")), "ok");
+        assert_eq!(verdict(method("CONNECT")), "forbidden");
+        assert_eq!(verdict(method("GE T")), "invalid");
+        assert_eq!(verdict(authority("example.com:80")), "ok");
+        assert_eq!(verdict(authority("[::1]:80")), "ok");
+        assert_eq!(verdict(authority("user@example.com")), "invalid");
+        assert_eq!(verdict(authority("a/b")), "invalid");
+        for (code, expected) in [(0, "invalid"), (100, "invalid"), (101, "invalid"), (200, "ok"), (599, "ok")] {
+            assert_eq!(verdict(status(code)), expected, "{code}");
+        }
+        assert_eq!(verdict(status(600)), "invalid");
+    }
+
+    fn verdict<T>(result: Result<T, MutateError>) -> &'static str {
+        match result {
+            Ok(_) => "ok",
+            Err(MutateError::Forbidden) => "forbidden",
+            Err(MutateError::InvalidSyntax) => "invalid",
+            Err(_) => "other",
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! What a hook changed, so that a hook that fails has changed nothing.
+//!
+//! Each change notes what was there before it; a trap plays the notes back in reverse. Copying the exchange before
+//! each hook would cost every good hook what only a bad one needs.
+
+use http::header::{HeaderName, HeaderValue};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, Method, StatusCode};
+use smallvec::SmallVec;
+
+use super::bindings::{Direction, Section};
+use super::run::Mode;
+use crate::exchange::{Caller, Parts};
+
+/// The changes of the running hook, oldest first.
+#[derive(Default)]
+pub(super) struct Journal(SmallVec<[Change; 4]>);
+
+/// One change, as what was there before.
+pub(super) enum Change {
+    Header { section: Section, name: HeaderName, values: SmallVec<[HeaderValue; 1]> },
+    Method(Method),
+    Target(PathAndQuery),
+    Status(Option<StatusCode>),
+    Upstream(Option<Box<str>>),
+    Attribute { name: Box<str>, value: Option<Box<str>> },
+    Identity(Option<Caller>),
+    BodyMode(Direction, Mode),
+    State(Vec<u8>),
+}
+
+impl Journal {
+    pub fn note(&mut self, change: Change) {
+        self.0.push(change);
+    }
+
+    /// The last change turned out to be over a limit.
+    pub fn undo_last(&mut self, exchange: &mut Parts, position: usize) {
+        if let Some(change) = self.0.pop() {
+            change.undo(exchange, position);
+        }
+    }
+
+    /// The hook did well: its changes stay.
+    pub fn commit(&mut self) {
+        self.0.clear();
+    }
+
+    /// The hook failed: everything is as before it. `position` is the plugin's place in the chain.
+    pub fn roll_back(&mut self, exchange: &mut Parts, position: usize) {
+        while let Some(change) = self.0.pop() {
+            change.undo(exchange, position);
+        }
+    }
+}
+
+impl Change {
+    /// Notes all values of a header.
+    pub fn of_header(section: Section, name: &HeaderName, headers: &HeaderMap) -> Change {
+        Change::Header { section, name: name.clone(), values: headers.get_all(name).iter().cloned().collect() }
+    }
+
+    fn undo(self, exchange: &mut Parts, position: usize) {
+        match self {
+            Change::Header { section, name, values } => {
+                let headers = match section {
+                    Section::RequestHeaders => &mut exchange.request.headers,
+                    _ => &mut exchange.response.headers,
+                };
+                headers.remove(&name);
+                for value in values {
+                    headers.append(name.clone(), value);
+                }
+            }
+            Change::Method(method) => exchange.request.method = method,
+            Change::Target(target) => exchange.request.target = target,
+            Change::Status(status) => exchange.response.status = status,
+            Change::Upstream(upstream) => exchange.upstream_choice = upstream,
+            Change::Attribute { name, value } => {
+                exchange.attributes.retain(|(key, _)| *key != name);
+                if let Some(value) = value {
+                    exchange.attributes.push((name, value));
+                }
+            }
+            Change::Identity(identity) => exchange.identity = identity,
+            Change::BodyMode(direction, mode) => {
+                if let Some(slot) = exchange.run.slot(position) {
+                    *slot.mode_mut(direction) = mode;
+                }
+            }
+            Change::State(state) => {
+                if let Some(slot) = exchange.run.slot(position) {
+                    slot.state = state;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! What a plugin is lent: the abilities that the operator granted, and the limits of each hook.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::artifact::{Artifact, Exports, Import};
+use crate::capability::jwt::KeySets;
+use crate::capability::limiter::Limiter;
+use crate::capability::metrics::Metrics;
+use crate::capability::secrets::Granted;
+use crate::capability::store::Store;
+use crate::telemetry::metrics::PluginMetrics;
+use crate::telemetry::{self, Level};
+use crate::upstream::Upstream;
+
+/// Everything one plugin may use.
+pub struct Lent {
+    /// The plugin's name in gateway.json.
+    pub name: Arc<str>,
+    pub limits: Limits,
+    pub abilities: Abilities,
+    pub(super) hooks: HookSet,
+}
+
+/// The host's side of the capabilities.
+#[derive(Clone, Default)]
+pub struct Abilities {
+    /// Shared by all configurations of the plugin's name.
+    pub store: Arc<Store>,
+    /// Private to this configuration.
+    pub limiter: Arc<Limiter>,
+    /// None in `describe`, where nothing is lent.
+    pub key_sets: Option<Arc<KeySets>>,
+    /// What the plugin itself measures.
+    pub metrics: Arc<Metrics>,
+    /// What is measured of the plugin.
+    pub counters: Arc<PluginMetrics>,
+    /// The secrets that were granted.
+    pub secrets: Granted,
+    /// The upstreams that were granted.
+    pub upstreams: BTreeMap<Arc<str>, Arc<Upstream>>,
+    /// Every text in the plugin's configuration: what it may name as an address or a path.
+    pub written: Arc<BTreeSet<String>>,
+}
+
+impl Abilities {
+    /// Declares a key set, none of whose addresses the plugin may have made up.
+    pub(super) fn declare_keys(&self, name: &str, definition: &str) -> Result<(), String> {
+        let key_sets = self.key_sets.as_ref().ok_or("there are no key sets here")?;
+        key_sets.declare(name, definition, &|text| self.written.contains(text))
+    }
+}
+
+/// The bounds of a hook and of an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Time of one hook; waiting for callouts does not count. Default 10 ms. A loop ends between one and two of it.
+    pub time: Duration,
+    /// Time of `describe` and of `configure`. Default 5 s when a plugin is loaded.
+    pub configure_time: Duration,
+    /// Linear memory of an instance, all its memories together. Default 32 MiB.
+    pub memory_bytes: usize,
+    /// Host functions that one hook may call. Default 10,000.
+    pub host_calls: u32,
+    /// Lines that one hook may log; more are dropped and counted. Default 100.
+    pub log_lines: u32,
+    /// Callouts of one hook. Default 8.
+    pub callouts: u32,
+    /// The longest wait for one callout, whatever the plugin asks for. Default 10 s.
+    pub callout_time: Duration,
+    /// What a body hook may hold or replace at once, and the most of a callout's response. Default 1 MiB.
+    pub body_bytes: usize,
+    /// What one host call or answer may carry from the guest. Default 2 MiB.
+    pub boundary_bytes: usize,
+    /// Headers of a message after the plugin changed it, and their bytes. Defaults 100 and 64 KiB.
+    pub header_count: usize,
+    pub header_bytes: usize,
+    /// Hooks that an instance runs before a new one takes its place. Default 1,000,000.
+    pub calls_per_instance: u32,
+    /// Warm instances that each core keeps. Default 16.
+    pub idle_instances: usize,
+}
+
+/// Which hooks a plugin has, so that the others cost nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct HookSet {
+    pub request: bool,
+    pub request_body: bool,
+    pub response: bool,
+    pub response_body: bool,
+    pub complete: bool,
+    /// Any but the request hook: something of the exchange must be kept for later.
+    pub after_request: bool,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            time: Duration::from_millis(10),
+            configure_time: Duration::from_secs(5),
+            memory_bytes: 32 << 20,
+            host_calls: 10_000,
+            log_lines: 100,
+            callouts: 8,
+            callout_time: Duration::from_secs(10),
+            body_bytes: 1 << 20,
+            boundary_bytes: 2 << 20,
+            header_count: 100,
+            header_bytes: 64 << 10,
+            calls_per_instance: 1_000_000,
+            idle_instances: 16,
+        }
+    }
+}
+
+impl Lent {
+    pub fn new(name: Arc<str>, limits: Limits, abilities: Abilities) -> Lent {
+        Lent { name, limits, abilities, hooks: HookSet::default() }
+    }
+
+    /// Nothing at all, for `describe`.
+    pub(super) fn nothing() -> Arc<Lent> {
+        Arc::new(Lent::new("".into(), Limits::default(), Abilities::default()))
+    }
+
+    /// Refuses a component that imports what the operator did not grant.
+    pub(super) fn check_grants(&self, artifact: &Artifact) -> Result<(), String> {
+        for import in artifact.imports() {
+            // An empty set of secrets is no right; a way to the network is one even before its first call.
+            if *import == Import::HttpClient && self.abilities.upstreams.is_empty() {
+                return Err(
+                    "it imports http-client, which is not granted; if it should call other servers, name them \
+                            in \"grants\": { \"upstreams\": [...] }"
+                        .into(),
+                );
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn for_hooks(self, exports: &Exports) -> Lent {
+        let mut hooks = HookSet {
+            request: exports.on_request.is_some(),
+            request_body: exports.on_request_body.is_some(),
+            response: exports.on_response.is_some(),
+            response_body: exports.on_response_body.is_some(),
+            complete: exports.on_complete.is_some(),
+            after_request: false,
+        };
+        hooks.after_request = hooks.request_body || hooks.response || hooks.response_body || hooks.complete;
+        Lent { hooks, ..self }
+    }
+
+    /// A line of the operator's log about this plugin.
+    pub(super) fn note(&self, message: &str) {
+        telemetry::log_as(&self.name, Level::Warn, message, &[("plugin", &self.name)]);
+    }
+}

@@ -1,0 +1,167 @@
+//! Gives a component what it imports, and nothing else.
+//!
+//! A linker is made for one component: only the interfaces it imports are defined, each after its grant was checked.
+//! So a plugin that asks for nothing that waits is linked without a single async function, and is called without a
+//! fiber. The `exchange` interface is linked by hand: its arguments are read where they lie in the guest's memory.
+
+use wasmtime::StoreContextMut;
+use wasmtime::component::{Component, HasSelf, Linker, LinkerInstance, WasmList, WasmStr};
+
+use super::artifact::Import;
+use super::bindings::{
+    self, BodyMode, Caller, Direction, MutateError, Section, clock, http_client, jwt, log, metrics, random, rate_limit,
+    secrets, shared_store, types,
+};
+use super::engine::Engine;
+use super::state::State;
+use super::{edit, floor, guard};
+
+/// The linker for a component with these imports.
+pub(super) fn linker(engine: &Engine, component: &Component, imports: &[Import]) -> wasmtime::Result<Linker<State>> {
+    let mut linker = Linker::new(engine.wasmtime());
+    for import in imports {
+        let linker = &mut linker;
+        match import {
+            Import::Types => types::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?,
+            Import::Exchange => exchange(linker.instance("gatewright:plugin/exchange@0.1.0")?)?,
+            Import::Log => log::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?,
+            Import::Metrics => metrics::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?,
+            Import::Clock => clock::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?,
+            Import::Random => random::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?,
+            Import::SharedStore => shared_store::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?,
+            Import::RateLimit => rate_limit::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?,
+            Import::Jwt => jwt::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?,
+            Import::Secrets => secrets::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?,
+            Import::HttpClient => http_client::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?,
+            Import::Wasi(name) => floor::link(linker, name)?,
+        }
+    }
+    // What is left are parts of WASI beyond the floor.
+    linker.define_unknown_imports_as_traps(component)?;
+    Ok(linker)
+}
+
+type Store<'a> = StoreContextMut<'a, State>;
+type Changed = (Result<(), MutateError>,);
+
+fn exchange(mut exchange: LinkerInstance<'_, State>) -> wasmtime::Result<()> {
+    let e = &mut exchange;
+    e.func_wrap("method", |s: Store, ()| Ok((begin(s)?.data().exchange()?.request.method.as_str().to_owned(),)))?;
+    e.func_wrap("scheme", |s: Store, ()| Ok((begin(s)?.data().exchange()?.request.scheme.as_str().to_owned(),)))?;
+    e.func_wrap("authority", |s: Store, ()| Ok((begin(s)?.data().exchange()?.request.authority().to_owned(),)))?;
+    e.func_wrap("path", |s: Store, ()| Ok((begin(s)?.data().exchange()?.request.target.as_str().to_owned(),)))?;
+    e.func_wrap("status", |s: Store, ()| {
+        Ok((begin(s)?.data().exchange()?.response.status.map_or(0, |status| status.as_u16()),))
+    })?;
+
+    e.func_wrap("header", |s: Store, (section, name): (Section, WasmStr)| {
+        let s = begin(s)?;
+        Ok((edit::header(s.data().exchange()?, section, &name.to_str(&s)?),))
+    })?;
+    e.func_wrap("select-headers", |s: Store, (section, names): (Section, Vec<String>)| {
+        let s = begin(s)?;
+        let exchange = s.data().exchange()?;
+        Ok((names.iter().map(|name| edit::header(exchange, section, name)).collect::<Vec<_>>(),))
+    })?;
+    e.func_wrap("header-values", |s: Store, (section, name): (Section, WasmStr)| {
+        let s = begin(s)?;
+        Ok((edit::header_values(s.data().exchange()?, section, &name.to_str(&s)?),))
+    })?;
+    e.func_wrap("headers", |s: Store, (section,): (Section,)| {
+        Ok((edit::all_headers(begin(s)?.data().exchange()?, section),))
+    })?;
+    e.func_wrap("encoded-headers", |s: Store, (section,): (Section,)| {
+        Ok((edit::encoded_headers(begin(s)?.data().exchange()?, section),))
+    })?;
+
+    e.func_wrap(
+        "set-header",
+        |s: Store, (section, name, value): (Section, WasmStr, WasmStr)| -> wasmtime::Result<Changed> {
+            let mut s = begin(s)?;
+            let field = field(&s, &name, &value)?;
+            Ok((field.and_then(|(name, value)| s.data_mut().set_header(section, name, value)),))
+        },
+    )?;
+    e.func_wrap(
+        "append-header",
+        |s: Store, (section, name, value): (Section, WasmStr, WasmStr)| -> wasmtime::Result<Changed> {
+            let mut s = begin(s)?;
+            let field = field(&s, &name, &value)?;
+            Ok((field.and_then(|(name, value)| s.data_mut().append_header(section, name, value)),))
+        },
+    )?;
+    e.func_wrap("remove-header", |s: Store, (section, name): (Section, WasmStr)| -> wasmtime::Result<Changed> {
+        let mut s = begin(s)?;
+        let name = guard::writable_name(&name.to_str(&s)?);
+        Ok((name.and_then(|name| s.data_mut().remove_header(section, name)),))
+    })?;
+
+    e.func_wrap("set-method", |s: Store, (method,): (String,)| -> wasmtime::Result<Changed> {
+        Ok((begin(s)?.data_mut().set_method(&method),))
+    })?;
+    e.func_wrap("set-authority", |s: Store, (authority,): (String,)| -> wasmtime::Result<Changed> {
+        Ok((begin(s)?.data_mut().set_authority(&authority),))
+    })?;
+    e.func_wrap("set-path", |s: Store, (path,): (String,)| -> wasmtime::Result<Changed> {
+        Ok((begin(s)?.data_mut().set_path(&path),))
+    })?;
+    e.func_wrap("set-status", |s: Store, (status,): (u16,)| -> wasmtime::Result<Changed> {
+        Ok((begin(s)?.data_mut().set_status(status),))
+    })?;
+    e.func_wrap("set-upstream", |s: Store, (name,): (String,)| -> wasmtime::Result<Changed> {
+        Ok((begin(s)?.data_mut().set_upstream(&name),))
+    })?;
+
+    e.func_wrap("attribute", |s: Store, (name,): (WasmStr,)| {
+        let s = begin(s)?;
+        Ok((s.data().exchange()?.attribute(&name.to_str(&s)?),))
+    })?;
+    e.func_wrap("set-attribute", |s: Store, (name, value): (String, String)| -> wasmtime::Result<Changed> {
+        Ok((begin(s)?.data_mut().set_attribute(&name, &value),))
+    })?;
+    e.func_wrap("identity", |s: Store, ()| {
+        let s = begin(s)?;
+        let caller = s.data().exchange()?.identity.as_ref();
+        Ok((caller.map(|caller| Caller { subject: caller.subject.clone(), claims: caller.claims.clone() }),))
+    })?;
+    e.func_wrap("set-identity", |s: Store, (caller,): (Caller,)| -> wasmtime::Result<Changed> {
+        Ok((begin(s)?.data_mut().set_identity(caller),))
+    })?;
+    e.func_wrap("set-body-mode", |s: Store, (direction, mode): (Direction, BodyMode)| -> wasmtime::Result<Changed> {
+        Ok((begin(s)?.data_mut().set_body_mode(direction, mode),))
+    })?;
+    e.func_wrap("state", |s: Store, ()| {
+        let mut s = begin(s)?;
+        let state = s.data_mut();
+        let position = state.position;
+        Ok((state.exchange.run.slot(position).map(|slot| slot.state.clone()).unwrap_or_default(),))
+    })?;
+    e.func_wrap("set-state", |s: Store, (bytes,): (WasmList<u8>,)| -> wasmtime::Result<Changed> {
+        let mut s = begin(s)?;
+        let bytes = bytes.as_le_slice(&s).to_vec();
+        Ok((s.data_mut().set_state(bytes),))
+    })?;
+    Ok(())
+}
+
+/// Every function of the exchange starts so: one call is counted, and there is an exchange.
+#[inline]
+fn begin(mut store: Store<'_>) -> wasmtime::Result<Store<'_>> {
+    store.data_mut().charge()?;
+    store.data().has_exchange()?;
+    Ok(store)
+}
+
+/// A header field from the guest's memory, checked.
+#[inline]
+fn field(
+    store: &Store<'_>,
+    name: &WasmStr,
+    value: &WasmStr,
+) -> wasmtime::Result<Result<(http::HeaderName, http::HeaderValue), bindings::MutateError>> {
+    let name = match guard::writable_name(&name.to_str(store)?) {
+        Ok(name) => name,
+        Err(error) => return Ok(Err(error)),
+    };
+    Ok(guard::value(&value.to_str(store)?).map(|value| (name, value)))
+}

@@ -1,0 +1,105 @@
+//! The way of one exchange through its route's chain: which plugins ran, and what each keeps for the exchange.
+
+use smallvec::SmallVec;
+
+use super::bindings::{BodyMode, Direction};
+use super::chain::Stop;
+use super::instance::Instance;
+
+/// One exchange's way through a chain.
+#[derive(Default)]
+pub struct Run {
+    slots: SmallVec<[Slot; 4]>,
+    /// Set where a request body hook ended the exchange before there was a response.
+    stop: Option<Stop>,
+}
+
+/// What one plugin of the chain has for this exchange.
+#[derive(Default)]
+pub(super) struct Slot {
+    /// Its request hook ran without failing (or it has none and was passed), so its response hook is due.
+    pub ran: bool,
+    pub request_body: Mode,
+    pub response_body: Mode,
+    /// Set by `set-state`, at most [`STATE_BYTES`].
+    pub state: Vec<u8>,
+    /// The instance that belongs to this exchange alone (`isolation: request`).
+    pub instance: Option<Box<Instance>>,
+}
+
+/// How much of a body a plugin asked for; the contract's `body-mode` with a default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Mode {
+    #[default]
+    Skip,
+    Chunks,
+    Whole,
+}
+
+/// The most that a plugin may keep for one exchange.
+pub(super) const STATE_BYTES: usize = 64 << 10;
+
+impl Run {
+    /// Makes room for a chain of `plugins`.
+    pub(super) fn begin(&mut self, plugins: usize) {
+        self.stop = None;
+        self.slots.clear();
+        self.slots.resize_with(plugins, Slot::default);
+    }
+
+    pub(super) fn slot(&mut self, position: usize) -> Option<&mut Slot> {
+        self.slots.get_mut(position)
+    }
+
+    pub(super) fn ran(&self, position: usize) -> bool {
+        self.slots.get(position).is_some_and(|slot| slot.ran)
+    }
+
+    /// A request body hook, which runs beside the request path, has decided that the exchange goes no further.
+    pub(super) fn stop(&mut self, stop: Stop) {
+        self.stop = Some(stop);
+    }
+
+    /// What a request body hook decided meanwhile, if it did.
+    pub fn take_stop(&mut self) -> Option<Stop> {
+        self.stop.take()
+    }
+
+    /// The most that any plugin that ran asked for, in one direction.
+    pub fn wants(&self, direction: Direction) -> Mode {
+        self.slots.iter().filter(|slot| slot.ran).map(|slot| slot.mode(direction)).max().unwrap_or_default()
+    }
+
+    /// Frees the instances that belong to the exchange.
+    pub(super) fn release(&mut self) {
+        for slot in &mut self.slots {
+            slot.instance = None;
+        }
+    }
+}
+
+impl Slot {
+    pub fn mode(&self, direction: Direction) -> Mode {
+        match direction {
+            Direction::Request => self.request_body,
+            Direction::Response => self.response_body,
+        }
+    }
+
+    pub fn mode_mut(&mut self, direction: Direction) -> &mut Mode {
+        match direction {
+            Direction::Request => &mut self.request_body,
+            Direction::Response => &mut self.response_body,
+        }
+    }
+}
+
+impl From<BodyMode> for Mode {
+    fn from(mode: BodyMode) -> Mode {
+        match mode {
+            BodyMode::Skip => Mode::Skip,
+            BodyMode::Chunks => Mode::Chunks,
+            BodyMode::Whole => Mode::Whole,
+        }
+    }
+}

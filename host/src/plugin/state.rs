@@ -1,0 +1,220 @@
+//! What an instance's store holds: the exchange while a hook runs, what the plugin is lent, and what it has left.
+
+use std::sync::Arc;
+
+use wasmtime::{ResourceLimiter, UpdateDeadline};
+
+use super::engine::TICK;
+use super::journal::Journal;
+use super::lent::Lent;
+use crate::exchange::{Exchange, Parts};
+
+/// The data of one store.
+pub struct State {
+    pub(super) lent: Arc<Lent>,
+    /// The exchange of the running hook; empty between hooks.
+    pub(super) exchange: Exchange,
+    /// The plugin's place in the chain of that exchange.
+    pub(super) position: usize,
+    pub(super) journal: Journal,
+    pub(super) call: Call,
+    /// What is left of the hook's budgets.
+    pub(super) host_calls: u32,
+    pub(super) log_lines: u32,
+    pub(super) callouts: u32,
+    /// What the guest printed since its last line end.
+    printed: Vec<u8>,
+    memory_bytes: usize,
+    /// A budget that ran out, for the words of the failure and for the metrics.
+    pub(super) hit: Option<Limit>,
+    clock: HookClock,
+}
+
+/// Which exported function runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Call {
+    Idle,
+    Describe,
+    Configure,
+    Request,
+    RequestBody,
+    Response,
+    ResponseBody,
+    Complete,
+    Tick,
+}
+
+/// A limit that a hook ran into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    Time,
+    Memory,
+    HostCalls,
+}
+
+/// The time of one hook, in ticks of the epoch.
+///
+/// The epoch counts wall time, and a core that was taken away for some milliseconds is not the plugin's fault. So a
+/// hook that is found past its limit gets the same time once more, and is ended if it used the processor for at least
+/// half of that; a loop therefore ends between one and two limits, and an innocent hook is let go on.
+#[derive(Default)]
+struct HookClock {
+    ticks: u64,
+    overruns: u32,
+    processor_at_overrun: Option<std::time::Duration>,
+    waited: bool,
+}
+
+impl State {
+    pub(super) fn new(lent: Arc<Lent>) -> State {
+        State {
+            lent,
+            exchange: Exchange::default(),
+            position: 0,
+            journal: Journal::default(),
+            call: Call::Idle,
+            host_calls: 0,
+            log_lines: 0,
+            callouts: 0,
+            printed: Vec::new(),
+            memory_bytes: 0,
+            hit: None,
+            clock: HookClock::default(),
+        }
+    }
+
+    /// Gets ready for one call; the answer is the deadline in ticks.
+    pub(super) fn begin(&mut self, call: Call) -> u64 {
+        let limits = &self.lent.limits;
+        self.call = call;
+        self.host_calls = limits.host_calls;
+        self.log_lines = limits.log_lines;
+        self.callouts = limits.callouts;
+        self.hit = None;
+        let time = if matches!(call, Call::Describe | Call::Configure) { limits.configure_time } else { limits.time };
+        let ticks = (time.as_micros() / TICK.as_micros()) as u64 + 1;
+        self.clock = HookClock { ticks, ..HookClock::default() };
+        ticks
+    }
+
+    /// The exchange of the running hook.
+    ///
+    /// # Errors
+    /// A trap: `describe`, `configure` and `on-tick` have none.
+    pub(super) fn exchange(&self) -> wasmtime::Result<&Parts> {
+        if self.exchange.is_lent() { Err(outside()) } else { Ok(&self.exchange) }
+    }
+
+    pub(super) fn has_exchange(&self) -> wasmtime::Result<()> {
+        self.exchange().map(|_| ())
+    }
+
+    /// Counts one call of a host function.
+    ///
+    /// # Errors
+    /// A trap once the hook's budget is used up.
+    #[inline]
+    pub(super) fn charge(&mut self) -> wasmtime::Result<()> {
+        match self.host_calls.checked_sub(1) {
+            Some(left) => {
+                self.host_calls = left;
+                Ok(())
+            }
+            None => {
+                self.hit = Some(Limit::HostCalls);
+                Err(wasmtime::Error::msg("the hook called host functions more often than it may"))
+            }
+        }
+    }
+
+    pub(super) fn in_body_hook(&self) -> bool {
+        matches!(self.call, Call::RequestBody | Call::ResponseBody)
+    }
+
+    pub(super) fn is_completing(&self) -> bool {
+        self.call == Call::Complete
+    }
+
+    /// A callout is over: the time it waited was not the hook's.
+    pub(super) fn has_waited(&mut self) {
+        self.clock.waited = true;
+    }
+
+    /// What to do with a hook that is at its deadline.
+    pub(super) fn at_deadline(&mut self) -> UpdateDeadline {
+        let clock = &mut self.clock;
+        if std::mem::take(&mut clock.waited) {
+            clock.overruns = 0;
+            clock.processor_at_overrun = None;
+            return UpdateDeadline::Continue(clock.ticks);
+        }
+        let now = processor_time();
+        let half = TICK.saturating_mul(u32::try_from(clock.ticks).unwrap_or(u32::MAX)) / 2;
+        let burned = clock.processor_at_overrun.is_some_and(|before| now.saturating_sub(before) >= half);
+        if burned || clock.overruns >= OVERRUNS {
+            self.hit = Some(Limit::Time);
+            return UpdateDeadline::Interrupt;
+        }
+        clock.overruns += 1;
+        clock.processor_at_overrun = Some(now);
+        UpdateDeadline::Continue(clock.ticks)
+    }
+
+    /// Takes what the guest's runtime prints; each line becomes one of the plugin's log.
+    pub(super) fn print(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            if byte == b'\n' {
+                self.end_line();
+            } else if self.printed.len() < PRINTED_BYTES {
+                self.printed.push(byte);
+            }
+        }
+    }
+
+    /// Logs what was printed without a line end.
+    pub(super) fn end_line(&mut self) {
+        if self.printed.is_empty() {
+            return;
+        }
+        let line = std::mem::take(&mut self.printed);
+        self.log(super::bindings::log::Level::Error, &String::from_utf8_lossy(&line), &[]);
+    }
+
+    /// Bytes of linear memory that the instance has grown to.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.memory_bytes
+    }
+}
+
+impl ResourceLimiter for State {
+    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        let total = self.memory_bytes.saturating_add(desired.saturating_sub(current));
+        if total > self.lent.limits.memory_bytes {
+            self.hit = Some(Limit::Memory);
+            return Ok(false);
+        }
+        self.memory_bytes = total;
+        Ok(true)
+    }
+
+    fn table_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(desired <= TABLE_ELEMENTS)
+    }
+}
+
+fn outside() -> wasmtime::Error {
+    wasmtime::Error::msg("the exchange was asked for outside of a hook that has one")
+}
+
+/// Processor time of this thread; read only when a hook is late.
+fn processor_time() -> std::time::Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    std::time::Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+/// How often a hook that does not burn the processor may be late before it is ended anyway.
+const OVERRUNS: u32 = 20;
+/// The longest line that is kept of what a guest prints.
+const PRINTED_BYTES: usize = 4096;
+/// The most elements of one table.
+const TABLE_ELEMENTS: usize = 60_000;

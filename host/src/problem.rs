@@ -1,0 +1,22 @@
+//! The gateway's own answers: `application/problem+json` (RFC 9457), with nothing internal in them.
+
+use bytes::Bytes;
+use http::StatusCode;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue};
+
+use crate::exchange::ResponseHead;
+
+/// The head and the body of an answer. `detail` is for the client, in one sentence; `id` is what the client and the
+/// operator's log have in common.
+pub fn answer(status: StatusCode, detail: &str, id: &str) -> (ResponseHead, Bytes) {
+    let mut headers = HeaderMap::with_capacity(4);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let body = serde_json::json!({
+        "title": status.canonical_reason().unwrap_or("Error"),
+        "status": status.as_u16(),
+        "detail": detail,
+        "instance": format!("urn:request:{id}"),
+    });
+    (ResponseHead { status: Some(status), headers }, Bytes::from(body.to_string()))
+}
