@@ -1,0 +1,157 @@
+//! What a person types: `run`, `check`, `schema`, `explain`.
+
+mod explain;
+
+use std::collections::BTreeMap;
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use serde_json::json;
+
+use crate::config;
+use crate::gateway::{self, Error, Gateway};
+use crate::snapshot::Snapshot;
+use crate::telemetry::{self, Level};
+
+/// An API gateway and load balancer whose every policy is a WebAssembly plugin.
+#[derive(Parser)]
+#[command(name = "gatewright", version, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Starts the gateway. SIGHUP reloads, SIGTERM lets what runs finish and ends it.
+    Run {
+        /// The configuration.
+        #[arg(default_value = "gateway.json")]
+        config: PathBuf,
+    },
+    /// Does everything that `run` would do short of binding, and reports every mistake.
+    Check {
+        /// The configuration.
+        #[arg(default_value = "gateway.json")]
+        config: PathBuf,
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
+    },
+    /// Prints the JSON Schema of gateway.json, with the configuration of each stock plugin in it.
+    Schema,
+    /// Tells what would happen to a request: its route and why others lost, the chain, the target, the limits.
+    Explain {
+        /// The method, such as GET.
+        method: String,
+        /// The address, such as http://api.example.com/orders/1?full=true, or only a path.
+        url: String,
+        /// A header, such as -H 'x-tenant: a'. May be repeated.
+        #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
+        headers: Vec<String>,
+        /// The configuration.
+        #[arg(long, default_value = "gateway.json")]
+        config: PathBuf,
+    },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people: file, line, column, excerpt, caret.
+    Text,
+    /// For machines: one JSON object.
+    Json,
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let done = match arguments.command {
+        Command::Run { config } => run(&config),
+        Command::Check { config, format } => return check(&config, format),
+        Command::Schema => schema(),
+        Command::Explain { method, url, headers, config } => {
+            build(&config).and_then(|snapshot| print(&explain::explain(&snapshot, &method, &url, &headers)?))
+        }
+    };
+    telemetry::log::close(Duration::from_secs(1));
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(path: &Path) -> Result<(), Error> {
+    let gateway = Gateway::start(path)?;
+    for (name, address) in gateway.addresses() {
+        let fields: telemetry::Fields<'_> = &[("listener", &name), ("address", &address)];
+        telemetry::log(Level::Info, "listening", fields);
+    }
+    if let Some(address) = gateway.admin_address() {
+        telemetry::log(Level::Info, "admin API listening", &[("address", &address)]);
+    }
+    gateway.run();
+    Ok(())
+}
+
+fn check(path: &Path, format: Format) -> ExitCode {
+    let result = build(path);
+    if format == Format::Json {
+        let report = match &result {
+            Ok(_) => json!({ "ok": true, "errors": [] }),
+            Err(Error::Config(report)) => report.to_json(),
+            Err(error) => json!({ "ok": false, "errors": [{ "message": error.to_string() }] }),
+        };
+        let _ = print(&format!("{report}\n"));
+    } else {
+        match &result {
+            Ok(snapshot) => drop(print(&summary(path, snapshot))),
+            Err(error) => complain(error),
+        }
+    }
+    if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn schema() -> Result<(), Error> {
+    let plugins: BTreeMap<String, serde_json::Value> = gateway::stock_schemas()?;
+    let text = serde_json::to_string_pretty(&config::json_schema(&plugins)).unwrap_or_default();
+    print(&format!("{text}\n"))
+}
+
+fn build(path: &Path) -> Result<Snapshot, Error> {
+    gateway::build(path)
+}
+
+fn summary(path: &Path, snapshot: &Snapshot) -> String {
+    let config = &snapshot.loaded.config;
+    format!(
+        "{}: good ({} listeners, {} routes, {} upstreams, {} plugins)\n",
+        path.display(),
+        config.listeners.len(),
+        config.routes.len(),
+        config.upstreams.len(),
+        snapshot.plugins().count(),
+    )
+}
+
+fn complain(error: &Error) {
+    let text = match error {
+        Error::Config(report) => report.render(std::io::stderr().is_terminal()),
+        other => format!("error: {other}\n"),
+    };
+    // Nobody is left to tell where stderr is gone.
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
+fn print(text: &str) -> Result<(), Error> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        // A reader that has seen enough, such as `head`, is no failure.
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::System(format!("stdout: {error}"))),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,104 @@
+//! `explain`: what would happen to a request, in words.
+
+use std::fmt::Write;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+
+use crate::gateway::Error;
+use crate::headers::path;
+use crate::router::RequestView;
+use crate::snapshot::{Route, Snapshot};
+
+/// Describes the request's way through the snapshot.
+///
+/// # Errors
+/// The method, the address or a header cannot be part of a request.
+pub(super) fn explain(snapshot: &Snapshot, method: &str, url: &str, headers: &[String]) -> Result<String, Error> {
+    let method: Method = method.parse().map_err(|_| wrong(format!("{method:?} is not a method")))?;
+    let uri: Uri = url.parse().map_err(|error| wrong(format!("{url:?} is not an address: {error}")))?;
+    let headers = parse_headers(headers)?;
+    let host = headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
+    let authority = uri.authority().map(|authority| authority.as_str()).or(host).unwrap_or_default();
+    let target = uri.path_and_query().map_or("/", |target| target.as_str());
+    let normal =
+        path::normalise(target).map_err(|reject| wrong(format!("the path is refused: {}", reject.detail())))?;
+    let target = normal.as_deref().unwrap_or(target);
+    let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
+    let request = RequestView { method: &method, authority, path, query, headers: &headers };
+
+    let mut text = format!("{method} {authority}{target}\n");
+    let verdicts = snapshot.router.explain(&request);
+    let found = snapshot.router.find(&request).and_then(|rule| snapshot.router.route(rule));
+    match found.and_then(|index| Some((index, snapshot.route(index)?))) {
+        Some((index, route)) => describe(&mut text, snapshot, index, route),
+        None => text.push_str("\nno route takes it: 404\n"),
+    }
+    text.push_str("\nroutes, best first:\n");
+    for verdict in verdicts.iter().take(MOST_ROUTES) {
+        let name = snapshot.route(verdict.route).map_or("", |route| &route.facts.name);
+        let _ = writeln!(text, "  {name}: {verdict}");
+    }
+    if verdicts.len() > MOST_ROUTES {
+        let _ = writeln!(text, "  and {} more", verdicts.len() - MOST_ROUTES);
+    }
+    Ok(text)
+}
+
+fn describe(text: &mut String, snapshot: &Snapshot, index: usize, route: &Route) {
+    let line = snapshot.loaded.document.line(&format!("/routes/{index}"));
+    let _ = writeln!(text, "\nroute {} ({}:{line})", route.facts.name, snapshot.loaded.document.file());
+    let _ = writeln!(text, "  chain:");
+    for plugin in route.chain.plugins() {
+        let hooks = plugin.artifact().hooks().join(", ");
+        let settings = plugin.settings();
+        let _ = writeln!(
+            text,
+            "    {} ({hooks}; on_error {:?}, isolation {:?})",
+            plugin.name(),
+            settings.on_error,
+            settings.isolation
+        );
+    }
+    if route.chain.plugins().is_empty() {
+        let _ = writeln!(text, "    none");
+    }
+    let _ = writeln!(text, "  to:");
+    let mut has_target = false;
+    for (upstream, weight) in route.targets() {
+        has_target = true;
+        let transport = &upstream.settings().transport;
+        let endpoints: Vec<&str> = upstream.endpoints().iter().map(|endpoint| endpoint.address().as_str()).collect();
+        let _ = writeln!(
+            text,
+            "    {} (weight {weight}): {}; connect within {:?}, response within {:?}",
+            upstream.name(),
+            endpoints.join(", "),
+            transport.connect_timeout,
+            transport.response_timeout
+        );
+    }
+    if !has_target {
+        let _ = writeln!(text, "    nowhere: a plugin has to answer");
+    }
+    let _ = writeln!(text, "  request body: at most {} bytes", route.limits.request_body);
+}
+
+fn parse_headers(lines: &[String]) -> Result<HeaderMap, Error> {
+    let mut headers = HeaderMap::new();
+    for line in lines {
+        let field = line.split_once(':').and_then(|(name, value)| {
+            let name = HeaderName::from_bytes(name.trim().as_bytes()).ok()?;
+            Some((name, HeaderValue::from_str(value.trim()).ok()?))
+        });
+        let (name, value) = field.ok_or_else(|| wrong(format!("{line:?} is not a header; write 'name: value'")))?;
+        headers.append(name, value);
+    }
+    Ok(headers)
+}
+
+fn wrong(text: String) -> Error {
+    Error::System(text)
+}
+
+/// How many routes are told about.
+const MOST_ROUTES: usize = 20;

@@ -1,0 +1,337 @@
+//! The composition root: what runs, and how it changes while it runs.
+//!
+//! Data cores serve requests with the current snapshot. Everything else (reloads, the admin API, watching files, key
+//! refresh, plugins' ticks, signals) is on one control thread, so that nothing of it ever waits for a core or makes
+//! one wait. A change is build, bind, swap: whatever fails before the swap has changed nothing.
+
+mod control;
+mod fetch;
+mod observer;
+mod start;
+mod tasks;
+mod worker;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+use crate::admin;
+use crate::config::{self, Loaded, Report};
+use crate::drain::{self, Drainer};
+use crate::listener::{self, BindError, Options};
+use crate::snapshot::{Listen, Snapshot, Workshop};
+use crate::stock;
+use crate::telemetry::{self, AccessLog, Level};
+use crate::watch::Watch;
+use control::Spawn;
+use worker::{Opening, Worker};
+
+/// A running gateway.
+pub struct Gateway {
+    shared: Arc<Shared>,
+    control: control::Thread,
+    admin: Option<SocketAddr>,
+}
+
+/// What the data cores and the control thread have in common.
+pub(crate) struct Shared {
+    snapshot: ArcSwap<Snapshot>,
+    pub(crate) workshop: Arc<Workshop>,
+    path: PathBuf,
+    access_log: Arc<AccessLog>,
+    running: Mutex<Running>,
+    /// Held for a whole change, so that of two changes the second sees the first.
+    turn: tokio::sync::Mutex<()>,
+    draining: AtomicBool,
+    watch: OnceLock<Watch>,
+    fetcher: Arc<fetch::Fetcher>,
+}
+
+/// What a change of the configuration opens and closes.
+struct Running {
+    workers: Vec<Worker>,
+    listeners: BTreeMap<Key, Listening>,
+    tasks: tasks::Tasks,
+}
+
+/// A listener that is the same needs no new socket.
+type Key = (SocketAddr, Arc<str>, bool, bool);
+
+struct Listening {
+    /// With the real port.
+    address: SocketAddr,
+    drainer: Drainer,
+}
+
+/// Why a gateway does not start, or a change is not made.
+#[derive(Debug)]
+pub enum Error {
+    /// The configuration is wrong.
+    Config(Box<Report>),
+    Bind(BindError),
+    Admin(admin::StartError),
+    /// The machine refuses something: threads, address space, a log file.
+    System(String),
+}
+
+impl Gateway {
+    /// Starts from a configuration file: loads, binds, serves.
+    ///
+    /// # Errors
+    /// Nothing runs then.
+    pub fn start(path: &Path) -> Result<Gateway, Error> {
+        let control = control::Thread::start().map_err(system("control thread"))?;
+        let watching = control.block_on(control::watch(path.to_owned()))?;
+        let loaded = load(path)?;
+        let config = loaded.config.clone();
+        let shared = start::prepare(path, loaded)?;
+        start::workers(&shared, &config)?;
+        control.spawn(shared.workshop.documents.clone().run(std::future::pending()));
+        let snapshot = shared.current();
+        control.block_on(async move { await_keys(&snapshot).await })?;
+        shared.install(None, &control)?;
+        let admin = match &config.admin {
+            None => None,
+            Some(admin) => Some(start::admin(&shared, &control, admin)?),
+        };
+        control.spawn(control::follow_files(shared.clone(), control.handle(), watching));
+        Ok(Gateway { shared, control, admin })
+    }
+
+    /// The addresses that are listened on, by listener name.
+    pub fn addresses(&self) -> Vec<(Arc<str>, SocketAddr)> {
+        let running = self.shared.running();
+        running.listeners.iter().map(|((_, name, ..), listening)| (name.clone(), listening.address)).collect()
+    }
+
+    /// Where the admin API listens.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin
+    }
+
+    /// Reads the configuration file again and runs it.
+    ///
+    /// # Errors
+    /// Nothing has changed then.
+    pub fn reload(&self) -> Result<(), Error> {
+        let (shared, handle) = (self.shared.clone(), self.control.handle());
+        self.control.block_on(async move { shared.reload(&handle).await })?
+    }
+
+    /// Serves until SIGTERM or SIGINT, reloading at SIGHUP; then lets what runs finish.
+    pub fn run(self) {
+        let (shared, handle) = (self.shared.clone(), self.control.handle());
+        // Without a control thread nothing could ever end the gateway, so that ends it, too.
+        let _ = self.control.block_on(control::signals(shared, handle));
+        self.shutdown();
+    }
+
+    /// Stops accepting, lets what runs finish within `shutdown.drain_timeout`, and ends.
+    pub fn shutdown(self) {
+        let deadline: Duration = self.shared.current().loaded.config.shutdown.drain_timeout.into();
+        self.shared.draining.store(true, Ordering::Relaxed);
+        let (listeners, workers) = {
+            let mut running = self.shared.running();
+            running.tasks.stop();
+            (std::mem::take(&mut running.listeners), std::mem::take(&mut running.workers))
+        };
+        let drains: Vec<Drainer> = listeners.into_values().map(|listening| listening.drainer).collect();
+        let left = self.control.block_on(drain_all(drains, deadline)).unwrap_or_default();
+        if left > 0 {
+            let fields: telemetry::Fields<'_> = &[("connections", &left)];
+            telemetry::log(Level::Warn, "the drain time is over; connections are cut", fields);
+        }
+        workers.into_iter().for_each(Worker::stop);
+        self.control.stop();
+        self.shared.access_log.close(Duration::from_secs(5));
+    }
+}
+
+impl Shared {
+    /// The configuration that runs.
+    pub(crate) fn current(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
+    fn running(&self) -> MutexGuard<'_, Running> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn reload(self: &Arc<Self>, handle: &control::Handle) -> Result<(), Error> {
+        let path = self.path.clone();
+        self.change(handle, move |_| load(&path)).await
+    }
+
+    /// Builds what `load` gives and puts it in force.
+    async fn change(
+        self: &Arc<Self>,
+        handle: &control::Handle,
+        load: impl FnOnce(&Snapshot) -> Result<Loaded, Error> + Send + 'static,
+    ) -> Result<(), Error> {
+        let _turn = self.turn.lock().await;
+        self.change_in_turn(handle, load).await
+    }
+
+    /// Takes a component in place of a plugin's source, for the next build; the answer is what was there.
+    fn upload(&self, name: &str, component: Option<Arc<[u8]>>) -> Option<Arc<[u8]>> {
+        self.workshop.loader.lock().unwrap_or_else(PoisonError::into_inner).upload(name, component)
+    }
+
+    /// Goes back to the files of plugins whose file has changed.
+    fn forget_uploads(&self, files: &[PathBuf]) {
+        let snapshot = self.current();
+        for (name, plugin) in &snapshot.loaded.config.plugins {
+            if let Some(config::Source::File(file)) = &plugin.source
+                && files.contains(&self.workshop.directory.join(file))
+            {
+                self.upload(name, None);
+            }
+        }
+    }
+
+    /// The page of `GET /metrics`.
+    fn render_metrics(&self) -> String {
+        let snapshot = self.current();
+        let mut series = Vec::new();
+        for plugin in snapshot.plugins() {
+            plugin.lent().abilities.metrics.for_each(|sample| series.push(observer::series(plugin.name(), &sample)));
+        }
+        self.workshop.metrics.render(&self.access_log, &series)
+    }
+
+    async fn change_in_turn(
+        self: &Arc<Self>,
+        handle: &control::Handle,
+        load: impl FnOnce(&Snapshot) -> Result<Loaded, Error> + Send + 'static,
+    ) -> Result<(), Error> {
+        let (previous, workshop) = (self.current(), self.workshop.clone());
+        self.fetcher.hold();
+        let built = tokio::task::spawn_blocking(move || {
+            let loaded = load(&previous)?;
+            Snapshot::build(loaded, &workshop, Some(&previous)).map_err(|report| Error::Config(Box::new(report)))
+        });
+        let built = built.await.unwrap_or_else(|error| Err(Error::System(format!("the build failed: {error}"))));
+        let built = built.map(Arc::new);
+        self.fetcher.release(built.as_ref().ok().cloned());
+        let applied = match built {
+            Ok(snapshot) => {
+                await_keys(&snapshot).await;
+                self.install(Some(snapshot), handle)
+            }
+            Err(error) => Err(error),
+        };
+        self.fetcher.release(None);
+        match &applied {
+            Ok(()) => self.workshop.metrics.reload_applied(),
+            Err(_) => self.workshop.metrics.reload_refused(),
+        }
+        applied
+    }
+
+    /// Binds what is new, swaps, and lets go of what is old. `None` is for the start, where the snapshot is in place.
+    fn install(self: &Arc<Self>, snapshot: Option<Arc<Snapshot>>, handle: &impl control::Spawn) -> Result<(), Error> {
+        let mut running = self.running();
+        let next = snapshot.clone().unwrap_or_else(|| self.current());
+        let wanted: Vec<Listen> = next.listeners.clone();
+        let new: Vec<&Listen> = wanted.iter().filter(|listen| !running.listeners.contains_key(&key(listen))).collect();
+        let openings = bind(&new, &running)?;
+
+        if let Some(snapshot) = snapshot {
+            self.snapshot.store(snapshot);
+        }
+        for (listen, sockets) in openings {
+            let (drainer, drain) = drain::channel();
+            let address = sockets.first().map_or(listen.address, listener::Bound::address);
+            for (worker, bound) in running.workers.iter().zip(sockets) {
+                worker.open(Opening { bound, listen: listen.clone(), drain: drain.clone() });
+            }
+            running.listeners.insert(key(&listen), Listening { address, drainer });
+        }
+        let kept: Vec<Key> = wanted.iter().map(key).collect();
+        let gone: Vec<Key> = running.listeners.keys().filter(|key| !kept.contains(key)).cloned().collect();
+        let deadline = next.loaded.config.shutdown.drain_timeout.into();
+        for listening in gone.iter().filter_map(|key| running.listeners.remove(key)).collect::<Vec<_>>() {
+            handle.spawn(async move {
+                listening.drainer.drain(deadline).await;
+            });
+        }
+        running.tasks.follow(&next, handle);
+        if let Some(watch) = self.watch.get() {
+            watch.set_files(self.files(&next));
+        }
+        Ok(())
+    }
+
+    /// The files whose change is a reason to reload.
+    fn files(&self, snapshot: &Snapshot) -> Vec<PathBuf> {
+        std::iter::once(self.path.clone()).chain(snapshot.files()).collect()
+    }
+}
+
+pub use start::{build, stock_schemas};
+
+/// Reads and checks a configuration file.
+fn load(path: &Path) -> Result<Loaded, Error> {
+    let names: Vec<&str> = stock::names().collect();
+    Loaded::read(path, &names).map_err(|report| Error::Config(Box::new(report)))
+}
+
+/// Binds the sockets of all new listeners, for all cores, or none.
+fn bind(new: &[&Listen], running: &Running) -> Result<Vec<(Listen, Vec<listener::Bound>)>, Error> {
+    let mut openings = Vec::with_capacity(new.len());
+    for listen in new {
+        // A listener that takes over an address of our own shares it until the old one has let go.
+        let is_ours = running.listeners.values().any(|listening| listening.address == listen.address);
+        let options = Options { exclusive: !is_ours, ..Options::default() };
+        let sockets = listener::bind(&[listen.address], running.workers.len(), options).map_err(Error::Bind)?;
+        openings.push(((*listen).clone(), sockets.into_iter().flatten().collect()));
+    }
+    Ok(openings)
+}
+
+fn key(listen: &Listen) -> Key {
+    (listen.address, listen.name.clone(), listen.http1, listen.http2)
+}
+
+/// Gives key sets that are new a moment to be fetched, so that their first tokens do not meet a set without keys.
+async fn await_keys(snapshot: &Snapshot) {
+    const PATIENCE: Duration = Duration::from_secs(2);
+    let all = async {
+        for key_sets in snapshot.plugins().filter_map(|plugin| plugin.lent().abilities.key_sets.as_ref()) {
+            key_sets.attempted().await;
+        }
+    };
+    let _ = tokio::time::timeout(PATIENCE, all).await;
+}
+
+async fn drain_all(drains: Vec<Drainer>, deadline: Duration) -> usize {
+    drains.iter().for_each(Drainer::ask);
+    let until = tokio::time::Instant::now() + deadline;
+    let mut left = 0;
+    for drainer in drains {
+        left += drainer.drain(until.saturating_duration_since(tokio::time::Instant::now())).await;
+    }
+    left
+}
+
+fn system<E: std::fmt::Display>(what: &'static str) -> impl FnOnce(E) -> Error {
+    move |error| Error::System(format!("{what}: {error}"))
+}
+
+impl std::fmt::Display for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Error::Config(report) => f.write_str(report.render(false).trim_end()),
+            Error::Bind(error) => error.fmt(f),
+            Error::Admin(error) => error.fmt(f),
+            Error::System(reason) => f.write_str(reason),
+        }
+    }
+}
+
+impl std::error::Error for Error {}

@@ -1,0 +1,263 @@
+//! The control thread: everything that is not a request.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+use tokio::runtime::Handle as Runtime;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::AbortHandle;
+
+use super::{Error, Shared};
+use crate::admin::{self, Admin, Answer, Applied, ConfigText, Control, IfMatch, Refused};
+use crate::config::{self, Loaded, Report};
+use crate::plugin::Artifact;
+use crate::stock;
+use crate::telemetry::{self, Level};
+use crate::watch::{Changed, Watch};
+
+/// The thread and its runtime.
+pub(super) struct Thread {
+    runtime: Runtime,
+    stop: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+/// A way to start tasks on the control thread.
+#[derive(Clone)]
+pub(super) struct Handle(Runtime);
+
+/// Whoever can start a task there.
+pub(super) trait Spawn {
+    fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) -> AbortHandle;
+}
+
+impl Thread {
+    pub fn start() -> std::io::Result<Thread> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let handle = runtime.handle().clone();
+        let (stop, stopped) = oneshot::channel();
+        let thread = std::thread::Builder::new().name("control".into()).stack_size(4 << 20).spawn(move || {
+            // A gateway that was dropped stops the thread like one that was shut down.
+            let _ = runtime.block_on(stopped);
+            runtime.shutdown_background();
+        })?;
+        Ok(Thread { runtime: handle, stop, thread })
+    }
+
+    pub fn handle(&self) -> Handle {
+        Handle(self.runtime.clone())
+    }
+
+    /// Runs a future on the thread and waits for it here; never called on the thread itself.
+    ///
+    /// # Errors
+    /// The thread has ended.
+    pub fn block_on<T: Send + 'static>(&self, future: impl Future<Output = T> + Send + 'static) -> Result<T, Error> {
+        let (sender, receiver) = std::sync::mpsc::sync_channel(1);
+        self.runtime.spawn(async move {
+            let _ = sender.send(future.await);
+        });
+        receiver.recv().map_err(|_| Error::System("the control thread has ended".into()))
+    }
+
+    pub fn stop(self) {
+        let _ = self.stop.send(());
+        let _ = self.thread.join();
+    }
+}
+
+impl Spawn for Thread {
+    fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
+        self.runtime.spawn(future).abort_handle()
+    }
+}
+
+impl Spawn for Handle {
+    fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
+        self.0.spawn(future).abort_handle()
+    }
+}
+
+/// Waits for SIGTERM or SIGINT; reloads and reopens the access log at SIGHUP.
+pub(super) async fn signals(shared: Arc<Shared>, handle: Handle) {
+    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()))
+    else {
+        return telemetry::log(Level::Error, "signals cannot be received", &[]);
+    };
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => {
+                shared.access_log.reopen();
+                tell(&shared.reload(&handle).await, "SIGHUP");
+            }
+        }
+    }
+    telemetry::log(Level::Info, "draining", &[]);
+}
+
+/// A watch and what it reports.
+pub(super) type Watching = (Watch, mpsc::Receiver<Changed>);
+
+/// Begins to watch gateway.json, before it is read, so that no change falls between.
+pub(super) async fn watch(path: PathBuf) -> Option<Watching> {
+    match Watch::start([path]) {
+        Ok(watching) => Some(watching),
+        Err(error) => {
+            telemetry::log(Level::Warn, "files are not watched; reload with SIGHUP", &[("error", &error)]);
+            None
+        }
+    }
+}
+
+/// Reloads whenever gateway.json or a plugin's file has changed.
+pub(super) async fn follow_files(shared: Arc<Shared>, handle: Handle, watching: Option<Watching>) {
+    let Some((watch, mut changes)) = watching else { return };
+    watch.set_files(shared.files(&shared.current()));
+    let _ = shared.watch.set(watch);
+    while let Some(changed) = changes.recv().await {
+        let names: Vec<String> = changed.files.iter().map(|file| file.display().to_string()).collect();
+        // A file that changed is what the operator wants now, whatever was uploaded in its place.
+        shared.forget_uploads(&changed.files);
+        tell(&shared.reload(&handle).await, &names.join(", "));
+    }
+}
+
+/// Serves the admin API until the control thread ends.
+pub(super) async fn serve_admin(admin: Admin, shared: Arc<Shared>, handle: Handle) {
+    let api = Arc::new(Api { shared, handle });
+    if let Err(error) = admin.serve(api, std::future::pending()).await {
+        telemetry::log(Level::Error, "the admin API has ended", &[("error", &error)]);
+    }
+}
+
+fn tell(result: &Result<(), Error>, cause: &str) {
+    match result {
+        Ok(()) => telemetry::log(Level::Info, "configuration applied", &[("cause", &cause)]),
+        Err(Error::Config(report)) => {
+            let message = "the new configuration is wrong; the old one serves on";
+            telemetry::log_report(Level::Error, message, &report.render(false));
+        }
+        Err(error) => {
+            let fields: telemetry::Fields<'_> = &[("cause", &cause), ("error", error)];
+            telemetry::log(Level::Error, "the change was not made; the old configuration serves on", fields);
+        }
+    }
+}
+
+/// The gateway as the admin API sees it.
+struct Api {
+    shared: Arc<Shared>,
+    handle: Handle,
+}
+
+impl Control for Api {
+    fn ready(&self) -> bool {
+        !self.shared.draining.load(Ordering::Relaxed)
+    }
+
+    fn metrics(&self) -> String {
+        self.shared.render_metrics()
+    }
+
+    fn config(&self) -> ConfigText {
+        config_text(&self.shared.current().loaded)
+    }
+
+    fn apply_config(&self, text: String, if_match: IfMatch) -> Answer<'_, Result<Applied, Refused>> {
+        Box::pin(async move {
+            let _turn = self.shared.turn.lock().await;
+            let current = self.config();
+            if !if_match.matches(&current.digest) {
+                return Err(Refused::Stale { current: current.digest });
+            }
+            let path = self.shared.path.clone();
+            let load = move |_: &_| {
+                let names: Vec<&str> = stock::names().collect();
+                let environment = config::Process::beside(&path);
+                Loaded::parse(&path.to_string_lossy(), &text, &environment, &names)
+                    .map_err(|report| Error::Config(Box::new(report)))
+            };
+            self.answer(self.shared.change_in_turn(&self.handle, load).await, "PUT /config")
+        })
+    }
+
+    fn plugins(&self) -> Value {
+        let snapshot = self.shared.current();
+        let plugin = |plugin: &Arc<crate::plugin::Plugin>| {
+            let manifest = plugin.artifact().manifest();
+            json!({
+                "name": &**plugin.name(),
+                "version": manifest.version,
+                "digest": format!("sha256:{}", plugin.artifact().digest()),
+                "hooks": plugin.artifact().hooks(),
+                "imports": plugin.artifact().imports().iter().map(|import| import.name()).collect::<Vec<_>>(),
+                "resting": plugin.is_resting(),
+            })
+        };
+        Value::Array(snapshot.plugins().map(plugin).collect())
+    }
+
+    fn put_plugin<'a>(&'a self, name: &'a str, component: Bytes) -> Answer<'a, Result<Applied, Refused>> {
+        Box::pin(async move {
+            let _turn = self.shared.turn.lock().await;
+            let is_used = self.shared.current().plugins().any(|plugin| **plugin.name() == *name);
+            if !is_used && !self.shared.current().loaded.config.plugins.contains_key(name) {
+                return Err(Refused::Unknown(name.to_owned()));
+            }
+            let digest = Artifact::digest_of(&component);
+            let before = self.shared.upload(name, Some(component.to_vec().into()));
+            let changed = self.shared.change_in_turn(&self.handle, |previous| Ok(previous.loaded.clone())).await;
+            self.shared.workshop.metrics.plugin(name).swapped(changed.is_ok());
+            if changed.is_err() {
+                self.shared.upload(name, before);
+            }
+            let mut applied = self.answer(changed, &format!("PUT /plugins/{name}"))?;
+            applied.details.insert("component".into(), format!("sha256:{digest}").into());
+            Ok(applied)
+        })
+    }
+}
+
+impl Api {
+    fn answer(&self, changed: Result<(), Error>, cause: &str) -> Result<Applied, Refused> {
+        tell(&changed, cause);
+        match changed {
+            Ok(()) => Ok(Applied { digest: self.config().digest, ..Applied::default() }),
+            Err(Error::Config(report)) => Err(refused(&report)),
+            Err(error) => Err(Refused::Unavailable(error.to_string())),
+        }
+    }
+}
+
+fn refused(report: &Report) -> Refused {
+    let diagnostic = |found: &config::Diagnostic| {
+        let position = found.span.as_ref().map_or((0, 0), |span| report.text.position(span.start));
+        admin::Diagnostic {
+            file: report.file.clone(),
+            line: u32::try_from(position.0).unwrap_or(u32::MAX),
+            column: u32::try_from(position.1).unwrap_or(u32::MAX),
+            message: found.message.clone(),
+            help: found.help.clone(),
+            pointer: found.pointer.clone(),
+        }
+    };
+    Refused::Invalid {
+        detail: "The configuration is wrong; nothing has changed.".into(),
+        errors: report.diagnostics.iter().map(diagnostic).collect(),
+        text: report.render(false),
+    }
+}
+
+fn config_text(loaded: &Loaded) -> ConfigText {
+    let text = loaded.report(Vec::new()).text;
+    ConfigText { digest: Artifact::digest_of(text.as_str().as_bytes()), text: text.as_str().into() }
+}

@@ -1,0 +1,109 @@
+//! The end of an exchange: its record and its counts.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use crate::capability::metrics::{self, Sample};
+use crate::exchange::{self, Parts};
+use crate::telemetry::exposition::{self, Series};
+use crate::telemetry::metrics::{Metrics, RouteMetrics};
+use crate::telemetry::{AccessLog, Outcome, Record};
+
+/// Writes the access log and counts, for one access log's life.
+pub(super) struct Observer {
+    pub access_log: Arc<AccessLog>,
+    /// For requests that no route takes.
+    pub no_route: Arc<RouteMetrics>,
+    pub metrics: Arc<Metrics>,
+}
+
+impl exchange::Observer for Observer {
+    fn started(&self) {
+        self.metrics.server.request_started();
+    }
+
+    fn ended(&self, exchange: &mut Parts) {
+        let duration = exchange.started.elapsed();
+        let status = exchange.response.status.map(|status| status.as_u16());
+        let outcome = &exchange.outcome;
+        let route = exchange.route.as_ref();
+        route.and_then(|route| route.metrics.as_ref()).unwrap_or(&self.no_route).record(
+            &exchange.received.method,
+            // 499 is what the field calls a client that left before it was answered.
+            status.unwrap_or(499),
+            duration,
+            outcome.request_bytes,
+            outcome.response_bytes,
+        );
+        self.metrics.server.request_ended();
+        if !self.access_log.is_on() {
+            return;
+        }
+        let received = &exchange.received;
+        self.access_log.write(&Record {
+            time: SystemTime::now().checked_sub(duration).unwrap_or(SystemTime::UNIX_EPOCH),
+            request_id: exchange.id(),
+            client: exchange.source.client,
+            peer: exchange.source.peer,
+            listener: &exchange.source.listener,
+            protocol: exchange.source.protocol,
+            method: received.method.as_str(),
+            scheme: exchange.request.scheme.as_str(),
+            host: received.host.as_ref().map_or(&[], |host| host.as_bytes()),
+            path: received.target.as_str(),
+            user_agent: received.user_agent.as_ref().map_or(&[], |agent| agent.as_bytes()),
+            route: route.map_or("", |route| &route.name),
+            status,
+            upstream: outcome.upstream.as_deref(),
+            endpoint: outcome.endpoint.as_deref(),
+            attempts: outcome.attempts,
+            request_bytes: outcome.request_bytes,
+            response_bytes: outcome.response_bytes,
+            duration,
+            upstream_time: outcome.upstream_time,
+            identity: exchange.identity.as_ref().map(|caller| caller.subject.as_str()),
+            plugin: outcome.answered_by.as_deref(),
+            error: outcome.error.as_deref(),
+            attributes: &exchange.attributes,
+            outcome: how(outcome),
+        });
+    }
+}
+
+/// The one word for how it ended. What went wrong first counts: a client that leaves an error unread did not cause it.
+fn how(outcome: &exchange::Outcome) -> Outcome {
+    use exchange::Fault;
+    match outcome.fault {
+        Some(Fault::Request) => Outcome::Refused,
+        Some(Fault::Upstream) => Outcome::UpstreamFailed,
+        Some(Fault::TimedOut) => Outcome::TimedOut,
+        Some(Fault::Plugin) => Outcome::PluginFailed,
+        None if outcome.complete => Outcome::Complete,
+        None => Outcome::ClientLeft,
+    }
+}
+
+/// A series that a plugin wrote, for the metrics page.
+pub(super) fn series(plugin: &str, sample: &Sample<'_>) -> Series {
+    let own = sample.metric.labels.iter().zip(sample.label_values);
+    let own = own.map(|(name, value)| (name.clone(), value.clone()));
+    Series {
+        name: format!("plugin_{}_{}", plugin.replace('-', "_"), sample.metric.name),
+        help: sample.metric.help.clone(),
+        labels: own.collect(),
+        value: match &sample.value {
+            metrics::Value::Counter(count) => exposition::Value::Counter(*count),
+            metrics::Value::Gauge(value) => exposition::Value::Gauge(*value),
+            metrics::Value::Histogram { buckets, sum, count } => {
+                // There they are cumulative, here they are not, with what is above all bounds at the end.
+                let below = std::iter::once(0).chain(buckets.iter().map(|(_, up_to)| *up_to));
+                let up_to = buckets.iter().map(|(_, up_to)| *up_to).chain([*count]);
+                exposition::Value::Histogram {
+                    bounds: buckets.iter().map(|(bound, _)| *bound).collect(),
+                    counts: below.zip(up_to).map(|(below, up_to)| up_to.saturating_sub(below)).collect(),
+                    sum: *sum,
+                }
+            }
+        },
+    }
+}

@@ -1,0 +1,146 @@
+//! What is made once, before anything runs.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, OnceLock};
+
+use arc_swap::ArcSwap;
+
+use super::control::Spawn;
+use super::worker::Worker;
+use super::{Error, Running, Shared, control, fetch, load, observer, system, tasks};
+use crate::admin::{self, Admin};
+use crate::capability::jwt::{Documents, Timing};
+use crate::capability::store::Stores;
+use crate::config::{self, Loaded};
+use crate::plugin::Engine;
+use crate::snapshot::{Loader, Snapshot, Workshop};
+use crate::stock;
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::{AccessLog, access_log};
+
+/// Does everything that a start does short of binding, and gives what would run.
+///
+/// # Errors
+/// As [`Gateway::start`].
+pub fn build(path: &Path) -> Result<Snapshot, Error> {
+    let loaded = load(path)?;
+    let access_log = AccessLog::open(access_log::Settings { target: access_log::Target::Off, ..Default::default() });
+    let access_log = Arc::new(access_log.map_err(system("access log"))?);
+    let workshop = workshop(path, &loaded.config, access_log, Arc::default())?;
+    Snapshot::build(loaded, &workshop, None).map_err(|report| Error::Config(Box::new(report)))
+}
+
+/// The configuration schema of each stock plugin that has one.
+///
+/// # Errors
+/// A stock plugin does not load, which only a broken build can cause.
+pub fn stock_schemas() -> Result<BTreeMap<String, serde_json::Value>, Error> {
+    let engine = Engine::new(None).map_err(|error| Error::System(format!("plugin engine: {error:#}")))?;
+    let mut schemas = BTreeMap::new();
+    for name in stock::names() {
+        let artifact = engine.load(stock::component(name).unwrap_or_default());
+        let artifact = artifact.map_err(|error| Error::System(format!("stock plugin {name}: {error}")))?;
+        schemas.extend(artifact.manifest().config_schema.clone().map(|schema| (name.to_owned(), schema)));
+    }
+    Ok(schemas)
+}
+
+/// What builds snapshots for the configuration at `path`.
+///
+/// # Errors
+/// The machine does not give the engine what it needs.
+fn workshop(
+    path: &Path,
+    config: &config::Config,
+    access_log: Arc<AccessLog>,
+    fetcher: Arc<fetch::Fetcher>,
+) -> Result<Workshop, Error> {
+    let directory = path.parent().unwrap_or(Path::new("")).to_owned();
+    let cache = config.cache.as_ref().map(|cache| directory.join(&cache.directory));
+    let metrics = Arc::new(Metrics::new());
+    let observer = observer::Observer { access_log, no_route: metrics.route(""), metrics: metrics.clone() };
+    Ok(Workshop {
+        engine: Engine::new(cache.as_deref()).map_err(|error| Error::System(format!("plugin engine: {error:#}")))?,
+        observer: Arc::new(observer),
+        stores: Stores::default(),
+        loader: Mutex::new(Loader::default()),
+        documents: Documents::new(fetcher, Timing::default()),
+        metrics,
+        directory,
+    })
+}
+
+/// Builds the first snapshot and everything around it.
+pub(super) fn prepare(path: &Path, loaded: Loaded) -> Result<Arc<Shared>, Error> {
+    let settings = access_log_settings(&loaded.config, path);
+    let access_log = Arc::new(AccessLog::open(settings).map_err(system("access log"))?);
+    let fetcher = Arc::new(fetch::Fetcher::default());
+    let workshop = workshop(path, &loaded.config, access_log.clone(), fetcher.clone())?;
+    let snapshot = Snapshot::build(loaded, &workshop, None).map_err(|report| Error::Config(Box::new(report)))?;
+    let shared = Arc::new(Shared {
+        snapshot: ArcSwap::from_pointee(snapshot),
+        workshop: Arc::new(workshop),
+        path: path.to_owned(),
+        access_log,
+        running: Mutex::new(Running {
+            workers: Vec::new(),
+            listeners: BTreeMap::new(),
+            tasks: tasks::Tasks::default(),
+        }),
+        turn: tokio::sync::Mutex::new(()),
+        draining: AtomicBool::new(false),
+        watch: OnceLock::new(),
+        fetcher,
+    });
+    shared.fetcher.attach(&shared);
+    Ok(shared)
+}
+
+/// Starts the data cores.
+pub(super) fn workers(shared: &Arc<Shared>, config: &config::Config) -> Result<(), Error> {
+    let count = cores(config);
+    let connections = (config.limits.connections as usize).div_ceil(count);
+    let mut running = shared.running();
+    for index in 0..count {
+        running.workers.push(Worker::start(index, shared.clone(), connections).map_err(system("data core"))?);
+    }
+    Ok(())
+}
+
+/// How many data cores there are.
+fn cores(config: &config::Config) -> usize {
+    let all = || std::thread::available_parallelism().map_or(1, usize::from);
+    config.workers.map_or_else(all, usize::from)
+}
+
+/// Binds the admin API and serves it on the control thread.
+pub(super) fn admin(
+    shared: &Arc<Shared>,
+    control: &control::Thread,
+    config: &config::Admin,
+) -> Result<SocketAddr, Error> {
+    let ip = config.address.ip.unwrap_or(std::net::Ipv4Addr::UNSPECIFIED.into());
+    let settings = admin::Settings {
+        address: (ip, config.address.port).into(),
+        token: shared.current().admin_token(),
+        ..admin::Settings::default()
+    };
+    let admin = Admin::bind(settings).map_err(Error::Admin)?;
+    let address = admin.local_address().map_err(system("admin API"))?;
+    control.spawn(control::serve_admin(admin, shared.clone(), control.handle()));
+    Ok(address)
+}
+
+fn access_log_settings(config: &config::Config, path: &Path) -> access_log::Settings {
+    let directory = path.parent().unwrap_or(Path::new(""));
+    let target = match &config.access_log {
+        config::AccessLog::Off => access_log::Target::Off,
+        config::AccessLog::Stdout => access_log::Target::Stdout,
+        config::AccessLog::Stderr => access_log::Target::Stderr,
+        config::AccessLog::File(file) => access_log::Target::File(directory.join(file)),
+    };
+    access_log::Settings { target, threads: cores(config), ..access_log::Settings::default() }
+}

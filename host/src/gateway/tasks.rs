@@ -1,0 +1,36 @@
+//! What runs beside the requests of a snapshot: its plugins' ticks.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tokio::task::AbortHandle;
+
+use super::control::Spawn;
+use crate::plugin::{self, Plugin};
+use crate::snapshot::Snapshot;
+
+/// The task of each plugin that runs and has one, by identity.
+#[derive(Default)]
+pub(super) struct Tasks(HashMap<usize, Option<AbortHandle>>);
+
+impl Tasks {
+    /// Starts what the snapshot needs and does not have, and ends what belongs to plugins that are no longer in it.
+    pub fn follow(&mut self, snapshot: &Snapshot, control: &impl Spawn) {
+        let mut before = std::mem::take(&mut self.0);
+        for plugin in snapshot.plugins() {
+            let identity = Arc::as_ptr(plugin) as usize;
+            let task = before.remove(&identity).unwrap_or_else(|| start(plugin, control));
+            self.0.insert(identity, task);
+        }
+        before.into_values().flatten().for_each(|task| task.abort());
+    }
+
+    /// Ends all.
+    pub fn stop(&mut self) {
+        self.0.drain().filter_map(|(_, task)| task).for_each(|task| task.abort());
+    }
+}
+
+fn start(plugin: &Arc<Plugin>, control: &impl Spawn) -> Option<AbortHandle> {
+    plugin.artifact().exports().on_tick.map(|_| control.spawn(plugin::tick(plugin.clone())))
+}

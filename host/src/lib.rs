@@ -1,0 +1,26 @@
+//! Gatewright: an API gateway and load balancer whose every policy is a WebAssembly plugin.
+//!
+//! ARCHITECTURE.md is the map. The life of a request is [`proxy`], top to bottom; what runs is put together in
+//! [`gateway`].
+
+pub mod admin;
+pub mod balance;
+pub mod body;
+pub mod capability;
+pub mod cli;
+pub mod config;
+pub mod drain;
+pub mod exchange;
+pub mod gateway;
+pub mod headers;
+pub mod http;
+pub mod listener;
+pub mod plugin;
+pub mod problem;
+pub mod proxy;
+pub mod router;
+pub mod snapshot;
+pub mod stock;
+pub mod telemetry;
+pub mod upstream;
+pub mod watch;

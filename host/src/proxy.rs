@@ -1,0 +1,173 @@
+//! The life of a request, top to bottom.
+//!
+//! Each step is one call into one room, and all the branching between rooms is here. An upstream's answer, a plugin's
+//! early answer and the gateway's own errors take one way back: through the response hooks of exactly the plugins that
+//! ran. The last step hands the exchange to the response's body, which ends it when the last byte is sent or when the
+//! client leaves.
+
+mod error;
+mod tail;
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::{Request, Response, header};
+use http_body::Body as _;
+
+use crate::body::Body;
+use crate::exchange::{Exchange, Phase, RequestHead, Source};
+use crate::http::Connection;
+use crate::plugin::{Bodies, Chain, Direction, Stop};
+use crate::snapshot::{Route, Snapshot};
+use crate::{headers, upstream};
+use error::Error;
+use tail::Tail;
+
+/// Answers one request. `snapshot` is the configuration it sees from start to end.
+pub async fn handle(snapshot: Arc<Snapshot>, connection: Arc<Connection>, request: Request<Body>) -> Response<Body> {
+    let (exchange, body) = accept(&snapshot, &connection, request);
+    let mut tail = Tail::new(exchange, snapshot.clone());
+    let body = match body {
+        Ok(body) => respond(&snapshot, &mut tail, body).await,
+        Err(error) => error.answer(&mut tail.exchange),
+    };
+    tail.response(body)
+}
+
+/// Puts the head in order and starts the exchange, which is there also for a request that is refused.
+fn accept(snapshot: &Snapshot, connection: &Connection, request: Request<Body>) -> (Exchange, Result<Body, Error>) {
+    let (mut parts, body) = request.into_parts();
+    let policy = &snapshot.forwarding;
+    let trusted = |address| snapshot.trusts(address);
+    let facts = headers::from_downstream(&mut parts, &connection.client, policy, trusted, fastrand::u128(..));
+    let (client, id, refused) = match facts {
+        Ok(facts) => (facts.client, facts.request_id, None),
+        Err(reject) => (connection.client.address(), headers::new_id(fastrand::u128(..)), Some(reject)),
+    };
+    let head = RequestHead {
+        method: parts.method,
+        scheme: http::uri::Scheme::HTTP,
+        target: parts.uri.into_parts().path_and_query.unwrap_or_else(|| http::uri::PathAndQuery::from_static("/")),
+        headers: parts.headers,
+    };
+    let source = Source {
+        peer: connection.peer,
+        client,
+        listener: connection.listener.clone(),
+        protocol: protocol(parts.version),
+    };
+    let exchange = Exchange::start(head, source, id, Instant::now(), snapshot.observer.clone());
+    (exchange, refused.map_or(Ok(body), |reject| Err(Error::Refused(reject))))
+}
+
+/// Route, request hooks, upstream, response hooks.
+async fn respond(snapshot: &Snapshot, tail: &mut Tail, body: Body) -> Body {
+    let exchange = &mut tail.exchange;
+    let Some((index, route)) = snapshot.find(&exchange.request) else { return Error::NoRoute.answer(exchange) };
+    exchange.route = Some(route.facts.clone());
+    tail.route = Some(index);
+
+    let answer = match route.chain.on_request(exchange, body.is_end_stream()).await {
+        ControlFlow::Continue(()) => forward(snapshot, route, tail, body).await,
+        ControlFlow::Break(stop) => stopped(stop),
+    };
+    let exchange = &mut tail.exchange;
+    let body = answer.unwrap_or_else(|error| error.answer(exchange));
+    let body = match route.chain.on_response(exchange, body.is_end_stream()).await {
+        ControlFlow::Continue(None) => body,
+        ControlFlow::Continue(Some(replaced)) => replaced.into(),
+        ControlFlow::Break(stop) => return stopped(stop).unwrap_or_else(|error| error.answer(exchange)),
+    };
+    filter_response(&route.chain, tail, body).await
+}
+
+/// The request's way to the upstream, and the response head's way back.
+async fn forward(snapshot: &Snapshot, route: &Route, tail: &mut Tail, body: Body) -> Result<Body, Error> {
+    let exchange = &mut tail.exchange;
+    let mut body = route.limits.apply(&exchange.request.headers, body).map_err(Error::TooLarge)?;
+    let mut bodies = Bodies::of(&route.chain, exchange, Direction::Request, &body);
+    if bodies.is_some() {
+        exchange.request.headers.remove(header::CONTENT_LENGTH);
+    }
+    if let Some(whole) = bodies.take_if(|bodies| bodies.wants_whole()) {
+        body = match whole.collect(exchange, body).await {
+            ControlFlow::Continue(body) => body.map_err(Error::RequestBody)?,
+            ControlFlow::Break(stop) => return stopped(stop),
+        };
+    }
+    let target = route.pick(snapshot, exchange.upstream_choice.as_deref()).ok_or(Error::NoTarget)?;
+    exchange.outcome.upstream = Some(target.name().clone());
+    exchange.phase = Phase::Upstream;
+    let head = take_head(exchange, route.chain.looks_back());
+    let body = match bodies {
+        Some(bodies) => bodies.stream_request(body, tail.lend()),
+        None => body,
+    };
+
+    let mut facts = upstream::Facts::default();
+    let started = Instant::now();
+    let sent = target.send(Request::from_parts(head, body), &mut facts).await;
+    tail.take_back().await;
+    let exchange = &mut tail.exchange;
+    exchange.outcome.endpoint = facts.endpoint;
+    exchange.outcome.attempts = facts.attempts;
+    exchange.outcome.upstream_time = Some(started.elapsed());
+    if let Some(stop) = exchange.run.take_stop() {
+        return stopped(stop);
+    }
+    let (mut head, body) = sent?.into_parts();
+    headers::from_upstream(
+        &exchange.received.method,
+        head.status,
+        head.version,
+        &mut head.headers,
+        &snapshot.forwarding,
+    );
+    exchange.response.status = Some(head.status);
+    exchange.response.headers = head.headers;
+    Ok(body)
+}
+
+/// The head as the upstream gets it. The headers stay with the exchange as well where a later hook may ask for them.
+fn take_head(exchange: &mut Exchange, keep: bool) -> http::request::Parts {
+    let head = &mut exchange.request;
+    let mut request = Request::new(());
+    *request.method_mut() = head.method.clone();
+    *request.uri_mut() = head.target.clone().into();
+    *request.headers_mut() = if keep { head.headers.clone() } else { std::mem::take(&mut head.headers) };
+    request.into_parts().0
+}
+
+/// Sends the response body through the hooks that asked for it: at once where one wants it whole, else while it
+/// streams.
+async fn filter_response(chain: &Arc<Chain>, tail: &mut Tail, body: Body) -> Body {
+    let exchange = &mut tail.exchange;
+    let Some(bodies) = Bodies::of(chain, exchange, Direction::Response, &body) else { return body };
+    exchange.response.headers.remove(header::CONTENT_LENGTH);
+    if !bodies.wants_whole() {
+        tail.stream = Some(bodies);
+        return body;
+    }
+    match bodies.collect(exchange, body).await {
+        ControlFlow::Continue(Ok(body)) => body,
+        ControlFlow::Continue(Err(error)) => Error::ResponseBody(error).answer(exchange),
+        ControlFlow::Break(stop) => stopped(stop).unwrap_or_else(|error| error.answer(exchange)),
+    }
+}
+
+fn stopped(stop: Stop) -> Result<Body, Error> {
+    match stop {
+        Stop::Answer(body) => Ok(body.into()),
+        Stop::Failed(failure) => Err(Error::Plugin(failure)),
+        Stop::Abort => Err(Error::Aborted),
+    }
+}
+
+fn protocol(version: http::Version) -> &'static str {
+    match version {
+        http::Version::HTTP_2 => "h2",
+        http::Version::HTTP_10 => "http/1.0",
+        _ => "http/1.1",
+    }
+}

@@ -1,0 +1,117 @@
+//! What can go wrong with a request in the gateway itself: whose fault it is, what the client learns, what the operator.
+
+use http::{StatusCode, header};
+
+use crate::body::{Body, BodyError};
+use crate::exchange::{Exchange, Fault};
+use crate::headers::Reject;
+use crate::plugin::Failure;
+use crate::problem;
+use crate::upstream::SendError;
+
+/// Why the gateway answers in place of an upstream or a plugin.
+#[derive(Debug)]
+pub(super) enum Error {
+    /// The head is ambiguous or not allowed.
+    Refused(Reject),
+    NoRoute,
+    /// The request body is longer than the route's limit in bytes.
+    TooLarge(u64),
+    /// The route has no upstream to send to, and no plugin answered.
+    NoTarget,
+    RequestBody(BodyError),
+    ResponseBody(BodyError),
+    Plugin(Failure),
+    /// A plugin wants the stream reset.
+    Aborted,
+    Upstream(SendError),
+}
+
+impl Error {
+    /// Puts the answer into the exchange; what is returned is its body.
+    pub fn answer(self, exchange: &mut Exchange) -> Body {
+        if let Error::Plugin(failure) = self {
+            return failure.answer(exchange).into();
+        }
+        exchange.outcome.fault = Some(self.fault());
+        exchange.outcome.error = Some(self.for_operator().into());
+        exchange.outcome.aborted |= matches!(self, Error::Aborted);
+        let status = self.status();
+        let (mut head, body) = problem::answer(status, self.for_client(), exchange.id());
+        if self.must_close() {
+            head.headers.insert(header::CONNECTION, header::HeaderValue::from_static("close"));
+        }
+        exchange.response = head;
+        body.into()
+    }
+
+    fn status(&self) -> StatusCode {
+        match self {
+            Error::Refused(reject) => reject.status(),
+            Error::NoRoute => StatusCode::NOT_FOUND,
+            Error::TooLarge(_) | Error::RequestBody(BodyError::TooLarge(_)) => StatusCode::PAYLOAD_TOO_LARGE,
+            Error::RequestBody(BodyError::TimedOut) => StatusCode::REQUEST_TIMEOUT,
+            Error::RequestBody(_) => StatusCode::BAD_REQUEST,
+            Error::ResponseBody(_) => StatusCode::BAD_GATEWAY,
+            Error::NoTarget => StatusCode::SERVICE_UNAVAILABLE,
+            Error::Plugin(failure) => failure.status(),
+            Error::Aborted => StatusCode::INTERNAL_SERVER_ERROR,
+            Error::Upstream(error) => error.status(),
+        }
+    }
+
+    /// One sentence with nothing internal in it.
+    fn for_client(&self) -> &'static str {
+        match self {
+            Error::Refused(reject) => reject.detail(),
+            Error::NoRoute => "No route matches this request.",
+            Error::TooLarge(_) | Error::RequestBody(BodyError::TooLarge(_)) => "The request body is too large.",
+            Error::RequestBody(BodyError::TimedOut) => "The request body did not come in time.",
+            Error::RequestBody(_) => "The request body could not be read.",
+            Error::ResponseBody(_) => "The upstream's answer could not be read.",
+            Error::NoTarget => "This route has nowhere to send the request.",
+            Error::Plugin(_) | Error::Aborted => "A policy of this route failed.",
+            Error::Upstream(error) => match error.status() {
+                StatusCode::GATEWAY_TIMEOUT => "The upstream did not answer in time.",
+                StatusCode::SERVICE_UNAVAILABLE => "The upstream takes no requests at the moment.",
+                status if status.is_client_error() => "The request could not be sent on as it is.",
+                _ => "The upstream could not be reached or gave no valid answer.",
+            },
+        }
+    }
+
+    fn for_operator(&self) -> String {
+        match self {
+            Error::Refused(reject) => format!("refused: {}", reject.detail()),
+            Error::NoRoute => "no route matches".into(),
+            Error::TooLarge(limit) => format!("the request body is longer than {limit} bytes"),
+            Error::NoTarget => "no plugin answered, and the route has no \"to\"".into(),
+            Error::RequestBody(error) => format!("request body: {error}"),
+            Error::ResponseBody(error) => format!("response body: {error}"),
+            Error::Plugin(failure) => failure.to_string(),
+            Error::Aborted => "a plugin ended the exchange".into(),
+            Error::Upstream(error) => error.to_string(),
+        }
+    }
+
+    fn fault(&self) -> Fault {
+        match self {
+            Error::Refused(_) | Error::NoRoute | Error::TooLarge(_) | Error::RequestBody(_) => Fault::Request,
+            Error::Plugin(_) | Error::Aborted => Fault::Plugin,
+            Error::Upstream(error) if error.is_clients_fault() => Fault::Request,
+            Error::Upstream(error) if error.status() == StatusCode::GATEWAY_TIMEOUT => Fault::TimedOut,
+            Error::NoTarget | Error::ResponseBody(_) | Error::Upstream(_) => Fault::Upstream,
+        }
+    }
+
+    /// Whether what follows on the connection cannot be trusted.
+    fn must_close(&self) -> bool {
+        matches!(self, Error::Refused(_) | Error::RequestBody(_))
+    }
+}
+
+impl From<SendError> for Error {
+    fn from(error: SendError) -> Error {
+        Error::Upstream(error)
+    }
+}

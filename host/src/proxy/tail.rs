@@ -1,0 +1,185 @@
+//! The last part of an exchange: its response body, which ends it.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::{Method, Response, StatusCode};
+use http_body::{Body as _, Frame, SizeHint};
+
+use crate::body::{Body, BodyError};
+use crate::exchange::{Exchange, Fault, Phase};
+use crate::http::Abort;
+use crate::plugin::{Bodies, Loan, Turn};
+use crate::snapshot::{Route, Snapshot};
+
+/// An exchange on its way to its end, whichever way it takes: dropped, it tells the plugins that want to know, and
+/// with it the record is written. So a client that leaves, at whatever point, ends it like the last byte does.
+pub(super) struct Tail {
+    pub exchange: Exchange,
+    /// The route's place in the snapshot, once it is found.
+    pub route: Option<usize>,
+    /// The hooks that the response body is yet to be streamed through.
+    pub stream: Option<Bodies>,
+    snapshot: Arc<Snapshot>,
+    /// While the request body is streamed through hooks, the exchange is shared with the task that does it.
+    loan: Option<Loan>,
+    /// Held from the response head's arrival until it goes out: request body hooks wait meanwhile.
+    turn: Option<Turn>,
+    sent: Sent,
+}
+
+/// What went to the client.
+#[derive(Default)]
+struct Sent {
+    bytes: u64,
+    complete: bool,
+    error: Option<String>,
+}
+
+impl Tail {
+    pub fn new(exchange: Exchange, snapshot: Arc<Snapshot>) -> Tail {
+        Tail { exchange, route: None, stream: None, snapshot, loan: None, turn: None, sent: Sent::default() }
+    }
+
+    /// Shares the exchange; it is not here until [`Tail::take_back`].
+    pub fn lend(&mut self) -> Loan {
+        let loan = Loan::new(self.exchange.take());
+        self.loan = Some(loan.clone());
+        loan
+    }
+
+    /// Has the exchange back, at the latest when the hook that is running has returned.
+    pub async fn take_back(&mut self) {
+        if let Some(loan) = &self.loan {
+            let mut turn = loan.turn().await;
+            self.exchange = turn.take();
+            self.turn = Some(turn);
+        }
+    }
+
+    /// Shares the exchange again where the request body is still on its way through its hooks.
+    fn lend_again(&mut self) {
+        match self.turn.take() {
+            Some(mut turn) if !turn.is_last() => *turn = self.exchange.take(),
+            _ => self.loan = None,
+        }
+    }
+
+    /// The response as it goes to the client, with the end of the exchange tied to its body.
+    pub fn response(mut self, body: Body) -> Response<Body> {
+        let exchange = &mut self.exchange;
+        exchange.phase = Phase::Sent;
+        let is_aborted = exchange.outcome.aborted;
+        let status = exchange.response.status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        self.sent.complete = body.is_end_stream() || exchange.received.method == Method::HEAD;
+        let mut response = Response::new(Body::Empty);
+        *response.status_mut() = status;
+        let keep = self.route().is_some_and(|route| route.chain.has_completion());
+        let headers = &mut self.exchange.response.headers;
+        *response.headers_mut() = if keep { headers.clone() } else { std::mem::take(headers) };
+        self.lend_again();
+        *response.body_mut() = match self.stream.take() {
+            Some(bodies) => self.stream(bodies, body),
+            None => Body::boxed(TailBody { body, tail: self }),
+        };
+        if is_aborted {
+            response.extensions_mut().insert(Abort);
+        }
+        response
+    }
+
+    /// The body as its hooks leave it. The exchange goes with them and ends when they are through.
+    fn stream(mut self, bodies: Bodies, body: Body) -> Body {
+        let exchange = self.exchange.take();
+        let loan = self.loan.take();
+        bodies.stream_response(body, exchange, loan, move |exchange, bytes, complete| {
+            self.exchange = exchange;
+            self.sent = Sent { bytes, complete, error: None };
+            drop(self);
+        })
+    }
+
+    fn route(&self) -> Option<&Route> {
+        self.snapshot.route(self.route?)
+    }
+}
+
+impl Drop for Tail {
+    fn drop(&mut self) {
+        let sent = std::mem::take(&mut self.sent);
+        let loan = self.loan.take().filter(|_| self.exchange.is_lent());
+        if !self.exchange.is_lent() {
+            sent.note(&mut self.exchange);
+        }
+        let Some(chain) = self.route().map(|route| &route.chain) else { return };
+        if loan.is_none() && (self.exchange.is_lent() || !chain.has_completion()) {
+            return;
+        }
+        let (chain, mut exchange) = (chain.clone(), self.exchange.take());
+        let end = async move {
+            if let Some(loan) = loan {
+                exchange = loan.turn().await.take();
+                if exchange.is_lent() {
+                    return;
+                }
+                sent.note(&mut exchange);
+            }
+            chain.on_complete(&mut exchange).await;
+        };
+        // Completion hooks may wait, and this is no place to. Without a runtime the process is ending.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(end);
+        }
+    }
+}
+
+impl Sent {
+    fn note(&self, exchange: &mut Exchange) {
+        let outcome = &mut exchange.outcome;
+        outcome.response_bytes = self.bytes;
+        outcome.complete = self.complete;
+        if let (Some(error), None) = (&self.error, outcome.fault) {
+            outcome.fault = Some(Fault::Upstream);
+            outcome.error = Some(error.clone().into());
+        }
+    }
+}
+
+/// The response body as the connection reads it.
+struct TailBody {
+    body: Body,
+    tail: Tail,
+}
+
+impl http_body::Body for TailBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        let is_end = self.body.is_end_stream();
+        let sent = &mut self.tail.sent;
+        match &frame {
+            Some(Ok(frame)) => {
+                sent.bytes += frame.data_ref().map_or(0, Bytes::len) as u64;
+                sent.complete = is_end;
+            }
+            Some(Err(error)) => sent.error = Some(error.to_string()),
+            None => sent.complete = true,
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

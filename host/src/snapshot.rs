@@ -1,0 +1,256 @@
+//! A checked configuration, ready to run: every name resolved, every pattern compiled, every plugin loaded and tried.
+//!
+//! `check`, the start, a reload and the admin API build snapshots the same way; binding sockets is the only thing left
+//! that can fail afterwards. Nothing in a snapshot ever changes. What did not change since the previous one is taken
+//! over (upstreams with their connections, plugins with their warm instances), so that a reload costs what it changes.
+
+mod plugins;
+mod routes;
+mod upstreams;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use ipnet::IpNet;
+
+pub use plugins::{Loader, ReadPlugin};
+pub use routes::{BodyLimits, Route};
+
+use crate::capability::jwt::Documents;
+use crate::capability::secrets::{self, Secrets};
+use crate::capability::store::Stores;
+use crate::config::{self, Diagnostic, Loaded, Report};
+use crate::exchange::{Observer, RequestHead};
+use crate::headers::Policy;
+use crate::http;
+use crate::plugin::{Engine, Plugin};
+use crate::router::{RequestView, Router};
+use crate::telemetry::metrics::{Metrics, RequestLimit};
+use crate::upstream::Upstream;
+
+/// A configuration that runs.
+pub struct Snapshot {
+    /// What it was built from.
+    pub loaded: Loaded,
+    /// Which forwarding headers upstreams get.
+    pub forwarding: Policy,
+    /// Who gets the record of each exchange.
+    pub observer: Arc<dyn Observer>,
+    /// The bounds of client connections.
+    http: Arc<http::Settings>,
+    http_without_h2: Arc<http::Settings>,
+    pub listeners: Vec<Listen>,
+    pub router: Router,
+    routes: Vec<Route>,
+    upstreams: BTreeMap<Arc<str>, Arc<Upstream>>,
+    plugins: plugins::Loaded,
+    trusted: Vec<IpNet>,
+    admin_token: Option<String>,
+}
+
+/// A listener as it is to be bound.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listen {
+    pub name: Arc<str>,
+    pub address: SocketAddr,
+    pub http1: bool,
+    pub http2: bool,
+}
+
+/// What snapshots are built with and what outlives them.
+pub struct Workshop {
+    pub engine: Engine,
+    pub metrics: Arc<Metrics>,
+    pub observer: Arc<dyn Observer>,
+    pub stores: Stores,
+    pub loader: Mutex<Loader>,
+    /// The key sets behind addresses and in files.
+    pub documents: Arc<Documents>,
+    /// Where relative paths begin: the directory of gateway.json.
+    pub directory: PathBuf,
+}
+
+impl Snapshot {
+    /// Builds everything that a configuration describes. Takes as long as compiling the plugins that are new; never
+    /// call it on a data core.
+    ///
+    /// # Errors
+    /// Every mistake that was found, each with its place.
+    pub fn build(loaded: Loaded, workshop: &Workshop, previous: Option<&Snapshot>) -> Result<Snapshot, Report> {
+        let mut mistakes = Vec::new();
+        let upstreams = upstreams::build(&loaded, previous.map(|previous| &previous.upstreams));
+        let secrets = read_secrets(&loaded, workshop, &mut mistakes);
+        let plugins =
+            plugins::build(&loaded, workshop, &upstreams, &secrets, previous.map(|p| &p.plugins), &mut mistakes);
+        let routes = routes::build(&loaded, workshop, &upstreams, &plugins);
+        let router = routes::router(&loaded, &mut mistakes);
+        let trusted = loaded.config.trusted_proxies.iter().map(|cidr| cidr.get()).collect();
+        let admin_token = admin_token(&loaded, &secrets, &mut mistakes);
+        if !mistakes.is_empty() {
+            return Err(loaded.report(mistakes));
+        }
+        let listeners = listeners(&loaded.config);
+        let http = http_settings(&loaded.config, &workshop.metrics);
+        Ok(Snapshot {
+            forwarding: Policy::default(),
+            observer: workshop.observer.clone(),
+            http_without_h2: Arc::new(without_h2(&http)),
+            http: Arc::new(http),
+            admin_token,
+            listeners,
+            router,
+            routes,
+            upstreams,
+            plugins,
+            trusted,
+            loaded,
+        })
+    }
+
+    /// The bounds of a connection to this listener.
+    pub fn settings_of(&self, listen: &Listen) -> Arc<http::Settings> {
+        if listen.http2 { self.http.clone() } else { self.http_without_h2.clone() }
+    }
+
+    /// The route that takes the request, and its place.
+    pub fn find(&self, request: &RequestHead) -> Option<(usize, &Route)> {
+        let view = RequestView {
+            method: &request.method,
+            authority: request.authority(),
+            path: request.target.path(),
+            query: request.target.query(),
+            headers: &request.headers,
+        };
+        let index = self.router.route(self.router.find(&view)?)?;
+        Some((index, self.routes.get(index)?))
+    }
+
+    pub fn route(&self, index: usize) -> Option<&Route> {
+        self.routes.get(index)
+    }
+
+    pub fn routes(&self) -> &[Route] {
+        &self.routes
+    }
+
+    pub fn upstream(&self, name: &str) -> Option<&Arc<Upstream>> {
+        self.upstreams.get(name)
+    }
+
+    pub fn upstreams(&self) -> impl Iterator<Item = &Arc<Upstream>> {
+        self.upstreams.values()
+    }
+
+    /// Every plugin that runs, once for each of its configurations.
+    pub fn plugins(&self) -> impl Iterator<Item = &Arc<Plugin>> {
+        self.plugins.all()
+    }
+
+    /// The files that this snapshot was made from, besides gateway.json: a change to one of them asks for a new build.
+    pub fn files(&self) -> Vec<PathBuf> {
+        self.plugins.files()
+    }
+
+    /// What clients of the admin API have to show; `None` where the configuration asks for nothing.
+    pub fn admin_token(&self) -> Option<String> {
+        self.admin_token.clone()
+    }
+
+    /// Whether the address is one of a proxy whose forwarding headers are believed.
+    #[inline]
+    pub fn trusts(&self, address: IpAddr) -> bool {
+        self.trusted.iter().any(|network| network.contains(&address))
+    }
+}
+
+fn read_secrets(loaded: &Loaded, workshop: &Workshop, mistakes: &mut Vec<Diagnostic>) -> Secrets {
+    let sources: Vec<(&str, secrets::Source)> = loaded
+        .config
+        .secrets
+        .iter()
+        .map(|(name, secret)| {
+            let source = match secret {
+                config::Secret::Env(variable) => secrets::Source::Environment(variable.clone()),
+                config::Secret::File(path) => secrets::Source::File(workshop.directory.join(path)),
+            };
+            (name.as_str(), source)
+        })
+        .collect();
+    let mut read = Secrets::default();
+    let all = sources.iter().map(|(name, source)| (*name, source));
+    match Secrets::read(all, |variable| std::env::var_os(variable)) {
+        Ok(secrets) => read = secrets,
+        Err(found) => {
+            // Each text begins with the secret's name; the place is told from it.
+            for text in found {
+                let name = sources.iter().map(|(name, _)| *name).find(|name| text.contains(&format!("{name:?}")));
+                let pointer = name.map_or_else(|| "/secrets".to_owned(), |name| config::child("/secrets", name));
+                mistakes.push(loaded.diagnostic(&pointer, text, None));
+            }
+        }
+    }
+    read
+}
+
+fn admin_token(loaded: &Loaded, secrets: &Secrets, mistakes: &mut Vec<Diagnostic>) -> Option<String> {
+    let name = loaded.config.admin.as_ref()?.token.as_deref()?;
+    match secrets.grant([name]) {
+        Ok(granted) => granted.get(name).map(str::to_owned),
+        Err(_) => {
+            let names = loaded.config.secrets.keys().map(String::as_str);
+            let unknown = loaded.document.at_value("/admin/token", format!("there is no secret {name:?}"));
+            mistakes.push(unknown.with_suggestion(name, names));
+            None
+        }
+    }
+}
+
+fn listeners(config: &config::Config) -> Vec<Listen> {
+    let listen = |listener: &config::Listener| {
+        let ip = listener.address.ip;
+        let name: Arc<str> = match &listener.name {
+            Some(name) => name.as_str().into(),
+            None => listener.address.to_string().into(),
+        };
+        let ips = match ip {
+            Some(ip) => vec![ip],
+            // A socket of its own for IPv4: one for both would show every IPv4 client as a mapped IPv6 address.
+            None if has_ipv6() => vec![IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)],
+            None => vec![IpAddr::V4(Ipv4Addr::UNSPECIFIED)],
+        };
+        let http1 = listener.protocols.contains(&config::Protocol::Http1);
+        let http2 = listener.protocols.contains(&config::Protocol::Http2);
+        ips.into_iter()
+            .map(move |ip| Listen { name: name.clone(), address: (ip, listener.address.port).into(), http1, http2 })
+            .collect::<Vec<_>>()
+    };
+    config.listeners.iter().flat_map(listen).collect()
+}
+
+fn has_ipv6() -> bool {
+    std::net::UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).is_ok()
+}
+
+fn http_settings(config: &config::Config, metrics: &Arc<Metrics>) -> http::Settings {
+    let (limits, timeouts) = (&config.limits, &config.timeouts);
+    let metrics = metrics.clone();
+    http::Settings {
+        head_bytes_limit: limits.header_bytes.as_usize(),
+        request_line_bytes_limit: limits.request_line.as_usize(),
+        fields_limit: limits.header_count as usize,
+        head_timeout: timeouts.header_read.into(),
+        idle_timeout: timeouts.idle.into(),
+        body_idle_timeout: timeouts.body.into(),
+        write_timeout: timeouts.send.into(),
+        http2: http::Http2 { streams_limit: limits.concurrent_streams, ..http::Http2::default() },
+        on_reject: Some(Arc::new(move |_, _| metrics.server.limit_hit(RequestLimit::Framing))),
+        ..http::Settings::default()
+    }
+}
+
+fn without_h2(settings: &http::Settings) -> http::Settings {
+    let http2 = http::Http2 { prior_knowledge: false, ..settings.http2.clone() };
+    http::Settings { http2, ..settings.clone() }
+}

@@ -1,0 +1,360 @@
+//! Plugins from their configuration: found, compiled, checked against their own schema, configured once as a trial.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError};
+
+use serde_json::Value;
+
+use super::Workshop;
+use crate::capability::jwt::KeySets;
+use crate::capability::limiter::Limiter;
+use crate::capability::metrics::{self, Metrics};
+use crate::capability::secrets::Secrets;
+use crate::capability::store;
+use crate::config::{self, Diagnostic, PluginUse, Source, child};
+use crate::plugin::{
+    Abilities, Artifact, BreakerSettings, Engine, Isolation, Lent, Limits, LoadError, OnError, Plugin, Settings,
+};
+use crate::stock;
+use crate::upstream::Upstream;
+
+/// The plugins of a snapshot.
+#[derive(Default)]
+pub(super) struct Loaded {
+    /// By route and place in its chain.
+    chains: Vec<Vec<Arc<Plugin>>>,
+    by_key: HashMap<Key, Arc<Plugin>>,
+    files: Vec<PathBuf>,
+}
+
+/// What makes two uses of a plugin the same: then they share instances, limits and key sets.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Key {
+    name: String,
+    digest: String,
+    config: String,
+    settings: String,
+    /// Upstreams by identity: a plugin holds on to those it was granted.
+    upstreams: Vec<(String, usize)>,
+    /// Digest of the values of the secrets that were granted.
+    secrets: Vec<u8>,
+}
+
+/// Finds and keeps components.
+#[derive(Default)]
+pub struct Loader {
+    /// By digest, so that a reload compiles nothing that it has compiled before.
+    artifacts: HashMap<String, Artifact>,
+    /// Components that the admin API was given in place of a plugin's source.
+    uploaded: BTreeMap<String, Arc<[u8]>>,
+}
+
+/// A component that could not be read or loaded.
+#[derive(Debug)]
+pub enum ReadPlugin {
+    File(PathBuf, std::io::Error),
+    UnknownStock(String),
+    Load(LoadError),
+}
+
+impl Loader {
+    /// Takes a component in place of the source of plugin `name`, from the next build on; the answer is what was there.
+    pub fn upload(&mut self, name: &str, bytes: Option<Arc<[u8]>>) -> Option<Arc<[u8]>> {
+        match bytes {
+            Some(bytes) => self.uploaded.insert(name.to_owned(), bytes),
+            None => self.uploaded.remove(name),
+        }
+    }
+
+    fn load(&mut self, engine: &Engine, name: &str, source: &Place) -> Result<Artifact, ReadPlugin> {
+        if let Some(bytes) = self.uploaded.get(name).cloned() {
+            return self.compile(engine, &bytes);
+        }
+        match source {
+            Place::Stock(name) => {
+                let bytes = stock::component(name).ok_or_else(|| ReadPlugin::UnknownStock(name.clone()))?;
+                self.compile(engine, bytes)
+            }
+            Place::File(path) => {
+                let bytes = std::fs::read(path).map_err(|error| ReadPlugin::File(path.clone(), error))?;
+                self.compile(engine, &bytes)
+            }
+        }
+    }
+
+    fn compile(&mut self, engine: &Engine, bytes: &[u8]) -> Result<Artifact, ReadPlugin> {
+        let digest = Artifact::digest_of(bytes);
+        if let Some(artifact) = self.artifacts.get(&digest) {
+            return Ok(artifact.clone());
+        }
+        let artifact = engine.load(bytes).map_err(ReadPlugin::Load)?;
+        self.artifacts.insert(digest, artifact.clone());
+        Ok(artifact)
+    }
+}
+
+impl Loaded {
+    /// The chain of a route.
+    pub fn of_route(&self, index: usize) -> Vec<Arc<Plugin>> {
+        self.chains.get(index).cloned().unwrap_or_default()
+    }
+
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Plugin>> {
+        self.by_key.values()
+    }
+
+    pub fn files(&self) -> Vec<PathBuf> {
+        self.files.clone()
+    }
+}
+
+/// Loads every plugin of every chain, and every declared plugin that no chain uses, so that a mistake in it is found
+/// before it is needed.
+pub(super) fn build(
+    loaded: &config::Loaded,
+    workshop: &Workshop,
+    upstreams: &BTreeMap<Arc<str>, Arc<Upstream>>,
+    secrets: &Secrets,
+    previous: Option<&Loaded>,
+    mistakes: &mut Vec<Diagnostic>,
+) -> Loaded {
+    let mut builder = Builder { loaded, workshop, upstreams, secrets, previous, mistakes, artifacts: BTreeMap::new() };
+    let mut plugins = Loaded::default();
+    for name in loaded.config.plugins.keys() {
+        builder.artifact(name, &child(&child("/plugins", name), "source"));
+    }
+    for (route, config) in loaded.config.routes.iter().enumerate() {
+        let chain = config.plugins.iter().enumerate();
+        let chain = chain.filter_map(|(index, used)| builder.plugin(&mut plugins, used, &used.pointer(route, index)));
+        let chain = chain.collect();
+        plugins.chains.push(chain);
+    }
+    plugins.files = builder.files();
+    let used: BTreeSet<String> = plugins.all().map(|plugin| plugin.artifact().digest().to_owned()).collect();
+    let mut loader = workshop.loader.lock().unwrap_or_else(PoisonError::into_inner);
+    if builder.mistakes.is_empty() {
+        loader.artifacts.retain(|digest, _| used.contains(digest));
+    }
+    plugins
+}
+
+/// A component with its own schema, compiled.
+type Component = (Artifact, Option<Arc<config::Schema>>);
+
+struct Builder<'a> {
+    loaded: &'a config::Loaded,
+    workshop: &'a Workshop,
+    upstreams: &'a BTreeMap<Arc<str>, Arc<Upstream>>,
+    secrets: &'a Secrets,
+    previous: Option<&'a Loaded>,
+    mistakes: &'a mut Vec<Diagnostic>,
+    /// By plugin name; none where loading failed and was reported.
+    artifacts: BTreeMap<String, Option<Component>>,
+}
+
+/// Where the bytes of a component are.
+enum Place {
+    Stock(String),
+    File(PathBuf),
+}
+
+impl Builder<'_> {
+    fn plugin(&mut self, plugins: &mut Loaded, used: &PluginUse, pointer: &str) -> Option<Arc<Plugin>> {
+        let (artifact, schema) = self.artifact(&used.name, pointer)?;
+        if let Some(schema) = schema {
+            let found = schema.check(&used.config, &self.loaded.document, pointer);
+            if !found.is_empty() {
+                self.mistakes.extend(found);
+                return None;
+            }
+        }
+        let declared = self.loaded.config.plugins.get(&used.name).cloned().unwrap_or_default();
+        let (key, abilities) = self.lend(&used.name, &declared, &artifact, &used.config, pointer)?;
+        if let Some(same) = plugins.by_key.get(&key).or_else(|| self.previous?.by_key.get(&key)) {
+            let same = same.clone();
+            plugins.by_key.insert(key, same.clone());
+            return Some(same);
+        }
+        let lent = Lent::new(used.name.as_str().into(), limits(&declared, &self.loaded.config.limits), abilities);
+        match Plugin::new(&self.workshop.engine, artifact, settings(&declared), lent, key.config.as_str().into()) {
+            Ok(plugin) => {
+                let plugin = Arc::new(plugin);
+                plugins.by_key.insert(key, plugin.clone());
+                Some(plugin)
+            }
+            Err(reason) => {
+                let message = format!("plugin {:?} cannot run here: {reason}", used.name);
+                self.mistakes.push(self.loaded.diagnostic(pointer, message, None));
+                None
+            }
+        }
+    }
+
+    /// The component of a plugin and its schema, loaded once for all its uses.
+    fn artifact(&mut self, name: &str, pointer: &str) -> Option<Component> {
+        if let Some(known) = self.artifacts.get(name) {
+            return known.clone();
+        }
+        let place = self.place(name);
+        let mut loader = self.workshop.loader.lock().unwrap_or_else(PoisonError::into_inner);
+        let loaded = loader.load(&self.workshop.engine, name, &place);
+        drop(loader);
+        let declared = child(&child("/plugins", name), "source");
+        let pointer = if self.loaded.config.plugins.contains_key(name) { declared.as_str() } else { pointer };
+        let found = loaded.map_err(|error| error.to_string()).and_then(|artifact| {
+            let schema = artifact.manifest().config_schema.as_ref().map(config::Schema::compile).transpose();
+            let schema = schema.map_err(|error| format!("its configuration schema is not valid: {error}"))?;
+            Ok((artifact, schema.map(Arc::new)))
+        });
+        let found = match found {
+            Ok(found) => Some(found),
+            Err(error) => {
+                self.mistakes.push(self.loaded.diagnostic(pointer, format!("plugin {name:?}: {error}"), None));
+                None
+            }
+        };
+        self.artifacts.insert(name.to_owned(), found.clone());
+        found
+    }
+
+    fn place(&self, name: &str) -> Place {
+        match self.loaded.config.plugins.get(name).and_then(|plugin| plugin.source.as_ref()) {
+            Some(Source::File(path)) => Place::File(self.workshop.directory.join(path)),
+            Some(Source::Stock(name)) => Place::Stock(name.clone()),
+            None => Place::Stock(name.to_owned()),
+        }
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        let place = |name| match self.place(name) {
+            Place::File(path) => Some(path),
+            Place::Stock(_) => None,
+        };
+        self.artifacts.keys().filter_map(|name| place(name)).collect()
+    }
+
+    /// What the plugin is lent, and the key that says so.
+    fn lend(
+        &mut self,
+        name: &str,
+        declared: &config::Plugin,
+        artifact: &Artifact,
+        config: &Value,
+        pointer: &str,
+    ) -> Option<(Key, Abilities)> {
+        let granted = declared.grants.secrets.iter().map(String::as_str);
+        // Names that do not exist are mistakes that the configuration's own check has reported.
+        let secrets = self.secrets.grant(granted).unwrap_or_default();
+        let upstreams: BTreeMap<Arc<str>, Arc<Upstream>> = declared
+            .grants
+            .upstreams
+            .iter()
+            .filter_map(|name| self.upstreams.get_key_value(name.as_str()))
+            .map(|(name, upstream)| (name.clone(), upstream.clone()))
+            .collect();
+        let key = Key {
+            name: name.to_owned(),
+            digest: artifact.digest().to_owned(),
+            config: config.to_string(),
+            settings: format!("{declared:?} {:?}", self.loaded.config.limits),
+            upstreams: upstreams.iter().map(|(name, one)| (name.to_string(), Arc::as_ptr(one) as usize)).collect(),
+            secrets: secrets.fingerprint(),
+        };
+        let metrics = match Metrics::new(declarations(artifact), metrics::DEFAULT_MAX_SERIES) {
+            Ok(metrics) => metrics,
+            Err(error) => {
+                let message = format!("plugin {name:?}: its manifest is not valid: {error}");
+                self.mistakes.push(self.loaded.diagnostic(pointer, message, None));
+                return None;
+            }
+        };
+        let mut written = BTreeSet::new();
+        texts(config, &mut written);
+        let abilities = Abilities {
+            store: self.workshop.stores.named(name, store::Limits::default()),
+            limiter: Arc::new(Limiter::default()),
+            key_sets: Some(Arc::new(KeySets::new(self.workshop.documents.clone()))),
+            metrics: Arc::new(metrics),
+            counters: self.workshop.metrics.plugin(name),
+            secrets,
+            upstreams,
+            written: Arc::new(written),
+        };
+        Some((key, abilities))
+    }
+}
+
+fn settings(config: &config::Plugin) -> Settings {
+    Settings {
+        on_error: match config.on_error {
+            config::OnError::Deny => OnError::Deny,
+            config::OnError::Skip => OnError::Skip,
+        },
+        isolation: match config.isolation {
+            config::Isolation::Shared => Isolation::Shared,
+            config::Isolation::Request => Isolation::Request,
+        },
+        breaker: BreakerSettings {
+            failures: config.breaker.failures,
+            rest: config.breaker.rest.into(),
+            longest_rest: config.breaker.longest_rest.into(),
+        },
+    }
+}
+
+fn limits(config: &config::Plugin, all: &config::Limits) -> Limits {
+    Limits {
+        time: config.limits.time.into(),
+        configure_time: config.limits.configure_time.into(),
+        memory_bytes: config.limits.memory.as_usize(),
+        host_calls: config.limits.host_calls,
+        log_lines: config.limits.log_lines,
+        callouts: config.limits.callouts,
+        callout_time: config.limits.callout_time.into(),
+        body_bytes: config.limits.body.as_usize(),
+        boundary_bytes: config.limits.transfer.as_usize().max(config.limits.body.as_usize()),
+        header_count: all.header_count as usize,
+        header_bytes: all.header_bytes.as_usize(),
+        ..Limits::default()
+    }
+}
+
+fn declarations(artifact: &Artifact) -> Vec<metrics::Declaration> {
+    let declaration = |declared: &crate::plugin::MetricDeclaration| metrics::Declaration {
+        name: declared.name.clone(),
+        kind: match declared.kind.as_str() {
+            "gauge" => metrics::Kind::Gauge,
+            "histogram" => metrics::Kind::Histogram(Vec::new()),
+            _ => metrics::Kind::Counter,
+        },
+        help: declared.help.clone(),
+        labels: declared.labels.clone(),
+    };
+    artifact.manifest().metrics.iter().map(declaration).collect()
+}
+
+/// Every text in a configuration, however deep.
+fn texts(value: &Value, found: &mut BTreeSet<String>) {
+    match value {
+        Value::String(text) => drop(found.insert(text.clone())),
+        Value::Array(items) => items.iter().for_each(|item| texts(item, found)),
+        Value::Object(fields) => fields.values().for_each(|field| texts(field, found)),
+        _ => {}
+    }
+}
+
+impl std::fmt::Display for ReadPlugin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            ReadPlugin::File(path, error) => write!(f, "{} cannot be read: {error}", path.display()),
+            ReadPlugin::UnknownStock(name) => {
+                let names: Vec<_> = stock::names().collect();
+                write!(f, "there is no stock plugin {name:?}; there are {}", names.join(", "))
+            }
+            ReadPlugin::Load(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for ReadPlugin {}

@@ -1,0 +1,207 @@
+//! Routes from their configuration: chain, targets, limits, and the rules of the router.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use http::{HeaderMap, header};
+use http_body::Body as _;
+use thread_local::ThreadLocal;
+
+use super::plugins;
+use super::{Snapshot, Workshop};
+use crate::balance::Split;
+use crate::body::{Body, BodyError};
+use crate::config::{self, Diagnostic, Loaded, child};
+use crate::exchange::RouteFacts;
+use crate::plugin::Chain;
+use crate::router::{BuildError, HostPattern, PathPattern, PatternError, Problem, Router, Rule, ValueMatch, ValueTest};
+use crate::upstream::Upstream;
+
+/// What happens to the requests of one route.
+pub struct Route {
+    pub facts: Arc<RouteFacts>,
+    pub chain: Arc<Chain>,
+    pub limits: BodyLimits,
+    targets: Vec<Arc<Upstream>>,
+    weights: Vec<u32>,
+    splits: ThreadLocal<RefCell<Split>>,
+}
+
+/// The bounds of a route's request bodies.
+#[derive(Clone, Copy, Debug)]
+pub struct BodyLimits {
+    /// Bytes.
+    pub request_body: u64,
+}
+
+impl Route {
+    /// The upstream for the next request: the one a plugin chose, or one by weight.
+    pub fn pick<'a>(&'a self, snapshot: &'a Snapshot, choice: Option<&str>) -> Option<&'a Arc<Upstream>> {
+        if let Some(name) = choice {
+            return snapshot.upstream(name);
+        }
+        if let [only] = self.targets.as_slice() {
+            return Some(only);
+        }
+        let split = self.splits.get_or(|| RefCell::new(Split::new(&self.weights, fastrand::u64(..))));
+        let index = split.borrow_mut().pick()?;
+        self.targets.get(index)
+    }
+
+    /// The upstreams with their weights, in the order of the configuration.
+    pub fn targets(&self) -> impl Iterator<Item = (&Arc<Upstream>, u32)> {
+        self.targets.iter().zip(self.weights.iter().copied())
+    }
+}
+
+impl BodyLimits {
+    /// The body with the limit on it.
+    ///
+    /// # Errors
+    /// The limit in bytes, where the announced length is beyond it.
+    pub fn apply(&self, headers: &HeaderMap, body: Body) -> Result<Body, u64> {
+        if body.is_end_stream() {
+            return Ok(body);
+        }
+        let announced =
+            headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+        match announced {
+            Some(length) if length > self.request_body => Err(self.request_body),
+            // The framing makes sure that no more comes than was announced.
+            Some(_) => Ok(body),
+            None => Ok(Body::boxed(Limited { body, left: self.request_body, limit: self.request_body })),
+        }
+    }
+}
+
+/// A body of unknown length that ends with an error when it is too long.
+struct Limited {
+    body: Body,
+    left: u64,
+    limit: u64,
+}
+
+impl http_body::Body for Limited {
+    type Data = bytes::Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<bytes::Bytes>, BodyError>>> {
+        let frame = std::task::ready!(std::pin::Pin::new(&mut self.body).poll_frame(context));
+        if let Some(Ok(frame)) = &frame {
+            let length = frame.data_ref().map_or(0, bytes::Bytes::len) as u64;
+            match self.left.checked_sub(length) {
+                Some(left) => self.left = left,
+                None => return std::task::Poll::Ready(Some(Err(BodyError::TooLarge(self.limit)))),
+            }
+        }
+        std::task::Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// Makes all routes, in the order of the configuration.
+pub(super) fn build(
+    loaded: &Loaded,
+    workshop: &Workshop,
+    upstreams: &BTreeMap<Arc<str>, Arc<Upstream>>,
+    plugins: &plugins::Loaded,
+) -> Vec<Route> {
+    let route = |(index, config): (usize, &config::Route)| {
+        let name = name(config, index);
+        let known = |target: &&config::Target| upstreams.contains_key(target.upstream.as_str());
+        let targets = config.to.iter().filter(known);
+        let body = config.limits.request_body.unwrap_or(loaded.config.limits.request_body);
+        Route {
+            facts: Arc::new(RouteFacts {
+                metrics: Some(workshop.metrics.route(&name)),
+                upstreams: config.to.iter().map(|target| target.upstream.as_str().into()).collect(),
+                name: name.into(),
+            }),
+            chain: Arc::new(Chain::new(plugins.of_route(index))),
+            limits: BodyLimits { request_body: body.as_usize() as u64 },
+            targets: targets.clone().filter_map(|target| upstreams.get(target.upstream.as_str()).cloned()).collect(),
+            weights: targets.map(|target| target.weight).collect(),
+            splits: ThreadLocal::new(),
+        }
+    };
+    loaded.config.routes.iter().enumerate().map(route).collect()
+}
+
+/// Makes the router. A mistake is at the match that it is about.
+pub(super) fn router(loaded: &Loaded, mistakes: &mut Vec<Diagnostic>) -> Router {
+    let mut rules = Vec::new();
+    let mut places = Vec::new();
+    for (index, route) in loaded.config.routes.iter().enumerate() {
+        for (number, condition) in route.matches.iter().enumerate() {
+            let place = child(&format!("/routes/{index}"), "match");
+            let place = if route.matches.len() > 1 { child(&place, number) } else { place };
+            match rule(condition, index) {
+                Ok(rule) => {
+                    rules.push(rule);
+                    places.push(place);
+                }
+                Err(error) => mistakes.push(loaded.diagnostic(&place, error.to_string(), None)),
+            }
+        }
+    }
+    Router::build(rules).unwrap_or_else(|errors| {
+        mistakes.extend(errors.into_iter().map(|error| explain(loaded, &places, &error)));
+        Router::default()
+    })
+}
+
+fn explain(loaded: &Loaded, places: &[String], error: &BuildError) -> Diagnostic {
+    let place = places.get(error.rule).map_or("/routes", String::as_str);
+    let help = match &error.problem {
+        Problem::Duplicate { earlier, .. } => places.get(*earlier).map(|earlier| {
+            format!("the same requests are taken by the match at line {}", loaded.document.line(earlier))
+        }),
+        _ => None,
+    };
+    loaded.diagnostic(place, error.to_string(), help.as_deref())
+}
+
+fn rule(condition: &config::Match, route: usize) -> Result<Rule, PatternError> {
+    let path = match &condition.path {
+        None => PathPattern::any(),
+        Some(config::PathMatch::Pattern(pattern)) => PathPattern::parse(pattern.as_str())?,
+        Some(config::PathMatch::Regex(regex)) => PathPattern::regex(regex.as_str())?,
+    };
+    let test = |test: &config::ValueMatch| match test {
+        config::ValueMatch::Exact(text) => Ok(ValueTest::Exact(text.clone())),
+        config::ValueMatch::Regex(regex) => ValueTest::regex(regex.as_str()),
+        config::ValueMatch::Present(true) => Ok(ValueTest::Present),
+        config::ValueMatch::Present(false) => Ok(ValueTest::Absent),
+    };
+    let headers = condition.headers.iter().map(|(name, value)| (name.as_str(), value));
+    let query = condition.query.iter().map(|(name, value)| (name.as_str(), value));
+    Ok(Rule {
+        hosts: condition.host.iter().map(|host| HostPattern::parse(host.as_str())).collect::<Result<_, _>>()?,
+        path,
+        // The schema has checked that they are tokens.
+        methods: condition.methods.iter().filter_map(|method| method.as_str().parse().ok()).collect(),
+        headers: headers
+            .map(|(name, value)| Ok(ValueMatch { name: name.into(), test: test(value)? }))
+            .collect::<Result<_, _>>()?,
+        query: query
+            .map(|(name, value)| Ok(ValueMatch { name: name.into(), test: test(value)? }))
+            .collect::<Result<_, _>>()?,
+        route,
+    })
+}
+
+/// What logs and metrics call a route without a name of its own: its place.
+fn name(config: &config::Route, index: usize) -> String {
+    config.name.as_ref().map_or_else(|| format!("route-{index}"), |name| name.as_str().to_owned())
+}
