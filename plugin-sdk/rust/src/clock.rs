@@ -1,0 +1,17 @@
+//! Time. The gateway may give one value for the whole of a hook.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::host::clock as host;
+
+/// The wall clock.
+#[must_use]
+pub fn now() -> SystemTime {
+    UNIX_EPOCH + host::now()
+}
+
+/// Time from an arbitrary point, never going back.
+#[must_use]
+pub fn monotonic() -> Duration {
+    Duration::from_micros(host::monotonic())
+}

@@ -1,0 +1,308 @@
+//! The exchange that a hook is about.
+
+use std::{error, fmt, marker::PhantomData};
+
+use http::{Method, StatusCode};
+
+use crate::host::exchange as host;
+
+/// One request and its response, as the running hook may see and change it.
+///
+/// It is a handle: everything is the gateway's, each method is one call to it (about a tenth of a microsecond), and
+/// nothing is cached. It cannot be kept beyond the hook.
+#[derive(Debug)]
+pub struct Exchange {
+    end_of_stream: bool,
+}
+
+impl Exchange {
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn new(end_of_stream: bool) -> Self {
+        Self { end_of_stream }
+    }
+
+    /// Whether nothing more comes in this direction: in a header hook, that there is no body; in a body hook, that
+    /// this is the last chunk.
+    #[must_use]
+    pub const fn end_of_stream(&self) -> bool {
+        self.end_of_stream
+    }
+
+    /// The request's method.
+    #[must_use]
+    #[allow(clippy::expect_used)]
+    pub fn method(&self) -> Method {
+        Method::from_bytes(host::method().as_bytes()).expect("the gateway parsed the method before")
+    }
+
+    /// `http` or `https`, as the client used it.
+    #[must_use]
+    pub fn scheme(&self) -> String {
+        host::scheme()
+    }
+
+    /// Host and, where it was given, port.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        host::authority()
+    }
+
+    /// The path with the query.
+    #[must_use]
+    pub fn path(&self) -> String {
+        host::path()
+    }
+
+    /// The response's status; `None` before there is a response.
+    #[must_use]
+    pub fn status(&self) -> Option<StatusCode> {
+        StatusCode::from_u16(host::status()).ok()
+    }
+
+    /// The request's headers: the client's, with the changes of the plugins before.
+    #[must_use]
+    pub const fn request_headers(&self) -> Headers<'_> {
+        self.headers(Section::RequestHeaders)
+    }
+
+    /// The response's headers; empty before there is a response.
+    #[must_use]
+    pub const fn response_headers(&self) -> Headers<'_> {
+        self.headers(Section::ResponseHeaders)
+    }
+
+    /// The header block or the trailers of one direction.
+    #[must_use]
+    pub const fn headers(&self, section: Section) -> Headers<'_> {
+        Headers { section, exchange: PhantomData }
+    }
+
+    /// Until the request is sent on.
+    ///
+    /// # Errors
+    /// [`MutateError::WrongPhase`] later.
+    pub fn set_method(&self, method: &Method) -> Result<(), MutateError> {
+        host::set_method(method.as_str())
+    }
+
+    /// What the upstream sees as host. Until the request is sent on.
+    ///
+    /// # Errors
+    /// [`MutateError::InvalidSyntax`] where it is not an authority, [`MutateError::WrongPhase`] later.
+    pub fn set_authority(&self, authority: &str) -> Result<(), MutateError> {
+        host::set_authority(authority)
+    }
+
+    /// The path with the query. Until the request is sent on; the route stays the one that was found.
+    ///
+    /// # Errors
+    /// [`MutateError::InvalidSyntax`] where it is not a path, [`MutateError::WrongPhase`] later.
+    pub fn set_path(&self, path: &str) -> Result<(), MutateError> {
+        host::set_path(path)
+    }
+
+    /// Until the response is sent on.
+    ///
+    /// # Errors
+    /// [`MutateError::WrongPhase`] before there is a response and after it was sent on.
+    pub fn set_status(&self, status: StatusCode) -> Result<(), MutateError> {
+        host::set_status(status.as_u16())
+    }
+
+    /// Sends the request to another upstream of the route's allow-list.
+    ///
+    /// # Errors
+    /// [`MutateError::NotGranted`] where it is not in the list, [`MutateError::WrongPhase`] once it was sent.
+    pub fn set_upstream(&self, name: &str) -> Result<(), MutateError> {
+        host::set_upstream(name)
+    }
+
+    /// A fact about the exchange: `source.address`, `route.name`, `request.id`, `listener.name`, `upstream.name`,
+    /// `upstream.endpoint`, `connection.protocol`, or what an earlier plugin set as `plugin.NAME.KEY`.
+    #[must_use]
+    pub fn attribute(&self, name: &str) -> Option<String> {
+        host::attribute(name)
+    }
+
+    /// Sets `plugin.<this plugin>.<name>`, seen by later plugins and in the access log.
+    ///
+    /// # Errors
+    /// [`MutateError::LimitExceeded`] where there are too many or it is too long.
+    pub fn set_attribute(&self, name: &str, value: &str) -> Result<(), MutateError> {
+        host::set_attribute(name, value)
+    }
+
+    /// Who is calling, once a plugin has proved it. No header of a client can set it.
+    #[must_use]
+    pub fn identity(&self) -> Option<Identity> {
+        host::identity()
+    }
+
+    /// Says who is calling. `claims` is the text of a JSON object.
+    ///
+    /// # Errors
+    /// [`MutateError::InvalidSyntax`] where `claims` is not an object, [`MutateError::WrongPhase`] once the request
+    /// was sent on.
+    pub fn set_identity(&self, subject: &str, claims: &str) -> Result<(), MutateError> {
+        host::set_identity(subject, claims)
+    }
+
+    /// Asks for the body of one direction, which is not shown to a plugin unless it asks.
+    ///
+    /// # Errors
+    /// [`MutateError::WrongPhase`] once that body has begun.
+    pub fn set_body_mode(&self, direction: Direction, mode: BodyMode) -> Result<(), MutateError> {
+        host::set_body_mode(direction, mode)
+    }
+
+    /// What this plugin kept for this exchange; empty at first.
+    #[must_use]
+    pub fn state(&self) -> Vec<u8> {
+        host::state()
+    }
+
+    /// Keeps a few bytes for the later hooks of this exchange, whichever instance runs them.
+    ///
+    /// # Errors
+    /// [`MutateError::LimitExceeded`].
+    pub fn set_state(&self, state: &[u8]) -> Result<(), MutateError> {
+        host::set_state(state)
+    }
+}
+
+/// One header block of an [`Exchange`]. Names are compared without regard to case; both text and the constants of
+/// [`crate::header`] are taken.
+#[derive(Clone, Copy, Debug)]
+pub struct Headers<'exchange> {
+    section: Section,
+    exchange: PhantomData<&'exchange Exchange>,
+}
+
+impl Headers<'_> {
+    /// The first value. Bytes that are not UTF-8 come as U+FFFD.
+    #[must_use]
+    pub fn get(self, name: impl AsRef<str>) -> Option<String> {
+        host::header(self.section, name.as_ref())
+    }
+
+    /// The first values of several headers in one call.
+    #[must_use]
+    pub fn select<const N: usize>(self, names: [&str; N]) -> [Option<String>; N] {
+        let mut values = host::select_headers(self.section, &names).into_iter();
+        std::array::from_fn(|_| values.next().flatten())
+    }
+
+    /// Every value, exactly as received.
+    #[must_use]
+    pub fn values(self, name: impl AsRef<str>) -> Vec<Vec<u8>> {
+        host::header_values(self.section, name.as_ref())
+    }
+
+    /// Every header in order, names in lower case.
+    #[must_use]
+    pub fn all(self) -> Vec<(String, Vec<u8>)> {
+        host::headers(self.section)
+    }
+
+    /// Replaces every value of a header by this one.
+    ///
+    /// # Errors
+    /// [`MutateError::InvalidSyntax`] for a bad name, or a value with control characters; [`MutateError::Forbidden`]
+    /// for the names in [`crate::rules::FORBIDDEN_HEADERS`]; [`MutateError::LimitExceeded`];
+    /// [`MutateError::WrongPhase`] where this block was already sent on or is not there yet.
+    pub fn set(self, name: impl AsRef<str>, value: impl AsRef<str>) -> Result<(), MutateError> {
+        host::set_header(self.section, name.as_ref(), value.as_ref())
+    }
+
+    /// Adds a value, after those that are there.
+    ///
+    /// # Errors
+    /// As [`Headers::set`].
+    pub fn append(self, name: impl AsRef<str>, value: impl AsRef<str>) -> Result<(), MutateError> {
+        host::append_header(self.section, name.as_ref(), value.as_ref())
+    }
+
+    /// Removes every value; that there is none is no error.
+    ///
+    /// # Errors
+    /// As [`Headers::set`].
+    pub fn remove(self, name: impl AsRef<str>) -> Result<(), MutateError> {
+        host::remove_header(self.section, name.as_ref())
+    }
+}
+
+/// Which header block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Section {
+    /// Can be changed until the request is sent on.
+    RequestHeaders,
+    /// Can be read only, after the request's body.
+    RequestTrailers,
+    /// Can be changed in the response hook.
+    ResponseHeaders,
+    /// Can be read only, after the response's body.
+    ResponseTrailers,
+}
+
+/// Which way a body goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// From the client to the upstream.
+    Request,
+    /// From the upstream, or from a plugin, to the client.
+    Response,
+}
+
+/// How much of a body the plugin wants to see.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BodyMode {
+    /// Nothing; bytes go through untouched.
+    #[default]
+    Skip,
+    /// All of it in one call, up to the operator's limit. The headers wait for it, so they can still be changed.
+    Whole,
+    /// Each chunk as it comes.
+    Chunks,
+}
+
+/// A proven caller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Who it is, at most 1 KiB. Empty where a token names nobody.
+    pub subject: String,
+    /// The text of a JSON object, at most 64 KiB.
+    pub claims: String,
+}
+
+/// Why the gateway refused a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MutateError {
+    /// Not a valid header name, header value, method, path or status.
+    InvalidSyntax,
+    /// A name the gateway keeps for itself: framing, hop-by-hop, internal.
+    Forbidden,
+    /// Over a limit of size or count.
+    LimitExceeded,
+    /// Too late or too early in the exchange.
+    WrongPhase,
+    /// The operator did not grant what this needs.
+    NotGranted,
+    /// In the gateway's words.
+    Other(String),
+}
+
+impl fmt::Display for MutateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::InvalidSyntax => "invalid syntax",
+            Self::Forbidden => "the gateway keeps this name for itself",
+            Self::LimitExceeded => "limit exceeded",
+            Self::WrongPhase => "too late or too early in the exchange",
+            Self::NotGranted => "not granted",
+            Self::Other(text) => text,
+        })
+    }
+}
+
+impl error::Error for MutateError {}

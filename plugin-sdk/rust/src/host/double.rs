@@ -1,0 +1,428 @@
+//! The test double behind the seam. Same functions as `component.rs`, same rules as the gateway.
+
+pub(crate) mod exchange {
+    use http::Method;
+
+    use crate::{
+        BodyMode, Direction, Identity, MutateError, Section, rules,
+        testing::world::{self, Phase, World, with},
+    };
+
+    pub(crate) fn method() -> String {
+        look(|exchange| exchange.method.clone())
+    }
+
+    pub(crate) fn scheme() -> String {
+        look(|exchange| exchange.scheme.clone())
+    }
+
+    pub(crate) fn authority() -> String {
+        look(|exchange| exchange.authority.clone())
+    }
+
+    pub(crate) fn path() -> String {
+        look(|exchange| exchange.path.clone())
+    }
+
+    pub(crate) fn status() -> u16 {
+        look(|exchange| exchange.status)
+    }
+
+    pub(crate) fn header(section: Section, name: &str) -> Option<String> {
+        let value = look(|exchange| exchange.values(section, name)).into_iter().next()?;
+        Some(String::from_utf8_lossy(&value).into_owned())
+    }
+
+    pub(crate) fn select_headers(section: Section, names: &[&str]) -> Vec<Option<String>> {
+        names.iter().map(|name| header(section, name)).collect()
+    }
+
+    pub(crate) fn header_values(section: Section, name: &str) -> Vec<Vec<u8>> {
+        look(|exchange| exchange.values(section, name))
+    }
+
+    pub(crate) fn headers(section: Section) -> Vec<(String, Vec<u8>)> {
+        look(|exchange| exchange.sections.get(&section).cloned().unwrap_or_default())
+    }
+
+    pub(crate) fn set_header(section: Section, name: &str, value: &str) -> Result<(), MutateError> {
+        change_headers(section, name, Some(value), |headers| {
+            remove(headers, name);
+            headers.push((name.to_ascii_lowercase(), trimmed(value)));
+        })
+    }
+
+    pub(crate) fn append_header(section: Section, name: &str, value: &str) -> Result<(), MutateError> {
+        change_headers(section, name, Some(value), |headers| {
+            headers.push((name.to_ascii_lowercase(), trimmed(value)));
+        })
+    }
+
+    pub(crate) fn remove_header(section: Section, name: &str) -> Result<(), MutateError> {
+        change_headers(section, name, None, |headers| remove(headers, name))
+    }
+
+    pub(crate) fn set_method(method: &str) -> Result<(), MutateError> {
+        change(|world| {
+            world.phase.request_open()?;
+            let parsed = Method::from_bytes(method.as_bytes()).map_err(|_| MutateError::InvalidSyntax)?;
+            if parsed == Method::CONNECT {
+                return Err(MutateError::Forbidden);
+            }
+            method.clone_into(&mut world.exchange.method);
+            Ok(())
+        })
+    }
+
+    pub(crate) fn set_authority(authority: &str) -> Result<(), MutateError> {
+        change(|world| {
+            world.phase.request_open()?;
+            let valid = authority.parse::<http::uri::Authority>().is_ok_and(|parsed| !parsed.as_str().contains('@'));
+            if !valid {
+                return Err(MutateError::InvalidSyntax);
+            }
+            authority.clone_into(&mut world.exchange.authority);
+            Ok(())
+        })
+    }
+
+    pub(crate) fn set_path(path: &str) -> Result<(), MutateError> {
+        change(|world| {
+            world.phase.request_open()?;
+            let (before, _) = path.split_once('?').unwrap_or((path, ""));
+            let is_dots =
+                |segment: &str| matches!(segment.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | "..");
+            let clean = path.starts_with('/')
+                && path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#')
+                && !before.split('/').any(is_dots);
+            if !clean {
+                return Err(MutateError::InvalidSyntax);
+            }
+            path.clone_into(&mut world.exchange.path);
+            Ok(())
+        })
+    }
+
+    pub(crate) fn set_status(status: u16) -> Result<(), MutateError> {
+        change(|world| {
+            world.phase.response_open()?;
+            if !(200..=599).contains(&status) {
+                return Err(MutateError::InvalidSyntax);
+            }
+            world.exchange.status = status;
+            Ok(())
+        })
+    }
+
+    pub(crate) fn set_upstream(name: &str) -> Result<(), MutateError> {
+        change(|world| {
+            world.phase.request_open()?;
+            if !world.route_upstreams.iter().any(|allowed| allowed == name) {
+                return Err(MutateError::NotGranted);
+            }
+            world.exchange.upstream = Some(name.to_owned());
+            Ok(())
+        })
+    }
+
+    pub(crate) fn attribute(name: &str) -> Option<String> {
+        look(|exchange| exchange.attributes.get(name).cloned())
+    }
+
+    pub(crate) fn set_attribute(name: &str, value: &str) -> Result<(), MutateError> {
+        change(|world| {
+            if name.is_empty() || name.len() > NAME_LIMIT_BYTES || value.len() > VALUE_LIMIT_BYTES {
+                return Err(MutateError::LimitExceeded);
+            }
+            world.exchange.attributes.insert(format!("plugin.under-test.{name}"), value.to_owned());
+            Ok(())
+        })
+    }
+
+    pub(crate) fn identity() -> Option<Identity> {
+        look(|exchange| exchange.identity.clone())
+    }
+
+    pub(crate) fn set_identity(subject: &str, claims: &str) -> Result<(), MutateError> {
+        change(|world| {
+            world.phase.request_open()?;
+            if serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(claims).is_err() {
+                return Err(MutateError::InvalidSyntax);
+            }
+            if subject.len() > NAME_LIMIT_BYTES || claims.len() > CLAIMS_LIMIT_BYTES {
+                return Err(MutateError::LimitExceeded);
+            }
+            world.exchange.identity = Some(Identity { subject: subject.to_owned(), claims: claims.to_owned() });
+            Ok(())
+        })
+    }
+
+    pub(crate) fn set_body_mode(direction: Direction, mode: BodyMode) -> Result<(), MutateError> {
+        change(|world| match (direction, world.phase) {
+            (Direction::Request, Phase::Request) => {
+                world.exchange.request_body = mode;
+                Ok(())
+            }
+            (Direction::Response, Phase::Request | Phase::RequestBody { .. } | Phase::Response) => {
+                world.exchange.response_body = mode;
+                Ok(())
+            }
+            _ => Err(MutateError::WrongPhase),
+        })
+    }
+
+    pub(crate) fn state() -> Vec<u8> {
+        look(|exchange| exchange.state.clone())
+    }
+
+    pub(crate) fn set_state(state: &[u8]) -> Result<(), MutateError> {
+        change(|world| {
+            if state.len() > STATE_LIMIT_BYTES {
+                return Err(MutateError::LimitExceeded);
+            }
+            world.exchange.state = state.to_vec();
+            Ok(())
+        })
+    }
+
+    fn look<T>(read: impl FnOnce(&world::Exchange) -> T) -> T {
+        change(|world| read(&world.exchange))
+    }
+
+    fn change<T>(run: impl FnOnce(&mut World) -> T) -> T {
+        with(|world| {
+            let in_a_hook = !matches!(world.phase, Phase::Outside | Phase::Configure);
+            assert!(in_a_hook, "the exchange was used outside of a hook, which traps in the gateway");
+            run(world)
+        })
+    }
+
+    fn change_headers(
+        section: Section,
+        name: &str,
+        value: Option<&str>,
+        edit: impl FnOnce(&mut Vec<(String, Vec<u8>)>),
+    ) -> Result<(), MutateError> {
+        change(|world| {
+            world.phase.section_open(section)?;
+            if http::HeaderName::from_bytes(name.as_bytes()).is_err() {
+                return Err(MutateError::InvalidSyntax);
+            }
+            if rules::check_name(name).is_err() {
+                return Err(MutateError::Forbidden);
+            }
+            if value.is_some_and(|value| rules::check_value(value).is_err()) {
+                return Err(MutateError::InvalidSyntax);
+            }
+            let headers = world.exchange.sections.entry(section).or_default();
+            let bytes: usize = headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+            let added = value.map_or(0, |value| name.len() + value.len());
+            if value.is_some() && (headers.len() >= HEADER_LIMIT || bytes + added > HEADER_LIMIT_BYTES) {
+                return Err(MutateError::LimitExceeded);
+            }
+            edit(headers);
+            Ok(())
+        })
+    }
+
+    fn trimmed(value: &str) -> Vec<u8> {
+        value.trim_matches([' ', '\t']).as_bytes().to_vec()
+    }
+
+    fn remove(headers: &mut Vec<(String, Vec<u8>)>, name: &str) {
+        headers.retain(|(have, _)| !have.eq_ignore_ascii_case(name));
+    }
+
+    /// The gateway's limits are set by the operator; these are near its defaults.
+    const HEADER_LIMIT: usize = 100;
+    const HEADER_LIMIT_BYTES: usize = 64 * 1024;
+    const STATE_LIMIT_BYTES: usize = 64 * 1024;
+    const CLAIMS_LIMIT_BYTES: usize = 64 * 1024;
+    const NAME_LIMIT_BYTES: usize = 1024;
+    const VALUE_LIMIT_BYTES: usize = 4096;
+}
+
+pub(crate) mod log {
+    use crate::{
+        log::Level,
+        testing::{Line, world::with},
+    };
+
+    pub(crate) fn enabled(level: Level) -> bool {
+        level >= Level::Info
+    }
+
+    pub(crate) fn write(level: Level, message: &str, fields: &[(&str, &str)]) {
+        let fields = fields.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect();
+        with(|world| world.lines.push(Line { level, message: message.to_owned(), fields }));
+    }
+}
+
+pub(crate) mod metrics {
+    use crate::testing::{Measure, world::with};
+
+    #[allow(clippy::cast_precision_loss)]
+    pub(crate) fn count(name: &str, labels: &[&str], delta: u64) {
+        gauge(name, labels, delta as f64);
+    }
+
+    pub(crate) fn observe(name: &str, labels: &[&str], value: f64) {
+        gauge(name, labels, value);
+    }
+
+    pub(crate) fn gauge(name: &str, labels: &[&str], value: f64) {
+        let labels = labels.iter().map(|&label| label.to_owned()).collect();
+        with(|world| {
+            assert!(
+                world.metrics_declared.contains(&name),
+                "the metric {name} is not in Plugin::METRICS, so the gateway drops it"
+            );
+            world.measures.push(Measure { name: name.to_owned(), labels, value });
+        });
+    }
+}
+
+pub(crate) mod clock {
+    use std::time::Duration;
+
+    use crate::testing::world::with;
+
+    /// Since 1970; the double is made at the beginning of 2026.
+    pub(crate) fn now() -> Duration {
+        Duration::from_secs(1_767_225_600) + with(|world| world.elapsed)
+    }
+
+    pub(crate) fn monotonic() -> u64 {
+        with(|world| u64::try_from(world.elapsed.as_micros()).unwrap_or(u64::MAX))
+    }
+}
+
+pub(crate) mod random {
+    use crate::testing::world::with;
+
+    pub(crate) fn bytes(length: u32) -> Vec<u8> {
+        assert!(length <= 65_536, "more than 65,536 random bytes at once trap in the gateway");
+        std::iter::repeat_with(number).flat_map(u64::to_le_bytes).take(length as usize).collect()
+    }
+
+    /// Splitmix64: the same numbers in every test.
+    pub(crate) fn number() -> u64 {
+        let state = with(|world| {
+            world.random = world.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            world.random
+        });
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+}
+
+pub(crate) mod secrets {
+    use crate::testing::world::with;
+
+    pub(crate) fn get(name: &str) -> Option<String> {
+        with(|world| world.secrets.get(name).cloned())
+    }
+}
+
+pub(crate) mod rate_limit {
+    use crate::{
+        rate_limit::{Outcome, Quota},
+        testing::world::with,
+    };
+
+    pub(crate) fn take(key: &str, quota: Quota, cost: u32) -> Outcome {
+        with(|world| world.limiter.take(key, quota, cost, world.elapsed))
+    }
+}
+
+pub(crate) mod shared_store {
+    use std::time::Duration;
+
+    use crate::{
+        shared_store::{Entry, StoreError, SwapError},
+        testing::world::with,
+    };
+
+    pub(crate) fn get(key: &str) -> Option<Entry> {
+        with(|world| world.store.get(key, world.elapsed))
+    }
+
+    pub(crate) fn set(key: &str, value: &[u8], ttl: Option<Duration>) -> Result<u64, StoreError> {
+        Ok(with(|world| world.store.set(key, value, ttl, world.elapsed)))
+    }
+
+    pub(crate) fn compare_and_set(
+        key: &str,
+        expected: Option<u64>,
+        value: &[u8],
+        ttl: Option<Duration>,
+    ) -> Result<u64, SwapError> {
+        with(|world| world.store.compare_and_set(key, expected, value, ttl, world.elapsed))
+    }
+
+    pub(crate) fn remove(key: &str) -> bool {
+        with(|world| world.store.remove(key, world.elapsed))
+    }
+
+    pub(crate) fn increment(key: &str, delta: i64, ttl: Option<Duration>) -> Result<i64, StoreError> {
+        with(|world| world.store.increment(key, delta, ttl, world.elapsed))
+    }
+}
+
+pub(crate) mod jwt {
+    use crate::{
+        jwt::VerifyError,
+        testing::world::{Phase, with},
+    };
+
+    pub(crate) fn declare(keys: &str, definition: &str) -> Result<(), String> {
+        with(|world| {
+            assert!(world.phase == Phase::Configure, "jwt::declare outside of Plugin::new traps in the gateway");
+            if let Some(why) = &world.keys_refused {
+                return Err(why.clone());
+            }
+            world.keys.insert(keys.to_owned(), definition.to_owned());
+            Ok(())
+        })
+    }
+
+    pub(crate) fn verify(keys: &str, token: &str) -> Result<String, VerifyError> {
+        with(|world| {
+            if !world.keys.contains_key(keys) {
+                return Err(VerifyError::Other(format!("no key set {keys:?} was declared")));
+            }
+            world.tokens.get(token).cloned().unwrap_or(Err(VerifyError::BadSignature))
+        })
+    }
+}
+
+pub(crate) mod http_client {
+    use crate::{
+        http_client::{CallError, Request, Response},
+        testing::world::with,
+    };
+
+    pub(crate) fn send(request: &Request) -> Result<Response, CallError> {
+        // The answer is the test's own code, so it runs while the world is free.
+        let answer = with(|world| {
+            world.calls.push(request.clone());
+            world.upstreams.remove(&request.upstream)
+        });
+        let mut answer = answer.ok_or(CallError::UnknownUpstream)?;
+        let response = answer(request);
+        with(|world| world.upstreams.insert(request.upstream.clone(), answer));
+        response
+    }
+
+    pub(crate) fn dispatch(request: &Request) -> Result<(), CallError> {
+        match send(request) {
+            Err(error @ (CallError::UnknownUpstream | CallError::LimitExceeded)) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn send_all(requests: &[Request]) -> Vec<Result<Response, CallError>> {
+        requests.iter().map(send).collect()
+    }
+}

@@ -1,0 +1,66 @@
+//! Signed tokens, checked by the gateway at native speed. It fetches, caches and rotates the keys.
+
+use std::{error, fmt};
+
+use crate::host::jwt as host;
+
+/// Why a token was not accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VerifyError {
+    /// Not a signed token in compact form, or a claim of the wrong type.
+    Malformed,
+    /// No key of the set can have signed it.
+    UnknownKey,
+    /// Somebody else signed it, or it was changed.
+    BadSignature,
+    /// `exp` is over.
+    Expired,
+    /// `nbf` or `iat` is to come.
+    NotYetValid,
+    /// `iss` is another or missing.
+    WrongIssuer,
+    /// `aud` is another or missing.
+    WrongAudience,
+    /// Not in the set's list, or not what its key is for.
+    AlgorithmNotAllowed,
+    /// The keys could not be fetched: the fault is not the client's.
+    KeysUnavailable,
+    /// In the gateway's words.
+    Other(String),
+}
+
+impl fmt::Display for VerifyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Malformed => "the token is malformed",
+            Self::UnknownKey => "the token is signed with an unknown key",
+            Self::BadSignature => "the signature does not match",
+            Self::Expired => "the token has expired",
+            Self::NotYetValid => "the token is not valid yet",
+            Self::WrongIssuer => "the token is from another issuer",
+            Self::WrongAudience => "the token is for another audience",
+            Self::AlgorithmNotAllowed => "the algorithm is not allowed",
+            Self::KeysUnavailable => "the keys are not available",
+            Self::Other(text) => text,
+        })
+    }
+}
+
+impl error::Error for VerifyError {}
+
+/// Names a key set; from [`crate::Plugin::new`] only. `definition` is a JSON object, described in the contract. An
+/// address or a path in it must stand in the plugin's configuration as the operator wrote it.
+///
+/// # Errors
+/// What is wrong with the definition, for the operator.
+pub fn declare(keys: &str, definition: &str) -> Result<(), String> {
+    host::declare(keys, definition)
+}
+
+/// Checks a token against a declared key set and gives its claims, the text of a JSON object.
+///
+/// # Errors
+/// Why it is not valid.
+pub fn verify(keys: &str, token: &str) -> Result<String, VerifyError> {
+    host::verify(keys, token)
+}

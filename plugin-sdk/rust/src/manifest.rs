@@ -1,0 +1,46 @@
+//! What a plugin says about itself.
+
+use schemars::{Schema, generate::SchemaSettings};
+use serde::Serialize;
+
+use crate::{Exported, Metric, State};
+
+/// The manifest as the gateway reads it: a JSON object with `name`, `version`, `config-schema`, `metrics`, `wants`
+/// and `state`. For tests of the schema, and for tools.
+#[must_use]
+#[allow(clippy::expect_used)]
+pub fn manifest<P: Exported>() -> String {
+    let manifest = Manifest {
+        name: P::NAME,
+        version: P::VERSION,
+        state: match P::STATE {
+            State::None => "none",
+            State::Instance => "instance",
+        },
+        wants: P::WANTS,
+        metrics: P::METRICS,
+        config_schema: config_schema::<P>(),
+    };
+    serde_json::to_string(&manifest).expect("texts and lists always serialize")
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Manifest {
+    name: &'static str,
+    version: &'static str,
+    state: &'static str,
+    wants: &'static [&'static str],
+    metrics: &'static [&'static Metric],
+    config_schema: Schema,
+}
+
+/// Draft 2020-12, without references and without `$schema`: the gateway puts it inside its own schema, where a
+/// reference to `#/$defs` would point somewhere else.
+fn config_schema<P: Exported>() -> Schema {
+    let settings = SchemaSettings::draft2020_12().with(|settings| {
+        settings.inline_subschemas = true;
+        settings.meta_schema = None;
+    });
+    settings.into_generator().into_root_schema_for::<P::Config>()
+}

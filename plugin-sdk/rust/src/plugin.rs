@@ -1,0 +1,104 @@
+//! What an author implements.
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+
+use crate::{BodyDecision, Decision, Exchange, Metric};
+
+/// A policy. Implement the hooks that are needed under [`macro@crate::plugin`]; the others are not exported, so
+/// the gateway never calls them.
+///
+/// A hook that panics ends its instance: the message is logged, the changes the hook made are rolled back, and the
+/// operator's `on_error` (`deny` unless set) decides about the request.
+pub trait Plugin: Sized + 'static {
+    /// The configuration as the operator writes it. Its JSON Schema, doc comments included, becomes part of the
+    /// manifest, and the gateway checks a configuration against it before [`Plugin::new`] sees it.
+    /// Use [`NoConfig`] where there is none.
+    type Config: DeserializeOwned + JsonSchema;
+
+    /// The metrics the plugin counts; one that is not listed is dropped by the gateway.
+    const METRICS: &'static [&'static Metric] = &[];
+
+    /// The interfaces the plugin cannot do without, as they are named in the contract (`"http-client"`, ...). For
+    /// people and tools: what a component really imports is read from the component.
+    const WANTS: &'static [&'static str] = &[];
+
+    /// Whether an instance remembers anything between exchanges.
+    const STATE: State = State::None;
+
+    /// Called once in the life of an instance, before any hook. Everything that can be computed from the
+    /// configuration is computed here: a hook runs for every request.
+    ///
+    /// # Errors
+    /// The text is shown to the operator beside the configuration, which is then not applied.
+    fn new(config: Self::Config) -> Result<Self, String>;
+
+    /// The request's head has come; nothing was sent to an upstream yet.
+    fn on_request(&self, exchange: &Exchange) -> Decision {
+        let _ = exchange;
+        Decision::Proceed
+    }
+
+    /// A part of the request's body, if `on_request` asked for it with [`Exchange::set_body_mode`].
+    fn on_request_body(&self, exchange: &Exchange, chunk: Vec<u8>) -> BodyDecision {
+        let _ = (exchange, chunk);
+        BodyDecision::Pass
+    }
+
+    /// The response's head has come, from the upstream, from a plugin or from the gateway itself.
+    fn on_response(&self, exchange: &Exchange) -> Decision {
+        let _ = exchange;
+        Decision::Proceed
+    }
+
+    /// A part of the response's body, if an earlier hook asked for it with [`Exchange::set_body_mode`].
+    fn on_response_body(&self, exchange: &Exchange, chunk: Vec<u8>) -> BodyDecision {
+        let _ = (exchange, chunk);
+        BodyDecision::Pass
+    }
+
+    /// The exchange is over, well or not. Nothing can be changed any more.
+    fn on_complete(&self, exchange: &Exchange) {
+        let _ = exchange;
+    }
+
+    /// Work beside the requests, on an instance of its own. Answers when to be called again; `None` is never.
+    fn on_tick(&self) -> Option<Duration> {
+        None
+    }
+}
+
+/// Whether an instance remembers anything between exchanges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// An instance may be thrown away after any exchange.
+    None,
+    /// An instance keeps something worth keeping, such as a cache. It may still be thrown away at any time.
+    Instance,
+}
+
+/// The configuration of a plugin that has none: only `{}` is accepted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NoConfig {}
+
+/// What [`macro@crate::plugin`] adds to a [`Plugin`]. Not for implementing by hand.
+pub trait Exported: Plugin {
+    /// The package's name without the prefix `gatewright-plugin-`, or what the macro was given.
+    const NAME: &'static str;
+    /// The package's version.
+    const VERSION: &'static str;
+    /// The hooks that are exported, as the functions are named in the contract.
+    const HOOKS: &'static [&'static str];
+}
+
+/// Makes a plugin from the text of its configuration. No text and `null` stand for `{}`.
+pub(crate) fn configure<P: Plugin>(config: &str) -> Result<P, String> {
+    let config = match config.trim() {
+        "" | "null" => "{}",
+        config => config,
+    };
+    P::new(serde_json::from_str(config).map_err(|error| error.to_string())?)
+}

@@ -1,0 +1,105 @@
+//! The gateway's rules about headers, for a plugin that wants to refuse a bad configuration early. The gateway
+//! enforces them again at each call.
+
+use http::{HeaderName, HeaderValue};
+
+/// The names no plugin may set, append or remove: they frame the message or belong to one connection (RFC 9110
+/// section 7.6.1), and `host` is changed with [`crate::Exchange::set_authority`].
+pub const FORBIDDEN_HEADERS: [&str; 11] = [
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "http2-settings",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Whether a plugin may change the header of this name.
+///
+/// # Errors
+/// Why not, as a clause that follows the name.
+pub fn check_name(name: &str) -> Result<(), &'static str> {
+    if HeaderName::from_bytes(name.as_bytes()).is_err() {
+        return Err("is not a header name");
+    }
+    if FORBIDDEN_HEADERS.iter().any(|forbidden| forbidden.eq_ignore_ascii_case(name)) {
+        return Err("is a header the gateway keeps for itself");
+    }
+    Ok(())
+}
+
+/// Whether this can be a header's value: no control character but the tab. Spaces at the ends are cut off.
+///
+/// # Errors
+/// Why not, as a clause that follows the value.
+pub fn check_value(value: &str) -> Result<(), &'static str> {
+    HeaderValue::from_bytes(value.as_bytes()).map(|_| ()).map_err(|_| "has a control character")
+}
+
+/// Text as a quoted string (RFC 9110 section 5.6.4), for the parameters of headers such as `WWW-Authenticate`.
+#[must_use]
+pub fn quoted(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for char in text.chars() {
+        if matches!(char, '"' | '\\') {
+            quoted.push('\\');
+        }
+        quoted.push(char);
+    }
+    quoted.push('"');
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names() {
+        for (name, allowed) in [
+            ("x-a", true),
+            ("X-A", true),
+            ("authorization", true),
+            ("", false),
+            ("x a", false),
+            ("x:a", false),
+            (":path", false),
+            ("x\r\na", false),
+            ("x\0", false),
+            ("ä", false),
+            ("Content-Length", false),
+            ("TRANSFER-ENCODING", false),
+            ("connection", false),
+            ("host", false),
+        ] {
+            assert_eq!(check_name(name).is_ok(), allowed, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn values() {
+        for (value, allowed) in [
+            ("", true),
+            ("a\tb c", true),
+            ("grüße", true),
+            ("a\r\nb: c", false),
+            ("a\n", false),
+            ("\0", false),
+            ("\u{7f}", false),
+            (" a ", true),
+        ] {
+            assert_eq!(check_value(value).is_ok(), allowed, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn quoting() {
+        assert_eq!(quoted(r#"a "b" \c"#), r#""a \"b\" \\c""#);
+    }
+}

@@ -1,0 +1,311 @@
+//! The gateway's double: run a plugin's hooks in a plain `cargo test`.
+//!
+//! ```
+//! # use gatewright_sdk::{Decision, Exchange, Plugin, NoConfig};
+//! # struct Greet;
+//! # impl Plugin for Greet {
+//! #     type Config = NoConfig;
+//! #     fn new(_: NoConfig) -> Result<Self, String> { Ok(Greet) }
+//! #     fn on_request(&self, exchange: &Exchange) -> Decision {
+//! #         let _ = exchange.request_headers().set("x-greeting", "hi");
+//! #         Decision::Proceed
+//! #     }
+//! # }
+//! use gatewright_sdk::testing::{Double, Request};
+//!
+//! let gateway = Double::new();
+//! let greet: Greet = gateway.configure("{}").unwrap();
+//! gateway.receive(Request::get("/").header("x-name", "Ada"));
+//! assert_eq!(gateway.on_request(&greet), Decision::Proceed);
+//! assert_eq!(gateway.request_header("x-greeting").as_deref(), Some("hi"));
+//! ```
+//!
+//! The double keeps the gateway's rules: which names are forbidden, what may still be changed in which hook, what a
+//! call outside of a hook does (it panics here, it traps there). The store, the limiter and the clock are real and
+//! small; the clock stands until [`Double::advance`]. Tokens and upstreams answer what the test says.
+//!
+//! One double is the gateway of one thread: making another starts afresh, and a plugin that is called without one
+//! meets an empty gateway.
+
+mod limiter;
+mod request;
+mod store;
+pub(crate) mod world;
+
+use std::{marker::PhantomData, time::Duration};
+
+use http::StatusCode;
+
+pub use request::Request;
+pub use world::{Line, Measure};
+
+use crate::{
+    BodyDecision, BodyMode, Decision, Direction, Exchange, Identity, Plugin, Section,
+    http_client::{self, CallError},
+    jwt::VerifyError,
+    plugin,
+};
+use world::{Phase, World, with};
+
+/// The gateway around a plugin under test.
+#[derive(Debug)]
+pub struct Double {
+    /// The world is the thread's, so its handle must not leave the thread.
+    of_this_thread: PhantomData<*const ()>,
+}
+
+impl Double {
+    /// Nothing granted, nothing stored; the exchange is `GET http://localhost/` from a client nobody knows.
+    #[must_use]
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Self {
+        with(|world| *world = World::default());
+        Self { of_this_thread: PhantomData }
+    }
+
+    // ------------------------------------------------------------ what surrounds the plugin
+
+    /// Grants a secret.
+    pub fn secret(&self, name: &str, value: &str) {
+        with(|world| world.secrets.insert(name.to_owned(), value.to_owned()));
+    }
+
+    /// What the token is worth to [`crate::jwt::verify`]; a token the test does not name has a bad signature.
+    pub fn token(&self, token: &str, outcome: Result<&str, VerifyError>) {
+        with(|world| world.tokens.insert(token.to_owned(), outcome.map(str::to_owned)));
+    }
+
+    /// Makes [`crate::jwt::declare`] refuse every key set.
+    pub fn refuse_keys(&self, why: &str) {
+        with(|world| world.keys_refused = Some(why.to_owned()));
+    }
+
+    /// The definition of a key set that was declared.
+    #[must_use]
+    pub fn declared_keys(&self, name: &str) -> Option<String> {
+        with(|world| world.keys.get(name).cloned())
+    }
+
+    /// Grants an upstream to [`crate::http_client`] and says what it answers.
+    pub fn upstream(
+        &self,
+        name: &str,
+        answer: impl FnMut(&http_client::Request) -> Result<http_client::Response, CallError> + 'static,
+    ) {
+        with(|world| world.upstreams.insert(name.to_owned(), Box::new(answer)));
+    }
+
+    /// Puts an upstream on the route's list for [`Exchange::set_upstream`].
+    pub fn allow_upstream(&self, name: &str) {
+        with(|world| world.route_upstreams.push(name.to_owned()));
+    }
+
+    /// Lets time pass.
+    pub fn advance(&self, time: Duration) {
+        with(|world| world.elapsed += time);
+    }
+
+    // ------------------------------------------------------------ running the plugin
+
+    /// Makes an instance, as the gateway does, from the text of a configuration. Metrics it declares may be counted
+    /// from then on.
+    ///
+    /// # Errors
+    /// What the operator would be told. The gateway checks the schema before; this does not.
+    pub fn configure<P: Plugin>(&self, config: &str) -> Result<P, String> {
+        with(|world| {
+            world.phase = Phase::Configure;
+            world.metrics_declared.extend(P::METRICS.iter().map(|metric| metric.name));
+        });
+        let plugin = plugin::configure(config);
+        with(|world| world.phase = Phase::Outside);
+        plugin
+    }
+
+    /// Starts a new exchange. Store, limiter, clock, log and metrics stay.
+    pub fn receive(&self, request: Request) {
+        with(|world| world.exchange = request.into());
+    }
+
+    /// Runs the request hook.
+    pub fn on_request(&self, plugin: &impl Plugin) -> Decision {
+        let end = with(|world| !world.exchange.request_has_body);
+        self.run(Phase::Request, || plugin.on_request(&Exchange::new(end)))
+    }
+
+    /// Gives the exchange a response; its body is not empty.
+    pub fn respond(&self, status: StatusCode, headers: &[(&str, &str)]) {
+        with(|world| {
+            world.exchange.status = status.as_u16();
+            let headers = headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.as_bytes().to_vec()));
+            world.exchange.sections.insert(Section::ResponseHeaders, headers.collect());
+        });
+    }
+
+    /// Runs the response hook. After [`Double::respond`].
+    pub fn on_response(&self, plugin: &impl Plugin) -> Decision {
+        self.run(Phase::Response, || plugin.on_response(&Exchange::new(false)))
+    }
+
+    /// Sends a request body through the plugin, in the mode the plugin asked for: what comes out behind it, or the
+    /// decision that ended it.
+    ///
+    /// # Errors
+    /// [`BodyDecision::Respond`] or [`BodyDecision::Abort`].
+    pub fn request_body<P: Plugin>(&self, plugin: &P, chunks: &[&[u8]]) -> Result<Vec<u8>, BodyDecision> {
+        self.body(Direction::Request, chunks, |exchange, chunk| plugin.on_request_body(exchange, chunk))
+    }
+
+    /// Sends a response body through the plugin.
+    ///
+    /// # Errors
+    /// As [`Double::request_body`].
+    pub fn response_body<P: Plugin>(&self, plugin: &P, chunks: &[&[u8]]) -> Result<Vec<u8>, BodyDecision> {
+        self.body(Direction::Response, chunks, |exchange, chunk| plugin.on_response_body(exchange, chunk))
+    }
+
+    /// Runs the completion hook.
+    pub fn on_complete(&self, plugin: &impl Plugin) {
+        self.run(Phase::Complete, || plugin.on_complete(&Exchange::new(true)));
+    }
+
+    /// Runs the background hook.
+    pub fn on_tick(&self, plugin: &impl Plugin) -> Option<Duration> {
+        plugin.on_tick()
+    }
+
+    fn run<T>(&self, phase: Phase, hook: impl FnOnce() -> T) -> T {
+        with(|world| world.phase = phase);
+        let answer = hook();
+        with(|world| world.phase = Phase::Outside);
+        answer
+    }
+
+    fn body(
+        &self,
+        direction: Direction,
+        chunks: &[&[u8]],
+        hook: impl Fn(&Exchange, Vec<u8>) -> BodyDecision,
+    ) -> Result<Vec<u8>, BodyDecision> {
+        let mode = with(|world| world.exchange.body_mode(direction));
+        let whole = [chunks.concat()];
+        let chunks: Vec<&[u8]> = match mode {
+            BodyMode::Skip => return Ok(chunks.concat()),
+            BodyMode::Whole => whole.iter().map(Vec::as_slice).collect(),
+            BodyMode::Chunks => chunks.to_vec(),
+        };
+        let phase = match direction {
+            Direction::Request => Phase::RequestBody { headers_wait: mode == BodyMode::Whole },
+            Direction::Response => Phase::ResponseBody { headers_wait: mode == BodyMode::Whole },
+        };
+        let (mut sent, mut held) = (Vec::new(), Vec::new());
+        for (index, chunk) in chunks.iter().enumerate() {
+            held.extend_from_slice(chunk);
+            let end = index + 1 == chunks.len();
+            match self.run(phase, || hook(&Exchange::new(end), held.clone())) {
+                BodyDecision::Pass => sent.append(&mut held),
+                BodyDecision::Hold if end => sent.append(&mut held),
+                BodyDecision::Hold => {}
+                BodyDecision::Replace(bytes) => {
+                    held.clear();
+                    sent.extend(bytes);
+                }
+                end @ (BodyDecision::Respond(_) | BodyDecision::Abort) => return Err(end),
+            }
+        }
+        Ok(sent)
+    }
+
+    // ------------------------------------------------------------ looking at what it did
+
+    /// Of the request, as it stands.
+    #[must_use]
+    pub fn method(&self) -> String {
+        with(|world| world.exchange.method.clone())
+    }
+
+    /// Of the request, as it stands.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        with(|world| world.exchange.authority.clone())
+    }
+
+    /// Of the request, as it stands, with the query.
+    #[must_use]
+    pub fn path(&self) -> String {
+        with(|world| world.exchange.path.clone())
+    }
+
+    /// Of the response, as it stands; 0 before there is one.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        with(|world| world.exchange.status)
+    }
+
+    /// The upstream the plugin chose.
+    #[must_use]
+    pub fn chosen_upstream(&self) -> Option<String> {
+        with(|world| world.exchange.upstream.clone())
+    }
+
+    /// The first value of a request header.
+    #[must_use]
+    pub fn request_header(&self, name: &str) -> Option<String> {
+        self.header_values(Section::RequestHeaders, name).into_iter().next()
+    }
+
+    /// The first value of a response header.
+    #[must_use]
+    pub fn response_header(&self, name: &str) -> Option<String> {
+        self.header_values(Section::ResponseHeaders, name).into_iter().next()
+    }
+
+    /// Every value of a header, as text.
+    #[must_use]
+    pub fn header_values(&self, section: Section, name: &str) -> Vec<String> {
+        let values = with(|world| world.exchange.values(section, name));
+        values.iter().map(|value| String::from_utf8_lossy(value).into_owned()).collect()
+    }
+
+    /// Attributes, also those the plugin set: they are `plugin.under-test.NAME`.
+    #[must_use]
+    pub fn attribute(&self, name: &str) -> Option<String> {
+        with(|world| world.exchange.attributes.get(name).cloned())
+    }
+
+    /// The caller, as it stands.
+    #[must_use]
+    pub fn identity(&self) -> Option<Identity> {
+        with(|world| world.exchange.identity.clone())
+    }
+
+    /// What the plugin asked for.
+    #[must_use]
+    pub fn body_mode(&self, direction: Direction) -> BodyMode {
+        with(|world| world.exchange.body_mode(direction))
+    }
+
+    /// What the plugin kept for this exchange.
+    #[must_use]
+    pub fn state(&self) -> Vec<u8> {
+        with(|world| world.exchange.state.clone())
+    }
+
+    /// Everything that was logged, also below the level the gateway would keep.
+    #[must_use]
+    pub fn lines(&self) -> Vec<Line> {
+        with(|world| world.lines.clone())
+    }
+
+    /// Everything that was measured, in order.
+    #[must_use]
+    pub fn measures(&self) -> Vec<Measure> {
+        with(|world| world.measures.clone())
+    }
+
+    /// The requests that plugins sent to upstreams.
+    #[must_use]
+    pub fn calls(&self) -> Vec<http_client::Request> {
+        with(|world| world.calls.clone())
+    }
+}

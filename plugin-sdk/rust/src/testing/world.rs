@@ -1,0 +1,161 @@
+//! What the double knows, one per thread.
+
+use std::{cell::RefCell, collections::BTreeMap, fmt, time::Duration};
+
+use super::{limiter::Limiter, store::Store};
+use crate::{
+    BodyMode, Direction, Identity, MutateError, Section,
+    http_client::{self, CallError},
+    jwt::VerifyError,
+    log::Level,
+};
+
+/// Runs `look` on this thread's world.
+///
+/// The world is borrowed meanwhile, so nothing of a test or a plugin runs in it.
+pub(crate) fn with<T>(look: impl FnOnce(&mut World) -> T) -> T {
+    thread_local! { static WORLD: RefCell<World> = RefCell::default(); }
+    WORLD.with_borrow_mut(look)
+}
+
+#[derive(Default)]
+pub(crate) struct World {
+    pub(crate) phase: Phase,
+    pub(crate) exchange: Exchange,
+    /// Since the double was made, which is when the limiter's and the store's time begins.
+    pub(crate) elapsed: Duration,
+    pub(crate) limiter: Limiter,
+    pub(crate) store: Store,
+    pub(crate) random: u64,
+    pub(crate) lines: Vec<Line>,
+    pub(crate) metrics_declared: Vec<&'static str>,
+    pub(crate) measures: Vec<Measure>,
+    pub(crate) secrets: BTreeMap<String, String>,
+    pub(crate) keys: BTreeMap<String, String>,
+    pub(crate) keys_refused: Option<String>,
+    pub(crate) tokens: BTreeMap<String, Result<String, VerifyError>>,
+    pub(crate) upstreams: BTreeMap<String, Answer>,
+    pub(crate) route_upstreams: Vec<String>,
+    pub(crate) calls: Vec<http_client::Request>,
+}
+
+pub(crate) type Answer = Box<dyn FnMut(&http_client::Request) -> Result<http_client::Response, CallError>>;
+
+/// A line in the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    pub level: Level,
+    pub message: String,
+    pub fields: Vec<(String, String)>,
+}
+
+impl fmt::Display for Line {
+    /// As `message key=value`, so that a test can look for text in all of it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        self.fields.iter().try_for_each(|(key, value)| write!(f, " {key}={value}"))
+    }
+}
+
+/// One number that was counted, set or observed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Measure {
+    pub name: String,
+    pub labels: Vec<String>,
+    pub value: f64,
+}
+
+/// Which hook runs, and so what may be changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Phase {
+    #[default]
+    Outside,
+    Configure,
+    Request,
+    RequestBody {
+        headers_wait: bool,
+    },
+    Response,
+    ResponseBody {
+        headers_wait: bool,
+    },
+    Complete,
+}
+
+impl Phase {
+    /// Whether the request's head is still here.
+    pub(crate) fn request_open(self) -> Result<(), MutateError> {
+        match self {
+            Self::Request | Self::RequestBody { headers_wait: true } => Ok(()),
+            _ => Err(MutateError::WrongPhase),
+        }
+    }
+
+    /// Whether the response's head is still here.
+    pub(crate) fn response_open(self) -> Result<(), MutateError> {
+        match self {
+            Self::Response | Self::ResponseBody { headers_wait: true } => Ok(()),
+            _ => Err(MutateError::WrongPhase),
+        }
+    }
+
+    pub(crate) fn section_open(self, section: Section) -> Result<(), MutateError> {
+        match section {
+            Section::RequestHeaders => self.request_open(),
+            Section::ResponseHeaders => self.response_open(),
+            Section::RequestTrailers | Section::ResponseTrailers => Err(MutateError::WrongPhase),
+        }
+    }
+}
+
+/// One exchange. The default is a request nobody would refuse.
+#[derive(Clone, Debug)]
+pub(crate) struct Exchange {
+    pub(crate) method: String,
+    pub(crate) scheme: String,
+    pub(crate) authority: String,
+    pub(crate) path: String,
+    pub(crate) status: u16,
+    pub(crate) request_has_body: bool,
+    pub(crate) sections: BTreeMap<Section, Vec<(String, Vec<u8>)>>,
+    pub(crate) attributes: BTreeMap<String, String>,
+    pub(crate) identity: Option<Identity>,
+    pub(crate) state: Vec<u8>,
+    pub(crate) upstream: Option<String>,
+    pub(crate) request_body: BodyMode,
+    pub(crate) response_body: BodyMode,
+}
+
+impl Default for Exchange {
+    fn default() -> Self {
+        Self {
+            method: "GET".to_owned(),
+            scheme: "http".to_owned(),
+            authority: "localhost".to_owned(),
+            path: "/".to_owned(),
+            status: 0,
+            request_has_body: false,
+            sections: BTreeMap::new(),
+            attributes: BTreeMap::new(),
+            identity: None,
+            state: Vec::new(),
+            upstream: None,
+            request_body: BodyMode::Skip,
+            response_body: BodyMode::Skip,
+        }
+    }
+}
+
+impl Exchange {
+    pub(crate) fn values(&self, section: Section, name: &str) -> Vec<Vec<u8>> {
+        let headers = self.sections.get(&section).map(Vec::as_slice).unwrap_or_default();
+        headers.iter().filter(|(have, _)| have.eq_ignore_ascii_case(name)).map(|(_, value)| value.clone()).collect()
+    }
+
+    pub(crate) const fn body_mode(&self, direction: Direction) -> BodyMode {
+        match direction {
+            Direction::Request => self.request_body,
+            Direction::Response => self.response_body,
+        }
+    }
+}
