@@ -1,0 +1,162 @@
+//! `headers` sets, appends and removes headers of the request, of the response, or both.
+//!
+//! Names are checked and values taken apart when the plugin is configured. A request then costs one call for each
+//! header, and one more for each `$(...)` in its value.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use gatewright_sdk::{Decision, Exchange, Headers, MutateError, Plugin, config, log, plugin, rules, schemars, serde};
+
+mod value;
+
+use value::Value;
+
+/// Sets, appends and removes headers. For each direction headers are first removed, then set, then appended. In values,
+/// `$(NAME)` is an attribute of the exchange, such as `$(source.address)`, or `$(identity.subject)`; `$$(` is a plain
+/// `$(`.
+#[config]
+#[derive(Debug)]
+pub struct Config {
+    /// Changes of the request, before it is sent on.
+    #[serde(default)]
+    request: Changes,
+    /// Changes of the response, before it is sent to the client.
+    #[serde(default)]
+    response: Changes,
+}
+
+/// What becomes of one header block.
+#[config]
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// Headers to have with exactly this value. One whose value has a `$(NAME)` that is not known is removed.
+    #[serde(default)]
+    set: BTreeMap<String, String>,
+    /// Values to add to those that are there: one text or a list. One that has a `$(NAME)` that is not known is left
+    /// out.
+    #[serde(default)]
+    append: BTreeMap<String, OneOrMany>,
+    /// Headers to take away.
+    #[serde(default)]
+    remove: Vec<String>,
+}
+
+/// One text or a list.
+#[derive(Debug, serde::Deserialize, schemars::JsonSchema)]
+#[serde(crate = "gatewright_sdk::serde", untagged)]
+#[schemars(crate = "gatewright_sdk::schemars")]
+enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
+/// The plugin.
+#[derive(Debug)]
+pub struct HeaderRules {
+    request: Vec<Change>,
+    response: Vec<Change>,
+}
+
+#[derive(Debug)]
+struct Change {
+    name: String,
+    action: Action,
+}
+
+#[derive(Debug)]
+enum Action {
+    Remove,
+    Set(Value),
+    Append(Value),
+}
+
+#[plugin]
+impl Plugin for HeaderRules {
+    type Config = Config;
+
+    fn new(config: Config) -> Result<Self, String> {
+        Ok(Self {
+            request: config.request.in_order().map_err(|why| format!("request.{why}"))?,
+            response: config.response.in_order().map_err(|why| format!("response.{why}"))?,
+        })
+    }
+
+    fn on_request(&self, exchange: &Exchange) -> Decision {
+        apply(&self.request, exchange, exchange.request_headers());
+        Decision::Proceed
+    }
+
+    fn on_response(&self, exchange: &Exchange) -> Decision {
+        apply(&self.response, exchange, exchange.response_headers());
+        Decision::Proceed
+    }
+}
+
+/// A change that the gateway refuses is logged and the others are made: with fixed values that cannot be, and with an
+/// attribute's it is better than to refuse requests because of a header.
+fn apply(changes: &[Change], exchange: &Exchange, headers: Headers<'_>) {
+    for change in changes {
+        if let Err(error) = change.apply(exchange, headers) {
+            log::warn("a header was not changed", &[("header", &change.name), ("why", &error.to_string())]);
+        }
+    }
+}
+
+impl Change {
+    fn apply(&self, exchange: &Exchange, headers: Headers<'_>) -> Result<(), MutateError> {
+        match &self.action {
+            Action::Remove => headers.remove(&self.name),
+            Action::Set(value) => match value.resolve(exchange) {
+                // What the client sent under this name must not pass for what the operator wanted there.
+                Some(value) => {
+                    headers.set(&self.name, value).or_else(|refused| headers.remove(&self.name).and(Err(refused)))
+                }
+                None => headers.remove(&self.name),
+            },
+            Action::Append(value) => match value.resolve(exchange) {
+                Some(value) => headers.append(&self.name, value),
+                None => Ok(()),
+            },
+        }
+    }
+}
+
+impl Changes {
+    fn in_order(self) -> Result<Vec<Change>, String> {
+        let mut changes = Vec::new();
+        for name in self.remove {
+            changes.push(change("remove", name, Action::Remove)?);
+        }
+        for (name, value) in self.set {
+            let value = Value::parse(&value).map_err(|why| format!("set: the value of {name:?} {why}"))?;
+            changes.push(change("set", name, Action::Set(value))?);
+        }
+        for (name, values) in self.append {
+            let values = match values {
+                OneOrMany::One(value) => vec![value],
+                OneOrMany::Many(values) => values,
+            };
+            for value in values {
+                let value = Value::parse(&value).map_err(|why| format!("append: the value of {name:?} {why}"))?;
+                changes.push(change("append", name.clone(), Action::Append(value))?);
+            }
+        }
+        let mut set = BTreeSet::new();
+        let twice = changes
+            .iter()
+            .filter(|change| matches!(change.action, Action::Set(_)))
+            .find(|change| !set.insert(&change.name));
+        match twice {
+            Some(change) => Err(format!("set: {:?} is there twice", change.name)),
+            None => Ok(changes),
+        }
+    }
+}
+
+fn change(list: &str, name: String, action: Action) -> Result<Change, String> {
+    rules::check_name(&name).map_err(|why| format!("{list}: {name:?} {why}"))?;
+    Ok(Change { name: name.to_ascii_lowercase(), action })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,194 @@
+//! The configuration as the operator writes it, and what of it the gateway needs to check tokens.
+
+use std::collections::BTreeMap;
+
+use gatewright_sdk::{
+    config,
+    credential::Location,
+    schemars,
+    serde::{self, Serialize},
+    serde_json::{self, Value},
+    units::Span,
+};
+
+/// Lets in who has a signed token that is valid. Needs `algorithms`, and at least one of `keys`, `jwks` and
+/// `jwks_file`; with
+/// `jwks` or `jwks_file` also `issuer`, as one provider often signs for many with the same keys.
+#[config]
+#[schemars(extend("anyOf" = [
+    { "required": ["keys"] },
+    { "required": ["jwks", "issuer"] },
+    { "required": ["jwks_file", "issuer"] },
+]))]
+pub struct Config {
+    /// What `iss` must be, to the letter.
+    pub(crate) issuer: Option<String>,
+    /// What `aud` must be or contain: one text, or a list of which one is enough.
+    pub(crate) audience: Option<OneOrMany>,
+    /// The algorithms that are accepted. Symmetric (HS) and asymmetric ones do not mix.
+    #[schemars(length(min = 1))]
+    pub(crate) algorithms: Vec<Algorithm>,
+    /// Keys written here.
+    #[serde(default)]
+    pub(crate) keys: Vec<Key>,
+    /// The address of a key set (RFC 7517). Its host may be the name of an upstream; else it is connected to directly.
+    pub(crate) jwks: Option<String>,
+    /// The path of a key set.
+    pub(crate) jwks_file: Option<String>,
+    /// How far clocks may differ, at most 5 minutes.
+    #[serde(default = "no_leeway")]
+    pub(crate) leeway: Span,
+    /// Where the token is: `{ "header": NAME }`, `{ "query": NAME }` or `{ "cookie": NAME }`. In `authorization` it
+    /// follows the word `Bearer`, elsewhere it is the whole value.
+    #[serde(default = "authorization")]
+    pub(crate) from: Location,
+    /// Whether the upstream gets the token too.
+    #[serde(default)]
+    pub(crate) forward: bool,
+    /// Whether a request without a token passes, without an identity. A bad token never does.
+    #[serde(default)]
+    pub(crate) optional: bool,
+    /// The claim that says who is calling: a name, or a JSON pointer that begins with `/`.
+    #[serde(default = "sub")]
+    pub(crate) subject: String,
+    /// Scopes of which the token must have every one, in `scope` (text) or `scp` (text or list).
+    #[serde(default)]
+    pub(crate) scopes: Vec<String>,
+    /// Claims the token must have, each with its value or a list of values of which one is enough. Where the claim is a
+    /// list, it must contain one of them.
+    #[serde(default)]
+    pub(crate) required_claims: BTreeMap<String, Value>,
+    /// Request headers to write, each with the claim it is written from (a name, or a JSON pointer that begins with
+    /// `/`). Lists and objects are written as JSON. A claim that is not there leaves no header, whatever the client
+    /// sent.
+    #[serde(default)]
+    pub(crate) claims_to_headers: BTreeMap<String, String>,
+    /// What the `WWW-Authenticate` of a refusal names.
+    #[serde(default = "api")]
+    pub(crate) realm: String,
+}
+
+/// One text or a list.
+#[derive(Clone, Debug, Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(crate = "gatewright_sdk::serde", untagged)]
+#[schemars(crate = "gatewright_sdk::schemars")]
+pub(crate) enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
+/// A signature algorithm (RFC 7518 section 3.1, RFC 8037).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(crate = "gatewright_sdk::serde")]
+#[schemars(crate = "gatewright_sdk::schemars")]
+pub(crate) enum Algorithm {
+    HS256,
+    HS384,
+    HS512,
+    RS256,
+    RS384,
+    RS512,
+    PS256,
+    PS384,
+    PS512,
+    ES256,
+    ES384,
+    ES512,
+    EdDSA,
+}
+
+/// A key: exactly one of `pem`, `secret` and `jwk`.
+#[config]
+#[derive(Serialize)]
+#[schemars(extend("oneOf" = [{ "required": ["pem"] }, { "required": ["secret"] }, { "required": ["jwk"] }]))]
+pub(crate) struct Key {
+    /// A public key in PEM.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pem: Option<String>,
+    /// The shared secret of an HS algorithm. Better kept out of the file: `"${SECRET}"` or `"${file:path}"`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secret: Option<String>,
+    /// A JSON Web Key (RFC 7517).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jwk: Option<serde_json::Map<String, Value>>,
+    /// The `kid` of the tokens that are signed with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kid: Option<String>,
+    /// The one algorithm it is for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    alg: Option<Algorithm>,
+}
+
+const fn no_leeway() -> Span {
+    Span(std::time::Duration::ZERO)
+}
+
+fn authorization() -> Location {
+    Location::Header("authorization".to_owned())
+}
+
+fn sub() -> String {
+    "sub".to_owned()
+}
+
+fn api() -> String {
+    "api".to_owned()
+}
+
+impl Config {
+    /// The key set's definition, as the contract describes it at `jwt.declare`. Addresses and paths stay as they were
+    /// written, for the gateway accepts no others.
+    ///
+    /// # Errors
+    /// What is missing, for the operator.
+    pub(crate) fn definition(&self) -> Result<String, String> {
+        if self.algorithms.is_empty() {
+            return Err("algorithms: at least one is needed".to_owned());
+        }
+        if self.keys.is_empty() && self.jwks.is_none() && self.jwks_file.is_none() {
+            return Err("one of keys, jwks and jwks_file is needed".to_owned());
+        }
+        if self.issuer.is_none() && (self.jwks.is_some() || self.jwks_file.is_some()) {
+            return Err("issuer is needed with jwks and jwks_file: one provider may sign for many".to_owned());
+        }
+        for (index, key) in self.keys.iter().enumerate() {
+            let kinds = [key.pem.is_some(), key.secret.is_some(), key.jwk.is_some()];
+            if kinds.into_iter().filter(|&given| given).count() != 1 {
+                return Err(format!("keys[{index}]: exactly one of pem, secret and jwk is needed"));
+            }
+        }
+        if self.leeway.0 > LEEWAY_MAX {
+            return Err("leeway: at most 5m".to_owned());
+        }
+        let definition = Definition {
+            algorithms: &self.algorithms,
+            keys: &self.keys,
+            jwks: self.jwks.as_deref(),
+            jwks_file: self.jwks_file.as_deref(),
+            issuer: self.issuer.as_deref(),
+            audience: self.audience.as_ref(),
+            leeway: self.leeway.0.as_secs(),
+        };
+        serde_json::to_string(&definition).map_err(|error| error.to_string())
+    }
+}
+
+#[derive(Serialize)]
+#[serde(crate = "gatewright_sdk::serde")]
+struct Definition<'a> {
+    algorithms: &'a [Algorithm],
+    #[serde(skip_serializing_if = "<[Key]>::is_empty")]
+    keys: &'a [Key],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jwks: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jwks_file: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issuer: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    audience: Option<&'a OneOrMany>,
+    leeway: u64,
+}
+
+/// What the gateway allows: more would let tokens live on that their issuer let end.
+const LEEWAY_MAX: std::time::Duration = std::time::Duration::from_secs(300);

@@ -1,0 +1,151 @@
+//! `key-auth` lets in who shows a known API key, and says who it is.
+//!
+//! Keys are kept as SHA-256 digests only. A key that comes is hashed and its digest looked up, so how long that takes
+//! tells nothing of any key: to come near a digest one would have to know what to hash. No key is ever logged.
+
+use std::collections::BTreeMap;
+
+use gatewright_sdk::{
+    Decision, Exchange, Metric, MutateError, Plugin, Response, StatusCode, config,
+    credential::{Found, Location},
+    log, plugin, rules,
+    serde_json::Value,
+};
+
+mod keys;
+
+use keys::Keys;
+
+/// Lets in who has one of `keys`.
+#[config]
+pub struct Config {
+    /// The keys that are let in, at least one.
+    #[schemars(length(min = 1))]
+    keys: Vec<Key>,
+    /// Where the client puts its key: `{ "header": NAME }`, `{ "query": NAME }` or `{ "cookie": NAME }`.
+    #[serde(rename = "in", default = "x_api_key")]
+    location: Location,
+    /// Whether the key is taken out of the request before it is sent on.
+    #[serde(default = "yes")]
+    hide: bool,
+    /// What the `WWW-Authenticate` of a 401 names.
+    #[serde(default = "api")]
+    realm: String,
+}
+
+/// One key and whose it is. Exactly one of `key`, `sha256` and `secret` is given.
+#[config]
+#[schemars(extend("oneOf" = [{ "required": ["key"] }, { "required": ["sha256"] }, { "required": ["secret"] }]))]
+pub struct Key {
+    /// The key itself. Better kept out of the file: `"${API_KEY}"` or `"${file:path}"`.
+    #[schemars(length(min = 1))]
+    key: Option<String>,
+    /// The SHA-256 of the key, in hexadecimal.
+    #[schemars(regex(pattern = r"^[0-9a-fA-F]{64}$"))]
+    sha256: Option<String>,
+    /// The name of a secret that is granted to this plugin and holds the key.
+    #[schemars(length(min = 1))]
+    secret: Option<String>,
+    /// Who calls with this key. Seen by later plugins and in the access log.
+    #[schemars(length(min = 1))]
+    subject: String,
+    /// What else is known of the caller, for later plugins.
+    #[serde(default)]
+    claims: BTreeMap<String, Value>,
+}
+
+fn x_api_key() -> Location {
+    Location::Header("x-api-key".to_owned())
+}
+
+const fn yes() -> bool {
+    true
+}
+
+fn api() -> String {
+    "api".to_owned()
+}
+
+static DENIED: Metric = Metric::counter("denied", "Requests without a known key.", &["reason"]);
+
+/// The plugin.
+pub struct KeyAuth {
+    keys: Keys,
+    location: Location,
+    hide: bool,
+    missing: Refusal,
+    unclear: Refusal,
+    unknown: Refusal,
+}
+
+/// A 401 and why, made once.
+struct Refusal {
+    reason: &'static str,
+    response: Response,
+}
+
+#[plugin]
+impl Plugin for KeyAuth {
+    type Config = Config;
+
+    const METRICS: &'static [&'static Metric] = &[&DENIED];
+
+    fn new(config: Config) -> Result<Self, String> {
+        let Config { keys, location, hide, realm } = config;
+        location.check().map_err(|why| format!("in: {why}"))?;
+        rules::check_value(&realm).map_err(|why| format!("realm: {realm:?} {why}"))?;
+        let challenge = format!("ApiKey realm={}", rules::quoted(&realm));
+        let refusal = |reason, detail: &str| {
+            let response = Response::problem(StatusCode::UNAUTHORIZED, "Unauthorized", detail);
+            Refusal { reason, response: response.with_header("www-authenticate", challenge.as_str()) }
+        };
+        Ok(Self {
+            keys: Keys::new(keys)?,
+            missing: refusal("missing", &format!("An API key is needed in {location}.")),
+            unclear: refusal("unclear", &format!("There must be exactly one API key in {location}.")),
+            unknown: refusal("unknown", "The API key is not known."),
+            location,
+            hide,
+        })
+    }
+
+    fn on_request(&self, exchange: &Exchange) -> Decision {
+        let caller = match self.location.find(exchange) {
+            Found::One(key) => self.keys.caller(&key).ok_or(&self.unknown),
+            Found::Nothing => Err(&self.missing),
+            Found::Unclear => Err(&self.unclear),
+        };
+        match caller {
+            Ok(caller) => match self.admit(exchange, caller) {
+                Ok(()) => Decision::Proceed,
+                Err(error) => {
+                    log::error(
+                        "a caller was let in but the request could not be changed",
+                        &[("why", &error.to_string())],
+                    );
+                    Decision::problem(
+                        StatusCode::INTERNAL_SERVER_ERROR,
+                        "Internal Server Error",
+                        "The key was not used.",
+                    )
+                }
+            },
+            Err(refusal) => {
+                DENIED.add(1, &[refusal.reason]);
+                Decision::Respond(refusal.response.clone())
+            }
+        }
+    }
+}
+
+impl KeyAuth {
+    fn admit(&self, exchange: &Exchange, caller: &keys::Caller) -> Result<(), MutateError> {
+        if self.hide {
+            self.location.hide(exchange)?;
+        }
+        exchange.set_identity(&caller.subject, &caller.claims)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,151 @@
+#![allow(clippy::unwrap_used)]
+
+use gatewright_sdk::{
+    Section, manifest,
+    serde_json::{self, Value, json},
+    testing::{Double, Request},
+};
+
+use super::*;
+
+fn gateway(config: &str) -> (Double, RateLimit) {
+    let gateway = Double::new();
+    let limit = gateway.configure(config).unwrap();
+    (gateway, limit)
+}
+
+fn from(address: &str) -> Request {
+    Request::get("/").attribute("source.address", address)
+}
+
+fn is_let_in(gateway: &Double, limit: &RateLimit, request: Request) -> bool {
+    gateway.receive(request);
+    gateway.on_request(limit) == Decision::Proceed
+}
+
+#[test]
+fn what_is_left_is_told_and_too_much_is_refused() {
+    let (gateway, limit) = gateway(r#"{ "limit": "2/min" }"#);
+    for (allowed, told) in [(true, r#""default";r=1;t=30"#), (true, r#""default";r=0;t=60"#)] {
+        assert_eq!(is_let_in(&gateway, &limit, from("203.0.113.9")), allowed);
+        gateway.respond(StatusCode::OK, &[]);
+        assert_eq!(gateway.on_response(&limit), Decision::Proceed);
+        assert_eq!(gateway.response_header("RateLimit").as_deref(), Some(told));
+        assert_eq!(gateway.response_header("RateLimit-Policy").as_deref(), Some(r#""default";q=2;w=60"#));
+    }
+
+    gateway.advance(Duration::from_millis(500));
+    gateway.receive(from("203.0.113.9"));
+    let Decision::Respond(response) = gateway.on_request(&limit) else { panic!("let in") };
+    assert_eq!(response.status, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(response.header("retry-after"), Some("30"), "29.5 s are not enough");
+    assert_eq!(response.header("ratelimit"), Some(r#""default";r=0;t=60"#));
+    assert_eq!(response.header("ratelimit-policy"), Some(r#""default";q=2;w=60"#));
+    let problem: Value = serde_json::from_slice(&response.body).unwrap();
+    assert_eq!((&problem["status"], &problem["title"]), (&json!(429), &json!("Too Many Requests")));
+    assert_eq!(gateway.measures().len(), 1);
+
+    gateway.respond(response.status, &[]);
+    assert_eq!(gateway.on_response(&limit), Decision::Proceed);
+    assert_eq!(gateway.response_header("ratelimit"), None, "the refusal has the fields already");
+
+    gateway.advance(Duration::from_millis(29_500));
+    assert!(is_let_in(&gateway, &limit, from("203.0.113.9")));
+}
+
+#[test]
+fn other_limits_of_the_response_stay() {
+    let (gateway, limit) = gateway(r#"{ "limit": "10/s", "burst": 20, "cost": 3, "name": "per-second" }"#);
+    assert!(is_let_in(&gateway, &limit, from("203.0.113.9")));
+    gateway.respond(StatusCode::OK, &[("ratelimit", r#""daily";r=7;t=9"#)]);
+    let _ = gateway.on_response(&limit);
+    let values = gateway.header_values(Section::ResponseHeaders, "ratelimit");
+    assert_eq!(values, [r#""daily";r=7;t=9"#, r#""per-second";r=17;t=1"#]);
+    assert_eq!(gateway.response_header("ratelimit-policy").as_deref(), Some(r#""per-second";q=20;w=2"#));
+}
+
+#[test]
+fn fields_can_be_left_out() {
+    let (gateway, limit) = gateway(r#"{ "limit": "1/s", "headers": false }"#);
+    assert!(is_let_in(&gateway, &limit, from("203.0.113.9")));
+    assert!(gateway.state().is_empty());
+    gateway.receive(from("203.0.113.9"));
+    let Decision::Respond(response) = gateway.on_request(&limit) else { panic!("let in") };
+    assert_eq!((response.header("retry-after"), response.header("ratelimit")), (Some("1"), None));
+}
+
+/// Of two requests under a limit of one: whether the second has the bucket of the first.
+#[test]
+fn who_shares_a_bucket() {
+    let long = "k".repeat(10_000);
+    let with = |name: &str, value: &str| from("203.0.113.1").header(name, value);
+    let on_route = |name: &str, address: &str| from(address).attribute("route.name", name);
+    let by_ip = r#""by": "ip""#;
+    let by_identity = r#""by": "identity""#;
+    let by_header = r#""by": { "header": "X-Team" }"#;
+    for (by, one, other, shared) in [
+        (by_ip, from("203.0.113.1"), from("203.0.113.1"), true),
+        (by_ip, from("203.0.113.1"), from("203.0.113.2"), false),
+        (by_ip, from("203.0.113.1"), from("::ffff:203.0.113.1"), true),
+        (by_ip, from("2001:db8:1:2::1"), from("2001:db8:1:2:ffff::1"), true),
+        (by_ip, from("2001:db8:1:2::1"), from("2001:db8:1:3::1"), false),
+        (r#""ipv6_prefix": 128"#, from("2001:db8::1"), from("2001:db8::2"), false),
+        (r#""ipv6_prefix": 48"#, from("2001:db8:1:2::1"), from("2001:db8:1:3::1"), true),
+        (by_ip, Request::get("/"), Request::get("/"), true),
+        (by_ip, with("x-forwarded-for", "1.1.1.1"), with("x-forwarded-for", "2.2.2.2"), true),
+        (by_identity, from("203.0.113.1").identity("ada", "{}"), from("203.0.113.2").identity("ada", "{}"), true),
+        (by_identity, from("203.0.113.1").identity("ada", "{}"), from("203.0.113.1").identity("bob", "{}"), false),
+        (by_identity, from("203.0.113.1"), from("203.0.113.1"), true),
+        (by_identity, from("203.0.113.1"), from("203.0.113.2"), false),
+        (by_identity, from("203.0.113.1").identity("", "{}"), from("203.0.113.2").identity("", "{}"), false),
+        (by_identity, from("203.0.113.1"), from("203.0.113.2").identity("203.0.113.1", "{}"), false),
+        (r#""by": "route""#, on_route("a", "203.0.113.1"), on_route("a", "203.0.113.2"), true),
+        (r#""by": "route""#, on_route("a", "203.0.113.1"), on_route("b", "203.0.113.1"), false),
+        (by_header, with("x-team", "a"), with("x-team", "a"), true),
+        (by_header, with("x-team", "a"), with("x-team", "b"), false),
+        (by_header, with("x-team", &long), with("x-team", &long), true),
+        (by_header, with("x-team", &long), with("x-team", &format!("{long}!")), false),
+        (by_header, from("203.0.113.1"), from("203.0.113.1"), true),
+        (by_header, from("203.0.113.1"), with("x-team", "203.0.113.1"), false),
+    ] {
+        let (gateway, limit) = gateway(&format!(r#"{{ "limit": "1/h", {by} }}"#));
+        let shown = format!("{by}: {one:?} and {other:?}");
+        assert!(is_let_in(&gateway, &limit, one));
+        assert_eq!(is_let_in(&gateway, &limit, other), !shared, "{shown}");
+    }
+}
+
+#[test]
+fn bad_configurations_are_refused_by_name() {
+    for (config, named) in [
+        (r#"{}"#, "limit"),
+        (r#"{ "limit": 5 }"#, "string"),
+        (r#"{ "limit": "0/s" }"#, "0/s"),
+        (r#"{ "limit": "5/fortnight" }"#, "fortnight"),
+        (r#"{ "limit": "5/s", "burst": 0 }"#, "burst"),
+        (r#"{ "limit": "5/s", "burst": -1 }"#, "-1"),
+        (r#"{ "limit": "5/s", "cost": 0 }"#, "cost"),
+        (r#"{ "limit": "5/s", "cost": 6 }"#, "cost"),
+        (r#"{ "limit": "5/s", "by": "user" }"#, "user"),
+        (r#"{ "limit": "5/s", "by": { "header": "a b" } }"#, "a b"),
+        (r#"{ "limit": "5/s", "by": { "header": "host" } }"#, "host"),
+        (r#"{ "limit": "5/s", "ipv6_prefix": 8 }"#, "ipv6_prefix"),
+        (r#"{ "limit": "5/s", "name": "a\"b" }"#, "name"),
+        (r#"{ "limit": "5/s", "name": "" }"#, "name"),
+        (r#"{ "limit": "5/s", "bursts": 1 }"#, "bursts"),
+    ] {
+        let refused = Double::new().configure::<RateLimit>(config).unwrap_err();
+        assert!(refused.contains(named), "{config}: {refused}");
+    }
+}
+
+#[test]
+fn the_schema_has_the_defaults() {
+    let manifest: Value = serde_json::from_str(&manifest::<RateLimit>()).unwrap();
+    let properties = &manifest["config-schema"]["properties"];
+    assert_eq!(manifest["config-schema"]["required"], json!(["limit"]));
+    assert_eq!(properties["cost"]["default"], json!(1));
+    assert_eq!(properties["name"]["default"], json!("default"));
+    assert_eq!(properties["ipv6_prefix"]["default"], json!(64));
+    assert!(!properties.to_string().contains("$ref"));
+}
