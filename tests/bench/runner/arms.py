@@ -1,0 +1,114 @@
+"""Arms: every proxy that is measured, as data. An arm says how to start a proxy in front of the upstream and what it
+must be seen to do before its figures count.
+
+All arms run on one core, keep connections alive on both sides and write no access log. What they are asked to do in
+their policies is the same: look a key up (401 without one), count it against a limit that is never reached, set one
+request header and two response headers.
+"""
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from load import answers, ask
+from processes import PROXY_CORE, Child, Failed
+
+
+@dataclass(frozen=True)
+class Tools:
+    """Where the programs are; none where one is missing, and the arms that need it are then left out by name."""
+
+    gateway: Path | None
+    floor: Path | None
+    envoy: Path | None
+    no_op_filter: Path | None
+    guests: Path | None
+
+    def guest(self, name: str) -> Path | None:
+        path = self.guests / f"{name}.wasm" if self.guests else None
+        return path if path and path.exists() else None
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where one proxy is set up: a folder of its own, its port and the upstream's."""
+
+    folder: Path
+    port: int
+    upstream: int
+    tools: Tools
+
+    def write(self, name: str, text: str) -> Path:
+        path = self.folder / name
+        path.write_text(text.rstrip() + "\n")
+        return path
+
+
+@dataclass(frozen=True)
+class Arm:
+    name: str
+    # Writes the proxy's configuration and answers its command line.
+    prepare: Callable[[Site], list[str]]
+    # The name of what it needs and does not find, or none.
+    missing: Callable[[Tools], str | None]
+    path: str = "/"
+    headers: dict[str, str] = field(default_factory=dict)
+    # Proves, once for each start, that the proxy does what the arm is named for.
+    prove: Callable[["Arm", int], None] = lambda arm, port: proxies(arm, port)
+
+    def start(self, site: Site) -> Child:
+        child = Child(self.name, self.prepare(site), site.folder, {PROXY_CORE})
+        try:
+            child.wait_until(lambda: answers(site.port, self.path, self.headers), "an answer")
+            self.prove(self, site.port)
+        except BaseException:
+            child.end()
+            raise
+        return child
+
+
+def proxies(arm: Arm, port: int) -> None:
+    answer = ask(port, arm.path, arm.headers)
+    if (answer.status, len(answer.body)) != (200, 1024):
+        raise Failed(f"{arm.name} does not proxy: {answer.status}, {len(answer.body)} bytes")
+
+
+def holds_policies(arm: Arm, port: int) -> None:
+    proxies(arm, port)
+    if (status := ask(port, arm.path).status) != 401:
+        raise Failed(f"{arm.name} lets a request without a key in: {status}")
+    answer = ask(port, arm.path, arm.headers)
+    for name, value in RESPONSE_HEADERS.items():
+        if answer.headers.get(name) != value:
+            raise Failed(f"{arm.name} does not set {name}")
+    # The upstream answers with the request header that the policy sets.
+    if answer.headers.get("x-seen-user") != "alice":
+        raise Failed(f"{arm.name} does not set x-user on the request")
+
+
+KEY = {"x-api-key": "k1"}
+RESPONSE_HEADERS = {"x-policy": "bench", "x-frame-options": "DENY"}
+# A limit of a thousand million a minute is kept and never reached.
+LIMIT = 1_000_000_000
+
+
+def needs(*programs: str) -> Callable[[Tools], str | None]:
+    return lambda tools: next((name for name in programs if not find_program(name)), None)
+
+
+def needs_tool(*names: str) -> Callable[[Tools], str | None]:
+    return lambda tools: next((name for name in names if getattr(tools, name) is None), None)
+
+
+def find_program(program: str) -> str | None:
+    # Debian keeps servers out of the search path of users other than root.
+    return shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+
+
+def program(name: str) -> str:
+    found = find_program(name)
+    if not found:
+        raise Failed(f"{name} is not installed")
+    return found

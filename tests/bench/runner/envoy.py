@@ -1,0 +1,113 @@
+"""Envoy, bare, with its own policies, and with no-op Proxy-Wasm filters."""
+
+import json
+from collections.abc import Callable
+
+from arms import KEY, LIMIT, RESPONSE_HEADERS, Arm, Site, holds_policies, needs_tool
+
+
+def envoy(site: Site) -> list[str]:
+    return _envoy(site, [])
+
+
+def envoy_policies(site: Site) -> list[str]:
+    always = {"default_value": {"numerator": 100, "denominator": "HUNDRED"}}
+
+    def setting(headers: dict[str, str]) -> list[dict]:
+        action = "OVERWRITE_IF_EXISTS_OR_ADD"
+        return [{"append": {"header": {"key": k, "value": v}, "append_action": action}} for k, v in headers.items()]
+
+    return _envoy(
+        site,
+        [
+            _filter(
+                "api_key_auth",
+                "ApiKeyAuth",
+                {
+                    "credentials": [{"key": "k1", "client": "alice"}, {"key": "k2", "client": "bob"}],
+                    "key_sources": [{"header": "x-api-key"}],
+                },
+            ),
+            _filter(
+                "local_ratelimit",
+                "LocalRateLimit",
+                {
+                    "stat_prefix": "limit",
+                    "token_bucket": {"max_tokens": LIMIT, "tokens_per_fill": LIMIT, "fill_interval": "60s"},
+                    "filter_enabled": always,
+                    "filter_enforced": always,
+                },
+            ),
+            _filter(
+                "header_mutation",
+                "HeaderMutation",
+                {
+                    "mutations": {
+                        "request_mutations": setting({"x-user": "alice"}),
+                        "response_mutations": setting(RESPONSE_HEADERS),
+                    }
+                },
+            ),
+        ],
+    )
+
+
+def envoy_wasm(count: int) -> Callable[[Site], list[str]]:
+    """`count` no-op Proxy-Wasm filters on V8, the only runtime that this Envoy has."""
+
+    def prepare(site: Site) -> list[str]:
+        code = {"local": {"filename": str(site.tools.no_op_filter)}}
+        vm = {"vm_id": "no-op", "runtime": "envoy.wasm.runtime.v8", "code": code}
+        one = lambda number: {"name": f"no-op-{number}", "root_id": f"no-op-{number}", "vm_config": vm}
+        return _envoy(site, [_filter("wasm", "Wasm", {"config": one(number)}) for number in range(count)])
+
+    return prepare
+
+
+def _envoy(site: Site, filters: list[dict]) -> list[str]:
+    address = lambda port: {"socket_address": {"address": "127.0.0.1", "port_value": port}}
+    many = 1_000_000
+    manager = {
+        "stat_prefix": "front",
+        "generate_request_id": False,
+        "http_filters": [*filters, _filter("router", "Router", {})],
+        "route_config": {
+            "virtual_hosts": [
+                {"name": "all", "domains": ["*"], "routes": [{"match": {"prefix": "/"}, "route": {"cluster": "up"}}]}
+            ]
+        },
+    }
+    cluster = {
+        "name": "up",
+        "type": "STATIC",
+        "circuit_breakers": {
+            "thresholds": [{"max_connections": many, "max_pending_requests": many, "max_requests": many}]
+        },
+        "load_assignment": {
+            "cluster_name": "up",
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address(site.upstream)}}]}],
+        },
+    }
+    connection = _typed("filters.network.http_connection_manager", "HttpConnectionManager", manager)
+    listener = {"name": "front", "address": address(site.port), "filter_chains": [{"filters": [connection]}]}
+    path = site.write("envoy.json", json.dumps({"static_resources": {"listeners": [listener], "clusters": [cluster]}}))
+    flags = ["--concurrency", "1", "--disable-hot-restart", "--log-level", "error"]
+    return [str(site.tools.envoy), "-c", str(path), *flags]
+
+
+def _filter(name: str, message: str, value: dict) -> dict:
+    return _typed(f"filters.http.{name}", message, value)
+
+
+def _typed(name: str, message: str, value: dict) -> dict:
+    return {
+        "name": f"envoy.{name}",
+        "typed_config": {"@type": f"type.googleapis.com/envoy.extensions.{name}.v3.{message}", **value},
+    }
+
+
+ARMS = [
+    Arm("envoy", envoy, needs_tool("envoy")),
+    Arm("envoy policies", envoy_policies, needs_tool("envoy"), headers=KEY, prove=holds_policies),
+    *(Arm(f"envoy + {count} wasm", envoy_wasm(count), needs_tool("envoy", "no_op_filter")) for count in (1, 4, 16)),
+]

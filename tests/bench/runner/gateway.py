@@ -1,0 +1,71 @@
+"""The gateway's own arms: the same one data core, metrics on, access log off."""
+
+import json
+from collections.abc import Callable
+
+from arms import KEY, LIMIT, RESPONSE_HEADERS, Arm, Site, Tools, holds_policies
+
+NO_OP, CHUNKS, HOSTILE = "guest_noop", "guest_chunks", "guest_hostile"
+
+
+def settings(site: Site, routes: list[dict], plugins: dict | None = None) -> dict:
+    return {
+        "workers": 1,
+        "listeners": [f"127.0.0.1:{site.port}"],
+        "upstreams": {"up": [f"127.0.0.1:{site.upstream}"]},
+        "plugins": plugins or {},
+        "routes": routes,
+        "access_log": "off",
+    }
+
+
+def route(path: str = "/*", plugins: list | None = None) -> dict:
+    return {"match": {"path": path}, "plugins": plugins or [], "to": [{"upstream": "up"}]}
+
+
+def command(site: Site, config: dict) -> list[str]:
+    return [str(site.tools.gateway), "run", str(site.write("gateway.json", json.dumps(config)))]
+
+
+def plain(site: Site) -> list[str]:
+    return command(site, settings(site, [route()]))
+
+
+def chain(count: int, isolation: str) -> Callable[[Site], list[str]]:
+    def prepare(site: Site) -> list[str]:
+        plugins = {"no-op": {"source": f"file:{site.tools.guest(NO_OP)}", "isolation": isolation}}
+        return command(site, settings(site, [route(plugins=["no-op"] * count)], plugins))
+
+    return prepare
+
+
+def policies(site: Site) -> list[str]:
+    chain = [
+        {"key-auth": {"keys": [{"key": "k1", "subject": "alice"}, {"key": "k2", "subject": "bob"}]}},
+        {"rate-limit": {"limit": f"{LIMIT}/min", "by": "identity"}},
+        {"headers": {"request": {"set": {"x-user": "alice"}}, "response": {"set": RESPONSE_HEADERS}}},
+    ]
+    return command(site, settings(site, [route(plugins=chain)]))
+
+
+def many_routes(site: Site) -> list[str]:
+    """Ten thousand routes, of which the one asked for is in the middle."""
+    return command(site, settings(site, [route(f"/service-{number}/orders/*") for number in range(10_000)]))
+
+
+def needs_gateway(*guests: str) -> Callable[[Tools], str | None]:
+    def missing(tools: Tools) -> str | None:
+        if tools.gateway is None:
+            return "gatewright"
+        return next((f"{name}.wasm" for name in guests if tools.guest(name) is None), None)
+
+    return missing
+
+
+ARMS = [
+    Arm("gateway", plain, needs_gateway()),
+    Arm("gateway + 16 no-op", chain(16, "shared"), needs_gateway(NO_OP)),
+    Arm("gateway + 4 fresh", chain(4, "request"), needs_gateway(NO_OP)),
+    Arm("gateway policies", policies, needs_gateway(), headers=KEY, prove=holds_policies),
+    Arm("gateway, 10,000 routes", many_routes, needs_gateway(), path="/service-5000/orders/1"),
+]

@@ -1,0 +1,53 @@
+"""haproxy, bare and with its own policies."""
+
+from arms import KEY, LIMIT, RESPONSE_HEADERS, Arm, Site, holds_policies, needs, program
+
+
+def haproxy(site: Site) -> list[str]:
+    return _haproxy(site, "")
+
+
+def haproxy_policies(site: Site) -> list[str]:
+    headers = "".join(f"      http-response set-header {name} {value}\n" for name, value in RESPONSE_HEADERS.items())
+    return _haproxy(
+        site,
+        f"""
+      acl known req.hdr(x-api-key) -m str k1
+      http-request deny deny_status 401 unless known
+      http-request track-sc0 req.hdr(x-api-key) table limits
+      http-request deny deny_status 429 if {{ sc_http_req_rate(0) gt {LIMIT} }}
+      http-request set-header x-user alice
+{headers}""",
+        "backend limits\n      stick-table type string len 32 size 100k expire 1m store http_req_rate(60s)",
+    )
+
+
+def _haproxy(site: Site, policy: str, more: str = "") -> list[str]:
+    path = site.write(
+        "haproxy.cfg",
+        f"""
+    global
+      nbthread 1
+      maxconn 4096
+    defaults
+      mode http
+      timeout connect 5s
+      timeout client 60s
+      timeout server 60s
+      http-reuse always
+    frontend front
+      bind 127.0.0.1:{site.port} backlog 4096
+{policy}
+      default_backend up
+    backend up
+      server one 127.0.0.1:{site.upstream}
+    {more}
+    """,
+    )
+    return [program("haproxy"), "-db", "-f", str(path)]
+
+
+ARMS = [
+    Arm("haproxy", haproxy, needs("haproxy")),
+    Arm("haproxy policies", haproxy_policies, needs("haproxy"), headers=KEY, prove=holds_policies),
+]

@@ -1,0 +1,95 @@
+"""nginx: the upstream behind every proxy, and a peer, bare and with policies in Lua."""
+
+import os
+from pathlib import Path
+
+from arms import KEY, LIMIT, RESPONSE_HEADERS, Arm, Site, Tools, holds_policies, needs, program
+
+
+def upstream_command(folder: Path, port: int) -> list[str]:
+    """nginx with one worker, answering 1 KiB. It tells which user a policy has put into the request."""
+    return _nginx(
+        folder,
+        f"""
+        server {{
+          listen 127.0.0.1:{port} backlog=4096;
+          default_type text/plain;
+          location / {{ add_header x-seen-user $http_x_user; return 200 "{"x" * 1024}"; }}
+        }}""",
+    )
+
+
+def nginx(site: Site) -> list[str]:
+    return _nginx(site.folder, _nginx_proxy(site, ""))
+
+
+def nginx_lua(site: Site) -> list[str]:
+    headers = "\n".join(f'ngx.header["{name}"] = "{value}"' for name, value in RESPONSE_HEADERS.items())
+    policy = f"""
+          access_by_lua_block {{
+            local key = ngx.var.http_x_api_key
+            local user = key and keys[key]
+            if not user then return ngx.exit(401) end
+            local count = ngx.shared.limits:incr(key, 1, 0, 60)
+            if count > {LIMIT} then return ngx.exit(429) end
+            ngx.req.set_header("x-user", user)
+          }}
+          header_filter_by_lua_block {{ {headers} }}"""
+    globals_ = """
+      lua_shared_dict limits 10m;
+      init_by_lua_block { keys = { k1 = "alice", k2 = "bob" } }"""
+    modules = "".join(f"load_module {_LUA / module};\n" for module in _LUA_MODULES)
+    return _nginx(site.folder, globals_ + _nginx_proxy(site, policy), modules)
+
+
+def _nginx_proxy(site: Site, policy: str) -> str:
+    return f"""
+      upstream up {{ server 127.0.0.1:{site.upstream}; keepalive 256; keepalive_requests 1000000000; }}
+      server {{
+        listen 127.0.0.1:{site.port} backlog=4096;
+        location / {{ {policy}
+          proxy_pass http://up;
+          proxy_http_version 1.1;
+          proxy_set_header Connection "";
+        }}
+      }}"""
+
+
+def _nginx(folder: Path, http: str, modules: str = "") -> list[str]:
+    temporary = "\n".join(f"      {kind}_temp_path {folder}/{kind};" for kind in _NGINX_TEMPORARY)
+    path = folder / "nginx.conf"
+    user = "user root;" if os.geteuid() == 0 else ""
+    path.write_text(
+        f"""{modules}{user}
+    daemon off;
+    worker_processes 1;
+    pid {folder}/nginx.pid;
+    error_log stderr error;
+    events {{ worker_connections 4096; }}
+    http {{
+      access_log off;
+      keepalive_timeout 1h;
+      keepalive_requests 1000000000;
+      client_max_body_size 0;
+{temporary}
+{http}
+    }}
+    """
+    )
+    return [program("nginx"), "-p", str(folder), "-c", str(path)]
+
+
+def needs_lua(tools: Tools) -> str | None:
+    return needs("nginx")(tools) or (None if (_LUA / _LUA_MODULES[1]).exists() else "libnginx-mod-http-lua")
+
+
+_LUA = Path("/usr/lib/nginx/modules")
+_LUA_MODULES = ("ndk_http_module.so", "ngx_http_lua_module.so")
+_NGINX_TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+
+ARMS = [
+    Arm("nginx", nginx, needs("nginx")),
+    # The same again: what these two differ by is noise.
+    Arm("nginx again", nginx, needs("nginx")),
+    Arm("nginx + Lua policies", nginx_lua, needs_lua, headers=KEY, prove=holds_policies),
+]

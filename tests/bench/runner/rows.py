@@ -1,0 +1,65 @@
+"""The table that `make bench` prints, as data: what is compared, how it follows from one round's figures, and the bar.
+
+A value comes from the arms of one round, which ran within minutes of each other, so what the machine did meanwhile
+falls out of it. Bars in microseconds were set on a machine where F2 took 16.5 µs a request; they are held against the
+value scaled to that, so that every verdict is a ratio. The note beside it has the value as this machine showed it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import median
+
+# By arm: CPU microseconds per request in one round.
+Round = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Row:
+    what: str
+    bar: float | None
+    aim: float | None
+    needs: tuple[str, ...]
+    value: Callable[[Round], float]
+    unit: str = ""
+    note: Callable[[list[Round]], str] = lambda rounds: ""
+
+
+def ratio(what: str, arm: str, peers: tuple[str, ...], bar: float | None, aim: float | None) -> Row:
+    """`arm` against the cheapest of the peers."""
+    return Row(what, bar, aim, (arm, *peers), lambda cpu: cpu[arm] / min(cpu[peer] for peer in peers))
+
+
+def added(what: str, arm: str, base: str, count: int, bar: float, aim: float) -> Row:
+    """What each of `count` plugins adds to `base`."""
+    here = lambda cpu: (cpu[arm] - cpu[base]) / count
+    scaled = lambda cpu: here(cpu) * F2_WHERE_THE_BARS_WERE_SET / cpu["f2"]
+    note = lambda rounds: f"{median(map(here, rounds)):.2f} µs here"
+    return Row(what, bar, aim, (arm, base, "f2"), scaled, "µs", note)
+
+
+F2_WHERE_THE_BARS_WERE_SET = 16.5
+
+ROWS = [
+    ratio("A/A: nginx vs nginx", "nginx again", ("nginx",), None, None),
+    ratio("plain HTTP/1.1 vs the better of nginx and haproxy", "gateway", ("nginx", "haproxy"), 1.15, 0.95),
+    ratio("plain HTTP/1.1 vs Envoy", "gateway", ("envoy",), 0.5, 0.35),
+    ratio("plain HTTP/1.1 vs floor F2 (hyper to hyper)", "gateway", ("f2",), 1.20, 1.05),
+    added("one more no-op plugin, shared (slope of 0 to 16)", "gateway + 16 no-op", "gateway", 16, 0.5, 0.25),
+    added("one more no-op plugin, isolation: request (slope of 0 to 4)", "gateway + 4 fresh", "gateway", 4, 12, 6),
+    ratio("chain of 16 no-op plugins vs none", "gateway + 16 no-op", ("gateway",), 1.5, 1.2),
+    ratio("three policies vs nginx with Lua", "gateway policies", ("nginx + Lua policies",), 0.95, 0.8),
+    ratio("three policies vs haproxy native", "gateway policies", ("haproxy policies",), 1.2, 1.0),
+    ratio("three policies vs Envoy native", "gateway policies", ("envoy policies",), 0.5, 0.38),
+    added("the three policies together", "gateway policies", "gateway", 1, 4, 2),
+    Row(
+        "added by a no-op plugin vs by a no-op Proxy-Wasm filter in Envoy (V8)",
+        0.3,
+        0.15,
+        ("gateway + 16 no-op", "gateway", "envoy + 16 wasm", "envoy + 1 wasm"),
+        lambda cpu: (
+            ((cpu["gateway + 16 no-op"] - cpu["gateway"]) / 16)
+            / ((cpu["envoy + 16 wasm"] - cpu["envoy + 1 wasm"]) / 15)
+        ),
+    ),
+    ratio("10,000 routes vs one", "gateway, 10,000 routes", ("gateway",), 1.1, 1.02),
+]

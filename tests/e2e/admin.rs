@@ -1,0 +1,114 @@
+//! The admin API of a real gateway.
+
+use gatewright_tests::{Client, TestGateway, eventually, guest, send};
+use serde_json::{Value, json};
+
+fn answering(gateway: &TestGateway, text: &str) -> String {
+    let mut config: Value = serde_json::from_str(&std::fs::read_to_string(gateway.config_path()).unwrap()).unwrap();
+    config["routes"] = json!([{ "match": {}, "plugins": [{ "echo": { "respond": { "body": text } } }] }]);
+    config.to_string()
+}
+
+fn start() -> TestGateway {
+    TestGateway::start(
+        json!({ "routes": [{ "match": {}, "plugins": [{ "echo": { "respond": { "body": "one" } } }] }] }),
+    )
+}
+
+#[tokio::test]
+async fn a_configuration_is_put_with_the_tag_of_the_one_it_replaces() {
+    let gateway = start();
+    let admin = gateway.admin();
+    let current = send(admin, "GET", "/config", &[], "").await;
+    let tag = current.header("etag").unwrap().to_owned();
+    assert_eq!(current.text(), std::fs::read_to_string(gateway.config_path()).unwrap());
+
+    send(admin, "PUT", "/config", &[], answering(&gateway, "two")).await.problem(428);
+    send(admin, "PUT", "/config", &[("if-match", "\"other\"")], answering(&gateway, "two")).await.problem(412);
+    assert_eq!(gateway.get("/").await.text(), "one");
+    let put = send(admin, "PUT", "/config", &[("if-match", &tag)], answering(&gateway, "two")).await;
+    assert_eq!(put.status, 200, "{}", put.text());
+    assert_eq!(gateway.get("/").await.text(), "two");
+    send(admin, "PUT", "/config", &[("if-match", &tag)], answering(&gateway, "three")).await.problem(412);
+}
+
+#[tokio::test]
+async fn a_bad_configuration_is_answered_with_its_places() {
+    let gateway = start();
+    let tag = send(gateway.admin(), "GET", "/config", &[], "").await.header("etag").unwrap().to_owned();
+    let bad = "{\n  \"listeners\": [\"127.0.0.1:0\"],\n  \"routes\": [{ \"match\": {}, \"too\": \"x\" }]\n}";
+    let problem = send(gateway.admin(), "PUT", "/config", &[("if-match", &tag)], bad).await.problem(422);
+    let error = &problem["errors"][0];
+    assert_eq!(error["line"], 3, "{problem}");
+    assert!(error["message"].as_str().unwrap().contains("too"), "{problem}");
+    assert!(error["pointer"].as_str().unwrap().starts_with("/routes/0"), "{problem}");
+    assert_eq!(gateway.get("/").await.text(), "one");
+}
+
+#[tokio::test]
+async fn a_plugin_is_put_while_traffic_flows() {
+    let gateway = start();
+    let address = gateway.address();
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let traffic = tokio::spawn(async move {
+        let mut client = Client::http1(address).await;
+        let mut count = 0;
+        while !*stopped.borrow() {
+            let answer = client.send("GET", "/", &[], "").await.unwrap();
+            assert!(answer.status == 200 || answer.status == 404, "{}", answer.text());
+            count += 1;
+        }
+        count
+    });
+    let refused = send(gateway.admin(), "PUT", "/plugins/echo", &[], "not a component").await;
+    assert!(refused.problem(422)["detail"].is_string());
+    assert_eq!(gateway.get("/").await.text(), "one");
+    send(gateway.admin(), "PUT", "/plugins/nobody", &[], "x").await.problem(404);
+
+    // Another component in the place of `echo`: the stock one again, told apart by nothing but its digest.
+    let component = gatewright::stock::component("echo").unwrap();
+    let put = send(gateway.admin(), "PUT", "/plugins/echo", &[], component).await;
+    assert_eq!(put.status, 200, "{}", put.text());
+    assert_eq!(gateway.get("/").await.text(), "one");
+    stop.send(true).unwrap();
+    assert!(traffic.await.unwrap() > 0);
+}
+
+#[tokio::test]
+async fn a_changed_component_file_is_swapped_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("mine.wasm");
+    std::fs::copy(guest("guest-noop"), &file).unwrap();
+    let server = gatewright_tests::Server::named("behind").await;
+    let gateway = TestGateway::start(json!({
+        "upstreams": { "behind": [server.text()] },
+        "plugins": { "mine": { "source": format!("file:{}", file.display()) } },
+        "routes": [{ "match": {}, "plugins": ["mine"], "to": "behind" }],
+    }));
+    let digest = async || send(gateway.admin(), "GET", "/plugins", &[], "").await.json()[0]["digest"].clone();
+    let before = digest().await;
+    assert_eq!(gateway.get("/").await.status, 200);
+    let beside = folder.path().join("mine.wasm.new");
+    std::fs::copy(guest("guest-noop-both"), &beside).unwrap();
+    std::fs::rename(&beside, &file).unwrap();
+    eventually("the new component runs", async || (digest().await != before).then_some(())).await;
+    assert_eq!(gateway.get("/").await.status, 200);
+    // A broken one is refused, and the good one stays.
+    let good = digest().await;
+    std::fs::write(&file, b"\0asm broken").unwrap();
+    gateway.reload().unwrap_err();
+    assert_eq!(digest().await, good);
+    assert_eq!(gateway.get("/").await.status, 200);
+}
+
+#[tokio::test]
+async fn liveness_readiness_and_metrics() {
+    let gateway = start();
+    for path in ["/livez", "/readyz"] {
+        assert_eq!(send(gateway.admin(), "GET", path, &[], "").await.status, 200, "{path}");
+    }
+    gateway.get("/").await;
+    gateway.wait_for_records(1).await;
+    assert_eq!(gateway.metric("http_server_request_duration_seconds_count", &["route-0", "200"]).await, 1.0);
+    assert_eq!(gateway.metric("gatewright_plugin_calls_total", &["plugin=\"echo\"", "hook=\"request\""]).await, 1.0);
+}

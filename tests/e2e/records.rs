@@ -1,0 +1,101 @@
+//! The access log: one record for each accepted request, whatever becomes of it.
+
+use gatewright_tests::{Client, Scripted, Server, TestGateway, raw, read_head, send};
+use serde_json::json;
+use tokio::io::AsyncWriteExt;
+
+#[tokio::test]
+async fn every_way_to_end_gives_one_record() {
+    let server = Server::named("fine").await;
+    let truncated = Scripted::answering(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nshort").await;
+    let gateway = TestGateway::start(json!({
+        "upstreams": { "fine": [server.text()], "truncated": [truncated.text()], "nobody": ["127.0.0.1:9"] },
+        "routes": [
+            { "name": "fine", "match": { "path": "/fine" }, "to": "fine" },
+            { "name": "truncated", "match": { "path": "/truncated" }, "to": "truncated" },
+            { "name": "nobody", "match": { "path": "/nobody" }, "to": "nobody" },
+            { "name": "denied", "match": { "path": "/denied" }, "plugins": [{ "key-auth": { "keys": [{ "key": "k", "subject": "s" }] } }], "to": "fine" },
+        ],
+    }));
+    let mut seen = 0;
+    for (path, status, outcome, route) in [
+        ("/fine", 200, "complete", Some("fine")),
+        ("/nobody", 502, "upstream-failed", Some("nobody")),
+        ("/denied", 401, "complete", Some("denied")),
+        ("/no-route", 404, "refused", None),
+    ] {
+        let answer = gateway.get(path).await;
+        assert_eq!(answer.status, status, "{path}");
+        seen += 1;
+        let record = gateway.wait_for_records(seen).await.pop().unwrap();
+        assert_eq!(record["status"], status, "{record}");
+        assert_eq!(record["outcome"], outcome, "{record}");
+        assert_eq!(record["route"].as_str(), route, "{record}");
+        assert_eq!(record["path"], path);
+        assert_eq!(record["request_id"].as_str().unwrap().len(), 32);
+    }
+    // A response that ends too early: the client must not take it for complete.
+    let broken = Client::http1(gateway.address()).await.send("GET", "/truncated", &[], "").await;
+    assert!(broken.is_err(), "{broken:?}");
+    let record = gateway.wait_for_records(seen + 1).await.pop().unwrap();
+    assert_eq!(record["outcome"], "upstream-failed", "{record}");
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_has_its_record() {
+    let never = Scripted::start(|mut stream| async move {
+        read_head(&mut stream).await;
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let gateway = TestGateway::start(json!({
+        "upstreams": { "never": [never.text()] },
+        "routes": [{ "match": {}, "to": "never" }],
+    }));
+    let mut client = tokio::net::TcpStream::connect(gateway.address()).await.unwrap();
+    client.write_all(b"GET /leaves HTTP/1.1\r\nhost: a.test\r\n\r\n").await.unwrap();
+    gatewright_tests::eventually("the request is with the upstream", async || {
+        (gateway.metric("http_server_active_requests", &[]).await == 1.0).then_some(())
+    })
+    .await;
+    drop(client);
+    let record = gateway.wait_for_records(1).await.pop().unwrap();
+    assert_eq!(record["outcome"], "client-left", "{record}");
+    assert_eq!(record["status"], serde_json::Value::Null);
+}
+
+#[tokio::test]
+async fn a_request_that_is_refused_by_its_head_has_a_record_and_bytes_that_are_no_request_have_none() {
+    let gateway = TestGateway::start(json!({ "routes": [{ "match": {}, "plugins": ["echo"] }] }));
+    let address = gateway.address();
+    // Framing: refused before there is a request.
+    assert!(
+        raw(address, "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n")
+            .await
+            .starts_with("HTTP/1.1 400")
+    );
+    // An expectation that nobody can meet: a request, and refused.
+    let answer = raw(address, "GET / HTTP/1.1\r\nHost: a\r\nExpect: miracles\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 417"), "{answer}");
+    assert_eq!(send(address, "GET", "/", &[], "").await.status, 200);
+    let records = gateway.wait_for_records(2).await;
+    assert_eq!(records[0]["outcome"], "refused", "{records:?}");
+    assert_eq!(records[1]["outcome"], "complete", "{records:?}");
+}
+
+#[tokio::test]
+async fn secrets_stay_out_of_the_log() {
+    let gateway = TestGateway::start(json!({
+        "routes": [{ "match": {}, "plugins": [{ "key-auth": { "keys": [{ "key": "topsecretkey", "subject": "s" }] } }, "echo"] }],
+    }));
+    gateway
+        .get_with(
+            "/?token=topsecretquery",
+            &[("x-api-key", "topsecretkey"), ("authorization", "Bearer topsecretbearer")],
+        )
+        .await;
+    gateway.get_with("/", &[("x-api-key", "topsecretwrong")]).await;
+    gateway.wait_for_records(2).await;
+    let log = std::fs::read_to_string(gateway.directory().join("access.log")).unwrap();
+    assert!(!log.contains("topsecret"), "{log}");
+}

@@ -1,0 +1,128 @@
+//! Changes while the gateway runs: what is good takes effect, what is not changes nothing.
+
+use gatewright_tests::{Client, Server, TestGateway, eventually, send};
+use serde_json::{Value, json};
+
+fn answering(text: &str) -> Value {
+    json!({ "routes": [{ "match": { "path": "/" }, "plugins": [{ "echo": { "respond": { "body": text } } }] }] })
+}
+
+#[tokio::test]
+async fn a_saved_file_takes_effect() {
+    let gateway = TestGateway::start(answering("one"));
+    assert_eq!(gateway.get("/").await.text(), "one");
+    gateway.write_config(answering("two"));
+    eventually("the new configuration answers", async || (gateway.get("/").await.text() == "two").then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_kept_connection_sees_the_new_configuration() {
+    let gateway = TestGateway::start(answering("one"));
+    let mut client = Client::http1(gateway.address()).await;
+    assert_eq!(client.send("GET", "/", &[], "").await.unwrap().text(), "one");
+    gateway.write_config(answering("two"));
+    gateway.reload().unwrap();
+    assert_eq!(client.send("GET", "/", &[], "").await.unwrap().text(), "two");
+}
+
+#[tokio::test]
+async fn a_wrong_file_changes_nothing_and_says_why() {
+    let gateway = TestGateway::start(answering("one"));
+    for (wrong, complaint) in [
+        (json!({ "routs": [] }), "routs"),
+        (json!({ "routes": [{ "match": {}, "to": "nobody" }] }), "nobody"),
+        (json!({ "routes": [{ "match": {}, "plugins": ["no-such"] }] }), "no-such"),
+        (json!({ "routes": [{ "match": {}, "plugins": [{ "echo": { "respond": { "status": 99 } } }] }] }), "status"),
+        (json!({ "plugins": { "gone": { "source": "file:gone.wasm" } } }), "gone.wasm"),
+    ] {
+        gateway.write_config(wrong);
+        let error = gateway.reload().unwrap_err().to_string();
+        assert!(error.contains(complaint), "{error}");
+        assert!(error.contains("gateway.json:"), "no place in: {error}");
+        assert_eq!(gateway.get("/").await.text(), "one");
+    }
+    std::fs::write(gateway.config_path(), "{ not json").unwrap();
+    gateway.reload().unwrap_err();
+    assert_eq!(gateway.get("/").await.text(), "one");
+    gateway.write_config(answering("two"));
+    gateway.reload().unwrap();
+    assert_eq!(gateway.get("/").await.text(), "two");
+}
+
+#[tokio::test]
+async fn a_listener_that_cannot_be_bound_changes_nothing() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let gateway = TestGateway::start(answering("one"));
+    let mut config = answering("two");
+    config["listeners"] = json!(["127.0.0.1:0", taken.local_addr().unwrap().to_string()]);
+    gateway.write_config(config);
+    let error = gateway.reload().unwrap_err().to_string();
+    assert!(error.contains(&taken.local_addr().unwrap().to_string()), "{error}");
+    assert_eq!(gateway.get("/").await.text(), "one");
+}
+
+#[tokio::test]
+async fn listeners_come_and_go() {
+    let gateway = TestGateway::start(answering("one"));
+    let first = gateway.address();
+    let mut config = answering("one");
+    config["listeners"] = json!([{ "address": "127.0.0.1:0", "name": "second" }]);
+    gateway.write_config(config);
+    gateway.reload().unwrap();
+    let second = gateway.address_of("second");
+    assert_eq!(send(second, "GET", "/", &[], "").await.text(), "one");
+    eventually("the old listener is closed", async || tokio::net::TcpStream::connect(first).await.err()).await;
+}
+
+#[tokio::test]
+async fn unchanged_upstreams_keep_their_connections() {
+    let server = Server::named("one").await;
+    let config = |path: &str| {
+        json!({
+            "workers": 1,
+            "upstreams": { "one": [server.text()] },
+            "routes": [{ "match": { "path": path }, "to": "one" }],
+        })
+    };
+    let gateway = TestGateway::start(config("/a"));
+    assert_eq!(gateway.get("/a").await.status, 200);
+    gateway.write_config(config("/b"));
+    gateway.reload().unwrap();
+    assert_eq!(gateway.get("/b").await.status, 200);
+    gateway.get("/a").await.problem(404);
+    // The server tells its clients apart by their ports; one connection means one port.
+    assert_eq!(server.received().len(), 2);
+}
+
+#[tokio::test]
+async fn shutdown_lets_a_request_finish() {
+    let (release, gate) = tokio::sync::watch::channel(false);
+    let server = gatewright_tests::Scripted::start(move |mut stream| {
+        let mut gate = gate.clone();
+        async move {
+            gatewright_tests::read_head(&mut stream).await;
+            gate.wait_for(|open| *open).await.unwrap();
+            tokio::io::AsyncWriteExt::write_all(&mut stream, b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\ndone")
+                .await
+                .unwrap();
+        }
+    })
+    .await;
+    let gateway = TestGateway::start(json!({
+        "upstreams": { "slow": [server.text()] },
+        "routes": [{ "match": {}, "to": "slow" }],
+    }));
+    let address = gateway.address();
+    let request = tokio::spawn(async move { send(address, "GET", "/", &[], "").await });
+    let admin = gateway.admin();
+    eventually("the request is under way", async || {
+        let page = send(admin, "GET", "/metrics", &[], "").await.text();
+        page.lines().any(|line| line.starts_with("http_server_active_requests") && line.ends_with(" 1")).then_some(())
+    })
+    .await;
+    let ended = tokio::task::spawn_blocking(move || gateway.shutdown());
+    eventually("nothing is accepted any more", async || tokio::net::TcpStream::connect(address).await.err()).await;
+    release.send(true).unwrap();
+    assert_eq!(request.await.unwrap().text(), "done");
+    ended.await.unwrap();
+}

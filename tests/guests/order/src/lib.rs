@@ -1,0 +1,41 @@
+//! Appends its name to `x-order` of the request and of the response, so that the order of hooks can be read off. May
+//! answer by itself; the body is then the request's `x-order`.
+
+use gatewright_sdk::{Decision, Exchange, Plugin, Response, StatusCode, config, plugin};
+
+/// Who it is.
+#[config]
+#[derive(Debug)]
+pub struct Config {
+    name: String,
+    #[serde(default)]
+    respond: bool,
+}
+
+/// The guest.
+#[derive(Debug)]
+pub struct Order(Config);
+
+#[plugin]
+impl Plugin for Order {
+    type Config = Config;
+
+    fn new(config: Config) -> Result<Self, String> {
+        Ok(Self(config))
+    }
+
+    fn on_request(&self, exchange: &Exchange) -> Decision {
+        let headers = exchange.request_headers();
+        let _ = headers.append("x-order", &self.0.name);
+        if !self.0.respond {
+            return Decision::Proceed;
+        }
+        let order = headers.values("x-order").join(b",".as_slice());
+        Response::text(StatusCode::OK, String::from_utf8_lossy(&order)).into()
+    }
+
+    fn on_response(&self, exchange: &Exchange) -> Decision {
+        let _ = exchange.response_headers().append("x-order", &self.0.name);
+        Decision::Proceed
+    }
+}

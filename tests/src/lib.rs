@@ -1,0 +1,18 @@
+//! What the end-to-end tests are written with: a real gateway on free ports, real servers behind it, real clients.
+//!
+//! A test says what it configures, what it sends and what it expects; everything in between is here. Nothing sleeps:
+//! whatever has to happen first is waited for.
+
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::missing_panics_doc)] // a test fails by panicking
+
+mod client;
+mod gateway;
+mod guests;
+mod server;
+mod wait;
+
+pub use client::{Answer, Client, raw, send};
+pub use gateway::TestGateway;
+pub use guests::guest;
+pub use server::{Received, Scripted, Server, read_head};
+pub use wait::eventually;

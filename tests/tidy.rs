@@ -1,0 +1,198 @@
+//! What holds of the source as a whole: which room may name which, and that no file outgrows its reader.
+//!
+//! The table is the architecture. A new arrow in the code fails this test until it is added here, where a reviewer sees
+//! it.
+
+#![allow(clippy::expect_used, clippy::unwrap_used)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// The rooms of `host/src` and the rooms that each may name.
+const ROOMS: &[(&str, &[&str])] = &[
+    // Pure: time and randomness are arguments.
+    ("router", &[]),
+    ("balance", &[]),
+    ("headers", &[]),
+    // As written; nothing of how it runs.
+    ("config", &[]),
+    ("body", &[]),
+    ("drain", &[]),
+    ("stock", &[]),
+    ("watch", &["telemetry"]),
+    ("capability", &[]),
+    ("telemetry", &[]),
+    ("listener", &["drain"]),
+    ("http", &["body", "drain", "headers", "problem"]),
+    ("problem", &["exchange"]),
+    ("upstream", &["balance", "body"]),
+    ("exchange", &["plugin", "telemetry"]),
+    ("plugin", &["body", "capability", "exchange", "problem", "telemetry", "upstream"]),
+    (
+        "snapshot",
+        &[
+            "balance",
+            "body",
+            "capability",
+            "config",
+            "exchange",
+            "headers",
+            "http",
+            "plugin",
+            "router",
+            "stock",
+            "telemetry",
+            "upstream",
+        ],
+    ),
+    ("proxy", &["body", "exchange", "headers", "http", "plugin", "problem", "snapshot", "upstream"]),
+    ("admin", &["telemetry"]),
+    (
+        "gateway",
+        &[
+            "admin",
+            "body",
+            "capability",
+            "config",
+            "drain",
+            "exchange",
+            "http",
+            "listener",
+            "plugin",
+            "proxy",
+            "snapshot",
+            "stock",
+            "telemetry",
+            "upstream",
+            "watch",
+        ],
+    ),
+    ("cli", &["config", "gateway", "headers", "router", "snapshot", "telemetry"]),
+];
+
+/// Crates that only some rooms may name.
+const CRATES: &[(&str, &[&str])] = &[
+    ("wasmtime", &["plugin"]),
+    ("hyper", &["admin", "body", "http", "upstream"]),
+    ("tokio", &["admin", "capability", "drain", "gateway", "http", "listener", "plugin", "proxy", "upstream", "watch"]),
+    ("schemars", &["config"]),
+    ("notify", &["watch"]),
+];
+
+#[test]
+fn rooms_name_only_the_rooms_they_may() {
+    let allowed: BTreeMap<&str, BTreeSet<&str>> =
+        ROOMS.iter().map(|(room, may)| (*room, may.iter().copied().collect())).collect();
+    let mut wrong = Vec::new();
+    for (room, file, text) in sources() {
+        let Some(may) = allowed.get(room.as_str()) else {
+            wrong.push(format!("{}: the room {room} is not in the table", file.display()));
+            continue;
+        };
+        for named in names_after(&text, "crate::") {
+            if named != room && allowed.contains_key(named.as_str()) && !may.contains(named.as_str()) {
+                wrong.push(format!("{}: {room} names {named}", file.display()));
+            }
+        }
+    }
+    wrong.sort();
+    wrong.dedup();
+    assert!(wrong.is_empty(), "arrows that the table does not have:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn crates_stay_in_their_rooms() {
+    let mut wrong = Vec::new();
+    for (room, file, text) in sources() {
+        for (name, rooms) in CRATES {
+            if !rooms.contains(&room.as_str()) && mentions(&text, name) {
+                wrong.push(format!("{}: {room} names the crate {name}", file.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "crates where they do not belong:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn files_stay_readable() {
+    let long: Vec<String> = sources()
+        .iter()
+        .map(|(_, file, text)| (file, text[..text.rfind("#[cfg(test)]").unwrap_or(text.len())].lines().count()))
+        .filter(|(_, lines)| *lines > LINES)
+        .map(|(file, lines)| format!("{}: {lines} lines", file.display()))
+        .collect();
+    assert!(long.is_empty(), "a room is missing in:\n{}", long.join("\n"));
+}
+
+/// Lines of a file before its tests.
+const LINES: usize = 430;
+
+/// Room, path and text of every source file of the gateway, tests of their own left out.
+fn sources() -> Vec<(String, PathBuf, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../host/src");
+    let mut files = Vec::new();
+    collect(&root, &mut files);
+    files
+        .into_iter()
+        .filter_map(|path| {
+            let inside = path.strip_prefix(&root).ok()?.to_owned();
+            let first = inside.components().next()?.as_os_str().to_str()?.trim_end_matches(".rs").to_owned();
+            let is_test = inside.file_stem().is_some_and(|stem| stem == "tests" || stem == "laws");
+            let text = std::fs::read_to_string(&path).ok()?;
+            (!is_test && first != "lib" && first != "main").then_some((first, inside, text))
+        })
+        .collect()
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            // What only tests see may name anything.
+            if path.file_name().is_some_and(|name| name != "tests") {
+                collect(&path, files);
+            }
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+}
+
+/// The identifiers right after `prefix`, also inside the braces of a `use`.
+fn names_after(text: &str, prefix: &str) -> BTreeSet<String> {
+    let code: String = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+    let mut names = BTreeSet::new();
+    for rest in code.split(prefix).skip(1) {
+        match rest.strip_prefix('{') {
+            None => drop(names.insert(identifier(rest))),
+            Some(list) => {
+                let mut depth = 0;
+                for part in list.split_inclusive(['{', '}', ',']) {
+                    if depth == 0 {
+                        names.insert(identifier(part.trim_start()));
+                    }
+                    depth += part.matches('{').count() as i32 - part.matches('}').count() as i32;
+                    if depth < 0 {
+                        break;
+                    }
+                }
+            }
+        }
+    }
+    names
+}
+
+fn identifier(text: &str) -> String {
+    text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+}
+
+/// Whether code (not a comment) says `name::`.
+fn mentions(text: &str, name: &str) -> bool {
+    let path = format!("{name}::");
+    text.lines().filter(|line| !line.trim_start().starts_with("//")).any(|line| {
+        line.match_indices(&path).any(|(at, _)| {
+            let before = line[..at].chars().next_back();
+            !before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':')
+        })
+    })
+}
