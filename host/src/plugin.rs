@@ -294,7 +294,9 @@ impl std::fmt::Debug for Plugin {
 /// A trap in the words of the operator: the reason first, then the guest's stack, bounded.
 fn explain(error: &wasmtime::Error) -> String {
     const MOST: usize = 4096;
-    let mut text = format!("{error:?}");
+    // Not the debug form: with RUST_BACKTRACE set it would resolve the host's own stack, which takes a core for a long
+    // time and tells nothing of the plugin.
+    let mut text = format!("{error:#}");
     if text.len() > MOST {
         let end = (0..=MOST).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
         text.truncate(end);

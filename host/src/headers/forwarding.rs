@@ -166,12 +166,16 @@ pub(super) fn apply(
 
 /// `received-protocol received-by`; the name is a pseudonym, as RFC 9110 §7.6.3 allows.
 pub(super) fn via(version: Version) -> HeaderValue {
-    HeaderValue::from_static(match version {
-        Version::HTTP_2 => "2 gatewright",
-        Version::HTTP_10 => "1.0 gatewright",
-        _ => "1.1 gatewright",
-    })
+    match version {
+        Version::HTTP_2 => VIA_2.clone(),
+        Version::HTTP_10 => VIA_1_0.clone(),
+        _ => VIA_1_1.clone(),
+    }
 }
+
+static VIA_1_0: HeaderValue = HeaderValue::from_static("1.0 gatewright");
+static VIA_1_1: HeaderValue = HeaderValue::from_static("1.1 gatewright");
+static VIA_2: HeaderValue = HeaderValue::from_static("2 gatewright");
 
 /// The place of a field in [`NAMES`].
 pub(super) fn index(name: &str) -> Option<usize> {

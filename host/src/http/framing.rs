@@ -8,13 +8,14 @@
 //!
 //! A state machine without input or output: it is shown the bytes that have not passed yet, and says how many may.
 //! It looks at each byte once, wherever the network cuts them, so a client that sends one byte at a time costs no more
-//! than another; [`first_control`] takes eight bytes at a step. Rejected: parsing heads here and building requests
+//! than another; `grammar::first_control` takes sixteen bytes at a step. Rejected: parsing heads here and building requests
 //! without hyper (twice the code for the same bytes), and letting hyper parse first (it accepts bare LF, and has begun
 //! to act on a message when its end turns out to be malformed).
 
-use http::Uri;
+mod grammar;
 
 use crate::headers::{IGNORED_UPGRADE, Reject, is_decimal};
+use grammar::{CHUNK_LINE_BYTES, Coding, chunk_line, coding, field, first_control, request_line, trim};
 
 /// The state of one connection.
 #[derive(Debug)]
@@ -73,13 +74,6 @@ struct Head {
     transfer_encoding: Option<Coding>,
     close: bool,
     keep_alive: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Coding {
-    Chunked,
-    /// Others, and then `chunked`.
-    More,
 }
 
 impl Framing {
@@ -318,216 +312,11 @@ impl Head {
     }
 }
 
-/// Checks a request line; answers whether it is HTTP/1.0.
-fn request_line(line: &[u8]) -> Result<bool, Reject> {
-    let (rest, is_http_10) = match line.split_last_chunk() {
-        Some((rest, b" HTTP/1.1")) => (rest, false),
-        Some((rest, b" HTTP/1.0")) => (rest, true),
-        Some((_, [b' ', b'H', b'T', b'T', b'P', b'/', b'1'..=b'9', b'.', b'0'..=b'9'])) => return Err(Reject::Version),
-        _ => return Err(Reject::RequestLine),
-    };
-    let (method, rest) = rest.split_at(length_in(&TOKEN, rest));
-    if method.is_empty() || method.len() > METHOD_BYTES {
-        return Err(Reject::RequestLine);
-    }
-    let Some(target) = rest.strip_prefix(b" ") else { return Err(Reject::RequestLine) };
-    match target {
-        [_, ..] if method == b"CONNECT" => Err(Reject::Tunnel),
-        [b'/', path @ ..] if length_in(&IN_TARGET, path) == path.len() => Ok(is_http_10),
-        b"*" if method == b"OPTIONS" => Ok(is_http_10),
-        _ => unusual_target(target).and(Ok(is_http_10)),
-    }
-}
-
-/// An absolute form, or an origin form with bytes that few clients send.
-fn unusual_target(target: &[u8]) -> Result<(), Reject> {
-    if target.is_empty() || target.iter().any(|&byte| byte <= b' ') {
-        return Err(Reject::RequestLine);
-    }
-    let uri = Uri::try_from(target).map_err(|_| Reject::Target)?;
-    match (uri.scheme_str(), uri.authority()) {
-        (None, None) if target.first() == Some(&b'/') => Ok(()),
-        (Some("http" | "https"), Some(authority)) if !authority.as_str().contains('@') => Ok(()),
-        _ => Err(Reject::Target),
-    }
-}
-
-/// Splits a line at its colon. The value has its whitespace still.
-fn field(line: &[u8]) -> Result<(&[u8], &[u8]), Reject> {
-    match line.split_at(length_in(&TOKEN, line)) {
-        ([], _) => Err(Reject::Syntax),
-        (name, [b':', value @ ..]) => Ok((name, value)),
-        _ => Err(Reject::Syntax),
-    }
-}
-
-/// A Transfer-Encoding must end in `chunked`, once (RFC 9112 §6.1).
-fn coding(value: &[u8]) -> Result<Coding, Reject> {
-    if value.eq_ignore_ascii_case(b"chunked") {
-        return Ok(Coding::Chunked);
-    }
-    let is_chunked = |coding: &[u8]| coding.eq_ignore_ascii_case(b"chunked");
-    let codings = || value.split(|&byte| byte == b',').map(trim);
-    let is_list = codings().all(|coding| !coding.is_empty() && length_in(&TOKEN, coding) == coding.len());
-    let is_chunked_once = codings().filter(|coding| is_chunked(coding)).count() == 1;
-    if is_list && is_chunked_once && codings().last().is_some_and(is_chunked) {
-        Ok(Coding::More)
-    } else {
-        Err(Reject::TransferEncoding)
-    }
-}
-
-/// The size of a chunk, if the line is `chunk-size [ chunk-ext ]` (RFC 9112 §7.1).
-fn chunk_line(line: &[u8]) -> Option<u64> {
-    if line.len() > CHUNK_LINE_BYTES {
-        return None;
-    }
-    let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
-    if digits == 0 || digits > CHUNK_SIZE_DIGITS {
-        return None;
-    }
-    let (digits, extensions) = line.split_at_checked(digits)?;
-    let size = u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
-    are_extensions(extensions).then_some(size)
-}
-
-/// `*( BWS ";" BWS name [ BWS "=" BWS ( token / quoted-string ) ] )` (RFC 9112 §7.1.1).
-fn are_extensions(mut rest: &[u8]) -> bool {
-    while !rest.is_empty() {
-        let Some(after) = skip_blank(rest).strip_prefix(b";") else { return false };
-        let Some(after) = skip_token(skip_blank(after)) else { return false };
-        rest = after;
-        if let Some(value) = skip_blank(rest).strip_prefix(b"=") {
-            let value = skip_blank(value);
-            let end = if value.first() == Some(&b'"') { skip_quoted(value) } else { skip_token(value) };
-            let Some(after) = end else { return false };
-            rest = after;
-        }
-    }
-    true
-}
-
-fn skip_blank(text: &[u8]) -> &[u8] {
-    let blanks = text.iter().take_while(|&&byte| byte == b' ' || byte == b'\t').count();
-    text.get(blanks..).unwrap_or_default()
-}
-
-fn skip_token(text: &[u8]) -> Option<&[u8]> {
-    let length = length_in(&TOKEN, text);
-    if length == 0 { None } else { text.get(length..) }
-}
-
-fn skip_quoted(text: &[u8]) -> Option<&[u8]> {
-    let mut rest = text.strip_prefix(b"\"")?;
-    loop {
-        match rest {
-            [b'"', after @ ..] => return Some(after),
-            [b'\\', _, after @ ..] | [_, after @ ..] => rest = after,
-            [] => return None,
-        }
-    }
-}
-
 /// As much of a body as is there, and what is left of it then.
 fn take(bytes: &[u8], left: u64) -> (usize, u64) {
     let there = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
     if there < left { (bytes.len(), left - there) } else { (usize::try_from(left).unwrap_or(bytes.len()), 0) }
 }
-
-/// Optional whitespace is space and tab, nothing else.
-fn trim(value: &[u8]) -> &[u8] {
-    let is_text = |byte: &u8| *byte != b' ' && *byte != b'\t';
-    let start = value.iter().position(is_text).unwrap_or(value.len());
-    let end = value.iter().rposition(is_text).map_or(start, |last| last + 1);
-    value.get(start..end).unwrap_or_default()
-}
-
-/// Where the first control character is; a tab is none.
-fn first_control(bytes: &[u8]) -> Option<usize> {
-    let mut at = 0;
-    loop {
-        let rest = bytes.get(at..).unwrap_or_default();
-        let Some((word, next)) = rest.split_first_chunk() else {
-            let found = rest.iter().position(|&byte| (byte < 0x20 && byte != b'\t') || byte == 0x7f);
-            return found.map(|offset| at + offset);
-        };
-        let mut hits = controls(u64::from_le_bytes(*word));
-        if hits == 0 {
-            at += 8;
-            let Some(word) = next.first_chunk() else { continue };
-            hits = controls(u64::from_le_bytes(*word));
-            if hits == 0 {
-                at += 8;
-                continue;
-            }
-        }
-        at += (hits.trailing_zeros() / 8) as usize;
-        if bytes.get(at) != Some(&b'\t') {
-            return Some(at);
-        }
-        at += 1;
-    }
-}
-
-/// Marks the control characters among eight bytes in their high bits; marks above the lowest may be wrong.
-///
-/// A byte below 0x20 borrows into its high bit when 0x20 is taken from it, one that equals 0x7f does when 1 is taken
-/// from its difference. A borrow can only spoil the bytes above it.
-fn controls(word: u64) -> u64 {
-    const ONES: u64 = u64::from_le_bytes([1; 8]);
-    let low = word.wrapping_sub(ONES * 0x20) & !word;
-    let delete = word ^ (ONES * 0x7f);
-    (low | delete.wrapping_sub(ONES) & !delete) & (ONES << 7)
-}
-
-/// How many bytes at the start are in a table.
-fn length_in(table: &[bool; 256], bytes: &[u8]) -> usize {
-    let is_in = |byte: u8| table[usize::from(byte)];
-    let mut length = 0;
-    let mut rest = bytes;
-    while let Some(([a, b, c, d], next)) = rest.split_first_chunk() {
-        // No branch between them: nearly always, all four are.
-        if !(is_in(*a) & is_in(*b) & is_in(*c) & is_in(*d)) {
-            break;
-        }
-        length += 4;
-        rest = next;
-    }
-    length + rest.iter().take_while(|&&byte| is_in(byte)).count()
-}
-
-/// `tchar` (RFC 9110 §5.6.2).
-static TOKEN: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0x21_u8;
-    while byte < 0x7f {
-        table[byte as usize] = byte.is_ascii_alphanumeric()
-            || matches!(
-                byte,
-                b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
-            );
-        byte += 1;
-    }
-    table
-};
-
-/// What every URI parser takes in a path and in a query. Other bytes are left to the one that is used.
-static IN_TARGET: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0x21_u8;
-    while byte < 0x7f {
-        table[byte as usize] = !matches!(byte, b'"' | b'#' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}');
-        byte += 1;
-    }
-    table
-};
-
-/// Longer than any registered method.
-const METHOD_BYTES: usize = 32;
-/// A chunk's size and extensions. Signing clients send some 90 bytes.
-const CHUNK_LINE_BYTES: usize = 1024;
-/// 2^60 and more is refused, so that no sum overflows. Zeros in front count.
-const CHUNK_SIZE_DIGITS: usize = 15;
 
 /// Fields that say how to read the message, who it is for or who may send it: too late behind the body
 /// (RFC 9110 §6.5.1).

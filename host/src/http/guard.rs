@@ -87,10 +87,10 @@ impl<IO> Guard<IO> {
     fn note_waiting(&self) {
         if self.state.is_active() || self.state.refused().is_some() {
             self.state.wait(Waiting::Nothing);
-        } else if !self.held.is_empty() {
-            self.state.wait(Waiting::Head);
-        } else if self.framing.is_between_messages() {
+        } else if self.held.is_empty() {
             self.state.wait(Waiting::Idle);
+        } else {
+            self.state.wait(Waiting::Head);
         }
     }
 

@@ -23,6 +23,7 @@ use super::state::{Active, State, Waiting};
 use super::{Abort, Connection, DRAIN_PATIENCE, Settings};
 use crate::body::Body;
 use crate::drain::Drain;
+use crate::headers::Reject;
 
 /// Serves a connection that speaks HTTP/1; `first` are its first bytes.
 pub(super) async fn serve<IO, H, F>(
@@ -99,7 +100,7 @@ where
     H: Fn(Arc<Connection>, Request<Body>) -> F,
     F: Future<Output = Response<Body>>,
 {
-    let active = Active::start(state, false);
+    let active = Active::start(state);
     let has_body = !request.body().is_end_stream();
     let expects_continue = has_body && request.headers().contains_key(EXPECT);
     let request = request.map(|incoming| {
@@ -129,7 +130,8 @@ struct Watcher<'a> {
     unread: Option<(Incoming, u64, Instant)>,
     /// It has been idle for too long.
     is_expired: bool,
-    is_ending: bool,
+    /// Since when hyper has been told to finish.
+    ending_since: Option<Instant>,
     is_reported: bool,
 }
 
@@ -142,7 +144,7 @@ impl<'a> Watcher<'a> {
             drain,
             unread: None,
             is_expired: false,
-            is_ending: false,
+            ending_since: None,
             is_reported: false,
         }
     }
@@ -179,29 +181,33 @@ impl<'a> Watcher<'a> {
     /// Whether hyper is to be told to finish: once, when what was refused has only good exchanges before it, and those
     /// are over; when the gateway stops and this connection has had a request; or when it has been idle too long.
     fn wants_end(&mut self) -> bool {
-        if self.is_ending {
+        if self.ending_since.is_some() {
             return false;
         }
         let is_refused = self.state.refused().is_some_and(|(_, in_body)| !in_body) && self.state.is_quiet();
         let is_drained = self.drain.is_asked() && self.state.has_started();
-        self.is_ending = is_refused || is_drained || self.is_expired;
-        self.is_ending
+        let wants_end = is_refused || is_drained || self.is_expired;
+        if wants_end {
+            self.ending_since = Some(Instant::now());
+        }
+        wants_end
     }
 
     /// The earliest moment at which something is too late.
     fn deadline(&self) -> Option<Instant> {
         let write = self.state.write_waits_until(self.settings.write_timeout);
         let unread = self.unread.as_ref().map(|(_, _, until)| *until);
-        let waiting = match self.state.waiting() {
+        let waiting = match (self.state.waiting(), self.ending_since) {
             _ if write.is_some() => None,
-            Waiting::Nothing => None,
-            Waiting::Idle if self.is_ending => None,
-            Waiting::Idle if self.drain.is_asked() => Some(DRAIN_PATIENCE),
-            Waiting::Idle => Some(self.settings.idle_timeout),
-            Waiting::Head => Some(self.settings.head_timeout),
-            Waiting::Linger => Some(self.settings.linger_timeout),
+            (Waiting::Linger, _) => Some(self.state.waits_until(self.settings.linger_timeout)),
+            _ if self.state.is_active() => None,
+            // Only a body that somebody else still reads can hold hyper up now.
+            (_, Some(since)) => Some(since + self.settings.unread_timeout),
+            (Waiting::Nothing, None) => None,
+            (Waiting::Idle, None) if self.drain.is_asked() => Some(self.state.waits_until(DRAIN_PATIENCE)),
+            (Waiting::Idle, None) => Some(self.state.waits_until(self.settings.idle_timeout)),
+            (Waiting::Head, None) => Some(self.state.waits_until(self.settings.head_timeout)),
         };
-        let waiting = waiting.map(|limit| self.state.waits_until(limit));
         [write, unread, waiting].into_iter().flatten().min()
     }
 
@@ -216,10 +222,10 @@ impl<'a> Watcher<'a> {
             return true;
         }
         match self.state.waiting() {
+            _ if self.ending_since.is_some() => return true,
             Waiting::Linger => return true,
-            Waiting::Head => self.state.refuse(crate::headers::Reject::HeadTimeout, false),
-            Waiting::Idle => self.is_expired = true,
-            Waiting::Nothing => {}
+            Waiting::Head => self.state.refuse(Reject::HeadTimeout, false),
+            Waiting::Idle | Waiting::Nothing => self.is_expired = true,
         }
         self.state.wait(Waiting::Nothing);
         false

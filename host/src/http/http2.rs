@@ -42,7 +42,7 @@ pub(super) async fn serve<IO, H, F>(
     let service = {
         let (state, settings) = (Arc::clone(&state), Arc::clone(&settings));
         service_fn(move |request| {
-            let active = Active::start(&state, true);
+            let active = Active::start(&state);
             exchange(request, Arc::clone(&connection), handler.clone(), active, Arc::clone(&settings))
         })
     };

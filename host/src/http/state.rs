@@ -188,30 +188,24 @@ impl State {
 }
 
 /// One exchange that runs; it ends when this is dropped.
-pub(super) struct Active {
-    state: Arc<State>,
-    /// Whether the connection is idle when the last exchange has ended (HTTP/2; in HTTP/1 the guard sees that).
-    idles: bool,
-}
+pub(super) struct Active(Arc<State>);
 
 impl Active {
-    pub(super) fn start(state: &Arc<State>, idles: bool) -> Self {
+    pub(super) fn start(state: &Arc<State>) -> Self {
         // One thread writes these, so no locked instruction is needed.
         state.started.store(state.started.load(Relaxed) + 1, Relaxed);
         state.active.store(state.active.load(Relaxed) + 1, Relaxed);
-        if idles {
-            state.wait(Waiting::Nothing);
-        }
-        Active { state: Arc::clone(state), idles }
+        state.wait(Waiting::Nothing);
+        Active(Arc::clone(state))
     }
 }
 
 impl Drop for Active {
     fn drop(&mut self) {
-        let left = self.state.active.load(Relaxed).saturating_sub(1);
-        self.state.active.store(left, Relaxed);
-        if left == 0 && self.idles {
-            self.state.wait(Waiting::Idle);
+        let left = self.0.active.load(Relaxed).saturating_sub(1);
+        self.0.active.store(left, Relaxed);
+        if left == 0 {
+            self.0.wait(Waiting::Idle);
         }
     }
 }

@@ -26,6 +26,9 @@ pub(super) enum Lease {
     H2c(H2c),
 }
 
+/// What hyper makes of a request.
+type Answer = Result<Response<Incoming>, TrySendError<Request<Outgoing>>>;
+
 /// A request without an answer.
 pub(super) struct Unanswered {
     pub(super) reason: Reason,
@@ -55,8 +58,12 @@ impl Lease {
         in_flight: InFlight<&Arc<Endpoint>>,
     ) -> Result<Response<Body>, Unanswered> {
         match self {
-            Lease::Http1(connection) => connection.send(request, in_flight).await,
-            Lease::H2c(place) => place.send(request, in_flight).await,
+            // One future and no more: each further one around it moves the request once more.
+            Lease::Http1(mut connection) => {
+                let result = connection.begin(request).await;
+                connection.end(result, in_flight)
+            }
+            Lease::H2c(place) => Box::pin(place.send(request, in_flight)).await,
         }
     }
 
@@ -148,16 +155,15 @@ impl Http1 {
         Http1 { reused: true, ..self }
     }
 
-    async fn send(
-        mut self,
-        request: Request<Body>,
-        in_flight: InFlight<&Arc<Endpoint>>,
-    ) -> Result<Response<Body>, Unanswered> {
+    fn begin(&mut self, request: Request<Body>) -> impl Future<Output = Answer> + use<> {
         let request = request.map(|body| Outgoing::new(body, &self.progress));
         self.progress.begin(self.reused && request::is_replayable(&request));
-        let result = self.sender.try_send_request(request).await;
+        self.sender.try_send_request(request)
+    }
+
+    fn end(self, answer: Answer, in_flight: InFlight<&Arc<Endpoint>>) -> Result<Response<Body>, Unanswered> {
         self.progress.answered();
-        match result {
+        match answer {
             Ok(response) => Lease::Http1(self).receive(response, in_flight),
             Err(error) => Err(self.unanswered(error, in_flight.endpoint())),
         }
@@ -166,9 +172,10 @@ impl Http1 {
     fn unanswered(&self, mut error: TrySendError<Request<Outgoing>>, endpoint: &Endpoint) -> Unanswered {
         let unsent = error.take_message().map(Again::unsent);
         let reason = reason(error.into_error(), &self.progress, endpoint);
-        // What was kept is empty unless `send` found the request replayable.
         let closed = matches!(reason, Reason::Closed(_)) && !self.progress.has_received();
-        let unread = || request::from_wire(&self.progress.take_sent()).map(|request| Again::Unread(Box::new(request)));
+        // Kept only if `begin` found the request replayable.
+        let kept = || request::from_wire(&self.progress.take_sent()?);
+        let unread = || kept().map(|request| Again::Unread(Box::new(request)));
         let again = unsent.or_else(|| closed.then(unread).flatten());
         Unanswered { reason, again }
     }

@@ -37,7 +37,7 @@ pub(super) struct Progress {
     waiter: Mutex<Option<Waker>>,
     /// Why the request body failed.
     fault: Mutex<Option<BodyError>>,
-    /// `sent` takes a copy of what is written.
+    /// `sent` takes a copy of what is written for the present request.
     keeping: AtomicBool,
     /// The head of a request that may have to be sent again.
     sent: Mutex<Vec<u8>>,
@@ -81,7 +81,6 @@ impl Progress {
     pub(super) fn answered(&self) {
         self.awaiting.store(false, Relaxed);
         self.sweeps.store(0, Relaxed);
-        self.keeping.store(false, Relaxed);
     }
 
     /// The request body waits for the client: the endpoint's time stands still.
@@ -204,9 +203,9 @@ impl Progress {
         }
     }
 
-    /// What was written since `begin`, if it was kept.
-    pub(super) fn take_sent(&self) -> Vec<u8> {
-        std::mem::take(&mut *lock(&self.sent))
+    /// What was written since `begin`, if all of it was kept. What is left of an earlier request is not it.
+    pub(super) fn take_sent(&self) -> Option<Vec<u8>> {
+        self.keeping.load(Relaxed).then(|| std::mem::take(&mut *lock(&self.sent)))
     }
 }
 
@@ -217,3 +216,54 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// A longer request head is not kept, and so not sent again: it is rare, and this is memory of every open connection.
 const KEPT_BYTES: usize = 8 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_present_request_is_kept() {
+        let progress = Progress::new();
+        let write = |text: &[u8]| progress.add_sent(text.len(), [text].into_iter());
+        progress.begin(true);
+        write(b"GET / ");
+        progress.answered();
+        progress.begin(false);
+        write(b"POST / ");
+        progress.answered();
+        assert_eq!(progress.take_sent(), None);
+
+        progress.begin(true);
+        progress.add_sent(4, [&b"ab"[..], b"cdef"].into_iter());
+        write(b"ef");
+        assert_eq!(progress.take_sent().as_deref(), Some(&b"abcdef"[..]));
+
+        progress.begin(true);
+        write(&vec![b'x'; KEPT_BYTES]);
+        write(b"x");
+        assert_eq!(progress.take_sent(), None, "too long");
+    }
+
+    #[test]
+    fn only_the_endpoints_turn_counts() {
+        let progress = Progress::new();
+        let sweep = |count: u32| {
+            (0..count).for_each(|_| progress.sweep(2, 4));
+            progress.is_expired()
+        };
+        assert!(!sweep(9), "nothing is awaited");
+        progress.begin(false);
+        progress.clients_turn();
+        assert!(!sweep(9), "the client sends");
+        progress.endpoints_turn();
+        assert!(!sweep(2));
+        progress.endpoints_turn();
+        assert!(!sweep(2), "the endpoint has got more");
+        progress.answered();
+        progress.endpoints_turn();
+        assert!(!sweep(9), "the rest of the body is of no interest");
+        progress.body_is_awaited();
+        assert!(!sweep(4));
+        assert!(sweep(1));
+    }
+}

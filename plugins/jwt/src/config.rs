@@ -12,8 +12,7 @@ use gatewright_sdk::{
 };
 
 /// Lets in who has a signed token that is valid. Needs `algorithms`, and at least one of `keys`, `jwks` and
-/// `jwks_file`; with
-/// `jwks` or `jwks_file` also `issuer`, as one provider often signs for many with the same keys.
+/// `jwks_file`; with `jwks` or `jwks_file` also `issuer`, as one provider often signs for many with the same keys.
 #[config]
 #[schemars(extend("anyOf" = [
     { "required": ["keys"] },

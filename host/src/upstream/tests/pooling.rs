@@ -150,6 +150,16 @@ async fn an_unused_connection_closes_under_a_request() {
 }
 
 #[tokio::test]
+async fn an_earlier_request_is_not_sent_again() {
+    let first = vec![HEAD, write(OK), HEAD, write(OK), HEAD, Step::Close];
+    let server = scripted(vec![first, vec![HEAD, write(OK)]]).await;
+    let upstream = upstream(&server.address, |_| {});
+    assert_eq!((get(&upstream).await, get(&upstream).await), ("200 ok".into(), "200 ok".into()));
+    assert_eq!(exchange(&upstream, request("POST", Body::Empty)).await.0, "502 Closed");
+    assert_eq!(server.connections.load(SeqCst), 1);
+}
+
+#[tokio::test]
 async fn a_body_is_never_sent_twice() {
     let server = scripted(stale()).await;
     let upstream = upstream(&server.address, |_| {});

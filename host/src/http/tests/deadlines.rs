@@ -1,0 +1,145 @@
+//! What has an end, on paused time.
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn an_unread_body_that_is_too_long_or_too_slow_ends_the_connection() {
+    let mut served = start();
+    served.write("POST /early HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n").await;
+    assert_eq!(outline(&served.rest().await), ["403 close"]);
+
+    let started = Instant::now();
+    let mut served = start();
+    served.write("POST /early HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nslow").await;
+    assert_eq!(outline(&served.rest().await), ["403"]);
+    assert_eq!(started.elapsed().as_secs(), 2);
+
+    let mut served = start();
+    served.write("POST /early HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n").await;
+    served.until("early").await;
+    let chunk = format!("1000\r\n{}\r\n", "x".repeat(0x1000));
+    while served.client.write_all(chunk.as_bytes()).await.is_ok() && !served.task.is_finished() {}
+    assert_eq!(served.seen.requests(), ["POST /early"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_client_is_not_waited_for_long() {
+    let (started, mut served) = (Instant::now(), start());
+    assert_eq!(served.rest().await, "", "it has not said a word");
+    assert_eq!(started.elapsed().as_secs(), 10);
+
+    let (started, mut served) = (Instant::now(), start());
+    served.write("GET / HTTP/1.1\r\nHos").await;
+    assert_eq!(outline(&served.rest().await), ["408 close"]);
+    assert_eq!(started.elapsed().as_secs(), 10);
+    served.task.await.unwrap();
+    assert_eq!(started.elapsed().as_secs(), 12, "it waits 2 seconds for the client to close");
+
+    let (started, mut served) = (Instant::now(), start());
+    served.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    served.until("ok").await;
+    tokio::time::sleep(Duration::from_secs(50)).await;
+    served.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    served.until("ok").await;
+    assert_eq!(served.rest().await, "");
+    assert_eq!(started.elapsed().as_secs(), 125, "75 seconds after the second answer");
+
+    let mut served = start();
+    served.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    served.until("ok").await;
+    tokio::time::sleep(Duration::from_secs(70)).await;
+    let started = Instant::now();
+    served.write("GET / HTTP/1.1\r\n").await;
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    served.write("Host: a\r\n").await;
+    assert_eq!(outline(&served.until("}").await), ["408 close"]);
+    assert_eq!(started.elapsed().as_secs(), 10, "bytes in between do not start the clock again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_stops_coming_ends() {
+    let started = Instant::now();
+    let mut served = start();
+    served.write("POST /1 HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc").await;
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    served.write("d").await;
+    let all = served.until("ok").await;
+    assert_eq!(outline(&all), ["400 close"]);
+    assert_eq!(started.elapsed().as_secs(), 50);
+    assert_eq!(served.seen.requests(), [format!("POST /1 {}", BodyError::TimedOut)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_reads_nothing_is_cut_off() {
+    let started = Instant::now();
+    let mut served = serve_with(|_| {}, 4096);
+    served.write("GET /large HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    served.task.await.unwrap();
+    assert_eq!(started.elapsed().as_secs(), 60);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_answer_is_not_an_idle_connection() {
+    let mut served = start();
+    served.write("GET /wait HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    served.seen.came.notified().await;
+    tokio::time::sleep(Duration::from_secs(1000)).await;
+    served.seen.go.notify_one();
+    assert_eq!(outline(&served.until("waited").await), ["200"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_is_kept_but_not_read_does_not_hold_the_connection_for_good() {
+    let (mut client, server) = tokio::io::duplex(4096);
+    let (_drainer, drain) = drain::channel();
+    let address = "127.0.0.1:80".parse().unwrap();
+    let connection = Arc::new(Connection::new(address, address, "test".into(), &Scheme::HTTP));
+    let kept = Arc::new(Mutex::new(None));
+    let handler = {
+        let kept = Arc::clone(&kept);
+        move |_, request: Request<Body>| {
+            *kept.lock().unwrap() = Some(request.into_body());
+            std::future::ready(Response::new(Body::Empty))
+        }
+    };
+    let started = Instant::now();
+    let task = tokio::spawn(serve(server, connection, Arc::new(Settings::default()), handler, drain));
+    client.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nabc").await.unwrap();
+    task.await.unwrap();
+    assert_eq!(started.elapsed().as_secs(), 77, "the idle time, and what is given to an unread body");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drained_connection_finishes_what_runs() {
+    let mut served = start();
+    served.write("GET /wait HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    served.seen.came.notified().await;
+    let seen = Arc::clone(&served.seen);
+    let drained = tokio::spawn(served.drainer.drain(Duration::from_secs(5)));
+    tokio::task::yield_now().await;
+    seen.go.notify_one();
+    let mut rest = Vec::new();
+    served.client.read_to_end(&mut rest).await.unwrap();
+    assert_eq!(outline(&String::from_utf8(rest).unwrap()), ["200 close"]);
+    assert_eq!(drained.await.unwrap(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_is_closed_by_a_drain_and_a_new_one_is_served() {
+    let mut idle = start();
+    idle.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    idle.until("ok").await;
+    let started = Instant::now();
+    assert_eq!(idle.drainer.drain(Duration::from_secs(5)).await, 0);
+    assert_eq!(started.elapsed(), Duration::ZERO);
+
+    let mut new = start();
+    new.drainer.ask();
+    new.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert_eq!(outline(&new.rest().await), ["200 close"]);
+
+    let mut silent = start();
+    silent.drainer.ask();
+    assert_eq!(silent.rest().await, "");
+    assert_eq!(started.elapsed().as_secs(), 1);
+}

@@ -1,0 +1,192 @@
+//! HTTP/1 exchanges, in order and out of it.
+
+use super::*;
+
+#[tokio::test]
+async fn requests_are_answered_in_order_on_one_connection() {
+    let mut served = start();
+    served.write("GET /1 HTTP/1.1\r\nHost: a\r\n\r\nPOST /2 HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nab").await;
+    served
+        .write("HEAD /3 HTTP/1.1\r\nHost: a\r\n\r\nPOST /4 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+        .await;
+    served
+        .write("1\r\nc\r\n2;x\r\nde\r\n0\r\n\r\nGET /5 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\nGET /6 ...")
+        .await;
+    let all = served.rest().await;
+    assert_eq!(outline(&all), ["200", "200", "200", "200", "200 close"]);
+    assert_eq!(all.matches("\r\n\r\nok").count(), 4, "HEAD has no body: {all}");
+    assert_eq!(served.seen.requests(), ["GET /1", "POST /2 ab", "HEAD /3", "POST /4 cde", "GET /5"]);
+    served.task.await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_refused_is_answered_after_what_came_before() {
+    let input = "GET /1 HTTP/1.1\r\nHost: a\r\n\r\nGET /2 HTTP/1.1\nHost: a\r\n\r\n";
+    for cut in 0..input.len() {
+        let mut served = start();
+        served.write(&input[..cut]).await;
+        tokio::task::yield_now().await;
+        served.write(&input[cut..]).await;
+        let all = served.until("}").await;
+        assert_eq!(outline(&all), ["200", "400 close"], "cut at {cut}");
+        assert!(all.contains("content-type: application/problem+json\r\n"), "{all}");
+        served.client.shutdown().await.unwrap();
+        assert_eq!(served.rest().await, "");
+        served.task.await.unwrap();
+        assert_eq!(served.seen.requests(), ["GET /1"]);
+        assert_eq!(*served.seen.rejects.lock().unwrap(), [Reject::Syntax]);
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_waits_for_the_exchange_before_it() {
+    let mut served = start();
+    served.write("GET /wait HTTP/1.1\r\nHost: a\r\n\r\nGARBAGE\r\n\r\n").await;
+    served.seen.came.notified().await;
+    served.seen.go.notify_one();
+    let all = served.until("}").await;
+    assert_eq!(outline(&all), ["200", "400 close"]);
+    assert!(all.contains("waited"));
+}
+
+#[tokio::test]
+async fn limits_are_answered_with_their_own_status() {
+    for (head, status) in [
+        (format!("GET /{} HTTP/1.1\r\n", "x".repeat(17 << 10)), "414 close"),
+        (format!("GET / HTTP/1.1\r\nA: {}\r\n", "x".repeat(33 << 10)), "431 close"),
+        (format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(101)), "431 close"),
+        ("GET / HTTP/3.0\r\nHost: a\r\n\r\n".to_owned(), "505 close"),
+        ("CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), "501 close"),
+    ] {
+        let mut served = start();
+        served.write(&head).await;
+        assert_eq!(outline(&served.until("}").await), [status]);
+    }
+}
+
+#[tokio::test]
+async fn a_broken_chunk_is_an_error_of_the_body() {
+    let mut served = start();
+    served.write("POST /1 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n").await;
+    served.write("zz\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    served.client.shutdown().await.unwrap();
+    assert_eq!(outline(&served.rest().await), ["400 close"]);
+    served.task.await.unwrap();
+    assert_eq!(served.seen.requests(), [format!("POST /1 {}", Reject::Chunk)]);
+    assert_eq!(*served.seen.rejects.lock().unwrap(), [Reject::Chunk]);
+}
+
+#[tokio::test]
+async fn a_body_is_asked_for_when_it_is_wanted() {
+    let mut served = start();
+    served.write("POST /1 HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n").await;
+    assert_eq!(served.until("\r\n\r\n").await, "HTTP/1.1 100 Continue\r\n\r\n");
+    served.write("abc").await;
+    assert_eq!(outline(&served.until("ok").await), ["200"]);
+    assert_eq!(served.seen.requests(), ["POST /1 abc"]);
+}
+
+#[tokio::test]
+async fn a_body_that_nobody_asked_for_is_not_waited_for() {
+    let mut served = start();
+    served.write("POST /early HTTP/1.1\r\nHost: a\r\nContent-Length: 30\r\nExpect: 100-continue\r\n\r\n").await;
+    let all = served.until("early").await;
+    assert_eq!(outline(&all), ["403 close"], "no 100 Continue: {all}");
+    // The client sends it nevertheless: it is never a request.
+    let _ = served.client.write_all(b"GET /smuggled HTTP/1.1\r\n\r\n----").await;
+    let _ = served.client.shutdown().await;
+    assert_eq!(served.rest().await, "");
+    served.task.await.unwrap();
+    assert_eq!(served.seen.requests(), ["POST /early"]);
+}
+
+#[tokio::test]
+async fn an_unread_body_is_read_away_and_never_taken_for_a_request() {
+    let smuggled = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
+    let sized = format!("Content-Length: {}\r\n\r\n{smuggled}", smuggled.len());
+    let chunked =
+        format!("Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{smuggled}\r\n1\r\nx\r\n0\r\n\r\n", smuggled.len());
+    for body in [sized, chunked] {
+        let request = format!("POST /early HTTP/1.1\r\nHost: a\r\n{body}");
+        let head_end = request.find("\r\n\r\n").unwrap() + 4;
+        for cut in [request.len(), head_end, head_end + 1, head_end + 20] {
+            let mut served = start();
+            served.write(&request[..cut]).await;
+            assert_eq!(outline(&served.until("early").await), ["403"]);
+            served.write(&request[cut..]).await;
+            served.write("GET /next HTTP/1.1\r\nHost: a\r\n\r\n").await;
+            assert_eq!(outline(&served.until("ok").await), ["200"]);
+            assert_eq!(served.seen.requests(), ["POST /early", "GET /next"], "cut at {cut}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_drops_the_exchange() {
+    let mut served = start();
+    served.write("GET /wait HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    served.seen.came.notified().await;
+    drop(served.client);
+    served.task.await.unwrap();
+    assert_eq!(served.seen.dropped.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_panic_ends_one_connection_only() {
+    let (mut bad, mut good) = (start(), start());
+    bad.write("GET /panic HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert_eq!(bad.rest().await, "");
+    assert!(bad.task.await.unwrap_err().is_panic());
+    good.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert_eq!(outline(&good.until("ok").await), ["200"]);
+}
+
+#[tokio::test]
+async fn an_aborted_exchange_has_no_answer() {
+    let mut served = start();
+    served.write("GET /abort HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert_eq!(served.rest().await, "");
+}
+
+#[tokio::test]
+async fn an_upgrade_is_not_prepared_for() {
+    let mut served = start();
+    served
+        .write(
+            "GET /1 HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n",
+        )
+        .await;
+    served.write("Upgrade: x\r\nConnection: close\r\n\r\n").await;
+    assert_eq!(outline(&served.rest().await), ["200", "200 close"]);
+    assert_eq!(served.seen.requests(), ["GET /1", "GET /2"]);
+}
+
+#[tokio::test]
+async fn old_clients_get_what_they_know() {
+    let mut served = start();
+    served.write("GET /1 HTTP/1.0\r\nConnection: keep-alive\r\n\r\nGET /2 HTTP/1.0\r\n\r\n").await;
+    let all = served.rest().await;
+    assert_eq!(all.matches("HTTP/1.0 200").count(), 2);
+    assert_eq!(served.seen.requests(), ["GET /1", "GET /2"]);
+}
+
+#[tokio::test]
+async fn expectations_reach_the_rules_about_headers() {
+    // hyper answers only 100-continue by itself; whatever else is expected is refused in `headers`.
+    let (client, server) = tokio::io::duplex(4096);
+    let (_drainer, drain) = drain::channel();
+    let address = "127.0.0.1:80".parse().unwrap();
+    let connection = Arc::new(Connection::new(address, address, "test".into(), &Scheme::HTTP));
+    let handler = |_, request: Request<Body>| async move {
+        let mut response = Response::new(Body::Empty);
+        *response.status_mut() =
+            if request.headers().contains_key(EXPECT) { StatusCode::EXPECTATION_FAILED } else { StatusCode::OK };
+        response
+    };
+    tokio::spawn(serve(server, connection, Arc::new(Settings::default()), handler, drain));
+    let mut client = client;
+    client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nExpect: x\r\nConnection: close\r\n\r\n").await.unwrap();
+    let mut all = String::new();
+    client.read_to_string(&mut all).await.unwrap();
+    assert_eq!(outline(&all), ["417 close"]);
+}

@@ -1,0 +1,81 @@
+//! HTTP/2.
+
+use super::*;
+
+async fn http2(served: Served) -> (hyper::client::conn::http2::SendRequest<Body>, JoinHandle<()>, Drainer, Arc<Seen>) {
+    let (sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(served.client)).await.unwrap();
+    tokio::spawn(connection);
+    (sender, served.task, served.drainer, served.seen)
+}
+
+fn request(method: Method, path: &str, body: &'static str) -> Request<Body> {
+    let uri = format!("http://a{path}");
+    Request::builder().method(method).uri(uri).version(Version::HTTP_2).body(Bytes::from(body).into()).unwrap()
+}
+
+#[tokio::test]
+async fn http2_is_known_by_its_first_bytes() {
+    let (mut sender, task, drainer, seen) = http2(start()).await;
+    let one = sender.send_request(request(Method::POST, "/1", "body"));
+    let two = sender.send_request(request(Method::GET, "/early", ""));
+    let (one, two) = tokio::join!(one, two);
+    assert_eq!((one.unwrap().status(), two.unwrap().status()), (StatusCode::OK, StatusCode::FORBIDDEN));
+    let panicked = sender.send_request(request(Method::GET, "/panic", "")).await;
+    assert!(panicked.is_err(), "a panic ends its stream");
+    let aborted = sender.send_request(request(Method::GET, "/abort", "")).await;
+    assert!(aborted.is_err());
+    assert_eq!(sender.send_request(request(Method::GET, "/2", "")).await.unwrap().status(), StatusCode::OK);
+
+    let waiting = sender.send_request(request(Method::GET, "/wait", ""));
+    let waiting = tokio::spawn(waiting);
+    seen.came.notified().await;
+    drainer.ask();
+    seen.go.notify_one();
+    assert_eq!(waiting.await.unwrap().unwrap().status(), StatusCode::OK, "a drain lets it finish");
+    task.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_http2_connection_is_closed() {
+    let started = Instant::now();
+    let served = serve_with(|settings| settings.http2.ping_interval = Duration::from_secs(7), 1 << 16);
+    let (mut sender, task, _drainer, _) = http2(served).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    sender.send_request(request(Method::GET, "/1", "")).await.unwrap();
+    task.await.unwrap();
+    assert_eq!(started.elapsed().as_secs(), 135, "75 seconds after the answer");
+}
+
+#[tokio::test]
+async fn a_body_where_none_was_announced_never_comes_to_the_handler() {
+    let served = start();
+    let (sender, connection) = h2::client::handshake(served.client).await.unwrap();
+    tokio::spawn(connection);
+    let mut sender = sender.ready().await.unwrap();
+    let head = || Request::post("http://a/empty").header("content-length", "0").body(()).unwrap();
+    let (response, mut body) = sender.send_request(head(), false).unwrap();
+    body.send_data(Bytes::from_static(b"GET /smuggled HTTP/1.1\r\n\r\n"), true).unwrap();
+    assert!(response.await.is_err());
+    let (response, mut body) = sender.send_request(head(), false).unwrap();
+    body.send_data(Bytes::new(), true).unwrap();
+    assert_eq!(response.await.unwrap().status(), StatusCode::OK);
+    assert_eq!(served.seen.requests(), ["POST /empty"]);
+}
+
+#[tokio::test]
+async fn the_preface_may_come_in_pieces_and_may_be_forbidden() {
+    for size in [1, 5, 23] {
+        let mut served = start();
+        for piece in PREFACE.chunks(size) {
+            served.client.write_all(piece).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        let mut frame = [0; 9];
+        served.client.read_exact(&mut frame).await.unwrap();
+        assert_eq!(frame[3], 4, "SETTINGS");
+    }
+    let mut served = serve_with(|settings| settings.http2.prior_knowledge = false, 1 << 16);
+    served.client.write_all(PREFACE).await.unwrap();
+    assert_eq!(outline(&served.until("}").await), ["505 close"]);
+}

@@ -1,0 +1,181 @@
+//! The command line as a person uses it: the real binary, its output, its exit status, its signals.
+
+#![allow(clippy::expect_used, clippy::unwrap_used)] // a test fails by panicking
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+const GOOD: &str = r#"{
+  "listeners": ["127.0.0.1:0"],
+  "routes": [{ "match": { "path": "/a/*" }, "plugins": ["echo"] }]
+}"#;
+
+const BAD: &str = r#"{
+  "listeners": ["127.0.0.1:0"],
+  "routes": [
+    { "match": { "path": "/a" }, "to": "oders" },
+    { "match": { "path": "b" }, "pluginz": ["echo"] }
+  ],
+  "upstreams": { "orders": ["127.0.0.1:1"] }
+}"#;
+
+#[test]
+fn check_says_that_a_good_file_is_good() {
+    let file = File::new(GOOD);
+    let output = gatewright(&["check", file.path()]);
+    assert!(output.status.success());
+    assert!(text(&output.stdout).contains("good (1 listeners, 1 routes, 0 upstreams, 1 plugins)"), "{output:?}");
+}
+
+#[test]
+fn check_reports_every_mistake_with_its_place() {
+    let file = File::new(BAD);
+    let output = gatewright(&["check", file.path()]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output.stderr);
+    for expected in
+        ["gateway.json:4:", "did you mean \"orders\"?", "gateway.json:5:", "did you mean \"plugins\"?", "begins with"]
+    {
+        assert!(said.contains(expected), "{expected:?} is not in\n{said}");
+    }
+    let output = gatewright(&["check", "--format", "json", file.path()]);
+    assert_eq!(output.status.code(), Some(1));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(report["errors"].as_array().unwrap().len() >= 3, "{report}");
+    assert_eq!(report["errors"][0]["line"], 4, "{report}");
+}
+
+#[test]
+fn a_file_that_is_not_there_is_a_clear_error() {
+    for command in ["check", "run"] {
+        let output = gatewright(&[command, "/no/such/gateway.json"]);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(text(&output.stderr).contains("/no/such/gateway.json"), "{output:?}");
+    }
+}
+
+#[test]
+fn explain_tells_the_route_and_why_others_lost() {
+    let file = File::new(GOOD);
+    let output = gatewright(&["explain", "--config", file.path(), "GET", "/a/b"]);
+    let said = text(&output.stdout);
+    assert!(said.contains("route route-0 (") && said.contains("echo (on-request"), "{said}");
+    let said = text(&gatewright(&["explain", "--config", file.path(), "GET", "http://h.test/other"]).stdout);
+    assert!(said.contains("no route takes it") && said.contains("path"), "{said}");
+}
+
+#[test]
+fn schema_is_json_with_the_stock_plugins_in_it() {
+    let schema: serde_json::Value = serde_json::from_slice(&gatewright(&["schema"]).stdout).unwrap();
+    for plugin in ["echo", "key-auth", "jwt", "rate-limit", "headers"] {
+        assert!(schema["$defs"][format!("plugin.{plugin}")].is_object(), "{plugin}");
+    }
+}
+
+#[test]
+fn run_serves_reloads_at_sighup_and_ends_at_sigterm() {
+    let file = File::new(GOOD);
+    let mut running = Running::start(&file);
+    assert!(running.get("/a/x").contains("200 OK"));
+    assert!(running.get("/b").contains("404 Not Found"));
+
+    std::fs::write(file.path(), GOOD.replace("/a/*", "/b")).unwrap();
+    running.signal("HUP");
+    running.wait_for("configuration applied");
+    assert!(running.get("/b").contains("200 OK"));
+
+    std::fs::write(file.path(), BAD).unwrap();
+    running.signal("HUP");
+    running.wait_for("the old one serves on");
+    assert!(running.get("/b").contains("200 OK"));
+
+    running.signal("TERM");
+    assert!(running.child.wait().unwrap().success());
+}
+
+/// A configuration in a folder of its own.
+struct File {
+    _folder: tempfile::TempDir,
+    path: PathBuf,
+}
+
+impl File {
+    fn new(text: &str) -> File {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("gateway.json");
+        std::fs::write(&path, text).unwrap();
+        File { _folder: folder, path }
+    }
+
+    fn path(&self) -> &str {
+        self.path.to_str().unwrap()
+    }
+}
+
+/// A gateway process; killed where a test fails before its end.
+struct Running {
+    child: Child,
+    log: BufReader<std::process::ChildStderr>,
+    address: String,
+}
+
+impl Running {
+    fn start(file: &File) -> Running {
+        let mut child = Command::new(binary())
+            .args(["run", file.path()])
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log = BufReader::new(child.stderr.take().unwrap());
+        let mut running = Running { child, log, address: String::new() };
+        let line = running.wait_for("listening");
+        let event: serde_json::Value = serde_json::from_str(&line).unwrap();
+        running.address = event["address"].as_str().unwrap().to_owned();
+        running
+    }
+
+    /// The next line of the log that contains the text.
+    fn wait_for(&mut self, expected: &str) -> String {
+        loop {
+            let mut line = String::new();
+            assert!(self.log.read_line(&mut line).unwrap() > 0, "the log ended before {expected:?}");
+            if line.contains(expected) {
+                return line;
+            }
+        }
+    }
+
+    fn get(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: a.test\r\nconnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap().success());
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+    }
+}
+
+fn gatewright(arguments: &[&str]) -> Output {
+    Command::new(binary()).args(arguments).output().unwrap()
+}
+
+fn binary() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_gatewright"))
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}

@@ -1,0 +1,57 @@
+//! What the documents say holds: every configuration in them loads, and the checked-in schema is the gateway's own.
+
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+#[test]
+fn the_schema_in_docs_is_fresh() {
+    let schema = gatewright::config::json_schema(&gatewright::gateway::stock_schemas().unwrap());
+    let fresh = serde_json::to_string_pretty(&schema).unwrap();
+    let kept = std::fs::read_to_string(root().join("docs/gateway.schema.json")).unwrap();
+    assert!(kept.trim_end() == fresh, "docs/gateway.schema.json is stale; run `make schema`");
+}
+
+#[test]
+fn every_configuration_in_the_documents_loads() {
+    let mut pages = vec![root().join("README.md")];
+    let folder = std::fs::read_dir(root().join("docs/plugins")).unwrap();
+    pages
+        .extend(folder.map(|entry| entry.unwrap().path()).filter(|page| page.extension().is_some_and(|it| it == "md")));
+    let mut checked = 0;
+    for page in pages {
+        let text = std::fs::read_to_string(&page).unwrap();
+        for fence in text.split("```json\n").skip(1) {
+            let config = fence.split("```").next().unwrap();
+            if !config.contains("\"routes\"") {
+                continue;
+            }
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("gateway.json");
+            // What the pages name as if it were there.
+            for file in ["keys.json", "jwks.json", "htpasswd"] {
+                std::fs::write(folder.path().join(file), "{\"keys\":[]}").unwrap();
+            }
+            std::fs::write(&path, with_defaults(config)).unwrap();
+            if let Err(error) = gatewright::gateway::build(&path) {
+                panic!("{}:\n{error}", page.display());
+            }
+            checked += 1;
+        }
+    }
+    assert!(checked >= 5, "only {checked} configurations were found");
+}
+
+/// Variables in the examples stand for secrets that a reader has; here they have a value of the right kind.
+fn with_defaults(config: &str) -> String {
+    let mut text = String::new();
+    for (index, part) in config.split("${").enumerate() {
+        match part.split_once('}') {
+            Some((_, rest)) if index > 0 => text.push_str(&format!("a-value-that-is-long-enough-for-any-key{rest}")),
+            _ => text.push_str(part),
+        }
+    }
+    text
+}
