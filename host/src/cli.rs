@@ -104,7 +104,7 @@ fn check(path: &Path, format: Format) -> ExitCode {
     if format == Format::Json {
         let report = match &result {
             Ok(_) => json!({ "ok": true, "errors": [] }),
-            Err(Error::Config(report)) => report.to_json(),
+            Err(Error::Config(report)) => json!({ "ok": false, "errors": report.to_json() }),
             Err(error) => json!({ "ok": false, "errors": [{ "message": error.to_string() }] }),
         };
         let _ = print(&format!("{report}\n"));

@@ -53,9 +53,7 @@ pub use limits::{Limits, Timeouts};
 pub use listener::{Listener, Protocol};
 pub use pattern::{HostPattern, PathPattern, Regex};
 pub use plugin::{Breaker, Grants, Isolation, OnError, Plugin, PluginLimits, Source};
-pub use route::{
-    HeaderName, Match, Method, PathMatch, PluginUse, Route, RouteLimits, RouteTimeouts, Target, ValueMatch,
-};
+pub use route::{HeaderName, Match, Method, PathMatch, PluginUse, Route, RouteLimits, Target, ValueMatch};
 pub use schema::Schema;
 pub use text::{Cidr, Name};
 pub use units::{Duration, Rate, Size};

@@ -92,6 +92,7 @@ impl Checker<'_> {
                 addresses.add(&mut self.found, self.document, &endpoint.address, &pointer);
             }
             self.within(&format!("{pointer}/connect_timeout"), upstream.connect_timeout, MILLISECOND, "5m");
+            self.within(&format!("{pointer}/body_timeout"), upstream.body_timeout, MILLISECOND, "1h");
         }
     }
 

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use super::forms::{keyed_by_header_name, one_or_many, or_one_alone, or_string, or_text, two_forms};
 use super::pattern::{HostPattern, PathPattern, Regex};
 use super::text::{Name, Written, is_token, quoted, written_as_text};
-use super::units::{Duration, Size};
+use super::units::Size;
 
 /// Which requests, through which plugins, to which upstream. A request takes the most specific route that matches it,
 /// not the first: an exact host before `*.` and no host; then an exact path, a template, the longest prefix, a regular
@@ -47,10 +47,6 @@ pub struct Route {
     /// In place of the limits for the whole gateway.
     #[serde(default)]
     pub limits: RouteLimits,
-
-    /// In place of the timeouts of the gateway and the upstream.
-    #[serde(default)]
-    pub timeouts: RouteTimeouts,
 }
 
 /// Conditions on a request, all of which have to hold. What is left out holds always.
@@ -221,17 +217,6 @@ impl From<String> for Target {
 pub struct RouteLimits {
     /// The longest request body. Default: `limits.request_body`.
     pub request_body: Option<Size>,
-}
-
-/// What differs on one route from `timeouts` and from those of the upstream.
-#[derive(Clone, Debug, PartialEq, Eq, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct RouteTimeouts {
-    /// Until the head of the response. Default: the `response_timeout` of the upstream.
-    pub response: Option<Duration>,
-
-    /// How long no byte of a request body may come. Default: `timeouts.body`.
-    pub body: Option<Duration>,
 }
 
 /// A method, in capitals: they are compared with case (RFC 9110, section 9.1).

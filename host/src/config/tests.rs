@@ -81,7 +81,6 @@ pub(super) const GOOD: &str = r#"{
             "plugins": ["geo", { "key-auth": { "keys": ["${SECRET}"] } }],
             "to": [{ "upstream": "orders", "weight": 90 }, "users"],
             "limits": { "request_body": "0B" },
-            "timeouts": { "response": "1s" },
         },
     ],
     "admin": {},

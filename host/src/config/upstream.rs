@@ -30,6 +30,9 @@ pub struct Upstream {
     /// otherwise.
     pub response_timeout: Duration,
 
+    /// How long an endpoint may bring no byte of a response's body while the client takes them. At most "1h".
+    pub body_timeout: Duration,
+
     /// A pooled connection that nobody used for so long is closed. It should be below the idle timeout of the servers,
     /// so that a request does not meet a connection that is just being closed.
     pub idle_timeout: Duration,
@@ -65,6 +68,7 @@ impl Default for Upstream {
             protocol: UpstreamProtocol::Http1,
             connect_timeout: Duration::seconds(2),
             response_timeout: Duration::seconds(30),
+            body_timeout: Duration::seconds(300),
             idle_timeout: Duration::seconds(50),
             max_connections: 1024,
             max_idle: 128,

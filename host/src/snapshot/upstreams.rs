@@ -45,6 +45,7 @@ fn settings(name: &str, config: &config::Upstream, limits: &config::Limits) -> S
             },
             connect_timeout: config.connect_timeout.into(),
             response_timeout: config.response_timeout.into(),
+            body_timeout: config.body_timeout.into(),
             idle_timeout: config.idle_timeout.into(),
             max_age: config.max_age.into(),
             max_connections: config.max_connections as usize,
@@ -53,7 +54,6 @@ fn settings(name: &str, config: &config::Upstream, limits: &config::Limits) -> S
             max_streams: config.max_streams,
             max_headers: limits.header_count as usize,
             max_header_bytes: limits.header_bytes.as_usize(),
-            ..Transport::default()
         },
     }
 }
