@@ -36,7 +36,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use thread_local::ThreadLocal;
-use wasmtime::Store;
+use wasmtime::{Store, WasmBacktrace};
 use wasmtime::component::{ComponentNamedList, Lift, Lower, TypedFunc};
 
 pub use artifact::{Artifact, Exports, Import, LoadError, Manifest, MetricDeclaration, VERSION};
@@ -296,7 +296,13 @@ fn explain(error: &wasmtime::Error) -> String {
     const MOST: usize = 4096;
     // Not the debug form: with RUST_BACKTRACE set it would resolve the host's own stack, which takes a core for a long
     // time and tells nothing of the plugin.
-    let mut text = format!("{error:#}");
+    let stack = error.downcast_ref::<WasmBacktrace>().map(ToString::to_string);
+    let causes = error.chain().map(ToString::to_string).filter(|cause| Some(cause) != stack.as_ref());
+    let mut text = causes.collect::<Vec<_>>().join(": ");
+    if let Some(stack) = stack {
+        text.push('\n');
+        text.push_str(&stack);
+    }
     if text.len() > MOST {
         let end = (0..=MOST).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
         text.truncate(end);

@@ -3,7 +3,14 @@
 #![allow(clippy::expect_used, clippy::unwrap_used)] // a test fails by panicking
 
 mod admin;
+mod bodies;
+mod capabilities;
+mod docs;
 mod first_steps;
+mod hostile;
+mod invariants;
+mod plugins;
 mod records;
 mod reload;
 mod routing;
+mod suites;

@@ -120,7 +120,9 @@ impl Drop for TestGateway {
 
 fn complete(mut config: Value) -> Value {
     let fields = config.as_object_mut().unwrap();
-    let mut default = |name: &str, value: Value| drop(fields.entry(name).or_insert(value));
+    let mut default = |name: &str, value: Value| {
+        fields.entry(name).or_insert(value);
+    };
     default("workers", json!(2));
     default("listeners", json!(["127.0.0.1:0"]));
     default("admin", json!({ "address": "127.0.0.1:0" }));

@@ -9,10 +9,14 @@ mod client;
 mod gateway;
 mod guests;
 mod server;
+mod token;
 mod wait;
+mod wire;
 
 pub use client::{Answer, Client, raw, send};
 pub use gateway::TestGateway;
 pub use guests::guest;
 pub use server::{Received, Scripted, Server, read_head};
+pub use token::Signer;
 pub use wait::eventually;
+pub use wire::Wire;

@@ -92,38 +92,38 @@ impl Metrics {
         })
     }
 
-    /// Adds to a counter. Any other metric, an unknown name or a wrong number of labels is dropped and counted, here
-    /// as in [`Metrics::gauge`] and [`Metrics::observe`].
-    pub fn count<L: AsRef<str>>(&self, name: &str, labels: &[L], delta: u64) {
+    /// Adds to a counter. Any other metric, an unknown name, a wrong number of labels or one series too many is dropped and
+    /// counted; the answer is whether it was written. So it is in [`Metrics::gauge`] and [`Metrics::observe`].
+    pub fn count<L: AsRef<str>>(&self, name: &str, labels: &[L], delta: u64) -> bool {
         self.write(name, labels, |series| match series {
             Series::Counter(count) => {
                 count.fetch_add(delta, Ordering::Relaxed);
                 true
             }
             _ => false,
-        });
+        })
     }
 
     /// Sets a gauge.
-    pub fn gauge<L: AsRef<str>>(&self, name: &str, labels: &[L], value: f64) {
+    pub fn gauge<L: AsRef<str>>(&self, name: &str, labels: &[L], value: f64) -> bool {
         self.write(name, labels, |series| match series {
             Series::Gauge(gauge) => {
                 gauge.store(value.to_bits(), Ordering::Relaxed);
                 true
             }
             _ => false,
-        });
+        })
     }
 
     /// Adds an observation to a histogram. NaN is dropped: it would make the sum NaN for ever.
-    pub fn observe<L: AsRef<str>>(&self, name: &str, labels: &[L], value: f64) {
+    pub fn observe<L: AsRef<str>>(&self, name: &str, labels: &[L], value: f64) -> bool {
         self.write(name, labels, |series| match series {
             Series::Histogram(histogram) if !value.is_nan() => {
                 histogram.observe(value);
                 true
             }
             _ => false,
-        });
+        })
     }
 
     /// Shows every series, sorted by name and then by label values, so that the text of two scrapes can be compared.
@@ -147,7 +147,7 @@ impl Metrics {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    fn write<L: AsRef<str>>(&self, name: &str, labels: &[L], apply: impl FnOnce(&Series) -> bool) {
+    fn write<L: AsRef<str>>(&self, name: &str, labels: &[L], apply: impl FnOnce(&Series) -> bool) -> bool {
         let written = self.by_name.get(name).is_some_and(|metric| {
             if metric.declaration.labels.len() != labels.len() {
                 return false;
@@ -160,6 +160,7 @@ impl Metrics {
         if !written {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
+        written
     }
 
     fn write_labelled<L: AsRef<str>>(

@@ -14,6 +14,7 @@ use crate::http::{self as downstream, Connection};
 use crate::listener::{self, Bound};
 use crate::proxy;
 use crate::snapshot::Listen;
+use crate::telemetry::metrics::ListenerMetrics;
 use crate::telemetry::{self, Level};
 
 /// A running data core. Dropped, it takes no more listeners and ends when it is told to by [`Worker::stop`].
@@ -72,8 +73,8 @@ async fn accept(opening: Opening, shared: Arc<Shared>, places: Arc<Semaphore>) {
     };
     let serve_drain = drain.clone();
     let serve = move |stream, peer, local| {
-        metrics.accepted();
-        let (shared, drain, metrics) = (shared.clone(), serve_drain.clone(), metrics.clone());
+        let open = Open::count(metrics.clone());
+        let (shared, drain) = (shared.clone(), serve_drain.clone());
         let connection = Arc::new(Connection::new(peer, local, listen.name.clone(), &Scheme::HTTP));
         let settings = shared.current().settings_of(&listen);
         async move {
@@ -81,10 +82,26 @@ async fn accept(opening: Opening, shared: Arc<Shared>, places: Arc<Semaphore>) {
                 proxy::handle(shared.current(), connection, request)
             };
             downstream::serve(stream, connection, settings, handler, drain).await;
-            metrics.closed();
+            drop(open);
         }
     };
     listener::accept(bound, places, drain, on_error, serve).await;
+}
+
+/// A connection that is counted as open, until it ends, in whatever way.
+struct Open(Arc<ListenerMetrics>);
+
+impl Open {
+    fn count(metrics: Arc<ListenerMetrics>) -> Open {
+        metrics.accepted();
+        Open(metrics)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.closed();
+    }
 }
 
 /// Guests run on this stack (512 KiB of it at most), with the host's part of a deep call on top.

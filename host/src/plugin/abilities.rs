@@ -52,20 +52,31 @@ impl State {
 impl metrics::Host for State {
     fn count(&mut self, name: String, labels: Vec<String>, delta: u64) -> Result<()> {
         self.charge()?;
-        self.lent.abilities.metrics.count(&name, &labels, delta);
+        let written = self.lent.abilities.metrics.count(&name, &labels, delta);
+        self.count_dropped(written);
         Ok(())
     }
 
     fn gauge(&mut self, name: String, labels: Vec<String>, value: f64) -> Result<()> {
         self.charge()?;
-        self.lent.abilities.metrics.gauge(&name, &labels, value);
+        let written = self.lent.abilities.metrics.gauge(&name, &labels, value);
+        self.count_dropped(written);
         Ok(())
     }
 
     fn observe(&mut self, name: String, labels: Vec<String>, value: f64) -> Result<()> {
         self.charge()?;
-        self.lent.abilities.metrics.observe(&name, &labels, value);
+        let written = self.lent.abilities.metrics.observe(&name, &labels, value);
+        self.count_dropped(written);
         Ok(())
+    }
+}
+
+impl State {
+    fn count_dropped(&self, written: bool) {
+        if !written {
+            self.lent.abilities.counters.metric_dropped();
+        }
     }
 }
 

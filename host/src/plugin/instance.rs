@@ -13,7 +13,7 @@ use super::bindings::{BodyDecision, Decision};
 use super::engine::Engine;
 use super::lent::Lent;
 use super::link;
-use super::state::{Call, State};
+use super::state::{Call, Limit, State};
 
 /// Everything it takes to make configured instances of one plugin.
 pub(super) struct Prepared {
@@ -71,7 +71,7 @@ impl Prepared {
         let guest = self.pre.instantiate(&mut store)?;
         let hooks = Hooks::find(&self.exports, &guest, &mut store)?;
         let configure = self.configure(&guest, &mut store)?;
-        let answer = configure.call(&mut store, (self.config.to_string(),))?.0;
+        let answer = configure.call(&mut store, (self.config.to_string(),));
         finish(store, hooks, answer)
     }
 
@@ -82,7 +82,7 @@ impl Prepared {
         let guest = self.pre.instantiate_async(&mut store).await?;
         let hooks = Hooks::find(&self.exports, &guest, &mut store)?;
         let configure = self.configure(&guest, &mut store)?;
-        let answer = configure.call_async(&mut store, (self.config.to_string(),)).await?.0;
+        let answer = configure.call_async(&mut store, (self.config.to_string(),)).await;
         finish(store, hooks, answer)
     }
 
@@ -131,7 +131,7 @@ pub(super) fn describe(
         let describe: TypedFunc<(), (String,)> = guest.get_typed_func(&mut store, exports.describe)?;
         Ok(describe.call_async(&mut store, ()).await?.0)
     };
-    poll_once(work).and_then(|answer| answer).map_err(|error: wasmtime::Error| format!("{error:#}"))
+    poll_once(work).and_then(|answer| answer).map_err(|error: wasmtime::Error| super::explain(&error))
 }
 
 /// Sets the deadline of the call that comes next.
@@ -148,14 +148,24 @@ fn new_store(engine: &Engine, lent: &Arc<Lent>) -> Store<State> {
     store
 }
 
-fn finish(mut store: Store<State>, hooks: Hooks, answer: Result<(), String>) -> wasmtime::Result<Instance> {
+fn finish(
+    mut store: Store<State>,
+    hooks: Hooks,
+    answer: wasmtime::Result<(Result<(), String>,)>,
+) -> wasmtime::Result<Instance> {
     store.data_mut().end_line();
     match answer {
-        Ok(()) => {
+        Ok((Ok(()),)) => {
             store.data().lent.abilities.counters.instance_made();
             Ok(Instance { store, hooks, calls: 0 })
         }
-        Err(reason) => Err(wasmtime::Error::msg(format!("configure refused the configuration: {reason}"))),
+        Ok((Err(reason),)) => Err(wasmtime::Error::msg(format!("configure refused the configuration: {reason}"))),
+        Err(error) => Err(match store.data().hit {
+            Some(Limit::Time) => error.context("configure ran longer than limits.configure_time allows"),
+            Some(Limit::Memory) => error.context("configure is over limits.memory"),
+            Some(Limit::HostCalls) => error.context("configure is over limits.host_calls"),
+            None => error.context("configure trapped"),
+        }),
     }
 }
 

@@ -1,0 +1,530 @@
+//! Plugins that do what no plugin must, in every hook: each ends at most its own hook and its own instance. While they
+//! misbehave, a healthy route is asked all the time, and the next request through the same plugin is served.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use gatewright_tests::{Answer, Client, Scripted, Server, TestGateway, Wire, eventually, guest, read_head, send};
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+use tokio::task::JoinHandle;
+
+/// What comes of a deed, where the plugin's failure denies.
+#[derive(Clone, Copy, Debug)]
+enum Fate {
+    /// The hook fails; the request gets this status.
+    Fails(u16),
+    /// The gateway refuses, and the hook goes on. This is in what it was told.
+    Refused(&'static str),
+    /// It does no harm, and the hook goes on.
+    Harmless(&'static str),
+}
+
+use Fate::{Fails, Harmless, Refused};
+
+const HOOKS: [&str; 5] = ["on-request", "on-request-body", "on-response", "on-response-body", "on-complete"];
+
+/// Each deed, how often or how much (0: without end), and its fate.
+const DEEDS: [(&str, u64, Fate); 31] = [
+    ("behave", 0, Harmless("")),
+    ("loop", 0, Fails(500)),
+    ("loop-host-calls", 0, Fails(500)),
+    ("host-calls", 0, Fails(500)),
+    ("memory", 0, Refused(" MiB")),
+    ("trap", 0, Fails(500)),
+    ("panic", 0, Fails(500)),
+    ("bad-index", 0, Fails(500)),
+    ("recursion", 0, Fails(500)),
+    ("exit", 0, Fails(500)),
+    ("random", 0, Fails(500)),
+    ("header-split", 0, Refused("Err(InvalidSyntax)")),
+    ("header-forbidden", 0, Refused("Err(Forbidden)")),
+    ("headers-many", 0, Refused("LimitExceeded")),
+    ("header-large", 0, Refused("LimitExceeded")),
+    ("bad-target", 0, Refused("Err(InvalidSyntax)")),
+    ("state-large", 0, Refused("LimitExceeded")),
+    ("attributes-many", 0, Refused("LimitExceeded")),
+    ("log-flood", 0, Fails(500)),
+    ("log-flood", 2000, Harmless("done")),
+    ("log-large", 0, Harmless("done")),
+    ("log-injection", 0, Harmless("done")),
+    ("print-flood", 0, Fails(500)),
+    ("store-flood", 0, Fails(500)),
+    ("store-flood", 2000, Harmless("no error")),
+    ("store-large", 0, Fails(500)),
+    ("limiter-flood", 0, Fails(500)),
+    ("limiter-flood", 2000, Harmless("refused")),
+    ("metric-flood", 0, Fails(500)),
+    ("metric-flood", 2000, Harmless("done")),
+    ("return-large", 0, Fails(500)),
+];
+
+/// What a plugin may answer wrongly: in a body hook these come instead of a chunk, and after the last byte they mean
+/// nothing.
+const ANSWERS: [(&str, u64); 5] = [
+    // Fits into its memory and not through the boundary.
+    ("return-large", 5 << 20),
+    ("respond-split", 0),
+    ("respond-framing", 0),
+    ("respond-headers", 0),
+    ("respond-status", 0),
+];
+
+/// A gateway with a route for each deed, hook and `on_error`, and a healthy one.
+struct Zoo {
+    gateway: TestGateway,
+    server: Server,
+}
+
+impl Zoo {
+    async fn open(deeds: &[(&str, u64)]) -> Zoo {
+        let server = Server::named("behind").await;
+        let mut plugins = json!({ "healthy": { "source": file("guest-noop-both") } });
+        let mut routes = vec![json!({ "match": { "path": "/healthy" }, "plugins": ["healthy"], "to": "behind" })];
+        for (what, count) in deeds {
+            // A loop is to be over soon; everything else may take what it takes on a busy machine.
+            let time = if what.starts_with("loop") { "20ms" } else { "10s" };
+            for hook in HOOKS {
+                for on_error in ["deny", "skip"] {
+                    let name = name(what, *count, hook, on_error);
+                    plugins[&name] = json!({
+                        "source": file("guest-hostile"), "on_error": on_error,
+                        "limits": { "time": time, "host_calls": 3000 },
+                        "breaker": { "failures": 0 },
+                    });
+                    let mut config = json!({ "do": what, "in": hook });
+                    if *count > 0 {
+                        config["count"] = json!(count);
+                    }
+                    routes.push(json!({
+                        "name": name, "match": { "path": format!("/{name}") }, "plugins": [{ name: config }], "to": "behind",
+                    }));
+                }
+            }
+        }
+        let gateway = TestGateway::start(json!({
+            "upstreams": { "behind": [server.text()] }, "plugins": plugins, "routes": routes,
+        }));
+        Zoo { gateway, server }
+    }
+
+    /// Tells the plugin of a route to misbehave; nothing where no whole answer came.
+    async fn provoke(&self, name: &str) -> Option<Answer> {
+        let mut client = Client::http1(self.gateway.address()).await;
+        client.send("POST", &format!("/{name}"), &[("x-misbehave", "1")], "a body").await.ok()
+    }
+
+    /// The next request through the same plugin is served.
+    async fn assert_serves_on(&self, name: &str) {
+        let answer = self.gateway.post(&format!("/{name}"), &[], "a body").await;
+        assert_eq!((answer.status, answer.text().as_str()), (200, "behind"), "{name}");
+    }
+}
+
+fn file(guest_name: &str) -> String {
+    format!("file:{}", guest(guest_name))
+}
+
+fn name(what: &str, count: u64, hook: &str, on_error: &str) -> String {
+    format!("{what}-{count}-{hook}-{on_error}")
+}
+
+/// Asks the healthy route again and again, on connections that reach all cores, until it is stopped.
+struct Healthy {
+    tasks: Vec<JoinHandle<()>>,
+    stop: tokio::sync::watch::Sender<bool>,
+    answered: Arc<AtomicU32>,
+}
+
+impl Healthy {
+    fn start(gateway: &TestGateway) -> Healthy {
+        let (stop, stopped) = tokio::sync::watch::channel(false);
+        let answered = Arc::new(AtomicU32::new(0));
+        let task = |_| {
+            let (address, stopped, answered) = (gateway.address(), stopped.clone(), answered.clone());
+            tokio::spawn(async move {
+                let mut client = Client::http1(address).await;
+                while !*stopped.borrow() {
+                    let answer = client.send("GET", "/healthy", &[], "").await.unwrap();
+                    assert_eq!((answer.status, answer.text().as_str()), (200, "behind"));
+                    answered.fetch_add(1, Ordering::Relaxed);
+                    tokio::task::yield_now().await;
+                }
+            })
+        };
+        Healthy { tasks: (0..4).map(task).collect(), stop, answered }
+    }
+
+    /// Fails where any request did.
+    async fn stop(self) {
+        self.stop.send(true).unwrap();
+        for task in self.tasks {
+            task.await.unwrap();
+        }
+        assert!(self.answered.load(Ordering::Relaxed) > 100);
+    }
+}
+
+/// Bytes of memory that the process has now, the gateway's and the tests' together.
+fn resident_bytes() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
+}
+
+#[tokio::test]
+async fn every_deed_in_every_hook_ends_its_own_hook_only() {
+    let deeds: Vec<(&str, u64)> = DEEDS.iter().map(|(what, count, _)| (*what, *count)).collect();
+    let zoo = Zoo::open(&deeds).await;
+    let healthy = Healthy::start(&zoo.gateway);
+    let resident = resident_bytes();
+    let (mut failed, mut told) = (Vec::new(), HashMap::new());
+    for (what, count, fate) in DEEDS {
+        for hook in HOOKS {
+            for on_error in ["deny", "skip"] {
+                let name = name(what, count, hook, on_error);
+                check(&name, zoo.provoke(&name).await.as_ref(), fate, hook, on_error);
+                zoo.assert_serves_on(&name).await;
+                match fate {
+                    Fails(_) => failed.push(name),
+                    Refused(words) | Harmless(words) if !words.is_empty() && can_be_tried(what, hook) => {
+                        told.insert(name, words);
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+    healthy.stop().await;
+    let grown = resident_bytes().saturating_sub(resident) >> 20;
+    assert!(grown < 256, "{grown} MiB more than before");
+
+    // Each failure is counted for its plugin, and the request after it went through the same plugin.
+    eventually("every failure is counted", async || {
+        let page = send(zoo.gateway.admin(), "GET", "/metrics", &[], "").await.text();
+        let (failures, calls) = (
+            sums(&page, &["gatewright_plugin_traps_total", "gatewright_plugin_limit_hits_total"]),
+            sums(&page, &["gatewright_plugin_calls_total"]),
+        );
+        assert!(failed.iter().all(|name| calls[name] >= 2), "{calls:#?}");
+        failed.iter().all(|name| failures[name] > 0).then_some(())
+    })
+    .await;
+    // What the others were told is in their records.
+    eventually("every plugin has noted what it was told", async || {
+        let records = zoo.gateway.records();
+        let noted = records.iter().filter_map(|record| record["attributes"].as_object()?.iter().next());
+        let noted: HashMap<&str, &str> = noted
+            .filter_map(|(name, value)| {
+                Some((name.strip_prefix("plugin.")?.strip_suffix(".outcome")?, value.as_str()?))
+            })
+            .collect();
+        for (name, words) in &told {
+            let outcome = noted.get(name.as_str())?;
+            assert!(outcome.contains(words), "{name}: {outcome}");
+        }
+        Some(())
+    })
+    .await;
+}
+
+/// What the client got, against what it should have.
+fn check(name: &str, answer: Option<&Answer>, fate: Fate, hook: &str, on_error: &str) {
+    match (fate, hook, on_error) {
+        // The head is with the client, so a broken body is all that can be.
+        (Fails(_), "on-response-body", "deny") => assert!(answer.is_none(), "{name}: {answer:?}"),
+        (Fails(status), "on-request" | "on-request-body" | "on-response", "deny") => {
+            answer.unwrap_or_else(|| panic!("{name}: no answer")).problem(status);
+        }
+        // It is skipped, or nobody waits for it any more, or it did no harm.
+        _ => {
+            let answer = answer.unwrap_or_else(|| panic!("{name}: no answer"));
+            assert_eq!((answer.status, answer.text().as_str()), (200, "behind"), "{name}");
+            assert!(answer.header("x-injected").is_none(), "{name}");
+        }
+    }
+}
+
+/// Body and completion hooks have no headers to change, and say nothing of it.
+fn can_be_tried(what: &str, hook: &str) -> bool {
+    let about_heads = ["header-split", "header-forbidden", "headers-many", "header-large"];
+    !about_heads.contains(&what) || ["on-request", "on-response"].contains(&hook)
+}
+
+/// The samples of these metrics, added up by plugin.
+fn sums(page: &str, metrics: &[&str]) -> HashMap<String, u64> {
+    let mut sums = HashMap::new();
+    for line in page.lines().filter(|line| metrics.iter().any(|metric| line.starts_with(metric))) {
+        let Some(plugin) = line.split("plugin=\"").nth(1).and_then(|rest| rest.split('"').next()) else { continue };
+        let value: f64 = line.rsplit(' ').next().unwrap().parse().unwrap();
+        *sums.entry(plugin.to_owned()).or_default() += value as u64;
+    }
+    sums
+}
+
+#[tokio::test]
+async fn an_answer_that_is_none_does_not_reach_the_client() {
+    let zoo = Zoo::open(&ANSWERS).await;
+    let healthy = Healthy::start(&zoo.gateway);
+    for (what, count) in ANSWERS {
+        for hook in HOOKS {
+            for on_error in ["deny", "skip"] {
+                let name = name(what, count, hook, on_error);
+                let answer = zoo.provoke(&name).await;
+                match (hook, on_error) {
+                    ("on-complete", _) | (_, "skip") => {
+                        let answer = answer.unwrap_or_else(|| panic!("{name}"));
+                        assert_eq!((answer.status, answer.text().as_str()), (200, "behind"), "{name}");
+                    }
+                    ("on-response-body", _) => assert!(answer.is_none(), "{name}: {answer:?}"),
+                    _ => {
+                        let answer = answer.unwrap_or_else(|| panic!("{name}"));
+                        answer.problem(500);
+                        assert!(answer.header("x-injected").is_none() && answer.header("x-a").is_none(), "{name}");
+                    }
+                }
+                zoo.assert_serves_on(&name).await;
+            }
+        }
+    }
+    healthy.stop().await;
+    assert!(zoo.server.received().iter().all(|request| request.body == "a body" || request.target == "/healthy"));
+}
+
+#[tokio::test]
+async fn a_loop_ends_between_one_and_two_time_limits() {
+    let server = Server::named("behind").await;
+    let gateway = TestGateway::start(json!({
+        "workers": 1,
+        "upstreams": { "behind": [server.text()] },
+        "plugins": { "loop": { "source": file("guest-hostile"), "limits": { "time": "200ms" }, "breaker": { "failures": 0 } } },
+        "routes": [{ "match": {}, "plugins": [{ "loop": { "do": "loop" } }], "to": "behind" }],
+    }));
+    assert_eq!(gateway.get("/").await.status, 200);
+    for _ in 0..3 {
+        let started = std::time::Instant::now();
+        gateway.get_with("/", &[("x-misbehave", "1")]).await.problem(500);
+        let took = started.elapsed().as_millis();
+        // The upper bound has room for a machine that does other things too.
+        assert!((200..2000).contains(&took), "{took} ms");
+    }
+    assert_eq!(gateway.metric("gatewright_plugin_limit_hits_total", &["\"loop\"", "limit=\"time\""]).await, 3.0);
+}
+
+#[tokio::test]
+async fn a_deed_in_configure_is_a_mistake_in_the_configuration_and_the_old_one_serves_on() {
+    let gateway = TestGateway::start(json!({
+        "routes": [{ "match": {}, "plugins": [{ "echo": { "respond": { "body": "old" } } }] }],
+    }));
+    let with = |what: &str| {
+        json!({
+            "plugins": { "h": { "source": file("guest-hostile"), "limits": { "configure_time": "50ms" } } },
+            "routes": [{ "match": {}, "plugins": [{ "h": { "do": what, "in": "configure" } }, { "echo": { "respond": { "body": "new" } } }] }],
+        })
+    };
+    let fails = [
+        "loop",
+        "loop-host-calls",
+        "host-calls",
+        "trap",
+        "panic",
+        "bad-index",
+        "recursion",
+        "exit",
+        "random",
+        "refuse",
+        "log-flood",
+        "print-flood",
+        "store-flood",
+        "store-large",
+        "limiter-flood",
+        "metric-flood",
+    ];
+    for what in fails {
+        gateway.write_config(with(what));
+        let error = gateway.reload().unwrap_err().to_string();
+        assert!(error.contains("gateway.json:1:"), "{what}: {error}");
+        assert!(error.contains("plugin \"h\" cannot run here: configure "), "{what}: {error}");
+        assert!(!error.contains('\u{1b}') && !error.contains('\r'), "{what}: {error:?}");
+        assert_eq!(gateway.get("/").await.text(), "old", "{what}");
+    }
+    for what in ["behave", "memory", "log-large", "log-injection"] {
+        gateway.write_config(with(what));
+        gateway.reload().unwrap_or_else(|error| panic!("{what}: {error}"));
+        assert_eq!(gateway.get("/").await.text(), "new", "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_deed_in_the_background_disturbs_no_request_and_no_admin() {
+    let deeds = ["loop", "trap", "host-calls", "memory", "recursion", "exit", "random", "log-flood"];
+    let plugin =
+        |what: &&str| ((*what).to_owned(), json!({ "source": file("guest-hostile"), "limits": { "time": "50ms" } }));
+    let plugins: serde_json::Map<String, Value> = deeds.iter().map(plugin).collect();
+    let route = |what: &&str| {
+        json!({
+            "match": { "path": format!("/{what}") },
+            "plugins": [{ *what: { "do": what, "in": "on-tick" } }, { "echo": { "respond": { "body": "fine" } } }],
+        })
+    };
+    let gateway = TestGateway::start(json!({
+        "plugins": plugins, "routes": deeds.iter().map(route).collect::<Vec<_>>(),
+    }));
+    for what in deeds.into_iter().filter(|what| *what != "memory") {
+        let label = format!("\"{what}\"");
+        eventually(&format!("{what} has failed in the background"), async || {
+            let traps = gateway.metric("gatewright_plugin_traps_total", &[&label]).await;
+            let limits = gateway.metric("gatewright_plugin_limit_hits_total", &[&label]).await;
+            (traps + limits > 0.0).then_some(())
+        })
+        .await;
+    }
+    for what in deeds {
+        assert_eq!(gateway.get(&format!("/{what}")).await.text(), "fine", "{what}");
+    }
+}
+
+#[tokio::test]
+async fn what_one_body_hook_holds_or_adds_is_bounded() {
+    let server = Server::start(|_| http::Response::new(bytes::Bytes::from(vec![b'y'; 3 << 20]).into())).await;
+    let mut routes = Vec::new();
+    let mut plugins = json!({});
+    for what in ["hold", "grow-body"] {
+        for hook in ["on-request-body", "on-response-body"] {
+            let name = format!("{what}-{hook}");
+            plugins[&name] = json!({ "source": file("guest-hostile"), "limits": { "body": "1MiB" } });
+            routes.push(json!({
+                "match": { "path": format!("/{name}") }, "plugins": [{ name: { "do": what, "in": hook } }], "to": "behind",
+            }));
+        }
+    }
+    let gateway = TestGateway::start(json!({
+        "upstreams": { "behind": [server.text()] }, "plugins": plugins, "routes": routes,
+    }));
+    let resident = resident_bytes();
+    for what in ["hold", "grow-body"] {
+        let mut client = Client::http1(gateway.address()).await;
+        let target = format!("/{what}-on-request-body");
+        let answer = client.send("POST", &target, &[("x-misbehave", "1")], vec![b'x'; 3 << 20]).await;
+        answer.unwrap().problem(413);
+        let mut client = Client::http1(gateway.address()).await;
+        let broken = client.send("GET", &format!("/{what}-on-response-body"), &[("x-misbehave", "1")], "").await;
+        assert!(broken.is_err(), "{what}: the client took a cut body for whole");
+    }
+    let grown = resident_bytes().saturating_sub(resident) >> 20;
+    assert!(grown < 100, "{grown} MiB more than before");
+}
+
+#[tokio::test]
+async fn a_trap_in_the_middle_of_a_request_body_does_not_end_it_cleanly() {
+    // The server plays each chunk it gets back through the channel.
+    let (seen, mut chunks) = tokio::sync::mpsc::unbounded_channel();
+    let server = Scripted::start(move |stream| {
+        let seen = seen.clone();
+        async move {
+            let mut wire = Wire::from(stream);
+            wire.read_to("\r\n\r\n").await;
+            for text in ["one", "two"] {
+                wire.read_to(text).await;
+                seen.send(text.to_owned()).unwrap();
+            }
+            seen.send(wire.read_to_end().await).unwrap();
+        }
+    })
+    .await;
+    let gateway = TestGateway::start(json!({
+        "upstreams": { "behind": [server.text()] },
+        "plugins": { "h": { "source": file("guest-hostile") } },
+        "routes": [{ "match": {}, "plugins": [{ "h": { "do": "trap-on-third", "in": "on-request-body" } }], "to": "behind" }],
+    }));
+    let mut wire = Wire::connect(gateway.address()).await;
+    wire.send("POST / HTTP/1.1\r\nhost: a\r\nx-misbehave: 1\r\ntransfer-encoding: chunked\r\n\r\n").await;
+    for text in ["one", "two"] {
+        wire.send_chunk(text).await;
+        assert_eq!(chunks.recv().await.unwrap(), text);
+    }
+    wire.send_chunk("three").await;
+    let answer = wire.read_to("\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 500 "), "{answer}");
+    let rest = chunks.recv().await.unwrap();
+    assert!(!rest.contains("three") && !rest.contains("0\r\n"), "the server took the request for complete: {rest:?}");
+    let record = gateway.wait_for_records(1).await.remove(0);
+    assert_eq!((record["status"].as_u64(), record["outcome"].as_str()), (Some(500), Some("plugin-failed")), "{record}");
+}
+
+#[tokio::test]
+async fn a_trap_in_the_middle_of_a_response_body_does_not_end_it_cleanly() {
+    let (go_on, gate) = tokio::sync::watch::channel(0);
+    let server = Scripted::start(move |mut stream| {
+        let mut gate = gate.clone();
+        async move {
+            read_head(&mut stream).await;
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\none\r\n").await;
+            gate.wait_for(|seen| *seen == 1).await.unwrap();
+            let _ = stream.write_all(b"3\r\ntwo\r\n").await;
+            gate.wait_for(|seen| *seen == 2).await.unwrap();
+            let _ = stream.write_all(b"5\r\nthree\r\n0\r\n\r\n").await;
+        }
+    })
+    .await;
+    let gateway = TestGateway::start(json!({
+        "upstreams": { "behind": [server.text()] },
+        "plugins": { "h": { "source": file("guest-hostile") } },
+        "routes": [{ "match": {}, "plugins": [{ "h": { "do": "trap-on-third", "in": "on-response-body" } }], "to": "behind" }],
+    }));
+    let mut wire = Wire::connect(gateway.address()).await;
+    wire.send("GET / HTTP/1.1\r\nhost: a\r\nx-misbehave: 1\r\n\r\n").await;
+    wire.read_to("one\r\n").await;
+    go_on.send(1).unwrap();
+    wire.read_to("two\r\n").await;
+    go_on.send(2).unwrap();
+    assert_eq!(wire.read_to_end().await, "", "neither the third chunk nor an end");
+    let record = gateway.wait_for_records(1).await.remove(0);
+    assert_eq!((record["status"].as_u64(), record["outcome"].as_str()), (Some(200), Some("plugin-failed")), "{record}");
+    assert!(record["error"].as_str().unwrap().contains("on-response-body"), "{record}");
+}
+
+#[tokio::test]
+async fn clients_that_leave_while_a_hook_waits_leak_nothing() {
+    let silent = Scripted::start(|mut stream| async move {
+        read_head(&mut stream).await;
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let gateway = TestGateway::start(json!({
+        "upstreams": { "silent": [silent.text()] },
+        "plugins": {
+            "before": { "source": file("guest-hostile") },
+            "callout": { "source": file("guest-callout"), "grants": { "upstreams": ["silent"] } },
+        },
+        "routes": [{
+            "match": {},
+            "plugins": [
+                { "before": { "do": "behave" } },
+                { "callout": { "upstreams": ["silent"], "how": "send", "timeout": "60s" } },
+                { "echo": { "respond": { "body": "fine" } } },
+            ],
+        }],
+    }));
+    const CLIENTS: usize = 100;
+    let mut waiting = Vec::new();
+    for _ in 0..CLIENTS {
+        let mut wire = Wire::connect(gateway.address()).await;
+        wire.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        waiting.push(wire);
+    }
+    let calls = async |plugin: &str, hook: &str| {
+        let labels = [format!("plugin=\"{plugin}\""), format!("hook=\"{hook}\"")];
+        gateway.metric("gatewright_plugin_calls_total", &[&labels[0], &labels[1]]).await
+    };
+    eventually("all hooks wait", async || (calls("callout", "request").await == CLIENTS as f64).then_some(())).await;
+    waiting.into_iter().for_each(Wire::reset);
+    let records = gateway.wait_for_records(CLIENTS).await;
+    assert!(records.iter().all(|record| record["outcome"] == "client-left"), "{records:#?}");
+    eventually("who ran before it is told of the end", async || {
+        (calls("before", "completion").await == CLIENTS as f64).then_some(())
+    })
+    .await;
+    let instances = gateway.metric("gatewright_plugin_instances{", &["\"callout\""]).await;
+    assert_eq!(instances, 0.0, "an instance that was left in the middle of a hook is not used again");
+}
