@@ -36,8 +36,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use thread_local::ThreadLocal;
-use wasmtime::{Store, WasmBacktrace};
 use wasmtime::component::{ComponentNamedList, Lift, Lower, TypedFunc};
+use wasmtime::{Store, WasmBacktrace};
 
 pub use artifact::{Artifact, Exports, Import, LoadError, Manifest, MetricDeclaration, VERSION};
 pub use background::tick;

@@ -10,7 +10,7 @@ use wast::parser::{self, ParseBuffer};
 use wast::{QuoteWat, Wast, WastDirective};
 
 /// How many damaged copies are tried without the suites.
-const FEW: u32 = 60;
+const FEW: u32 = 20;
 /// The same with them.
 const MANY: u32 = 1000;
 /// What loading one component may take on a busy machine. A damaged guest may loop in `describe`, until its limit.
