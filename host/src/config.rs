@@ -1,6 +1,8 @@
 //! gateway.json as written: from text to a [`Config`], with every mistake reported at once.
 //!
+//! ```text
 //!     text ─document→ value with positions ─schema→ ─serde→ Config ─check→ Loaded
+//! ```
 //!
 //! The types are the manual: the JSON Schema and the reference page are made from their doc comments. That schema,
 //! derived from the very structs, also checks the value before serde sees it, because serde stops at its first error

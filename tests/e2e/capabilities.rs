@@ -212,54 +212,6 @@ async fn a_core_serves_others_while_a_hook_waits() {
     assert_eq!(gateway.metric("gatewright_plugin_limit_hits_total", &["\"callout\""]).await, 0.0);
 }
 
-#[tokio::test]
-async fn callouts_that_no_plugin_must_make() {
-    let behind = Server::named("behind").await;
-    let target = Server::named("target").await;
-    let silent = Scripted::start(|mut stream| async move {
-        read_head(&mut stream).await;
-        std::future::pending::<()>().await;
-    })
-    .await;
-    let route = |(what, upstream): (&str, &str)| {
-        json!({
-            "match": { "path": format!("/{what}") },
-            "plugins": [{ "net": { "do": what, "upstream": upstream } }],
-            "to": "behind",
-        })
-    };
-    let gateway = TestGateway::start(json!({
-        "upstreams": { "behind": [behind.text()], "target": [target.text()], "silent": [silent.text()] },
-        "plugins": { "net": {
-            "source": file("guest-hostile-net"), "grants": { "upstreams": ["target", "silent"] },
-            "limits": { "callout_time": "200ms", "time": "200ms", "host_calls": 20_000 }, "breaker": { "failures": 0 },
-        } },
-        "routes": [
-            route(("sends", "target")), route(("send-all", "target")), route(("dispatches", "target")),
-            route(("odd-names", "target")), route(("smuggle", "target")), route(("long-wait", "silent")),
-            route(("loop-after", "target")),
-        ],
-    }));
-    for (what, told, calls) in [
-        ("sends", "8 ok, LimitExceeded", 8),
-        ("send-all", "8 ok, LimitExceeded", 8),
-        ("dispatches", "8 ok, LimitExceeded", 8),
-        ("odd-names", "0 ok, UnknownUpstream", 0),
-        ("smuggle", "0 ok, Other(", 0),
-        ("long-wait", "0 ok, TimedOut", 0),
-    ] {
-        let before = target.received().len();
-        assert_eq!(gateway.get(&format!("/{what}")).await.status, 200, "{what}");
-        let received = behind.received().pop().unwrap();
-        assert!(received.header("x-outcome").unwrap().starts_with(told), "{what}: {received:?}");
-        eventually("the callouts have arrived", async || (target.received().len() >= before + calls).then_some(()))
-            .await;
-        assert_eq!(target.received().len(), before + calls, "{what}");
-    }
-    gateway.get("/loop-after").await.problem(500);
-    assert_eq!(gateway.metric("gatewright_plugin_limit_hits_total", &["\"net\"", "limit=\"time\""]).await, 1.0);
-}
-
 // ------------------------------------------------------------------------------------------------------ key sets
 
 /// A provider of key sets whose answer can be changed.

@@ -12,7 +12,9 @@ wasmtime::component::bindgen!({
     },
 });
 
-pub use gatewright::plugin::types::{
+pub use self::gatewright::plugin::types::{
     BodyDecision, BodyMode, Caller, Decision, Direction, LocalResponse, MutateError, Section,
 };
-pub use gatewright::plugin::{clock, http_client, jwt, log, metrics, random, rate_limit, secrets, shared_store, types};
+pub use self::gatewright::plugin::{
+    clock, http_client, jwt, log, metrics, random, rate_limit, secrets, shared_store, types,
+};
