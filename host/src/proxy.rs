@@ -85,7 +85,9 @@ async fn respond(snapshot: &Snapshot, tail: &mut Tail, body: Body) -> Body {
 /// The request's way to the upstream, and the response head's way back.
 async fn forward(snapshot: &Snapshot, route: &Route, tail: &mut Tail, body: Body) -> Result<Body, Error> {
     let exchange = &mut tail.exchange;
-    let mut body = route.limits.apply(&exchange.request.headers, body).map_err(Error::TooLarge)?;
+    let mut count = None;
+    let mut body = route.limits.apply(&exchange.request.headers, body, &mut count).map_err(Error::TooLarge)?;
+    exchange.outcome.request_bytes = count;
     let mut bodies = Bodies::of(&route.chain, exchange, Direction::Request, &body);
     if bodies.is_some() {
         exchange.request.headers.remove(header::CONTENT_LENGTH);

@@ -42,6 +42,18 @@ async fn every_way_to_end_gives_one_record() {
 }
 
 #[tokio::test]
+async fn body_bytes_are_counted_both_ways() {
+    let server = Server::named("seven b").await;
+    let gateway = TestGateway::start(json!({
+        "upstreams": { "one": [server.text()] },
+        "routes": [{ "match": {}, "to": "one" }],
+    }));
+    assert_eq!(gateway.post("/", &[], "twelve bytes").await.status, 200);
+    let record = gateway.wait_for_records(1).await.pop().unwrap();
+    assert_eq!((&record["request_bytes"], &record["response_bytes"]), (&json!(12), &json!(7)), "{record}");
+}
+
+#[tokio::test]
 async fn a_client_that_leaves_has_its_record() {
     let never = Scripted::start(|mut stream| async move {
         read_head(&mut stream).await;

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::Parts;
@@ -21,8 +22,9 @@ pub struct Outcome {
     pub attempts: u32,
     /// Until the response head was there, from the first attempt on.
     pub upstream_time: Option<Duration>,
-    /// Body bytes from and to the client.
-    pub request_bytes: u64,
+    /// Body bytes from the client so far, where there is a body that was read.
+    pub request_bytes: Option<Arc<AtomicU64>>,
+    /// Body bytes to the client.
     pub response_bytes: u64,
     /// The plugin that answered, or whose failure did.
     pub answered_by: Option<Arc<str>>,
@@ -33,6 +35,13 @@ pub struct Outcome {
     pub aborted: bool,
     /// The last byte of the response is with the transport.
     pub complete: bool,
+}
+
+impl Outcome {
+    /// Body bytes from the client so far.
+    pub fn request_bytes(&self) -> u64 {
+        self.request_bytes.as_ref().map_or(0, |bytes| bytes.load(Ordering::Relaxed))
+    }
 }
 
 /// Where an exchange failed.

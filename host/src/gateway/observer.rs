@@ -32,7 +32,7 @@ impl exchange::Observer for Observer {
             // 499 is what the field calls a client that left before it was answered.
             status.unwrap_or(499),
             duration,
-            outcome.request_bytes,
+            outcome.request_bytes(),
             outcome.response_bytes,
         );
         self.metrics.server.request_ended();
@@ -57,7 +57,7 @@ impl exchange::Observer for Observer {
             upstream: outcome.upstream.as_deref(),
             endpoint: outcome.endpoint.as_deref(),
             attempts: outcome.attempts,
-            request_bytes: outcome.request_bytes,
+            request_bytes: outcome.request_bytes(),
             response_bytes: outcome.response_bytes,
             duration,
             upstream_time: outcome.upstream_time,

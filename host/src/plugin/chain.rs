@@ -202,6 +202,7 @@ pub(super) fn settle<T>(plugin: &Plugin, answer: Result<Option<T>, Failure>) -> 
             }
             OnError::Deny => {
                 plugin.metrics().failed(metrics::OnError::Deny);
+                plugin.lent().note(&failure.to_string());
                 ControlFlow::Break(Stop::Failed(failure))
             }
         },

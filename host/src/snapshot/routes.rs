@@ -2,10 +2,14 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
 use http::{HeaderMap, header};
-use http_body::Body as _;
+use http_body::{Body as _, Frame, SizeHint};
 use thread_local::ThreadLocal;
 
 use super::plugins;
@@ -56,11 +60,11 @@ impl Route {
 }
 
 impl BodyLimits {
-    /// The body with the limit on it.
+    /// The body with the limit on it, its bytes counted into `count` as they come.
     ///
     /// # Errors
     /// The limit in bytes, where the announced length is beyond it.
-    pub fn apply(&self, headers: &HeaderMap, body: Body) -> Result<Body, u64> {
+    pub fn apply(&self, headers: &HeaderMap, body: Body, count: &mut Option<Arc<AtomicU64>>) -> Result<Body, u64> {
         if body.is_end_stream() {
             return Ok(body);
         }
@@ -68,44 +72,47 @@ impl BodyLimits {
             headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
         match announced {
             Some(length) if length > self.request_body => Err(self.request_body),
-            // The framing makes sure that no more comes than was announced.
-            Some(_) => Ok(body),
-            None => Ok(Body::boxed(Limited { body, left: self.request_body, limit: self.request_body })),
+            _ => {
+                let count = count.insert(Arc::default()).clone();
+                Ok(Body::boxed(Limited { body, count, limit: self.request_body }))
+            }
         }
     }
 }
 
-/// A body of unknown length that ends with an error when it is too long.
+/// A request body that is counted, and ends with an error when it is too long.
 struct Limited {
     body: Body,
-    left: u64,
+    /// Written here, read by whoever writes the record, on the same core.
+    count: Arc<AtomicU64>,
     limit: u64,
 }
 
 impl http_body::Body for Limited {
-    type Data = bytes::Bytes;
+    type Data = Bytes;
     type Error = BodyError;
 
     fn poll_frame(
-        mut self: std::pin::Pin<&mut Self>,
-        context: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Result<http_body::Frame<bytes::Bytes>, BodyError>>> {
-        let frame = std::task::ready!(std::pin::Pin::new(&mut self.body).poll_frame(context));
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
         if let Some(Ok(frame)) = &frame {
-            let length = frame.data_ref().map_or(0, bytes::Bytes::len) as u64;
-            match self.left.checked_sub(length) {
-                Some(left) => self.left = left,
-                None => return std::task::Poll::Ready(Some(Err(BodyError::TooLarge(self.limit)))),
+            let length = frame.data_ref().map_or(0, Bytes::len) as u64;
+            let sum = self.count.load(Ordering::Relaxed).saturating_add(length);
+            self.count.store(sum, Ordering::Relaxed);
+            if sum > self.limit {
+                return Poll::Ready(Some(Err(BodyError::TooLarge(self.limit))));
             }
         }
-        std::task::Poll::Ready(frame)
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
         self.body.is_end_stream()
     }
 
-    fn size_hint(&self) -> http_body::SizeHint {
+    fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
     }
 }
