@@ -78,7 +78,7 @@ def looping(tools: Tools, raw: Raw) -> list[float]:
     with upstream() as upstream_port, _gateway(tools, upstream_port, _looping) as (_, site, _admin):
         calm = _calm(site)
         # It goes on a little longer than the two loads beside it.
-        offender = PacedLoad(site.folder, site.port, "/loop", {}, 2 * SECONDS + 2, per_second=100, clients=4)
+        offender = PacedLoad(site.folder, site.port, "/loop", {"x-misbehave": "1"}, 2 * SECONDS + 2, per_second=100, clients=4)
         with offender.child:
             first = paced(site.folder, site.port, "/", {}, SECONDS)
             later = paced(site.folder, site.port, "/", {}, SECONDS)
@@ -134,7 +134,7 @@ def _looping(site: Site) -> dict:
 
 def _bodies(site: Site, guest: str | None) -> dict:
     plugins = {"watch": {"source": f"file:{site.tools.guest(guest)}"}} if guest else {}
-    config = settings(site, [route(plugins=["watch"] if guest else [])], plugins)
+    config = settings(site, [route(plugins=[{"watch": {"do": "pass"}}] if guest else [])], plugins)
     return {**config, "limits": {"request_body": "4GiB"}}
 
 
