@@ -103,6 +103,11 @@ fn open(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     // Connections of a gateway that ran before may linger in TIME_WAIT.
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(shared)?;
+    if address.is_ipv6() {
+        // IPv4 has a socket of its own: one for both would show IPv4 clients under mapped addresses, and could not be
+        // bound beside the other.
+        socket.set_only_v6(true)?;
+    }
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     Ok(socket)

@@ -33,6 +33,27 @@ async fn the_shipped_configuration_answers() {
 }
 
 #[tokio::test]
+async fn a_bare_port_listens_on_ipv4_and_ipv6() {
+    // A port that is free now; nothing else on this machine asks for it in between.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let _gateway = TestGateway::start(json!({
+        "listeners": [format!(":{port}")],
+        "routes": [{ "match": {}, "plugins": ["echo"] }],
+    }));
+    let mut addresses = vec![format!("127.0.0.1:{port}")];
+    // Where the machine has no IPv6 the gateway listens on IPv4 alone.
+    if std::net::UdpSocket::bind("[::1]:0").is_ok() {
+        addresses.push(format!("[::1]:{port}"));
+    }
+    for address in addresses {
+        let answer = gatewright_tests::send(address.parse().unwrap(), "GET", "/", &[], "").await;
+        assert_eq!(answer.status, 200, "{address}");
+        let client = answer.json()["client"].as_str().unwrap().to_owned();
+        assert!(address.contains(&client), "{client} came to {address}");
+    }
+}
+
+#[tokio::test]
 async fn a_route_balances_over_real_servers() {
     let (one, two) = (Server::named("one").await, Server::named("two").await);
     let gateway = TestGateway::start(json!({
