@@ -11,7 +11,7 @@ mod record;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 pub use head::{Received, RequestHead, ResponseHead};
 pub use record::{Fault, Observer, Outcome};
@@ -160,11 +160,6 @@ impl Parts {
     /// The request's id as text.
     pub fn id(&self) -> &str {
         self.id.to_str().unwrap_or_default()
-    }
-
-    /// How long the exchange has been running.
-    pub fn age(&self) -> Duration {
-        self.started.elapsed()
     }
 }
 

@@ -131,16 +131,8 @@ impl Snapshot {
         self.routes.get(index)
     }
 
-    pub fn routes(&self) -> &[Route] {
-        &self.routes
-    }
-
     pub fn upstream(&self, name: &str) -> Option<&Arc<Upstream>> {
         self.upstreams.get(name)
-    }
-
-    pub fn upstreams(&self) -> impl Iterator<Item = &Arc<Upstream>> {
-        self.upstreams.values()
     }
 
     /// Every plugin that runs, once for each of its configurations.
