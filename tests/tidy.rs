@@ -129,7 +129,7 @@ const LINES: usize = 430;
 
 /// Room, path and text of every source file of the gateway, tests of their own left out.
 fn sources() -> Vec<(String, PathBuf, String)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../host/src");
+    let root = gatewright_tests::repository().join("host/src");
     let mut files = Vec::new();
     collect(&root, &mut files);
     files

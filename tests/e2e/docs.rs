@@ -1,23 +1,19 @@
 //! What the documents say holds: every configuration in them loads, and the checked-in schema is the gateway's own.
 
-use std::path::{Path, PathBuf};
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
+use gatewright_tests::repository;
 
 #[test]
 fn the_schema_in_docs_is_fresh() {
     let schema = gatewright::config::json_schema(&gatewright::gateway::stock_schemas().unwrap());
     let fresh = serde_json::to_string_pretty(&schema).unwrap();
-    let kept = std::fs::read_to_string(root().join("docs/gateway.schema.json")).unwrap();
+    let kept = std::fs::read_to_string(repository().join("docs/gateway.schema.json")).unwrap();
     assert!(kept.trim_end() == fresh, "docs/gateway.schema.json is stale; run `make schema`");
 }
 
 #[test]
 fn every_configuration_in_the_documents_loads() {
-    let mut pages = vec![root().join("README.md")];
-    let folder = std::fs::read_dir(root().join("docs/plugins")).unwrap();
+    let mut pages = vec![repository().join("README.md")];
+    let folder = std::fs::read_dir(repository().join("docs/plugins")).unwrap();
     pages
         .extend(folder.map(|entry| entry.unwrap().path()).filter(|page| page.extension().is_some_and(|it| it == "md")));
     let mut checked = 0;

@@ -1,12 +1,11 @@
 //! What the README promises on its first screen.
 
-use gatewright_tests::{Server, TestGateway};
+use gatewright_tests::{Server, TestGateway, repository};
 use serde_json::json;
 
 #[tokio::test]
 async fn the_shipped_configuration_answers() {
-    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/../gateway.json");
-    let text = std::fs::read_to_string(shipped).unwrap();
+    let text = std::fs::read_to_string(repository().join("gateway.json")).unwrap();
     let mut config = jsonc(&text);
     config["listeners"] = json!(["127.0.0.1:0"]);
     config["admin"] = json!({ "address": "127.0.0.1:0" });

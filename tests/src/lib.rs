@@ -20,3 +20,9 @@ pub use server::{Received, Scripted, Server, read_head};
 pub use token::Signer;
 pub use wait::eventually;
 pub use wire::Wire;
+
+/// The repository's folder. Asked for when the test runs: a binary of a shared target directory may have been compiled
+/// from another clone.
+pub fn repository() -> std::path::PathBuf {
+    std::path::PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo and nextest set it")).join("..")
+}
