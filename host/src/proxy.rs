@@ -109,7 +109,7 @@ async fn forward(snapshot: &Snapshot, route: &Route, tail: &mut Tail, body: Body
 
     let mut facts = upstream::Facts::default();
     let started = Instant::now();
-    let sent = target.send(Request::from_parts(head, body), &mut facts).await;
+    let sent = target.send(Request::from_parts(head, body), &upstream::Ask::default(), &mut facts).await;
     tail.take_back().await;
     let exchange = &mut tail.exchange;
     exchange.outcome.endpoint = facts.endpoint;

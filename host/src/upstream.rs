@@ -19,6 +19,7 @@ mod connect;
 mod connection;
 mod endpoint;
 mod error;
+mod members;
 mod pool;
 mod progress;
 mod request;
@@ -28,29 +29,28 @@ mod settings;
 mod tests;
 mod wire;
 
-use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Request, Response};
-use thread_local::ThreadLocal;
+use tokio::sync::watch;
 
 pub use self::call::CallError;
 pub use self::endpoint::{Endpoint, Stats};
 pub use self::error::{BadResponse, Reason, SendError};
+pub use self::members::Ask;
 pub use self::settings::{Address, AddressError, Protocol, Server, Settings, Transport};
 
 use self::connection::Again;
 use self::endpoint::{InFlight, Source};
-use crate::balance::Balancer;
+use self::members::{Members, Tried};
 use crate::body::Body;
 
 /// See the module.
 pub struct Upstream {
     settings: Settings,
-    /// In the order of the settings.
-    endpoints: Vec<Arc<Endpoint>>,
-    balancers: ThreadLocal<RefCell<Balancer>>,
+    members: Members,
+    changes: watch::Sender<()>,
 }
 
 /// What sending a request told: for the log, also when it failed.
@@ -69,15 +69,9 @@ pub struct Facts {
 impl Upstream {
     /// An upstream that runs. Endpoints of `previous` that stay the same are taken over as they are.
     pub fn new(settings: Settings, previous: Option<&Arc<Upstream>>) -> Arc<Self> {
-        let known = previous.map_or(&[][..], |previous| &previous.endpoints);
-        let endpoint = |server: &Server| {
-            let same =
-                |known: &&Arc<Endpoint>| *known.address() == server.address && *known.transport() == settings.transport;
-            let new = || Endpoint::new(server.address.clone(), settings.transport.clone());
-            known.iter().find(same).map_or_else(new, Arc::clone)
-        };
-        let endpoints = settings.endpoints.iter().map(endpoint).collect();
-        Arc::new(Upstream { settings, endpoints, balancers: ThreadLocal::new() })
+        let known = previous.map_or_else(Vec::new, |previous| previous.endpoints());
+        let members = Members::new(&settings.endpoints, &settings, &known);
+        Arc::new(Upstream { settings, members, changes: watch::Sender::new(()) })
     }
 
     pub fn name(&self) -> &Arc<str> {
@@ -88,9 +82,14 @@ impl Upstream {
         &self.settings
     }
 
-    /// Its endpoints, in the order of the settings.
-    pub fn endpoints(&self) -> &[Arc<Endpoint>] {
-        &self.endpoints
+    /// The endpoints that it has now, in the order of the settings.
+    pub fn endpoints(&self) -> Vec<Arc<Endpoint>> {
+        self.members.endpoints().to_vec()
+    }
+
+    /// Tells whenever [`Upstream::endpoints`] has changed.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
     }
 
     /// Gets the request answered. Hop-by-hop fields are gone already; target, `Host` and framing are put into the form
@@ -98,8 +97,14 @@ impl Upstream {
     ///
     /// The response's head is here when this returns, as it came, with the version that the endpoint speaks; its body
     /// may still be coming. Dropping either ends the exchange with the endpoint.
-    pub async fn send(&self, mut request: Request<Body>, facts: &mut Facts) -> Result<Response<Body>, SendError> {
-        let Some(endpoint) = self.pick() else {
+    pub async fn send(
+        &self,
+        mut request: Request<Body>,
+        ask: &Ask,
+        facts: &mut Facts,
+    ) -> Result<Response<Body>, SendError> {
+        let tried = Tried::default();
+        let Some((_, endpoint)) = self.members.pick(&self.settings, ask, &tried) else {
             return Err(self.error(facts, Reason::NoEndpoint));
         };
         facts.endpoint = Some(endpoint.address_text());
@@ -141,22 +146,6 @@ impl Upstream {
         }
     }
 
-    /// The endpoint for the next request.
-    fn pick(&self) -> Option<&Arc<Endpoint>> {
-        let balancer = self.balancers.get_or(|| {
-            let weights: Vec<u32> = self.settings.endpoints.iter().map(|server| server.weight).collect();
-            RefCell::new(Balancer::new(self.settings.balance, &weights, fastrand::u64(..)))
-        });
-        let load = |index: usize| {
-            let in_flight = self.endpoints.get(index).map_or(usize::MAX, |endpoint| endpoint.in_flight());
-            u32::try_from(in_flight).unwrap_or(u32::MAX)
-        };
-        // Health, when there is any, answers here.
-        let usable = |_| true;
-        let index = balancer.borrow_mut().pick(load, usable, &mut || fastrand::u64(..))?;
-        self.endpoints.get(index)
-    }
-
     fn error(&self, facts: &Facts, reason: Reason) -> SendError {
         SendError { upstream: Arc::clone(&self.settings.name), endpoint: facts.endpoint.clone(), reason }
     }
@@ -164,7 +153,7 @@ impl Upstream {
 
 impl std::fmt::Debug for Upstream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Upstream").field("name", &self.settings.name).field("endpoints", &self.endpoints).finish()
+        f.debug_struct("Upstream").field("name", &self.settings.name).field("endpoints", &self.endpoints()).finish()
     }
 }
 

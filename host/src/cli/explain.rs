@@ -67,7 +67,8 @@ fn describe(text: &mut String, snapshot: &Snapshot, index: usize, route: &Route)
     for (upstream, weight) in route.targets() {
         has_target = true;
         let transport = &upstream.settings().transport;
-        let endpoints: Vec<&str> = upstream.endpoints().iter().map(|endpoint| endpoint.address().as_str()).collect();
+        let endpoints = upstream.endpoints();
+        let endpoints: Vec<&str> = endpoints.iter().map(|endpoint| endpoint.address().as_str()).collect();
         let _ = writeln!(
             text,
             "    {} (weight {weight}): {}; connect within {:?}, response within {:?}",

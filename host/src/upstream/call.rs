@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
-use super::{Facts, SendError, Upstream};
+use super::{Ask, Facts, SendError, Upstream};
 use crate::body::{Body, BodyError};
 
 impl Upstream {
@@ -19,7 +19,8 @@ impl Upstream {
         max_response_bytes: usize,
     ) -> Result<Response<Bytes>, CallError> {
         let answer = async {
-            let response = self.send(request.map(Body::from), &mut Facts::default()).await.map_err(CallError::Send)?;
+            let (ask, mut facts) = (Ask::default(), Facts::default());
+            let response = self.send(request.map(Body::from), &ask, &mut facts).await.map_err(CallError::Send)?;
             let (head, body) = response.into_parts();
             let body = Limited::new(body, max_response_bytes).collect().await.map_err(|error| match error
                 .downcast::<LengthLimitError>(

@@ -6,7 +6,7 @@
 use std::borrow::Borrow;
 use std::cell::RefCell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use thread_local::ThreadLocal;
@@ -25,6 +25,8 @@ pub struct Endpoint {
     address: Address,
     transport: Transport,
     sweeps: Sweeps,
+    /// Health says no.
+    unavailable: AtomicBool,
     /// One permit for each connection that may still be made.
     slots: Arc<Semaphore>,
     /// Requests of all cores that wait for a connection.
@@ -66,6 +68,7 @@ impl Endpoint {
         let connections = transport.max_connections.clamp(1, Semaphore::MAX_PERMITS);
         Arc::new(Endpoint {
             sweeps: Sweeps::new(&transport),
+            unavailable: AtomicBool::new(false),
             slots: Arc::new(Semaphore::new(connections)),
             address,
             transport,
@@ -81,6 +84,16 @@ impl Endpoint {
 
     pub fn transport(&self) -> &Transport {
         &self.transport
+    }
+
+    /// Whether requests are sent to it while others could take them. Read for every pick, so it is a plain load.
+    pub fn is_available(&self) -> bool {
+        !self.unavailable.load(Relaxed)
+    }
+
+    /// Takes it out of the rotation, or puts it back. Its connections stay.
+    pub fn set_available(&self, available: bool) {
+        self.unavailable.store(!available, Relaxed);
     }
 
     /// Requests that wait for a connection or an answer, or whose answer is still coming; over all cores.

@@ -131,7 +131,7 @@ pub(super) fn request(method: &str, body: impl Into<Body>) -> Request<Body> {
 /// Sends and shows what came: status and body, or status and reason.
 pub(super) async fn exchange(upstream: &Upstream, request: Request<Body>) -> (String, Facts) {
     let mut facts = Facts::default();
-    let text = match upstream.send(request, &mut facts).await {
+    let text = match upstream.send(request, &Ask::default(), &mut facts).await {
         Ok(response) => show(response).await,
         Err(error) => {
             let reason = format!("{:?}", error.reason);

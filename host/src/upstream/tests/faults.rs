@@ -132,7 +132,7 @@ async fn an_answer_without_a_body_says_so() {
     check("HEAD", "HEAD", vec![vec![HEAD, write(head)]], "200").await;
     let server = scripted(vec![vec![HEAD, write("HTTP/1.1 204 No Content\r\ncontent-length: 5\r\n\r\n")]]).await;
     let upstream = upstream(&server.address, |_| {});
-    let response = upstream.send(request("GET", Body::Empty), &mut Facts::default()).await.unwrap();
+    let response = upstream.send(request("GET", Body::Empty), &Ask::default(), &mut Facts::default()).await.unwrap();
     assert_eq!(response.headers().get("content-length"), None);
 }
 
@@ -141,7 +141,7 @@ async fn nobody_listens() {
     let unused = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string();
     let upstream = upstream(&unused, |_| {});
     let mut facts = Facts::default();
-    let error = upstream.send(request("GET", Body::Empty), &mut facts).await.unwrap_err();
+    let error = upstream.send(request("GET", Body::Empty), &Ask::default(), &mut facts).await.unwrap_err();
     assert_eq!(error.status(), 502);
     assert_eq!(error.to_string(), format!("upstream \"orders\": {unused} refused the connection"));
     assert_eq!(facts.endpoint.as_deref(), Some(&*unused));
@@ -152,7 +152,7 @@ async fn nobody_listens() {
 #[tokio::test]
 async fn there_is_no_endpoint() {
     let upstream = Upstream::new(settings(&[]), None);
-    let error = upstream.send(request("GET", Body::Empty), &mut Facts::default()).await.unwrap_err();
+    let error = upstream.send(request("GET", Body::Empty), &Ask::default(), &mut Facts::default()).await.unwrap_err();
     assert_eq!(error.status(), 503);
     assert_eq!(error.to_string(), "upstream \"orders\": no endpoint takes requests");
 }

@@ -129,7 +129,7 @@ async fn streams_stay_below_what_the_server_allows() {
     let upstream = upstream(&server.address);
     let mut open = Vec::new();
     for (count, connections) in [(1, 1), (2, 1), (3, 2), (4, 2), (5, 3)] {
-        open.push(upstream.send(to("/open"), &mut Facts::default()).await.unwrap());
+        open.push(upstream.send(to("/open"), &Ask::default(), &mut Facts::default()).await.unwrap());
         assert_eq!(server.connections.load(SeqCst), connections, "{count}");
         assert_eq!(upstream.endpoints()[0].in_flight(), count);
     }
@@ -144,7 +144,7 @@ async fn a_server_that_goes_away() {
     let server = server(100).await;
     let upstream = upstream(&server.address);
     let endpoint = &upstream.endpoints()[0];
-    let open = upstream.send(to("/open"), &mut Facts::default()).await.unwrap();
+    let open = upstream.send(to("/open"), &Ask::default(), &mut Facts::default()).await.unwrap();
     server.shutdown.notify_waiters();
     // Until GOAWAY is here the connection is used, and then not any more, though it is still open.
     for _ in 0..100 {

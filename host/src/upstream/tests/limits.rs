@@ -97,7 +97,8 @@ async fn an_endpoint_that_does_not_read_the_body() {
 async fn a_body_that_stops_coming() {
     let server = scripted(vec![vec![HEAD, write("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nab")]]).await;
     let upstream = upstream(&server.address, |_| {});
-    let send = || async { upstream.send(request("GET", Body::Empty), &mut Facts::default()).await.unwrap() };
+    let send =
+        || async { upstream.send(request("GET", Body::Empty), &Ask::default(), &mut Facts::default()).await.unwrap() };
     let started = tokio::time::Instant::now();
     let error = send().await.into_body().collect().await.unwrap_err();
     assert!(matches!(error, BodyError::TimedOut), "{error}");
@@ -195,7 +196,7 @@ async fn requests_do_not_wait_for_ever() {
             transport.max_connections = 1;
             transport.max_pending = max_pending;
         });
-        let held = upstream.send(request("GET", Body::Empty), &mut Facts::default()).await.unwrap();
+        let held = upstream.send(request("GET", Body::Empty), &Ask::default(), &mut Facts::default()).await.unwrap();
         let started = tokio::time::Instant::now();
         assert_eq!(get(&upstream).await, "503 Overloaded");
         assert!(started.elapsed() >= Duration::from_secs(waits));
@@ -274,7 +275,7 @@ proptest! {
                 let upstream = Arc::clone(&upstream);
                 let task = tokio::spawn(async move {
                     let mut facts = Facts::default();
-                    let answer = upstream.send(request("GET", Body::Empty), &mut facts).await;
+                    let answer = upstream.send(request("GET", Body::Empty), &Ask::default(), &mut facts).await;
                     if let (Ok(response), Use::Reads) = (answer, action) {
                         show(response).await;
                     }

@@ -97,7 +97,7 @@ async fn a_body_that_is_dropped_ends_its_connection() {
     let server = scripted(vec![vec![HEAD, write("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nab")]]).await;
     let upstream = upstream(&server.address, |_| {});
     let endpoint = &upstream.endpoints()[0];
-    let response = upstream.send(request("GET", Body::Empty), &mut Facts::default()).await.unwrap();
+    let response = upstream.send(request("GET", Body::Empty), &Ask::default(), &mut Facts::default()).await.unwrap();
     assert_eq!((endpoint.in_flight(), idle(&upstream)), (1, 0));
     drop(response);
     assert_eq!((endpoint.in_flight(), idle(&upstream)), (0, 0));
