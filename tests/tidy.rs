@@ -13,6 +13,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     // Pure: time and randomness are arguments.
     ("router", &[]),
     ("balance", &[]),
+    ("health", &[]),
     ("headers", &[]),
     // As written; nothing of how it runs.
     ("config", &[]),
@@ -25,7 +26,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("listener", &["drain"]),
     ("http", &["body", "drain", "headers", "problem"]),
     ("problem", &["exchange"]),
-    ("upstream", &["balance", "body"]),
+    ("upstream", &["balance", "body", "health", "telemetry"]),
     ("exchange", &["plugin", "telemetry"]),
     ("plugin", &["body", "capability", "exchange", "problem", "telemetry", "upstream"]),
     (
@@ -37,6 +38,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "config",
             "exchange",
             "headers",
+            "health",
             "http",
             "plugin",
             "router",

@@ -13,6 +13,7 @@ pub mod drain;
 pub mod exchange;
 pub mod gateway;
 pub mod headers;
+pub mod health;
 pub mod http;
 pub mod listener;
 pub mod plugin;

@@ -135,6 +135,11 @@ impl Snapshot {
         self.upstreams.get(name)
     }
 
+    /// Every upstream, by name.
+    pub fn upstreams(&self) -> impl Iterator<Item = &Arc<Upstream>> {
+        self.upstreams.values()
+    }
+
     /// Every plugin that runs, once for each of its configurations.
     pub fn plugins(&self) -> impl Iterator<Item = &Arc<Plugin>> {
         self.plugins.all()

@@ -19,6 +19,7 @@ mod connect;
 mod connection;
 mod endpoint;
 mod error;
+mod health;
 mod members;
 mod pool;
 mod progress;
@@ -38,11 +39,13 @@ use tokio::sync::watch;
 pub use self::call::CallError;
 pub use self::endpoint::{Endpoint, Stats};
 pub use self::error::{BadResponse, Reason, SendError};
+pub use self::health::{ProbeCounts, Standing, StandingReport};
 pub use self::members::Ask;
 pub use self::settings::{Address, AddressError, Protocol, Server, Settings, Transport};
 
 use self::connection::Again;
 use self::endpoint::{InFlight, Source};
+use self::health::Ejections;
 use self::members::{Members, Tried};
 use crate::body::Body;
 
@@ -51,6 +54,7 @@ pub struct Upstream {
     settings: Settings,
     members: Members,
     changes: watch::Sender<()>,
+    ejections: Ejections,
 }
 
 /// What sending a request told: for the log, also when it failed.
@@ -71,7 +75,7 @@ impl Upstream {
     pub fn new(settings: Settings, previous: Option<&Arc<Upstream>>) -> Arc<Self> {
         let known = previous.map_or_else(Vec::new, |previous| previous.endpoints());
         let members = Members::new(&settings.endpoints, &settings, &known);
-        Arc::new(Upstream { settings, members, changes: watch::Sender::new(()) })
+        Arc::new(Upstream { settings, members, changes: watch::Sender::new(()), ejections: Ejections::default() })
     }
 
     pub fn name(&self) -> &Arc<str> {
@@ -124,7 +128,10 @@ impl Upstream {
                     facts.connect_time = connect_time;
                     facts.reused = lease.is_reused();
                     match lease.send(request, in_flight).await {
-                        Ok(response) => return Ok(response),
+                        Ok(response) => {
+                            self.answered(endpoint, response.status());
+                            return Ok(response);
+                        }
                         Err(unanswered) => unanswered,
                     }
                 }
@@ -137,7 +144,10 @@ impl Upstream {
                     source = Source::Fresh;
                     *request
                 }
-                _ => return Err(self.error(facts, unanswered.reason)),
+                _ => {
+                    self.unanswered(endpoint, &unanswered.reason);
+                    return Err(self.error(facts, unanswered.reason));
+                }
             };
             // Several stale connections in a row: the endpoint has restarted, and the rest of the pool is stale too.
             if facts.attempts >= STALE_CONNECTIONS {

@@ -1,4 +1,4 @@
-//! What runs beside the requests of a snapshot: its plugins' ticks.
+//! What runs beside the requests of a snapshot: its plugins' ticks, and the health of its upstreams.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,8 +8,9 @@ use tokio::task::AbortHandle;
 use super::control::Spawn;
 use crate::plugin::{self, Plugin};
 use crate::snapshot::Snapshot;
+use crate::upstream::Upstream;
 
-/// The task of each plugin that runs and has one, by identity.
+/// The task of each plugin and each upstream that runs and has one, by identity.
 #[derive(Default)]
 pub(super) struct Tasks(HashMap<usize, Option<AbortHandle>>);
 
@@ -20,6 +21,11 @@ impl Tasks {
         for plugin in snapshot.plugins() {
             let identity = Arc::as_ptr(plugin) as usize;
             let task = before.remove(&identity).unwrap_or_else(|| start(plugin, control));
+            self.0.insert(identity, task);
+        }
+        for upstream in snapshot.upstreams() {
+            let identity = Arc::as_ptr(upstream) as usize;
+            let task = before.remove(&identity).unwrap_or_else(|| look_after(upstream, control));
             self.0.insert(identity, task);
         }
         before.into_values().flatten().for_each(|task| task.abort());
@@ -33,4 +39,9 @@ impl Tasks {
 
 fn start(plugin: &Arc<Plugin>, control: &impl Spawn) -> Option<AbortHandle> {
     plugin.artifact().exports().on_tick.map(|_| control.spawn(plugin::tick(plugin.clone())))
+}
+
+fn look_after(upstream: &Arc<Upstream>, control: &impl Spawn) -> Option<AbortHandle> {
+    upstream.settle();
+    upstream.is_looked_after().then(|| control.spawn(upstream.clone().look_after()))
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::balance::Policy;
 use crate::config::{self, Loaded};
+use crate::health::Ejection;
 use crate::upstream::{Address, Protocol, Server, Settings, Transport, Upstream};
 
 type Upstreams = BTreeMap<Arc<str>, Arc<Upstream>>;
@@ -55,5 +56,6 @@ fn settings(name: &str, config: &config::Upstream, limits: &config::Limits) -> S
             max_headers: limits.header_count as usize,
             max_header_bytes: limits.header_bytes.as_usize(),
         },
+        ejection: Ejection::default(),
     }
 }

@@ -6,7 +6,7 @@
 use std::borrow::Borrow;
 use std::cell::RefCell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use thread_local::ThreadLocal;
@@ -16,6 +16,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 use super::connect;
 use super::connection::{Http1, Lease, Streams};
 use super::error::Reason;
+use super::health::Standing;
 use super::pool::{Pool, Sweeps};
 use super::progress::Progress;
 use super::settings::{Address, Protocol, Transport};
@@ -24,9 +25,8 @@ use super::settings::{Address, Protocol, Transport};
 pub struct Endpoint {
     address: Address,
     transport: Transport,
+    standing: Arc<Standing>,
     sweeps: Sweeps,
-    /// Health says no.
-    unavailable: AtomicBool,
     /// One permit for each connection that may still be made.
     slots: Arc<Semaphore>,
     /// Requests of all cores that wait for a connection.
@@ -64,14 +64,14 @@ pub(super) enum Source {
 }
 
 impl Endpoint {
-    pub(super) fn new(address: Address, transport: Transport) -> Arc<Self> {
+    pub(super) fn new(address: Address, transport: Transport, standing: Arc<Standing>) -> Arc<Self> {
         let connections = transport.max_connections.clamp(1, Semaphore::MAX_PERMITS);
         Arc::new(Endpoint {
             sweeps: Sweeps::new(&transport),
-            unavailable: AtomicBool::new(false),
             slots: Arc::new(Semaphore::new(connections)),
             address,
             transport,
+            standing,
             waiting: AtomicUsize::new(0),
             pools: ThreadLocal::new(),
             counters: ThreadLocal::new(),
@@ -86,14 +86,15 @@ impl Endpoint {
         &self.transport
     }
 
-    /// Whether requests are sent to it while others could take them. Read for every pick, so it is a plain load.
+    /// Whether it takes requests: its probes pass, and it is not ejected.
+    #[inline]
     pub fn is_available(&self) -> bool {
-        !self.unavailable.load(Relaxed)
+        self.standing.is_available()
     }
 
-    /// Takes it out of the rotation, or puts it back. Its connections stay.
-    pub fn set_available(&self, available: bool) {
-        self.unavailable.store(!available, Relaxed);
+    /// Its health, which outlives the endpoint where a reload changes how it is talked to.
+    pub fn standing(&self) -> &Arc<Standing> {
+        &self.standing
     }
 
     /// Requests that wait for a connection or an answer, or whose answer is still coming; over all cores.

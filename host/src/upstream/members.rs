@@ -9,6 +9,7 @@ use std::sync::Arc;
 use thread_local::ThreadLocal;
 
 use super::endpoint::Endpoint;
+use super::health::Standing;
 use super::settings::{Server, Settings};
 use crate::balance::Balancer;
 
@@ -37,13 +38,17 @@ impl Tried {
 }
 
 impl Members {
-    /// The set for these servers. What is `known` with the same address and transport is taken over.
+    /// The set for these servers. What is `known` with the same address and transport is taken over,
+    /// and of another transport the health.
     pub(super) fn new(servers: &[Server], settings: &Settings, known: &[Arc<Endpoint>]) -> Self {
         let endpoint = |server: &Server| {
-            let same =
-                |known: &&Arc<Endpoint>| *known.address() == server.address && *known.transport() == settings.transport;
-            let new = || Endpoint::new(server.address.clone(), settings.transport.clone());
-            known.iter().find(same).map_or_else(new, Arc::clone)
+            let new = |standing| Endpoint::new(server.address.clone(), settings.transport.clone(), standing);
+            match known.iter().find(|known| *known.address() == server.address) {
+                None => new(Standing::new()),
+                Some(known) if *known.transport() == settings.transport => Arc::clone(known),
+                // Connections of another kind, but the same server.
+                Some(known) => new(Arc::clone(known.standing())),
+            }
         };
         Members {
             endpoints: servers.iter().map(endpoint).collect(),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::balance;
+use crate::health::Ejection;
 
 /// An upstream: its name, its servers, how to choose among them and how to talk to them.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,12 +20,20 @@ pub struct Settings {
     pub balance: balance::Policy,
     /// How to talk to each of them.
     pub transport: Transport,
+    /// When those that fail are left out for a while.
+    pub ejection: Ejection,
 }
 
 impl Settings {
     /// Settings with every default.
     pub fn new(name: impl Into<Arc<str>>, endpoints: Vec<Server>) -> Self {
-        Settings { name: name.into(), endpoints, balance: balance::Policy::default(), transport: Transport::default() }
+        Settings {
+            name: name.into(),
+            endpoints,
+            balance: balance::Policy::default(),
+            transport: Transport::default(),
+            ejection: Ejection::default(),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod ejection;
 mod faults;
 mod h2c;
 mod limits;

@@ -1,0 +1,156 @@
+//! What counts as a failure of an endpoint, when it is ejected for them, and for how long.
+
+use std::time::Duration;
+
+use super::{State, SuccessRate};
+
+/// When and how endpoints of an upstream are ejected.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ejection {
+    /// What counts as a failure. Where nothing does, nothing is ever ejected.
+    pub on: Vec<FailureKind>,
+    /// Failures in a row, over all cores, with no success in between.
+    pub consecutive: u32,
+    /// What to do about one that fails more than the others.
+    pub success_rate: Option<SuccessRate>,
+    /// How long the first ejection lasts. Each that follows soon lasts twice as long as the one before.
+    pub time: Duration,
+    /// The longest ejection.
+    pub max_time: Duration,
+    /// The share of the endpoints that may be ejected at a time, in percent. One may always be; the last that is
+    /// available stays in unless this is 100.
+    pub max_ejected: u8,
+}
+
+impl Default for Ejection {
+    fn default() -> Ejection {
+        Ejection {
+            on: vec![FailureKind::ConnectFailure],
+            consecutive: 3,
+            success_rate: None,
+            time: Duration::from_secs(10),
+            max_time: Duration::from_secs(300),
+            max_ejected: 50,
+        }
+    }
+}
+
+/// Kinds of failures, as an operator chooses among them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureKind {
+    /// No connection could be made.
+    ConnectFailure,
+    /// The connection ended before the answer began, or what came was no answer.
+    Reset,
+    /// The answer did not begin in time.
+    Timeout,
+    /// 502, 503 or 504.
+    GatewayError,
+    /// Any status from 500 on.
+    ServerError,
+}
+
+/// What a request ran into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    Connect,
+    Reset,
+    Timeout,
+    Status(u16),
+}
+
+impl Ejection {
+    /// Whether this is a failure here.
+    pub fn counts(&self, failure: Failure) -> bool {
+        self.on.iter().any(|kind| match (kind, failure) {
+            (FailureKind::ConnectFailure, Failure::Connect)
+            | (FailureKind::Reset, Failure::Reset)
+            | (FailureKind::Timeout, Failure::Timeout) => true,
+            (FailureKind::GatewayError, Failure::Status(status)) => matches!(status, 502..=504),
+            (FailureKind::ServerError, Failure::Status(status)) => status >= 500,
+            _ => false,
+        })
+    }
+
+    /// Whether one more of an upstream's endpoints, which are in these states, may be ejected.
+    pub fn may_eject(&self, endpoints: impl Iterator<Item = State>) -> bool {
+        let (mut all, mut available, mut ejected) = (0_u64, 0_u64, 0_u64);
+        for state in endpoints {
+            all += 1;
+            available += u64::from(state == State::Healthy);
+            ejected += u64::from(state == State::Ejected);
+        }
+        let within = ejected == 0 || (ejected + 1) * 100 <= all * u64::from(self.max_ejected);
+        self.max_ejected >= 100 || (within && available > 1)
+    }
+
+    /// How long an ejection lasts that follows on so many.
+    pub(super) fn time(&self, before: u32) -> Duration {
+        let factor = 1_u32.checked_shl(before).unwrap_or(u32::MAX);
+        self.time.saturating_mul(factor).min(self.max_time)
+    }
+}
+
+impl Failure {
+    /// In the operator's words.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Failure::Connect => "no connection",
+            Failure::Reset => "connection broken before an answer",
+            Failure::Timeout => "no answer in time",
+            Failure::Status(_) => "an answer with an error status",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_count_as_configured() {
+        use FailureKind::{ConnectFailure, GatewayError, Reset, ServerError, Timeout};
+        let counted = |on: &[FailureKind]| {
+            let policy = Ejection { on: on.to_vec(), ..Ejection::default() };
+            let all = [Failure::Connect, Failure::Reset, Failure::Timeout];
+            let all = all.into_iter().chain([499, 500, 502, 504, 599].map(Failure::Status));
+            all.map(|failure| if policy.counts(failure) { 'x' } else { '.' }).collect::<String>()
+        };
+        for (on, expected) in [
+            (&[][..], "........"),
+            (&[ConnectFailure], "x......."),
+            (&[Reset, Timeout], ".xx....."),
+            (&[GatewayError], ".....xx."),
+            (&[ServerError, GatewayError], "....xxxx"),
+        ] {
+            assert_eq!(counted(on), expected, "{on:?}");
+        }
+    }
+
+    #[test]
+    fn at_most_a_share_is_ejected_and_never_the_last() {
+        let state = |letter: char| match letter {
+            'h' => State::Healthy,
+            'u' => State::Unhealthy,
+            _ => State::Ejected,
+        };
+        for (max_ejected, endpoints, expected) in [
+            (50, "h", false),
+            (50, "hh", true),
+            (50, "he", false),
+            (50, "hhhh", true),
+            (50, "hhhe", true),
+            (50, "hhee", false),
+            (10, "hhhh", true),
+            (10, "hhhe", false),
+            // The last one that is available, though none is ejected.
+            (50, "huuu", false),
+            (100, "h", true),
+            (100, "he", true),
+            (100, "huuu", true),
+        ] {
+            let policy = Ejection { max_ejected, ..Ejection::default() };
+            assert_eq!(policy.may_eject(endpoints.chars().map(state)), expected, "{max_ejected} {endpoints}");
+        }
+    }
+}
