@@ -58,6 +58,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "config",
             "drain",
             "exchange",
+            "health",
             "http",
             "listener",
             "plugin",
@@ -69,7 +70,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "watch",
         ],
     ),
-    ("cli", &["config", "gateway", "headers", "router", "snapshot", "telemetry"]),
+    ("cli", &["config", "gateway", "headers", "router", "snapshot", "telemetry", "upstream"]),
 ];
 
 /// Crates that only some rooms may name.

@@ -9,6 +9,7 @@
 //! | `GET /config` | gateway.json as it was written (`${VAR}` stays `${VAR}`), with its digest as `ETag` |
 //! | `PUT /config` | a new gateway.json; needs `If-Match` |
 //! | `GET /plugins` | the plugins that run |
+//! | `GET /upstreams` | every upstream with its endpoints: their health, why, since when, and what they were sent |
 //! | `PUT /plugins/NAME` | a new component for a plugin that the configuration names |
 //!
 //! Every refusal is `application/problem+json` (RFC 9457) and changes nothing.
@@ -65,6 +66,9 @@ pub trait Control: Send + Sync + 'static {
 
     /// A JSON value that lists the plugins.
     fn plugins(&self) -> serde_json::Value;
+
+    /// A JSON value that lists the upstreams with their endpoints.
+    fn upstreams(&self) -> serde_json::Value;
 
     /// Compiles a component off the request path, tries it, and puts it in the place of the one that runs.
     fn put_plugin<'a>(&'a self, name: &'a str, component: Bytes) -> Answer<'a, Result<Applied, Refused>>;

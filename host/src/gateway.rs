@@ -5,6 +5,7 @@
 //! one wait. A change is build, bind, swap: whatever fails before the swap has changed nothing.
 
 mod control;
+mod endpoints;
 mod fetch;
 mod observer;
 mod start;
@@ -201,6 +202,7 @@ impl Shared {
         for plugin in snapshot.plugins() {
             plugin.lent().abilities.metrics.for_each(|sample| series.push(observer::series(plugin.name(), &sample)));
         }
+        series.extend(endpoints::series(&snapshot));
         self.workshop.metrics.render(&self.access_log, &series)
     }
 

@@ -18,11 +18,13 @@
 mod ejection;
 #[cfg(test)]
 mod laws;
+mod schedule;
 mod success_rate;
 
 use std::time::{Duration, Instant};
 
 pub use ejection::{Ejection, Failure, FailureKind};
+pub use schedule::Schedule;
 pub use success_rate::{Outlier, Sample, SuccessRate};
 
 /// What an endpoint is.

@@ -22,6 +22,8 @@ mod error;
 mod health;
 mod members;
 mod pool;
+mod probe;
+mod probing;
 mod progress;
 mod request;
 mod response;
@@ -41,6 +43,8 @@ pub use self::endpoint::{Endpoint, Stats};
 pub use self::error::{BadResponse, Reason, SendError};
 pub use self::health::{ProbeCounts, Standing, StandingReport};
 pub use self::members::Ask;
+pub use self::probe::{GrpcProbe, HttpProbe, Probe, TcpProbe};
+pub use self::probing::{Probes, Probing};
 pub use self::settings::{Address, AddressError, Protocol, Server, Settings, Transport};
 
 use self::connection::Again;

@@ -13,9 +13,11 @@ fn the_schema_in_docs_is_fresh() {
 #[test]
 fn every_configuration_in_the_documents_loads() {
     let mut pages = vec![repository().join("README.md")];
-    let folder = std::fs::read_dir(repository().join("docs/plugins")).unwrap();
-    pages
-        .extend(folder.map(|entry| entry.unwrap().path()).filter(|page| page.extension().is_some_and(|it| it == "md")));
+    for folder in ["docs", "docs/plugins"] {
+        let folder = std::fs::read_dir(repository().join(folder)).unwrap();
+        let files = folder.map(|entry| entry.unwrap().path());
+        pages.extend(files.filter(|page| page.extension().is_some_and(|it| it == "md")));
+    }
     let mut checked = 0;
     for page in pages {
         let text = std::fs::read_to_string(&page).unwrap();

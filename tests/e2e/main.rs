@@ -7,6 +7,7 @@ mod bodies;
 mod capabilities;
 mod docs;
 mod first_steps;
+mod health;
 mod hostile;
 mod invariants;
 mod plugins;

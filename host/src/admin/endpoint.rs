@@ -26,6 +26,7 @@ enum Endpoint {
     Metrics,
     Config,
     Plugins,
+    Upstreams,
     /// The name is still to be checked by whoever knows the names.
     Plugin(String),
 }
@@ -61,6 +62,7 @@ impl Api {
             Endpoint::Config if reads => Ok(self.config()),
             Endpoint::Config if head.method == Method::PUT => self.put_config(&head.headers, incoming).await,
             Endpoint::Plugins if reads => Ok(json_response(StatusCode::OK, &self.control.plugins())),
+            Endpoint::Upstreams if reads => Ok(json_response(StatusCode::OK, &self.control.upstreams())),
             Endpoint::Plugin(name) if head.method == Method::PUT => self.put_plugin(name, incoming).await,
             other => {
                 Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, "See the Allow header for what can be done here.")
@@ -116,6 +118,7 @@ impl Endpoint {
             "/metrics" => Some(Endpoint::Metrics),
             "/config" => Some(Endpoint::Config),
             "/plugins" => Some(Endpoint::Plugins),
+            "/upstreams" => Some(Endpoint::Upstreams),
             _ => path
                 .strip_prefix("/plugins/")
                 .filter(|name| is_name(name))
@@ -144,6 +147,7 @@ fn index() -> Value {
             "GET /config": "gateway.json as written; its digest is the ETag",
             "PUT /config": "a new gateway.json; If-Match with that ETag is required",
             "GET /plugins": "the plugins that run",
+            "GET /upstreams": "the upstreams and the health of their endpoints",
             "PUT /plugins/NAME": "a new component (.wasm) for a plugin",
         },
     })

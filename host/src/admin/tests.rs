@@ -88,6 +88,10 @@ impl Control for Fake {
         json!({ "geo": { "digest": "1" } })
     }
 
+    fn upstreams(&self) -> Value {
+        json!([{ "name": "orders", "endpoints": [] }])
+    }
+
     fn put_plugin<'a>(&'a self, name: &'a str, component: Bytes) -> Answer<'a, Result<Applied, Refused>> {
         Box::pin(async move {
             match name {

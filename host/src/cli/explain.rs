@@ -8,6 +8,7 @@ use crate::gateway::Error;
 use crate::headers::path;
 use crate::router::RequestView;
 use crate::snapshot::{Route, Snapshot};
+use crate::upstream::Upstream;
 
 /// Describes the request's way through the snapshot.
 ///
@@ -77,11 +78,28 @@ fn describe(text: &mut String, snapshot: &Snapshot, index: usize, route: &Route)
             transport.connect_timeout,
             transport.response_timeout
         );
+        let _ = writeln!(text, "      {}", health(upstream));
     }
     if !has_target {
         let _ = writeln!(text, "    nowhere: a plugin has to answer");
     }
     let _ = writeln!(text, "  request body: at most {} bytes", route.limits.request_body);
+}
+
+/// How it is found out which endpoints take requests.
+fn health(upstream: &Upstream) -> String {
+    let settings = upstream.settings();
+    let probes = match &settings.probing {
+        Some(probing) => format!("{} every {:?}", probing.probe, probing.schedule.interval),
+        None => "no probes".to_owned(),
+    };
+    match &settings.ejection {
+        ejection if ejection.on.is_empty() => format!("{probes}; no ejection"),
+        ejection => {
+            let kinds: Vec<&str> = ejection.on.iter().map(|kind| kind.name()).collect();
+            format!("{probes}; ejected for {:?} after {} of {}", ejection.time, ejection.consecutive, kinds.join(", "))
+        }
+    }
 }
 
 fn parse_headers(lines: &[String]) -> Result<HeaderMap, Error> {

@@ -3,6 +3,8 @@
 //! A section that the schema refused is not among the [`Sections`] to check; but its name still counts as defined, so
 //! that nothing is called unknown only because it is wrong.
 
+mod health;
+
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 
@@ -93,6 +95,7 @@ impl Checker<'_> {
             }
             self.within(&format!("{pointer}/connect_timeout"), upstream.connect_timeout, MILLISECOND, "5m");
             self.within(&format!("{pointer}/body_timeout"), upstream.body_timeout, MILLISECOND, "1h");
+            self.health(&pointer, upstream);
         }
     }
 

@@ -224,6 +224,10 @@ pub struct RouteLimits {
 pub struct Method(String);
 
 impl Method {
+    pub fn get() -> Method {
+        Method("GET".to_owned())
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }

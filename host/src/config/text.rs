@@ -8,6 +8,7 @@
 use std::str::FromStr;
 
 use super::address::{EndpointAddress, ListenAddress};
+use super::health::StatusRange;
 use super::pattern::{HostPattern, PathPattern, Regex};
 use super::plugin::Source;
 use super::route::{HeaderName, Method};
@@ -36,7 +37,7 @@ pub struct Format {
 }
 
 /// Every format of ours. Plugin schemas may name them too.
-pub const FORMATS: [Format; 13] = [
+pub const FORMATS: [Format; 14] = [
     format::<Duration>(),
     format::<Size>(),
     format::<Rate>(),
@@ -50,6 +51,7 @@ pub const FORMATS: [Format; 13] = [
     format::<Source>(),
     format::<Name>(),
     format::<Cidr>(),
+    format::<StatusRange>(),
 ];
 
 const fn format<T: Written>() -> Format {

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::address::EndpointAddress;
 use super::forms::{or_short, or_text, two_forms};
+use super::health::{Ejection, Health};
 use super::units::Duration;
 
 /// A named group of servers: a list of addresses, or an object with them and more.
@@ -57,6 +58,13 @@ pub struct Upstream {
     /// answered with 503 at once.
     #[schemars(range(min = 0, max = 1_000_000))]
     pub max_pending: u32,
+
+    /// Probes that find out which endpoints can serve. Default: none.
+    pub health: Option<Health>,
+
+    /// When endpoints are left out because requests to them fail. By default three failed connections in a row take one
+    /// out for 10 seconds.
+    pub ejection: Ejection,
 }
 two_forms!(Upstream, short: Vec<Endpoint>);
 
@@ -75,6 +83,8 @@ impl Default for Upstream {
             max_age: Duration::seconds(3600),
             max_streams: 100,
             max_pending: 1024,
+            health: None,
+            ejection: Ejection::default(),
         }
     }
 }

@@ -13,7 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
-use super::{Error, Shared};
+use super::{Error, Shared, endpoints};
 use crate::admin::{self, Admin, Answer, Applied, ConfigText, Control, IfMatch, Refused};
 use crate::config::{self, Loaded, Report};
 use crate::plugin::Artifact;
@@ -204,6 +204,10 @@ impl Control for Api {
             })
         };
         Value::Array(snapshot.plugins().map(plugin).collect())
+    }
+
+    fn upstreams(&self) -> Value {
+        endpoints::list(&self.shared.current())
     }
 
     fn put_plugin<'a>(&'a self, name: &'a str, component: Bytes) -> Answer<'a, Result<Applied, Refused>> {

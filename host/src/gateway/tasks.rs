@@ -8,32 +8,35 @@ use tokio::task::AbortHandle;
 use super::control::Spawn;
 use crate::plugin::{self, Plugin};
 use crate::snapshot::Snapshot;
-use crate::upstream::Upstream;
+use crate::upstream::{Probes, Upstream};
 
 /// The task of each plugin and each upstream that runs and has one, by identity.
 #[derive(Default)]
-pub(super) struct Tasks(HashMap<usize, Option<AbortHandle>>);
+pub(super) struct Tasks {
+    running: HashMap<usize, Option<AbortHandle>>,
+    probes: Probes,
+}
 
 impl Tasks {
     /// Starts what the snapshot needs and does not have, and ends what belongs to plugins that are no longer in it.
     pub fn follow(&mut self, snapshot: &Snapshot, control: &impl Spawn) {
-        let mut before = std::mem::take(&mut self.0);
+        let mut before = std::mem::take(&mut self.running);
         for plugin in snapshot.plugins() {
             let identity = Arc::as_ptr(plugin) as usize;
             let task = before.remove(&identity).unwrap_or_else(|| start(plugin, control));
-            self.0.insert(identity, task);
+            self.running.insert(identity, task);
         }
         for upstream in snapshot.upstreams() {
             let identity = Arc::as_ptr(upstream) as usize;
-            let task = before.remove(&identity).unwrap_or_else(|| look_after(upstream, control));
-            self.0.insert(identity, task);
+            let task = before.remove(&identity).unwrap_or_else(|| look_after(upstream, &self.probes, control));
+            self.running.insert(identity, task);
         }
         before.into_values().flatten().for_each(|task| task.abort());
     }
 
     /// Ends all.
     pub fn stop(&mut self) {
-        self.0.drain().filter_map(|(_, task)| task).for_each(|task| task.abort());
+        self.running.drain().filter_map(|(_, task)| task).for_each(|task| task.abort());
     }
 }
 
@@ -41,7 +44,7 @@ fn start(plugin: &Arc<Plugin>, control: &impl Spawn) -> Option<AbortHandle> {
     plugin.artifact().exports().on_tick.map(|_| control.spawn(plugin::tick(plugin.clone())))
 }
 
-fn look_after(upstream: &Arc<Upstream>, control: &impl Spawn) -> Option<AbortHandle> {
+fn look_after(upstream: &Arc<Upstream>, probes: &Probes, control: &impl Spawn) -> Option<AbortHandle> {
     upstream.settle();
-    upstream.is_looked_after().then(|| control.spawn(upstream.clone().look_after()))
+    upstream.is_looked_after().then(|| control.spawn(upstream.clone().look_after(probes.clone())))
 }

@@ -50,6 +50,19 @@ pub enum FailureKind {
     ServerError,
 }
 
+impl FailureKind {
+    /// As it is configured.
+    pub fn name(self) -> &'static str {
+        match self {
+            FailureKind::ConnectFailure => "connect-failure",
+            FailureKind::Reset => "reset",
+            FailureKind::Timeout => "timeout",
+            FailureKind::GatewayError => "gateway-error",
+            FailureKind::ServerError => "5xx",
+        }
+    }
+}
+
 /// What a request ran into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {

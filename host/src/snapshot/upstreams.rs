@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::health;
 use crate::balance::Policy;
 use crate::config::{self, Loaded};
-use crate::health::Ejection;
 use crate::upstream::{Address, Protocol, Server, Settings, Transport, Upstream};
 
 type Upstreams = BTreeMap<Arc<str>, Arc<Upstream>>;
@@ -56,6 +56,7 @@ fn settings(name: &str, config: &config::Upstream, limits: &config::Limits) -> S
             max_headers: limits.header_count as usize,
             max_header_bytes: limits.header_bytes.as_usize(),
         },
-        ejection: Ejection::default(),
+        ejection: health::ejection(&config.ejection),
+        probing: config.health.as_ref().map(health::probing),
     }
 }

@@ -15,10 +15,11 @@ use http::StatusCode;
 use rustix::io::Errno;
 use tokio::sync::Notify;
 
-use super::Upstream;
 use super::endpoint::Endpoint;
 use super::error::Reason;
-use crate::health::{Change, Failure, Health, Sample, State};
+use super::probing::Probes;
+use super::{Settings, Upstream};
+use crate::health::{Change, Failure, Health, Sample, State, Thresholds};
 use crate::telemetry::{self, Level};
 
 /// Where an endpoint stands.
@@ -71,8 +72,8 @@ pub struct StandingReport {
 
 impl Standing {
     /// Of an endpoint that nothing is known of.
-    pub(super) fn new() -> Arc<Standing> {
-        let healthy = true;
+    pub(super) fn new(settings: &Settings) -> Arc<Standing> {
+        let healthy = settings.probing.as_ref().is_none_or(|probing| probing.starts_healthy);
         let health = Health::new(healthy);
         Arc::new(Standing {
             state: AtomicU8::new(health.state() as u8),
@@ -107,6 +108,11 @@ impl Standing {
             counted_failures: self.failures.load(Relaxed),
             probes: record.probes.clone(),
         }
+    }
+
+    /// Whether a probe has said anything yet.
+    pub(super) fn is_probed(&self) -> bool {
+        self.record().health.is_probed()
     }
 
     fn state(&self) -> State {
@@ -202,18 +208,21 @@ impl Upstream {
 impl Upstream {
     /// Whether anything is to be looked after.
     pub fn is_looked_after(&self) -> bool {
-        !self.settings.ejection.on.is_empty()
+        self.settings.probing.is_some() || !self.settings.ejection.on.is_empty()
     }
 
     /// Looks after the health of its endpoints, until it is dropped.
-    pub async fn look_after(self: Arc<Self>) {
-        self.keep_ejections().await;
+    pub async fn look_after(self: Arc<Self>, probes: Probes) {
+        match &self.settings.probing {
+            Some(probing) => drop(tokio::join!(self.keep_ejections(), self.keep_probing(probing, &probes))),
+            None => self.keep_ejections().await,
+        }
     }
 
     /// Puts the health of endpoints that came from an older snapshot in accord with these settings: nothing stays out
     /// because of probes or an ejection that are not configured any more.
     pub fn settle(&self) {
-        let (probed, ejects) = (false, !self.settings.ejection.on.is_empty());
+        let (probed, ejects) = (self.settings.probing.is_some(), !self.settings.ejection.on.is_empty());
         for endpoint in self.endpoints() {
             let reason = "no longer configured";
             let change = endpoint.standing().change(reason, |record| record.health.adopt(probed, ejects));
@@ -292,6 +301,22 @@ impl Upstream {
         let samples = endpoints.iter().map(sample).collect();
         counts.retain(|known, _| endpoints.iter().any(|endpoint| Arc::as_ptr(endpoint) as usize == *known));
         (endpoints, samples)
+    }
+
+    /// A probe of an endpoint is over; the error is what an operator reads.
+    pub(super) fn probed(&self, endpoint: &Endpoint, result: Result<(), String>, thresholds: Thresholds) {
+        let passed = result.is_ok();
+        let error: Option<Arc<str>> = result.err().map(Into::into);
+        let reason = error.as_deref().unwrap_or("its probes pass");
+        let change = endpoint.standing().change(reason, |record| {
+            *(if passed { &mut record.probes.passed } else { &mut record.probes.failed }) += 1;
+            record.probes.error.clone_from(&error);
+            record.health.probed(passed, thresholds)
+        });
+        if change.is_some_and(|change| change.to == State::Healthy) {
+            endpoint.standing().streak.store(0, Relaxed);
+        }
+        self.tell(endpoint, change, reason);
     }
 
     fn tell(&self, endpoint: &Endpoint, change: Option<Change>, reason: &str) {

@@ -44,7 +44,7 @@ impl Members {
         let endpoint = |server: &Server| {
             let new = |standing| Endpoint::new(server.address.clone(), settings.transport.clone(), standing);
             match known.iter().find(|known| *known.address() == server.address) {
-                None => new(Standing::new()),
+                None => new(Standing::new(settings)),
                 Some(known) if *known.transport() == settings.transport => Arc::clone(known),
                 // Connections of another kind, but the same server.
                 Some(known) => new(Arc::clone(known.standing())),

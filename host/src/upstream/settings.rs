@@ -2,10 +2,12 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU16;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::probing::Probing;
 use crate::balance;
 use crate::health::Ejection;
 
@@ -22,6 +24,8 @@ pub struct Settings {
     pub transport: Transport,
     /// When those that fail are left out for a while.
     pub ejection: Ejection,
+    /// How it is found out which of them can serve, if it is.
+    pub probing: Option<Probing>,
 }
 
 impl Settings {
@@ -33,6 +37,7 @@ impl Settings {
             balance: balance::Policy::default(),
             transport: Transport::default(),
             ejection: Ejection::default(),
+            probing: None,
         }
     }
 }
@@ -135,6 +140,16 @@ impl Address {
     /// The address as it was written.
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// The same host at another port.
+    pub fn with_port(&self, port: NonZeroU16) -> Address {
+        let place = match &self.place {
+            Place::Socket(address) => Place::Socket((address.ip(), port.get()).into()),
+            Place::Name { host, .. } => Place::Name { host: host.clone(), port: port.get() },
+        };
+        let host = self.text.rsplit_once(':').map_or(&*self.text, |(host, _)| host);
+        Address { text: format!("{host}:{port}").into(), place }
     }
 
     pub(super) fn place(&self) -> &Place {

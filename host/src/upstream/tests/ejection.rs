@@ -17,7 +17,7 @@ fn answer(status: &str) -> Vec<Vec<Step>> {
 fn ejecting(addresses: &[&str], ejection: Ejection) -> Arc<Upstream> {
     let settings = Settings { ejection, ..settings(addresses) };
     let upstream = Upstream::new(settings, None);
-    tokio::spawn(upstream.clone().look_after());
+    tokio::spawn(upstream.clone().look_after(Probes::default()));
     upstream
 }
 

@@ -1,0 +1,86 @@
+//! The endpoints of all upstreams as an operator sees them: `GET /upstreams`, and their series on the metrics page.
+
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use serde_json::{Value, json};
+
+use crate::health::State;
+use crate::snapshot::Snapshot;
+use crate::telemetry::exposition::{self, Series};
+use crate::telemetry::write_rfc3339;
+use crate::upstream::{Endpoint, Upstream};
+
+/// Every upstream with its endpoints.
+pub(super) fn list(snapshot: &Snapshot) -> Value {
+    let upstream = |upstream: &Arc<Upstream>| {
+        let endpoints = upstream.endpoints();
+        json!({
+            "name": &**upstream.name(),
+            "available": endpoints.iter().filter(|endpoint| endpoint.is_available()).count(),
+            "probes": upstream.settings().probing.as_ref().map(|probing| probing.probe.to_string()),
+            "endpoints": endpoints.iter().map(|endpoint| describe(endpoint)).collect::<Vec<_>>(),
+        })
+    };
+    Value::Array(snapshot.upstreams().map(upstream).collect())
+}
+
+fn describe(endpoint: &Endpoint) -> Value {
+    let (standing, stats) = (endpoint.standing().report(), endpoint.stats());
+    let left = standing.ejected_until.map(|until| until.saturating_duration_since(Instant::now()));
+    json!({
+        "address": endpoint.address().as_str(),
+        "state": standing.state.name(),
+        "since": rfc3339(standing.since),
+        "reason": &*standing.reason,
+        "ejections": standing.ejections,
+        "ejected_for_seconds": left.map(|left| left.as_secs_f64()),
+        "probes_passed": standing.probes.passed,
+        "probes_failed": standing.probes.failed,
+        "last_probe_error": standing.probes.error.as_deref(),
+        "requests": stats.requests,
+        "failures": stats.failures,
+        "counted_failures": standing.counted_failures,
+        "connects": stats.connects,
+        "connect_failures": stats.connect_failures,
+        "in_flight": stats.in_flight,
+        "connections": stats.connections,
+        "pending": stats.pending,
+    })
+}
+
+fn rfc3339(time: SystemTime) -> String {
+    let mut text = Vec::new();
+    write_rfc3339(&mut text, time);
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+/// The state of every endpoint, and what it was counted.
+pub(super) fn series(snapshot: &Snapshot) -> Vec<Series> {
+    let mut series = Vec::new();
+    for upstream in snapshot.upstreams() {
+        for endpoint in upstream.endpoints() {
+            let standing = endpoint.standing().report();
+            let mut add = |name: &str, help: &str, label: Option<(&str, &str)>, value| {
+                let labels = [("upstream", &**upstream.name()), ("endpoint", endpoint.address().as_str())];
+                let labels = labels.into_iter().chain(label);
+                let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+                series.push(Series { name: name.to_owned(), help: help.to_owned(), labels, value });
+            };
+            for state in [State::Healthy, State::Unhealthy, State::Ejected] {
+                let holds = f64::from(u8::from(state == standing.state));
+                let help = "1 for the state that the endpoint is in. It takes requests while it is healthy.";
+                let label = Some(("state", state.name()));
+                add("gatewright_endpoint_health", help, label, exposition::Value::Gauge(holds));
+            }
+            for (result, count) in [("passed", standing.probes.passed), ("failed", standing.probes.failed)] {
+                let label = Some(("result", result));
+                add("gatewright_endpoint_probes_total", "Probes, by result.", label, exposition::Value::Counter(count));
+            }
+            let help = "How often the endpoint was left out because requests to it failed.";
+            let count = exposition::Value::Counter(standing.ejections);
+            add("gatewright_endpoint_ejections_total", help, None, count);
+        }
+    }
+    series
+}
