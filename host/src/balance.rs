@@ -11,20 +11,36 @@
 //!
 //! ```
 //! # use gatewright::balance::{Balancer, Policy};
+//! # use std::time::Duration;
 //! let mut balancer = Balancer::new(Policy::RoundRobin, &[1, 1, 1], 0);
 //! let mut random = || 4;
 //! let tried = [0, 2];
 //! let healthy = |_endpoint: usize| true;
-//! let endpoint = balancer.pick(|_| 0, |endpoint| healthy(endpoint) && !tried.contains(&endpoint), &mut random);
+//! let usable = |endpoint: usize| healthy(endpoint) && !tried.contains(&endpoint);
+//! let endpoint = balancer.pick(|_| 0, usable, &mut random, Duration::ZERO);
 //! assert_eq!(endpoint, Some(1));
 //! ```
 //!
-//! Policies are an enum: another one is a variant here, a state below and a line in two matches.
+//! Policies are an enum: another one is a variant here, a state below and a line in two matches. Consistent hashing is no
+//! policy of a core: its [`Ring`] is the same on all. What comes before a pick is beside it: the group by [`Priorities`],
+//! and by [`accepts`] whether an endpoint that has just come takes part.
 
 mod draw;
+mod latency;
+mod priority;
+mod ring;
 mod rotation;
+mod warm_up;
+
+use std::fmt;
+use std::time::Duration;
+
+pub use priority::Priorities;
+pub use ring::{Ring, hash, most_in_flight};
+pub use warm_up::accepts;
 
 use draw::Draw;
+use latency::Latencies;
 use rotation::Rotation;
 
 /// How an upstream chooses among its endpoints.
@@ -36,8 +52,22 @@ pub enum Policy {
     /// Of two drawn by weight, the one with fewer requests in flight for its weight. As good as the least loaded of all
     /// for practical purposes, without the herd that runs to it (Mitzenmacher, "The Power of Two Choices", 2001).
     LeastRequests,
+    /// Of two drawn by weight, the one that will answer first for its weight, by how fast it answered lately and what it
+    /// has in flight.
+    PeakEwma,
     /// Drawn by weight.
     Random,
+}
+
+impl fmt::Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Policy::RoundRobin => "round-robin",
+            Policy::LeastRequests => "least-requests",
+            Policy::PeakEwma => "peak-ewma",
+            Policy::Random => "random",
+        })
+    }
 }
 
 /// Chooses endpoints for one upstream on one core.
@@ -48,6 +78,7 @@ pub struct Balancer(State);
 enum State {
     RoundRobin(Rotation),
     LeastRequests(Draw),
+    PeakEwma(Draw, Latencies),
     Random(Draw),
 }
 
@@ -58,25 +89,38 @@ impl Balancer {
         Balancer(match policy {
             Policy::RoundRobin => State::RoundRobin(Rotation::new(weights, seed)),
             Policy::LeastRequests => State::LeastRequests(Draw::new(weights)),
+            Policy::PeakEwma => State::PeakEwma(Draw::new(weights), Latencies::new(weights.len())),
             Policy::Random => State::Random(Draw::new(weights)),
         })
     }
 
     /// The position of the endpoint for one request; none only where no endpoint of a weight is usable.
     ///
-    /// `load` is the number of requests in flight, asked only for [`Policy::LeastRequests`]. `usable` is asked once or twice
-    /// where endpoints are well, and else at most 1,024 times, or a few times the number of endpoints.
-    /// `random` gives independent, evenly distributed 64-bit numbers.
+    /// `load` is the number of requests in flight, asked only for the policies of two choices. `usable` is asked once or
+    /// twice where endpoints are well, and else at most 1,024 times, or a few times the number of endpoints.
+    /// `random` gives independent, evenly distributed 64-bit numbers. `now` is the time since any fixed point, read only
+    /// for [`Policy::PeakEwma`].
     pub fn pick(
         &mut self,
         load: impl Fn(usize) -> u32,
         usable: impl Fn(usize) -> bool,
         random: &mut impl FnMut() -> u64,
+        now: Duration,
     ) -> Option<usize> {
         match &mut self.0 {
             State::RoundRobin(rotation) => rotation.next(usable),
             State::LeastRequests(draw) => draw.lighter_of_two(load, usable, random),
+            State::PeakEwma(draw, latencies) => {
+                draw.cheaper_of_two(|endpoint| latencies.cost(endpoint, load(endpoint), now), usable, random)
+            }
             State::Random(draw) => draw.one(usable, random),
+        }
+    }
+
+    /// An endpoint began to answer after `latency`. Of use to [`Policy::PeakEwma`] alone.
+    pub fn observe(&mut self, endpoint: usize, latency: Duration, now: Duration) {
+        if let State::PeakEwma(_, latencies) = &mut self.0 {
+            latencies.observe(endpoint, latency, now);
         }
     }
 }
@@ -107,14 +151,15 @@ mod tests {
 
     use super::*;
 
-    const ALL: [Policy; 3] = [Policy::RoundRobin, Policy::LeastRequests, Policy::Random];
+    const ALL: [Policy; 4] = [Policy::RoundRobin, Policy::LeastRequests, Policy::PeakEwma, Policy::Random];
+    const NOW: Duration = Duration::ZERO;
 
     /// How often each endpoint is picked.
     fn counts(balancer: &mut Balancer, endpoints: usize, picks: usize, seed: u64) -> Vec<f64> {
         let mut random = fastrand::Rng::with_seed(seed);
         let mut counts = vec![0.0; endpoints];
         for _ in 0..picks {
-            counts[balancer.pick(|_| 0, |_| true, &mut || random.u64(..)).unwrap()] += 1.0;
+            counts[balancer.pick(|_| 0, |_| true, &mut || random.u64(..), NOW).unwrap()] += 1.0;
         }
         counts
     }
@@ -150,7 +195,7 @@ mod tests {
             let mut balancer = Balancer::new(policy, &weights, seed);
             let mut random = fastrand::Rng::with_seed(seed);
             for _ in 0..100 {
-                let picked = balancer.pick(|endpoint| u32::try_from(endpoint).unwrap(), usable, &mut || random.u64(..));
+                let picked = balancer.pick(|endpoint| u32::try_from(endpoint).unwrap(), usable, &mut || random.u64(..), NOW);
                 prop_assert_eq!(picked.is_some(), some);
                 prop_assert!(picked.is_none_or(|endpoint| usable(endpoint) && weights[endpoint] > 0));
             }
@@ -164,7 +209,7 @@ mod tests {
             let asked = std::cell::Cell::new(0);
             let refuse = |_| { asked.set(asked.get() + 1); false };
             let mut random = fastrand::Rng::with_seed(seed);
-            prop_assert_eq!(balancer.pick(|_| 0, refuse, &mut || random.u64(..)), None);
+            prop_assert_eq!(balancer.pick(|_| 0, refuse, &mut || random.u64(..), NOW), None);
             prop_assert!(asked.get() <= rotation::MAX_SEQUENCE.max(2 * weights.len() + 8), "{}", asked.get());
         }
 
@@ -188,9 +233,25 @@ mod tests {
             let mut balancer = Balancer::new(Policy::LeastRequests, &[1; 10], seed);
             let mut random = fastrand::Rng::with_seed(seed);
             let load = |endpoint: usize| if endpoint == idle { 0 } else { 10 };
-            let picks = (0..10_000).filter_map(|_| balancer.pick(load, |_| true, &mut || random.u64(..)));
+            let picks = (0..10_000).filter_map(|_| balancer.pick(load, |_| true, &mut || random.u64(..), NOW));
             let picked = picks.filter(|endpoint| *endpoint == idle).count();
             prop_assert!((1700..2300).contains(&picked), "{picked} of 10000");
+        }
+
+        /// Endpoints that answer after 10 ms, and one after 200: it gets what finds the others busy.
+        #[test]
+        fn peak_ewma_leaves_a_slow_endpoint_alone(slow in 0..5usize, seed: u64) {
+            let mut balancer = Balancer::new(Policy::PeakEwma, &[1; 5], seed);
+            let mut random = fastrand::Rng::with_seed(seed);
+            let mut counts = [0u32; 5];
+            for request in 0..5_000u64 {
+                let now = Duration::from_millis(10 * request);
+                let picked = balancer.pick(|_| 0, |_| true, &mut || random.u64(..), now).unwrap();
+                counts[picked] += 1;
+                balancer.observe(picked, Duration::from_millis(if picked == slow { 200 } else { 10 }), now);
+            }
+            prop_assert!(counts[slow] < 60, "{counts:?}");
+            prop_assert!((0..5).all(|endpoint| endpoint == slow || counts[endpoint] > 700), "{counts:?}");
         }
 
         /// Requests that stay: loads end up in proportion to weights.
@@ -201,7 +262,7 @@ mod tests {
             let mut loads = vec![0u32; weights.len()];
             let sum: u32 = weights.iter().sum();
             for _ in 0..sum * 1000 {
-                let picked = balancer.pick(|endpoint| loads[endpoint], |_| true, &mut || random.u64(..)).unwrap();
+                let picked = balancer.pick(|endpoint| loads[endpoint], |_| true, &mut || random.u64(..), NOW).unwrap();
                 loads[picked] += 1;
             }
             for (load, weight) in loads.iter().zip(&weights) {
@@ -213,7 +274,7 @@ mod tests {
     #[test]
     fn a_balancer_without_endpoints_picks_none() {
         for policy in ALL {
-            assert_eq!(Balancer::new(policy, &[], 9).pick(|_| 0, |_| true, &mut || 7), None);
+            assert_eq!(Balancer::new(policy, &[], 9).pick(|_| 0, |_| true, &mut || 7, NOW), None);
         }
         assert_eq!(Split::new(&[], 9).pick(), None);
         assert_eq!(Split::new(&[0, 0], 9).pick(), None);

@@ -30,6 +30,7 @@ pub mod address;
 pub mod admin;
 mod alternatives;
 mod check;
+pub mod cookie;
 pub mod diagnostic;
 pub mod document;
 pub mod expand;
@@ -49,6 +50,7 @@ pub mod upstream;
 
 pub use address::{EndpointAddress, ListenAddress};
 pub use admin::{AccessLog, Admin, Cache, Secret, Shutdown};
+pub use cookie::{CookieName, CookiePath};
 pub use diagnostic::{Diagnostic, Report, Span, Text, suggest};
 pub use document::{Document, child};
 pub use expand::{Environment, Process};
@@ -61,7 +63,7 @@ pub use route::{HeaderName, Match, Method, PathMatch, PluginUse, Route, RouteLim
 pub use schema::Schema;
 pub use text::{Cidr, Name};
 pub use units::{Duration, Rate, Size};
-pub use upstream::{Balance, Endpoint, Upstream, UpstreamProtocol};
+pub use upstream::{Balance, Endpoint, Hash, HashBy, NoneAvailable, SameSite, Sticky, Upstream, UpstreamProtocol};
 
 /// The configuration of the gateway. Durations, sizes and rates are strings with units ("5s", "64KiB", "100/min");
 /// comments and trailing commas are allowed; in every string `${VAR}`, `${VAR:-default}` and `${file:path}` are

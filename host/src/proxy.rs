@@ -101,6 +101,7 @@ async fn forward(snapshot: &Snapshot, route: &Route, tail: &mut Tail, body: Body
     let target = route.pick(snapshot, exchange.upstream_choice.as_deref()).ok_or(Error::NoTarget)?;
     exchange.outcome.upstream = Some(target.name().clone());
     exchange.phase = Phase::Upstream;
+    let ask = target.ask(&client(exchange), &exchange.request.target, &exchange.request.headers);
     let head = take_head(exchange, route.chain.looks_back());
     let body = match bodies {
         Some(bodies) => bodies.stream_request(body, tail.lend()),
@@ -109,7 +110,7 @@ async fn forward(snapshot: &Snapshot, route: &Route, tail: &mut Tail, body: Body
 
     let mut facts = upstream::Facts::default();
     let started = Instant::now();
-    let sent = target.send(Request::from_parts(head, body), &upstream::Ask::default(), &mut facts).await;
+    let sent = target.send(Request::from_parts(head, body), &ask, &mut facts).await;
     tail.take_back().await;
     let exchange = &mut tail.exchange;
     exchange.outcome.endpoint = facts.endpoint;
@@ -129,6 +130,15 @@ async fn forward(snapshot: &Snapshot, route: &Route, tail: &mut Tail, body: Body
     exchange.response.status = Some(head.status);
     exchange.response.headers = head.headers;
     Ok(body)
+}
+
+/// Who asks, as far as the choice of an endpoint may depend on it.
+fn client(exchange: &Exchange) -> upstream::Client<'_> {
+    upstream::Client {
+        address: exchange.source.client,
+        identity: exchange.identity.as_ref().map(|caller| caller.subject.as_str()),
+        over_tls: exchange.request.scheme == http::uri::Scheme::HTTPS,
+    }
 }
 
 /// The head as the upstream gets it. The headers stay with the exchange as well where a later hook may ask for them.

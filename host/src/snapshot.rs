@@ -81,8 +81,9 @@ impl Snapshot {
     /// Every mistake that was found, each with its place.
     pub fn build(loaded: Loaded, workshop: &Workshop, previous: Option<&Snapshot>) -> Result<Snapshot, Report> {
         let mut mistakes = Vec::new();
-        let upstreams = upstreams::build(&loaded, previous.map(|previous| &previous.upstreams));
         let secrets = read_secrets(&loaded, workshop, &mut mistakes);
+        let upstreams =
+            upstreams::build(&loaded, &secrets, previous.map(|previous| &previous.upstreams), &mut mistakes);
         let plugins =
             plugins::build(&loaded, workshop, &upstreams, &secrets, previous.map(|p| &p.plugins), &mut mistakes);
         let routes = routes::build(&loaded, workshop, &upstreams, &plugins);

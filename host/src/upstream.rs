@@ -14,6 +14,7 @@
 //! answer comes in one piece over a kept connection, nothing here reads a clock, registers a timer, allocates, or waits
 //! for another core.
 
+mod affinity;
 mod call;
 mod connect;
 mod connection;
@@ -38,14 +39,14 @@ use std::time::Duration;
 use http::{Request, Response};
 use tokio::sync::watch;
 
+pub use self::affinity::{Ask, Client, HashBy, SHORTEST_KEY, SameSite, Sticky, StickyKey};
 pub use self::call::CallError;
 pub use self::endpoint::{Endpoint, Stats};
 pub use self::error::{BadResponse, Reason, SendError};
 pub use self::health::{ProbeCounts, Standing, StandingReport};
-pub use self::members::Ask;
 pub use self::probe::{GrpcProbe, HttpProbe, Probe, TcpProbe};
 pub use self::probing::{Probes, Probing};
-pub use self::settings::{Address, AddressError, Protocol, Server, Settings, Transport};
+pub use self::settings::{Address, AddressError, Hash, NoneAvailable, Protocol, Server, Settings, Transport};
 
 use self::connection::Again;
 use self::endpoint::{InFlight, Source};
@@ -126,14 +127,18 @@ impl Upstream {
         loop {
             facts.attempts = facts.attempts.saturating_add(1);
             let in_flight = InFlight::begin(endpoint);
+            let started = self.settings.is_timed().then(members::now);
             let unanswered = match endpoint.lease(source).await {
                 Err(reason) => connection::Unanswered { reason, again: None },
                 Ok((lease, connect_time)) => {
                     facts.connect_time = connect_time;
                     facts.reused = lease.is_reused();
-                    match lease.send(request, in_flight).await {
-                        Ok(response) => {
+                    let answer = lease.send(request, in_flight).await;
+                    self.members.observe(&self.settings, endpoint, started, answer.is_ok());
+                    match answer {
+                        Ok(mut response) => {
                             self.answered(endpoint, response.status());
+                            self.stick(ask, endpoint, &mut response);
                             return Ok(response);
                         }
                         Err(unanswered) => unanswered,

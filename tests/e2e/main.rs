@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used)] // a test fails by panicking
 
 mod admin;
+mod balancing;
 mod bodies;
 mod capabilities;
 mod docs;

@@ -46,15 +46,32 @@ impl Draw {
         usable: impl Fn(usize) -> bool,
         random: &mut impl FnMut() -> u64,
     ) -> Option<usize> {
-        let first = self.one(&usable, random)?;
-        let Some(second) = self.one(|endpoint| endpoint != first && usable(endpoint), random) else {
-            return Some(first);
-        };
+        let (first, second) = self.two(usable, random)?;
+        let Some(second) = second else { return Some(first) };
         // (load + 1) / weight, multiplied out: what the load will be with this request.
         let weight = |endpoint: usize| self.weights.get(endpoint).copied().map_or(0, u64::from);
         let with_this = |endpoint: usize| u64::from(load(endpoint)) + 1;
         let first_is_lighter = with_this(first) * weight(second) <= with_this(second) * weight(first);
         Some(if first_is_lighter { first } else { second })
+    }
+
+    /// Of two different usable endpoints, the one with less cost for its weight; of equals, the one drawn first.
+    pub(super) fn cheaper_of_two(
+        &self,
+        cost: impl Fn(usize) -> f64,
+        usable: impl Fn(usize) -> bool,
+        random: &mut impl FnMut() -> u64,
+    ) -> Option<usize> {
+        let (first, second) = self.two(usable, random)?;
+        let Some(second) = second else { return Some(first) };
+        let weight = |endpoint: usize| self.weights.get(endpoint).copied().map_or(0.0, f64::from);
+        Some(if cost(first) * weight(second) <= cost(second) * weight(first) { first } else { second })
+    }
+
+    /// A usable endpoint, and another one where there is one.
+    fn two(&self, usable: impl Fn(usize) -> bool, random: &mut impl FnMut() -> u64) -> Option<(usize, Option<usize>)> {
+        let first = self.one(&usable, random)?;
+        Some((first, self.one(|endpoint| endpoint != first && usable(endpoint), random)))
     }
 
     /// An endpoint, usable or not.

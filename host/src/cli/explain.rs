@@ -8,7 +8,7 @@ use crate::gateway::Error;
 use crate::headers::path;
 use crate::router::RequestView;
 use crate::snapshot::{Route, Snapshot};
-use crate::upstream::Upstream;
+use crate::upstream::{self, Upstream};
 
 /// Describes the request's way through the snapshot.
 ///
@@ -67,16 +67,17 @@ fn describe(text: &mut String, snapshot: &Snapshot, index: usize, route: &Route)
     let mut has_target = false;
     for (upstream, weight) in route.targets() {
         has_target = true;
-        let transport = &upstream.settings().transport;
+        let settings = upstream.settings();
         let endpoints = upstream.endpoints();
         let endpoints: Vec<&str> = endpoints.iter().map(|endpoint| endpoint.address().as_str()).collect();
         let _ = writeln!(
             text,
-            "    {} (weight {weight}): {}; connect within {:?}, response within {:?}",
+            "    {} (weight {weight}): {}; {}; connect within {:?}, response within {:?}",
             upstream.name(),
             endpoints.join(", "),
-            transport.connect_timeout,
-            transport.response_timeout
+            balancing(settings),
+            settings.transport.connect_timeout,
+            settings.transport.response_timeout
         );
         let _ = writeln!(text, "      {}", health(upstream));
     }
@@ -100,6 +101,27 @@ fn health(upstream: &Upstream) -> String {
             format!("{probes}; ejected for {:?} after {} of {}", ejection.time, ejection.consecutive, kinds.join(", "))
         }
     }
+}
+
+/// How an endpoint is chosen, in the words of the configuration.
+fn balancing(settings: &upstream::Settings) -> String {
+    let mut text = match &settings.hash {
+        Some(hash) => format!("hash by {}", hash.by),
+        None => settings.balance.to_string(),
+    };
+    if let Some(bound) = settings.hash.as_ref().and_then(|hash| hash.bounded_load) {
+        let _ = write!(text, ", bounded load {bound}");
+    }
+    if let Some(sticky) = &settings.sticky {
+        let _ = write!(text, ", sticky by the cookie {}", sticky.cookie);
+    }
+    if let Some(slow_start) = settings.slow_start {
+        let _ = write!(text, ", slow start {slow_start:?}");
+    }
+    if settings.endpoints.iter().any(|server| server.priority > 0) {
+        text.push_str(", by priority");
+    }
+    text
 }
 
 fn parse_headers(lines: &[String]) -> Result<HeaderMap, Error> {

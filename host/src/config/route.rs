@@ -257,7 +257,7 @@ impl Written for Method {
 written_as_text!(Method);
 
 /// The name of a header field, in lower case.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct HeaderName(String);
 
 impl HeaderName {

@@ -59,6 +59,12 @@ pub(super) const GOOD: &str = r#"{
     "listeners": [":8080", { "address": "[::1]:0", "name": "inner", "protocols": ["h2"] }],
     "upstreams": {
         "users": ["10.0.0.1:80", { "address": "Users.internal:81", "weight": 3 }],
+        "carts": {
+            "endpoints": [{ "address": "c:1", "priority": 1, "weight": 0 }, "c:2"],
+            "balance": { "hash": { "by": { "header": "X-Cart" }, "bounded_load": 1.25 } }, "slow_start": "30s",
+            "none_available": "use-all", "sticky": { "cookie": "gw", "key": "token", "ttl": "1h", "path": "/shop",
+            "same_site": "none", "secure": true },
+        },
         "orders": { "endpoints": ["o:1"], "balance": "least-requests", "protocol": "h2c", "max_idle": 0, "max_age": "5m" },
     },
     "plugins": {
@@ -107,9 +113,14 @@ fn every_form_is_read() {
     assert_eq!(users.connect_timeout, Duration::seconds(2));
     let orders = &config.upstreams["orders"];
     assert_eq!(
-        (orders.balance, orders.protocol, orders.max_idle),
+        (orders.balance.clone(), orders.protocol, orders.max_idle),
         (Balance::LeastRequests, UpstreamProtocol::Http2, 0)
     );
+    let carts = &config.upstreams["carts"];
+    assert_eq!((carts.endpoints[0].weight, carts.endpoints[0].priority, carts.endpoints[1].priority), (0, 1, 0));
+    let by = HashBy::Header("x-cart".parse().unwrap());
+    assert_eq!(carts.balance, Balance::Hash(Hash { by, bounded_load: Some(1.25) }));
+    assert_eq!(carts.sticky.as_ref().map(|sticky| sticky.path.to_string()), Some("/shop".to_owned()));
     assert_eq!(config.plugins["jwt"].source, None);
     assert_eq!(config.plugins["geo"].source, Some(Source::File("geo.wasm".into())));
     assert_eq!(config.plugins["geo"].limits.host_calls, 10_000);

@@ -8,6 +8,7 @@
 use std::str::FromStr;
 
 use super::address::{EndpointAddress, ListenAddress};
+use super::cookie::{CookieName, CookiePath};
 use super::health::StatusRange;
 use super::pattern::{HostPattern, PathPattern, Regex};
 use super::plugin::Source;
@@ -37,7 +38,7 @@ pub struct Format {
 }
 
 /// Every format of ours. Plugin schemas may name them too.
-pub const FORMATS: [Format; 14] = [
+pub const FORMATS: [Format; 16] = [
     format::<Duration>(),
     format::<Size>(),
     format::<Rate>(),
@@ -47,6 +48,8 @@ pub const FORMATS: [Format; 14] = [
     format::<PathPattern>(),
     format::<Regex>(),
     format::<HeaderName>(),
+    format::<CookieName>(),
+    format::<CookiePath>(),
     format::<Method>(),
     format::<Source>(),
     format::<Name>(),

@@ -5,8 +5,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::address::EndpointAddress;
+use super::cookie::{CookieName, CookiePath};
 use super::forms::{or_short, or_text, two_forms};
 use super::health::{Ejection, Health};
+use super::route::HeaderName;
 use super::units::Duration;
 
 /// A named group of servers: a list of addresses, or an object with them and more.
@@ -18,8 +20,19 @@ pub struct Upstream {
     #[schemars(length(min = 1, max = 1000))]
     pub endpoints: Vec<Endpoint>,
 
-    /// Which endpoint the next request goes to.
+    /// Which endpoint the next request goes to: a policy by name, or an object with `hash`.
     pub balance: Balance,
+
+    /// Keeps a client at the endpoint that took its first request, by a signed cookie; `{}` has every default. It
+    /// comes before `balance`, while the endpoint is there and available. Default: none.
+    pub sticky: Option<Sticky>,
+
+    /// How long an endpoint that has come or come back takes to get its full share of requests, beginning with a
+    /// tenth. Keys of a hash move at once. At most "1h". Default: it gets its full share at once.
+    pub slow_start: Option<Duration>,
+
+    /// What happens to requests while none of the endpoints is available.
+    pub none_available: NoneAvailable,
 
     /// What the servers speak.
     pub protocol: UpstreamProtocol,
@@ -73,6 +86,9 @@ impl Default for Upstream {
         Upstream {
             endpoints: Vec::new(),
             balance: Balance::RoundRobin,
+            sticky: None,
+            slow_start: None,
+            none_available: NoneAvailable::Refuse,
             protocol: UpstreamProtocol::Http1,
             connect_timeout: Duration::seconds(2),
             response_timeout: Duration::seconds(30),
@@ -95,7 +111,7 @@ impl From<Vec<Endpoint>> for Upstream {
     }
 }
 
-/// One server: its address, or an object with it and its weight.
+/// One server: its address, or an object with it and more.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, remote = "Self")]
 #[schemars(rename = "Endpoint", transform = or_text::<EndpointAddress>)]
@@ -103,10 +119,17 @@ pub struct Endpoint {
     /// "10.0.0.1:80", "users.internal:8080" or "[2001:db8::1]:80".
     pub address: EndpointAddress,
 
-    /// Its share of the requests, beside those of the other endpoints.
+    /// Its share of the requests, beside those of the other endpoints. 0 drains it: it gets only clients that a
+    /// `sticky` cookie keeps there.
     #[serde(default = "Endpoint::default_weight")]
-    #[schemars(range(min = 1, max = 1000))]
+    #[schemars(range(min = 0, max = 1000))]
     pub weight: u32,
+
+    /// The group it is in. Group 0 gets all requests while 5 of 7 of its endpoints, by weight, are available; with
+    /// fewer, the next group gets what is missing, and it goes back when they return.
+    #[serde(default)]
+    #[schemars(range(max = 15))]
+    pub priority: u32,
 }
 two_forms!(Endpoint, short: EndpointAddress);
 
@@ -118,20 +141,106 @@ impl Endpoint {
 
 impl From<EndpointAddress> for Endpoint {
     fn from(address: EndpointAddress) -> Endpoint {
-        Endpoint { address, weight: Endpoint::default_weight() }
+        Endpoint { address, weight: Endpoint::default_weight(), priority: 0 }
     }
 }
 
 /// Which endpoint the next request goes to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Balance {
     /// Each in turn, as often as its weight says, evenly mixed.
     RoundRobin,
     /// Of two chosen at random by weight, the one with fewer requests under way.
     LeastRequests,
+    /// Of two chosen at random by weight, the one that will answer first, by how fast it answered lately (a slow answer
+    /// counts at once, fast ones little by little) and by what it has under way.
+    PeakEwma,
     /// Any, by weight.
     Random,
+    /// Always the same for requests with the same key: consistent hashing. When an endpoint leaves, only its keys move.
+    Hash(Hash),
+}
+
+/// Consistent hashing: what requests are told apart by.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Hash {
+    /// The key of a request. One that has none goes anywhere, by weight.
+    pub by: HashBy,
+
+    /// An endpoint that has more than this times its part of all requests under way leaves its keys to the next one, so
+    /// that a hot key takes no endpoint down. 1.25 is a good value. Default: no bound, a key has one endpoint.
+    #[serde(default)]
+    #[schemars(range(min = 1.0, max = 100.0))]
+    pub bounded_load: Option<f64>,
+}
+
+/// The key of a request.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum HashBy {
+    /// The client's address, behind `trusted_proxies`.
+    Source,
+    /// The path, without the query.
+    Path,
+    /// The caller that a plugin has proved.
+    Identity,
+    /// A header field, by name: its first line.
+    Header(HeaderName),
+    /// A cookie, by name.
+    Cookie(CookieName),
+    /// A query parameter, by name: its first value as it is written.
+    Query(String),
+}
+
+/// Sticky sessions: the cookie that names the endpoint, unreadable and signed.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Sticky {
+    /// The cookie's name. Default: "gatewright-" and the upstream's name.
+    pub cookie: Option<CookieName>,
+
+    /// The name of a secret of at least 16 bytes, which cookies are signed with. Default: a random key of this process,
+    /// which no other gateway knows and which a restart changes.
+    pub key: Option<String>,
+
+    /// How long a client keeps the cookie, from when it is set. At least "1s". Default: until the browser is closed.
+    pub ttl: Option<Duration>,
+
+    /// The path below which clients send the cookie.
+    pub path: CookiePath,
+
+    /// Whether the cookie is sent along where another site links here.
+    pub same_site: SameSite,
+
+    /// Whether the cookie is sent over TLS only. Default: where it is set over TLS. "none" of `same_site` needs `true`.
+    pub secure: Option<bool>,
+}
+
+impl Default for Sticky {
+    fn default() -> Sticky {
+        Sticky { cookie: None, key: None, ttl: None, path: CookiePath::root(), same_site: SameSite::Lax, secure: None }
+    }
+}
+
+/// When a cookie goes along with a request that another site caused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum SameSite {
+    Strict,
+    Lax,
+    None,
+}
+
+/// What happens to requests while no endpoint is available.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum NoneAvailable {
+    /// They are answered with 503.
+    Refuse,
+    /// They go to any of the endpoints, as if all were available: for checks that are wrong more often than endpoints.
+    UseAll,
 }
 
 /// What the servers of an upstream speak.

@@ -1,20 +1,37 @@
 //! Upstreams from their configuration.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use super::health;
 use crate::balance::Policy;
-use crate::config::{self, Loaded};
-use crate::upstream::{Address, Protocol, Server, Settings, Transport, Upstream};
+use crate::capability::secrets::Secrets;
+use crate::config::{self, Diagnostic, Loaded, child};
+use crate::telemetry::{self, Level};
+use crate::upstream::{
+    Address, Hash, HashBy, NoneAvailable, Protocol, SameSite, Server, Settings, Sticky, StickyKey, Transport, Upstream,
+};
 
 type Upstreams = BTreeMap<Arc<str>, Arc<Upstream>>;
 
 /// Makes all upstreams. One whose settings are the same is the same one as before.
-pub(super) fn build(loaded: &Loaded, previous: Option<&Upstreams>) -> Upstreams {
+pub(super) fn build(
+    loaded: &Loaded,
+    secrets: &Secrets,
+    previous: Option<&Upstreams>,
+    mistakes: &mut Vec<Diagnostic>,
+) -> Upstreams {
     let mut upstreams = Upstreams::new();
     for (name, config) in &loaded.config.upstreams {
-        let settings = settings(name, config, &loaded.config.limits);
+        let mut settings = settings(name, config, &loaded.config.limits);
+        settings.sticky = config.sticky.as_ref().and_then(|sticky| match sticky_key(name, sticky, secrets) {
+            Ok(key) => Some(sticky_settings(name, sticky, key)),
+            Err(problem) => {
+                let place = format!("{}/sticky/key", child("/upstreams", name));
+                mistakes.push(loaded.diagnostic(&place, problem, None));
+                None
+            }
+        });
         let before = previous.and_then(|previous| previous.get(name.as_str()));
         let upstream = match before {
             Some(before) if *before.settings() == settings => before.clone(),
@@ -29,7 +46,7 @@ fn settings(name: &str, config: &config::Upstream, limits: &config::Limits) -> S
     // The schema has checked every address already, by stricter rules than this parser's.
     let server = |endpoint: &config::Endpoint| {
         let address: Address = endpoint.address.to_string().parse().ok()?;
-        Some(Server { address, weight: endpoint.weight })
+        Some(Server { address, weight: endpoint.weight, priority: endpoint.priority })
     };
     Settings {
         name: name.into(),
@@ -37,7 +54,18 @@ fn settings(name: &str, config: &config::Upstream, limits: &config::Limits) -> S
         balance: match config.balance {
             config::Balance::RoundRobin => Policy::RoundRobin,
             config::Balance::LeastRequests => Policy::LeastRequests,
-            config::Balance::Random => Policy::Random,
+            config::Balance::PeakEwma => Policy::PeakEwma,
+            config::Balance::Random | config::Balance::Hash(_) => Policy::Random,
+        },
+        hash: match &config.balance {
+            config::Balance::Hash(hash) => hash_by(&hash.by).map(|by| Hash { by, bounded_load: hash.bounded_load }),
+            _ => None,
+        },
+        sticky: None,
+        slow_start: config.slow_start.map(Into::into),
+        none_available: match config.none_available {
+            config::NoneAvailable::Refuse => NoneAvailable::Refuse,
+            config::NoneAvailable::UseAll => NoneAvailable::UseAll,
         },
         transport: Transport {
             protocol: match config.protocol {
@@ -58,5 +86,49 @@ fn settings(name: &str, config: &config::Upstream, limits: &config::Limits) -> S
         },
         ejection: health::ejection(&config.ejection),
         probing: config.health.as_ref().map(health::probing),
+    }
+}
+
+fn hash_by(by: &config::HashBy) -> Option<HashBy> {
+    Some(match by {
+        config::HashBy::Source => HashBy::Source,
+        config::HashBy::Path => HashBy::Path,
+        config::HashBy::Identity => HashBy::Identity,
+        // The schema has checked that it is a name.
+        config::HashBy::Header(name) => HashBy::Header(name.as_str().parse().ok()?),
+        config::HashBy::Cookie(name) => HashBy::Cookie(name.as_str().to_owned()),
+        config::HashBy::Query(name) => HashBy::Query(name.clone()),
+    })
+}
+
+fn sticky_settings(name: &str, sticky: &config::Sticky, key: StickyKey) -> Sticky {
+    Sticky {
+        cookie: sticky.cookie.as_ref().map_or_else(|| format!("gatewright-{name}"), |name| name.as_str().to_owned()),
+        path: sticky.path.to_string(),
+        ttl: sticky.ttl.map(Into::into),
+        same_site: match sticky.same_site {
+            config::SameSite::Strict => SameSite::Strict,
+            config::SameSite::Lax => SameSite::Lax,
+            config::SameSite::None => SameSite::None,
+        },
+        secure: sticky.secure,
+        key,
+    }
+}
+
+/// What the upstream's cookies are signed with. An unknown secret has been reported.
+fn sticky_key(name: &str, sticky: &config::Sticky, secrets: &Secrets) -> Result<StickyKey, String> {
+    let Some(secret) = &sticky.key else {
+        static WARNED: Once = Once::new();
+        WARNED.call_once(|| {
+            let message = "sticky sessions without a \"key\" end with this process, and no other gateway knows them";
+            telemetry::log(Level::Warn, message, &[("upstream", &name)]);
+        });
+        return Ok(StickyKey::of_this_process());
+    };
+    match secrets.grant([secret.as_str()]) {
+        Ok(granted) => StickyKey::new(granted.get(secret).unwrap_or_default())
+            .map_err(|problem| format!("the secret {secret:?} does not sign cookies: {problem}")),
+        Err(_) => Ok(StickyKey::of_this_process()),
     }
 }

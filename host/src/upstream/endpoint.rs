@@ -17,6 +17,7 @@ use super::connect;
 use super::connection::{Http1, Lease, Streams};
 use super::error::Reason;
 use super::health::Standing;
+use super::members::now;
 use super::pool::{Pool, Sweeps};
 use super::progress::Progress;
 use super::settings::{Address, Protocol, Transport};
@@ -27,6 +28,8 @@ pub struct Endpoint {
     transport: Transport,
     standing: Arc<Standing>,
     sweeps: Sweeps,
+    /// When its slow start began, in milliseconds of [`now`], plus one; 0 where none goes on.
+    slow_start: AtomicU64,
     /// One permit for each connection that may still be made.
     slots: Arc<Semaphore>,
     /// Requests of all cores that wait for a connection.
@@ -68,6 +71,7 @@ impl Endpoint {
         let connections = transport.max_connections.clamp(1, Semaphore::MAX_PERMITS);
         Arc::new(Endpoint {
             sweeps: Sweeps::new(&transport),
+            slow_start: AtomicU64::new(0),
             slots: Arc::new(Semaphore::new(connections)),
             address,
             transport,
@@ -95,6 +99,24 @@ impl Endpoint {
     /// Its health, which outlives the endpoint where a reload changes how it is talked to.
     pub fn standing(&self) -> &Arc<Standing> {
         &self.standing
+    }
+
+    /// It gets requests from now on.
+    pub(super) fn begin_slow_start(&self) {
+        let since = u64::try_from(now().as_millis()).unwrap_or(u64::MAX).saturating_add(1);
+        self.slow_start.store(since, Relaxed);
+    }
+
+    /// For how long it has got requests, while that is less than `slow_start`.
+    pub(super) fn slow_start_age(&self, slow_start: Duration) -> Option<Duration> {
+        let since = self.slow_start.load(Relaxed).checked_sub(1)?;
+        let age = now().saturating_sub(Duration::from_millis(since));
+        if age >= slow_start {
+            // So that the clock is not read any more.
+            self.slow_start.store(0, Relaxed);
+            return None;
+        }
+        Some(age)
     }
 
     /// Requests that wait for a connection or an answer, or whose answer is still coming; over all cores.

@@ -122,6 +122,12 @@ impl Standing {
             .unwrap_or_default()
     }
 
+    /// In or out, for tests of what follows from it.
+    #[cfg(test)]
+    pub(super) fn force(&self, state: State) {
+        self.state.store(state as u8, Relaxed);
+    }
+
     #[inline]
     fn succeeded(&self) {
         if self.streak.load(Relaxed) != 0 {
@@ -321,6 +327,9 @@ impl Upstream {
 
     fn tell(&self, endpoint: &Endpoint, change: Option<Change>, reason: &str) {
         let Some(Change { from, to }) = change else { return };
+        if to.is_available() {
+            endpoint.begin_slow_start();
+        }
         let (upstream, address) = (self.name(), endpoint.address());
         let level = if to.is_available() { Level::Info } else { Level::Warn };
         let (from, to) = (from.name(), to.name());

@@ -2,29 +2,33 @@
 //!
 //! A set of members never changes: discovery makes another one, with the endpoints that stay taken over as they are.
 //! Whoever sends a request holds on to the set it began with, so that a position always means the same endpoint.
+//!
+//! A pick goes from strict to lenient: an endpoint that is available and was not tried, then one that was tried, then, if
+//! the settings say so, any. Within each, the endpoint that the client is stuck to comes first, then the group that
+//! takes requests, then slow start, and then the balancing itself.
 
 use std::cell::RefCell;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
 
 use thread_local::ThreadLocal;
 
+use super::affinity::{Ask, Tag, find_tag};
 use super::endpoint::Endpoint;
 use super::health::Standing;
-use super::settings::{Server, Settings};
-use crate::balance::Balancer;
+use super::settings::{NoneAvailable, Server, Settings};
+use crate::balance::{self, Balancer, Priorities, Ring};
 
 /// See the module.
 pub(super) struct Members {
     endpoints: Vec<Arc<Endpoint>>,
     weights: Vec<u32>,
+    priorities: Option<Priorities>,
+    /// Where the settings ask for consistent hashing.
+    ring: Option<Ring>,
+    /// What names each endpoint in a sticky cookie; empty where there is none.
+    tags: Vec<Tag>,
     balancers: ThreadLocal<RefCell<Balancer>>,
-}
-
-/// What the pick of an endpoint may depend on, beside the endpoints themselves.
-#[derive(Clone, Debug, Default)]
-pub struct Ask {
-    /// The hash of what the upstream's balancing goes by: requests of one hash go to one endpoint.
-    pub key: Option<u64>,
 }
 
 /// Endpoints that a request was sent to already, by position. Empty, it takes no memory.
@@ -44,15 +48,32 @@ impl Members {
         let endpoint = |server: &Server| {
             let new = |standing| Endpoint::new(server.address.clone(), settings.transport.clone(), standing);
             match known.iter().find(|known| *known.address() == server.address) {
-                None => new(Standing::new(settings)),
+                None => {
+                    let endpoint = new(Standing::new(settings));
+                    // The first ones of all have nobody to leave the requests to.
+                    if !known.is_empty() {
+                        endpoint.begin_slow_start();
+                    }
+                    endpoint
+                }
                 Some(known) if *known.transport() == settings.transport => Arc::clone(known),
                 // Connections of another kind, but the same server.
                 Some(known) => new(Arc::clone(known.standing())),
             }
         };
+        let ring =
+            || Ring::new(&servers.iter().map(|server| (server.address.as_str(), server.weight)).collect::<Vec<_>>());
+        let tags = settings
+            .sticky
+            .iter()
+            .flat_map(|sticky| servers.iter().map(move |server| sticky.tag(&settings.name, &server.address)));
+        let priorities: Vec<(u32, u32)> = servers.iter().map(|server| (server.priority, server.weight)).collect();
         Members {
             endpoints: servers.iter().map(endpoint).collect(),
             weights: servers.iter().map(|server| server.weight).collect(),
+            priorities: Priorities::new(&priorities),
+            ring: settings.hash.is_some().then(ring),
+            tags: tags.collect(),
             balancers: ThreadLocal::new(),
         }
     }
@@ -61,21 +82,120 @@ impl Members {
         &self.endpoints
     }
 
+    /// What names the endpoint in a sticky cookie.
+    pub(super) fn tag(&self, endpoint: &Arc<Endpoint>) -> Option<&Tag> {
+        self.tags.get(self.position(endpoint)?)
+    }
+
     /// The endpoint for a request that was at those `tried` already: another one where there is one.
-    pub(super) fn pick(&self, settings: &Settings, _ask: &Ask, tried: &Tried) -> Option<(usize, &Arc<Endpoint>)> {
-        let balancer =
-            self.balancers.get_or(|| RefCell::new(Balancer::new(settings.balance, &self.weights, fastrand::u64(..))));
-        let mut balancer = balancer.borrow_mut();
-        let load = |position: usize| {
-            let in_flight = self.endpoints.get(position).map_or(usize::MAX, |endpoint| endpoint.in_flight());
-            u32::try_from(in_flight).unwrap_or(u32::MAX)
-        };
-        let random = &mut || fastrand::u64(..);
+    pub(super) fn pick(&self, settings: &Settings, ask: &Ask, tried: &Tried) -> Option<(usize, &Arc<Endpoint>)> {
         let available = |position: usize| self.endpoints.get(position).is_some_and(|endpoint| endpoint.is_available());
-        let position = match balancer.pick(load, |position| available(position) && !tried.contains(position), random) {
-            None if !tried.0.is_empty() => balancer.pick(load, available, random),
-            picked => picked,
-        }?;
+        let mut position = self.choose(settings, ask, |position| available(position) && !tried.contains(position));
+        if position.is_none() && !tried.0.is_empty() {
+            position = self.choose(settings, ask, available);
+        }
+        if position.is_none() && settings.none_available == NoneAvailable::UseAll {
+            position = self.choose(settings, ask, |position| !tried.contains(position));
+            position = position.or_else(|| self.choose(settings, ask, |_| true));
+        }
+        let position = position?;
         Some((position, self.endpoints.get(position)?))
     }
+
+    /// A usable endpoint; none only where none is usable.
+    fn choose(&self, settings: &Settings, ask: &Ask, usable: impl Fn(usize) -> bool) -> Option<usize> {
+        if let Some(tag) = &ask.tag
+            && let Some(position) = find_tag(&self.tags, tag)
+            && usable(position)
+        {
+            return Some(position);
+        }
+        match &self.priorities {
+            None => self.choose_in_group(settings, ask, usable),
+            Some(priorities) => {
+                let group = priorities.group(&usable, fastrand::u64(..))?;
+                self.choose_in_group(settings, ask, |position| priorities.is_in(position, group) && usable(position))
+            }
+        }
+    }
+
+    fn choose_in_group(&self, settings: &Settings, ask: &Ask, usable: impl Fn(usize) -> bool) -> Option<usize> {
+        if let (Some(ring), Some(key)) = (&self.ring, ask.key) {
+            return self.choose_by_key(settings, ring, key, usable);
+        }
+        let Some(slow_start) = settings.slow_start else { return self.balance(settings, usable) };
+        let accepts = |endpoint: &Arc<Endpoint>| {
+            endpoint.slow_start_age(slow_start).is_none_or(|age| balance::accepts(age, slow_start, fastrand::u64(..)))
+        };
+        let accepted = |position: usize| usable(position) && self.endpoints.get(position).is_some_and(accepts);
+        self.balance(settings, accepted).or_else(|| self.balance(settings, &usable))
+    }
+
+    fn choose_by_key(
+        &self,
+        settings: &Settings,
+        ring: &Ring,
+        key: u64,
+        usable: impl Fn(usize) -> bool,
+    ) -> Option<usize> {
+        if let Some(bound) = settings.hash.as_ref().and_then(|hash| hash.bounded_load) {
+            let all = self.weights.iter().enumerate().filter(|(position, _)| usable(*position));
+            let (weights, total) = all.fold((0, 0), |(weights, total), (position, weight)| {
+                (weights + u64::from(*weight), total + u64::from(self.load(position)))
+            });
+            let has_room = |position: usize| {
+                let weight = self.weights.get(position).copied().unwrap_or_default();
+                u64::from(self.load(position)) < balance::most_in_flight(bound, total, weight, weights)
+            };
+            let picked = ring.pick(key, |position| usable(position) && has_room(position));
+            if picked.is_some() {
+                return picked;
+            }
+        }
+        ring.pick(key, usable)
+    }
+
+    fn balance(&self, settings: &Settings, usable: impl Fn(usize) -> bool) -> Option<usize> {
+        let now = if settings.is_timed() { now() } else { Duration::ZERO };
+        let load = |position| self.load(position);
+        self.balancer(settings).borrow_mut().pick(load, usable, &mut || fastrand::u64(..), now)
+    }
+
+    /// The endpoint, asked at `started`, began to answer or failed. A failure counts as slow, or else an endpoint that
+    /// fails fast would look like the best.
+    pub(super) fn observe(
+        &self,
+        settings: &Settings,
+        endpoint: &Arc<Endpoint>,
+        started: Option<Duration>,
+        answered: bool,
+    ) {
+        let (Some(started), Some(position)) = (started, self.position(endpoint)) else { return };
+        let now = now();
+        let took = now.saturating_sub(started);
+        let latency = if answered { took } else { took.max(FAILURE) };
+        self.balancer(settings).borrow_mut().observe(position, latency, now);
+    }
+
+    fn position(&self, endpoint: &Arc<Endpoint>) -> Option<usize> {
+        self.endpoints.iter().position(|known| Arc::ptr_eq(known, endpoint))
+    }
+
+    fn balancer(&self, settings: &Settings) -> &RefCell<Balancer> {
+        self.balancers.get_or(|| RefCell::new(Balancer::new(settings.balance, &self.weights, fastrand::u64(..))))
+    }
+
+    fn load(&self, position: usize) -> u32 {
+        let in_flight = self.endpoints.get(position).map_or(usize::MAX, |endpoint| endpoint.in_flight());
+        u32::try_from(in_flight).unwrap_or(u32::MAX)
+    }
 }
+
+/// The time since a fixed point.
+pub(super) fn now() -> Duration {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    START.elapsed()
+}
+
+/// The latency that a failure counts as, if it was not longer.
+const FAILURE: Duration = Duration::from_secs(1);

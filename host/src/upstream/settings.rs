@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::affinity::{HashBy, Sticky};
 use super::probing::Probing;
 use crate::balance;
 use crate::health::Ejection;
@@ -18,8 +19,16 @@ pub struct Settings {
     pub name: Arc<str>,
     /// The servers. With none of them, every request is answered with 503.
     pub endpoints: Vec<Server>,
-    /// How a request finds its endpoint.
+    /// How a request finds its endpoint, where nothing else has found it.
     pub balance: balance::Policy,
+    /// Requests with the same key go to the same endpoint. Default: none.
+    pub hash: Option<Hash>,
+    /// Requests of the same client go to the same endpoint. Default: none.
+    pub sticky: Option<Sticky>,
+    /// How long an endpoint that has come or come back takes to get its full share. Default: none at all.
+    pub slow_start: Option<Duration>,
+    /// What happens while no endpoint is available.
+    pub none_available: NoneAvailable,
     /// How to talk to each of them.
     pub transport: Transport,
     /// When those that fail are left out for a while.
@@ -35,6 +44,10 @@ impl Settings {
             name: name.into(),
             endpoints,
             balance: balance::Policy::default(),
+            hash: None,
+            sticky: None,
+            slow_start: None,
+            none_available: NoneAvailable::default(),
             transport: Transport::default(),
             ejection: Ejection::default(),
             probing: None,
@@ -42,17 +55,45 @@ impl Settings {
     }
 }
 
+impl Settings {
+    /// Whether balancing goes by how long endpoints take to answer.
+    pub(super) fn is_timed(&self) -> bool {
+        self.balance == balance::Policy::PeakEwma
+    }
+}
+
+/// Consistent hashing. Requests without a key are balanced by [`Settings::balance`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hash {
+    pub by: HashBy,
+    /// How many times its part of the requests in flight an endpoint may have before its keys go on to the next one; at
+    /// least 1. Default: no bound.
+    pub bounded_load: Option<f64>,
+}
+
+/// What happens to requests while no endpoint is available.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NoneAvailable {
+    /// They are refused with 503.
+    #[default]
+    Refuse,
+    /// They are sent to any of the endpoints, as if all were available.
+    UseAll,
+}
+
 /// One server of an upstream.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Server {
     pub address: Address,
-    /// Its share of the requests, relative to the other servers. Default 1; 0 takes no new request.
+    /// Its share of the requests, relative to the other servers. Default 1; 0 takes only requests that are stuck to it.
     pub weight: u32,
+    /// Its group: 0 is the first to get requests. Default 0.
+    pub priority: u32,
 }
 
 impl From<Address> for Server {
     fn from(address: Address) -> Self {
-        Server { address, weight: 1 }
+        Server { address, weight: 1, priority: 0 }
     }
 }
 

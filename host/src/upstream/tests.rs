@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod balancing;
 mod ejection;
 mod faults;
 mod h2c;
@@ -19,6 +20,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
+use crate::balance::Policy;
 use crate::body::BodyError;
 
 /// What a scripted server does next on a connection.
