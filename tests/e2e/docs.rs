@@ -14,9 +14,8 @@ fn the_schema_in_docs_is_fresh() {
 fn every_configuration_in_the_documents_loads() {
     let mut pages = vec![repository().join("README.md")];
     for folder in ["docs", "docs/plugins"] {
-        let folder = std::fs::read_dir(repository().join(folder)).unwrap();
-        let files = folder.map(|entry| entry.unwrap().path());
-        pages.extend(files.filter(|page| page.extension().is_some_and(|it| it == "md")));
+        let folder = std::fs::read_dir(repository().join(folder)).unwrap().map(|entry| entry.unwrap().path());
+        pages.extend(folder.filter(|page| page.extension().is_some_and(|it| it == "md")));
     }
     let mut checked = 0;
     for page in pages {
@@ -32,6 +31,7 @@ fn every_configuration_in_the_documents_loads() {
             for file in ["keys.json", "jwks.json", "htpasswd"] {
                 std::fs::write(folder.path().join(file), "{\"keys\":[]}").unwrap();
             }
+            std::fs::write(folder.path().join("sticky.key"), "sixteen bytes or more").unwrap();
             std::fs::write(&path, with_defaults(config)).unwrap();
             if let Err(error) = gatewright::gateway::build(&path) {
                 panic!("{}:\n{error}", page.display());
