@@ -24,10 +24,12 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("capability", &[]),
     ("telemetry", &[]),
     ("listener", &["drain"]),
-    ("http", &["body", "drain", "headers", "problem"]),
+    ("tls", &["drain"]),
+    // It is told of a connection's handshake, and its requests say so.
+    ("http", &["body", "drain", "headers", "problem", "tls"]),
     ("problem", &["exchange"]),
     ("upstream", &["balance", "body", "health", "telemetry"]),
-    ("exchange", &["plugin", "telemetry"]),
+    ("exchange", &["plugin", "telemetry", "tls"]),
     ("plugin", &["body", "capability", "exchange", "problem", "telemetry", "upstream"]),
     (
         "snapshot",
@@ -44,6 +46,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "router",
             "stock",
             "telemetry",
+            "tls",
             "upstream",
         ],
     ),
@@ -66,6 +69,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "snapshot",
             "stock",
             "telemetry",
+            "tls",
             "upstream",
             "watch",
         ],
@@ -76,8 +80,15 @@ const ROOMS: &[(&str, &[&str])] = &[
 /// Crates that only some rooms may name.
 const CRATES: &[(&str, &[&str])] = &[
     ("wasmtime", &["plugin"]),
+    ("rustls", &["tls"]),
+    ("tokio_rustls", &["tls"]),
+    ("rcgen", &["tls"]),
+    ("x509_parser", &["tls"]),
     ("hyper", &["admin", "body", "http", "upstream"]),
-    ("tokio", &["admin", "capability", "drain", "gateway", "http", "listener", "plugin", "proxy", "upstream", "watch"]),
+    (
+        "tokio",
+        &["admin", "capability", "drain", "gateway", "http", "listener", "plugin", "proxy", "tls", "upstream", "watch"],
+    ),
     ("schemars", &["config"]),
     ("notify", &["watch"]),
 ];

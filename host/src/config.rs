@@ -45,6 +45,7 @@ pub mod route;
 pub mod schema;
 mod sections;
 pub mod text;
+pub mod tls;
 pub mod units;
 pub mod upstream;
 
@@ -62,6 +63,7 @@ pub use plugin::{Breaker, Grants, Isolation, OnError, Plugin, PluginLimits, Sour
 pub use route::{HeaderName, Match, Method, PathMatch, PluginUse, Route, RouteLimits, Target, ValueMatch};
 pub use schema::Schema;
 pub use text::{Cidr, Name};
+pub use tls::{Certificate, ClientCertificates, ListenerTls, TlsVersion};
 pub use units::{Duration, Rate, Size};
 pub use upstream::{Balance, Endpoint, Hash, HashBy, NoneAvailable, SameSite, Sticky, Upstream, UpstreamProtocol};
 

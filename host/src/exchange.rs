@@ -20,6 +20,7 @@ use http::HeaderValue;
 
 use crate::plugin::Run;
 use crate::telemetry::metrics::RouteMetrics;
+use crate::tls;
 
 /// One request with its response.
 ///
@@ -65,6 +66,8 @@ pub struct Source {
     pub listener: Arc<str>,
     /// "http/1.0", "http/1.1" or "h2".
     pub protocol: &'static str,
+    /// What the TLS handshake told of the peer.
+    pub tls: Option<Arc<tls::Peer>>,
 }
 
 /// What an exchange keeps of its route.
@@ -139,8 +142,9 @@ impl Exchange {
 impl Parts {
     /// A fact by the name that plugins and placeholders use; `None` where it is not known (yet).
     ///
-    /// Names: `source.address`, `source.peer`, `listener.name`, `connection.protocol`, `request.id`, `route.name`,
-    /// `upstream.name`, `upstream.endpoint`, `request.duration-us`, and `plugin.<plugin>.<name>`.
+    /// Names: `source.address`, `source.peer`, `listener.name`, `connection.protocol`, `connection.tls.*` (see
+    /// [`tls::Peer::attribute`]), `request.id`, `route.name`, `upstream.name`, `upstream.endpoint`,
+    /// `request.duration-us`, and `plugin.<plugin>.<name>`.
     pub fn attribute(&self, name: &str) -> Option<String> {
         let known = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         match name {
@@ -153,7 +157,10 @@ impl Parts {
             "route.name" => self.route.as_ref().and_then(|route| known(&route.name)),
             "upstream.name" => self.outcome.upstream.as_deref().and_then(known),
             "upstream.endpoint" => self.outcome.endpoint.as_deref().and_then(known),
-            _ => self.attributes.iter().find(|(key, _)| **key == *name).map(|(_, value)| value.to_string()),
+            _ => match name.strip_prefix("connection.tls.") {
+                Some(name) => self.source.tls.as_ref()?.attribute(name),
+                None => self.attributes.iter().find(|(key, _)| **key == *name).map(|(_, value)| value.to_string()),
+            },
         }
     }
 

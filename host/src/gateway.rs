@@ -4,6 +4,7 @@
 //! refresh, plugins' ticks, signals) is on one control thread, so that nothing of it ever waits for a core or makes
 //! one wait. A change is build, bind, swap: whatever fails before the swap has changed nothing.
 
+mod certificates;
 mod control;
 mod endpoints;
 mod fetch;
@@ -17,7 +18,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 
@@ -25,7 +26,7 @@ use crate::admin;
 use crate::config::{self, Loaded, Report};
 use crate::drain::{self, Drainer};
 use crate::listener::{self, BindError, Options};
-use crate::snapshot::{Listen, Snapshot, Workshop};
+use crate::snapshot::{self, Listen, Snapshot, Workshop};
 use crate::stock;
 use crate::telemetry::{self, AccessLog, Level};
 use crate::watch::Watch;
@@ -61,7 +62,7 @@ struct Running {
 }
 
 /// A listener that is the same needs no new socket.
-type Key = (SocketAddr, Arc<str>, bool, bool);
+type Key = (SocketAddr, Arc<str>, bool, bool, bool);
 
 struct Listening {
     /// With the real port.
@@ -90,6 +91,11 @@ impl Gateway {
         let watching = control.block_on(control::watch(path.to_owned()))?;
         let loaded = load(path)?;
         let config = loaded.config.clone();
+        if let Some((watch, _)) = &watching {
+            // Before they are read, so that no change falls between.
+            let directory = path.parent().unwrap_or(Path::new(""));
+            watch.set_files(std::iter::once(path.to_owned()).chain(snapshot::files_of(&config, directory)));
+        }
         let shared = start::prepare(path, loaded)?;
         start::workers(&shared, &config)?;
         control.spawn(shared.workshop.documents.clone().run(std::future::pending()));
@@ -100,6 +106,7 @@ impl Gateway {
             None => None,
             Some(admin) => Some(start::admin(&shared, &control, admin)?),
         };
+        control.spawn(certificates::watch(shared.clone()));
         control.spawn(control::follow_files(shared.clone(), control.handle(), watching));
         Ok(Gateway { shared, control, admin })
     }
@@ -203,6 +210,7 @@ impl Shared {
             plugin.lent().abilities.metrics.for_each(|sample| series.push(observer::series(plugin.name(), &sample)));
         }
         series.extend(endpoints::series(&snapshot));
+        series.extend(certificates::series(&snapshot));
         self.workshop.metrics.render(&self.access_log, &series)
     }
 
@@ -211,10 +219,11 @@ impl Shared {
         handle: &control::Handle,
         load: impl FnOnce(&Snapshot) -> Result<Loaded, Error> + Send + 'static,
     ) -> Result<(), Error> {
-        let (previous, workshop) = (self.current(), self.workshop.clone());
+        let (previous, workshop, shared) = (self.current(), self.workshop.clone(), self.clone());
         self.fetcher.hold();
         let built = tokio::task::spawn_blocking(move || {
             let loaded = load(&previous)?;
+            shared.watch_also(&loaded.config, &previous);
             Snapshot::build(loaded, &workshop, Some(&previous)).map_err(|report| Error::Config(Box::new(report)))
         });
         let built = built.await.unwrap_or_else(|error| Err(Error::System(format!("the build failed: {error}"))));
@@ -249,8 +258,9 @@ impl Shared {
         for (listen, sockets) in openings {
             let (drainer, drain) = drain::channel();
             let address = sockets.first().map_or(listen.address, listener::Bound::address);
+            let tls = next.tls(&listen.name);
             for (worker, bound) in running.workers.iter().zip(sockets) {
-                worker.open(Opening { bound, listen: listen.clone(), drain: drain.clone() });
+                worker.open(Opening { bound, listen: listen.clone(), tls: tls.cloned(), drain: drain.clone() });
             }
             running.listeners.insert(key(&listen), Listening { address, drainer });
         }
@@ -263,10 +273,20 @@ impl Shared {
             });
         }
         running.tasks.follow(&next, handle);
+        certificates::warn(&next, SystemTime::now());
         if let Some(watch) = self.watch.get() {
             watch.set_files(self.files(&next));
         }
         Ok(())
+    }
+
+    /// Watches what a new configuration names, before it is read. Should the configuration be refused for one of these
+    /// files, it is tried again as soon as the file has changed.
+    fn watch_also(&self, config: &config::Config, running: &Snapshot) {
+        if let Some(watch) = self.watch.get() {
+            let new = snapshot::files_of(config, &self.workshop.directory);
+            watch.set_files(self.files(running).into_iter().chain(new));
+        }
     }
 
     /// The files whose change is a reason to reload.
@@ -297,7 +317,7 @@ fn bind(new: &[&Listen], running: &Running) -> Result<Vec<(Listen, Vec<listener:
 }
 
 fn key(listen: &Listen) -> Key {
-    (listen.address, listen.name.clone(), listen.http1, listen.http2)
+    (listen.address, listen.name.clone(), listen.http1, listen.http2, listen.tls)
 }
 
 /// Gives key sets that are new a moment to be fetched, so that their first tokens do not meet a set without keys.

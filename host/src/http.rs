@@ -36,6 +36,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use crate::body::{Body, BodyError};
 use crate::drain::Drain;
 use crate::headers::{Client, Reject};
+use crate::tls::{self, Alpn};
 
 /// What is known of an accepted connection.
 #[derive(Debug)]
@@ -48,11 +49,29 @@ pub struct Connection {
     pub listener: Arc<str>,
     /// How the peer presents itself to upstreams.
     pub client: Client,
+    pub scheme: Scheme,
+    /// What the handshake told; `None` where the peer speaks in the clear.
+    pub tls: Option<Arc<tls::Peer>>,
 }
 
 impl Connection {
     pub fn new(peer: SocketAddr, local: SocketAddr, listener: Arc<str>, scheme: &Scheme) -> Self {
-        Connection { peer, local, listener, client: Client::new(peer, local, scheme) }
+        let client = Client::new(peer, local, scheme);
+        Connection { peer, local, listener, client, scheme: scheme.clone(), tls: None }
+    }
+
+    /// The same over TLS.
+    pub fn secured(self, peer: Arc<tls::Peer>) -> Self {
+        let client = Client::new(self.peer, self.local, &Scheme::HTTPS);
+        Connection { client, scheme: Scheme::HTTPS, tls: Some(peer), ..self }
+    }
+
+    /// Whether the peer speaks HTTP/2, if its first bytes are these: over TLS, that was agreed on in the handshake.
+    fn speaks_http2(&self, first: &[u8], settings: &Settings) -> bool {
+        match &self.tls {
+            Some(tls) => tls.protocol == Alpn::Http2,
+            None => settings.http2.prior_knowledge && first.starts_with(PREFACE),
+        }
     }
 }
 
@@ -201,7 +220,7 @@ where
     if !sniffed {
         return;
     }
-    if settings.http2.prior_knowledge && first.starts_with(PREFACE) {
+    if connection.speaks_http2(&first, &settings) {
         http2::serve(rewind::Rewind::new(io, first), connection, settings, handler, drain).await;
     } else {
         http1::serve(io, first, connection, settings, handler, drain).await;

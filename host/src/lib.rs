@@ -23,5 +23,6 @@ pub mod router;
 pub mod snapshot;
 pub mod stock;
 pub mod telemetry;
+pub mod tls;
 pub mod upstream;
 pub mod watch;

@@ -47,7 +47,7 @@ fn accept(snapshot: &Snapshot, connection: &Connection, request: Request<Body>) 
     };
     let head = RequestHead {
         method: parts.method,
-        scheme: http::uri::Scheme::HTTP,
+        scheme: connection.scheme.clone(),
         target: parts.uri.into_parts().path_and_query.unwrap_or_else(|| http::uri::PathAndQuery::from_static("/")),
         headers: parts.headers,
     };
@@ -56,6 +56,7 @@ fn accept(snapshot: &Snapshot, connection: &Connection, request: Request<Body>) 
         client,
         listener: connection.listener.clone(),
         protocol: protocol(parts.version),
+        tls: connection.tls.clone(),
     };
     let exchange = Exchange::start(head, source, id, Instant::now(), snapshot.observer.clone());
     (exchange, refused.map_or(Ok(body), |reject| Err(Error::Refused(reject))))

@@ -5,17 +5,19 @@
 //! over (upstreams with their connections, plugins with their warm instances), so that a reload costs what it changes.
 
 mod health;
+mod listeners;
 mod plugins;
 mod routes;
 mod upstreams;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use ipnet::IpNet;
 
+pub use listeners::Listen;
 pub use plugins::{Loader, ReadPlugin};
 pub use routes::{BodyLimits, Route};
 
@@ -29,6 +31,7 @@ use crate::http;
 use crate::plugin::{Engine, Plugin};
 use crate::router::{RequestView, Router};
 use crate::telemetry::metrics::{Metrics, RequestLimit};
+use crate::tls;
 use crate::upstream::Upstream;
 
 /// A configuration that runs.
@@ -43,21 +46,13 @@ pub struct Snapshot {
     http: Arc<http::Settings>,
     http_without_h2: Arc<http::Settings>,
     pub listeners: Vec<Listen>,
+    servers: listeners::Servers,
     pub router: Router,
     routes: Vec<Route>,
     upstreams: BTreeMap<Arc<str>, Arc<Upstream>>,
     plugins: plugins::Loaded,
     trusted: Vec<IpNet>,
     admin_token: Option<String>,
-}
-
-/// A listener as it is to be bound.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listen {
-    pub name: Arc<str>,
-    pub address: SocketAddr,
-    pub http1: bool,
-    pub http2: bool,
 }
 
 /// What snapshots are built with and what outlives them.
@@ -90,10 +85,11 @@ impl Snapshot {
         let router = routes::router(&loaded, &mut mistakes);
         let trusted = loaded.config.trusted_proxies.iter().map(|cidr| cidr.get()).collect();
         let admin_token = admin_token(&loaded, &secrets, &mut mistakes);
+        let servers = listeners::servers(&loaded, &workshop.directory, previous.map(|p| &p.servers), &mut mistakes);
         if !mistakes.is_empty() {
             return Err(loaded.report(mistakes));
         }
-        let listeners = listeners(&loaded.config);
+        let listeners = listeners::listeners(&loaded.config);
         let http = http_settings(&loaded.config, &workshop.metrics);
         Ok(Snapshot {
             forwarding: Policy::default(),
@@ -102,6 +98,7 @@ impl Snapshot {
             http: Arc::new(http),
             admin_token,
             listeners,
+            servers,
             router,
             routes,
             upstreams,
@@ -147,9 +144,25 @@ impl Snapshot {
         self.plugins.all()
     }
 
+    /// The TLS of a listener; `None` where its clients speak in the clear, or where it is in no configuration any more.
+    pub fn tls(&self, listener: &str) -> Option<&Arc<tls::Server>> {
+        self.servers.get(listener)
+    }
+
+    /// The listeners with TLS, by name.
+    pub fn tls_listeners(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<tls::Server>)> {
+        self.servers.iter()
+    }
+
+    /// How long a TLS handshake may take.
+    pub fn handshake_timeout(&self) -> std::time::Duration {
+        self.loaded.config.timeouts.handshake.into()
+    }
+
     /// The files that this snapshot was made from, besides gateway.json: a change to one of them asks for a new build.
     pub fn files(&self) -> Vec<PathBuf> {
-        self.plugins.files()
+        let certificates = self.servers.values().flat_map(|server| server.settings().files());
+        self.plugins.files().into_iter().chain(certificates).collect()
     }
 
     /// What clients of the admin API have to show; `None` where the configuration asks for nothing.
@@ -162,6 +175,15 @@ impl Snapshot {
     pub fn trusts(&self, address: IpAddr) -> bool {
         self.trusted.iter().any(|network| network.contains(&address))
     }
+}
+
+/// The files that a configuration names, which a snapshot of it is made from.
+pub fn files_of(config: &config::Config, directory: &Path) -> Vec<PathBuf> {
+    let plugins = config.plugins.values().filter_map(|plugin| match &plugin.source {
+        Some(config::Source::File(file)) => Some(directory.join(file)),
+        _ => None,
+    });
+    plugins.chain(listeners::files(config, directory)).collect()
 }
 
 fn read_secrets(loaded: &Loaded, workshop: &Workshop, mistakes: &mut Vec<Diagnostic>) -> Secrets {
@@ -204,32 +226,6 @@ fn admin_token(loaded: &Loaded, secrets: &Secrets, mistakes: &mut Vec<Diagnostic
             None
         }
     }
-}
-
-fn listeners(config: &config::Config) -> Vec<Listen> {
-    let listen = |listener: &config::Listener| {
-        let ip = listener.address.ip;
-        let name: Arc<str> = match &listener.name {
-            Some(name) => name.as_str().into(),
-            None => listener.address.to_string().into(),
-        };
-        let ips = match ip {
-            Some(ip) => vec![ip],
-            // A socket of its own for IPv4: one for both would show every IPv4 client as a mapped IPv6 address.
-            None if has_ipv6() => vec![IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)],
-            None => vec![IpAddr::V4(Ipv4Addr::UNSPECIFIED)],
-        };
-        let http1 = listener.protocols.contains(&config::Protocol::Http1);
-        let http2 = listener.protocols.contains(&config::Protocol::Http2);
-        ips.into_iter()
-            .map(move |ip| Listen { name: name.clone(), address: (ip, listener.address.port).into(), http1, http2 })
-            .collect::<Vec<_>>()
-    };
-    config.listeners.iter().flat_map(listen).collect()
-}
-
-fn has_ipv6() -> bool {
-    std::net::UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).is_ok()
 }
 
 fn http_settings(config: &config::Config, metrics: &Arc<Metrics>) -> http::Settings {

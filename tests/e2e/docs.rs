@@ -17,12 +17,14 @@ fn every_configuration_in_the_documents_loads() {
         let folder = std::fs::read_dir(repository().join(folder)).unwrap().map(|entry| entry.unwrap().path());
         pages.extend(folder.filter(|page| page.extension().is_some_and(|it| it == "md")));
     }
+    let authority = gatewright_tests::Authority::new("documents");
     let mut checked = 0;
     for page in pages {
         let text = std::fs::read_to_string(&page).unwrap();
-        for fence in text.split("```json\n").skip(1) {
+        for fence in text.replace("```jsonc\n", "```json\n").split("```json\n").skip(1) {
             let config = fence.split("```").next().unwrap();
-            if !config.contains("\"routes\"") {
+            // A reader of some pages has built a plugin by then.
+            if !config.contains("\"routes\"") || config.contains("file:target/") {
                 continue;
             }
             let folder = tempfile::tempdir().unwrap();
@@ -32,6 +34,12 @@ fn every_configuration_in_the_documents_loads() {
                 std::fs::write(folder.path().join(file), "{\"keys\":[]}").unwrap();
             }
             std::fs::write(folder.path().join("sticky.key"), "sixteen bytes or more").unwrap();
+            for stem in ["shop", "api", "gateway"] {
+                authority.issue(&[&format!("{stem}.test")]).write(folder.path(), stem);
+            }
+            for file in ["clients.pem", "internal-ca.pem"] {
+                std::fs::write(folder.path().join(file), authority.pem()).unwrap();
+            }
             std::fs::write(&path, with_defaults(config)).unwrap();
             if let Err(error) = gatewright::gateway::build(&path) {
                 panic!("{}:\n{error}", page.display());

@@ -16,3 +16,4 @@ mod records;
 mod reload;
 mod routing;
 mod suites;
+mod tls;

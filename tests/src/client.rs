@@ -9,7 +9,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// What a client got.
@@ -51,7 +51,7 @@ impl Answer {
 /// A client with one connection.
 pub enum Client {
     Http1(http1::SendRequest<Full<Bytes>>, SocketAddr),
-    Http2(http2::SendRequest<Full<Bytes>>),
+    Http2(http2::SendRequest<Full<Bytes>>, String),
 }
 
 impl Client {
@@ -66,7 +66,20 @@ impl Client {
         let io = TokioIo::new(connect(address).await);
         let (sender, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
         tokio::spawn(connection);
-        Client::Http2(sender)
+        Client::Http2(sender, "http://gateway.test".into())
+    }
+
+    /// The same over a stream that is there already; `host` is who the requests are for.
+    pub async fn over(stream: impl Stream, is_http2: bool, address: SocketAddr, host: &str) -> hyper::Result<Client> {
+        let io = TokioIo::new(stream);
+        if is_http2 {
+            let (sender, connection) = http2::handshake(TokioExecutor::new(), io).await?;
+            tokio::spawn(connection);
+            return Ok(Client::Http2(sender, format!("https://{host}")));
+        }
+        let (sender, connection) = http1::handshake(io).await?;
+        tokio::spawn(connection);
+        Ok(Client::Http1(sender, address))
     }
 
     /// Sends a request and collects the answer.
@@ -81,7 +94,7 @@ impl Client {
         *request.method_mut() = Method::from_bytes(method.as_bytes()).unwrap();
         *request.uri_mut() = match self {
             Client::Http1(..) => target.parse().unwrap(),
-            Client::Http2(_) => format!("http://gateway.test{target}").parse().unwrap(),
+            Client::Http2(_, base) => format!("{base}{target}").parse().unwrap(),
         };
         for (name, value) in headers {
             request
@@ -96,7 +109,7 @@ impl Client {
                 sender.ready().await?;
                 sender.send_request(request).await?
             }
-            Client::Http2(sender) => {
+            Client::Http2(sender, _) => {
                 sender.ready().await?;
                 sender.send_request(request).await?
             }
@@ -108,6 +121,11 @@ impl Client {
         Ok(Answer { status, version, headers, trailers, body: body.to_bytes() })
     }
 }
+
+/// What bytes go over.
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for T {}
 
 /// One HTTP/1.1 request on a connection of its own.
 pub async fn send(

@@ -25,7 +25,17 @@ impl TestGateway {
 
     /// The same where it may fail.
     pub fn try_start(config: Value) -> Result<TestGateway, Error> {
+        TestGateway::try_start_beside(config, |_| {})
+    }
+
+    /// The same with files beside gateway.json, which `arrange` writes.
+    pub fn start_beside(config: Value, arrange: impl FnOnce(&Path)) -> TestGateway {
+        TestGateway::try_start_beside(config, arrange).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    pub fn try_start_beside(config: Value, arrange: impl FnOnce(&Path)) -> Result<TestGateway, Error> {
         let directory = tempfile::tempdir().unwrap();
+        arrange(directory.path());
         let path = directory.path().join("gateway.json");
         std::fs::write(&path, complete(config).to_string()).unwrap();
         Ok(TestGateway { gateway: Some(Gateway::start(&path)?), directory })

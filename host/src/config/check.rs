@@ -4,6 +4,7 @@
 //! that nothing is called unknown only because it is wrong.
 
 mod health;
+mod tls;
 
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
@@ -34,6 +35,8 @@ pub(super) fn check(sections: &Sections<'_>, document: &Document, stock_plugins:
         found: Vec::new(),
     };
     checker.listeners(sections);
+    checker.tls(sections);
+    checker.overlaps(sections);
     checker.upstreams(sections);
     checker.plugins(sections);
     checker.routes(sections);

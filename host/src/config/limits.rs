@@ -51,6 +51,9 @@ impl Default for Limits {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Timeouts {
+    /// From connecting to the end of the TLS handshake.
+    pub handshake: Duration,
+
     /// From the first byte of a request to the end of its header fields, and from connecting to the first byte.
     pub header_read: Duration,
 
@@ -67,6 +70,7 @@ pub struct Timeouts {
 impl Default for Timeouts {
     fn default() -> Timeouts {
         Timeouts {
+            handshake: Duration::seconds(10),
             header_read: Duration::seconds(10),
             idle: Duration::seconds(60),
             body: Duration::seconds(30),

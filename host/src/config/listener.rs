@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::address::ListenAddress;
 use super::forms::{or_text, two_forms};
 use super::text::Name;
+use super::tls::ListenerTls;
 
 /// Where clients connect: an address, or an object with it and more.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
@@ -20,11 +21,15 @@ pub struct Listener {
     #[serde(default)]
     pub name: Option<Name>,
 
-    /// What clients may speak. A client that begins with the preface of HTTP/2 (prior knowledge, RFC 9113, section 3.3)
-    /// speaks that, every other one HTTP/1.1. Default: both.
+    /// What clients may speak. Over TLS they choose by ALPN. Without it, a client that begins with the preface of HTTP/2
+    /// (prior knowledge, RFC 9113, section 3.3) speaks that, every other one HTTP/1.1. Default: both.
     #[serde(default = "Protocol::all")]
     #[schemars(length(min = 1, max = 2), extend("uniqueItems" = true))]
     pub protocols: Vec<Protocol>,
+
+    /// TLS with clients. Default: none, they speak in the clear.
+    #[serde(default)]
+    pub tls: Option<ListenerTls>,
 }
 two_forms!(Listener, short: ListenAddress);
 
@@ -47,6 +52,6 @@ impl Protocol {
 
 impl From<ListenAddress> for Listener {
     fn from(address: ListenAddress) -> Listener {
-        Listener { address, name: None, protocols: Protocol::all() }
+        Listener { address, name: None, protocols: Protocol::all(), tls: None }
     }
 }

@@ -56,7 +56,13 @@ fn every_bad_configuration_is_reported_as_its_golden_file_says() {
 pub(super) const GOOD: &str = r#"{
     "$schema": "./schema.json",
     "workers": 2,
-    "listeners": [":8080", { "address": "[::1]:0", "name": "inner", "protocols": ["h2"] }],
+    "listeners": [":8080", { "address": "[::1]:0", "name": "inner", "protocols": ["h2"] }, {
+        "address": ":8443",
+        "tls": {
+            "certificates": [{ "cert": "a.pem", "key": "a.key" }, { "cert": "b.pem", "key": "b.key" }],
+            "min_version": "1.3", "client": { "ca": "clients.pem", "required": false },
+        },
+    }, { "address": ":8444", "tls": { "self_signed": true } }],
     "upstreams": {
         "users": ["10.0.0.1:80", { "address": "Users.internal:81", "weight": 3 }],
         "carts": {

@@ -7,7 +7,7 @@ use crate::capability::metrics::{self, Sample};
 use crate::exchange::{self, Parts};
 use crate::telemetry::exposition::{self, Series};
 use crate::telemetry::metrics::{Metrics, RouteMetrics};
-use crate::telemetry::{AccessLog, Outcome, Record};
+use crate::telemetry::{AccessLog, Outcome, Record, access_log};
 
 /// Writes the access log and counts, for one access log's life.
 pub(super) struct Observer {
@@ -49,6 +49,12 @@ impl exchange::Observer for Observer {
             protocol: exchange.source.protocol,
             method: received.method.as_str(),
             scheme: exchange.request.scheme.as_str(),
+            tls: exchange.source.tls.as_deref().map(|tls| access_log::Tls {
+                version: tls.version,
+                cipher: tls.cipher,
+                server_name: tls.server_name.as_deref(),
+                client: tls.client.as_ref().map(|client| client.subject.as_str()),
+            }),
             host: received.host.as_ref().map_or(&[], |host| host.as_bytes()),
             path: received.target.as_str(),
             user_agent: received.user_agent.as_ref().map_or(&[], |agent| agent.as_bytes()),

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use http::Request;
 use http::uri::Scheme;
+use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::Shared;
@@ -15,7 +17,9 @@ use crate::listener::{self, Bound};
 use crate::proxy;
 use crate::snapshot::Listen;
 use crate::telemetry::metrics::ListenerMetrics;
+use crate::telemetry::server_metrics::Handshake;
 use crate::telemetry::{self, Level};
+use crate::tls;
 
 /// A running data core. Dropped, it takes no more listeners and ends when it is told to by [`Worker::stop`].
 pub(super) struct Worker {
@@ -27,6 +31,8 @@ pub(super) struct Worker {
 pub(super) struct Opening {
     pub bound: Bound,
     pub listen: Listen,
+    /// Where there is TLS: for connections that are accepted when the listener is in no configuration any more.
+    pub tls: Option<Arc<tls::Server>>,
     pub drain: Drain,
 }
 
@@ -64,7 +70,7 @@ impl Worker {
 }
 
 async fn accept(opening: Opening, shared: Arc<Shared>, places: Arc<Semaphore>) {
-    let Opening { bound, listen, drain } = opening;
+    let Opening { bound, listen, tls, drain } = opening;
     let metrics = shared.workshop.metrics.listener(&listen.name);
     let name = listen.name.clone();
     let on_error = |error: &std::io::Error| {
@@ -75,17 +81,64 @@ async fn accept(opening: Opening, shared: Arc<Shared>, places: Arc<Semaphore>) {
     let serve = move |stream, peer, local| {
         let open = Open::count(metrics.clone());
         let (shared, drain) = (shared.clone(), serve_drain.clone());
-        let connection = Arc::new(Connection::new(peer, local, listen.name.clone(), &Scheme::HTTP));
-        let settings = shared.current().settings_of(&listen);
+        let connection = Connection::new(peer, local, listen.name.clone(), &Scheme::HTTP);
+        let snapshot = shared.current();
+        let settings = snapshot.settings_of(&listen);
+        // The newest certificates; whatever happens, nobody is served in the clear where TLS was bound.
+        let tls = tls
+            .as_ref()
+            .map(|bound| (snapshot.tls(&listen.name).unwrap_or(bound).clone(), snapshot.handshake_timeout()));
         async move {
             let handler = move |connection: Arc<Connection>, request: Request<Body>| {
                 proxy::handle(shared.current(), connection, request)
             };
-            downstream::serve(stream, connection, settings, handler, drain).await;
+            match tls {
+                None => downstream::serve(stream, Arc::new(connection), settings, handler, drain).await,
+                // On the heap, so that it takes no room where there is no TLS.
+                Some((server, limit)) => {
+                    Box::pin(async {
+                        let Some((stream, peer)) =
+                            handshake(&server, stream, limit, &connection, &drain, &open.0).await
+                        else {
+                            return;
+                        };
+                        downstream::serve(stream, Arc::new(connection.secured(peer)), settings, handler, drain).await;
+                    })
+                    .await
+                }
+            }
             drop(open);
         }
     };
     listener::accept(bound, places, drain, on_error, serve).await;
+}
+
+/// The TLS handshake of a connection; `None` where there is none, which has been counted and told.
+async fn handshake(
+    server: &tls::Server,
+    stream: TcpStream,
+    limit: Duration,
+    connection: &Connection,
+    drain: &Drain,
+    metrics: &ListenerMetrics,
+) -> Option<(tls::Stream, Arc<tls::Peer>)> {
+    let refused = match server.accept(stream, limit, drain).await {
+        Ok((stream, peer)) => {
+            metrics.handshake(if peer.is_resumed { Handshake::Resumed } else { Handshake::Full });
+            return Some((stream, peer));
+        }
+        Err(refused) => refused,
+    };
+    match refused {
+        tls::Refused::Silent => return None,
+        tls::Refused::TimedOut(_) => metrics.handshake(Handshake::TimedOut),
+        tls::Refused::PlainHttp => metrics.handshake(Handshake::PlainHttp),
+        tls::Refused::Failed(_) => metrics.handshake(Handshake::Failed),
+    }
+    let fields: telemetry::Fields<'_> =
+        &[("listener", &connection.listener), ("peer", &connection.peer), ("reason", &refused)];
+    telemetry::log(Level::Info, "a TLS handshake failed", fields);
+    None
 }
 
 /// A connection that is counted as open, until it ends, in whatever way.

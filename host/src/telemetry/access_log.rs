@@ -63,6 +63,8 @@ pub struct Record<'a> {
     pub protocol: &'a str,
     pub method: &'a str,
     pub scheme: &'a str,
+    /// Of a connection over TLS.
+    pub tls: Option<Tls<'a>>,
     /// As the client sent it, so not always UTF-8.
     pub host: &'a [u8],
     /// With its query, which the log cuts off unless told otherwise.
@@ -91,6 +93,18 @@ pub struct Record<'a> {
     /// What plugins noted, by `plugin.<plugin>.<name>`.
     pub attributes: &'a [(Box<str>, Box<str>)],
     pub outcome: Outcome,
+}
+
+/// What is known of a connection over TLS.
+#[derive(Clone, Copy)]
+pub struct Tls<'a> {
+    /// "TLSv1.2" or "TLSv1.3".
+    pub version: &'a str,
+    pub cipher: &'a str,
+    /// The name that the client asked for (SNI).
+    pub server_name: Option<&'a str>,
+    /// The subject of the client's certificate.
+    pub client: Option<&'a str>,
 }
 
 labels! {
@@ -182,6 +196,12 @@ impl Record<'_> {
         line.text("protocol", self.protocol);
         line.text("method", self.method);
         line.text("scheme", self.scheme);
+        if let Some(tls) = self.tls {
+            line.text("tls_version", tls.version);
+            line.text("tls_cipher", tls.cipher);
+            text_if_any(&mut line, "tls_server_name", tls.server_name.unwrap_or_default());
+            text_if_any(&mut line, "tls_client", tls.client.unwrap_or_default());
+        }
         if !self.host.is_empty() {
             line.bytes("host", self.host);
         }
@@ -240,6 +260,7 @@ mod tests {
             protocol: "http/1.1",
             method: "GET",
             scheme: "http",
+            tls: None,
             host: b"api.example.com",
             path: "/orders/7?token=hush",
             user_agent: b"curl/8.5.0",

@@ -59,6 +59,22 @@ pub(super) fn expose_durations(page: &mut Exposition, name: &str, owner: (&str, 
 #[derive(Default)]
 pub struct ListenerMetrics {
     connections: Counters<3>,
+    handshakes: Counters<{ Handshake::ALL.len() }>,
+}
+
+labels! {
+    /// How a TLS handshake with a client ended.
+    Handshake {
+        Full => "full",
+        /// A session from before was taken up.
+        Resumed => "resumed",
+        /// The two did not agree, or one of them broke off.
+        Failed => "failed",
+        /// It took too long.
+        TimedOut => "timed-out",
+        /// The client spoke HTTP without TLS.
+        PlainHttp => "plain-http",
+    }
 }
 
 const ACCEPTED: usize = 0;
@@ -78,6 +94,11 @@ impl ListenerMetrics {
     /// A connection was closed at once, because there are too many. It does not count as accepted.
     pub fn refused(&self) {
         self.connections.add(REFUSED, 1);
+    }
+
+    /// A TLS handshake is over.
+    pub fn handshake(&self, end: Handshake) {
+        self.handshakes.add(end as usize, 1);
     }
 
     /// Connections that are open now.
@@ -101,6 +122,17 @@ impl ListenerMetrics {
         page.family(name, Kind::Gauge, "Connections that are open.");
         for (listener, metrics) in listeners {
             page.sample(name, &[("listener", listener)], metrics.open());
+        }
+        let name = "gatewright_tls_handshakes_total";
+        page.family(name, Kind::Counter, "TLS handshakes with clients, by how they ended.");
+        for (listener, metrics) in listeners {
+            for end in Handshake::ALL {
+                page.sample(
+                    name,
+                    &[("listener", listener), ("result", end.name())],
+                    metrics.handshakes.sum(*end as usize),
+                );
+            }
         }
     }
 }

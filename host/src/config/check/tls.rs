@@ -1,0 +1,84 @@
+//! Listeners: whether their addresses keep apart, and whether what they say of TLS fits together. What is in the files
+//! of certificates is looked at when the snapshot is built.
+
+use super::{Checker, address_pointer};
+use crate::config::ListenAddress;
+use crate::config::sections::Sections;
+
+impl Checker<'_> {
+    /// A listener with TLS has something to show.
+    pub(super) fn tls(&mut self, sections: &Sections<'_>) {
+        for (at, listener) in &sections.listeners {
+            let Some(tls) = &listener.tls else { continue };
+            let pointer = format!("/listeners/{at}/tls");
+            if tls.certificates.is_empty() && !tls.self_signed {
+                let bare = self.document.at_value(&pointer, "the listener speaks TLS and has no certificate to show");
+                let help = "add \"certificates\": [{ \"cert\": \"a.pem\", \"key\": \"a.key\" }], or \"self_signed\": \
+                            true while developing";
+                self.found.push(bare.with_help(help));
+            } else if tls.self_signed && !tls.certificates.is_empty() {
+                let both = self.document.at_value(&format!("{pointer}/self_signed"), "there are certificates as well");
+                self.found.push(both.with_help("a self-signed certificate stands in place of others; leave one out"));
+            }
+        }
+    }
+
+    /// Every address of the machine and one of them: who gets a connection would be the kernel's choice.
+    pub(super) fn overlaps(&mut self, sections: &Sections<'_>) {
+        let listeners: Vec<(String, ListenAddress)> = sections
+            .listeners
+            .iter()
+            .map(|(at, listener)| (format!("/listeners/{at}"), listener.address))
+            .map(|(pointer, address)| (address_pointer(self.document, &pointer), address))
+            .collect();
+        for (second, (pointer, address)) in listeners.iter().enumerate() {
+            let before = listeners.iter().take(second);
+            let Some((first, _)) = before.into_iter().find(|(_, other)| overlap(*address, *other)) else { continue };
+            let written = self.document.written(first);
+            let message = format!("{} and {written} are listened on at once", self.document.written(pointer));
+            let overlapping = self.document.at_value(pointer, message).with_label("the second");
+            let help = format!("the first is in line {}; one of them takes in the other", self.document.line(first));
+            self.found.push(overlapping.with_help(help));
+        }
+    }
+}
+
+/// Whether some connection could be for either. Equal addresses are another mistake, which is told elsewhere.
+fn overlap(one: ListenAddress, other: ListenAddress) -> bool {
+    if one.port != other.port || one.port == 0 || one == other {
+        return false;
+    }
+    match (one.ip, other.ip) {
+        (None, _) | (_, None) => true,
+        (Some(one), Some(other)) => {
+            one.is_ipv4() == other.is_ipv4() && (one.is_unspecified() || other.is_unspecified())
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_overlap_where_one_takes_in_the_other() {
+        for (one, other, expected) in [
+            (":80", "127.0.0.1:80", true),
+            (":80", "[::1]:80", true),
+            (":80", "0.0.0.0:80", true),
+            ("0.0.0.0:80", "10.0.0.1:80", true),
+            ("[::]:80", "[::1]:80", true),
+            ("[::]:80", "0.0.0.0:80", false),
+            ("0.0.0.0:80", "[::1]:80", false),
+            ("127.0.0.1:80", "10.0.0.1:80", false),
+            (":80", "127.0.0.1:81", false),
+            (":0", "127.0.0.1:0", false),
+            (":80", ":80", false),
+        ] {
+            let (one, other): (ListenAddress, ListenAddress) = (one.parse().unwrap(), other.parse().unwrap());
+            assert_eq!(overlap(one, other), expected, "{one} {other}");
+            assert_eq!(overlap(other, one), expected, "{other} {one}");
+        }
+    }
+}

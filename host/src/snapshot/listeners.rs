@@ -1,0 +1,115 @@
+//! Listeners from their configuration: sockets to bind, and what is spoken over them.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use crate::config::{self, Diagnostic, Loaded};
+use crate::tls::{self, Alpn, Part};
+
+/// A listener as it is to be bound.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listen {
+    pub name: Arc<str>,
+    pub address: SocketAddr,
+    pub http1: bool,
+    pub http2: bool,
+    /// Whether clients speak TLS; the snapshot knows how.
+    pub tls: bool,
+}
+
+/// The TLS of each listener that has it, by the listener's name.
+pub(super) type Servers = BTreeMap<Arc<str>, Arc<tls::Server>>;
+
+/// The sockets of all listeners.
+pub(super) fn listeners(config: &config::Config) -> Vec<Listen> {
+    let listen = |listener: &config::Listener| {
+        let ips = match listener.address.ip {
+            Some(ip) => vec![ip],
+            // A socket of its own for IPv4: one for both would show every IPv4 client as a mapped IPv6 address.
+            None if has_ipv6() => vec![IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)],
+            None => vec![IpAddr::V4(Ipv4Addr::UNSPECIFIED)],
+        };
+        let listen = Listen {
+            name: name(listener),
+            address: (Ipv4Addr::UNSPECIFIED, listener.address.port).into(),
+            http1: listener.protocols.contains(&config::Protocol::Http1),
+            http2: listener.protocols.contains(&config::Protocol::Http2),
+            tls: listener.tls.is_some(),
+        };
+        let port = listener.address.port;
+        ips.into_iter().map(move |ip| Listen { address: (ip, port).into(), ..listen.clone() }).collect::<Vec<_>>()
+    };
+    config.listeners.iter().flat_map(listen).collect()
+}
+
+/// Reads the certificates of all listeners. What did not change is the same as before.
+pub(super) fn servers(
+    loaded: &Loaded,
+    directory: &Path,
+    previous: Option<&Servers>,
+    mistakes: &mut Vec<Diagnostic>,
+) -> Servers {
+    let mut servers = Servers::new();
+    for (at, listener) in loaded.config.listeners.iter().enumerate() {
+        let Some(tls) = &listener.tls else { continue };
+        let name = name(listener);
+        let previous = previous.and_then(|previous| previous.get(&name));
+        let settings = settings(tls, &listener.protocols, directory);
+        match tls::Server::load(settings, previous, SystemTime::now()) {
+            Ok(server) => drop(servers.insert(name, server)),
+            Err(found) => mistakes.extend(found.into_iter().map(|(part, mistake)| {
+                loaded.diagnostic(&pointer(at, part), mistake.message, mistake.help.as_deref())
+            })),
+        }
+    }
+    servers
+}
+
+/// The files of certificates.
+pub(super) fn files(config: &config::Config, directory: &Path) -> Vec<PathBuf> {
+    let tls = config.listeners.iter().filter_map(|listener| Some(settings(listener.tls.as_ref()?, &[], directory)));
+    tls.flat_map(|settings| settings.files()).collect()
+}
+
+fn settings(tls: &config::ListenerTls, protocols: &[config::Protocol], directory: &Path) -> tls::Settings {
+    let pair =
+        |pair: &config::Certificate| tls::Pair { cert: directory.join(&pair.cert), key: directory.join(&pair.key) };
+    // HTTP/2 first, whatever the order in the configuration: a client that knows both gains by it.
+    let known = [(config::Protocol::Http2, Alpn::Http2), (config::Protocol::Http1, Alpn::Http1)];
+    tls::Settings {
+        certificates: match tls.self_signed {
+            true => tls::Certificates::SelfSigned,
+            false => tls::Certificates::Files(tls.certificates.iter().map(pair).collect()),
+        },
+        tls12: tls.min_version == config::TlsVersion::Tls12,
+        clients: tls
+            .client
+            .as_ref()
+            .map(|client| tls::Clients { ca: directory.join(&client.ca), required: client.required }),
+        protocols: known.into_iter().filter(|(name, _)| protocols.contains(name)).map(|(_, alpn)| alpn).collect(),
+    }
+}
+
+fn pointer(listener: usize, part: Part) -> String {
+    let tls = format!("/listeners/{listener}/tls");
+    match part {
+        Part::Server => tls,
+        Part::Certificate(at) => format!("{tls}/certificates/{at}/cert"),
+        Part::Key(at) => format!("{tls}/certificates/{at}/key"),
+        Part::ClientAuthorities => format!("{tls}/client/ca"),
+    }
+}
+
+fn name(listener: &config::Listener) -> Arc<str> {
+    match &listener.name {
+        Some(name) => name.as_str().into(),
+        None => listener.address.to_string().into(),
+    }
+}
+
+fn has_ipv6() -> bool {
+    std::net::UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).is_ok()
+}

@@ -1,0 +1,66 @@
+//! TLS with clients: the only room that names rustls.
+//!
+//! ```text
+//! files ─certificate→ Certified ─names→ Chooser ─server→ Server ─accept→ a stream, and what is known of its peer
+//! ```
+//!
+//! A [`Server`] is what one listener speaks. It belongs to a snapshot and never changes: new files make a new one, which
+//! new connections meet, and connections that are there keep theirs. One whose files and settings are the same is the
+//! same as before; where only certificates changed, the new one takes over the keys of session tickets, so clients
+//! resume. It does not where other clients are let in than before: a resumed session is not asked for its certificate
+//! again, so a ticket must not outlive the rule that it was given by.
+//!
+//! The stream of rustls is directly under hyper. What a listener without TLS costs is not changed by this room.
+
+mod accept;
+mod certificate;
+mod client_certificate;
+mod names;
+mod peer;
+mod self_signed;
+mod server;
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+
+pub use accept::{Refused, Stream};
+pub use client_certificate::ClientCertificate;
+pub use peer::{Alpn, Peer};
+pub use server::{Certificates, Clients, Expiry, Pair, Part, Server, Settings};
+
+/// What is wrong with a file, for whoever wrote its name down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistake {
+    pub message: String,
+    pub help: Option<String>,
+}
+
+impl Mistake {
+    fn new(message: impl Into<String>) -> Mistake {
+        Mistake { message: message.into(), help: None }
+    }
+
+    fn with_help(mut self, help: impl Into<String>) -> Mistake {
+        self.help = Some(help.into());
+        self
+    }
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+/// The cryptography of every connection: aws-lc, with the hybrid of ML-KEM and X25519 before the others, for clients
+/// that know it: what is recorded today stays secret when there are quantum computers.
+fn provider() -> &'static Arc<CryptoProvider> {
+    static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
+    PROVIDER.get_or_init(|| {
+        use aws_lc_rs::kx_group::{SECP256R1, SECP384R1, X25519, X25519MLKEM768};
+        let kx_groups = vec![X25519MLKEM768, X25519, SECP256R1, SECP384R1];
+        Arc::new(CryptoProvider { kx_groups, ..aws_lc_rs::default_provider() })
+    })
+}
