@@ -102,7 +102,7 @@ pub enum Isolation {
 #[serde(default, deny_unknown_fields)]
 pub struct PluginLimits {
     /// How long a hook may compute, "1ms" to "60s". Waiting for a callout does not count, nor does time in which the
-    /// machine ran something else; a hook that loops ends between one and two of it.
+    /// machine ran something else; a hook that loops ends soon after it.
     pub time: Duration,
 
     /// How long the plugin may take to describe and to configure itself, when it is loaded. At most "5m".

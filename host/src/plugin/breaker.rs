@@ -1,8 +1,8 @@
 //! Takes a plugin out of the path when it does nothing but fail, and probes whether it has recovered.
 //!
-//! A looping plugin holds a core for its whole time limit at each request; a few such requests in a row are enough
-//! to know. Only failures in a row count: one good hook closes the breaker again, so that a request made to kill one
-//! plugin cannot take it away from everybody else.
+//! Only failures in a row count: one good hook closes the breaker again, so that a request made to kill one plugin
+//! cannot take it away from everybody else. A looping plugin holds a core for its whole time limit, and whoever is
+//! served there waits; so two time-outs in a row are enough, and the rest after one is long beside what it cost.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -21,9 +21,10 @@ pub struct Breaker {
 /// When a breaker opens and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Failures in a row that open it; 0 for never. Default 5.
+    /// Failures in a row that open it; 0 for never. Default 5. A hook that ran out of time counts as half of them.
     pub failures: u32,
-    /// How long the plugin then rests before it is probed; doubles with each failed probe. Default 1 s.
+    /// How long the plugin then rests before it is probed; doubles with each failed probe. Default 1 s, but at least
+    /// 200 times as long as the failed hook held its core.
     pub rest: Duration,
     /// The longest rest. Default 60 s.
     pub longest_rest: Duration,
@@ -81,17 +82,19 @@ impl Breaker {
         true
     }
 
-    /// A hook failed. True if that opened the breaker.
-    pub fn failed(&self, now: Instant) -> bool {
-        let failures = self.failures.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+    /// A hook failed, after it `held` its core: zero for one that ended by itself. True if that opened the breaker.
+    pub fn failed(&self, now: Instant, held: Duration) -> bool {
+        let weight = if held.is_zero() { 1 } else { self.settings.failures.div_ceil(2).max(1) };
+        let failures = self.failures.fetch_add(weight, Ordering::Relaxed).saturating_add(weight);
         if self.settings.failures == 0 || failures < self.settings.failures {
             return false;
         }
         let mut rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner);
         let was_open = self.open.swap(true, Ordering::Relaxed);
         if was_open {
-            rest.length = (rest.length * 2).min(self.settings.longest_rest);
+            rest.length *= 2;
         }
+        rest.length = rest.length.max(held * SHARE).min(self.settings.longest_rest);
         rest.until = Some(now + rest.length);
         !was_open
     }
@@ -101,26 +104,42 @@ impl Breaker {
     }
 }
 
+/// A plugin that does nothing but loop has its core for one part in so many.
+const SHARE: u32 = 200;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const NONE: Duration = Duration::ZERO;
+
+    #[test]
+    fn time_outs_weigh_more_and_are_followed_by_a_longer_rest() {
+        let breaker = Breaker::new(Settings::default());
+        let start = Instant::now();
+        let held = Duration::from_millis(10);
+        assert!(!breaker.failed(start, held), "once may be one bad request");
+        assert!(breaker.failed(start, held));
+        assert!(!breaker.allows(|| start + Duration::from_millis(1999)));
+        assert!(breaker.allows(|| start + Duration::from_secs(2)));
+    }
 
     #[test]
     fn opens_after_failures_in_a_row_and_probes_once_per_rest() {
         let breaker = Breaker::new(Settings { failures: 3, ..Settings::default() });
         let start = Instant::now();
         let at = |milliseconds| start + Duration::from_millis(milliseconds);
-        assert!(!breaker.failed(at(0)));
-        assert!(!breaker.failed(at(0)));
+        assert!(!breaker.failed(at(0), NONE));
+        assert!(!breaker.failed(at(0), NONE));
         assert!(!breaker.succeeded(), "it was not open");
-        assert!(!breaker.failed(at(1)));
-        assert!(!breaker.failed(at(2)));
+        assert!(!breaker.failed(at(1), NONE));
+        assert!(!breaker.failed(at(2), NONE));
         assert!(breaker.allows(|| at(3)));
-        assert!(breaker.failed(at(3)), "three in a row");
+        assert!(breaker.failed(at(3), NONE), "three in a row");
         assert!(!breaker.allows(|| at(1002)));
         assert!(breaker.allows(|| at(1003)), "the probe");
         assert!(!breaker.allows(|| at(1004)), "one probe only");
-        assert!(!breaker.failed(at(1005)), "it was open already");
+        assert!(!breaker.failed(at(1005), NONE), "it was open already");
         assert!(!breaker.allows(|| at(3004)), "the rest has doubled");
         assert!(breaker.allows(|| at(3005)));
         assert!(breaker.succeeded());
@@ -132,7 +151,7 @@ mod tests {
         let breaker = Breaker::new(Settings { failures: 1, ..Settings::default() });
         let start = Instant::now();
         for _ in 0..100 {
-            breaker.failed(start);
+            breaker.failed(start, NONE);
         }
         assert!(!breaker.allows(|| start + Duration::from_secs(59)));
         assert!(breaker.allows(|| start + Duration::from_secs(60)));
@@ -142,7 +161,7 @@ mod tests {
     fn a_probe_that_is_lost_does_not_keep_it_open_for_ever() {
         let breaker = Breaker::new(Settings { failures: 1, ..Settings::default() });
         let start = Instant::now();
-        breaker.failed(start);
+        breaker.failed(start, NONE);
         assert!(breaker.allows(|| start + Duration::from_secs(1)));
         assert!(breaker.allows(|| start + Duration::from_secs(2)), "the client of the first probe left");
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::artifact::{Artifact, Exports, Import};
+use super::artifact::{Artifact, Import};
 use crate::capability::jwt::KeySets;
 use crate::capability::limiter::Limiter;
 use crate::capability::metrics::Metrics;
@@ -20,7 +20,6 @@ pub struct Lent {
     pub name: Arc<str>,
     pub limits: Limits,
     pub abilities: Abilities,
-    pub(super) hooks: HookSet,
 }
 
 /// The host's side of the capabilities.
@@ -55,7 +54,7 @@ impl Abilities {
 /// The bounds of a hook and of an instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Time of one hook; waiting for callouts does not count. Default 10 ms. A loop ends between one and two of it.
+    /// Time of one hook; waiting for callouts does not count. Default 10 ms. A loop ends soon after it, at most at one and a half of it.
     pub time: Duration,
     /// Time of `describe` and of `configure`. Default 5 s when a plugin is loaded.
     pub configure_time: Duration,
@@ -82,18 +81,6 @@ pub struct Limits {
     pub idle_instances: usize,
 }
 
-/// Which hooks a plugin has, so that the others cost nothing.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct HookSet {
-    pub request: bool,
-    pub request_body: bool,
-    pub response: bool,
-    pub response_body: bool,
-    pub complete: bool,
-    /// Any but the request hook: something of the exchange must be kept for later.
-    pub after_request: bool,
-}
-
 impl Default for Limits {
     fn default() -> Self {
         Limits {
@@ -116,7 +103,7 @@ impl Default for Limits {
 
 impl Lent {
     pub fn new(name: Arc<str>, limits: Limits, abilities: Abilities) -> Lent {
-        Lent { name, limits, abilities, hooks: HookSet::default() }
+        Lent { name, limits, abilities }
     }
 
     /// Nothing at all, for `describe`.
@@ -137,19 +124,6 @@ impl Lent {
             }
         }
         Ok(())
-    }
-
-    pub(super) fn for_hooks(self, exports: &Exports) -> Lent {
-        let mut hooks = HookSet {
-            request: exports.on_request.is_some(),
-            request_body: exports.on_request_body.is_some(),
-            response: exports.on_response.is_some(),
-            response_body: exports.on_response_body.is_some(),
-            complete: exports.on_complete.is_some(),
-            after_request: false,
-        };
-        hooks.after_request = hooks.request_body || hooks.response || hooks.response_body || hooks.complete;
-        Lent { hooks, ..self }
     }
 
     /// A line of the operator's log about this plugin.

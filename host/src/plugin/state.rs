@@ -5,6 +5,7 @@ use std::sync::Arc;
 use wasmtime::{ResourceLimiter, UpdateDeadline};
 
 use super::engine::TICK;
+use super::hook_set::HookSet;
 use super::journal::Journal;
 use super::lent::Lent;
 use crate::exchange::{Exchange, Parts};
@@ -25,6 +26,8 @@ pub struct State {
     /// What the guest printed since its last line end.
     printed: Vec<u8>,
     memory_bytes: usize,
+    /// The hooks that run: what is exported, without what `configure` said it does without.
+    pub(super) hooks: HookSet,
     /// A budget that ran out, for the words of the failure and for the metrics.
     pub(super) hit: Option<Limit>,
     clock: HookClock,
@@ -55,8 +58,8 @@ pub enum Limit {
 /// The time of one hook, in ticks of the epoch.
 ///
 /// The epoch counts wall time, and a core that was taken away for some milliseconds is not the plugin's fault. So a
-/// hook that is found past its limit gets the same time once more, and is ended if it used the processor for at least
-/// half of that; a loop therefore ends between one and two limits, and an innocent hook is let go on.
+/// hook that is found past its limit gets a quarter of it once more, and is ended if it used the processor for at
+/// least half of that; a loop therefore ends soon after its limit, and an innocent hook is let go on.
 #[derive(Default)]
 struct HookClock {
     ticks: u64,
@@ -66,7 +69,7 @@ struct HookClock {
 }
 
 impl State {
-    pub(super) fn new(lent: Arc<Lent>) -> State {
+    pub(super) fn new(lent: Arc<Lent>, hooks: HookSet) -> State {
         State {
             lent,
             exchange: Exchange::default(),
@@ -78,6 +81,7 @@ impl State {
             callouts: 0,
             printed: Vec::new(),
             memory_bytes: 0,
+            hooks,
             hit: None,
             clock: HookClock::default(),
         }
@@ -149,7 +153,8 @@ impl State {
             return UpdateDeadline::Continue(clock.ticks);
         }
         let now = processor_time();
-        let half = TICK.saturating_mul(u32::try_from(clock.ticks).unwrap_or(u32::MAX)) / 2;
+        let more = clock.ticks.div_ceil(4);
+        let half = TICK.saturating_mul(u32::try_from(more).unwrap_or(u32::MAX)) / 2;
         // Since the first time it was late: a loop on a crowded machine gets its time in many small pieces.
         let first = *clock.processor_at_overrun.get_or_insert(now);
         let burned = now.saturating_sub(first) >= half;
@@ -158,7 +163,7 @@ impl State {
             return UpdateDeadline::Interrupt;
         }
         clock.overruns += 1;
-        UpdateDeadline::Continue(clock.ticks)
+        UpdateDeadline::Continue(more)
     }
 
     /// Takes what the guest's runtime prints; each line becomes one of the plugin's log.
@@ -214,7 +219,7 @@ fn processor_time() -> std::time::Duration {
 }
 
 /// How often a hook that does not burn the processor may be late before it is ended anyway.
-const OVERRUNS: u32 = 20;
+const OVERRUNS: u32 = 80;
 /// The longest line that is kept of what a guest prints.
 const PRINTED_BYTES: usize = 4096;
 /// The most elements of one table.
