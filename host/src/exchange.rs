@@ -143,7 +143,7 @@ impl Parts {
     /// A fact by the name that plugins and placeholders use; `None` where it is not known (yet).
     ///
     /// Names: `source.address`, `source.peer`, `listener.name`, `connection.protocol`, `connection.tls.*` (see
-    /// [`tls::Peer::attribute`]), `request.id`, `route.name`, `upstream.name`, `upstream.endpoint`,
+    /// [`tls::Peer::attribute`]), `request.id`, `route.name`, `identity.subject`, `upstream.name`, `upstream.endpoint`,
     /// `request.duration-us`, and `plugin.<plugin>.<name>`.
     pub fn attribute(&self, name: &str) -> Option<String> {
         let known = |text: &str| (!text.is_empty()).then(|| text.to_owned());
@@ -154,6 +154,7 @@ impl Parts {
             "connection.protocol" => known(self.source.protocol),
             "request.id" => known(self.id()),
             "request.duration-us" => Some(self.started.elapsed().as_micros().to_string()),
+            "identity.subject" => self.identity.as_ref().and_then(|caller| known(&caller.subject)),
             "route.name" => self.route.as_ref().and_then(|route| known(&route.name)),
             "upstream.name" => self.outcome.upstream.as_deref().and_then(known),
             "upstream.endpoint" => self.outcome.endpoint.as_deref().and_then(known),

@@ -23,6 +23,7 @@ mod engine;
 mod failure;
 mod floor;
 mod guard;
+mod hook_set;
 mod instance;
 mod journal;
 mod lent;
@@ -33,7 +34,7 @@ mod state;
 
 use std::cell::RefCell;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use thread_local::ThreadLocal;
 use wasmtime::component::{ComponentNamedList, Lift, Lower, TypedFunc};
@@ -47,6 +48,7 @@ pub use breaker::Settings as BreakerSettings;
 pub use chain::{Chain, Stop};
 pub use engine::{COMPONENT_BYTES, Engine, MEMORY_BYTES};
 pub use failure::{Failure, FailureKind};
+use hook_set::HookSet;
 use instance::{Hooks, Instance, Prepared};
 pub use lent::{Abilities, Lent, Limits};
 pub use loan::{Loan, Turn};
@@ -61,6 +63,7 @@ pub struct Plugin {
     artifact: Artifact,
     settings: Settings,
     prepared: Prepared,
+    hooks: HookSet,
     breaker: breaker::Breaker,
     /// Warm instances, by core. Boxed, because they move between here and exchanges, and are large.
     #[allow(clippy::vec_box)]
@@ -108,13 +111,15 @@ impl Plugin {
         config: Arc<str>,
     ) -> Result<Plugin, String> {
         lent.check_grants(&artifact)?;
-        let lent = Arc::new(lent.for_hooks(artifact.exports()));
+        let lent = Arc::new(lent);
         let prepared = Prepared::new(engine, &artifact, lent, config).map_err(|error| format!("{error:#}"))?;
-        drop(prepared.trial().map_err(|error| explain(&error))?);
+        let trial = prepared.trial().map_err(|error| explain(&error))?;
+        let hooks = trial.store.data().hooks;
         Ok(Plugin {
             artifact,
             settings,
             prepared,
+            hooks,
             breaker: breaker::Breaker::new(settings.breaker),
             idle: ThreadLocal::new(),
         })
@@ -134,6 +139,11 @@ impl Plugin {
 
     pub fn lent(&self) -> &Lent {
         &self.prepared.lent
+    }
+
+    /// The hooks that run with this configuration.
+    fn hooks(&self) -> HookSet {
+        self.hooks
     }
 
     fn metrics(&self) -> &PluginMetrics {
@@ -225,7 +235,7 @@ impl Plugin {
                 }
             }
             Isolation::Request => {
-                let is_last = !self.prepared.lent.hooks.after_request;
+                let is_last = !self.hooks.after_request();
                 if let Some(slot) = exchange.run.slot(position).filter(|_| !is_last) {
                     slot.instance = Some(instance);
                 }
@@ -249,7 +259,8 @@ impl Plugin {
     }
 
     fn failed(&self, call: Call, kind: FailureKind, detail: String) -> Failure {
-        if self.breaker.failed(Instant::now()) {
+        let held = if kind == FailureKind::Time { self.prepared.lent.limits.time } else { Duration::ZERO };
+        if self.breaker.failed(Instant::now(), held) {
             self.metrics().set_breaker(Breaker::Open);
             self.prepared.lent.note("failed again and again; it rests and will be probed");
         }

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use wasmtime::{Error, Result};
 
-use super::bindings::{clock, jwt, log, metrics, random, rate_limit, secrets, shared_store, types};
+use super::bindings::{clock, hooks, jwt, log, metrics, random, rate_limit, secrets, shared_store, types};
 use super::floor;
 use super::state::{Call, State};
 use crate::capability::{jwt as keys, limiter, log as lines, store};
@@ -13,6 +13,17 @@ use crate::telemetry;
 use crate::telemetry::metrics::PluginLimit;
 
 impl types::Host for State {}
+
+impl hooks::Host for State {
+    fn skip(&mut self, hook: hooks::Hook) -> Result<()> {
+        self.charge()?;
+        if self.call != Call::Configure {
+            return Err(Error::msg("hooks.skip was called outside of configure"));
+        }
+        self.hooks.skip(hook);
+        Ok(())
+    }
+}
 
 impl log::Host for State {
     fn enabled(&mut self, level: log::Level) -> Result<bool> {

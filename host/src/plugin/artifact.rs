@@ -29,6 +29,7 @@ struct Inner {
 pub enum Import {
     Types,
     Exchange,
+    Hooks,
     Log,
     Metrics,
     Clock,
@@ -183,6 +184,7 @@ impl Import {
         Ok(match interface {
             "types" => Import::Types,
             "exchange" => Import::Exchange,
+            "hooks" => Import::Hooks,
             "log" => Import::Log,
             "metrics" => Import::Metrics,
             "clock" => Import::Clock,
@@ -201,6 +203,7 @@ impl Import {
         match self {
             Import::Types => "types",
             Import::Exchange => "exchange",
+            Import::Hooks => "hooks",
             Import::Log => "log",
             Import::Metrics => "metrics",
             Import::Clock => "clock",

@@ -16,5 +16,5 @@ pub use self::gatewright::plugin::types::{
     BodyDecision, BodyMode, Caller, Decision, Direction, LocalResponse, MutateError, Section,
 };
 pub use self::gatewright::plugin::{
-    clock, http_client, jwt, log, metrics, random, rate_limit, secrets, shared_store, types,
+    clock, hooks, http_client, jwt, log, metrics, random, rate_limit, secrets, shared_store, types,
 };

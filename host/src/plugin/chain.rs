@@ -38,7 +38,7 @@ pub enum Stop {
 
 impl Chain {
     pub fn new(plugins: Vec<Arc<Plugin>>) -> Chain {
-        let looks_back = plugins.iter().any(|plugin| plugin.lent().hooks.after_request);
+        let looks_back = plugins.iter().any(|plugin| plugin.hooks().after_request());
         Chain { plugins: plugins.into(), looks_back }
     }
 
@@ -55,7 +55,7 @@ impl Chain {
     pub async fn on_request(&self, exchange: &mut Exchange, end_of_stream: bool) -> ControlFlow<Stop> {
         exchange.run.begin(self.plugins.len());
         for (position, plugin) in self.plugins.iter().enumerate() {
-            let decision = if plugin.lent().hooks.request {
+            let decision = if plugin.hooks().request {
                 let hook = plugin.hook(
                     exchange,
                     position,
@@ -83,7 +83,10 @@ impl Chain {
         exchange.phase = Phase::Response;
         let mut replaced = None;
         for (position, plugin) in self.plugins.iter().enumerate().rev() {
-            if !plugin.lent().hooks.response || !exchange.run.ran(position) {
+            for edit in exchange.run.take_later(position) {
+                edit.apply(&mut exchange.response.headers);
+            }
+            if !plugin.hooks().response || !exchange.run.ran(position) {
                 continue;
             }
             let end = replaced.as_ref().map_or(end_of_stream, Bytes::is_empty);
@@ -113,7 +116,7 @@ impl Chain {
     pub async fn on_complete(&self, exchange: &mut Exchange) {
         exchange.phase = Phase::Sent;
         for (position, plugin) in self.plugins.iter().enumerate().rev() {
-            if plugin.lent().hooks.complete && exchange.run.ran(position) {
+            if plugin.hooks().complete && exchange.run.ran(position) {
                 let hook = plugin.hook(exchange, position, Call::Complete, |hooks| hooks.on_complete, (), |()| Ok(()));
                 if let Err(failure) = hook.await {
                     plugin.lent().note(&failure.to_string());
@@ -125,7 +128,7 @@ impl Chain {
 
     /// Whether any plugin wants to know of the end.
     pub fn has_completion(&self) -> bool {
-        self.plugins.iter().any(|plugin| plugin.lent().hooks.complete)
+        self.plugins.iter().any(|plugin| plugin.hooks().complete)
     }
 }
 

@@ -4,7 +4,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use super::bindings::{BodyMode, Direction, MutateError, Section};
 use super::journal::Change;
-use super::run::STATE_BYTES;
+use super::run::{Edit, STATE_BYTES};
 use super::state::State;
 use super::{bindings, guard};
 use crate::exchange::{Caller, Parts, Phase};
@@ -63,45 +63,55 @@ fn text(value: &HeaderValue) -> String {
 // ------------------------------------------------------------------------------------------------------ changing
 
 impl State {
-    pub(super) fn set_header(&mut self, section: Section, name: HeaderName, value: HeaderValue) -> Changed {
-        self.change_header(section, name, |headers, name| drop(headers.insert(name, value)))
-    }
-
-    pub(super) fn append_header(&mut self, section: Section, name: HeaderName, value: HeaderValue) -> Changed {
-        self.change_header(section, name, |headers, name| {
-            headers.append(name, value);
-        })
-    }
-
-    pub(super) fn remove_header(&mut self, section: Section, name: HeaderName) -> Changed {
-        self.change_header(section, name, |headers, name| drop(headers.remove(name)))
-    }
-
-    fn change_header(
+    /// All of them or none.
+    pub(super) fn edit_headers(
         &mut self,
         section: Section,
-        name: HeaderName,
-        change: impl FnOnce(&mut HeaderMap, HeaderName),
+        fields: guard::Fields,
+        edit: fn(HeaderName, HeaderValue) -> Edit,
     ) -> Changed {
+        let before = self.journal.len();
+        let changed = fields.into_iter().try_for_each(|(name, value)| self.edit_header(section, edit(name, value)));
+        if changed.is_err() {
+            self.journal.undo_to(before, &mut self.exchange, self.position);
+        }
+        changed
+    }
+
+    pub(super) fn edit_header(&mut self, section: Section, edit: Edit) -> Changed {
         let limits = self.lent.limits;
-        self.may_change(match section {
+        let direction = match section {
             Section::RequestHeaders => Direction::Request,
+            Section::ResponseHeaders if self.exchange.phase == Phase::Request => return self.edit_later(edit),
             Section::ResponseHeaders => Direction::Response,
             Section::RequestTrailers | Section::ResponseTrailers => return Err(MutateError::WrongPhase),
-        })?;
-        let headers = match section {
-            Section::RequestHeaders => &mut self.exchange.request.headers,
-            _ => &mut self.exchange.response.headers,
         };
-        let before = Change::of_header(section, &name, headers);
-        change(headers, name);
-        self.journal.note(before);
-        let headers = headers_of(&self.exchange, section);
+        self.may_change(direction)?;
+        let headers = match direction {
+            Direction::Request => &mut self.exchange.request.headers,
+            Direction::Response => &mut self.exchange.response.headers,
+        };
+        let before = self.journal.len();
+        self.journal.note(Change::of_header(section, edit.name(), headers));
+        edit.apply(headers);
         let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
         if headers.len() > limits.header_count || bytes > limits.header_bytes {
-            self.journal.undo_last(&mut self.exchange, self.position);
+            self.journal.undo_to(before, &mut self.exchange, self.position);
             return Err(MutateError::LimitExceeded);
         }
+        Ok(())
+    }
+
+    /// Keeps a change until there is a response.
+    fn edit_later(&mut self, edit: Edit) -> Changed {
+        let limits = self.lent.limits;
+        let Some(slot) = self.exchange.run.slot(self.position) else { return Err(MutateError::WrongPhase) };
+        let bytes: usize = slot.later.iter().chain([&edit]).map(Edit::bytes).sum();
+        if slot.later.len() >= limits.header_count || bytes > limits.header_bytes {
+            return Err(MutateError::LimitExceeded);
+        }
+        self.journal.note(Change::Later(slot.later.len()));
+        slot.later.push(edit);
         Ok(())
     }
 
@@ -115,7 +125,7 @@ impl State {
 
     pub(super) fn set_authority(&mut self, text: &str) -> Changed {
         let authority = guard::authority(text)?;
-        self.change_header(Section::RequestHeaders, header::HOST, |headers, host| drop(headers.insert(host, authority)))
+        self.edit_header(Section::RequestHeaders, Edit::Set(header::HOST, authority))
     }
 
     pub(super) fn set_path(&mut self, text: &str) -> Changed {
@@ -177,8 +187,8 @@ impl State {
 
     pub(super) fn set_body_mode(&mut self, direction: Direction, mode: BodyMode) -> Changed {
         let (has_hook, open) = match direction {
-            Direction::Request => (self.lent.hooks.request_body, self.exchange.phase == Phase::Request),
-            Direction::Response => (self.lent.hooks.response_body, self.exchange.phase <= Phase::Response),
+            Direction::Request => (self.hooks.request_body, self.exchange.phase == Phase::Request),
+            Direction::Response => (self.hooks.response_body, self.exchange.phase <= Phase::Response),
         };
         if !has_hook {
             return Err(MutateError::Other("the plugin has no hook for that body".into()));
@@ -208,13 +218,6 @@ impl State {
             Direction::Response => Phase::Response,
         };
         if self.exchange.phase == phase && !self.is_completing() { Ok(()) } else { Err(MutateError::WrongPhase) }
-    }
-}
-
-fn headers_of(exchange: &Parts, section: Section) -> &HeaderMap {
-    match section {
-        Section::RequestHeaders => &exchange.request.headers,
-        _ => &exchange.response.headers,
     }
 }
 

@@ -7,6 +7,7 @@
 use http::header::{self, HeaderName, HeaderValue};
 use http::uri::{Authority, PathAndQuery};
 use http::{Method, StatusCode};
+use smallvec::SmallVec;
 
 use super::bindings::MutateError;
 
@@ -20,6 +21,26 @@ pub(super) fn writable_name(name: &str) -> Result<HeaderName, MutateError> {
 /// which a parser further on would cut off.
 pub(super) fn value(text: &str) -> Result<HeaderValue, MutateError> {
     HeaderValue::from_bytes(text.trim_matches([' ', '\t']).as_bytes()).map_err(|_| MutateError::InvalidSyntax)
+}
+
+/// The fields of an encoded block: for each u16le name length, u32le value length, name, value.
+pub(super) fn fields(mut block: &[u8]) -> Result<Fields, MutateError> {
+    let mut fields = Fields::new();
+    while let Some((lengths, rest)) = block.split_first_chunk::<6>() {
+        let [n0, n1, v0, v1, v2, v3] = *lengths;
+        let (name, rest) = split(rest, u16::from_le_bytes([n0, n1]).into())?;
+        let (value, rest) = split(rest, u32::from_le_bytes([v0, v1, v2, v3]) as usize)?;
+        fields.push((writable_name(name)?, self::value(value)?));
+        block = rest;
+    }
+    if block.is_empty() { Ok(fields) } else { Err(MutateError::InvalidSyntax) }
+}
+
+pub(super) type Fields = SmallVec<[(HeaderName, HeaderValue); 4]>;
+
+fn split(block: &[u8], at: usize) -> Result<(&str, &[u8]), MutateError> {
+    let (text, rest) = block.split_at_checked(at).ok_or(MutateError::InvalidSyntax)?;
+    Ok((std::str::from_utf8(text).map_err(|_| MutateError::InvalidSyntax)?, rest))
 }
 
 /// A method. CONNECT is not one: it would turn the request into a tunnel.
@@ -56,7 +77,7 @@ pub(super) fn status(code: u16) -> Result<StatusCode, MutateError> {
 }
 
 /// The fields that the gateway keeps for itself.
-const FORBIDDEN: [HeaderName; 11] = [
+static FORBIDDEN: [HeaderName; 11] = [
     header::CONNECTION,
     header::CONTENT_LENGTH,
     header::EXPECT,
@@ -118,6 +139,29 @@ mod tests {
             assert_eq!(verdict(value(text)), expected, "{text:?}");
         }
         assert_eq!(value("  spaced ").ok(), HeaderValue::from_str("spaced").ok());
+    }
+
+    #[test]
+    fn blocks() {
+        let field = |name: &[u8], value: &[u8]| {
+            let lengths = [&(name.len() as u16).to_le_bytes()[..], &(value.len() as u32).to_le_bytes()].concat();
+            [&lengths, name, value].concat()
+        };
+        let two = [field(b"x-a", b"1"), field(b"x-b", b"")].concat();
+        assert_eq!(verdict(fields(&two)), "ok");
+        assert_eq!(fields(&two).unwrap_or_default().len(), 2);
+        assert_eq!(verdict(fields(b"")), "ok");
+        for (block, expected) in [
+            (two[..two.len() - 1].to_vec(), "invalid"),
+            (two[..3].to_vec(), "invalid"),
+            (field(b"", b"1"), "invalid"),
+            (field(b"x-a", b"1\r\n"), "invalid"),
+            (field(b"x-a", b"\xff"), "invalid"),
+            ([field(b"x-a", b"1"), field(b"content-length", b"1")].concat(), "forbidden"),
+            (vec![0xff; 6], "invalid"),
+        ] {
+            assert_eq!(verdict(fields(&block)), expected, "{block:?}");
+        }
     }
 
     #[test]

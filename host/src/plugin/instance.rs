@@ -11,6 +11,7 @@ use wasmtime::{Store, StoreContextMut};
 use super::artifact::{Artifact, Exports, Import};
 use super::bindings::{BodyDecision, Decision};
 use super::engine::Engine;
+use super::hook_set::HookSet;
 use super::lent::Lent;
 use super::link;
 use super::state::{Call, Limit, State};
@@ -66,7 +67,7 @@ impl Prepared {
     /// # Errors
     /// The pool is full, the guest trapped or ran into a limit, or it refused the configuration.
     pub fn instantiate(&self) -> wasmtime::Result<Instance> {
-        let mut store = new_store(&self.engine, &self.lent);
+        let mut store = new_store(&self.engine, &self.lent, &self.exports);
         arm(&mut store, Call::Configure);
         let guest = self.pre.instantiate(&mut store)?;
         let hooks = Hooks::find(&self.exports, &guest, &mut store)?;
@@ -77,7 +78,7 @@ impl Prepared {
 
     /// The same on a fiber.
     pub async fn instantiate_async(&self) -> wasmtime::Result<Instance> {
-        let mut store = new_store(&self.engine, &self.lent);
+        let mut store = new_store(&self.engine, &self.lent, &self.exports);
         arm(&mut store, Call::Configure);
         let guest = self.pre.instantiate_async(&mut store).await?;
         let hooks = Hooks::find(&self.exports, &guest, &mut store)?;
@@ -125,7 +126,7 @@ pub(super) fn describe(
 ) -> Result<String, String> {
     let work = async {
         let linker = link::linker(engine, component, imports)?;
-        let mut store = new_store(engine, &Lent::nothing());
+        let mut store = new_store(engine, &Lent::nothing(), exports);
         arm(&mut store, Call::Describe);
         let guest = linker.instantiate_pre(component)?.instantiate_async(&mut store).await?;
         let describe: TypedFunc<(), (String,)> = guest.get_typed_func(&mut store, exports.describe)?;
@@ -140,8 +141,8 @@ pub(super) fn arm(store: &mut Store<State>, call: Call) {
     store.set_epoch_deadline(ticks);
 }
 
-fn new_store(engine: &Engine, lent: &Arc<Lent>) -> Store<State> {
-    let mut store = Store::new(engine.wasmtime(), State::new(lent.clone()));
+fn new_store(engine: &Engine, lent: &Arc<Lent>, exports: &Exports) -> Store<State> {
+    let mut store = Store::new(engine.wasmtime(), State::new(lent.clone(), HookSet::new(exports)));
     store.limiter(|state| state);
     store.epoch_deadline_callback(|mut store: StoreContextMut<'_, State>| Ok(store.data_mut().at_deadline()));
     store.set_hostcall_fuel(lent.limits.boundary_bytes);

@@ -18,15 +18,24 @@ pub(super) struct Journal(SmallVec<[Change; 4]>);
 
 /// One change, as what was there before.
 pub(super) enum Change {
-    Header { section: Section, name: HeaderName, values: SmallVec<[HeaderValue; 1]> },
+    Header {
+        section: Section,
+        name: HeaderName,
+        values: SmallVec<[HeaderValue; 1]>,
+    },
     Method(Method),
     Target(PathAndQuery),
     Status(Option<StatusCode>),
     Upstream(Option<Box<str>>),
-    Attribute { name: Box<str>, value: Option<Box<str>> },
+    Attribute {
+        name: Box<str>,
+        value: Option<Box<str>>,
+    },
     Identity(Option<Caller>),
     BodyMode(Direction, Mode),
     State(Vec<u8>),
+    /// How many changes of the response were kept for later.
+    Later(usize),
 }
 
 impl Journal {
@@ -34,9 +43,16 @@ impl Journal {
         self.0.push(change);
     }
 
-    /// The last change turned out to be over a limit.
-    pub fn undo_last(&mut self, exchange: &mut Parts, position: usize) {
-        if let Some(change) = self.0.pop() {
+    /// How many changes there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The changes after the first `count` turned out to be over a limit.
+    pub fn undo_to(&mut self, count: usize, exchange: &mut Parts, position: usize) {
+        while self.0.len() > count
+            && let Some(change) = self.0.pop()
+        {
             change.undo(exchange, position);
         }
     }
@@ -48,9 +64,7 @@ impl Journal {
 
     /// The hook failed: everything is as before it. `position` is the plugin's place in the chain.
     pub fn roll_back(&mut self, exchange: &mut Parts, position: usize) {
-        while let Some(change) = self.0.pop() {
-            change.undo(exchange, position);
-        }
+        self.undo_to(0, exchange, position);
     }
 }
 
@@ -86,6 +100,11 @@ impl Change {
             Change::BodyMode(direction, mode) => {
                 if let Some(slot) = exchange.run.slot(position) {
                     *slot.mode_mut(direction) = mode;
+                }
+            }
+            Change::Later(count) => {
+                if let Some(slot) = exchange.run.slot(position) {
+                    slot.later.truncate(count);
                 }
             }
             Change::State(state) => {

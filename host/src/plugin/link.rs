@@ -9,10 +9,11 @@ use wasmtime::component::{Component, HasSelf, Linker, LinkerInstance, WasmList, 
 
 use super::artifact::Import;
 use super::bindings::{
-    self, BodyMode, Caller, Direction, MutateError, Section, clock, http_client, jwt, log, metrics, random, rate_limit,
-    secrets, shared_store, types,
+    self, BodyMode, Caller, Direction, MutateError, Section, clock, hooks, http_client, jwt, log, metrics, random,
+    rate_limit, secrets, shared_store, types,
 };
 use super::engine::Engine;
+use super::run::Edit;
 use super::state::State;
 use super::{edit, floor, guard};
 
@@ -24,6 +25,7 @@ pub(super) fn linker(engine: &Engine, component: &Component, imports: &[Import])
         match import {
             Import::Types => types::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?,
             Import::Exchange => exchange(linker.instance("gatewright:plugin/exchange@0.1.0")?)?,
+            Import::Hooks => hooks::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?,
             Import::Log => log::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?,
             Import::Metrics => metrics::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?,
             Import::Clock => clock::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?,
@@ -79,7 +81,7 @@ fn exchange(mut exchange: LinkerInstance<'_, State>) -> wasmtime::Result<()> {
         |s: Store, (section, name, value): (Section, WasmStr, WasmStr)| -> wasmtime::Result<Changed> {
             let mut s = begin(s)?;
             let field = field(&s, &name, &value)?;
-            Ok((field.and_then(|(name, value)| s.data_mut().set_header(section, name, value)),))
+            Ok((field.and_then(|(name, value)| s.data_mut().edit_header(section, Edit::Set(name, value))),))
         },
     )?;
     e.func_wrap(
@@ -87,14 +89,28 @@ fn exchange(mut exchange: LinkerInstance<'_, State>) -> wasmtime::Result<()> {
         |s: Store, (section, name, value): (Section, WasmStr, WasmStr)| -> wasmtime::Result<Changed> {
             let mut s = begin(s)?;
             let field = field(&s, &name, &value)?;
-            Ok((field.and_then(|(name, value)| s.data_mut().append_header(section, name, value)),))
+            Ok((field.and_then(|(name, value)| s.data_mut().edit_header(section, Edit::Append(name, value))),))
         },
     )?;
     e.func_wrap("remove-header", |s: Store, (section, name): (Section, WasmStr)| -> wasmtime::Result<Changed> {
         let mut s = begin(s)?;
         let name = guard::writable_name(&name.to_str(&s)?);
-        Ok((name.and_then(|name| s.data_mut().remove_header(section, name)),))
+        Ok((name.and_then(|name| s.data_mut().edit_header(section, Edit::Remove(name))),))
     })?;
+
+    e.func_wrap("set-headers", |s: Store, (section, block): (Section, WasmList<u8>)| -> wasmtime::Result<Changed> {
+        let mut s = begin(s)?;
+        let fields = guard::fields(block.as_le_slice(&s));
+        Ok((fields.and_then(|fields| s.data_mut().edit_headers(section, fields, Edit::Set)),))
+    })?;
+    e.func_wrap(
+        "append-headers",
+        |s: Store, (section, block): (Section, WasmList<u8>)| -> wasmtime::Result<Changed> {
+            let mut s = begin(s)?;
+            let fields = guard::fields(block.as_le_slice(&s));
+            Ok((fields.and_then(|fields| s.data_mut().edit_headers(section, fields, Edit::Append)),))
+        },
+    )?;
 
     e.func_wrap("set-method", |s: Store, (method,): (String,)| -> wasmtime::Result<Changed> {
         Ok((begin(s)?.data_mut().set_method(&method),))

@@ -1,5 +1,6 @@
 //! The way of one exchange through its route's chain: which plugins ran, and what each keeps for the exchange.
 
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 use smallvec::SmallVec;
 
 use super::bindings::{BodyMode, Direction};
@@ -21,10 +22,43 @@ pub(super) struct Slot {
     pub ran: bool,
     pub request_body: Mode,
     pub response_body: Mode,
+    /// What the request hook wants done to the response's headers.
+    pub later: Vec<Edit>,
     /// Set by `set-state`, at most [`STATE_BYTES`].
     pub state: Vec<u8>,
     /// The instance that belongs to this exchange alone (`isolation: request`).
     pub instance: Option<Box<Instance>>,
+}
+
+/// A change of a header block.
+pub(super) enum Edit {
+    Set(HeaderName, HeaderValue),
+    Append(HeaderName, HeaderValue),
+    Remove(HeaderName),
+}
+
+impl Edit {
+    pub fn name(&self) -> &HeaderName {
+        match self {
+            Edit::Set(name, _) | Edit::Append(name, _) | Edit::Remove(name) => name,
+        }
+    }
+
+    /// The bytes that it adds at the most.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Edit::Set(name, value) | Edit::Append(name, value) => name.as_str().len() + value.len(),
+            Edit::Remove(_) => 0,
+        }
+    }
+
+    pub fn apply(self, headers: &mut HeaderMap) {
+        match self {
+            Edit::Set(name, value) => drop(headers.insert(name, value)),
+            Edit::Append(name, value) => drop(headers.append(name, value)),
+            Edit::Remove(name) => drop(headers.remove(name)),
+        }
+    }
 }
 
 /// How much of a body a plugin asked for; the contract's `body-mode` with a default.
@@ -53,6 +87,12 @@ impl Run {
 
     pub(super) fn ran(&self, position: usize) -> bool {
         self.slots.get(position).is_some_and(|slot| slot.ran)
+    }
+
+    /// What the request hook of a plugin that ran wants done to the response, once.
+    pub(super) fn take_later(&mut self, position: usize) -> Vec<Edit> {
+        let slot = self.slots.get_mut(position).filter(|slot| slot.ran);
+        slot.map(|slot| std::mem::take(&mut slot.later)).unwrap_or_default()
     }
 
     /// A request body hook, which runs beside the request path, has decided that the exchange goes no further.

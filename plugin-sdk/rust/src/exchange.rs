@@ -118,7 +118,7 @@ impl Exchange {
         host::set_upstream(name)
     }
 
-    /// A fact about the exchange: `source.address`, `route.name`, `request.id`, `listener.name`, `upstream.name`,
+    /// A fact about the exchange: `source.address`, `identity.subject`, `route.name`, `request.id`, `listener.name`, `upstream.name`,
     /// `upstream.endpoint`, `connection.protocol`, or what an earlier plugin set as `plugin.NAME.KEY`.
     #[must_use]
     pub fn attribute(&self, name: &str) -> Option<String> {
@@ -207,12 +207,24 @@ impl Headers<'_> {
 
     /// Replaces every value of a header by this one.
     ///
+    /// A change of the response's headers that the request hook makes is kept, and made when the response is there:
+    /// after the response hooks of the plugins behind this one, and just before its own. So a plugin that knows early
+    /// what to add needs no response hook.
+    ///
     /// # Errors
     /// [`MutateError::InvalidSyntax`] for a bad name, or a value with control characters; [`MutateError::Forbidden`]
     /// for the names in [`crate::rules::FORBIDDEN_HEADERS`]; [`MutateError::LimitExceeded`];
     /// [`MutateError::WrongPhase`] where this block was already sent on or is not there yet.
     pub fn set(self, name: impl AsRef<str>, value: impl AsRef<str>) -> Result<(), MutateError> {
         host::set_header(self.section, name.as_ref(), value.as_ref())
+    }
+
+    /// [`Headers::set`] for each field of the block, in one call: all or none.
+    ///
+    /// # Errors
+    /// As [`Headers::set`].
+    pub fn set_all(self, block: &HeaderBlock) -> Result<(), MutateError> {
+        host::set_headers(self.section, &block.0)
     }
 
     /// Adds a value, after those that are there.
@@ -223,12 +235,49 @@ impl Headers<'_> {
         host::append_header(self.section, name.as_ref(), value.as_ref())
     }
 
+    /// [`Headers::append`] for each field of the block, in one call: all or none.
+    ///
+    /// # Errors
+    /// As [`Headers::set`].
+    pub fn append_all(self, block: &HeaderBlock) -> Result<(), MutateError> {
+        host::append_headers(self.section, &block.0)
+    }
+
     /// Removes every value; that there is none is no error.
     ///
     /// # Errors
     /// As [`Headers::set`].
     pub fn remove(self, name: impl AsRef<str>) -> Result<(), MutateError> {
         host::remove_header(self.section, name.as_ref())
+    }
+}
+
+/// Header fields in the form in which [`Headers::set_all`] and [`Headers::append_all`] hand them over, to be made once and used often.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HeaderBlock(Vec<u8>);
+
+impl HeaderBlock {
+    /// An empty block.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    /// Adds a field. What is wrong with one is told when the block is set.
+    pub fn push(&mut self, name: &str, value: &str) {
+        // A name or value beyond these lengths makes a block that is refused.
+        let lengths = [u32::try_from(name.len()), u32::try_from(value.len())].map(|length| length.unwrap_or(u32::MAX));
+        self.0.reserve(6 + name.len() + value.len());
+        self.0.extend_from_slice(&u16::try_from(lengths[0]).unwrap_or(u16::MAX).to_le_bytes());
+        self.0.extend_from_slice(&lengths[1].to_le_bytes());
+        self.0.extend_from_slice(name.as_bytes());
+        self.0.extend_from_slice(value.as_bytes());
+    }
+
+    /// Whether it has no field.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 }
 

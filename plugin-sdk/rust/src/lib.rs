@@ -70,12 +70,12 @@ mod host;
 pub mod testing;
 
 pub use decision::{BodyDecision, Decision, Response};
-pub use exchange::{BodyMode, Direction, Exchange, Headers, Identity, MutateError, Section};
+pub use exchange::{BodyMode, Direction, Exchange, HeaderBlock, Headers, Identity, MutateError, Section};
 pub use gatewright_sdk_macros::{config, plugin};
 pub use http::{Method, StatusCode, header};
 pub use manifest::manifest;
 pub use metrics::Metric;
-pub use plugin::{Exported, NoConfig, Plugin, State};
+pub use plugin::{Exported, Hook, NoConfig, Plugin, State};
 pub use {http, schemars, serde, serde_json};
 
 /// The examples for people are compiled, so that they stay true.

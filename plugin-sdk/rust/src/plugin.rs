@@ -35,6 +35,12 @@ pub trait Plugin: Sized + 'static {
     /// The text is shown to the operator beside the configuration, which is then not applied.
     fn new(config: Self::Config) -> Result<Self, String>;
 
+    /// The hooks that have nothing to do with this configuration, asked once after [`Plugin::new`]. They are then not
+    /// called.
+    fn skips(&self) -> &[Hook] {
+        &[]
+    }
+
     /// The request's head has come; nothing was sent to an upstream yet.
     fn on_request(&self, exchange: &Exchange) -> Decision {
         let _ = exchange;
@@ -70,6 +76,21 @@ pub trait Plugin: Sized + 'static {
     }
 }
 
+/// A hook that a configuration can do without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hook {
+    /// [`Plugin::on_request`].
+    Request,
+    /// [`Plugin::on_request_body`].
+    RequestBody,
+    /// [`Plugin::on_response`].
+    Response,
+    /// [`Plugin::on_response_body`].
+    ResponseBody,
+    /// [`Plugin::on_complete`].
+    Completion,
+}
+
 /// Whether an instance remembers anything between exchanges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
@@ -100,5 +121,7 @@ pub(crate) fn configure<P: Plugin>(config: &str) -> Result<P, String> {
         "" | "null" => "{}",
         config => config,
     };
-    P::new(serde_json::from_str(config).map_err(|error| error.to_string())?)
+    let plugin = P::new(serde_json::from_str(config).map_err(|error| error.to_string())?)?;
+    plugin.skips().iter().for_each(|hook| crate::host::hooks::skip(*hook));
+    Ok(plugin)
 }

@@ -40,7 +40,7 @@ pub use request::Request;
 pub use world::{Line, Measure};
 
 use crate::{
-    BodyDecision, BodyMode, Decision, Direction, Exchange, Identity, Plugin, Section,
+    BodyDecision, BodyMode, Decision, Direction, Exchange, Hook, Identity, Plugin, Section,
     http_client::{self, CallError},
     jwt::VerifyError,
     plugin,
@@ -115,6 +115,7 @@ impl Double {
     pub fn configure<P: Plugin>(&self, config: &str) -> Result<P, String> {
         with(|world| {
             world.phase = Phase::Configure;
+            world.skipped.clear();
             world.metrics_declared.extend(P::METRICS.iter().map(|metric| metric.name));
         });
         let plugin = plugin::configure(config);
@@ -142,8 +143,17 @@ impl Double {
         });
     }
 
-    /// Runs the response hook. After [`Double::respond`].
+    /// Makes the changes that the request hook kept for the response, and runs the response hook unless the plugin
+    /// skips it. After [`Double::respond`].
     pub fn on_response(&self, plugin: &impl Plugin) -> Decision {
+        let is_skipped = with(|world| {
+            let headers = world.exchange.sections.entry(Section::ResponseHeaders).or_default();
+            world.exchange.later.drain(..).for_each(|edit| edit.apply(headers));
+            world.skipped.contains(&Hook::Response)
+        });
+        if is_skipped {
+            return Decision::Proceed;
+        }
         self.run(Phase::Response, || plugin.on_response(&Exchange::new(false)))
     }
 

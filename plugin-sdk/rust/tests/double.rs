@@ -5,8 +5,8 @@
 use std::{panic, time::Duration};
 
 use gatewright_sdk::{
-    BodyDecision, BodyMode, Decision, Direction, Exchange, Exported, Method, Metric, MutateError, NoConfig, Plugin,
-    Response, Section, State, StatusCode, clock, config,
+    BodyDecision, BodyMode, Decision, Direction, Exchange, Exported, HeaderBlock, Method, Metric, MutateError,
+    NoConfig, Plugin, Response, Section, State, StatusCode, clock, config,
     http_client::{self, CallError},
     log, manifest, plugin, random, secrets,
     serde_json::{self, Value, json},
@@ -179,12 +179,37 @@ fn the_gateway_refuses_what_would_break_a_message() {
         assert_eq!(exchange.set_identity("a", "[]"), Err(MutateError::InvalidSyntax));
         assert_eq!(exchange.set_state(&vec![0; 1 << 20]), Err(MutateError::LimitExceeded));
         assert_eq!(exchange.headers(Section::RequestTrailers).set("x-a", "1"), Err(MutateError::WrongPhase));
-        assert_eq!(exchange.response_headers().set("x-a", "1"), Err(MutateError::WrongPhase));
         assert_eq!(exchange.set_status(StatusCode::OK), Err(MutateError::WrongPhase));
         Decision::Abort
     };
     gateway.receive(Request::get("/"));
     assert_eq!(gateway.on_request(&script), Decision::Abort);
+}
+
+#[test]
+fn the_request_hook_can_say_what_becomes_of_the_response() {
+    let (gateway, mut script) = script();
+    script.request = |exchange| {
+        let headers = exchange.response_headers();
+        assert_eq!(headers.set("content-length", "1"), Err(MutateError::Forbidden));
+        let mut block = HeaderBlock::new();
+        block.push("x-a", "1");
+        block.push("x-b", "2");
+        assert_eq!(headers.set_all(&block), Ok(()));
+        assert_eq!(headers.append_all(&block), Ok(()));
+        assert_eq!(headers.remove("x-b"), Ok(()));
+        assert_eq!(headers.get("x-a"), None, "there is no response yet");
+        block.push("te", "x");
+        assert_eq!(exchange.request_headers().set_all(&block), Err(MutateError::Forbidden));
+        assert_eq!(exchange.request_headers().get("x-a"), None, "all or none");
+        Decision::Proceed
+    };
+    gateway.receive(Request::get("/"));
+    assert_eq!(gateway.on_request(&script), Decision::Proceed);
+    gateway.respond(StatusCode::OK, &[("x-a", "0")]);
+    let _ = gateway.on_response(&script);
+    assert_eq!(gateway.header_values(Section::ResponseHeaders, "x-a"), ["1", "1"]);
+    assert_eq!(gateway.response_header("x-b"), None);
 }
 
 #[test]

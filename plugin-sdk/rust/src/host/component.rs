@@ -49,6 +49,14 @@ pub(crate) mod exchange {
         exchange::remove_header(section.into(), name).map_err(Into::into)
     }
 
+    pub(crate) fn set_headers(section: Section, block: &[u8]) -> Result<(), MutateError> {
+        exchange::set_headers(section.into(), block).map_err(Into::into)
+    }
+
+    pub(crate) fn append_headers(section: Section, block: &[u8]) -> Result<(), MutateError> {
+        exchange::append_headers(section.into(), block).map_err(Into::into)
+    }
+
     pub(crate) fn set_method(method: &str) -> Result<(), MutateError> {
         exchange::set_method(method).map_err(Into::into)
     }
@@ -120,6 +128,21 @@ pub(crate) mod exchange {
                 types::MutateError::Other(text) => Self::Other(text),
             }
         }
+    }
+}
+
+pub(crate) mod hooks {
+    use super::wit::hooks;
+    use crate::Hook;
+
+    pub(crate) fn skip(hook: Hook) {
+        hooks::skip(match hook {
+            Hook::Request => hooks::Hook::Request,
+            Hook::RequestBody => hooks::Hook::RequestBody,
+            Hook::Response => hooks::Hook::Response,
+            Hook::ResponseBody => hooks::Hook::ResponseBody,
+            Hook::Completion => hooks::Hook::Completion,
+        });
     }
 }
 

@@ -5,7 +5,7 @@ pub(crate) mod exchange {
 
     use crate::{
         BodyMode, Direction, Identity, MutateError, Section, rules,
-        testing::world::{self, Phase, World, with},
+        testing::world::{self, Edit, Phase, World, with},
     };
 
     pub(crate) fn method() -> String {
@@ -46,20 +46,51 @@ pub(crate) mod exchange {
     }
 
     pub(crate) fn set_header(section: Section, name: &str, value: &str) -> Result<(), MutateError> {
-        change_headers(section, name, Some(value), |headers| {
-            remove(headers, name);
-            headers.push((name.to_ascii_lowercase(), trimmed(value)));
-        })
+        edit(section, Edit::Set(name.to_ascii_lowercase(), trimmed(value)))
     }
 
     pub(crate) fn append_header(section: Section, name: &str, value: &str) -> Result<(), MutateError> {
-        change_headers(section, name, Some(value), |headers| {
-            headers.push((name.to_ascii_lowercase(), trimmed(value)));
-        })
+        edit(section, Edit::Append(name.to_ascii_lowercase(), trimmed(value)))
     }
 
     pub(crate) fn remove_header(section: Section, name: &str) -> Result<(), MutateError> {
-        change_headers(section, name, None, |headers| remove(headers, name))
+        edit(section, Edit::Remove(name.to_ascii_lowercase()))
+    }
+
+    pub(crate) fn set_headers(section: Section, block: &[u8]) -> Result<(), MutateError> {
+        edit_all(section, block, set_header)
+    }
+
+    pub(crate) fn append_headers(section: Section, block: &[u8]) -> Result<(), MutateError> {
+        edit_all(section, block, append_header)
+    }
+
+    fn edit_all(
+        section: Section,
+        block: &[u8],
+        edit: fn(Section, &str, &str) -> Result<(), MutateError>,
+    ) -> Result<(), MutateError> {
+        let before = look(world::Exchange::clone);
+        let changed = fields(block)?.into_iter().try_for_each(|(name, value)| edit(section, &name, &value));
+        if changed.is_err() {
+            change(|world| world.exchange = before);
+        }
+        changed
+    }
+
+    fn fields(mut block: &[u8]) -> Result<Vec<(String, String)>, MutateError> {
+        let mut fields = Vec::new();
+        while let Some((lengths, rest)) = block.split_first_chunk::<6>() {
+            let [n0, n1, v0, v1, v2, v3] = *lengths;
+            let name = usize::from(u16::from_le_bytes([n0, n1]));
+            let value = u32::from_le_bytes([v0, v1, v2, v3]) as usize;
+            let (name, rest) = rest.split_at_checked(name).ok_or(MutateError::InvalidSyntax)?;
+            let (value, rest) = rest.split_at_checked(value).ok_or(MutateError::InvalidSyntax)?;
+            let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).map_err(|_| MutateError::InvalidSyntax);
+            fields.push((text(name)?, text(value)?));
+            block = rest;
+        }
+        if block.is_empty() { Ok(fields) } else { Err(MutateError::InvalidSyntax) }
     }
 
     pub(crate) fn set_method(method: &str) -> Result<(), MutateError> {
@@ -126,7 +157,10 @@ pub(crate) mod exchange {
     }
 
     pub(crate) fn attribute(name: &str) -> Option<String> {
-        look(|exchange| exchange.attributes.get(name).cloned())
+        look(|exchange| match name {
+            "identity.subject" => exchange.identity.as_ref().map(|identity| identity.subject.clone()),
+            name => exchange.attributes.get(name).cloned(),
+        })
     }
 
     pub(crate) fn set_attribute(name: &str, value: &str) -> Result<(), MutateError> {
@@ -197,40 +231,39 @@ pub(crate) mod exchange {
         })
     }
 
-    fn change_headers(
-        section: Section,
-        name: &str,
-        value: Option<&str>,
-        edit: impl FnOnce(&mut Vec<(String, Vec<u8>)>),
-    ) -> Result<(), MutateError> {
+    fn edit(section: Section, edit: Edit) -> Result<(), MutateError> {
         change(|world| {
-            world.phase.section_open(section)?;
-            if http::HeaderName::from_bytes(name.as_bytes()).is_err() {
+            let is_later = section == Section::ResponseHeaders && world.phase.request_open().is_ok();
+            if !is_later {
+                world.phase.section_open(section)?;
+            }
+            if http::HeaderName::from_bytes(edit.name().as_bytes()).is_err() {
                 return Err(MutateError::InvalidSyntax);
             }
-            if rules::check_name(name).is_err() {
+            if rules::check_name(edit.name()).is_err() {
                 return Err(MutateError::Forbidden);
             }
-            if value.is_some_and(|value| rules::check_value(value).is_err()) {
+            if rules::check_value(edit.value()).is_err() {
                 return Err(MutateError::InvalidSyntax);
+            }
+            if is_later {
+                world.exchange.later.push(edit);
+                return Ok(());
             }
             let headers = world.exchange.sections.entry(section).or_default();
             let bytes: usize = headers.iter().map(|(name, value)| name.len() + value.len()).sum();
-            let added = value.map_or(0, |value| name.len() + value.len());
-            if value.is_some() && (headers.len() >= HEADER_LIMIT || bytes + added > HEADER_LIMIT_BYTES) {
+            let added = edit.name().len() + edit.value().len();
+            let is_full = headers.len() >= HEADER_LIMIT || bytes + added > HEADER_LIMIT_BYTES;
+            if is_full && !matches!(edit, Edit::Remove(_)) {
                 return Err(MutateError::LimitExceeded);
             }
-            edit(headers);
+            edit.apply(headers);
             Ok(())
         })
     }
 
-    fn trimmed(value: &str) -> Vec<u8> {
-        value.trim_matches([' ', '\t']).as_bytes().to_vec()
-    }
-
-    fn remove(headers: &mut Vec<(String, Vec<u8>)>, name: &str) {
-        headers.retain(|(have, _)| !have.eq_ignore_ascii_case(name));
+    fn trimmed(value: &str) -> String {
+        value.trim_matches([' ', '\t']).to_owned()
     }
 
     /// The gateway's limits are set by the operator; these are near its defaults.
@@ -240,6 +273,23 @@ pub(crate) mod exchange {
     const CLAIMS_LIMIT_BYTES: usize = 64 * 1024;
     const NAME_LIMIT_BYTES: usize = 1024;
     const VALUE_LIMIT_BYTES: usize = 4096;
+}
+
+pub(crate) mod hooks {
+    use crate::{
+        Hook,
+        testing::world::{Phase, with},
+    };
+
+    pub(crate) fn skip(hook: Hook) {
+        with(|world| {
+            assert!(
+                world.phase == Phase::Configure,
+                "hooks are skipped in configure; elsewhere it traps in the gateway"
+            );
+            world.skipped.push(hook);
+        });
+    }
 }
 
 pub(crate) mod log {

@@ -4,7 +4,7 @@ use std::{cell::RefCell, collections::BTreeMap, fmt, time::Duration};
 
 use super::{limiter::Limiter, store::Store};
 use crate::{
-    BodyMode, Direction, Identity, MutateError, Section,
+    BodyMode, Direction, Hook, Identity, MutateError, Section,
     http_client::{self, CallError},
     jwt::VerifyError,
     log::Level,
@@ -21,6 +21,8 @@ pub(crate) fn with<T>(look: impl FnOnce(&mut World) -> T) -> T {
 #[derive(Default)]
 pub(crate) struct World {
     pub(crate) phase: Phase,
+    /// What the plugin that was configured last does without.
+    pub(crate) skipped: Vec<Hook>,
     pub(crate) exchange: Exchange,
     /// Since the double was made, which is when the limiter's and the store's time begins.
     pub(crate) elapsed: Duration,
@@ -118,6 +120,8 @@ pub(crate) struct Exchange {
     pub(crate) status: u16,
     pub(crate) request_has_body: bool,
     pub(crate) sections: BTreeMap<Section, Vec<(String, Vec<u8>)>>,
+    /// What the request hook wants done to the response's headers.
+    pub(crate) later: Vec<Edit>,
     pub(crate) attributes: BTreeMap<String, String>,
     pub(crate) identity: Option<Identity>,
     pub(crate) state: Vec<u8>,
@@ -136,12 +140,45 @@ impl Default for Exchange {
             status: 0,
             request_has_body: false,
             sections: BTreeMap::new(),
+            later: Vec::new(),
             attributes: BTreeMap::new(),
             identity: None,
             state: Vec::new(),
             upstream: None,
             request_body: BodyMode::Skip,
             response_body: BodyMode::Skip,
+        }
+    }
+}
+
+/// A change of a header block.
+#[derive(Clone, Debug)]
+pub(crate) enum Edit {
+    Set(String, String),
+    Append(String, String),
+    Remove(String),
+}
+
+impl Edit {
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Set(name, _) | Self::Append(name, _) | Self::Remove(name) => name,
+        }
+    }
+
+    pub(crate) fn value(&self) -> &str {
+        match self {
+            Self::Set(_, value) | Self::Append(_, value) => value,
+            Self::Remove(_) => "",
+        }
+    }
+
+    pub(crate) fn apply(self, headers: &mut Vec<(String, Vec<u8>)>) {
+        if !matches!(self, Self::Append(..)) {
+            headers.retain(|(have, _)| !have.eq_ignore_ascii_case(self.name()));
+        }
+        if let Self::Set(name, value) | Self::Append(name, value) = self {
+            headers.push((name, value.into_bytes()));
         }
     }
 }
