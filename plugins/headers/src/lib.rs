@@ -1,11 +1,14 @@
 //! `headers` sets, appends and removes headers of the request, of the response, or both.
 //!
-//! Names are checked and values taken apart when the plugin is configured. A request then costs one call for each
-//! header, and one more for each `$(...)` in its value.
+//! Names are checked and values taken apart when the plugin is configured. A request then costs one call for all
+//! headers that are set to a fixed value, one for each other change, and one more for each `$(...)` in a value. Changes
+//! of the response that are all fixed are said in the request hook; there is no response hook then.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gatewright_sdk::{Decision, Exchange, Headers, MutateError, Plugin, config, log, plugin, rules, schemars, serde};
+use gatewright_sdk::{
+    Decision, Exchange, HeaderBlock, Headers, Hook, MutateError, Plugin, config, log, plugin, rules, schemars, serde,
+};
 
 mod value;
 
@@ -53,8 +56,18 @@ enum OneOrMany {
 /// The plugin.
 #[derive(Debug)]
 pub struct HeaderRules {
-    request: Vec<Change>,
-    response: Vec<Change>,
+    request: Edits,
+    response: Edits,
+}
+
+/// What is done to one header block.
+#[derive(Debug)]
+struct Edits {
+    /// Headers that get a fixed value, as one block and one by one.
+    block: HeaderBlock,
+    fixed: Vec<Change>,
+    /// All others, in order.
+    others: Vec<Change>,
 }
 
 #[derive(Debug)]
@@ -76,24 +89,62 @@ impl Plugin for HeaderRules {
 
     fn new(config: Config) -> Result<Self, String> {
         Ok(Self {
-            request: config.request.in_order().map_err(|why| format!("request.{why}"))?,
-            response: config.response.in_order().map_err(|why| format!("response.{why}"))?,
+            request: Edits::new(config.request.in_order().map_err(|why| format!("request.{why}"))?),
+            response: Edits::new(config.response.in_order().map_err(|why| format!("response.{why}"))?),
         })
     }
 
+    fn skips(&self) -> &[Hook] {
+        if self.response.are_fixed() { &[Hook::Response] } else { &[] }
+    }
+
     fn on_request(&self, exchange: &Exchange) -> Decision {
-        apply(&self.request, exchange, exchange.request_headers());
+        self.request.make(exchange, exchange.request_headers());
+        if self.response.are_fixed() {
+            self.response.make(exchange, exchange.response_headers());
+        }
         Decision::Proceed
     }
 
     fn on_response(&self, exchange: &Exchange) -> Decision {
-        apply(&self.response, exchange, exchange.response_headers());
+        self.response.make(exchange, exchange.response_headers());
         Decision::Proceed
     }
 }
 
-/// A change that the gateway refuses is logged and the others are made: with fixed values that cannot be, and with an
-/// attribute's it is better than to refuse requests because of a header.
+impl Edits {
+    fn new(changes: Vec<Change>) -> Self {
+        let mut block = HeaderBlock::new();
+        let (fixed, mut others): (Vec<Change>, Vec<Change>) =
+            changes.into_iter().partition(|change| change.fixed().is_some());
+        for change in &fixed {
+            block.push(&change.name, change.fixed().unwrap_or_default());
+        }
+        // They come first, and what is set needs no removing.
+        others.retain(|change| {
+            !matches!(change.action, Action::Remove) || fixed.iter().all(|fixed| fixed.name != change.name)
+        });
+        Self { block, fixed, others }
+    }
+
+    /// Whether what is done is the same for every exchange.
+    fn are_fixed(&self) -> bool {
+        self.others.iter().all(|change| match &change.action {
+            Action::Remove => true,
+            Action::Set(value) | Action::Append(value) => value.fixed().is_some(),
+        })
+    }
+
+    fn make(&self, exchange: &Exchange, headers: Headers<'_>) {
+        if !self.block.is_empty() && headers.set_all(&self.block).is_err() {
+            apply(&self.fixed, exchange, headers);
+        }
+        apply(&self.others, exchange, headers);
+    }
+}
+
+/// A change that the gateway refuses is logged and the others are made: with fixed values that is only for lack of
+/// room, and with an attribute's it is better than to refuse requests because of a header.
 fn apply(changes: &[Change], exchange: &Exchange, headers: Headers<'_>) {
     for change in changes {
         if let Err(error) = change.apply(exchange, headers) {
@@ -103,6 +154,14 @@ fn apply(changes: &[Change], exchange: &Exchange, headers: Headers<'_>) {
 }
 
 impl Change {
+    /// The value, where the header gets one that is always the same.
+    fn fixed(&self) -> Option<&str> {
+        match &self.action {
+            Action::Set(value) => value.fixed(),
+            Action::Remove | Action::Append(_) => None,
+        }
+    }
+
     fn apply(&self, exchange: &Exchange, headers: Headers<'_>) -> Result<(), MutateError> {
         match &self.action {
             Action::Remove => headers.remove(&self.name),

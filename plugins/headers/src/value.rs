@@ -47,6 +47,11 @@ impl Value {
         Ok(value)
     }
 
+    /// The text, where it is the same for every exchange.
+    pub(crate) fn fixed(&self) -> Option<&str> {
+        self.parts.is_empty().then_some(&self.head)
+    }
+
     /// The text for this exchange; `None` where an attribute is not known.
     pub(crate) fn resolve(&self, exchange: &Exchange) -> Option<Cow<'_, str>> {
         if self.parts.is_empty() {
@@ -54,7 +59,7 @@ impl Value {
         }
         let mut text = self.head.clone();
         for part in &self.parts {
-            text.push_str(&attribute(exchange, &part.attribute)?);
+            text.push_str(&exchange.attribute(&part.attribute)?);
             text.push_str(&part.text);
         }
         Some(Cow::Owned(text))
@@ -62,12 +67,5 @@ impl Value {
 
     fn push(&mut self, text: &str) {
         self.parts.last_mut().map_or(&mut self.head, |part| &mut part.text).push_str(text);
-    }
-}
-
-fn attribute(exchange: &Exchange, name: &str) -> Option<String> {
-    match name {
-        "identity.subject" => exchange.identity().map(|identity| identity.subject),
-        name => exchange.attribute(name),
     }
 }

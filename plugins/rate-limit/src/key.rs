@@ -24,8 +24,8 @@ impl Partition {
         let own = match &self.by {
             By::Ip => None,
             By::Identity => {
-                let subject = exchange.identity().map(|identity| identity.subject);
-                subject.filter(|subject| !subject.is_empty()).map(|subject| named('i', &subject))
+                let subject = exchange.attribute("identity.subject").filter(|subject| !subject.is_empty());
+                subject.map(|subject| named('i', &subject))
             }
             By::Route => Some(named('r', &exchange.attribute("route.name").unwrap_or_default())),
             By::Header(name) => exchange.request_headers().get(name).map(|value| named('h', &value)),

@@ -1,11 +1,8 @@
 //! `rate-limit` limits how often a client may call, and tells it how much is left.
 //!
 //! The gateway keeps the buckets (the `rate-limit` capability), so a request costs one call for the key, one for the
-//! bucket and one to remember the outcome until the response, which gets the header fields of
-//! draft-ietf-httpapi-ratelimit-headers-10. A refusal carries the fields itself: it does not depend on the response
-//! hook.
-
-use std::time::Duration;
+//! bucket and one for the header fields of draft-ietf-httpapi-ratelimit-headers-10, which the gateway keeps until there
+//! is a response. A refusal carries the fields itself.
 
 use gatewright_sdk::{
     Decision, Exchange, Metric, Plugin, Response, StatusCode, config, log, plugin,
@@ -140,21 +137,9 @@ impl Plugin for RateLimit {
             LIMITED.add(1, &[]);
             return Decision::Respond(self.refusal(outcome));
         }
-        if self.fields.is_some() && exchange.set_state(&remember(outcome)).is_err() {
-            log::warn("the outcome was not kept, so the response will not tell it", &[]);
-        }
-        Decision::Proceed
-    }
-
-    fn on_response(&self, exchange: &Exchange) -> Decision {
-        if let Some(fields) = &self.fields
-            && let Some((remaining, reset)) = recall(&exchange.state())
-        {
-            let headers = exchange.response_headers();
-            let added = headers
-                .append(fields::POLICY, &fields.policy)
-                .and_then(|()| headers.append(fields::LIMIT, fields.limit(remaining, reset)));
-            if let Err(error) = added {
+        if let Some(fields) = &self.fields {
+            let told = exchange.response_headers().append_all(&fields.block(outcome.remaining, outcome.reset));
+            if let Err(error) = told {
                 log::warn("the response cannot tell the limit", &[("why", &error.to_string())]);
             }
         }
@@ -173,19 +158,6 @@ impl RateLimit {
             None => refusal,
         }
     }
-}
-
-/// What the response hook needs: remaining and reset, eight bytes.
-fn remember(outcome: Outcome) -> [u8; 8] {
-    let reset_ms = u32::try_from(outcome.reset.as_millis()).unwrap_or(u32::MAX);
-    (u64::from(outcome.remaining) << 32 | u64::from(reset_ms)).to_le_bytes()
-}
-
-/// `None` where the request hook let nothing through: nothing was remembered.
-fn recall(state: &[u8]) -> Option<(u32, Duration)> {
-    let state = u64::from_le_bytes(state.try_into().ok()?);
-    let [reset_ms, remaining] = [state & u64::from(u32::MAX), state >> 32];
-    Some((u32::try_from(remaining).ok()?, Duration::from_millis(reset_ms)))
 }
 
 #[cfg(test)]
