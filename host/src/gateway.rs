@@ -4,6 +4,7 @@
 //! refresh, plugins' ticks, signals) is on one control thread, so that nothing of it ever waits for a core or makes
 //! one wait. A change is build, bind, swap: whatever fails before the swap has changed nothing.
 
+mod aside;
 mod certificates;
 mod control;
 mod endpoints;
@@ -221,7 +222,7 @@ impl Shared {
     ) -> Result<(), Error> {
         let (previous, workshop, shared) = (self.current(), self.workshop.clone(), self.clone());
         self.fetcher.hold();
-        let built = tokio::task::spawn_blocking(move || {
+        let built = aside::run(move || {
             let loaded = load(&previous)?;
             shared.watch_also(&loaded.config, &previous);
             Snapshot::build(loaded, &workshop, Some(&previous)).map_err(|report| Error::Config(Box::new(report)))
@@ -253,7 +254,8 @@ impl Shared {
         let openings = bind(&new, &running)?;
 
         if let Some(snapshot) = snapshot {
-            self.snapshot.store(snapshot);
+            let old = self.snapshot.swap(snapshot);
+            handle.spawn(aside::drop_last(old));
         }
         for (listen, sockets) in openings {
             let (drainer, drain) = drain::channel();
