@@ -19,12 +19,14 @@ class Line:
     def verdict(self) -> str:
         if self.figure is None:
             return "not run"
-        if self.bar is None:
+        if self.bar is None and self.aim is None:
             return "–"
         # A bar inside the interval is a bar the next run may fall on the other side of.
         near = lambda bound: " (within the noise)" if self.figure.low <= bound <= self.figure.high else ""
         if self.aim is not None and self.figure.value <= self.aim:
             return f"aim{near(self.aim)}"
+        if self.bar is None:
+            return f"above the aim{near(self.aim)}"
         if self.figure.value <= self.bar:
             return f"holds{near(self.bar)}"
         return f"**LOSES**{near(self.bar)}"
