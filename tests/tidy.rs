@@ -15,6 +15,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("balance", &[]),
     ("health", &[]),
     ("headers", &[]),
+    ("retry", &[]),
     // As written; nothing of how it runs.
     ("config", &[]),
     ("body", &[]),
@@ -23,17 +24,19 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("watch", &["telemetry"]),
     ("capability", &[]),
     ("telemetry", &[]),
+    ("admission", &[]),
     ("listener", &["drain"]),
     ("tls", &["drain"]),
     // It is told of a connection's handshake, and its requests say so.
     ("http", &["body", "drain", "headers", "problem", "tls"]),
     ("problem", &["exchange"]),
-    ("upstream", &["balance", "body", "health", "telemetry"]),
+    ("upstream", &["balance", "body", "health", "retry", "telemetry"]),
     ("exchange", &["plugin", "telemetry", "tls"]),
     ("plugin", &["body", "capability", "exchange", "problem", "telemetry", "upstream"]),
     (
         "snapshot",
         &[
+            "admission",
             "balance",
             "body",
             "capability",
@@ -43,6 +46,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "health",
             "http",
             "plugin",
+            "retry",
             "router",
             "stock",
             "telemetry",
@@ -50,7 +54,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "upstream",
         ],
     ),
-    ("proxy", &["body", "exchange", "headers", "http", "plugin", "problem", "snapshot", "upstream"]),
+    ("proxy", &["admission", "body", "exchange", "headers", "http", "plugin", "problem", "snapshot", "upstream"]),
     ("admin", &["telemetry"]),
     (
         "gateway",
@@ -66,6 +70,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "listener",
             "plugin",
             "proxy",
+            "retry",
             "snapshot",
             "stock",
             "telemetry",
@@ -74,7 +79,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "watch",
         ],
     ),
-    ("cli", &["config", "gateway", "headers", "router", "snapshot", "telemetry", "upstream"]),
+    ("cli", &["config", "gateway", "headers", "retry", "router", "snapshot", "telemetry", "upstream"]),
 ];
 
 /// Crates that only some rooms may name.
@@ -87,7 +92,20 @@ const CRATES: &[(&str, &[&str])] = &[
     ("hyper", &["admin", "body", "http", "upstream"]),
     (
         "tokio",
-        &["admin", "capability", "drain", "gateway", "http", "listener", "plugin", "proxy", "tls", "upstream", "watch"],
+        &[
+            "admin",
+            "admission",
+            "capability",
+            "drain",
+            "gateway",
+            "http",
+            "listener",
+            "plugin",
+            "proxy",
+            "tls",
+            "upstream",
+            "watch",
+        ],
     ),
     ("schemars", &["config"]),
     ("notify", &["watch"]),

@@ -37,10 +37,14 @@ impl Body {
 pub enum BodyError {
     /// The connection it came over failed, or its framing was broken.
     Connection(hyper::Error),
+    /// It came in chunks that are not framed as chunks are.
+    Chunks,
     /// It is longer than allowed. The number is the limit in bytes.
     TooLarge(u64),
     /// No byte came for longer than allowed.
     TimedOut,
+    /// The attempt that it belongs to is over, and another one has it.
+    Superseded,
     /// A plugin's body hook ended it; the text names the plugin and the reason.
     Plugin(String),
 }
@@ -51,6 +55,8 @@ impl fmt::Display for BodyError {
             BodyError::Connection(error) => write!(f, "the connection failed: {error}"),
             BodyError::TooLarge(limit) => write!(f, "the body is longer than {limit} bytes"),
             BodyError::TimedOut => f.write_str("no byte of the body came in time"),
+            BodyError::Chunks => f.write_str("the chunks are not framed as chunks are"),
+            BodyError::Superseded => f.write_str("another attempt has the body"),
             BodyError::Plugin(reason) => f.write_str(reason),
         }
     }

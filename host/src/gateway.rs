@@ -7,6 +7,7 @@
 mod aside;
 mod certificates;
 mod control;
+mod delivery;
 mod endpoints;
 mod fetch;
 mod observer;
@@ -212,6 +213,7 @@ impl Shared {
         }
         series.extend(endpoints::series(&snapshot));
         series.extend(certificates::series(&snapshot));
+        delivery::series(&snapshot, &mut series);
         self.workshop.metrics.render(&self.access_log, &series)
     }
 

@@ -4,6 +4,7 @@
 //! [`gateway`].
 
 pub mod admin;
+pub mod admission;
 pub mod balance;
 pub mod body;
 pub mod capability;
@@ -19,6 +20,7 @@ pub mod listener;
 pub mod plugin;
 pub mod problem;
 pub mod proxy;
+pub mod retry;
 pub mod router;
 pub mod snapshot;
 pub mod stock;

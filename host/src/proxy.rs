@@ -68,7 +68,14 @@ async fn respond(snapshot: &Snapshot, tail: &mut Tail, body: Body) -> Body {
     let Some((index, route)) = snapshot.find(&exchange.request) else { return Error::NoRoute.answer(exchange) };
     exchange.route = Some(route.facts.clone());
     tail.route = Some(index);
+    if let Some(admission) = &route.admission {
+        match Box::pin(admission.admit()).await {
+            Ok(admitted) => tail.admitted = Some(admitted),
+            Err(shed) => return Error::Shed(shed).answer(&mut tail.exchange),
+        }
+    }
 
+    let exchange = &mut tail.exchange;
     let answer = match route.chain.on_request(exchange, body.is_end_stream()).await {
         ControlFlow::Continue(()) => forward(snapshot, route, tail, body).await,
         ControlFlow::Break(stop) => stopped(stop),
@@ -103,6 +110,7 @@ async fn forward(snapshot: &Snapshot, route: &Route, tail: &mut Tail, body: Body
     exchange.outcome.upstream = Some(target.name().clone());
     exchange.phase = Phase::Upstream;
     let ask = target.ask(&client(exchange), &exchange.request.target, &exchange.request.headers);
+    let began = exchange.started;
     let head = take_head(exchange, route.chain.looks_back());
     let body = match bodies {
         Some(bodies) => bodies.stream_request(body, tail.lend()),
@@ -111,7 +119,12 @@ async fn forward(snapshot: &Snapshot, route: &Route, tail: &mut Tail, body: Body
 
     let mut facts = upstream::Facts::default();
     let started = Instant::now();
-    let sent = target.send(Request::from_parts(head, body), &ask, &mut facts).await;
+    let request = Request::from_parts(head, body);
+    let sent = match &route.delivery {
+        None => target.send(request, &ask, &mut facts).await,
+        // Boxed, because it is larger than all the rest and most routes do without.
+        Some(delivery) => Box::pin(target.deliver(request, delivery, began, &ask, &mut facts)).await,
+    };
     tail.take_back().await;
     let exchange = &mut tail.exchange;
     exchange.outcome.endpoint = facts.endpoint;

@@ -4,6 +4,7 @@
 //! that can fail afterwards. Nothing in a snapshot ever changes. What did not change since the previous one is taken
 //! over (upstreams with their connections, plugins with their warm instances), so that a reload costs what it changes.
 
+mod delivery;
 mod health;
 mod listeners;
 mod plugins;
@@ -81,7 +82,7 @@ impl Snapshot {
             upstreams::build(&loaded, &secrets, previous.map(|previous| &previous.upstreams), &mut mistakes);
         let plugins =
             plugins::build(&loaded, workshop, &upstreams, &secrets, previous.map(|p| &p.plugins), &mut mistakes);
-        let routes = routes::build(&loaded, workshop, &upstreams, &plugins);
+        let routes = routes::build(&loaded, workshop, &upstreams, &plugins, previous);
         let router = routes::router(&loaded, &mut mistakes);
         let trusted = loaded.config.trusted_proxies.iter().map(|cidr| cidr.get()).collect();
         let admin_token = admin_token(&loaded, &secrets, &mut mistakes);
@@ -128,6 +129,11 @@ impl Snapshot {
 
     pub fn route(&self, index: usize) -> Option<&Route> {
         self.routes.get(index)
+    }
+
+    /// Every route, in the order of the configuration.
+    pub fn routes(&self) -> &[Route] {
+        &self.routes
     }
 
     pub fn upstream(&self, name: &str) -> Option<&Arc<Upstream>> {

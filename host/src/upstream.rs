@@ -16,8 +16,11 @@
 
 mod affinity;
 mod call;
+mod ceiling;
+mod chunks;
 mod connect;
 mod connection;
+mod deliver;
 mod endpoint;
 mod error;
 mod health;
@@ -26,8 +29,10 @@ mod pool;
 mod probe;
 mod probing;
 mod progress;
+mod replay;
 mod request;
 mod response;
+mod retried;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -41,18 +46,23 @@ use tokio::sync::watch;
 
 pub use self::affinity::{Ask, Client, HashBy, SHORTEST_KEY, SameSite, Sticky, StickyKey};
 pub use self::call::CallError;
+pub use self::deliver::Delivery;
 pub use self::endpoint::{Endpoint, Stats};
 pub use self::error::{BadResponse, Reason, SendError};
 pub use self::health::{ProbeCounts, Standing, StandingReport};
 pub use self::probe::{GrpcProbe, HttpProbe, Probe, TcpProbe};
 pub use self::probing::{Probes, Probing};
+pub use self::retried::Retried;
 pub use self::settings::{Address, AddressError, Hash, NoneAvailable, Protocol, Server, Settings, Transport};
 
+use self::ceiling::Ceiling;
 use self::connection::Again;
 use self::endpoint::{InFlight, Source};
 use self::health::Ejections;
 use self::members::{Members, Tried};
+use self::progress::Patience;
 use crate::body::Body;
+use crate::retry::{self, Budget, Cause};
 
 /// See the module.
 pub struct Upstream {
@@ -60,6 +70,9 @@ pub struct Upstream {
     members: Members,
     changes: watch::Sender<()>,
     ejections: Ejections,
+    ceiling: Ceiling,
+    budget: Arc<Budget>,
+    retried: Arc<Retried>,
 }
 
 /// What sending a request told: for the log, also when it failed.
@@ -80,7 +93,17 @@ impl Upstream {
     pub fn new(settings: Settings, previous: Option<&Arc<Upstream>>) -> Arc<Self> {
         let known = previous.map_or_else(Vec::new, |previous| previous.endpoints());
         let members = Members::new(&settings.endpoints, &settings, &known);
-        Arc::new(Upstream { settings, members, changes: watch::Sender::new(()), ejections: Ejections::default() })
+        let same_share = |previous: &&Arc<Upstream>| previous.budget.share() == settings.retry_budget;
+        let budget = previous.filter(same_share).map(|previous| Arc::clone(&previous.budget));
+        Arc::new(Upstream {
+            ceiling: Ceiling::new(settings.max_requests, previous.map(|previous| &previous.ceiling)),
+            budget: budget.unwrap_or_else(|| Arc::new(Budget::new(settings.retry_budget, std::time::Instant::now()))),
+            retried: previous.map_or_else(Arc::default, |previous| Arc::clone(&previous.retried)),
+            settings,
+            members,
+            changes: watch::Sender::new(()),
+            ejections: Ejections::default(),
+        })
     }
 
     pub fn name(&self) -> &Arc<str> {
@@ -96,6 +119,16 @@ impl Upstream {
         self.members.endpoints().to_vec()
     }
 
+    /// What was sent again so far, and what was not.
+    pub fn retried(&self) -> &Retried {
+        &self.retried
+    }
+
+    /// Requests under way and those refused so far, where their number is limited.
+    pub fn requests(&self) -> Option<(usize, u64)> {
+        self.ceiling.counts()
+    }
+
     /// Tells whenever [`Upstream::endpoints`] has changed.
     pub fn changes(&self) -> watch::Receiver<()> {
         self.changes.subscribe()
@@ -106,63 +139,111 @@ impl Upstream {
     ///
     /// The response's head is here when this returns, as it came, with the version that the endpoint speaks; its body
     /// may still be coming. Dropping either ends the exchange with the endpoint.
+    ///
+    /// Where nothing of the request could be sent to an endpoint, another one is tried; what else a route may want is in
+    /// [`Upstream::deliver`].
     pub async fn send(
         &self,
-        mut request: Request<Body>,
+        request: Request<Body>,
         ask: &Ask,
         facts: &mut Facts,
     ) -> Result<Response<Body>, SendError> {
-        let tried = Tried::default();
-        let Some((_, endpoint)) = self.members.pick(&self.settings, ask, &tried) else {
-            return Err(self.error(facts, Reason::NoEndpoint));
-        };
-        facts.endpoint = Some(endpoint.address_text());
-        request::prepare(&mut request, endpoint.transport().protocol, endpoint.address())
-            .map_err(|reason| self.error(facts, reason))?;
+        let place = self.ceiling.enter().map_err(|reason| self.error(facts, reason))?;
+        let members = &self.members;
+        let mut tried = Tried::default();
+        let mut request = Some(request);
+        loop {
+            let Some((position, endpoint)) = members.pick(&self.settings, ask, &tried) else {
+                return Err(self.error(facts, Reason::NoEndpoint));
+            };
+            let reason = match self.attempt(endpoint, &mut request, ask, Patience::Usual, facts).await {
+                Ok(response) => return Ok(ceiling::hold(response, place)),
+                Err(reason) => reason,
+            };
+            tried.add(position);
+            let moves_on =
+                request.is_some() && tried.len() < FAILOVER_ENDPOINTS && members.has_others(&self.settings, &tried);
+            if !moves_on {
+                return Err(self.error(facts, reason));
+            }
+            self.retried.count(Cause::Connect);
+        }
+    }
 
-        // The one loop of the request path. What goes around here is safe whatever the request is; retries that are a
-        // policy's choice (another endpoint, a status, a budget) belong here as well.
+    /// Sends the request to one endpoint. It is taken out of its place when it goes out; where it is there afterwards,
+    /// the endpoint can have got nothing of it.
+    ///
+    /// What goes around here is safe whatever the request is: connections that turn out to have been closed before.
+    async fn attempt(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        place: &mut Option<Request<Body>>,
+        ask: &Ask,
+        patience: Patience,
+        facts: &mut Facts,
+    ) -> Result<Response<Body>, Reason> {
+        facts.endpoint = Some(endpoint.address_text());
+        if let Some(request) = place
+            && let Err(reason) = request::prepare(request, endpoint.transport().protocol, endpoint.address())
+        {
+            *place = None;
+            return Err(reason);
+        }
         let mut source = Source::Any;
-        let mut repeated = false;
+        let (mut sent, mut repeated) = (0, false);
         loop {
             facts.attempts = facts.attempts.saturating_add(1);
             let in_flight = InFlight::begin(endpoint);
             let started = self.settings.is_timed().then(members::now);
-            let unanswered = match endpoint.lease(source).await {
-                Err(reason) => connection::Unanswered { reason, again: None },
-                Ok((lease, connect_time)) => {
-                    facts.connect_time = connect_time;
-                    facts.reused = lease.is_reused();
-                    let answer = lease.send(request, in_flight).await;
-                    self.members.observe(&self.settings, endpoint, started, answer.is_ok());
-                    match answer {
-                        Ok(mut response) => {
-                            self.answered(endpoint, response.status());
-                            self.stick(ask, endpoint, &mut response);
-                            return Ok(response);
-                        }
-                        Err(unanswered) => unanswered,
-                    }
+            let (lease, connect_time) = match endpoint.lease(source).await {
+                Ok(leased) => leased,
+                Err(reason) => {
+                    endpoint.count_failure();
+                    return Err(self.failed(endpoint, reason));
                 }
             };
+            facts.connect_time = connect_time;
+            facts.reused = lease.is_reused();
+            lease.progress().wait(patience);
+            // It is there as long as this goes around.
+            let Some(request) = place.take() else { return Err(Reason::NoEndpoint) };
+            let answer = lease.send(request, in_flight).await;
+            self.members.observe(&self.settings, endpoint, started, answer.is_ok());
+            let unanswered = match answer {
+                Ok(mut response) => {
+                    self.answered(endpoint, response.status());
+                    self.stick(ask, endpoint, &mut response);
+                    return Ok(response);
+                }
+                Err(unanswered) => unanswered,
+            };
             endpoint.count_failure();
-            request = match unanswered.again {
-                Some(Again::Unsent(request)) if facts.attempts < MOST_ATTEMPTS => *request,
+            sent += 1;
+            match unanswered.again {
+                Some(Again::Unsent(request)) => {
+                    *place = Some(*request);
+                    if sent >= MOST_CONNECTIONS {
+                        return Err(self.failed(endpoint, unanswered.reason));
+                    }
+                }
                 Some(Again::Unread(request)) if !repeated => {
                     repeated = true;
                     source = Source::Fresh;
-                    *request
+                    *place = Some(*request);
                 }
-                _ => {
-                    self.unanswered(endpoint, &unanswered.reason);
-                    return Err(self.error(facts, unanswered.reason));
-                }
-            };
+                _ => return Err(self.failed(endpoint, unanswered.reason)),
+            }
             // Several stale connections in a row: the endpoint has restarted, and the rest of the pool is stale too.
-            if facts.attempts >= STALE_CONNECTIONS {
+            if sent >= STALE_CONNECTIONS {
                 source = Source::Fresh;
             }
         }
+    }
+
+    /// Notes what an attempt without an answer says of the endpoint.
+    fn failed(&self, endpoint: &Endpoint, reason: Reason) -> Reason {
+        self.unanswered(endpoint, &reason);
+        reason
     }
 
     fn error(&self, facts: &Facts, reason: Reason) -> SendError {
@@ -176,9 +257,12 @@ impl std::fmt::Debug for Upstream {
     }
 }
 
+/// Endpoints that a request is tried at where nothing of it could be sent.
+const FAILOVER_ENDPOINTS: usize = retry::FAILOVER_ATTEMPTS as usize;
+
 /// Connections of the pool that may turn out to be closed before a new one is made.
 const STALE_CONNECTIONS: u32 = 3;
 
-/// Attempts at one request, the stale connections included. Only an endpoint that accepts connections and closes them
-/// at once comes near.
-const MOST_ATTEMPTS: u32 = 5;
+/// Connections to one endpoint for one attempt, the stale ones included. Only an endpoint that accepts connections and
+/// closes them at once comes near.
+const MOST_CONNECTIONS: u32 = 5;

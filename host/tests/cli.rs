@@ -67,6 +67,29 @@ fn explain_tells_the_route_and_why_others_lost() {
 }
 
 #[test]
+fn explain_tells_what_happens_when_endpoints_fail() {
+    let file = File::new(
+        r#"{ "listeners": [":0"], "upstreams": { "u": ["h:1"] }, "routes": [
+            { "match": { "path": "/usual" }, "to": "u" },
+            { "match": {}, "to": "u", "timeouts": { "request": "5s", "attempt": "1s" },
+              "retries": { "on": ["reset", "5xx"], "statuses": [429] }, "limits": { "max_concurrent": 7 } },
+        ] }"#,
+    );
+    let explained = |path: &str| text(&gatewright(&["explain", "--config", file.path(), "GET", path]).stdout);
+    let usual = explained("/usual");
+    assert!(usual.contains("up to 3 attempts, another endpoint where nothing was sent\n"), "{usual}");
+    let said = explained("/");
+    for line in [
+        "timeout of the request: 5s",
+        "timeout of the attempt: 1s",
+        "GET HEAD OPTIONS TRACE PUT DELETE again after reset, 5xx, 429, with a body of at most 65536 bytes",
+        "requests at a time: 7",
+    ] {
+        assert!(said.contains(line), "{line}: {said}");
+    }
+}
+
+#[test]
 fn schema_is_json_with_the_stock_plugins_in_it() {
     let schema: serde_json::Value = serde_json::from_slice(&gatewright(&["schema"]).stdout).unwrap();
     for plugin in ["echo", "key-auth", "jwt", "rate-limit", "headers"] {

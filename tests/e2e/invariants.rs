@@ -1,5 +1,9 @@
 //! The invariants of the architecture that no other file shows: one exchange sees one snapshot, no instance is held
-//! while a request waits for its upstream, and a trap ends one hook and one instance.
+//! while a request waits for its upstream, a trap ends one hook and one instance, and a retry happens only if nothing
+//! reached the client and the request may be repeated.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use gatewright_tests::{Scripted, Server, TestGateway, Wire, eventually, guest, read_head};
 use serde_json::{Value, json};
@@ -139,4 +143,51 @@ async fn a_trap_ends_one_hook_and_one_instance() {
         (metric("gatewright_plugin_instances{").await <= 2.0).then_some(())
     })
     .await;
+}
+
+/// A server that answers each request with these bytes and closes, and counts the requests.
+async fn breaking_off(bytes: &'static str) -> (Scripted, Arc<AtomicUsize>) {
+    let count = Arc::<AtomicUsize>::default();
+    let requests = count.clone();
+    let server = Scripted::start(move |mut stream| {
+        let requests = requests.clone();
+        async move {
+            if !read_head(&mut stream).await.is_empty() {
+                requests.fetch_add(1, SeqCst);
+                let _ = stream.write_all(bytes.as_bytes()).await;
+            }
+        }
+    })
+    .await;
+    (server, count)
+}
+
+#[tokio::test]
+async fn a_retry_happens_only_if_nothing_reached_the_client_and_the_request_may_be_repeated() {
+    let half = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf";
+    for (what, method, bytes, sent) in [
+        ("a response that broke off is not begun anew", "GET", half, 1),
+        ("nothing but the head reached the client", "GET", "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n", 1),
+        ("nothing reached anybody", "GET", "", 3),
+        ("the request must not be repeated", "POST", "", 1),
+        ("nor after a status", "POST", "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n", 1),
+    ] {
+        let (servers, counts): (Vec<_>, Vec<_>) =
+            [breaking_off(bytes).await, breaking_off(bytes).await].into_iter().unzip();
+        let endpoints: Vec<String> = servers.iter().map(Scripted::text).collect();
+        let gateway = TestGateway::start(json!({
+            "upstreams": { "two": endpoints },
+            "routes": [{
+                "match": {}, "to": "two",
+                "retries": { "on": ["connect-failure", "reset", "timeout", "bad-response", "5xx"] },
+            }],
+        }));
+        let mut wire = Wire::connect(gateway.address()).await;
+        wire.send(format!("{method} / HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")).await;
+        let answer = wire.read_to_end().await;
+        let record = gateway.wait_for_records(1).await.remove(0);
+        let count: usize = counts.iter().map(|count| count.load(SeqCst)).sum();
+        assert_eq!(count, sent, "{what}: {answer}");
+        assert_eq!(record["attempts"], sent, "{what}: {record}");
+    }
 }

@@ -7,6 +7,7 @@ mod balancing;
 mod bodies;
 mod capabilities;
 mod docs;
+mod failures;
 mod first_steps;
 mod health;
 mod hostile;

@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 
 use crate::gateway::Error;
 use crate::headers::path;
+use crate::retry::Policy;
 use crate::router::RequestView;
 use crate::snapshot::{Route, Snapshot};
 use crate::upstream::{self, Upstream};
@@ -85,6 +86,28 @@ fn describe(text: &mut String, snapshot: &Snapshot, index: usize, route: &Route)
         let _ = writeln!(text, "    nowhere: a plugin has to answer");
     }
     let _ = writeln!(text, "  request body: at most {} bytes", route.limits.request_body);
+    describe_delivery(text, route);
+}
+
+/// What happens when an endpoint fails or there are too many requests.
+fn describe_delivery(text: &mut String, route: &Route) {
+    if let Some(delivery) = &route.delivery {
+        let limits = [("request", delivery.request_timeout), ("attempt", delivery.attempt_timeout)];
+        for (what, limit) in limits.into_iter().filter_map(|(what, limit)| Some((what, limit?))) {
+            let _ = writeln!(text, "  timeout of the {what}: {limit:?} to the head of the response");
+        }
+        let _ = writeln!(text, "  retries: {}", delivery.retries);
+    } else {
+        let _ = writeln!(text, "  retries: {}", Policy::failover());
+    }
+    if let Some(admission) = &route.admission {
+        let limit = admission.settings();
+        let _ = writeln!(
+            text,
+            "  requests at a time: {}, then {} wait for at most {:?}, the others get 503",
+            limit.requests, limit.queue, limit.queue_timeout
+        );
+    }
 }
 
 /// How it is found out which endpoints take requests.

@@ -177,6 +177,34 @@ impl Checker<'_> {
                 unknown(&mut self.found, self.document, &self.plugins, &plugin.name, &plugin.pointer(*at, index));
             }
             self.targets(route, &pointer);
+            self.delivery(route, &pointer);
+        }
+    }
+
+    /// Timeouts that never end a request, waits that are longer than the request, and amounts out of range.
+    fn delivery(&mut self, route: &Route, route_pointer: &str) {
+        if let Some(retries) = &route.retries {
+            let pointer = format!("{route_pointer}/retries");
+            self.within(&format!("{pointer}/max_body"), retries.max_body, "0B", "10MiB");
+            self.within(&format!("{pointer}/backoff/base"), retries.backoff.base, MILLISECOND, "1m");
+            self.within(&format!("{pointer}/backoff/max"), retries.backoff.max, MILLISECOND, "1m");
+            if retries.backoff.base > retries.backoff.max {
+                let wrong = self.document.at_value(&format!("{pointer}/backoff"), "\"base\" is longer than \"max\"");
+                self.found.push(wrong.with_help(format!("\"max\" is \"{}\" here", retries.backoff.max)));
+            }
+        }
+        if let Some(limit) = &route.limits.max_concurrent {
+            let pointer = format!("{route_pointer}/limits/max_concurrent");
+            self.within(&format!("{pointer}/queue_timeout"), limit.queue_timeout, MILLISECOND, "1m");
+            self.within(&format!("{pointer}/retry_after"), limit.retry_after, "1s", "1d");
+        }
+        let (request, attempt) = (route.timeouts.request, route.timeouts.attempt);
+        if let (Some(request), Some(attempt)) = (request, attempt)
+            && attempt > request
+        {
+            let pointer = format!("{route_pointer}/timeouts/attempt");
+            let longer = self.document.at_value(&pointer, "an attempt may take longer than the request");
+            self.found.push(longer.with_help(format!("\"request\" is \"{request}\"; it ends the attempt, too")));
         }
     }
 

@@ -10,6 +10,7 @@ use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::delivery::{Concurrency, Retries, RouteTimeouts};
 use super::forms::{keyed_by_header_name, one_or_many, or_one_alone, or_string, or_text, two_forms};
 use super::pattern::{HostPattern, PathPattern, Regex};
 use super::text::{Name, Written, is_token, quoted, written_as_text};
@@ -47,6 +48,14 @@ pub struct Route {
     /// In place of the limits for the whole gateway.
     #[serde(default)]
     pub limits: RouteLimits,
+
+    /// How long a request may take. Default: as long as the upstream's own timeouts let it.
+    #[serde(default)]
+    pub timeouts: RouteTimeouts,
+
+    /// When a request is sent again. Default: only to another endpoint, where nothing could be sent to the first.
+    #[serde(default)]
+    pub retries: Option<Retries>,
 }
 
 /// Conditions on a request, all of which have to hold. What is left out holds always.
@@ -217,6 +226,10 @@ impl From<String> for Target {
 pub struct RouteLimits {
     /// The longest request body. Default: `limits.request_body`.
     pub request_body: Option<Size>,
+
+    /// Requests of this route at the same time, over all cores: a number, or an object with a queue. What is over it is
+    /// answered with 503 and `Retry-After`, before any plugin runs. Default: no limit.
+    pub max_concurrent: Option<Concurrency>,
 }
 
 /// A method, in capitals: they are compared with case (RFC 9110, section 9.1).

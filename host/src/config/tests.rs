@@ -71,7 +71,8 @@ pub(super) const GOOD: &str = r#"{
             "none_available": "use-all", "sticky": { "cookie": "gw", "key": "token", "ttl": "1h", "path": "/shop",
             "same_site": "none", "secure": true },
         },
-        "orders": { "endpoints": ["o:1"], "balance": "least-requests", "protocol": "h2c", "max_idle": 0, "max_age": "5m" },
+        "orders": { "endpoints": ["o:1"], "balance": "least-requests", "protocol": "h2c", "max_idle": 0, "max_age": "5m",
+                    "max_requests": 100, "retry_budget": { "percent": 10 } },
     },
     "plugins": {
         "jwt": { "on_error": "skip" },
@@ -92,7 +93,9 @@ pub(super) const GOOD: &str = r#"{
             ],
             "plugins": ["geo", { "key-auth": { "keys": ["${SECRET}"] } }],
             "to": [{ "upstream": "orders", "weight": 90 }, "users"],
-            "limits": { "request_body": "0B" },
+            "limits": { "request_body": "0B", "max_concurrent": 7 },
+            "timeouts": { "request": "5s", "attempt": "1s" },
+            "retries": { "on": ["reset", "5xx"], "statuses": [429], "grpc_statuses": ["unavailable"], "methods": ["POST"] },
         },
     ],
     "admin": {},
@@ -140,6 +143,11 @@ fn every_form_is_read() {
     assert_eq!(route.plugins[1].config, json!({ "keys": ["hunter2"] }));
     assert_eq!(route.plugins[1].pointer(1, 1), "/routes/1/plugins/1/key-auth");
     assert_eq!((route.to[0].weight, route.to[1].weight), (90, 1));
+    assert_eq!(route.limits.max_concurrent, Some(7.into()));
+    let retries = route.retries.as_ref().unwrap();
+    assert_eq!((retries.attempts, retries.on.as_slice()), (3, &[RetryOn::Reset, RetryOn::ServerError][..]));
+    assert_eq!(retries.grpc_statuses, [GrpcStatus::Unavailable]);
+    assert_eq!((orders.max_requests, orders.retry_budget.percent), (Some(100), 10));
     assert_eq!(config.access_log, AccessLog::File("access.log".into()));
     assert_eq!(config.admin, Some(Admin { address: ListenAddress::loopback(9901), token: None }));
     assert_eq!((config.limits.header_count, config.limits.header_bytes), (50, Size::kibibytes(64)));

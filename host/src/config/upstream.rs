@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::address::EndpointAddress;
 use super::cookie::{CookieName, CookiePath};
+use super::delivery::RetryBudget;
 use super::forms::{or_short, or_text, two_forms};
 use super::health::{Ejection, Health};
 use super::route::HeaderName;
@@ -78,6 +79,13 @@ pub struct Upstream {
     /// When endpoints are left out because requests to them fail. By default three failed connections in a row take one
     /// out for 10 seconds.
     pub ejection: Ejection,
+    /// Requests to all endpoints together at the same time, over all cores. More are answered with 503 at once. Default:
+    /// as many as connections allow.
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub max_requests: Option<u32>,
+
+    /// How many requests may be sent again, by the `retries` of routes.
+    pub retry_budget: RetryBudget,
 }
 two_forms!(Upstream, short: Vec<Endpoint>);
 
@@ -101,6 +109,8 @@ impl Default for Upstream {
             max_pending: 1024,
             health: None,
             ejection: Ejection::default(),
+            max_requests: None,
+            retry_budget: RetryBudget::default(),
         }
     }
 }

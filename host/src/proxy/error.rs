@@ -2,6 +2,7 @@
 
 use http::{StatusCode, header};
 
+use crate::admission::Shed;
 use crate::body::{Body, BodyError};
 use crate::exchange::{Exchange, Fault};
 use crate::headers::Reject;
@@ -15,6 +16,8 @@ pub(super) enum Error {
     /// The head is ambiguous or not allowed.
     Refused(Reject),
     NoRoute,
+    /// The route has as many requests as it may have.
+    Shed(Shed),
     /// The request body is longer than the route's limit in bytes.
     TooLarge(u64),
     /// The route has no upstream to send to, and no plugin answered.
@@ -38,6 +41,9 @@ impl Error {
         exchange.outcome.aborted |= matches!(self, Error::Aborted);
         let status = self.status();
         let (mut head, body) = problem::answer(status, self.for_client(), exchange.id());
+        if let Some(seconds) = self.retry_after() {
+            head.headers.insert(header::RETRY_AFTER, header::HeaderValue::from(seconds));
+        }
         if self.must_close() {
             head.headers.insert(header::CONNECTION, header::HeaderValue::from_static("close"));
         }
@@ -53,7 +59,7 @@ impl Error {
             Error::RequestBody(BodyError::TimedOut) => StatusCode::REQUEST_TIMEOUT,
             Error::RequestBody(_) => StatusCode::BAD_REQUEST,
             Error::ResponseBody(_) => StatusCode::BAD_GATEWAY,
-            Error::NoTarget => StatusCode::SERVICE_UNAVAILABLE,
+            Error::NoTarget | Error::Shed(_) => StatusCode::SERVICE_UNAVAILABLE,
             Error::Plugin(failure) => failure.status(),
             Error::Aborted => StatusCode::INTERNAL_SERVER_ERROR,
             Error::Upstream(error) => error.status(),
@@ -65,6 +71,7 @@ impl Error {
         match self {
             Error::Refused(reject) => reject.detail(),
             Error::NoRoute => "No route matches this request.",
+            Error::Shed(_) => "There are too many requests at the moment. Try again later.",
             Error::TooLarge(_) | Error::RequestBody(BodyError::TooLarge(_)) => "The request body is too large.",
             Error::RequestBody(BodyError::TimedOut) => "The request body did not come in time.",
             Error::RequestBody(_) => "The request body could not be read.",
@@ -84,6 +91,7 @@ impl Error {
         match self {
             Error::Refused(reject) => format!("refused: {}", reject.detail()),
             Error::NoRoute => "no route matches".into(),
+            Error::Shed(shed) => format!("the route has {} requests already, which is its limit", shed.requests),
             Error::TooLarge(limit) => format!("the request body is longer than {limit} bytes"),
             Error::NoTarget => "no plugin answered, and the route has no \"to\"".into(),
             Error::RequestBody(error) => format!("request body: {error}"),
@@ -96,11 +104,22 @@ impl Error {
 
     fn fault(&self) -> Fault {
         match self {
-            Error::Refused(_) | Error::NoRoute | Error::TooLarge(_) | Error::RequestBody(_) => Fault::Request,
+            Error::Refused(_) | Error::NoRoute | Error::Shed(_) | Error::TooLarge(_) | Error::RequestBody(_) => {
+                Fault::Request
+            }
             Error::Plugin(_) | Error::Aborted => Fault::Plugin,
             Error::Upstream(error) if error.is_clients_fault() => Fault::Request,
             Error::Upstream(error) if error.status() == StatusCode::GATEWAY_TIMEOUT => Fault::TimedOut,
             Error::NoTarget | Error::ResponseBody(_) | Error::Upstream(_) => Fault::Upstream,
+        }
+    }
+
+    /// In whole seconds, where the same request may be served a moment later.
+    fn retry_after(&self) -> Option<u64> {
+        match self {
+            Error::Shed(shed) => Some(shed.retry_after.as_secs().max(1)),
+            Error::Upstream(error) if error.is_overload() => Some(1),
+            _ => None,
         }
     }
 

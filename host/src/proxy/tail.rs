@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::{Method, Response, StatusCode};
 use http_body::{Body as _, Frame, SizeHint};
 
+use crate::admission::Admitted;
 use crate::body::{Body, BodyError};
 use crate::exchange::{Exchange, Fault, Phase};
 use crate::http::Abort;
@@ -22,6 +23,8 @@ pub(super) struct Tail {
     pub route: Option<usize>,
     /// The hooks that the response body is yet to be streamed through.
     pub stream: Option<Bodies>,
+    /// The place among the requests of the route, where their number is limited.
+    pub admitted: Option<Admitted>,
     snapshot: Arc<Snapshot>,
     /// While the request body is streamed through hooks, the exchange is shared with the task that does it.
     loan: Option<Loan>,
@@ -40,7 +43,8 @@ struct Sent {
 
 impl Tail {
     pub fn new(exchange: Exchange, snapshot: Arc<Snapshot>) -> Tail {
-        Tail { exchange, route: None, stream: None, snapshot, loan: None, turn: None, sent: Sent::default() }
+        let sent = Sent::default();
+        Tail { exchange, route: None, stream: None, admitted: None, snapshot, loan: None, turn: None, sent }
     }
 
     /// Shares the exchange; it is not here until [`Tail::take_back`].

@@ -12,21 +12,25 @@ use http::{HeaderMap, header};
 use http_body::{Body as _, Frame, SizeHint};
 use thread_local::ThreadLocal;
 
-use super::plugins;
-use super::{Snapshot, Workshop};
+use super::{Snapshot, Workshop, delivery, plugins};
+use crate::admission::Admission;
 use crate::balance::Split;
 use crate::body::{Body, BodyError};
 use crate::config::{self, Diagnostic, Loaded, child};
 use crate::exchange::RouteFacts;
 use crate::plugin::Chain;
 use crate::router::{BuildError, HostPattern, PathPattern, PatternError, Problem, Router, Rule, ValueMatch, ValueTest};
-use crate::upstream::Upstream;
+use crate::upstream::{Delivery, Upstream};
 
 /// What happens to the requests of one route.
 pub struct Route {
     pub facts: Arc<RouteFacts>,
     pub chain: Arc<Chain>,
     pub limits: BodyLimits,
+    /// How requests are sent where it is not just once.
+    pub delivery: Option<Delivery>,
+    /// How many there may be at a time.
+    pub admission: Option<Arc<Admission>>,
     targets: Vec<Arc<Upstream>>,
     weights: Vec<u32>,
     splits: ThreadLocal<RefCell<Split>>,
@@ -123,6 +127,7 @@ pub(super) fn build(
     workshop: &Workshop,
     upstreams: &BTreeMap<Arc<str>, Arc<Upstream>>,
     plugins: &plugins::Loaded,
+    previous: Option<&Snapshot>,
 ) -> Vec<Route> {
     let route = |(index, config): (usize, &config::Route)| {
         let name = name(config, index);
@@ -130,6 +135,7 @@ pub(super) fn build(
         let targets = config.to.iter().filter(known);
         let body = config.limits.request_body.unwrap_or(loaded.config.limits.request_body);
         Route {
+            admission: delivery::admission(config, &name, previous),
             facts: Arc::new(RouteFacts {
                 metrics: Some(workshop.metrics.route(&name)),
                 upstreams: config.to.iter().map(|target| target.upstream.as_str().into()).collect(),
@@ -137,6 +143,7 @@ pub(super) fn build(
             }),
             chain: Arc::new(Chain::new(plugins.of_route(index))),
             limits: BodyLimits { request_body: body.as_usize() as u64 },
+            delivery: delivery::of_route(config),
             targets: targets.clone().filter_map(|target| upstreams.get(target.upstream.as_str()).cloned()).collect(),
             weights: targets.map(|target| target.weight).collect(),
             splits: ThreadLocal::new(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Once};
 
-use super::health;
+use super::{delivery, health};
 use crate::balance::Policy;
 use crate::capability::secrets::Secrets;
 use crate::config::{self, Diagnostic, Loaded, child};
@@ -86,6 +86,8 @@ fn settings(name: &str, config: &config::Upstream, limits: &config::Limits) -> S
         },
         ejection: health::ejection(&config.ejection),
         probing: config.health.as_ref().map(health::probing),
+        max_requests: config.max_requests.map(|most| most as usize),
+        retry_budget: delivery::share(&config.retry_budget),
     }
 }
 

@@ -107,9 +107,8 @@ impl Lease {
         in_flight: InFlight<&Arc<Endpoint>>,
     ) -> Result<Response<Body>, Unanswered> {
         let limit = in_flight.endpoint().transport().max_headers;
-        if let Err(flaw) = response::check(&mut response, limit) {
-            return Err(Unanswered { reason: Reason::BadResponse(flaw), again: None });
-        }
+        let chunked = response::check(&mut response, limit, self.progress())
+            .map_err(|flaw| Unanswered { reason: Reason::BadResponse(flaw), again: None })?;
         // hyper would answer in kind and send its next request as HTTP/1.0, where a body of unknown length is lost.
         if response.version() < Version::HTTP_11 {
             self.retire();
@@ -119,7 +118,7 @@ impl Lease {
                 self.give_back(in_flight.endpoint());
                 Body::from(body)
             } else {
-                Body::boxed(Held::new(body, self, in_flight.keep()))
+                Body::boxed(Held::new(body, chunked, self, in_flight.keep()))
             }
         }))
     }

@@ -25,6 +25,8 @@ pub struct SendError {
 pub enum Reason {
     /// The upstream has no endpoint that takes requests.
     NoEndpoint,
+    /// As many requests are under way as the upstream may have.
+    TooManyRequests(usize),
     /// Every connection is taken, and no place became free while the request could wait, or too many wait already.
     Overloaded,
     /// No connection could be made.
@@ -33,6 +35,10 @@ pub enum Reason {
     ConnectTimeout(Duration),
     /// The answer did not begin in this time.
     ResponseTimeout(Duration),
+    /// The attempt had no answer within the route's limit for one.
+    AttemptTimeout(Duration),
+    /// The request had no answer within the route's limit for all attempts.
+    RequestTimeout(Duration),
     /// The connection, or the HTTP/2 stream, ended before an answer began.
     Closed(hyper::Error),
     /// What came is not a response that can be passed on: malformed, ambiguous, too large, or a protocol switch that
@@ -63,6 +69,8 @@ pub enum BadResponse {
     TwoLengths,
     /// Any transfer coding but one `chunked`, or any at all outside of HTTP/1.1.
     TransferEncoding,
+    /// A chunk whose size or end is not as RFC 9112, section 7.1, writes it.
+    Chunks,
     /// `Content-Length` more than once, or not a number.
     ContentLength,
     /// More header fields than this.
@@ -73,8 +81,11 @@ impl SendError {
     /// What the client is told.
     pub fn status(&self) -> StatusCode {
         match &self.reason {
-            Reason::NoEndpoint | Reason::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
-            Reason::ConnectTimeout(_) | Reason::ResponseTimeout(_) => StatusCode::GATEWAY_TIMEOUT,
+            Reason::NoEndpoint | Reason::TooManyRequests(_) | Reason::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+            Reason::ConnectTimeout(_)
+            | Reason::ResponseTimeout(_)
+            | Reason::AttemptTimeout(_)
+            | Reason::RequestTimeout(_) => StatusCode::GATEWAY_TIMEOUT,
             Reason::Connect(_) | Reason::Closed(_) | Reason::BadResponse(_) => StatusCode::BAD_GATEWAY,
             Reason::RequestBody(BodyError::TooLarge(_)) => StatusCode::PAYLOAD_TOO_LARGE,
             Reason::RequestBody(BodyError::TimedOut) => StatusCode::REQUEST_TIMEOUT,
@@ -84,6 +95,11 @@ impl SendError {
             Reason::RequestBody(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Reason::Tunnel => StatusCode::NOT_IMPLEMENTED,
         }
+    }
+
+    /// Whether it was never tried, because there is too much to do already.
+    pub fn is_overload(&self) -> bool {
+        matches!(self.reason, Reason::TooManyRequests(_) | Reason::Overloaded)
     }
 
     /// Whether the client, and not the upstream, is the cause.
@@ -98,6 +114,7 @@ impl fmt::Display for SendError {
         let endpoint = self.endpoint.as_deref().unwrap_or("no endpoint");
         match &self.reason {
             Reason::NoEndpoint => f.write_str("no endpoint takes requests"),
+            Reason::TooManyRequests(limit) => write!(f, "{limit} requests are under way, which is the limit"),
             Reason::Overloaded => write!(f, "{endpoint} has no connection free"),
             Reason::Connect(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 write!(f, "{endpoint} refused the connection")
@@ -105,6 +122,10 @@ impl fmt::Display for SendError {
             Reason::Connect(error) => write!(f, "no connection to {endpoint}: {error}"),
             Reason::ConnectTimeout(time) => write!(f, "no connection to {endpoint} within {time:?}"),
             Reason::ResponseTimeout(time) => write!(f, "{endpoint} did not begin to answer within {time:?}"),
+            Reason::AttemptTimeout(time) => write!(f, "{endpoint} did not begin to answer the attempt within {time:?}"),
+            Reason::RequestTimeout(time) => {
+                write!(f, "{endpoint} did not begin to answer within {time:?} of the request")
+            }
             Reason::Closed(error) => {
                 write!(f, "{endpoint} closed the connection before it answered: {}", Chain(error))
             }
@@ -137,6 +158,7 @@ impl fmt::Display for BadResponse {
             BadResponse::SwitchingProtocols => f.write_str("101 to a request that asked for no other protocol"),
             BadResponse::TwoLengths => f.write_str("both Transfer-Encoding and Content-Length"),
             BadResponse::TransferEncoding => f.write_str("a transfer coding other than one \"chunked\" in HTTP/1.1"),
+            BadResponse::Chunks => f.write_str("chunks that are not framed as chunks are"),
             BadResponse::ContentLength => f.write_str("Content-Length more than once or not a number"),
             BadResponse::TooManyHeaders(limit) => write!(f, "more than {limit} header fields"),
         }

@@ -363,7 +363,7 @@ fn failure(reason: &Reason) -> Option<Failure> {
         Reason::Connect(error) if is_our_own(error) => None,
         Reason::Connect(_) | Reason::ConnectTimeout(_) => Some(Failure::Connect),
         Reason::Closed(_) | Reason::BadResponse(_) => Some(Failure::Reset),
-        Reason::ResponseTimeout(_) => Some(Failure::Timeout),
+        Reason::ResponseTimeout(_) | Reason::AttemptTimeout(_) | Reason::RequestTimeout(_) => Some(Failure::Timeout),
         // Of the client, of the request, of our limits.
         _ => None,
     }

@@ -36,6 +36,14 @@ pub(super) struct Members {
 pub(super) struct Tried(Vec<usize>);
 
 impl Tried {
+    pub(super) fn add(&mut self, position: usize) {
+        self.0.push(position);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     fn contains(&self, position: usize) -> bool {
         self.0.contains(&position)
     }
@@ -85,6 +93,18 @@ impl Members {
     /// What names the endpoint in a sticky cookie.
     pub(super) fn tag(&self, endpoint: &Arc<Endpoint>) -> Option<&Tag> {
         self.tags.get(self.position(endpoint)?)
+    }
+
+    /// Whether [`Members::pick`] would find an endpoint that was not tried.
+    pub(super) fn has_others(&self, settings: &Settings, tried: &Tried) -> bool {
+        let (mut available, mut others, mut available_others) = (false, false, false);
+        for (position, (endpoint, weight)) in self.endpoints.iter().zip(&self.weights).enumerate() {
+            let other = *weight > 0 && !tried.contains(position);
+            available |= endpoint.is_available();
+            others |= other;
+            available_others |= other && endpoint.is_available();
+        }
+        available_others || (others && !available && settings.none_available == NoneAvailable::UseAll)
     }
 
     /// The endpoint for a request that was at those `tried` already: another one where there is one.

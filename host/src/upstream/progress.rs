@@ -25,8 +25,12 @@ pub(super) struct Progress {
     awaiting: AtomicBool,
     /// Sweeps since the endpoint's turn began, and one; 0 while nobody waits for the endpoint.
     sweeps: AtomicU32,
+    /// Whoever waits for the present answer has a time limit of its own.
+    own_limit: AtomicBool,
     /// Bytes that came while awaiting.
     received: AtomicU32,
+    /// What came after the response's head is no valid chunks.
+    unchunked: AtomicBool,
     /// The sweep gave this request up.
     expired: AtomicBool,
     /// The connection takes no further request.
@@ -43,13 +47,24 @@ pub(super) struct Progress {
     sent: Mutex<Vec<u8>>,
 }
 
+/// Who gives up when the head of an answer does not come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// The sweep, after the transport's `response_timeout`.
+    Usual,
+    /// Whoever waits.
+    Own,
+}
+
 impl Progress {
     pub(super) fn new() -> Self {
         Progress {
             opened: Instant::now(),
             awaiting: AtomicBool::new(false),
             sweeps: AtomicU32::new(0),
+            own_limit: AtomicBool::new(false),
             received: AtomicU32::new(0),
+            unchunked: AtomicBool::new(false),
             expired: AtomicBool::new(false),
             retired: AtomicBool::new(false),
             connection: OnceLock::new(),
@@ -75,6 +90,11 @@ impl Progress {
         self.received.store(0, Relaxed);
         self.sweeps.store(1, Relaxed);
         self.awaiting.store(true, Relaxed);
+    }
+
+    /// Who gives up when the head of the next answer does not come.
+    pub(super) fn wait(&self, patience: Patience) {
+        self.own_limit.store(patience == Patience::Own, Relaxed);
     }
 
     /// The response head is here, or will never come.
@@ -111,9 +131,10 @@ impl Progress {
 
     /// One sweep went by. What is awaited is overdue when more than so many went by in the endpoint's turn.
     pub(super) fn sweep(&self, head_limit: u32, body_limit: u32) {
-        let limit = if self.awaiting.load(Relaxed) { head_limit } else { body_limit };
+        let awaiting = self.awaiting.load(Relaxed);
+        let limit = if awaiting { head_limit } else { body_limit };
         let sweeps = self.sweeps.load(Relaxed);
-        if sweeps == 0 {
+        if sweeps == 0 || (awaiting && self.own_limit.load(Relaxed)) {
             return;
         }
         if sweeps <= limit {
@@ -180,6 +201,15 @@ impl Progress {
         self.received.load(Relaxed) > 0
     }
 
+    /// Whether what came so far after the head cannot be chunks.
+    pub(super) fn set_unchunked(&self, unchunked: bool) {
+        self.unchunked.store(unchunked, Relaxed);
+    }
+
+    pub(super) fn is_unchunked(&self) -> bool {
+        self.unchunked.load(Relaxed)
+    }
+
     pub(super) fn is_awaiting(&self) -> bool {
         self.awaiting.load(Relaxed)
     }
@@ -242,6 +272,19 @@ mod tests {
         write(&vec![b'x'; KEPT_BYTES]);
         write(b"x");
         assert_eq!(progress.take_sent(), None, "too long");
+    }
+
+    #[test]
+    fn a_wait_with_a_limit_of_its_own_is_not_swept() {
+        let progress = Progress::new();
+        progress.wait(Patience::Own);
+        progress.begin(false);
+        (0..99).for_each(|_| progress.sweep(2, 4));
+        assert!(!progress.is_expired());
+        progress.answered();
+        progress.body_is_awaited();
+        (0..5).for_each(|_| progress.sweep(2, 4));
+        assert!(progress.is_expired(), "the body has the usual limit");
     }
 
     #[test]

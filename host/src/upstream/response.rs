@@ -13,27 +13,38 @@ use hyper::body::Incoming;
 use super::connection::Lease;
 use super::endpoint::{Endpoint, InFlight};
 use super::error::BadResponse;
+use super::progress::Progress;
 use super::request::parse_length;
 use crate::body::BodyError;
 
 /// Refuses what hyper's parser lets through although another reader might see another end of the message: RFC 9112,
-/// section 6.3, lets a proxy repair some of it, but a server that sends it is broken or under attack.
-pub(super) fn check(response: &mut Response<Incoming>, max_headers: usize) -> Result<(), BadResponse> {
+/// section 6.3, lets a proxy repair some of it, but a server that sends it is broken or under attack. Says whether the
+/// body comes in chunks.
+pub(super) fn check(
+    response: &mut Response<Incoming>,
+    max_headers: usize,
+    progress: &Progress,
+) -> Result<bool, BadResponse> {
     if response.headers().len() > max_headers {
         return Err(BadResponse::TooManyHeaders(max_headers));
     }
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return Err(BadResponse::SwitchingProtocols);
     }
-    check_framing(response.version(), response.headers())?;
+    let chunked = check_framing(response.version(), response.headers())?;
+    // These two end with their head, whatever it says (RFC 9112, section 6.3); what comes after them is nobody's body.
+    let chunked = chunked && !matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    if chunked && progress.is_unchunked() {
+        return Err(BadResponse::Chunks);
+    }
     if response.status() == StatusCode::NO_CONTENT {
         // It must not have one (RFC 9110, section 8.6), and some clients would wait for the bytes.
         response.headers_mut().remove(CONTENT_LENGTH);
     }
-    Ok(())
+    Ok(chunked)
 }
 
-fn check_framing(version: Version, headers: &HeaderMap) -> Result<(), BadResponse> {
+fn check_framing(version: Version, headers: &HeaderMap) -> Result<bool, BadResponse> {
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
     let length = lengths.next();
     if length.is_some_and(|length| parse_length(length).is_none()) || lengths.next().is_some() {
@@ -41,7 +52,7 @@ fn check_framing(version: Version, headers: &HeaderMap) -> Result<(), BadRespons
     }
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     let Some(coding) = codings.next() else {
-        return Ok(());
+        return Ok(false);
     };
     if length.is_some() {
         return Err(BadResponse::TwoLengths);
@@ -50,7 +61,7 @@ fn check_framing(version: Version, headers: &HeaderMap) -> Result<(), BadRespons
     if version != Version::HTTP_11 || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") || codings.next().is_some() {
         return Err(BadResponse::TransferEncoding);
     }
-    Ok(())
+    Ok(true)
 }
 
 /// A response body that is still coming. It keeps its connection, or its place on one, and the request counted as in
@@ -60,12 +71,14 @@ fn check_framing(version: Version, headers: &HeaderMap) -> Result<(), BadRespons
 /// Only bodies that are not complete when the head is read are wrapped so: it costs an allocation.
 pub(super) struct Held {
     body: Incoming,
+    /// It comes in chunks, which have to be valid to the last.
+    chunked: bool,
     held: Option<(Lease, InFlight<Arc<Endpoint>>)>,
 }
 
 impl Held {
-    pub(super) fn new(body: Incoming, lease: Lease, in_flight: InFlight<Arc<Endpoint>>) -> Self {
-        Held { body, held: Some((lease, in_flight)) }
+    pub(super) fn new(body: Incoming, chunked: bool, lease: Lease, in_flight: InFlight<Arc<Endpoint>>) -> Self {
+        Held { body, chunked, held: Some((lease, in_flight)) }
     }
 
     fn finish(&mut self) {
@@ -99,6 +112,10 @@ impl http_body::Body for Held {
             }
         };
         progress.body_has_come();
+        if self.chunked && progress.is_unchunked() {
+            self.held = None;
+            return Poll::Ready(Some(Err(BodyError::Chunks)));
+        }
         match &frame {
             Some(Err(_)) => {
                 let expired = progress.is_expired();
@@ -133,9 +150,9 @@ mod tests {
         let te = |value| ("transfer-encoding", value);
         let cl = |value| ("content-length", value);
         for (fields, expected) in [
-            (vec![], "Ok(())"),
-            (vec![cl("0")], "Ok(())"),
-            (vec![te("Chunked")], "Ok(())"),
+            (vec![], "Ok(false)"),
+            (vec![cl("0")], "Ok(false)"),
+            (vec![te("Chunked")], "Ok(true)"),
             (vec![cl("5"), cl("5")], "Err(ContentLength)"),
             (vec![cl("5, 5")], "Err(ContentLength)"),
             (vec![cl("+5")], "Err(ContentLength)"),

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use super::affinity::{HashBy, Sticky};
 use super::probing::Probing;
-use crate::balance;
 use crate::health::Ejection;
+use crate::{balance, retry};
 
 /// An upstream: its name, its servers, how to choose among them and how to talk to them.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,6 +35,10 @@ pub struct Settings {
     pub ejection: Ejection,
     /// How it is found out which of them can serve, if it is.
     pub probing: Option<Probing>,
+    /// Requests to all of them at a time, over all cores. Default: as many as connections allow.
+    pub max_requests: Option<usize>,
+    /// How many requests may be sent again.
+    pub retry_budget: retry::Share,
 }
 
 impl Settings {
@@ -51,6 +55,8 @@ impl Settings {
             transport: Transport::default(),
             ejection: Ejection::default(),
             probing: None,
+            max_requests: None,
+            retry_budget: retry::Share::default(),
         }
     }
 }

@@ -1,8 +1,8 @@
 //! The socket of a connection to an endpoint, seen by hyper.
 //!
-//! Three things are done here because hyper does not say enough above: it does not tell whether any byte of a response
-//! came before a connection ended, it reads informational responses without end, and it gives a response up that has
-//! come already when writing the rest of the request fails.
+//! Four things are done here because hyper does not say enough above: it does not tell whether any byte of a response
+//! came before a connection ended, it reads informational responses without end, it gives a response up that has come
+//! already when writing the rest of the request fails, and it takes chunks that are none.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -12,6 +12,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::chunks::Chunks;
 use super::progress::Progress;
 
 /// A socket that reports to the [`Progress`] of the request on it.
@@ -20,6 +21,8 @@ pub(super) struct Wire {
     progress: Arc<Progress>,
     /// Most bytes that may come before a response head is complete.
     head_limit: u32,
+    /// How far the response on it has come, if it is in chunks.
+    chunks: Chunks,
     /// Writing failed; what is still written goes nowhere.
     broken: bool,
 }
@@ -27,7 +30,7 @@ pub(super) struct Wire {
 impl Wire {
     pub(super) fn new(socket: TcpStream, progress: Arc<Progress>, max_header_bytes: usize) -> Self {
         let head_limit = u32::try_from(max_header_bytes.saturating_mul(HEADS)).unwrap_or(u32::MAX);
-        Wire { socket, progress, head_limit, broken: false }
+        Wire { socket, progress, head_limit, chunks: Chunks::new(), broken: false }
     }
 
     /// A server that answers early (413) and closes makes our next write fail while its answer waits to be read. So a
@@ -56,10 +59,17 @@ impl AsyncRead for Wire {
         let before = buffer.filled().len();
         let result = Pin::new(&mut self.socket).poll_read(context, buffer);
         if let Poll::Ready(Ok(())) = result {
-            let received = self.progress.add_received(buffer.filled().len().saturating_sub(before));
-            if received > self.head_limit {
+            let this = &mut *self;
+            let new = buffer.filled().get(before..).unwrap_or_default();
+            let received = this.progress.add_received(new.len());
+            if received > this.head_limit {
                 return Poll::Ready(Err(io::Error::from(io::ErrorKind::FileTooLarge)));
             }
+            if received as usize == new.len() {
+                this.chunks.restart();
+            }
+            this.chunks.walk(new);
+            this.progress.set_unchunked(this.chunks.is_broken());
         }
         result
     }

@@ -1,0 +1,45 @@
+//! What upstreams and routes count of failures and overload, for the metrics page.
+
+use crate::retry::Cause;
+use crate::snapshot::Snapshot;
+use crate::telemetry::exposition::{Series, Value};
+
+/// Adds the series of a configuration.
+pub(super) fn series(snapshot: &Snapshot, series: &mut Vec<Series>) {
+    let mut add = |name: &str, help: &str, labels: &[(&str, &str)], value: Value| {
+        let labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        series.push(Series { name: name.to_owned(), help: help.to_owned(), labels, value });
+    };
+    for upstream in snapshot.upstreams() {
+        let of = ("upstream", &**upstream.name());
+        let retried = upstream.retried();
+        for cause in Cause::ALL {
+            let count = Value::Counter(retried.after(cause));
+            let help = "Requests that were sent again, by what had happened to the attempt before.";
+            add("gatewright_upstream_retries_total", help, &[of, ("cause", cause.name())], count);
+        }
+        let count = Value::Counter(retried.over_budget());
+        let help = "Requests that were not sent again, because the budget for that was used up.";
+        add("gatewright_upstream_retries_over_budget_total", help, &[of], count);
+        if let Some((active, refused)) = upstream.requests() {
+            let help = "Requests under way to an upstream whose max_requests is set.";
+            add("gatewright_upstream_active_requests", help, &[of], gauge(active));
+            let help = "Requests over the max_requests of their upstream.";
+            add("gatewright_upstream_refused_requests_total", help, &[of], Value::Counter(refused));
+        }
+    }
+    for route in snapshot.routes() {
+        let Some(admission) = &route.admission else { continue };
+        let of = ("http_route", &*route.facts.name);
+        let help = "Requests of a route whose max_concurrent is set.";
+        add("gatewright_route_admitted_requests", help, &[of], gauge(admission.active()));
+        let help = "Requests that wait for their turn on a route.";
+        add("gatewright_route_queued_requests", help, &[of], gauge(admission.waiting()));
+        let help = "Requests over the max_concurrent of their route, answered with 503.";
+        add("gatewright_route_shed_requests_total", help, &[of], Value::Counter(admission.shed()));
+    }
+}
+
+fn gauge(count: usize) -> Value {
+    Value::Gauge(f64::from(u32::try_from(count).unwrap_or(u32::MAX)))
+}

@@ -1,0 +1,97 @@
+//! How many of the requests to an upstream may be repeated.
+//!
+//! An upstream that fails under load fails altogether when every request comes three times. So what may be repeated is
+//! a share of the requests of the last ten seconds, and a few per second beside that, for upstreams that have little to
+//! do (after the `RetryBudget` of Finagle). A short failure is covered by the quiet time before it, a long one by no
+//! more than the share.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use thread_local::ThreadLocal;
+
+/// What may be repeated.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Share {
+    /// So many of a hundred requests.
+    pub percent: u32,
+    /// And so many in a second, however few requests there are.
+    pub min_per_second: u32,
+}
+
+impl Default for Share {
+    fn default() -> Self {
+        Share { percent: 20, min_per_second: 10 }
+    }
+}
+
+/// The budget of one upstream, for all cores.
+pub struct Budget {
+    share: Share,
+    /// Requests that might come to need a repetition; each core counts its own.
+    requests: ThreadLocal<Requests>,
+    account: Mutex<Account>,
+}
+
+#[derive(Default)]
+#[repr(align(128))]
+struct Requests(AtomicU64);
+
+/// Looked at only when a request is to be repeated.
+struct Account {
+    balance: f64,
+    at: Instant,
+    /// Requests that are in the balance already.
+    counted: u64,
+}
+
+impl Budget {
+    pub fn new(share: Share, now: Instant) -> Self {
+        let balance = f64::from(share.min_per_second) * WINDOW.as_secs_f64();
+        let account = Mutex::new(Account { balance, at: now, counted: 0 });
+        Budget { share, requests: ThreadLocal::new(), account }
+    }
+
+    pub fn share(&self) -> Share {
+        self.share
+    }
+
+    /// A request begins.
+    pub fn count_request(&self) {
+        let count = &self.requests.get_or_default().0;
+        count.store(count.load(Relaxed).wrapping_add(1), Relaxed);
+    }
+
+    /// Whether one more may be repeated now; if so, it is counted.
+    pub fn withdraw(&self, now: Instant) -> bool {
+        let requests = self.requests.iter().fold(0_u64, |sum, core| sum.wrapping_add(core.0.load(Relaxed)));
+        let mut account = self.account.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = requests.saturating_sub(account.counted);
+        account.settle(&self.share, now, fresh);
+        account.counted = requests.max(account.counted);
+        let granted = account.balance >= 1.0;
+        if granted {
+            account.balance -= 1.0;
+        }
+        granted
+    }
+}
+
+impl Account {
+    /// Brings the balance up to date: what is older than the window fades, what came since is added. Requests that
+    /// came over a longer time than the window count as far as they fell into it, had they come evenly.
+    fn settle(&mut self, share: &Share, now: Instant, fresh: u64) {
+        let window = WINDOW.as_secs_f64();
+        let elapsed = now.saturating_duration_since(self.at).as_secs_f64();
+        let counts = if elapsed > window { window / elapsed } else { 1.0 };
+        // More requests than a u32 holds between two looks are as good as that many.
+        let fresh = f64::from(u32::try_from(fresh).unwrap_or(u32::MAX)) * counts;
+        let rate = f64::from(share.min_per_second);
+        self.balance *= (1.0 - elapsed / window).max(0.0);
+        self.balance += fresh * f64::from(share.percent) / 100.0 + rate * elapsed.min(window);
+        self.at = now.max(self.at);
+    }
+}
+
+const WINDOW: Duration = Duration::from_secs(10);

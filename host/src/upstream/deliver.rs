@@ -1,0 +1,161 @@
+//! Sending a request as its route wants it: within its time, and again where its policy says so.
+//!
+//! A route without timeouts and retries never comes here. What is decided is in the `retry` room; here is what has to be
+//! done for it: a copy of the request while it may go out again, a timer for each attempt, another endpoint for the next.
+
+use std::time::{Duration, Instant as Clock};
+
+use http::{Request, Response};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::endpoint::Endpoint;
+use super::error::{BadResponse, Reason, SendError};
+use super::members::{self, Tried};
+use super::progress::Patience;
+use super::replay::Kept;
+use super::{Ask, Facts, Upstream, ceiling};
+use crate::body::Body;
+use crate::retry::{Attempt, Cause, End, Policy, Verdict};
+
+/// How the requests of a route are sent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Delivery {
+    /// What is sent again.
+    pub retries: Policy,
+    /// From the head of the request to the head of the response, all attempts together.
+    pub request_timeout: Option<Duration>,
+    /// The same for one attempt, in place of the transport's `response_timeout`.
+    pub attempt_timeout: Option<Duration>,
+}
+
+impl Upstream {
+    /// Gets the request answered, like [`Upstream::send`]. `began` is when the request's head was there.
+    ///
+    /// An answer that the policy would rather not have is passed on when there is no other attempt: it says more than an
+    /// error of ours.
+    pub async fn deliver(
+        &self,
+        request: Request<Body>,
+        delivery: &Delivery,
+        began: Clock,
+        ask: &Ask,
+        facts: &mut Facts,
+    ) -> Result<Response<Body>, SendError> {
+        let place = self.ceiling.enter().map_err(|reason| self.error(facts, reason))?;
+        let deadline = delivery.request_timeout.map(|limit| Instant::from_std(began) + limit);
+        let policy = &delivery.retries;
+        let (kept, mut request) = match policy.repeats(request.method()) {
+            true => {
+                self.budget.count_request();
+                match Kept::new(request, policy.max_body) {
+                    Ok(kept) => (Some(kept), None),
+                    Err(too_long) => (None, Some(*too_long)),
+                }
+            }
+            false => (None, Some(request)),
+        };
+        let mut tried = Tried::default();
+        for number in 1.. {
+            let Some((position, endpoint)) = self.members.pick(&self.settings, ask, &tried) else { break };
+            if request.is_none() {
+                request = kept.as_ref().and_then(Kept::request);
+            }
+            let result = self.attempt_within(endpoint, &mut request, ask, delivery, deadline, facts).await;
+            let cause = match &result {
+                Ok(response) => policy.cause_of(response.status(), response.headers()),
+                Err(reason) => cause_of(reason),
+            };
+            tried.add(position);
+            let Some(cause) = cause else { return self.result(result, place, facts) };
+            let attempt = Attempt {
+                number,
+                cause,
+                unsent: request.is_some(),
+                elsewhere: self.members.has_others(&self.settings, &tried),
+                repeatable: kept.as_ref().is_some_and(Kept::is_whole),
+            };
+            let now = Instant::now();
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(now));
+            let budget = || self.budget.withdraw(now.into_std());
+            match policy.verdict(&attempt, left, budget, fastrand::u64(..)) {
+                Verdict::Again(wait) => {
+                    // A response that is given up takes its connection with it, unless all of it is here.
+                    drop(result);
+                    self.retried.count(cause);
+                    if !wait.is_zero() {
+                        sleep(wait).await;
+                    }
+                }
+                Verdict::Over(end) => {
+                    if end == End::Budget {
+                        self.retried.count_over_budget();
+                    }
+                    return self.result(result, place, facts);
+                }
+            }
+        }
+        Err(self.error(facts, Reason::NoEndpoint))
+    }
+
+    /// One attempt, within the time for it and for the request.
+    async fn attempt_within(
+        &self,
+        endpoint: &std::sync::Arc<Endpoint>,
+        request: &mut Option<Request<Body>>,
+        ask: &Ask,
+        delivery: &Delivery,
+        deadline: Option<Instant>,
+        facts: &mut Facts,
+    ) -> Result<Response<Body>, Reason> {
+        let patience = if delivery.attempt_timeout.is_some() { Patience::Own } else { Patience::Usual };
+        let started = self.settings.is_timed().then(members::now);
+        let attempt = self.attempt(endpoint, request, ask, patience, facts);
+        let attempt_end = delivery.attempt_timeout.map(|limit| (Instant::now() + limit, Reason::AttemptTimeout(limit)));
+        let request_end = deadline.zip(delivery.request_timeout);
+        let request_end = request_end.map(|(end, limit)| (end, Reason::RequestTimeout(limit)));
+        let first = match (attempt_end, request_end) {
+            (Some(attempt), Some(request)) => Some(if attempt.0 < request.0 { attempt } else { request }),
+            (attempt, request) => attempt.or(request),
+        };
+        match first {
+            None => attempt.await,
+            Some((end, reason)) => match timeout_at(end, attempt).await {
+                Ok(result) => result,
+                // The attempt was dropped, and with it its connection or stream.
+                Err(_) => {
+                    endpoint.count_failure();
+                    self.members.observe(&self.settings, endpoint, started, false);
+                    Err(self.failed(endpoint, reason))
+                }
+            },
+        }
+    }
+
+    fn result(
+        &self,
+        result: Result<Response<Body>, Reason>,
+        place: Option<ceiling::Place>,
+        facts: &Facts,
+    ) -> Result<Response<Body>, SendError> {
+        match result {
+            Ok(response) => Ok(ceiling::hold(response, place)),
+            Err(reason) => Err(self.error(facts, reason)),
+        }
+    }
+}
+
+/// Why an attempt that failed so may be followed by another; none where the endpoint is not the cause.
+fn cause_of(reason: &Reason) -> Option<Cause> {
+    match reason {
+        Reason::Connect(_) | Reason::ConnectTimeout(_) | Reason::Overloaded => Some(Cause::Connect),
+        Reason::Closed(_) | Reason::BadResponse(BadResponse::Truncated) => Some(Cause::Reset),
+        Reason::ResponseTimeout(_) | Reason::AttemptTimeout(_) | Reason::RequestTimeout(_) => Some(Cause::Timeout),
+        Reason::BadResponse(_) => Some(Cause::BadResponse),
+        Reason::NoEndpoint
+        | Reason::TooManyRequests(_)
+        | Reason::RequestBody(_)
+        | Reason::ShortRequestBody
+        | Reason::Authority
+        | Reason::Tunnel => None,
+    }
+}

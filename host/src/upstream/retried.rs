@@ -1,0 +1,36 @@
+//! What an upstream counts of requests that were sent again, and of those that were not.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crate::retry::Cause;
+
+/// Over all cores. Only failures come here, so plain shared counters do.
+#[derive(Default)]
+pub struct Retried {
+    by_cause: [AtomicU64; Cause::ALL.len()],
+    over_budget: AtomicU64,
+}
+
+impl Retried {
+    /// So many requests were sent again for this reason.
+    pub fn after(&self, cause: Cause) -> u64 {
+        self.cell(cause).map_or(0, |cell| cell.load(Relaxed))
+    }
+
+    /// So many were not, because the budget was used up.
+    pub fn over_budget(&self) -> u64 {
+        self.over_budget.load(Relaxed)
+    }
+
+    pub(super) fn count(&self, cause: Cause) {
+        self.cell(cause).map(|cell| cell.fetch_add(1, Relaxed));
+    }
+
+    pub(super) fn count_over_budget(&self) {
+        self.over_budget.fetch_add(1, Relaxed);
+    }
+
+    fn cell(&self, cause: Cause) -> Option<&AtomicU64> {
+        self.by_cause.get(cause as usize)
+    }
+}
