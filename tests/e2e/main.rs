@@ -16,5 +16,6 @@ mod plugins;
 mod records;
 mod reload;
 mod routing;
+mod stock;
 mod suites;
 mod tls;

@@ -40,6 +40,7 @@
 //! is kept in its [`Exchange::state`]; what belongs to all is in [`shared_store`]; fields of the plugin are for what
 //! follows from the configuration.
 
+pub mod claims;
 pub mod clock;
 pub mod credential;
 mod decision;

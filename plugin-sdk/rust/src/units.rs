@@ -1,4 +1,4 @@
-//! Quantities with their unit, as the operator writes them: `"5s"`, `"100/min"`.
+//! Quantities with their unit, as the operator writes them: `"5s"`, `"64KiB"`, `"100/min"`.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -24,6 +24,32 @@ impl Span {
             _ => return Err(wrong()),
         };
         Ok(Self(Duration::from_millis(number.checked_mul(unit_ms).ok_or_else(wrong)?)))
+    }
+}
+
+/// A number of bytes: `"512B"`, `"64KiB"`, `"1MiB"`, `"10MB"`; at most 1 TiB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Size(pub u64);
+
+impl Size {
+    /// # Errors
+    /// Says what is expected.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let wrong = || format!("{text:?} is not a size such as \"512B\", \"64KiB\", \"1MiB\" or \"10MB\"");
+        let (number, unit) = split_number(text).ok_or_else(wrong)?;
+        let unit_bytes: u64 = match unit {
+            "B" => 1,
+            "KB" => 1000,
+            "MB" => 1_000_000,
+            "GB" => 1_000_000_000,
+            "KiB" => 1 << 10,
+            "MiB" => 1 << 20,
+            "GiB" => 1 << 30,
+            "TiB" => 1 << 40,
+            _ => return Err(wrong()),
+        };
+        let bytes = number.checked_mul(unit_bytes).filter(|bytes| *bytes <= 1 << 40);
+        Ok(Self(bytes.ok_or_else(|| format!("{text:?} is more than 1TiB"))?))
     }
 }
 
@@ -74,6 +100,12 @@ impl<'de> Deserialize<'de> for Span {
     }
 }
 
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::parse(&Cow::<str>::deserialize(deserializer)?).map_err(de::Error::custom)
+    }
+}
+
 impl<'de> Deserialize<'de> for Rate {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Self::parse(&Cow::<str>::deserialize(deserializer)?).map_err(de::Error::custom)
@@ -100,6 +132,20 @@ impl JsonSchema for Span {
             "type": "string",
             "pattern": "^[0-9]+(ms|s|m|min|h|d)$",
             "description": "A length of time, such as \"250ms\", \"5s\", \"2m\", \"1h\" or \"1d\".",
+        })
+    }
+}
+
+impl JsonSchema for Size {
+    fn schema_name() -> Cow<'static, str> {
+        "Size".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "pattern": "^[0-9]+(B|KiB|MiB|GiB|TiB|KB|MB|GB)$",
+            "description": "A number of bytes, such as \"512B\", \"64KiB\", \"1MiB\" or \"10MB\".",
         })
     }
 }
@@ -133,6 +179,23 @@ mod tests {
         for text in ["", "5", "s", "-5s", "5 s", "1.5s", "5S", "5s ", "18446744073709551615d", "99999999999999999999s"]
         {
             assert!(Span::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes() {
+        for (text, bytes) in [
+            ("0B", 0),
+            ("512B", 512),
+            ("64KiB", 65_536),
+            ("10MB", 10_000_000),
+            ("1TiB", 1 << 40),
+            ("1GB", 1_000_000_000),
+        ] {
+            assert_eq!(Size::parse(text), Ok(Size(bytes)), "{text}");
+        }
+        for text in ["", "5", "MiB", "-5B", "5 MiB", "1.5MiB", "5mib", "2TiB", "5MiB ", "99999999999999999999B"] {
+            assert!(Size::parse(text).is_err(), "{text}");
         }
     }
 

@@ -7,6 +7,7 @@
 
 use gatewright_sdk::{
     Decision, Exchange, Metric, MutateError, Plugin, StatusCode,
+    claims::Claims,
     credential::{self, Found, Location},
     jwt::{self, VerifyError},
     log, plugin, rules,
@@ -16,7 +17,7 @@ mod claims;
 mod config;
 mod refusal;
 
-use claims::{Claims, Demands};
+use claims::Demands;
 pub use config::Config;
 use refusal::Refusals;
 

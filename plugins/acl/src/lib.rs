@@ -1,0 +1,129 @@
+//! `acl` lets callers do what their groups, scopes and claims allow.
+//!
+//! It asks nobody who is calling: a plugin before it in the chain has proved that, and the identity is the exchange's. So
+//! the same rules hold for a caller with a key and one with a token. Whatever is not clear is refused: no identity, no
+//! rule that fits.
+
+use std::collections::BTreeMap;
+
+use gatewright_sdk::{
+    Decision, Exchange, Metric, Plugin, Response, StatusCode, claims::Claims, config, plugin, serde_json::Value,
+};
+
+mod path;
+mod rules;
+
+use rules::{Request, Rules};
+
+/// Lets callers do what their groups, scopes and claims allow. At least one of `allow` and `deny` is given; what
+/// meets a rule of both is refused.
+#[config]
+#[derive(Debug)]
+#[schemars(extend("anyOf" = [{ "required": ["allow"] }, { "required": ["deny"] }]))]
+pub struct Config {
+    /// What is let in: every request that meets one of these rules. Without the key, all that meets no rule of
+    /// `deny`.
+    #[schemars(length(min = 1))]
+    allow: Option<Vec<Rule>>,
+    /// What is refused: every request that meets one of these rules.
+    #[schemars(length(min = 1))]
+    deny: Option<Vec<Rule>>,
+    /// The claim that lists a caller's groups: a name, or a JSON pointer that begins with `/`. Its value is a list, or one
+    /// text.
+    #[serde(default = "groups")]
+    #[schemars(length(min = 1))]
+    groups_claim: String,
+    /// Whether requests without a proven caller are judged too, as of a caller without groups, scopes and claims. Unless
+    /// set they are refused.
+    #[serde(default)]
+    anonymous: bool,
+}
+
+/// A request meets a rule if it meets each of its conditions. At least one is given.
+#[config]
+#[derive(Debug)]
+#[schemars(extend("minProperties" = 1))]
+pub struct Rule {
+    /// The caller is one of these.
+    #[schemars(length(min = 1))]
+    subjects: Option<Vec<String>>,
+    /// The caller is in one of these groups.
+    #[schemars(length(min = 1))]
+    groups: Option<Vec<String>>,
+    /// The caller has every one of these scopes, in `scope` or `scp`.
+    #[schemars(length(min = 1))]
+    scopes: Option<Vec<String>>,
+    /// The caller has each of these claims, with this value or one of this list. Where the claim is a list, it contains
+    /// one of them.
+    #[schemars(length(min = 1))]
+    claims: Option<BTreeMap<String, Value>>,
+    /// The request's method is one of these.
+    #[schemars(length(min = 1))]
+    methods: Option<Vec<String>>,
+    /// The request's path fits one of these, written as in a route: `"/orders"`, `"/orders/*"`, `"/users/{id}"`.
+    #[schemars(length(min = 1))]
+    paths: Option<Vec<String>>,
+}
+
+fn groups() -> String {
+    "groups".to_owned()
+}
+
+static DENIED: Metric = Metric::counter("denied", "Requests that may not be made.", &["reason"]);
+
+/// The plugin.
+#[derive(Debug)]
+pub struct Acl {
+    rules: Rules,
+    anonymous: bool,
+    refusal: Response,
+}
+
+#[plugin]
+impl Plugin for Acl {
+    type Config = Config;
+
+    const METRICS: &'static [&'static Metric] = &[&DENIED];
+
+    fn new(config: Config) -> Result<Self, String> {
+        let Config { allow, deny, groups_claim, anonymous } = config;
+        Ok(Self {
+            rules: Rules::new(allow, deny, groups_claim)?,
+            anonymous,
+            // Not 401: that asks for a challenge, and which one is for the plugin to say that knows the credentials.
+            refusal: Response::problem(StatusCode::FORBIDDEN, "Forbidden", "You may not do this."),
+        })
+    }
+
+    fn on_request(&self, exchange: &Exchange) -> Decision {
+        match self.refused(exchange) {
+            None => Decision::Proceed,
+            Some(reason) => {
+                DENIED.add(1, &[reason]);
+                Decision::Respond(self.refusal.clone())
+            }
+        }
+    }
+}
+
+impl Acl {
+    fn refused(&self, exchange: &Exchange) -> Option<&'static str> {
+        let identity = exchange.identity();
+        if identity.is_none() && !self.anonymous {
+            return Some("anonymous");
+        }
+        let (subject, claims) = match &identity {
+            Some(identity) => match Claims::parse(&identity.claims) {
+                Some(claims) => (Some(identity.subject.as_str()), claims),
+                None => return Some("claims"),
+            },
+            None => (None, Claims::none()),
+        };
+        let (method, target) = (exchange.method(), exchange.path());
+        let path = target.split_once('?').map_or(target.as_str(), |(path, _)| path);
+        self.rules.refuse(&Request { subject, claims: &claims, method: method.as_str(), path })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,77 @@
+//! `ip` lets in or keeps out by the client's address.
+//!
+//! The address is the one that the gateway knows: of the connection, or what a trusted proxy says of it. No header of the
+//! client's own counts.
+
+use gatewright_sdk::{Decision, Exchange, Metric, Plugin, Response, StatusCode, config, plugin};
+
+mod networks;
+
+use networks::Networks;
+
+/// Lets in or keeps out by the client's address. At least one of `allow` and `deny` is given; an address in both is
+/// kept out.
+#[config]
+#[derive(Debug)]
+#[schemars(extend("anyOf" = [{ "required": ["allow"] }, { "required": ["deny"] }]))]
+pub struct Config {
+    /// Who is let in, as addresses and ranges such as `"10.0.0.0/8"`, `"2001:db8::/32"` or `"::1"`. Everybody else is
+    /// kept out. Without the key, everybody who is not in `deny` is let in.
+    #[schemars(length(min = 1))]
+    allow: Option<Vec<String>>,
+    /// Who is kept out.
+    #[schemars(length(min = 1))]
+    deny: Option<Vec<String>>,
+}
+
+static DENIED: Metric = Metric::counter("denied", "Requests from an address that is kept out.", &[]);
+
+/// The plugin.
+#[derive(Debug)]
+pub struct Ip {
+    /// None lets in all that are not denied.
+    allow: Option<Networks>,
+    deny: Option<Networks>,
+    refusal: Response,
+}
+
+#[plugin]
+impl Plugin for Ip {
+    type Config = Config;
+
+    const METRICS: &'static [&'static Metric] = &[&DENIED];
+
+    fn new(config: Config) -> Result<Self, String> {
+        let list = |name: &str, texts: Option<Vec<String>>| match texts {
+            Some(texts) if texts.is_empty() => Err(format!("{name}: at least one address is needed")),
+            Some(texts) => Networks::parse(&texts).map(Some).map_err(|why| format!("{name}{why}")),
+            None => Ok(None),
+        };
+        let (allow, deny) = (list("allow", config.allow)?, list("deny", config.deny)?);
+        if allow.is_none() && deny.is_none() {
+            return Err("at least one of allow and deny is needed".to_owned());
+        }
+        let refusal = Response::problem(StatusCode::FORBIDDEN, "Forbidden", "Your address is not let in.");
+        Ok(Self { allow, deny, refusal })
+    }
+
+    fn on_request(&self, exchange: &Exchange) -> Decision {
+        if self.lets_in(&exchange.attribute("source.address").unwrap_or_default()) {
+            return Decision::Proceed;
+        }
+        DENIED.add(1, &[]);
+        Decision::Respond(self.refusal.clone())
+    }
+}
+
+impl Ip {
+    /// Who has no address, such as the client behind a proxy that hides it, is on no list and so is kept out.
+    fn lets_in(&self, address: &str) -> bool {
+        let Ok(address) = address.parse() else { return false };
+        let denied = self.deny.as_ref().is_some_and(|deny| deny.contain(address));
+        !denied && self.allow.as_ref().is_none_or(|allow| allow.contain(address))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,5 @@
+//! The stock plugins in the gateway, a file for each.
+
+mod acl;
+mod ip;
+mod request_size;
