@@ -69,7 +69,7 @@ pub struct Upstream {
     settings: Settings,
     members: Members,
     changes: watch::Sender<()>,
-    ejections: Ejections,
+    ejections: Arc<Ejections>,
     ceiling: Ceiling,
     budget: Arc<Budget>,
     retried: Arc<Retried>,
@@ -102,7 +102,7 @@ impl Upstream {
             settings,
             members,
             changes: watch::Sender::new(()),
-            ejections: Ejections::default(),
+            ejections: previous.map(|previous| Arc::clone(&previous.ejections)).unwrap_or_default(),
         })
     }
 

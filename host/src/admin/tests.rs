@@ -195,7 +195,7 @@ async fn what_can_be_read() {
 
     let index = api.get("/").await;
     assert_eq!((index.status, index.header("content-type")), (200, Some("application/json; charset=utf-8")));
-    for endpoint in ["/livez", "/readyz", "/metrics", "/config", "/plugins"] {
+    for endpoint in ["/livez", "/readyz", "/metrics", "/config", "/plugins", "/upstreams"] {
         assert!(index.json()["endpoints"].get(format!("GET {endpoint}")).is_some(), "{endpoint}");
         let reply = api.get(endpoint).await;
         assert_eq!(reply.status, 200, "{endpoint}");
@@ -382,7 +382,7 @@ async fn foreign_hosts_and_pages() {
 async fn a_token_is_asked_for_where_there_is_one() {
     let control = Fake::new();
     let api = Api::with_settings(Arc::clone(&control), |settings| settings.token = Some("hush".into()));
-    for path in ["/", "/metrics", "/config", "/plugins", "/nothing"] {
+    for path in ["/", "/metrics", "/config", "/plugins", "/upstreams", "/nothing"] {
         let reply = api.get(path).await;
         reply.assert_problem(401);
         assert_eq!(reply.header("www-authenticate"), Some("bearer realm=\"gatewright-admin\""));

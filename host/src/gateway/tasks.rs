@@ -46,5 +46,5 @@ fn start(plugin: &Arc<Plugin>, control: &impl Spawn) -> Option<AbortHandle> {
 
 fn look_after(upstream: &Arc<Upstream>, probes: &Probes, control: &impl Spawn) -> Option<AbortHandle> {
     upstream.settle();
-    upstream.is_looked_after().then(|| control.spawn(upstream.clone().look_after(probes.clone())))
+    Some(control.spawn(upstream.clone().look_after(probes.clone())))
 }

@@ -212,12 +212,8 @@ impl Upstream {
 
 /// What the control thread does.
 impl Upstream {
-    /// Whether anything is to be looked after.
-    pub fn is_looked_after(&self) -> bool {
-        self.settings.probing.is_some() || !self.settings.ejection.on.is_empty()
-    }
-
-    /// Looks after the health of its endpoints, until it is dropped.
+    /// Looks after the health of its endpoints, until it is dropped. Also where there is nothing to do yet: a request
+    /// that began before a reload may still eject an endpoint by the rules of that time.
     pub async fn look_after(self: Arc<Self>, probes: Probes) {
         match &self.settings.probing {
             Some(probing) => drop(tokio::join!(self.keep_ejections(), self.keep_probing(probing, &probes))),
@@ -245,6 +241,9 @@ impl Upstream {
             self.take_samples(&mut counts);
         }
         loop {
+            if self.settings.ejection.on.is_empty() {
+                self.settle();
+            }
             let next = self.return_due(now()).into_iter().chain(next_look).min();
             match next {
                 None => self.ejections.begun.notified().await,
@@ -345,7 +344,7 @@ fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
-/// The ejections of an upstream.
+/// The ejections of an upstream; one for all snapshots that have it.
 #[derive(Default)]
 pub(super) struct Ejections {
     /// Held while an endpoint is being ejected.

@@ -151,3 +151,25 @@ async fn health_survives_a_change_of_the_upstream_and_of_its_transport() {
     after.settle();
     assert_eq!(states(&after), [State::Healthy; 3]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_ejection_from_before_a_reload_ends_like_any_other() {
+    let (good, bad) = (scripted(answer("200 OK")).await, refusing().await);
+    let before = Upstream::new(settings(&[&good.address, &bad]), None);
+    let mut changed = settings(&[&good.address, &bad]);
+    changed.transport.connect_timeout = Duration::from_secs(1);
+    let kept = Upstream::new(changed.clone(), Some(&before));
+    changed.ejection.on.clear();
+    let off = Upstream::new(changed, Some(&kept));
+    for after in [kept, off] {
+        let keeper = tokio::spawn(after.clone().look_after(Probes::default()));
+        tokio::task::yield_now().await;
+        for _ in 0..20 {
+            get(&before).await;
+        }
+        let times = before.endpoints()[1].standing().report().ejections;
+        assert!(times > 0);
+        until_available(&after.endpoints()[1]).await;
+        keeper.abort();
+    }
+}
