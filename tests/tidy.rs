@@ -16,6 +16,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("health", &[]),
     ("headers", &[]),
     ("retry", &[]),
+    ("rewrite", &["headers"]),
     // As written; nothing of how it runs.
     ("config", &[]),
     ("body", &[]),
@@ -47,6 +48,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "http",
             "plugin",
             "retry",
+            "rewrite",
             "router",
             "stock",
             "telemetry",
@@ -54,7 +56,10 @@ const ROOMS: &[(&str, &[&str])] = &[
             "upstream",
         ],
     ),
-    ("proxy", &["admission", "body", "exchange", "headers", "http", "plugin", "problem", "snapshot", "upstream"]),
+    (
+        "proxy",
+        &["admission", "body", "exchange", "headers", "http", "plugin", "problem", "rewrite", "snapshot", "upstream"],
+    ),
     ("admin", &["telemetry"]),
     (
         "gateway",

@@ -21,6 +21,7 @@ pub mod plugin;
 pub mod problem;
 pub mod proxy;
 pub mod retry;
+pub mod rewrite;
 pub mod router;
 pub mod snapshot;
 pub mod stock;

@@ -19,7 +19,7 @@ use crate::body::Body;
 use crate::exchange::{Exchange, Phase, RequestHead, Source};
 use crate::http::Connection;
 use crate::plugin::{Bodies, Chain, Direction, Stop};
-use crate::snapshot::{Route, Snapshot};
+use crate::snapshot::{Found, Goal, Route, Snapshot};
 use crate::{headers, upstream};
 use error::Error;
 use tail::Tail;
@@ -65,7 +65,9 @@ fn accept(snapshot: &Snapshot, connection: &Connection, request: Request<Body>) 
 /// Route, request hooks, upstream, response hooks.
 async fn respond(snapshot: &Snapshot, tail: &mut Tail, body: Body) -> Body {
     let exchange = &mut tail.exchange;
-    let Some((index, route)) = snapshot.find(&exchange.request) else { return Error::NoRoute.answer(exchange) };
+    let Some(Found { route, index, rule }) = snapshot.find(&exchange.request) else {
+        return Error::NoRoute.answer(exchange);
+    };
     exchange.route = Some(route.facts.clone());
     tail.route = Some(index);
     if let Some(admission) = &route.admission {
@@ -77,7 +79,7 @@ async fn respond(snapshot: &Snapshot, tail: &mut Tail, body: Body) -> Body {
 
     let exchange = &mut tail.exchange;
     let answer = match route.chain.on_request(exchange, body.is_end_stream()).await {
-        ControlFlow::Continue(()) => forward(snapshot, route, tail, body).await,
+        ControlFlow::Continue(()) => forward(snapshot, route, rule, tail, body).await,
         ControlFlow::Break(stop) => stopped(stop),
     };
     let exchange = &mut tail.exchange;
@@ -91,7 +93,7 @@ async fn respond(snapshot: &Snapshot, tail: &mut Tail, body: Body) -> Body {
 }
 
 /// The request's way to the upstream, and the response head's way back.
-async fn forward(snapshot: &Snapshot, route: &Route, tail: &mut Tail, body: Body) -> Result<Body, Error> {
+async fn forward(snapshot: &Snapshot, route: &Route, rule: usize, tail: &mut Tail, body: Body) -> Result<Body, Error> {
     let exchange = &mut tail.exchange;
     let mut count = None;
     let mut body = route.limits.apply(&exchange.request.headers, body, &mut count).map_err(Error::TooLarge)?;
@@ -106,12 +108,22 @@ async fn forward(snapshot: &Snapshot, route: &Route, tail: &mut Tail, body: Body
             ControlFlow::Break(stop) => return stopped(stop),
         };
     }
-    let target = route.pick(snapshot, exchange.upstream_choice.as_deref()).ok_or(Error::NoTarget)?;
-    exchange.outcome.upstream = Some(target.name().clone());
+    let target = route.pick(exchange.upstream_choice.as_deref()).ok_or(Error::NoTarget)?;
+    let to = match &target.goal {
+        Goal::Upstream(upstream) => upstream,
+        Goal::Redirect(redirect) => {
+            exchange.response = target.redirect(redirect, &exchange.request, snapshot.pattern(rule))?;
+            return Ok(Body::Empty);
+        }
+    };
+    exchange.outcome.upstream = Some(to.name().clone());
     exchange.phase = Phase::Upstream;
-    let ask = target.ask(&client(exchange), &exchange.request.target, &exchange.request.headers);
+    let ask = to.ask(&client(exchange), &exchange.request.target, &exchange.request.headers);
     let began = exchange.started;
-    let head = take_head(exchange, route.chain.looks_back());
+    let mut head = take_head(exchange, route.chain.looks_back());
+    if let Some(edits) = &target.edits {
+        edits.request(&mut head, snapshot.pattern(rule))?;
+    }
     let body = match bodies {
         Some(bodies) => bodies.stream_request(body, tail.lend()),
         None => body,
@@ -121,9 +133,9 @@ async fn forward(snapshot: &Snapshot, route: &Route, tail: &mut Tail, body: Body
     let started = Instant::now();
     let request = Request::from_parts(head, body);
     let sent = match &route.delivery {
-        None => target.send(request, &ask, &mut facts).await,
+        None => to.send(request, &ask, &mut facts).await,
         // Boxed, because it is larger than all the rest and most routes do without.
-        Some(delivery) => Box::pin(target.deliver(request, delivery, began, &ask, &mut facts)).await,
+        Some(delivery) => Box::pin(to.deliver(request, delivery, began, &ask, &mut facts)).await,
     };
     tail.take_back().await;
     let exchange = &mut tail.exchange;
@@ -143,6 +155,9 @@ async fn forward(snapshot: &Snapshot, route: &Route, tail: &mut Tail, body: Body
     );
     exchange.response.status = Some(head.status);
     exchange.response.headers = head.headers;
+    if let Some(edits) = &target.edits {
+        edits.response(&mut exchange.response.headers);
+    }
     Ok(body)
 }
 

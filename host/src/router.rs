@@ -154,6 +154,12 @@ impl Router {
         self.rules.by_position(rule).map(|rule| rule.path.params(path)).unwrap_or_default()
     }
 
+    /// The path pattern of a rule.
+    #[must_use]
+    pub fn pattern(&self, rule: usize) -> Option<&PathPattern> {
+        self.rules.by_position(rule).map(|rule| &rule.path)
+    }
+
     /// Every rule with the reason why it takes the request or does not. The one that [`Router::find`] answers stands
     /// first, then the others that match, then those that fail, the nearest first: a wrong query parameter is nearer
     /// than a wrong header, then method, path and host. Within each the order of precedence. Costs time in

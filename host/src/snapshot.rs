@@ -9,6 +9,7 @@ mod health;
 mod listeners;
 mod plugins;
 mod routes;
+mod targets;
 mod upstreams;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ use ipnet::IpNet;
 pub use listeners::Listen;
 pub use plugins::{Loader, ReadPlugin};
 pub use routes::{BodyLimits, Route};
+pub use targets::{Edits, Goal, Target};
 
 use crate::capability::jwt::Documents;
 use crate::capability::secrets::{self, Secrets};
@@ -30,7 +32,7 @@ use crate::exchange::{Observer, RequestHead};
 use crate::headers::Policy;
 use crate::http;
 use crate::plugin::{Engine, Plugin};
-use crate::router::{RequestView, Router};
+use crate::router::{PathPattern, RequestView, Router};
 use crate::telemetry::metrics::{Metrics, RequestLimit};
 use crate::tls;
 use crate::upstream::Upstream;
@@ -54,6 +56,15 @@ pub struct Snapshot {
     plugins: plugins::Loaded,
     trusted: Vec<IpNet>,
     admin_token: Option<String>,
+}
+
+/// A route that takes a request.
+pub struct Found<'a> {
+    pub route: &'a Route,
+    /// The route's place in the configuration.
+    pub index: usize,
+    /// The rule of the router that led to it.
+    pub rule: usize,
 }
 
 /// What snapshots are built with and what outlives them.
@@ -114,8 +125,8 @@ impl Snapshot {
         if listen.http2 { self.http.clone() } else { self.http_without_h2.clone() }
     }
 
-    /// The route that takes the request, and its place.
-    pub fn find(&self, request: &RequestHead) -> Option<(usize, &Route)> {
+    /// The route that takes the request.
+    pub fn find(&self, request: &RequestHead) -> Option<Found<'_>> {
         let view = RequestView {
             method: &request.method,
             authority: request.authority(),
@@ -123,8 +134,14 @@ impl Snapshot {
             query: request.target.query(),
             headers: &request.headers,
         };
-        let index = self.router.route(self.router.find(&view)?)?;
-        Some((index, self.routes.get(index)?))
+        let rule = self.router.find(&view)?;
+        let index = self.router.route(rule)?;
+        Some(Found { rule, index, route: self.routes.get(index)? })
+    }
+
+    /// The path pattern by which a request came to its route.
+    pub fn pattern(&self, rule: usize) -> Option<&PathPattern> {
+        self.router.pattern(rule)
     }
 
     pub fn route(&self, index: usize) -> Option<&Route> {

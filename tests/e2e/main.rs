@@ -15,6 +15,7 @@ mod invariants;
 mod plugins;
 mod records;
 mod reload;
+mod routes;
 mod routing;
 mod stock;
 mod suites;

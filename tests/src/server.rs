@@ -21,6 +21,8 @@ use tokio::task::JoinHandle;
 pub struct Received {
     pub method: String,
     pub target: String,
+    /// What `:authority` said, in HTTP/2.
+    pub authority: Option<String>,
     pub headers: HeaderMap,
     pub body: Bytes,
     pub trailers: Option<HeaderMap>,
@@ -121,6 +123,7 @@ async fn serve(
     let received = Received {
         method: head.method.to_string(),
         target: head.uri.path_and_query().map(ToString::to_string).unwrap_or_default(),
+        authority: head.uri.authority().map(ToString::to_string),
         headers: head.headers,
         trailers: body.trailers().cloned(),
         body: body.to_bytes(),

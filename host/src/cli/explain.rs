@@ -8,7 +8,7 @@ use crate::gateway::Error;
 use crate::headers::path;
 use crate::retry::Policy;
 use crate::router::RequestView;
-use crate::snapshot::{Route, Snapshot};
+use crate::snapshot::{Goal, Route, Snapshot};
 use crate::upstream::{self, Upstream};
 
 /// Describes the request's way through the snapshot.
@@ -66,14 +66,22 @@ fn describe(text: &mut String, snapshot: &Snapshot, index: usize, route: &Route)
     }
     let _ = writeln!(text, "  to:");
     let mut has_target = false;
-    for (upstream, weight) in route.targets() {
+    for (target, weight) in route.targets() {
         has_target = true;
+        let edits = target.edits.as_ref().map(|edits| format!("; {edits}")).unwrap_or_default();
+        let upstream = match &target.goal {
+            Goal::Upstream(upstream) => upstream,
+            Goal::Redirect(redirect) => {
+                let _ = writeln!(text, "    redirect (weight {weight}): {redirect}{edits}");
+                continue;
+            }
+        };
         let settings = upstream.settings();
         let endpoints = upstream.endpoints();
         let endpoints: Vec<&str> = endpoints.iter().map(|endpoint| endpoint.address().as_str()).collect();
         let _ = writeln!(
             text,
-            "    {} (weight {weight}): {}; {}; connect within {:?}, response within {:?}",
+            "    {} (weight {weight}): {}; {}; connect within {:?}, response within {:?}{edits}",
             upstream.name(),
             endpoints.join(", "),
             balancing(settings),

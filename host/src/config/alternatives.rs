@@ -47,7 +47,11 @@ impl Explainer<'_> {
         let nearest = fitting.into_iter().min_by_key(|branch| {
             let discriminators =
                 branch.iter().filter(|inner| matches!(inner.kind(), Kind::Constant { .. } | Kind::Enum { .. }));
-            (discriminators.count(), branch.len())
+            // An alternative whose keys are not those that were written was not meant.
+            let is_about_keys = |kind: &Kind| matches!(kind, Kind::Required { .. } | Kind::AdditionalProperties { .. });
+            let keys =
+                branch.iter().filter(|inner| inner.instance_path().as_str() == base && is_about_keys(inner.kind()));
+            (keys.count() > 1, discriminators.count(), branch.len())
         });
         for inner in nearest.into_iter().flatten() {
             self.explain(inner);
@@ -61,7 +65,10 @@ impl Explainer<'_> {
             branch.iter().any(|inner| inner.instance_path().as_str() == base && wanted(inner.kind()))
         };
         let all = |wanted: fn(&Kind) -> bool| fitting.iter().all(|branch| here(branch, wanted));
-        let around = fitting.iter().filter_map(|branch| self.around(branch.first()?));
+        let at_base = |branch: &&&Vec<ValidationError<'static>>| {
+            branch.iter().find(|inner| inner.instance_path().as_str() == base).and_then(|inner| self.around(inner))
+        };
+        let around = fitting.iter().filter_map(|branch| at_base(&branch));
         let mut allowed: Vec<&str> = Vec::new();
         for key in around.flat_map(|around| allowed_keys(self.schema, Some(around))) {
             if !allowed.contains(&key) {

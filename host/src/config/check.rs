@@ -45,7 +45,7 @@ pub(super) fn check(sections: &Sections<'_>, document: &Document, stock_plugins:
 }
 
 /// The names of one kind that are defined.
-struct Names<'a> {
+pub(super) struct Names<'a> {
     kind: &'static str,
     known: HashSet<&'a str>,
     /// In the order of the document, for help and suggestions.
@@ -58,13 +58,13 @@ impl<'a> Names<'a> {
     }
 }
 
-struct Checker<'a> {
-    document: &'a Document,
-    upstreams: Names<'a>,
+pub(super) struct Checker<'a> {
+    pub(super) document: &'a Document,
+    pub(super) upstreams: Names<'a>,
     secrets: Names<'a>,
     plugins: Names<'a>,
     stock: Names<'a>,
-    found: Vec<Diagnostic>,
+    pub(super) found: Vec<Diagnostic>,
 }
 
 impl Checker<'_> {
@@ -176,7 +176,7 @@ impl Checker<'_> {
             for (index, plugin) in route.plugins.iter().enumerate() {
                 unknown(&mut self.found, self.document, &self.plugins, &plugin.name, &plugin.pointer(*at, index));
             }
-            self.targets(route, &pointer);
+            self.destination(route, &pointer);
             self.delivery(route, &pointer);
         }
     }
@@ -219,7 +219,7 @@ impl Checker<'_> {
         let is_list = self.document.value().pointer(&list).is_some_and(Value::is_array);
         for (at, one) in route.matches.iter().enumerate() {
             let pointer = if is_list { format!("{list}/{at}") } else { list.clone() };
-            self.repeated_headers(one, &pointer);
+            self.repeated_names(&child(&pointer, "headers"), one.headers.len());
             for key in MatchKey::all(one) {
                 let Some(first) = seen.get(&key) else {
                     seen.insert(key, pointer.clone());
@@ -235,14 +235,13 @@ impl Checker<'_> {
         }
     }
 
-    /// Names that differ only in case are one name, so one of the two conditions would silently be lost.
-    fn repeated_headers(&mut self, one: &Match, match_pointer: &str) {
-        let pointer = format!("{match_pointer}/headers");
-        let written = self.document.value().pointer(&pointer).and_then(Value::as_object);
-        let Some(written) = written.filter(|written| written.len() != one.headers.len()) else { return };
+    /// Names that differ only in case are one name, so one of the two would silently be lost. `read` is how many were.
+    pub(super) fn repeated_names(&mut self, pointer: &str, read: usize) {
+        let written = self.document.value().pointer(pointer).and_then(Value::as_object);
+        let Some(written) = written.filter(|written| written.len() != read) else { return };
         let mut seen: HashMap<String, String> = HashMap::new();
         for name in written.keys() {
-            let pointer = child(&pointer, name);
+            let pointer = child(pointer, name);
             match seen.get(&name.to_ascii_lowercase()) {
                 None => drop(seen.insert(name.to_ascii_lowercase(), pointer)),
                 Some(first) => {
@@ -251,34 +250,6 @@ impl Checker<'_> {
                     self.found.push(repeated.with_label("the second").with_help(help));
                 }
             }
-        }
-    }
-
-    fn targets(&mut self, route: &Route, route_pointer: &str) {
-        let list = format!("{route_pointer}/to");
-        let is_written = self.document.value().pointer(&list).is_some();
-        if !is_written && route.plugins.is_empty() {
-            let lost =
-                self.document.at_value(route_pointer, "the route has neither \"to\" nor plugins: nothing answers");
-            self.found
-                .push(lost.with_label("no answer").with_help("name an upstream in \"to\", or a plugin that answers"));
-            return;
-        }
-        let mut upstreams = Seen::new("the upstream");
-        for (at, target) in route.to.iter().enumerate() {
-            let item = match self.document.value().pointer(&list) {
-                Some(Value::Array(_)) => format!("{list}/{at}"),
-                _ => list.clone(),
-            };
-            let long = format!("{item}/upstream");
-            let pointer = if self.document.value().pointer(&long).is_some() { long } else { item };
-            if !unknown(&mut self.found, self.document, &self.upstreams, &target.upstream, &pointer) {
-                upstreams.add(&mut self.found, self.document, target.upstream.as_str(), &pointer);
-            }
-        }
-        if !route.to.is_empty() && route.to.iter().all(|target| target.weight == 0) {
-            let idle = self.document.at_value(&list, "the weights are all 0: no request goes anywhere");
-            self.found.push(idle.with_help("give one of them a weight of 1 or more"));
         }
     }
 
@@ -304,14 +275,14 @@ impl Checker<'_> {
 }
 
 /// Values that have to differ, with the place of each.
-struct Seen<T> {
+pub(super) struct Seen<T> {
     what: &'static str,
     help: Option<&'static str>,
     places: HashMap<T, String>,
 }
 
 impl<T: Hash + Eq> Seen<T> {
-    fn new(what: &'static str) -> Seen<T> {
+    pub(super) fn new(what: &'static str) -> Seen<T> {
         Seen { what, help: None, places: HashMap::new() }
     }
 
@@ -319,7 +290,7 @@ impl<T: Hash + Eq> Seen<T> {
         Seen { help: Some(help), ..self }
     }
 
-    fn add(&mut self, found: &mut Vec<Diagnostic>, document: &Document, value: T, pointer: &str) {
+    pub(super) fn add(&mut self, found: &mut Vec<Diagnostic>, document: &Document, value: T, pointer: &str) {
         let Some(first) = self.places.get(&value) else {
             self.places.insert(value, pointer.to_owned());
             return;
@@ -333,7 +304,13 @@ impl<T: Hash + Eq> Seen<T> {
 }
 
 /// Reports a name that is not defined, and says whether it is.
-fn unknown(found: &mut Vec<Diagnostic>, document: &Document, names: &Names<'_>, name: &str, pointer: &str) -> bool {
+pub(super) fn unknown(
+    found: &mut Vec<Diagnostic>,
+    document: &Document,
+    names: &Names<'_>,
+    name: &str,
+    pointer: &str,
+) -> bool {
     if names.known.contains(name) {
         return false;
     }

@@ -148,6 +148,11 @@ pub(super) fn keyed_by_header_name(schema: &mut Schema) {
     keyed_by::<super::route::HeaderName>(schema);
 }
 
+/// The keys of a map have to be names of header fields that may be changed.
+pub(super) fn keyed_by_field_name(schema: &mut Schema) {
+    keyed_by::<super::rewrite::FieldName>(schema);
+}
+
 fn keyed_by<T: Written>(schema: &mut Schema) {
     // The derive turns the pattern of a key's own type into this; the format checks more.
     if let Some(Value::Object(patterns)) = schema.remove("patternProperties") {

@@ -64,6 +64,18 @@ impl PathPattern {
         &self.0
     }
 
+    /// Whether it ends with an open end: `/*` or `/{name...}`.
+    pub(super) fn is_prefix(&self) -> bool {
+        self.0.ends_with("/*") || self.0.ends_with("...}")
+    }
+
+    /// The names of its parameters.
+    pub(super) fn parameters(&self) -> Vec<String> {
+        let inner =
+            |segment: &str| Some(segment.strip_prefix('{')?.strip_suffix('}')?.trim_end_matches("...").to_owned());
+        self.0.split('/').filter_map(inner).collect()
+    }
+
     /// The same without the names of its parameters: equal for patterns that match the same paths.
     pub(super) fn anonymous(&self) -> String {
         let segments = self.0.split('/').map(|segment| match segment {
@@ -127,6 +139,13 @@ impl Regex {
     /// As written, not anchored.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Its groups: the number of each and, where it has one, the name.
+    pub(super) fn groups(&self) -> Vec<String> {
+        let Ok(regex) = regex::bytes::Regex::new(&self.0) else { return Vec::new() };
+        let groups = regex.capture_names().enumerate().skip(1);
+        groups.flat_map(|(number, name)| name.map(str::to_owned).into_iter().chain([number.to_string()])).collect()
     }
 
     fn check(pattern: &str) -> Result<(), String> {

@@ -13,6 +13,8 @@ use serde_json::{Map, Value, json};
 use super::delivery::{Concurrency, Retries, RouteTimeouts};
 use super::forms::{keyed_by_header_name, one_or_many, or_one_alone, or_string, or_text, two_forms};
 use super::pattern::{HostPattern, PathPattern, Regex};
+use super::rewrite::{Redirect, Rewrite};
+use super::target::Target;
 use super::text::{Name, Written, is_token, quoted, written_as_text};
 use super::units::Size;
 
@@ -40,10 +42,18 @@ pub struct Route {
     pub plugins: Vec<PluginUse>,
 
     /// Where requests go: the name of an upstream, or a list of them with weights. It may be left out where a plugin
-    /// answers every request; one that no plugin answers gets 404.
+    /// answers every request; one that no plugin answers gets 500.
     #[serde(default, deserialize_with = "one_or_many")]
     #[schemars(transform = or_one_alone, length(min = 1, max = 100))]
     pub to: Vec<Target>,
+
+    /// In place of `to`: sends the client elsewhere. Plugins run first and may answer or refuse.
+    #[serde(default)]
+    pub redirect: Option<Redirect>,
+
+    /// What the upstream is asked for in place of what the client asked for. Default: the same.
+    #[serde(default)]
+    pub rewrite: Option<Rewrite>,
 
     /// In place of the limits for the whole gateway.
     #[serde(default)]
@@ -191,34 +201,6 @@ impl JsonSchema for PluginUse {
 
 /// The name of the definition that [`PluginUse`] has in the schema.
 pub(super) const PLUGIN_USE: &str = "PluginUse";
-
-/// One of the upstreams that a route's requests go to.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, remote = "Self")]
-#[schemars(rename = "Target", transform = or_string)]
-pub struct Target {
-    /// The name of an upstream.
-    pub upstream: String,
-
-    /// Its share of the requests, beside those of the other targets. 0 gets none by itself: only what a plugin sends
-    /// there.
-    #[serde(default = "Target::default_weight")]
-    #[schemars(range(min = 0, max = 1_000_000))]
-    pub weight: u32,
-}
-two_forms!(Target, short: String);
-
-impl Target {
-    const fn default_weight() -> u32 {
-        1
-    }
-}
-
-impl From<String> for Target {
-    fn from(upstream: String) -> Target {
-        Target { upstream, weight: Target::default_weight() }
-    }
-}
 
 /// What differs on one route from `limits`.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Deserialize, JsonSchema)]

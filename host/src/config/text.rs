@@ -12,6 +12,7 @@ use super::cookie::{CookieName, CookiePath};
 use super::health::StatusRange;
 use super::pattern::{HostPattern, PathPattern, Regex};
 use super::plugin::Source;
+use super::rewrite::{FieldName, FieldValue, Host, PathText};
 use super::route::{HeaderName, Method};
 use super::units::{Duration, Rate, Size};
 
@@ -38,7 +39,7 @@ pub struct Format {
 }
 
 /// Every format of ours. Plugin schemas may name them too.
-pub const FORMATS: [Format; 16] = [
+pub const FORMATS: &[Format] = &[
     format::<Duration>(),
     format::<Size>(),
     format::<Rate>(),
@@ -55,6 +56,10 @@ pub const FORMATS: [Format; 16] = [
     format::<Name>(),
     format::<Cidr>(),
     format::<StatusRange>(),
+    format::<PathText>(),
+    format::<Host>(),
+    format::<FieldName>(),
+    format::<FieldValue>(),
 ];
 
 const fn format<T: Written>() -> Format {

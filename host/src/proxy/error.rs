@@ -8,6 +8,7 @@ use crate::exchange::{Exchange, Fault};
 use crate::headers::Reject;
 use crate::plugin::Failure;
 use crate::problem;
+use crate::rewrite::Unfit;
 use crate::upstream::SendError;
 
 /// Why the gateway answers in place of an upstream or a plugin.
@@ -22,6 +23,8 @@ pub(super) enum Error {
     TooLarge(u64),
     /// The route has no upstream to send to, and no plugin answered.
     NoTarget,
+    /// The rewritten path is none that may be sent.
+    Rewritten,
     RequestBody(BodyError),
     ResponseBody(BodyError),
     Plugin(Failure),
@@ -59,7 +62,9 @@ impl Error {
             Error::RequestBody(BodyError::TimedOut) => StatusCode::REQUEST_TIMEOUT,
             Error::RequestBody(_) => StatusCode::BAD_REQUEST,
             Error::ResponseBody(_) => StatusCode::BAD_GATEWAY,
-            Error::NoTarget | Error::Shed(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Error::Shed(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Error::NoTarget => StatusCode::INTERNAL_SERVER_ERROR,
+            Error::Rewritten => StatusCode::BAD_REQUEST,
             Error::Plugin(failure) => failure.status(),
             Error::Aborted => StatusCode::INTERNAL_SERVER_ERROR,
             Error::Upstream(error) => error.status(),
@@ -77,6 +82,7 @@ impl Error {
             Error::RequestBody(_) => "The request body could not be read.",
             Error::ResponseBody(_) => "The upstream's answer could not be read.",
             Error::NoTarget => "This route has nowhere to send the request.",
+            Error::Rewritten => "The path cannot be rewritten.",
             Error::Plugin(_) | Error::Aborted => "A policy of this route failed.",
             Error::Upstream(error) => match error.status() {
                 StatusCode::GATEWAY_TIMEOUT => "The upstream did not answer in time.",
@@ -94,6 +100,7 @@ impl Error {
             Error::Shed(shed) => format!("the route has {} requests already, which is its limit", shed.requests),
             Error::TooLarge(limit) => format!("the request body is longer than {limit} bytes"),
             Error::NoTarget => "no plugin answered, and the route has no \"to\"".into(),
+            Error::Rewritten => "the rewritten path has a segment . or .., or is too long".into(),
             Error::RequestBody(error) => format!("request body: {error}"),
             Error::ResponseBody(error) => format!("response body: {error}"),
             Error::Plugin(failure) => failure.to_string(),
@@ -104,7 +111,12 @@ impl Error {
 
     fn fault(&self) -> Fault {
         match self {
-            Error::Refused(_) | Error::NoRoute | Error::Shed(_) | Error::TooLarge(_) | Error::RequestBody(_) => {
+            Error::Refused(_)
+            | Error::NoRoute
+            | Error::Shed(_)
+            | Error::TooLarge(_)
+            | Error::Rewritten
+            | Error::RequestBody(_) => {
                 Fault::Request
             }
             Error::Plugin(_) | Error::Aborted => Fault::Plugin,
@@ -126,6 +138,12 @@ impl Error {
     /// Whether what follows on the connection cannot be trusted.
     fn must_close(&self) -> bool {
         matches!(self, Error::Refused(_) | Error::RequestBody(_))
+    }
+}
+
+impl From<Unfit> for Error {
+    fn from(Unfit: Unfit) -> Error {
+        Error::Rewritten
     }
 }
 

@@ -152,6 +152,15 @@ impl PathPattern {
         }
     }
 
+    /// How much of a path stands before the open end of a prefix pattern, in bytes: of `/orders/7` that is `/orders`
+    /// for `/orders/*`, and nothing for `/*`. None for other patterns, and for a path that it does not match.
+    #[must_use]
+    pub fn prefix_length(&self, path: &str) -> Option<usize> {
+        let Shape::Prefix { segments, .. } = &self.shape else { return None };
+        let (_, rest) = take(segments, path)?;
+        Some(rest.map_or(path.len(), |rest| path.len().saturating_sub(rest.len() + 1)))
+    }
+
     /// The pattern as it was written.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -328,6 +337,25 @@ mod tests {
         ] {
             check(&PathPattern::parse(pattern).unwrap(), path, expected);
         }
+    }
+
+    #[test]
+    fn a_prefix_has_a_length() {
+        for (pattern, path, expected) in [
+            ("/orders/*", "/orders/7/8", Some("/orders")),
+            ("/orders/*", "/orders/", Some("/orders")),
+            ("/orders/*", "/orders", Some("/orders")),
+            ("/orders/*", "/users", None),
+            ("/*", "/a/b", Some("")),
+            ("/*", "/", Some("")),
+            ("/{a}/b/{rest...}", "/x/b/c/d", Some("/x/b")),
+            ("/orders", "/orders", None),
+            ("/{a}", "/orders", None),
+        ] {
+            let length = PathPattern::parse(pattern).unwrap().prefix_length(path);
+            assert_eq!(length.map(|length| &path[..length]), expected, "{pattern} of {path}");
+        }
+        assert_eq!(PathPattern::any().prefix_length("/a"), Some(0));
     }
 
     #[test]

@@ -1,6 +1,5 @@
-//! Routes from their configuration: chain, targets, limits, and the rules of the router.
+//! Routes from their configuration: chain, limits, and the rules of the router.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,11 +9,10 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http::{HeaderMap, header};
 use http_body::{Body as _, Frame, SizeHint};
-use thread_local::ThreadLocal;
 
+use super::targets::{self, Target, Targets};
 use super::{Snapshot, Workshop, delivery, plugins};
 use crate::admission::Admission;
-use crate::balance::Split;
 use crate::body::{Body, BodyError};
 use crate::config::{self, Diagnostic, Loaded, child};
 use crate::exchange::RouteFacts;
@@ -31,9 +29,7 @@ pub struct Route {
     pub delivery: Option<Delivery>,
     /// How many there may be at a time.
     pub admission: Option<Arc<Admission>>,
-    targets: Vec<Arc<Upstream>>,
-    weights: Vec<u32>,
-    splits: ThreadLocal<RefCell<Split>>,
+    targets: Targets,
 }
 
 /// The bounds of a route's request bodies.
@@ -44,22 +40,17 @@ pub struct BodyLimits {
 }
 
 impl Route {
-    /// The upstream for the next request: the one a plugin chose, or one by weight.
-    pub fn pick<'a>(&'a self, snapshot: &'a Snapshot, choice: Option<&str>) -> Option<&'a Arc<Upstream>> {
-        if let Some(name) = choice {
-            return snapshot.upstream(name);
+    /// Where the next request goes: to the upstream that a plugin chose, or to a target by weight.
+    pub fn pick(&self, choice: Option<&str>) -> Option<&Target> {
+        match choice {
+            Some(upstream) => self.targets.named(upstream),
+            None => self.targets.pick(),
         }
-        if let [only] = self.targets.as_slice() {
-            return Some(only);
-        }
-        let split = self.splits.get_or(|| RefCell::new(Split::new(&self.weights, fastrand::u64(..))));
-        let index = split.borrow_mut().pick()?;
-        self.targets.get(index)
     }
 
-    /// The upstreams with their weights, in the order of the configuration.
-    pub fn targets(&self) -> impl Iterator<Item = (&Arc<Upstream>, u32)> {
-        self.targets.iter().zip(self.weights.iter().copied())
+    /// Its targets with their weights, in the order of the configuration.
+    pub fn targets(&self) -> impl Iterator<Item = (&Target, u32)> {
+        self.targets.iter()
     }
 }
 
@@ -131,22 +122,21 @@ pub(super) fn build(
 ) -> Vec<Route> {
     let route = |(index, config): (usize, &config::Route)| {
         let name = name(config, index);
-        let known = |target: &&config::Target| upstreams.contains_key(target.upstream.as_str());
-        let targets = config.to.iter().filter(known);
         let body = config.limits.request_body.unwrap_or(loaded.config.limits.request_body);
         Route {
             admission: delivery::admission(config, &name, previous),
             facts: Arc::new(RouteFacts {
                 metrics: Some(workshop.metrics.route(&name)),
-                upstreams: config.to.iter().map(|target| target.upstream.as_str().into()).collect(),
+                upstreams: config.to.iter().filter_map(|target| target.upstream.as_deref()).map(Arc::from).collect(),
                 name: name.into(),
             }),
             chain: Arc::new(Chain::new(plugins.of_route(index))),
             limits: BodyLimits { request_body: body.as_usize() as u64 },
             delivery: delivery::of_route(config),
-            targets: targets.clone().filter_map(|target| upstreams.get(target.upstream.as_str()).cloned()).collect(),
-            weights: targets.map(|target| target.weight).collect(),
-            splits: ThreadLocal::new(),
+            targets: match &config.redirect {
+                Some(redirect) => targets::redirect_only(redirect),
+                None => targets::build(&config.to, config.rewrite.as_ref(), upstreams),
+            },
         }
     };
     loaded.config.routes.iter().enumerate().map(route).collect()

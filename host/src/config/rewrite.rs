@@ -1,0 +1,379 @@
+//! What becomes of a request on its way: another address for the client, another path or host for the upstream, other
+//! header fields.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::address::check_host_name;
+use super::forms::{keyed_by_field_name, one_or_many, or_one_alone, or_text, two_forms};
+use super::pattern::Regex;
+use super::text::{Written, is_token, quoted, written_as_text};
+
+/// Sends the client elsewhere (RFC 9110, section 15.4). What is left out stays as the client asked for it, the query
+/// always.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(extend("minProperties" = 1))]
+pub struct Redirect {
+    /// "http" or "https".
+    pub scheme: Option<Scheme>,
+
+    /// The host, without a port.
+    pub host: Option<Host>,
+
+    /// The port. Default: that of `scheme` where there is one, else the one in the request's own Host.
+    #[schemars(range(min = 1))]
+    pub port: Option<u16>,
+
+    /// The path, in the same forms as in `rewrite`.
+    pub path: Option<PathRewrite>,
+
+    /// 301 and 308 may be remembered by clients, 302, 303 and 307 not; 303 asks for the new address with GET, 307 and 308
+    /// keep method and body.
+    pub status: RedirectStatus,
+}
+
+/// The scheme of an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scheme {
+    Http,
+    Https,
+}
+
+/// A status that redirects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(try_from = "u16", into = "u16")]
+#[schemars(with = "u16", extend("enum" = [301, 302, 303, 307, 308]))]
+pub enum RedirectStatus {
+    MovedPermanently,
+    #[default]
+    Found,
+    SeeOther,
+    TemporaryRedirect,
+    PermanentRedirect,
+}
+
+impl From<RedirectStatus> for u16 {
+    fn from(status: RedirectStatus) -> u16 {
+        match status {
+            RedirectStatus::MovedPermanently => 301,
+            RedirectStatus::Found => 302,
+            RedirectStatus::SeeOther => 303,
+            RedirectStatus::TemporaryRedirect => 307,
+            RedirectStatus::PermanentRedirect => 308,
+        }
+    }
+}
+
+impl TryFrom<u16> for RedirectStatus {
+    type Error = &'static str;
+
+    fn try_from(status: u16) -> Result<RedirectStatus, &'static str> {
+        Ok(match status {
+            301 => RedirectStatus::MovedPermanently,
+            302 => RedirectStatus::Found,
+            303 => RedirectStatus::SeeOther,
+            307 => RedirectStatus::TemporaryRedirect,
+            308 => RedirectStatus::PermanentRedirect,
+            _ => return Err("a redirect has the status 301, 302, 303, 307 or 308"),
+        })
+    }
+}
+
+/// What the upstream is asked for in place of what the client asked for. Plugins run before, on the client's own path
+/// and host.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(extend("minProperties" = 1))]
+pub struct Rewrite {
+    /// The Host that the upstream gets; `X-Forwarded-Host` says what the client sent.
+    pub host: Option<Host>,
+
+    /// The path: all of it ("/new", "/people/$(id)" with the parameters of the matched path), or an object with
+    /// `prefix` or `regex`. The query stays as it is.
+    pub path: Option<PathRewrite>,
+}
+
+/// Another path: the whole path, or an object that says which part of it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields, remote = "Self")]
+#[schemars(rename = "PathRewrite", transform = or_text::<PathText>)]
+pub enum PathRewrite {
+    #[serde(skip)]
+    Full(PathText),
+    /// In place of what stands before the `/*` of the matched path: with "/new", `/old/*` makes `/new/a` of `/old/a`.
+    /// "/" takes the prefix away.
+    Prefix(PathText),
+    /// By a regular expression; a path that it does not match stays as it is.
+    Regex(Substitution),
+}
+two_forms!(PathRewrite, short: PathText);
+
+impl From<PathText> for PathRewrite {
+    fn from(text: PathText) -> PathRewrite {
+        PathRewrite::Full(text)
+    }
+}
+
+/// A regular expression for a path, and the path to put in its place.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Substitution {
+    /// Has to match the whole path.
+    #[serde(rename = "match")]
+    pub pattern: Regex,
+
+    /// The new path, with `$(1)` or `$(name)` for the groups of the expression.
+    pub with: PathText,
+}
+
+/// A path to send: begins with "/", and `$(name)` in it stands for a parameter.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PathText(String);
+
+impl PathText {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The names in `$(..)`, in order.
+    pub(super) fn places(&self) -> impl Iterator<Item = &str> {
+        self.0.split("$(").skip(1).filter_map(|rest| rest.split_once(')').map(|(name, _)| name))
+    }
+}
+
+impl FromStr for PathText {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<PathText, String> {
+        if !text.starts_with('/') {
+            return Err("a path begins with \"/\"".to_owned());
+        }
+        if text.len() > LONGEST {
+            return Err("it is longer than 4 KiB".to_owned());
+        }
+        if let Some(wrong) = text.chars().find(|c| !c.is_ascii_graphic() || "?#\\\"<>^`{|}".contains(*c)) {
+            return Err(match wrong {
+                '?' => "a path ends before the \"?\"; the query stays as it is".to_owned(),
+                '{' | '}' => "a parameter is written \"$(name)\" here".to_owned(),
+                wrong => format!("{} cannot stand in a path", quoted(wrong.encode_utf8(&mut [0; 4]))),
+            });
+        }
+        if text.split('/').any(|segment| matches!(segment, "." | "..")) {
+            return Err("\".\" and \"..\" are no segments of a path to send".to_owned());
+        }
+        for rest in text.split("$(").skip(1) {
+            let name = rest.split_once(')').map(|(name, _)| name);
+            let is_name = |name: &str| {
+                !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+            };
+            if !name.is_some_and(is_name) {
+                return Err("\"$(\" is followed by the name of a parameter and \")\"".to_owned());
+            }
+        }
+        for rest in text.split('%').skip(1) {
+            let value = rest.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
+            match value.map(char::from) {
+                None => return Err("a \"%\" is followed by two hexadecimal digits".to_owned()),
+                Some(c) if c.is_ascii_alphanumeric() || "-._~/\\\0".contains(c) => {
+                    return Err(format!("{} is never percent-encoded in a path", quoted(c.encode_utf8(&mut [0; 4]))));
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(PathText(text.to_owned()))
+    }
+}
+
+impl Written for PathText {
+    const FORMAT: &'static str = "gateway-path-text";
+    const NOUN: &'static str = "a path to send";
+    const HINT: &'static str = "\"/new\", or with parameters of the matched path: \"/people/$(id)\"";
+    const PATTERN: Option<&'static str> = Some("^/");
+    const EXAMPLES: &'static [&'static str] = &["/new", "/people/$(id)"];
+}
+written_as_text!(PathText);
+
+/// A host name or IPv4 address, without a port.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Host(String);
+
+impl Host {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Host {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Host, String> {
+        if text.contains(':') {
+            return Err("it is written without a port".to_owned());
+        }
+        if text.contains('*') {
+            return Err("it is one host, not a pattern".to_owned());
+        }
+        check_host_name(text)?;
+        Ok(Host(text.to_ascii_lowercase()))
+    }
+}
+
+impl Written for Host {
+    const FORMAT: &'static str = "gateway-host-name";
+    const NOUN: &'static str = "a host name";
+    const HINT: &'static str = "a name without a port: \"www.example.com\"";
+    const EXAMPLES: &'static [&'static str] = &["www.example.com"];
+}
+written_as_text!(Host);
+
+/// Changes of header fields, in this order: first removed, then set, then appended.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct HeaderChanges {
+    /// Fields to take away. That one is not there is fine.
+    #[schemars(length(max = 100))]
+    pub remove: Vec<FieldName>,
+
+    /// Fields to have with exactly this value.
+    #[schemars(transform = keyed_by_field_name)]
+    pub set: BTreeMap<FieldName, FieldValue>,
+
+    /// Values to add to those that are there: one or a list.
+    #[schemars(transform = keyed_by_field_name)]
+    pub append: BTreeMap<FieldName, FieldValues>,
+}
+
+/// One value or a list.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(transparent)]
+#[schemars(transform = or_one_alone)]
+pub struct FieldValues(#[serde(deserialize_with = "one_or_many")] pub Vec<FieldValue>);
+
+/// The name of a header field that may be changed, in lower case.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FieldName(String);
+
+impl FieldName {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for FieldName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<FieldName, String> {
+        if !is_token(text) || text.len() > 256 {
+            return Err("it has another character in it, or is longer than 256".to_owned());
+        }
+        let name = text.to_ascii_lowercase();
+        match name.as_str() {
+            "host" => Err("the host is changed by \"host\" in \"rewrite\"".to_owned()),
+            name if KEPT.contains(&name) => Err("the gateway keeps this one for itself".to_owned()),
+            _ => Ok(FieldName(name)),
+        }
+    }
+}
+
+impl Written for FieldName {
+    const FORMAT: &'static str = "gateway-field-name";
+    const NOUN: &'static str = "the name of a header field to change";
+    const HINT: &'static str = "letters, digits and marks such as \"-\", without the colon: \"x-tenant\"";
+    const PATTERN: Option<&'static str> = Some("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$");
+    const EXAMPLES: &'static [&'static str] = &["x-tenant"];
+}
+written_as_text!(FieldName);
+
+/// The value of a header field: no control characters.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FieldValue(String);
+
+impl FieldValue {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for FieldValue {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<FieldValue, String> {
+        if text.len() > LONGEST {
+            return Err("it is longer than 4 KiB".to_owned());
+        }
+        match text.bytes().any(|byte| byte < 0x20 && byte != b'\t' || byte == 0x7f) {
+            true => Err("it has a control character in it".to_owned()),
+            false => Ok(FieldValue(text.to_owned())),
+        }
+    }
+}
+
+impl Written for FieldValue {
+    const FORMAT: &'static str = "gateway-field-value";
+    const NOUN: &'static str = "the value of a header field";
+    const HINT: &'static str = "text without control characters";
+}
+written_as_text!(FieldValue);
+
+/// What the gateway decides by itself: where a message ends and what its connection is (the list of the plugins'
+/// contract).
+const KEPT: [&str; 10] = [
+    "connection",
+    "content-length",
+    "expect",
+    "http2-settings",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Of a path or a value.
+const LONGEST: usize = 4 * 1024;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_to_send() {
+        for (text, places) in
+            [("/", vec![]), ("/a%20b/$(id)/x", vec!["id"]), ("/$(a)-$(1)", vec!["a", "1"]), ("/$", vec![])]
+        {
+            assert_eq!(text.parse::<PathText>().unwrap().places().collect::<Vec<_>>(), places, "{text}");
+        }
+        for text in [
+            "", "a", "$(a)", "/a?b", "/a#", "/a b", "/é", "/./a", "/a/..", "/$(", "/$()", "/$(a b)", "/%", "/%2",
+            "/\\", "/%2f", "/%41", "/{a}",
+        ] {
+            assert!(text.parse::<PathText>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn fields_that_may_be_changed() {
+        assert_eq!("X-A".parse::<FieldName>().unwrap().as_str(), "x-a");
+        for name in ["", "a b", "Host", "Content-Length", "connection", "TE", "a:"] {
+            assert!(name.parse::<FieldName>().is_err(), "{name:?}");
+        }
+        for (value, good) in [("", true), ("a\tb", true), ("ü", true), ("a\r\nb: c", false), ("\0", false)] {
+            assert_eq!(value.parse::<FieldValue>().is_ok(), good, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn hosts_to_send() {
+        assert_eq!("WWW.example.com".parse::<Host>().unwrap().as_str(), "www.example.com");
+        for host in ["", "a:80", "*.a.com", "a b", "http://a"] {
+            assert!(host.parse::<Host>().is_err(), "{host:?}");
+        }
+    }
+}

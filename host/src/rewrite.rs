@@ -1,0 +1,25 @@
+//! What becomes of a request between the plugins and the upstream: another path or host, other header fields, or an
+//! answer that sends the client elsewhere. Pure.
+//!
+//! A path that is made here is in the normal form that the router saw ([`crate::headers::path`]), or the request is
+//! refused: what a parameter brings along cannot climb out of the path that the operator wrote around it.
+//!
+//! Rejected: changing the exchange's own request. Plugins, the log and a mirror speak of what the client asked for;
+//! only the head that goes to the upstream is changed.
+
+mod fields;
+mod path;
+mod redirect;
+
+use http::header::HeaderValue;
+
+pub use fields::Fields;
+pub use path::{Matched, PathRewrite, Substitution, Text, Unfit};
+pub use redirect::{Asked, Redirect};
+
+/// What the upstream is asked for in place of what the client asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Rewrite {
+    pub host: Option<HeaderValue>,
+    pub path: Option<PathRewrite>,
+}

@@ -1,0 +1,5 @@
+//! What a route does with a request besides sending it on. Each test is named after the feature that it shows.
+
+mod header_changes;
+mod redirects;
+mod rewrites;
