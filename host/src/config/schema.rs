@@ -28,7 +28,7 @@ impl Schema {
         }
         let patterns = jsonschema::PatternOptions::regex().size_limit(LARGEST_REGEX).dfa_size_limit(LARGEST_REGEX);
         let mut options = jsonschema::options().offline().should_validate_formats(true).with_pattern_options(patterns);
-        for format in &FORMATS {
+        for format in FORMATS {
             options = options.with_format(format.name, |text: &str| (format.check)(text).is_ok());
         }
         match options.build(source) {
