@@ -28,11 +28,12 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("admission", &[]),
     ("listener", &["drain"]),
     ("tls", &["drain"]),
+    ("tunnel", &["drain"]),
     // It is told of a connection's handshake, and its requests say so.
-    ("http", &["body", "drain", "headers", "problem", "tls"]),
+    ("http", &["body", "drain", "headers", "problem", "tls", "tunnel"]),
     ("problem", &["exchange"]),
-    ("upstream", &["balance", "body", "health", "retry", "telemetry"]),
-    ("exchange", &["plugin", "telemetry", "tls"]),
+    ("upstream", &["balance", "body", "health", "retry", "telemetry", "tunnel"]),
+    ("exchange", &["plugin", "telemetry", "tls", "tunnel"]),
     ("plugin", &["body", "capability", "exchange", "problem", "telemetry", "upstream"]),
     (
         "snapshot",
@@ -58,7 +59,9 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
     (
         "proxy",
-        &["admission", "body", "exchange", "headers", "http", "plugin", "problem", "rewrite", "snapshot", "upstream"],
+        &[
+            "admission", "body", "exchange", "headers", "http", "plugin", "problem", "rewrite", "snapshot", "tunnel", "upstream",
+        ],
     ),
     ("admin", &["telemetry"]),
     (
@@ -108,6 +111,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "plugin",
             "proxy",
             "tls",
+            "tunnel",
             "upstream",
             "watch",
         ],

@@ -70,6 +70,18 @@ impl Drain {
             }
         }
     }
+
+    /// Waits until the time to finish is over as well: who asked has stopped waiting. Work without an end of its own is
+    /// cut then. The future holds a place of its own.
+    pub fn over(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
+        let mut own = self.clone();
+        async move {
+            while own.receiver.changed().await.is_ok() {}
+            if !own.is_asked() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -111,6 +123,27 @@ mod tests {
         });
         assert!(task.await.is_err());
         assert_eq!(drainer.drain(Duration::from_secs(60)).await, 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_does_not_finish_hears_when_the_time_is_over() {
+        let (drainer, drain) = channel();
+        let endless = tokio::spawn({
+            let drain = drain.clone();
+            async move {
+                drain.over().await;
+                tokio::time::Instant::now()
+            }
+        });
+        drop(drain);
+        let start = tokio::time::Instant::now();
+        assert!(drainer.drain(Duration::from_secs(7)).await > 0);
+        assert_eq!(endless.await.ok(), Some(start + Duration::from_secs(7)));
+
+        // Nobody asked: nobody is cut.
+        let (drainer, drain) = channel();
+        drop(drainer);
+        assert!(tokio::time::timeout(Duration::from_secs(60), drain.over()).await.is_err());
     }
 
     #[tokio::test(start_paused = true)]

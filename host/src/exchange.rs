@@ -21,6 +21,7 @@ use http::HeaderValue;
 use crate::plugin::Run;
 use crate::telemetry::metrics::RouteMetrics;
 use crate::tls;
+use crate::tunnel::Upgrade;
 
 /// One request with its response.
 ///
@@ -49,6 +50,8 @@ pub struct Parts {
     pub attributes: Vec<(Box<str>, Box<str>)>,
     /// The upstream a plugin chose in place of the route's.
     pub upstream_choice: Option<Box<str>>,
+    /// The other protocol that the client asks for.
+    pub upgrade: Option<Upgrade>,
     /// The way through the route's chain so far.
     pub run: Run,
     /// Facts for the log and the metrics.
@@ -122,6 +125,7 @@ impl Exchange {
             identity: None,
             attributes: Vec::new(),
             upstream_choice: None,
+            upgrade: None,
             run: Run::default(),
             outcome: Outcome::default(),
             observer,

@@ -6,8 +6,9 @@
 //! client's connection, and forwarding headers that can be believed. [`from_upstream`] is its smaller brother for the
 //! response. What cannot be put into that form without guessing is refused ([`Reject`]).
 //!
-//! `Upgrade` is answered as if it had not been asked (RFC 9110 §7.8 lets a server ignore it): the field is dropped and
-//! the request goes on as plain HTTP, so a client that insists gets the upstream's own answer to that, never a tunnel.
+//! `Upgrade` is between two hops as well, so it is dropped here. A request for another protocol travels beside the
+//! fields, in the request's extensions; where a route does not let it through, the request goes on as plain HTTP
+//! (RFC 9110 §7.8 lets a server ignore it), and a client that insists gets the upstream's own answer, never a tunnel.
 //!
 //! Both run on every request, so they walk the fields once and touch the map only for what that walk has seen; what
 //! is the same for a whole connection is made once ([`Client`]).

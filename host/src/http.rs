@@ -105,6 +105,8 @@ pub struct Settings {
     /// How long a connection that is closed with bytes of the client unread waits for the client to close, so that it
     /// can read the answer (RFC 9112 §9.6). Default 2 s.
     pub linger_timeout: Duration,
+    /// Whether HTTP/1 is spoken. Default true; where it is not, its clients are answered with 505.
+    pub http1: bool,
     /// What is special about HTTP/2.
     pub http2: Http2,
     /// Called for each message that is refused by its bytes alone. Such a message is no request, so it has no record
@@ -154,6 +156,7 @@ impl Default for Settings {
             unread_bytes_limit: 64 << 10,
             unread_timeout: Duration::from_secs(2),
             linger_timeout: Duration::from_secs(2),
+            http1: true,
             http2: Http2::default(),
             on_reject: None,
         }

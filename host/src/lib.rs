@@ -27,5 +27,6 @@ pub mod snapshot;
 pub mod stock;
 pub mod telemetry;
 pub mod tls;
+pub mod tunnel;
 pub mod upstream;
 pub mod watch;

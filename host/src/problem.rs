@@ -1,14 +1,20 @@
-//! The gateway's own answers: `application/problem+json` (RFC 9457), with nothing internal in them.
+//! The gateway's own answers: `application/problem+json` (RFC 9457), with nothing internal in them; to a gRPC client, a
+//! gRPC status.
+
+pub mod grpc;
 
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue};
 
-use crate::exchange::ResponseHead;
+use crate::exchange::{Parts, ResponseHead};
 
-/// The head and the body of an answer. `detail` is for the client, in one sentence; `id` is what the client and the
-/// operator's log have in common.
-pub fn answer(status: StatusCode, detail: &str, id: &str) -> (ResponseHead, Bytes) {
+/// The head and the body of the answer to this exchange. `detail` is for the client, in one sentence; the exchange's id
+/// is what the client and the operator's log have in common.
+pub fn answer(status: StatusCode, detail: &str, exchange: &Parts) -> (ResponseHead, Bytes) {
+    if exchange.received.is_grpc {
+        return (grpc::answer(status, detail), Bytes::new());
+    }
     let mut headers = HeaderMap::with_capacity(4);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -16,7 +22,7 @@ pub fn answer(status: StatusCode, detail: &str, id: &str) -> (ResponseHead, Byte
         "title": status.canonical_reason().unwrap_or("Error"),
         "status": status.as_u16(),
         "detail": detail,
-        "instance": format!("urn:request:{id}"),
+        "instance": format!("urn:request:{}", exchange.id()),
     });
     (ResponseHead { status: Some(status), headers }, Bytes::from(body.to_string()))
 }

@@ -5,8 +5,10 @@
 //! ran. The last step hands the exchange to the response's body, which ends it when the last byte is sent or when the
 //! client leaves.
 
+mod deadline;
 mod error;
 mod tail;
+mod upgrade;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -19,7 +21,9 @@ use crate::body::Body;
 use crate::exchange::{Exchange, Phase, RequestHead, Source};
 use crate::http::Connection;
 use crate::plugin::{Bodies, Chain, Direction, Stop};
+use crate::problem::grpc;
 use crate::snapshot::{Found, Goal, Route, Snapshot};
+use crate::tunnel::Upgrade;
 use crate::{headers, upstream};
 use error::Error;
 use tail::Tail;
@@ -38,6 +42,7 @@ pub async fn handle(snapshot: Arc<Snapshot>, connection: Arc<Connection>, reques
 /// Puts the head in order and starts the exchange, which is there also for a request that is refused.
 fn accept(snapshot: &Snapshot, connection: &Connection, request: Request<Body>) -> (Exchange, Result<Body, Error>) {
     let (mut parts, body) = request.into_parts();
+    let asked = if parts.extensions.is_empty() { None } else { parts.extensions.remove::<Upgrade>() };
     let policy = &snapshot.forwarding;
     let trusted = |address| snapshot.trusts(address);
     let facts = headers::from_downstream(&mut parts, &connection.client, policy, trusted, fastrand::u128(..));
@@ -58,7 +63,10 @@ fn accept(snapshot: &Snapshot, connection: &Connection, request: Request<Body>) 
         protocol: protocol(parts.version),
         tls: connection.tls.clone(),
     };
-    let exchange = Exchange::start(head, source, id, Instant::now(), snapshot.observer.clone());
+    let is_grpc = grpc::is_request(parts.version, &head.headers);
+    let mut exchange = Exchange::start(head, source, id, Instant::now(), snapshot.observer.clone());
+    exchange.upgrade = asked;
+    exchange.received.is_grpc = is_grpc;
     (exchange, refused.map_or(Ok(body), |reject| Err(Error::Refused(reject))))
 }
 
@@ -120,10 +128,12 @@ async fn forward(snapshot: &Snapshot, route: &Route, rule: usize, tail: &mut Tai
     exchange.phase = Phase::Upstream;
     let ask = to.ask(&client(exchange), &exchange.request.target, &exchange.request.headers);
     let began = exchange.started;
+    let deadline = deadline::of(exchange);
     let mut head = take_head(exchange, route.chain.looks_back());
     if let Some(edits) = &target.edits {
         edits.request(&mut head, snapshot.pattern(rule))?;
     }
+    let asked = upgrade::ask(exchange, route, &mut head)?;
     let body = match bodies {
         Some(bodies) => bodies.stream_request(body, tail.lend()),
         None => body,
@@ -132,10 +142,16 @@ async fn forward(snapshot: &Snapshot, route: &Route, rule: usize, tail: &mut Tai
     let mut facts = upstream::Facts::default();
     let started = Instant::now();
     let request = Request::from_parts(head, body);
-    let sent = match &route.delivery {
-        None => to.send(request, &ask, &mut facts).await,
-        // Boxed, because it is larger than all the rest and most routes do without.
-        Some(delivery) => Box::pin(to.deliver(request, delivery, began, &ask, &mut facts)).await,
+    // Boxed, because they are larger than all the rest and most requests do without.
+    let sent = match (&route.delivery, deadline) {
+        (None, None) => to.send(request, &ask, &mut facts).await.map_err(Error::Upstream),
+        (None, Some(deadline)) => deadline::keep(deadline, Box::pin(to.send(request, &ask, &mut facts))).await,
+        (Some(delivery), None) => {
+            Box::pin(to.deliver(request, delivery, began, &ask, &mut facts)).await.map_err(Error::Upstream)
+        }
+        (Some(delivery), Some(deadline)) => {
+            deadline::keep(deadline, Box::pin(to.deliver(request, delivery, began, &ask, &mut facts))).await
+        }
     };
     tail.take_back().await;
     let exchange = &mut tail.exchange;
@@ -146,6 +162,10 @@ async fn forward(snapshot: &Snapshot, route: &Route, rule: usize, tail: &mut Tai
         return stopped(stop);
     }
     let (mut head, body) = sent?.into_parts();
+    if let Some(asked) = asked {
+        tail.upstream_end = asked.end(&mut head)?;
+    }
+    let exchange = &mut tail.exchange;
     headers::from_upstream(
         &exchange.received.method,
         head.status,
@@ -158,7 +178,7 @@ async fn forward(snapshot: &Snapshot, route: &Route, rule: usize, tail: &mut Tai
     if let Some(edits) = &target.edits {
         edits.response(&mut exchange.response.headers);
     }
-    Ok(body)
+    Ok(deadline::apply(deadline, body))
 }
 
 /// Who asks, as far as the choice of an endpoint may depend on it.
@@ -183,6 +203,9 @@ fn take_head(exchange: &mut Exchange, keep: bool) -> http::request::Parts {
 /// Sends the response body through the hooks that asked for it: at once where one wants it whole, else while it
 /// streams.
 async fn filter_response(chain: &Arc<Chain>, tail: &mut Tail, body: Body) -> Body {
+    if tail.is_switched() {
+        return body;
+    }
     let exchange = &mut tail.exchange;
     let Some(bodies) = Bodies::of(chain, exchange, Direction::Response, &body) else { return body };
     exchange.response.headers.remove(header::CONTENT_LENGTH);

@@ -48,6 +48,7 @@ pub struct Snapshot {
     /// The bounds of client connections.
     http: Arc<http::Settings>,
     http_without_h2: Arc<http::Settings>,
+    http_without_h1: Arc<http::Settings>,
     pub listeners: Vec<Listen>,
     servers: listeners::Servers,
     pub router: Router,
@@ -107,6 +108,7 @@ impl Snapshot {
             forwarding: Policy::default(),
             observer: workshop.observer.clone(),
             http_without_h2: Arc::new(without_h2(&http)),
+            http_without_h1: Arc::new(http::Settings { http1: false, ..http.clone() }),
             http: Arc::new(http),
             admin_token,
             listeners,
@@ -122,7 +124,11 @@ impl Snapshot {
 
     /// The bounds of a connection to this listener.
     pub fn settings_of(&self, listen: &Listen) -> Arc<http::Settings> {
-        if listen.http2 { self.http.clone() } else { self.http_without_h2.clone() }
+        match (listen.http1, listen.http2) {
+            (true, true) => self.http.clone(),
+            (true, false) => self.http_without_h2.clone(),
+            (false, _) => self.http_without_h1.clone(),
+        }
     }
 
     /// The route that takes the request.

@@ -34,6 +34,7 @@ mod request;
 mod response;
 mod retried;
 mod settings;
+mod switch;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -189,7 +190,9 @@ impl Upstream {
             *place = None;
             return Err(reason);
         }
-        let mut source = Source::Any;
+        // A tunnel gets a connection of its own: none that may turn out to be closed, and none taken from the others.
+        let is_tunnel = place.as_ref().is_some_and(switch::asks);
+        let mut source = if is_tunnel { Source::Fresh } else { Source::Any };
         let (mut sent, mut repeated) = (0, false);
         loop {
             facts.attempts = facts.attempts.saturating_add(1);

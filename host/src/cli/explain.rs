@@ -94,6 +94,8 @@ fn describe(text: &mut String, snapshot: &Snapshot, index: usize, route: &Route)
         let _ = writeln!(text, "    nowhere: a plugin has to answer");
     }
     let _ = writeln!(text, "  request body: at most {} bytes", route.limits.request_body);
+    let upgrades = route.upgrades.protocols().collect::<Vec<_>>().join(", ");
+    let _ = writeln!(text, "  upgrades: {}", if upgrades.is_empty() { "none" } else { &upgrades });
     describe_delivery(text, route);
 }
 

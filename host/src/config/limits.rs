@@ -65,6 +65,9 @@ pub struct Timeouts {
 
     /// How long the client may take no byte of a response before its connection is reset.
     pub send: Duration,
+
+    /// How long no byte may go through a tunnel (a WebSocket, say), in either direction, before it is closed.
+    pub tunnel: Duration,
 }
 
 impl Default for Timeouts {
@@ -75,6 +78,7 @@ impl Default for Timeouts {
             idle: Duration::seconds(60),
             body: Duration::seconds(30),
             send: Duration::seconds(60),
+            tunnel: Duration::seconds(300),
         }
     }
 }

@@ -66,6 +66,12 @@ pub struct Route {
     /// When a request is sent again. Default: only to another endpoint, where nothing could be sent to the first.
     #[serde(default)]
     pub retries: Option<Retries>,
+
+    /// The protocols that a request may switch its connection to (`Upgrade` in HTTP/1.1, extended CONNECT in HTTP/2):
+    /// tokens such as "websocket". A request for another one goes on as plain HTTP. Default: ["websocket"]; [] is none.
+    #[serde(default = "UpgradeProtocol::websocket")]
+    #[schemars(length(max = 16), extend("uniqueItems" = true))]
+    pub upgrades: Vec<UpgradeProtocol>,
 }
 
 /// Conditions on a request, all of which have to hold. What is left out holds always.
@@ -250,6 +256,46 @@ impl Written for Method {
     const EXAMPLES: &'static [&'static str] = &["GET", "POST", "DELETE"];
 }
 written_as_text!(Method);
+
+/// A protocol that a connection can be switched to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UpgradeProtocol(String);
+
+impl UpgradeProtocol {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    fn websocket() -> Vec<UpgradeProtocol> {
+        vec![UpgradeProtocol("websocket".to_owned())]
+    }
+}
+
+impl FromStr for UpgradeProtocol {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<UpgradeProtocol, String> {
+        let (name, version) = text.split_once('/').map_or((text, None), |(name, version)| (name, Some(version)));
+        if !is_token(name) || !version.is_none_or(is_token) || text.len() > 64 {
+            return Err("it is not a protocol name of at most 64 characters".to_owned());
+        }
+        let name = name.to_ascii_lowercase();
+        if matches!(name.as_str(), "h2" | "h2c" | "http" | "tls") {
+            // Requests inside would go past every route and every plugin.
+            return Err("HTTP inside a tunnel would go past routes and plugins, so it is never switched to".to_owned());
+        }
+        Ok(UpgradeProtocol(text.to_ascii_lowercase()))
+    }
+}
+
+impl Written for UpgradeProtocol {
+    const FORMAT: &'static str = "gateway-upgrade-protocol";
+    const NOUN: &'static str = "a protocol to switch to";
+    const HINT: &'static str = "a token of `Upgrade`: \"websocket\"";
+    const PATTERN: Option<&'static str> = Some("^[!#$%&'*+.^_`|~0-9A-Za-z/-]+$");
+    const EXAMPLES: &'static [&'static str] = &["websocket"];
+}
+written_as_text!(UpgradeProtocol);
 
 /// The name of a header field, in lower case.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]

@@ -13,7 +13,7 @@ use super::health::StatusRange;
 use super::pattern::{HostPattern, PathPattern, Regex};
 use super::plugin::Source;
 use super::rewrite::{FieldName, FieldValue, Host, PathText};
-use super::route::{HeaderName, Method};
+use super::route::{HeaderName, Method, UpgradeProtocol};
 use super::units::{Duration, Rate, Size};
 
 /// A type written as one string.
@@ -52,6 +52,7 @@ pub const FORMATS: &[Format] = &[
     format::<CookieName>(),
     format::<CookiePath>(),
     format::<Method>(),
+    format::<UpgradeProtocol>(),
     format::<Source>(),
     format::<Name>(),
     format::<Cidr>(),
@@ -216,6 +217,7 @@ mod tests {
         check::<Regex>();
         check::<HeaderName>();
         check::<Method>();
+        check::<UpgradeProtocol>();
         check::<Source>();
         check::<Name>();
         check::<Cidr>();

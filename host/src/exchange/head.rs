@@ -29,6 +29,8 @@ pub struct Received {
     pub target: PathAndQuery,
     pub host: Option<HeaderValue>,
     pub user_agent: Option<HeaderValue>,
+    /// It is answered in the words of gRPC.
+    pub is_grpc: bool,
 }
 
 impl RequestHead {
@@ -44,6 +46,7 @@ impl RequestHead {
             target: self.target.clone(),
             host: self.headers.get(header::HOST).cloned(),
             user_agent: self.headers.get(header::USER_AGENT).cloned(),
+            is_grpc: false,
         }
     }
 }

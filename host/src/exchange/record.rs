@@ -55,4 +55,6 @@ pub enum Fault {
     TimedOut,
     /// A plugin failed and the route denies then, or a plugin ended the exchange.
     Plugin,
+    /// The gateway stopped, and its drain time was over.
+    ShutDown,
 }

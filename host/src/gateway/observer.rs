@@ -84,6 +84,7 @@ fn how(outcome: &exchange::Outcome) -> Outcome {
         Some(Fault::Upstream) => Outcome::UpstreamFailed,
         Some(Fault::TimedOut) => Outcome::TimedOut,
         Some(Fault::Plugin) => Outcome::PluginFailed,
+        Some(Fault::ShutDown) => Outcome::ShutDown,
         None if outcome.complete => Outcome::Complete,
         None => Outcome::ClientLeft,
     }

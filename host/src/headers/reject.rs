@@ -15,6 +15,8 @@ pub enum Reject {
     RequestLine,
     /// HTTP, but neither 1.0 nor 1.1 (RFC 9110 §15.6.6).
     Version,
+    /// HTTP/1, where only HTTP/2 is spoken.
+    Http2Only,
     /// The request target is in none of the forms its method allows, or has bytes no URI has (RFC 9112 §3.2).
     Target,
     /// A percent-encoding in the path is broken or stands for NUL.
@@ -53,10 +55,11 @@ pub enum Reject {
 
 impl Reject {
     /// Every reason, for tables of counters; `as usize` is its index.
-    pub const ALL: [Reject; 20] = [
+    pub const ALL: [Reject; 21] = [
         Reject::Syntax,
         Reject::RequestLine,
         Reject::Version,
+        Reject::Http2Only,
         Reject::Target,
         Reject::PathEncoding,
         Reject::Tunnel,
@@ -79,7 +82,7 @@ impl Reject {
     /// What the client is answered.
     pub fn status(self) -> StatusCode {
         match self {
-            Reject::Version => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+            Reject::Version | Reject::Http2Only => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
             Reject::Tunnel | Reject::TransferCoding => StatusCode::NOT_IMPLEMENTED,
             Reject::Expectation => StatusCode::EXPECTATION_FAILED,
             Reject::TargetTooLong => StatusCode::URI_TOO_LONG,
@@ -95,6 +98,7 @@ impl Reject {
             Reject::Syntax => "a line of the message is malformed",
             Reject::RequestLine => "the request line is malformed",
             Reject::Version => "only HTTP/1.0, HTTP/1.1 and HTTP/2 are spoken here",
+            Reject::Http2Only => "only HTTP/2 is spoken here",
             Reject::Target => "the request target is malformed",
             Reject::PathEncoding => "a percent-encoding in the path is broken",
             Reject::Tunnel => "tunnels are not opened here",
@@ -121,6 +125,7 @@ impl Reject {
             Reject::Syntax => "syntax",
             Reject::RequestLine => "request-line",
             Reject::Version => "version",
+            Reject::Http2Only => "http2-only",
             Reject::Target => "target",
             Reject::PathEncoding => "path-encoding",
             Reject::Tunnel => "tunnel",

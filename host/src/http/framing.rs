@@ -49,6 +49,10 @@ enum State {
     ChunkData(u64),
     ChunkEnd,
     Trailers,
+    /// After a request that asks for another protocol: what follows is held until it is clear whose bytes they are.
+    Upgrading,
+    /// The protocol was switched: no byte is looked at any more.
+    Switched,
     /// After a message that is the last of its connection.
     Ended,
 }
@@ -74,6 +78,12 @@ struct Head {
     transfer_encoding: Option<Coding>,
     close: bool,
     keep_alive: bool,
+    /// Connection has the token `upgrade`.
+    connection_upgrade: bool,
+    /// Where the first Upgrade field begins.
+    upgrade_field: Option<usize>,
+    /// There is another one: nobody can say which counts.
+    upgrade_is_repeated: bool,
 }
 
 impl Framing {
@@ -85,7 +95,8 @@ impl Framing {
     /// is to be shown again with what follows it.
     ///
     /// On `Err`, the number says how many may pass still; after them the connection says nothing intelligible.
-    /// The name of an `Upgrade` field is overwritten (see [`IGNORED_UPGRADE`]); nothing else changes.
+    /// The name of an `Upgrade` field that is no proper request for another protocol is overwritten (see
+    /// [`IGNORED_UPGRADE`]); nothing else changes.
     pub fn advance(&mut self, bytes: &mut [u8]) -> Result<usize, (usize, Reject)> {
         let mut passed = 0;
         loop {
@@ -108,12 +119,29 @@ impl Framing {
 
     /// Whether what comes next belongs to a body.
     pub fn is_in_body(&self) -> bool {
-        !matches!(self.state, State::Head | State::Ended)
+        !matches!(self.state, State::Head | State::Upgrading | State::Switched | State::Ended)
     }
 
     /// Whether the last message of the connection has passed: nothing after it counts.
     pub fn is_ended(&self) -> bool {
         self.state == State::Ended
+    }
+
+    /// Whether what follows waits for [`Framing::settle`].
+    pub fn is_upgrading(&self) -> bool {
+        self.state == State::Upgrading
+    }
+
+    /// Says what follows the request for another protocol: that protocol, or the next request.
+    pub fn settle(&mut self, is_switched: bool) {
+        if self.state == State::Upgrading {
+            self.state = if is_switched { State::Switched } else { State::Head };
+        }
+    }
+
+    /// Whether the protocol was switched.
+    pub fn is_switched(&self) -> bool {
+        self.state == State::Switched
     }
 
     /// Heads that have passed.
@@ -145,7 +173,8 @@ impl Framing {
                 _ => Err(Reject::Chunk),
             },
             State::Trailers => self.trailers(bytes),
-            State::Ended => Ok(0),
+            State::Switched => Ok(bytes.len()),
+            State::Upgrading | State::Ended => Ok(0),
         }
     }
 
@@ -163,6 +192,7 @@ impl Framing {
             if length > self.limits.head_bytes {
                 return Err(Reject::HeadTooLarge);
             }
+            let line_start = line.start;
             let line = bytes.get_mut(line).unwrap_or_default();
             if !self.head.has_request_line {
                 if line.is_empty() && !self.head.leading_empty_line {
@@ -179,9 +209,13 @@ impl Framing {
                 if self.lines.count > self.limits.fields {
                     return Err(Reject::HeadTooLarge);
                 }
-                self.head.field(line)?;
+                self.head.field(line, line_start)?;
             } else {
+                let head = self.head;
                 self.state = self.after_head()?;
+                if let Some(at) = head.upgrade_field {
+                    self.after_upgrade(head, bytes.get_mut(at..).unwrap_or_default());
+                }
                 self.lines = Lines::default();
                 self.messages += 1;
                 return Ok(length);
@@ -197,6 +231,17 @@ impl Framing {
             (Some(Coding::Chunked), None) => Ok(State::ChunkSize),
             (None, Some(length)) if length > 0 => Ok(State::Body(length)),
             (None, _) => Ok(self.after_message()),
+        }
+    }
+
+    /// Another protocol can be asked for by HTTP/1.1 alone, with the field named in Connection (RFC 9110 §7.8), and, here,
+    /// only without a body: then no byte belongs to both. Every other field goes, as if it had not been sent.
+    fn after_upgrade(&mut self, head: Head, field: &mut [u8]) {
+        let is_proper = head.connection_upgrade && !head.upgrade_is_repeated && !head.is_http_10;
+        if is_proper && self.state == State::Head {
+            self.state = State::Upgrading;
+        } else {
+            ignore_upgrade(field);
         }
     }
 
@@ -276,17 +321,21 @@ impl Lines {
 
 impl Head {
     /// Notes what a field says about the message's boundaries.
-    fn field(&mut self, line: &mut [u8]) -> Result<(), Reject> {
+    fn field(&mut self, line: &mut [u8], at: usize) -> Result<(), Reject> {
         let (name, value) = field(line)?;
         match name.len() {
             7 if name.eq_ignore_ascii_case(b"upgrade") => {
-                if let Some(name) = line.get_mut(..IGNORED_UPGRADE.len()) {
-                    name.copy_from_slice(IGNORED_UPGRADE.as_bytes());
+                if self.upgrade_field.is_none() {
+                    self.upgrade_field = Some(at);
+                } else {
+                    self.upgrade_is_repeated = true;
+                    ignore_upgrade(line);
                 }
             }
             10 if name.eq_ignore_ascii_case(b"connection") => {
                 for token in value.split(|&byte| byte == b',').map(trim) {
                     self.close |= token.eq_ignore_ascii_case(b"close");
+                    self.connection_upgrade |= token.eq_ignore_ascii_case(b"upgrade");
                     self.keep_alive |= token.eq_ignore_ascii_case(b"keep-alive");
                 }
             }
@@ -309,6 +358,13 @@ impl Head {
             _ => {}
         }
         Ok(())
+    }
+}
+
+/// Overwrites the name of an Upgrade field, so that nothing behind prepares for another protocol.
+fn ignore_upgrade(field: &mut [u8]) {
+    if let Some(name) = field.get_mut(..IGNORED_UPGRADE.len()) {
+        name.copy_from_slice(IGNORED_UPGRADE.as_bytes());
     }
 }
 

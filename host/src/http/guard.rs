@@ -59,6 +59,16 @@ impl<IO> Guard<IO> {
         self.note_passed();
     }
 
+    /// After a request for another protocol: whether reading goes on. Until the response says whose bytes follow, only
+    /// a few are read, to see whether the client is still there. Who is told to wait asks again: hyper reads when it
+    /// has written the response, the tunnel when it begins.
+    fn is_settled(&mut self) -> bool {
+        let Some(is_switched) = self.state.take_verdict() else { return self.held.len() < EARLY_BYTES };
+        self.framing.settle(is_switched);
+        self.check_held();
+        true
+    }
+
     fn refuse(&mut self, reject: Reject) {
         self.state.refuse(reject, self.framing.is_in_body());
     }
@@ -107,6 +117,9 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Guard<IO> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let me = self.get_mut();
         loop {
+            if me.framing.is_upgrading() && !me.is_settled() {
+                return Poll::Pending;
+            }
             if me.checked > 0 {
                 me.hand_over(buf);
                 me.state.wait(Waiting::Nothing);
@@ -184,6 +197,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<IO> {
         let me = self.get_mut();
         loop {
             match &mut me.closing {
+                Closing::NotYet if me.framing.is_switched() => return Pin::new(&mut me.io).poll_shutdown(cx),
                 Closing::NotYet => {
                     me.closing = match me.state.refused() {
                         Some((reject, false)) => Closing::Answer { bytes: answer(reject), written: 0 },
@@ -239,5 +253,7 @@ fn answer(reject: Reject) -> Vec<u8> {
     .into_bytes()
 }
 
+/// What is held of a client that sends the other protocol before it was switched.
+const EARLY_BYTES: usize = 16 << 10;
 /// What is read of a client that goes on sending when nothing of it counts any more: enough for what is in flight.
 const WASTE_BYTES: usize = 1 << 20;

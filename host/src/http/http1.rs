@@ -5,25 +5,27 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use http::header::{CONNECTION, EXPECT, HeaderValue};
+use http::header::{CONNECTION, EXPECT, HeaderValue, UPGRADE};
 use http::{Request, Response};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::Instant;
 
 use super::framing::{Framing, Limits};
 use super::guard::Guard;
 use super::request_body::{Leave, RequestBody};
 use super::response_body::ResponseBody;
-use super::state::{Active, State, Waiting};
+use super::state::{Active, State, Switch, Waiting};
 use super::{Abort, Connection, DRAIN_PATIENCE, Settings};
 use crate::body::Body;
 use crate::drain::Drain;
 use crate::headers::Reject;
+use crate::tunnel::{Handover, Tunnel, Upgrade};
 
 /// Serves a connection that speaks HTTP/1; `first` are its first bytes.
 pub(super) async fn serve<IO, H, F>(
@@ -40,12 +42,16 @@ pub(super) async fn serve<IO, H, F>(
 {
     let state = Arc::new(State::new(Instant::now()));
     state.wait_from_start(Waiting::Head);
+    let first = if settings.http1 { first } else { Vec::new() };
+    if !settings.http1 {
+        state.refuse(Reject::Http2Only, false);
+    }
     let guard = Guard::new(io, first, Framing::new(limits(&settings)), Arc::clone(&state));
     let service = service_fn(|request| exchange(request, &connection, &handler, &state, &settings));
     // Accepted while the gateway stops: its first request is its last.
     let keep_alive = !drain.is_asked();
     let builder = builder(&settings, keep_alive);
-    let mut served = pin!(builder.serve_connection(TokioIo::new(guard), service));
+    let mut served = pin!(builder.serve_connection(TokioIo::new(guard), service).with_upgrades());
     let mut asked = pin!(drain.asked());
     let mut alarm = pin!(tokio::time::sleep(settings.head_timeout));
     let mut watcher = Watcher::new(&state, &settings, &connection, &drain);
@@ -86,11 +92,26 @@ pub(super) async fn serve<IO, H, F>(
         }
     })
     .await;
+    if let Some(switch) = state.take_switch() {
+        Box::pin(after_http(*switch, &settings, drain.clone())).await;
+    }
+}
+
+/// What becomes of a connection that hyper has left to whoever asked for another protocol: it is that protocol's from
+/// here on, or, where the protocol was not switched, it is closed as every other.
+async fn after_http(switch: Switch, settings: &Settings, drain: Drain) {
+    // An error: hyper has closed the connection itself.
+    let Ok(io) = switch.io.await else { return };
+    let mut io = TokioIo::new(io);
+    match switch.tunnel {
+        Some(tunnel) => tunnel.run(io, drain).await,
+        None => drop(tokio::time::timeout(settings.linger_timeout, io.shutdown()).await),
+    }
 }
 
 /// Hands a request to the handler and its response to hyper.
 async fn exchange<H, F>(
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
     connection: &Arc<Connection>,
     handler: &H,
     state: &Arc<State>,
@@ -103,6 +124,7 @@ where
     let active = Active::start(state);
     let has_body = !request.body().is_end_stream();
     let expects_continue = has_body && request.headers().contains_key(EXPECT);
+    let upgrade = if request.extensions().is_empty() { None } else { asks_for_upgrade(&mut request) };
     let request = request.map(|incoming| {
         if !has_body {
             return Body::Empty;
@@ -117,7 +139,28 @@ where
     if !response.extensions().is_empty() && response.extensions().get::<Abort>().is_some() {
         return Err(Aborted);
     }
+    if let Some(io) = upgrade {
+        state.switch(Switch { io, tunnel: switched(&mut response) });
+    }
     Ok(response.map(|body| ResponseBody::new(body, active)))
+}
+
+/// The connection for another protocol, where the request asks for one (the guard has seen to it that it may). What it
+/// asks for is put into its extensions.
+fn asks_for_upgrade(request: &mut Request<Incoming>) -> Option<OnUpgrade> {
+    let io = request.extensions_mut().remove::<OnUpgrade>()?;
+    if let Some(protocol) = request.headers().get(UPGRADE).cloned() {
+        request.extensions_mut().insert(Upgrade { protocol, is_required: false });
+    }
+    Some(io)
+}
+
+/// The tunnel of a response that switches the protocol. What belongs to the connection is added to its head.
+fn switched(response: &mut Response<Body>) -> Option<Tunnel> {
+    let tunnel = response.extensions_mut().remove::<Handover<Tunnel>>()?.take()?;
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    response.headers_mut().insert(UPGRADE, tunnel.protocol.clone());
+    Some(tunnel)
 }
 
 /// Sees to it that a connection ends when it has to.

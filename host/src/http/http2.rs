@@ -6,14 +6,16 @@
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Poll, ready};
+use std::time::Duration;
 
-use http::header::CONTENT_LENGTH;
-use http::{Request, Response};
+use http::header::{CONTENT_LENGTH, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY};
+use http::{Method, Request, Response, StatusCode};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
@@ -24,6 +26,7 @@ use super::state::{Active, State, Waiting};
 use super::{Abort, Connection, Settings};
 use crate::body::Body;
 use crate::drain::Drain;
+use crate::tunnel::{Handover, Tunnel, Upgrade, websocket};
 
 /// Serves a connection that speaks HTTP/2; `io` still gives its preface.
 pub(super) async fn serve<IO, H, F>(
@@ -40,10 +43,10 @@ pub(super) async fn serve<IO, H, F>(
     let state = Arc::new(State::new(Instant::now()));
     state.wait_from_start(Waiting::Idle);
     let service = {
-        let (state, settings) = (Arc::clone(&state), Arc::clone(&settings));
+        let (state, bounds) = (Arc::clone(&state), Arc::new((Arc::clone(&settings), drain.clone())));
         service_fn(move |request| {
             let active = Active::start(&state);
-            exchange(request, Arc::clone(&connection), handler.clone(), active, Arc::clone(&settings))
+            exchange(request, Arc::clone(&connection), handler.clone(), active, Arc::clone(&bounds))
         })
     };
     let mut served = pin!(builder(&settings).serve_connection(TokioIo::new(io), service));
@@ -58,7 +61,16 @@ pub(super) async fn serve<IO, H, F>(
                 return Poll::Ready(());
             }
             if is_ending {
-                return Poll::Pending;
+                // GOAWAY is followed by a ping that the client has to answer, and answers may still be on their way to
+                // it: where it does neither answer nor read, it has had its time.
+                ready!(alarm.as_mut().poll(cx));
+                let (now, until) = (Instant::now(), state.waits_until(FAREWELL));
+                match state.waiting() {
+                    Waiting::Idle if until <= now => return Poll::Ready(()),
+                    Waiting::Idle => alarm.as_mut().reset(until),
+                    _ => alarm.as_mut().reset(now + FAREWELL),
+                }
+                continue;
             }
             let mut ends = asked.as_mut().poll(cx).is_ready();
             if !ends && alarm.as_mut().poll(cx).is_ready() {
@@ -70,6 +82,7 @@ pub(super) async fn serve<IO, H, F>(
             }
             if ends {
                 is_ending = true;
+                alarm.as_mut().reset(Instant::now() + FAREWELL);
                 served.as_mut().graceful_shutdown();
             } else if alarm.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
@@ -85,16 +98,18 @@ async fn exchange<H, F>(
     connection: Arc<Connection>,
     handler: H,
     active: Active,
-    settings: Arc<Settings>,
+    bounds: Arc<(Arc<Settings>, Drain)>,
 ) -> Result<Response<ResponseBody>, Reset>
 where
     H: Fn(Arc<Connection>, Request<Body>) -> F,
     F: Future<Output = Response<Body>>,
 {
+    let (settings, drain) = &*bounds;
+    let upgrade = if request.method() == Method::CONNECT { extended_connect(&mut request) } else { None };
     let mut has_body = !request.body().is_end_stream();
     if has_body && request.headers().get(CONTENT_LENGTH).is_some_and(|length| length == "0") {
         // To an HTTP/1 upstream this request is whole with its head, before h2 can see that bytes follow.
-        is_empty(request.body_mut(), &settings).await?;
+        is_empty(request.body_mut(), settings).await?;
         has_body = false;
     }
     let request = request.map(|incoming| {
@@ -103,11 +118,43 @@ where
         }
         Body::boxed(RequestBody::new(incoming, settings.body_idle_timeout, None))
     });
-    let response = handler(connection, request).await;
+    let mut response = handler(connection, request).await;
     if !response.extensions().is_empty() && response.extensions().get::<Abort>().is_some() {
         return Err(Reset);
     }
+    if let Some((io, tunnel)) = upgrade.and_then(|io| Some((io, switched(&mut response)?))) {
+        let (active, drain) = (active.another(), drain.clone());
+        // It ends with its stream, with its idle timeout, or with the drain.
+        tokio::spawn(async move {
+            if let Ok(io) = io.await {
+                tunnel.run(TokioIo::new(io), drain).await;
+            }
+            drop(active);
+        });
+    }
     Ok(response.map(|body| ResponseBody::new(body, active)))
+}
+
+/// An extended CONNECT (RFC 8441) in the words of HTTP/1.1, which are those of routes, plugins and upstreams. A plain
+/// CONNECT stays what it is, and is refused.
+fn extended_connect(request: &mut Request<Incoming>) -> Option<OnUpgrade> {
+    let protocol = request.extensions_mut().remove::<hyper::ext::Protocol>()?;
+    let protocol = HeaderValue::from_str(protocol.as_str()).ok()?;
+    let io = request.extensions_mut().remove::<OnUpgrade>()?;
+    *request.method_mut() = Method::GET;
+    if protocol.as_bytes().eq_ignore_ascii_case(websocket::PROTOCOL.as_bytes()) {
+        request.headers_mut().insert(SEC_WEBSOCKET_KEY, websocket::key(fastrand::u128(..)));
+    }
+    request.extensions_mut().insert(Upgrade { protocol, is_required: true });
+    Some(io)
+}
+
+/// The tunnel of a response that switches the protocol, which HTTP/2 says with 200.
+fn switched(response: &mut Response<Body>) -> Option<Tunnel> {
+    let tunnel = response.extensions_mut().remove::<Handover<Tunnel>>()?.take()?;
+    *response.status_mut() = StatusCode::OK;
+    response.headers_mut().remove(SEC_WEBSOCKET_ACCEPT);
+    Some(tunnel)
 }
 
 /// Waits for the end of a body that must have no byte.
@@ -127,6 +174,7 @@ fn builder(settings: &Settings) -> http2::Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .adaptive_window(false)
         .auto_date_header(true)
+        .enable_connect_protocol()
         .header_table_size(bounds.header_table_bytes)
         .initial_connection_window_size(bounds.connection_window_bytes)
         .initial_stream_window_size(bounds.stream_window_bytes)
@@ -140,6 +188,9 @@ fn builder(settings: &Settings) -> http2::Builder<TokioExecutor> {
         .max_send_buf_size(bounds.send_buffer_bytes);
     builder
 }
+
+/// What a client that has no request under way may take to close, after it was told to.
+const FAREWELL: Duration = Duration::from_secs(5);
 
 /// The stream ends without a response.
 #[derive(Debug)]

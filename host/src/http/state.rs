@@ -9,9 +9,11 @@ use std::task::Waker;
 use std::time::Duration;
 
 use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
 use tokio::time::Instant;
 
 use crate::headers::Reject;
+use crate::tunnel::Tunnel;
 
 /// What is common to a connection's parts.
 pub(super) struct State {
@@ -36,6 +38,16 @@ pub(super) struct State {
     /// A body was left unread.
     has_unread: AtomicBool,
     unread: Mutex<(Option<Incoming>, Option<Waker>)>,
+    /// What the guard is to learn of the last request for another protocol: 0 nothing yet, 1 refused, 2 switched.
+    verdict: AtomicU8,
+    switch: Mutex<Option<Box<Switch>>>,
+}
+
+/// The connection itself, once hyper lets go of it after a request for another protocol, and what it is for.
+pub(super) struct Switch {
+    pub(super) io: OnUpgrade,
+    /// `None` where the protocol was not switched.
+    pub(super) tunnel: Option<Tunnel>,
 }
 
 /// What a connection waits for the client to do.
@@ -66,6 +78,8 @@ impl State {
             abandoned: AtomicBool::new(false),
             has_unread: AtomicBool::new(false),
             unread: Mutex::new((None, None)),
+            verdict: AtomicU8::new(0),
+            switch: Mutex::new(None),
         }
     }
 
@@ -181,6 +195,24 @@ impl State {
         self.unread.lock().unwrap_or_else(PoisonError::into_inner).0.take()
     }
 
+    /// Notes what became of a request for another protocol.
+    pub(super) fn switch(&self, switch: Switch) {
+        self.verdict.store(if switch.tunnel.is_some() { 2 } else { 1 }, Relaxed);
+        *self.switch.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(switch));
+    }
+
+    /// Whether the protocol was switched, once that is known; the question clears it.
+    pub(super) fn take_verdict(&self) -> Option<bool> {
+        let verdict = self.verdict.load(Relaxed);
+        self.verdict.store(0, Relaxed);
+        (verdict > 0).then_some(verdict == 2)
+    }
+
+    /// The last request for another protocol, if there was one.
+    pub(super) fn take_switch(&self) -> Option<Box<Switch>> {
+        self.switch.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
     /// Who is to be woken for an unread body.
     pub(super) fn set_waker(&self, waker: &Waker) {
         self.unread.lock().unwrap_or_else(PoisonError::into_inner).1 = Some(waker.clone());
@@ -196,6 +228,15 @@ impl Active {
         state.started.store(state.started.load(Relaxed) + 1, Relaxed);
         state.active.store(state.active.load(Relaxed) + 1, Relaxed);
         state.wait(Waiting::Nothing);
+        Active(Arc::clone(state))
+    }
+}
+
+impl Active {
+    /// The same for what goes on beside the exchange.
+    pub(super) fn another(&self) -> Self {
+        let state = &self.0;
+        state.active.store(state.active.load(Relaxed) + 1, Relaxed);
         Active(Arc::clone(state))
     }
 }

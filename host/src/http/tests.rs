@@ -19,6 +19,7 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::drain::{self, Drainer};
+use crate::tunnel;
 
 /// A connection with a client's end in the test's hands, and what its handler has seen.
 struct Served {
@@ -82,6 +83,22 @@ async fn answer(seen: Arc<Seen>, request: Request<Body>) -> Response<Body> {
         "/abort" => {
             let mut response = text("");
             response.extensions_mut().insert(Abort);
+            response
+        }
+        "/switch" => {
+            seen.note(&parts.method, &path, "");
+            let (one, other) = tokio::io::duplex(1 << 16);
+            tokio::spawn(async move {
+                let (mut read, mut write) = tokio::io::split(other);
+                let _ = tokio::io::copy(&mut read, &mut write).await;
+                let _ = write.shutdown().await;
+            });
+            let end: tunnel::End = Box::pin(async { Ok(tunnel::Opened { stream: Box::new(one), held: Box::new(()) }) });
+            let asked = parts.extensions.get::<tunnel::Upgrade>().unwrap().protocol.clone();
+            let mut response = text("");
+            *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+            let tunnel = tunnel::Tunnel::new(asked, end, Duration::from_secs(60), |_| ());
+            response.extensions_mut().insert(tunnel::Handover::new(tunnel));
             response
         }
         "/large" => Response::new(Body::from(Bytes::from(vec![b'x'; 1 << 20]))),

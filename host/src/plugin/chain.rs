@@ -138,7 +138,7 @@ impl Failure {
         exchange.outcome.answered_by = Some(self.plugin.clone());
         exchange.outcome.fault = Some(Fault::Plugin);
         exchange.outcome.error = Some(self.to_string().into());
-        let (head, body) = crate::problem::answer(self.status(), "A policy of this route failed.", exchange.id());
+        let (head, body) = crate::problem::answer(self.status(), "A policy of this route failed.", exchange);
         exchange.response = head;
         body
     }

@@ -30,6 +30,12 @@ pub(super) enum Error {
     Plugin(Failure),
     /// A plugin wants the stream reset.
     Aborted,
+    /// The route does not switch to the protocol that the client insists on.
+    NoTunnel,
+    /// The upstream did not switch to it, or did not prove that it has.
+    NotSwitched,
+    /// The client's own deadline is over.
+    Deadline,
     Upstream(SendError),
 }
 
@@ -43,7 +49,7 @@ impl Error {
         exchange.outcome.error = Some(self.for_operator().into());
         exchange.outcome.aborted |= matches!(self, Error::Aborted);
         let status = self.status();
-        let (mut head, body) = problem::answer(status, self.for_client(), exchange.id());
+        let (mut head, body) = problem::answer(status, self.for_client(), exchange);
         if let Some(seconds) = self.retry_after() {
             head.headers.insert(header::RETRY_AFTER, header::HeaderValue::from(seconds));
         }
@@ -67,6 +73,9 @@ impl Error {
             Error::Rewritten => StatusCode::BAD_REQUEST,
             Error::Plugin(failure) => failure.status(),
             Error::Aborted => StatusCode::INTERNAL_SERVER_ERROR,
+            Error::NoTunnel => StatusCode::NOT_IMPLEMENTED,
+            Error::NotSwitched => StatusCode::BAD_GATEWAY,
+            Error::Deadline => StatusCode::GATEWAY_TIMEOUT,
             Error::Upstream(error) => error.status(),
         }
     }
@@ -84,6 +93,9 @@ impl Error {
             Error::NoTarget => "This route has nowhere to send the request.",
             Error::Rewritten => "The path cannot be rewritten.",
             Error::Plugin(_) | Error::Aborted => "A policy of this route failed.",
+            Error::NoTunnel => "This route does not switch to that protocol.",
+            Error::NotSwitched => "The upstream did not switch to that protocol.",
+            Error::Deadline => "The deadline is over.",
             Error::Upstream(error) => match error.status() {
                 StatusCode::GATEWAY_TIMEOUT => "The upstream did not answer in time.",
                 StatusCode::SERVICE_UNAVAILABLE => "The upstream takes no requests at the moment.",
@@ -105,6 +117,9 @@ impl Error {
             Error::ResponseBody(error) => format!("response body: {error}"),
             Error::Plugin(failure) => failure.to_string(),
             Error::Aborted => "a plugin ended the exchange".into(),
+            Error::NoTunnel => "the route's \"upgrades\" do not have the protocol that was asked for".into(),
+            Error::NotSwitched => "the upstream did not switch the protocol as it was asked to".into(),
+            Error::Deadline => "no answer came before the deadline that the client set".into(),
             Error::Upstream(error) => error.to_string(),
         }
     }
@@ -116,13 +131,13 @@ impl Error {
             | Error::Shed(_)
             | Error::TooLarge(_)
             | Error::Rewritten
-            | Error::RequestBody(_) => {
-                Fault::Request
-            }
+            | Error::RequestBody(_)
+            | Error::NoTunnel => Fault::Request,
             Error::Plugin(_) | Error::Aborted => Fault::Plugin,
             Error::Upstream(error) if error.is_clients_fault() => Fault::Request,
+            Error::Deadline => Fault::TimedOut,
             Error::Upstream(error) if error.status() == StatusCode::GATEWAY_TIMEOUT => Fault::TimedOut,
-            Error::NoTarget | Error::ResponseBody(_) | Error::Upstream(_) => Fault::Upstream,
+            Error::NoTarget | Error::NotSwitched | Error::ResponseBody(_) | Error::Upstream(_) => Fault::Upstream,
         }
     }
 

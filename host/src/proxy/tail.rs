@@ -3,17 +3,20 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Response, StatusCode};
 use http_body::{Body as _, Frame, SizeHint};
 
+use super::error::Error;
 use crate::admission::Admitted;
 use crate::body::{Body, BodyError};
 use crate::exchange::{Exchange, Fault, Phase};
 use crate::http::Abort;
 use crate::plugin::{Bodies, Loan, Turn};
 use crate::snapshot::{Route, Snapshot};
+use crate::tunnel::{End, Ended, Handover, How, Tunnel, Upgrade};
 
 /// An exchange on its way to its end, whichever way it takes: dropped, it tells the plugins that want to know, and
 /// with it the record is written. So a client that leaves, at whatever point, ends it like the last byte does.
@@ -25,6 +28,8 @@ pub(super) struct Tail {
     pub stream: Option<Bodies>,
     /// The place among the requests of the route, where their number is limited.
     pub admitted: Option<Admitted>,
+    /// The upstream's end of a tunnel, until the response is with the client.
+    pub upstream_end: Option<End>,
     snapshot: Arc<Snapshot>,
     /// While the request body is streamed through hooks, the exchange is shared with the task that does it.
     loan: Option<Loan>,
@@ -43,8 +48,9 @@ struct Sent {
 
 impl Tail {
     pub fn new(exchange: Exchange, snapshot: Arc<Snapshot>) -> Tail {
-        let sent = Sent::default();
-        Tail { exchange, route: None, stream: None, admitted: None, snapshot, loan: None, turn: None, sent }
+        let (loan, turn, sent) = (None, None, Sent::default());
+        let (stream, upstream_end, admitted) = (None, None, None);
+        Tail { exchange, route: None, stream, upstream_end, admitted, snapshot, loan, turn, sent }
     }
 
     /// Shares the exchange; it is not here until [`Tail::take_back`].
@@ -72,7 +78,19 @@ impl Tail {
     }
 
     /// The response as it goes to the client, with the end of the exchange tied to its body.
-    pub fn response(mut self, body: Body) -> Response<Body> {
+    pub fn response(mut self, mut body: Body) -> Response<Body> {
+        if let Some(upgrade) = self.exchange.upgrade.take() {
+            match self.upstream_end.take() {
+                Some(end) if self.exchange.response.status == Some(StatusCode::SWITCHING_PROTOCOLS) => {
+                    return self.into_tunnel(upgrade, end, body);
+                }
+                _ if upgrade.is_required && self.exchange.response.status.is_some_and(|it| it.is_success()) => {
+                    body = Error::NotSwitched.answer(&mut self.exchange);
+                    self.stream = None;
+                }
+                _ => {}
+            }
+        }
         let exchange = &mut self.exchange;
         exchange.phase = Phase::Sent;
         let is_aborted = exchange.outcome.aborted;
@@ -92,6 +110,43 @@ impl Tail {
             response.extensions_mut().insert(Abort);
         }
         response
+    }
+
+    /// Whether the protocol is about to be switched.
+    pub fn is_switched(&self) -> bool {
+        self.upstream_end.is_some() && self.exchange.response.status == Some(StatusCode::SWITCHING_PROTOCOLS)
+    }
+
+    /// The 101 as it goes to the client, with the tunnel for whoever has the client's connection. The end of the tunnel
+    /// is the end of the exchange.
+    fn into_tunnel(mut self, upgrade: Upgrade, end: End, body: Body) -> Response<Body> {
+        self.exchange.phase = Phase::Sent;
+        let mut response = Response::new(Body::Empty);
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        *response.headers_mut() = self.exchange.response.headers.clone();
+        let idle_timeout = self.route().map_or(Duration::ZERO, |route| route.upgrades.idle_timeout);
+        let tunnel = Tunnel::new(upgrade.protocol, end, idle_timeout, move |ended| {
+            // Empty, but it may hold a place that is taken as long as the tunnel is there.
+            drop(body);
+            self.ended(ended);
+        });
+        response.extensions_mut().insert(Handover::new(tunnel));
+        response
+    }
+
+    fn ended(mut self, ended: Ended) {
+        let (fault, error) = match ended.how {
+            How::Complete => (None, None),
+            How::ClientLeft => (None, None),
+            How::UpstreamFailed(ref error) => (Some(Fault::Upstream), Some(format!("the tunnel broke off: {error}"))),
+            How::Idle(time) => (Some(Fault::TimedOut), Some(format!("no byte went through the tunnel for {time:?}"))),
+            How::ShutDown => (Some(Fault::ShutDown), None),
+        };
+        self.sent = Sent { bytes: ended.to_client, complete: matches!(ended.how, How::Complete), error: None };
+        let outcome = &mut self.exchange.outcome;
+        outcome.request_bytes = Some(Arc::new(ended.from_client.into()));
+        outcome.fault = fault;
+        outcome.error = error.map(Into::into);
     }
 
     /// The body as its hooks leave it. The exchange goes with them and ends when they are through.

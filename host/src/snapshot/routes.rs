@@ -5,9 +5,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderValue, header};
 use http_body::{Body as _, Frame, SizeHint};
 
 use super::targets::{self, Target, Targets};
@@ -29,7 +30,26 @@ pub struct Route {
     pub delivery: Option<Delivery>,
     /// How many there may be at a time.
     pub admission: Option<Arc<Admission>>,
+    pub upgrades: Upgrades,
     targets: Targets,
+}
+
+/// The protocols that a route's requests may switch to.
+#[derive(Clone, Debug)]
+pub struct Upgrades {
+    protocols: Vec<Box<str>>,
+    pub idle_timeout: Duration,
+}
+
+impl Upgrades {
+    pub fn protocols(&self) -> impl Iterator<Item = &str> {
+        self.protocols.iter().map(|protocol| &**protocol)
+    }
+
+    /// Tokens compare without case (RFC 9110 §7.8).
+    pub fn allows(&self, protocol: &HeaderValue) -> bool {
+        self.protocols.iter().any(|known| protocol.as_bytes().eq_ignore_ascii_case(known.as_bytes()))
+    }
 }
 
 /// The bounds of a route's request bodies.
@@ -133,6 +153,10 @@ pub(super) fn build(
             chain: Arc::new(Chain::new(plugins.of_route(index))),
             limits: BodyLimits { request_body: body.as_usize() as u64 },
             delivery: delivery::of_route(config),
+            upgrades: Upgrades {
+                protocols: config.upgrades.iter().map(|protocol| protocol.as_str().into()).collect(),
+                idle_timeout: loaded.config.timeouts.tunnel.into(),
+            },
             targets: match &config.redirect {
                 Some(redirect) => targets::redirect_only(redirect),
                 None => targets::build(&config.to, config.rewrite.as_ref(), upstreams),

@@ -46,15 +46,16 @@ async fn connect_any(addresses: &[SocketAddr], deadline: Instant) -> Option<io::
     last
 }
 
-/// An HTTP/1.1 connection over the socket. Its task, which holds the place among the endpoint's connections, ends when
-/// the connection does: when the endpoint closes it, when its handle is dropped, or when an answer is overdue.
+/// An HTTP/1.1 connection over the socket, which holds the place among the endpoint's connections. Its task ends when
+/// the connection does: when the endpoint closes it, when its handle is dropped, when an answer is overdue, or when it
+/// becomes a tunnel.
 pub(super) async fn http1(
     socket: TcpStream,
     transport: &Transport,
     slot: OwnedSemaphorePermit,
     progress: &Arc<Progress>,
 ) -> io::Result<Http1> {
-    let wire = Wire::new(socket, Arc::clone(progress), transport.max_header_bytes);
+    let wire = Wire::new(socket, Arc::clone(progress), transport.max_header_bytes, slot);
     let mut builder = http1::Builder::new();
     builder.max_header_size(transport.max_header_bytes);
     builder.max_buf_size(transport.max_header_bytes.max(BUFFER_BYTES));
@@ -64,8 +65,7 @@ pub(super) async fn http1(
     let (sender, connection) = builder.handshake(TokioIo::new(wire)).await.map_err(io::Error::other)?;
     let task = tokio::spawn(async move {
         // Its error has been told to whoever waited for an answer; with nobody waiting, it is of no interest.
-        let _ = connection.await;
-        drop(slot);
+        let _ = connection.with_upgrades().await;
     });
     progress.belongs_to(task.abort_handle());
     Ok(Http1::new(sender, Arc::clone(progress)))

@@ -6,7 +6,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 
-use http::{Request, Response, Version};
+use http::{Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
@@ -18,7 +18,9 @@ use super::error::{BadResponse, Reason};
 use super::progress::Progress;
 use super::request::{self, Outgoing};
 use super::response::{self, Held};
+use super::switch;
 use crate::body::Body;
+use crate::tunnel::Upgrade;
 
 /// The right to send one request.
 pub(super) enum Lease {
@@ -106,6 +108,12 @@ impl Lease {
         mut response: Response<Incoming>,
         in_flight: InFlight<&Arc<Endpoint>>,
     ) -> Result<Response<Body>, Unanswered> {
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS
+            && let Lease::Http1(Http1 { asked: Some(asked), .. }) = &self
+        {
+            let switched = switch::receive(response, asked, in_flight.keep());
+            return switched.map_err(|flaw| Unanswered { reason: Reason::BadResponse(flaw), again: None });
+        }
         let limit = in_flight.endpoint().transport().max_headers;
         let chunked = response::check(&mut response, limit, self.progress())
             .map_err(|flaw| Unanswered { reason: Reason::BadResponse(flaw), again: None })?;
@@ -135,11 +143,13 @@ pub(super) struct Http1 {
     sender: http1::SendRequest<Outgoing>,
     progress: Arc<Progress>,
     reused: bool,
+    /// The present request asks for another protocol.
+    asked: Option<Box<Upgrade>>,
 }
 
 impl Http1 {
     pub(super) fn new(sender: http1::SendRequest<Outgoing>, progress: Arc<Progress>) -> Self {
-        Http1 { sender, progress, reused: false }
+        Http1 { sender, progress, reused: false, asked: None }
     }
 
     pub(super) fn is_ready(&self) -> bool {
@@ -155,6 +165,7 @@ impl Http1 {
     }
 
     fn begin(&mut self, request: Request<Body>) -> impl Future<Output = Answer> + use<> {
+        self.asked = switch::asked(&request);
         let request = request.map(|body| Outgoing::new(body, &self.progress));
         self.progress.begin(self.reused && request::is_replayable(&request));
         self.sender.try_send_request(request)

@@ -63,7 +63,7 @@ pub enum BadResponse {
     Truncated,
     /// More informational (1xx) responses than are read.
     Informational,
-    /// 101, although nobody asked for another protocol.
+    /// 101, although nobody asked for another protocol, or to another than was asked for.
     SwitchingProtocols,
     /// Both `Transfer-Encoding` and `Content-Length` (RFC 9112, section 6.3).
     TwoLengths,
@@ -155,7 +155,7 @@ impl fmt::Display for BadResponse {
             BadResponse::Malformed(error) => write!(f, "{}", Chain(error)),
             BadResponse::Truncated => f.write_str("the connection ended within the header block"),
             BadResponse::Informational => f.write_str("too many informational responses"),
-            BadResponse::SwitchingProtocols => f.write_str("101 to a request that asked for no other protocol"),
+            BadResponse::SwitchingProtocols => f.write_str("101 to a protocol that the request did not ask for"),
             BadResponse::TwoLengths => f.write_str("both Transfer-Encoding and Content-Length"),
             BadResponse::TransferEncoding => f.write_str("a transfer coding other than one \"chunked\" in HTTP/1.1"),
             BadResponse::Chunks => f.write_str("chunks that are not framed as chunks are"),

@@ -16,6 +16,7 @@ use http_body::{Body as _, Frame, SizeHint};
 use super::error::Reason;
 use super::progress::Progress;
 use super::settings::{Address, Protocol};
+use super::switch;
 use crate::body::Body;
 
 /// Puts the request into the form of the protocol.
@@ -25,7 +26,10 @@ pub(super) fn prepare(request: &mut Request<Body>, protocol: Protocol, address: 
     }
     frame(request, protocol);
     match protocol {
-        Protocol::Http1 => origin_form(request, address),
+        Protocol::Http1 => {
+            switch::ask(request);
+            origin_form(request, address)
+        }
         Protocol::H2c => absolute_form(request, address),
     }
 }

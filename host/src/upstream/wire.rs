@@ -11,6 +11,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::chunks::Chunks;
 use super::progress::Progress;
@@ -25,12 +26,20 @@ pub(super) struct Wire {
     chunks: Chunks,
     /// Writing failed; what is still written goes nowhere.
     broken: bool,
+    /// The place among the endpoint's connections, which is taken as long as the socket is open: also when it has
+    /// become a tunnel.
+    _slot: OwnedSemaphorePermit,
 }
 
 impl Wire {
-    pub(super) fn new(socket: TcpStream, progress: Arc<Progress>, max_header_bytes: usize) -> Self {
+    pub(super) fn new(
+        socket: TcpStream,
+        progress: Arc<Progress>,
+        max_header_bytes: usize,
+        slot: OwnedSemaphorePermit,
+    ) -> Self {
         let head_limit = u32::try_from(max_header_bytes.saturating_mul(HEADS)).unwrap_or(u32::MAX);
-        Wire { socket, progress, head_limit, chunks: Chunks::new(), broken: false }
+        Wire { socket, progress, head_limit, chunks: Chunks::new(), broken: false, _slot: slot }
     }
 
     /// A server that answers early (413) and closes makes our next write fail while its answer waits to be read. So a

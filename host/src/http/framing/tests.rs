@@ -101,9 +101,48 @@ fn the_last_message_ends_the_connection() {
 }
 
 #[test]
-fn an_upgrade_is_made_unreadable() {
-    let passed = check(b"GET / HTTP/1.1\r\nUpgRade: h2c\r\nConnection: upgrade\r\n\r\n", (None, 1));
-    assert_eq!(passed, b"GET / HTTP/1.1\r\nupgrad~: h2c\r\nConnection: upgrade\r\n\r\n");
+fn an_upgrade_that_is_no_proper_one_is_made_unreadable() {
+    for (head, rest) in [
+        ("GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\n", ""),
+        ("GET / HTTP/1.1\r\nUpgRade: websocket\r\nConnection: keep-alive\r\n\r\n", ""),
+        ("GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: upgrade, close\r\n\r\n", ""),
+        ("GET / HTTP/1.0\r\nUpgrade: websocket\r\nConnection: keep-alive, upgrade\r\n\r\n", ""),
+        ("GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n", ""),
+        ("POST / HTTP/1.1\r\nUpgrade: h2c\r\nConnection: upgrade\r\nContent-Length: 2\r\n\r\n", "ab"),
+        (
+            "POST / HTTP/1.1\r\nConnection: upgrade\r\nTransfer-Encoding: chunked\r\nupgrade: h2c\r\n\r\n",
+            "1\r\na\r\n0\r\n\r\n",
+        ),
+    ] {
+        let passed = check(format!("{head}{rest}").as_bytes(), (None, 1));
+        let passed = String::from_utf8(passed).unwrap();
+        assert!(!passed.to_ascii_lowercase().contains("\r\nupgrade:"), "{passed}");
+        assert!(passed.contains("\r\nupgrad~:"), "{passed}");
+        assert!(passed.ends_with(rest), "{passed}");
+    }
+}
+
+#[test]
+fn what_follows_an_upgrade_waits_until_it_is_clear_whose_it_is() {
+    let head = b"GET / HTTP/1.1\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    let next = b"GET /next HTTP/1.1\r\n\r\n\0not HTTP";
+    let upgrading = || {
+        let mut framing = Framing::new(LIMITS);
+        let mut bytes = [&head[..], next].concat();
+        assert_eq!(framing.advance(&mut bytes), Ok(head.len()));
+        assert_eq!(bytes, [&head[..], next].concat(), "nothing is overwritten");
+        assert!(framing.is_upgrading() && !framing.is_between_messages());
+        assert_eq!(framing.advance(&mut next.to_vec()), Ok(0));
+        framing
+    };
+    let mut refused = upgrading();
+    refused.settle(false);
+    assert_eq!(refused.advance(&mut next.to_vec()), Err((next.len() - 9, Reject::Syntax)), "HTTP as ever");
+    let mut switched = upgrading();
+    switched.settle(true);
+    assert_eq!(switched.advance(&mut next.to_vec()), Ok(next.len()));
+    assert!(switched.is_switched() && !switched.is_in_body() && !switched.is_ended());
+    assert_eq!((refused.messages(), switched.messages()), (2, 1));
 }
 
 #[test]

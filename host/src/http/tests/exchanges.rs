@@ -149,7 +149,7 @@ async fn an_aborted_exchange_has_no_answer() {
 }
 
 #[tokio::test]
-async fn an_upgrade_is_not_prepared_for() {
+async fn an_upgrade_that_is_not_made_leaves_a_request_like_any_other() {
     let mut served = start();
     served
         .write(
@@ -159,6 +159,60 @@ async fn an_upgrade_is_not_prepared_for() {
     served.write("Upgrade: x\r\nConnection: close\r\n\r\n").await;
     assert_eq!(outline(&served.rest().await), ["200", "200 close"]);
     assert_eq!(served.seen.requests(), ["GET /1", "GET /2"]);
+
+    // What is refused behind it still gets its answer, although hyper has prepared to let go of the connection.
+    let mut served = start();
+    served
+        .write("GET /1 HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\nPRI * HTTP/2.0\r\n\r\n")
+        .await;
+    assert_eq!(outline(&served.rest().await), ["200", "505 close"]);
+}
+
+#[tokio::test]
+async fn a_switched_connection_is_the_other_protocols() {
+    let upgrade = "GET /switch HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n";
+    // What was sent too early is not read before the 101, and belongs to the tunnel then.
+    let mut served = start();
+    served.write(&format!("{upgrade}GET /1 HTTP/1.1\r\n\r\n")).await;
+    let mut all = served.until("\r\n\r\n").await;
+    served.write("\0\r\n").await;
+    served.client.shutdown().await.unwrap();
+    all += &served.rest().await;
+    let (head, tunnelled) = all.split_once("\r\n\r\n").unwrap();
+    let head = format!("{head}\r\n");
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    assert!(head.contains("\r\nupgrade: echo\r\n") && head.contains("\r\nconnection: upgrade\r\n"), "{head}");
+    assert_eq!(tunnelled, "GET /1 HTTP/1.1\r\n\r\n\0\r\n");
+    served.task.await.unwrap();
+    assert_eq!(served.seen.requests(), ["GET /switch"]);
+
+    // Requests before it are answered before it.
+    let mut served = start();
+    served.write(&format!("GET /1 HTTP/1.1\r\nHost: a\r\n\r\n{upgrade}hello")).await;
+    let all = served.until("hello").await;
+    assert_eq!(outline(&all), ["200", "101"]);
+}
+
+#[tokio::test]
+async fn what_comes_before_the_switch_is_held_up_to_a_bound() {
+    let mut served = start();
+    served.write("GET /wait HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n").await;
+    served.seen.came.notified().await;
+    let mut sent = 0;
+    while let Ok(written) = tokio::time::timeout(Duration::from_millis(100), served.client.write(&[b'x'; 1024])).await {
+        sent += written.unwrap();
+    }
+    assert!(sent < (64 << 10) + (64 << 10), "{sent} bytes are held: the pipe's own 64 KiB, and a read");
+    served.seen.go.notify_one();
+    assert_eq!(outline(&served.rest().await), ["200", "414 close"]);
+}
+
+#[tokio::test]
+async fn http1_may_be_forbidden() {
+    let mut served = serve_with(|settings| settings.http1 = false, 1 << 16);
+    served.write("GET /1 HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert_eq!(outline(&served.rest().await), ["505 close"]);
+    assert_eq!(served.seen.requests(), [""; 0]);
 }
 
 #[tokio::test]

@@ -47,6 +47,50 @@ async fn an_idle_http2_connection_is_closed() {
     assert_eq!(started.elapsed().as_secs(), 135, "75 seconds after the answer");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_hear_of_the_end_is_cut_once_it_is_idle() {
+    let mut served = start();
+    // A preface, empty SETTINGS, and no answer to anything that follows, such as the ping behind GOAWAY.
+    served.client.write_all(&[PREFACE, &[0, 0, 0, 4, 0, 0, 0, 0, 0]].concat()).await.unwrap();
+    let mut frame = [0; 9];
+    served.client.read_exact(&mut frame).await.unwrap();
+    let started = Instant::now();
+    served.drainer.ask();
+    served.task.await.unwrap();
+    assert_eq!(started.elapsed().as_secs(), 5);
+}
+
+#[tokio::test]
+async fn an_extended_connect_becomes_a_tunnel() {
+    let served = start();
+    let (sender, mut connection) = h2::client::handshake(served.client).await.unwrap();
+    let mut settings = connection.ping_pong().unwrap();
+    tokio::spawn(connection);
+    settings.ping(h2::Ping::opaque()).await.unwrap();
+    let mut sender = sender.ready().await.unwrap();
+    assert!(sender.is_extended_connect_protocol_enabled());
+    let connect = |path: &str| {
+        let mut request = Request::builder().method(Method::CONNECT).uri(format!("http://a{path}")).body(()).unwrap();
+        request.extensions_mut().insert(h2::ext::Protocol::from_static("echo"));
+        request
+    };
+    let (response, mut body) = sender.send_request(connect("/switch"), false).unwrap();
+    let response = response.await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    assert!(response.headers().get("upgrade").is_none());
+    body.send_data(Bytes::from_static(b"through"), true).unwrap();
+    let mut back = response.into_body();
+    let mut all = Vec::new();
+    while let Some(data) = back.data().await {
+        all.extend(data.unwrap());
+    }
+    assert_eq!(all, b"through", "and the end comes through as well");
+    // Another stream of the connection is a request as ever.
+    let (response, _) = sender.send_request(Request::get("http://a/early").body(()).unwrap(), true).unwrap();
+    assert_eq!(response.await.unwrap().status(), StatusCode::FORBIDDEN);
+    assert_eq!(served.seen.requests(), ["GET /switch", "GET /early"]);
+}
+
 #[tokio::test]
 async fn a_body_where_none_was_announced_never_comes_to_the_handler() {
     let served = start();

@@ -1,0 +1,71 @@
+//! The deadline that a gRPC client sets: past it nobody waits for the answer, so nobody works on it.
+//!
+//! The server gets `grpc-timeout` as it came and keeps it itself; this is for the one that does not, or that cannot be
+//! reached. Dropping what was sent resets its stream, which tells the server.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::StatusCode;
+use http_body::{Body as _, Frame, SizeHint};
+use tokio::time::{Instant, Sleep};
+
+use super::error::Error;
+use crate::body::{Body, BodyError};
+use crate::exchange::Exchange;
+use crate::problem::grpc;
+use crate::upstream::SendError;
+
+/// When the client stops waiting; `None` where it does not say, as with everything that is not gRPC.
+pub(super) fn of(exchange: &Exchange) -> Option<Instant> {
+    if !exchange.received.is_grpc {
+        return None;
+    }
+    let timeout = grpc::timeout(&exchange.request.headers)?;
+    Instant::from_std(exchange.started).checked_add(timeout)
+}
+
+/// What `work` gives before the deadline.
+pub(super) async fn keep<T>(deadline: Instant, work: impl Future<Output = Result<T, SendError>>) -> Result<T, Error> {
+    tokio::time::timeout_at(deadline, work).await.map_err(|_| Error::Deadline)?.map_err(Error::Upstream)
+}
+
+/// The response body, which ends with DEADLINE_EXCEEDED when it is not over by then.
+pub(super) fn apply(deadline: Option<Instant>, body: Body) -> Body {
+    match deadline {
+        Some(deadline) if !body.is_end_stream() => {
+            Body::boxed(Timed { body, alarm: Box::pin(tokio::time::sleep_until(deadline)) })
+        }
+        _ => body,
+    }
+}
+
+struct Timed {
+    /// Empty once the deadline is over.
+    body: Body,
+    alarm: Pin<Box<Sleep>>,
+}
+
+impl http_body::Body for Timed {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if polled.is_ready() || self.alarm.as_mut().poll(cx).is_pending() {
+            return polled;
+        }
+        self.body = Body::Empty;
+        let trailers = grpc::status_of(StatusCode::GATEWAY_TIMEOUT, "The deadline is over.");
+        Poll::Ready(Some(Ok(Frame::trailers(trailers))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

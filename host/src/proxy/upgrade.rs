@@ -1,0 +1,42 @@
+//! A request for another protocol: whether it is passed on, and whether the answer is what was asked for.
+//!
+//! Nothing is switched before the upstream's own 101 has been looked at. A request whose route does not know the
+//! protocol goes on as plain HTTP, except where the client would take any success for a tunnel.
+
+use http::header::SEC_WEBSOCKET_ACCEPT;
+use http::{request, response};
+
+use super::error::Error;
+use crate::exchange::Exchange;
+use crate::snapshot::Route;
+use crate::tunnel::{End, Handover, websocket};
+
+/// What the upstream was asked for.
+pub(super) struct Asked {
+    /// What Sec-WebSocket-Accept has to say; `None` for another protocol.
+    accept: Option<String>,
+}
+
+/// Lets the request ask the upstream, if the client does and the route lets it.
+pub(super) fn ask(exchange: &Exchange, route: &Route, head: &mut request::Parts) -> Result<Option<Asked>, Error> {
+    let Some(upgrade) = &exchange.upgrade else { return Ok(None) };
+    let is_websocket = upgrade.protocol.as_bytes().eq_ignore_ascii_case(websocket::PROTOCOL.as_bytes());
+    let accept = if is_websocket { websocket::expected_accept(&head.headers) } else { None };
+    if !route.upgrades.allows(&upgrade.protocol) || is_websocket && accept.is_none() {
+        return if upgrade.is_required { Err(Error::NoTunnel) } else { Ok(None) };
+    }
+    head.extensions.insert(upgrade.clone());
+    Ok(Some(Asked { accept }))
+}
+
+impl Asked {
+    /// The upstream's end of the tunnel, where it has switched the protocol.
+    pub fn end(self, head: &mut response::Parts) -> Result<Option<End>, Error> {
+        let Some(end) = head.extensions.remove::<Handover<End>>().and_then(|end| end.take()) else { return Ok(None) };
+        let proof = head.headers.get(SEC_WEBSOCKET_ACCEPT).map(|proof| proof.as_bytes());
+        match self.accept {
+            Some(accept) if proof != Some(accept.as_bytes()) => Err(Error::NotSwitched),
+            _ => Ok(Some(end)),
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! An endpoint that switches to another protocol: the connection leaves the pool for good and becomes a tunnel's end.
+
+use std::io;
+use std::sync::Arc;
+
+use http::header::{CONNECTION, HeaderValue, UPGRADE};
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+
+use super::endpoint::{Endpoint, InFlight};
+use super::error::BadResponse;
+use crate::body::Body;
+use crate::tunnel::{End, Handover, Opened, Upgrade};
+
+/// What the request asks to be switched to.
+pub(super) fn asked(request: &Request<Body>) -> Option<Box<Upgrade>> {
+    if request.extensions().is_empty() {
+        return None;
+    }
+    request.extensions().get::<Upgrade>().cloned().map(Box::new)
+}
+
+/// Whether it asks for another protocol.
+pub(super) fn asks(request: &Request<Body>) -> bool {
+    !request.extensions().is_empty() && request.extensions().get::<Upgrade>().is_some()
+}
+
+/// Says so in the fields of HTTP/1.1, which are about this one connection.
+pub(super) fn ask(request: &mut Request<Body>) {
+    if let Some(upgrade) = asked(request) {
+        request.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        request.headers_mut().insert(UPGRADE, upgrade.protocol);
+    }
+}
+
+/// The 101 of an endpoint that was asked for it. Its [`End`] is in the extensions.
+pub(super) fn receive(
+    mut response: Response<Incoming>,
+    asked: &Upgrade,
+    in_flight: InFlight<Arc<Endpoint>>,
+) -> Result<Response<Body>, BadResponse> {
+    let mut protocols = response.headers().get_all(UPGRADE).iter();
+    let is_asked = |protocol: &HeaderValue| protocol.as_bytes().eq_ignore_ascii_case(asked.protocol.as_bytes());
+    if !protocols.next().is_some_and(is_asked) || protocols.next().is_some() {
+        return Err(BadResponse::SwitchingProtocols);
+    }
+    let io = hyper::upgrade::on(&mut response);
+    let end: End = Box::pin(async move {
+        let io = io.await.map_err(io::Error::other)?;
+        Ok(Opened { stream: Box::new(TokioIo::new(io)), held: Box::new(in_flight) })
+    });
+    response.extensions_mut().insert(Handover::new(end));
+    Ok(response.map(|_| Body::Empty))
+}
