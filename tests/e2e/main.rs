@@ -13,6 +13,7 @@ mod health;
 mod hostile;
 mod invariants;
 mod plugins;
+mod protocols;
 mod records;
 mod reload;
 mod routes;

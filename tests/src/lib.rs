@@ -7,20 +7,24 @@
 
 mod client;
 mod gateway;
+mod grpc;
 mod guests;
 mod server;
 mod tls;
 mod token;
 mod wait;
+mod websocket;
 mod wire;
 
 pub use client::{Answer, Client, raw, send};
 pub use gateway::TestGateway;
+pub use grpc::{BytesCodec, GrpcClient, GrpcServer};
 pub use guests::guest;
 pub use server::{Received, Scripted, Server, read_head};
 pub use tls::{Authority, Issued, TlsClient, TlsSettings};
 pub use token::Signer;
 pub use wait::eventually;
+pub use websocket::{Socket, WebSockets};
 pub use wire::Wire;
 
 /// The repository's folder. Asked for when the test runs: a binary of a shared target directory may have been compiled

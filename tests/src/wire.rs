@@ -47,6 +47,11 @@ impl Wire {
         String::from_utf8_lossy(&std::mem::take(&mut self.rest)).into_owned()
     }
 
+    /// Closes this side's half.
+    pub async fn finish(&mut self) {
+        self.stream.shutdown().await.unwrap();
+    }
+
     /// Closes at once with a reset, as a client does whose process is killed.
     pub fn reset(self) {
         self.stream.set_zero_linger().unwrap();

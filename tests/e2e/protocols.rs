@@ -1,0 +1,7 @@
+//! Protocols through the proxy: what is more than a request with its response.
+
+mod events;
+mod grpc;
+mod http2;
+mod upgrades;
+mod websocket;

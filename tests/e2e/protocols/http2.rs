@@ -1,0 +1,45 @@
+//! HTTP/2 with clients.
+
+use gatewright_tests::{Client, TestGateway, eventually, raw};
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+#[tokio::test]
+async fn a_listener_speaks_only_what_its_protocols_say() {
+    let gateway = TestGateway::start(json!({
+        "listeners": [
+            { "address": "127.0.0.1:0", "name": "both" },
+            { "address": "127.0.0.1:0", "name": "one", "protocols": ["http/1.1"] },
+            { "address": "127.0.0.1:0", "name": "two", "protocols": ["h2"] },
+        ],
+        "routes": [{ "match": {}, "plugins": ["echo"] }],
+    }));
+    let request = "GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+    for (listener, status) in [("both", "200"), ("one", "200"), ("two", "505")] {
+        let answer = raw(gateway.address_of(listener), request).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{listener}: {answer}");
+    }
+    for (listener, is_spoken) in [("both", true), ("one", false), ("two", true)] {
+        let answer = Client::http2(gateway.address_of(listener)).await.send("GET", "/", &[], "").await;
+        assert_eq!(answer.is_ok_and(|answer| answer.status == 200), is_spoken, "{listener}");
+    }
+}
+
+#[tokio::test]
+async fn idle_connections_do_not_hold_up_a_shutdown() {
+    let gateway = TestGateway::start(json!({
+        "routes": [{ "match": {}, "plugins": ["echo"] }],
+        "shutdown": { "drain_timeout": "60s" },
+    }));
+    // One that answers pings, and one that does not read.
+    let mut client = Client::http2(gateway.address()).await;
+    assert_eq!(client.send("GET", "/", &[], "").await.unwrap().status, 200);
+    let mut silent = TcpStream::connect(gateway.address()).await.unwrap();
+    silent.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    silent.read_u8().await.unwrap();
+    let started = std::time::Instant::now();
+    tokio::task::spawn_blocking(move || gateway.shutdown()).await.unwrap();
+    assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
+    eventually("the client has heard of it", async || client.send("GET", "/", &[], "").await.err()).await;
+}
