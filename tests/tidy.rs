@@ -60,7 +60,17 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "proxy",
         &[
-            "admission", "body", "exchange", "headers", "http", "plugin", "problem", "rewrite", "snapshot", "tunnel", "upstream",
+            "admission",
+            "body",
+            "exchange",
+            "headers",
+            "http",
+            "plugin",
+            "problem",
+            "rewrite",
+            "snapshot",
+            "tunnel",
+            "upstream",
         ],
     ),
     ("admin", &["telemetry"]),
