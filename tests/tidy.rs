@@ -32,7 +32,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     // It is told of a connection's handshake, and its requests say so.
     ("http", &["body", "drain", "headers", "problem", "tls", "tunnel"]),
     ("problem", &["exchange"]),
-    ("upstream", &["balance", "body", "health", "retry", "telemetry", "tunnel"]),
+    ("discovery", &[]),
+    ("upstream", &["balance", "body", "discovery", "health", "retry", "telemetry", "tunnel"]),
     ("exchange", &["plugin", "telemetry", "tls", "tunnel"]),
     ("plugin", &["body", "capability", "exchange", "problem", "telemetry", "upstream"]),
     (
@@ -43,6 +44,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "body",
             "capability",
             "config",
+            "discovery",
             "exchange",
             "headers",
             "health",
@@ -81,6 +83,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "body",
             "capability",
             "config",
+            "discovery",
             "drain",
             "exchange",
             "health",
@@ -114,6 +117,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "admin",
             "admission",
             "capability",
+            "discovery",
             "drain",
             "gateway",
             "http",
@@ -126,6 +130,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "watch",
         ],
     ),
+    ("hickory_resolver", &["discovery"]),
     ("schemars", &["config"]),
     ("notify", &["watch"]),
 ];

@@ -43,6 +43,7 @@ pub mod limits;
 pub mod listener;
 pub mod pattern;
 pub mod plugin;
+pub mod resolver;
 pub mod rewrite;
 pub mod route;
 pub mod schema;
@@ -65,6 +66,7 @@ pub use limits::{Limits, Timeouts};
 pub use listener::{Listener, Protocol};
 pub use pattern::{HostPattern, PathPattern, Regex};
 pub use plugin::{Breaker, Grants, Isolation, OnError, Plugin, PluginLimits, Source};
+pub use resolver::{DnsServer, Resolver, Unresolved};
 pub use rewrite::{HeaderChanges, PathRewrite, PathText, Redirect, Rewrite};
 pub use route::{HeaderName, Match, Method, PathMatch, PluginUse, Route, RouteLimits, ValueMatch};
 pub use schema::Schema;
@@ -72,7 +74,9 @@ pub use target::Target;
 pub use text::{Cidr, Name};
 pub use tls::{Certificate, ClientCertificates, ListenerTls, TlsVersion};
 pub use units::{Duration, Rate, Size};
-pub use upstream::{Balance, Endpoint, Hash, HashBy, NoneAvailable, SameSite, Sticky, Upstream, UpstreamProtocol};
+pub use upstream::{
+    Balance, Endpoint, Hash, HashBy, NoneAvailable, Resolve, SameSite, Sticky, Upstream, UpstreamProtocol,
+};
 
 /// The configuration of the gateway. Durations, sizes and rates are strings with units ("5s", "64KiB", "100/min");
 /// comments and trailing commas are allowed; in every string `${VAR}`, `${VAR:-default}` and `${file:path}` are
@@ -96,6 +100,9 @@ pub struct Config {
     /// Named groups of servers. Default: none.
     #[schemars(transform = forms::keyed_by_name)]
     pub upstreams: BTreeMap<String, Upstream>,
+
+    /// How names of endpoints become addresses.
+    pub resolver: Resolver,
 
     /// Plugins by name, where there is more to say than the name. Default: none; the stock plugins are there anyway.
     #[schemars(transform = forms::keyed_by_name)]

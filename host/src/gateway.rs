@@ -8,6 +8,7 @@ mod aside;
 mod certificates;
 mod control;
 mod delivery;
+mod discovery;
 mod endpoints;
 mod fetch;
 mod observer;
@@ -61,6 +62,7 @@ struct Running {
     workers: Vec<Worker>,
     listeners: BTreeMap<Key, Listening>,
     tasks: tasks::Tasks,
+    discovery: discovery::Discovery,
 }
 
 /// A listener that is the same needs no new socket.
@@ -148,6 +150,7 @@ impl Gateway {
         let (listeners, workers) = {
             let mut running = self.shared.running();
             running.tasks.stop();
+            running.discovery.stop();
             (std::mem::take(&mut running.listeners), std::mem::take(&mut running.workers))
         };
         let drains: Vec<Drainer> = listeners.into_values().map(|listening| listening.drainer).collect();
@@ -278,6 +281,7 @@ impl Shared {
         }
         running.tasks.follow(&next, handle);
         certificates::warn(&next, SystemTime::now());
+        running.discovery.follow(&next, &self.workshop.metrics, handle);
         if let Some(watch) = self.watch.get() {
             watch.set_files(self.files(&next));
         }

@@ -10,6 +10,7 @@ pub mod body;
 pub mod capability;
 pub mod cli;
 pub mod config;
+pub mod discovery;
 pub mod drain;
 pub mod exchange;
 pub mod gateway;

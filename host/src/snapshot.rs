@@ -5,6 +5,7 @@
 //! over (upstreams with their connections, plugins with their warm instances), so that a reload costs what it changes.
 
 mod delivery;
+mod discovery;
 mod health;
 mod listeners;
 mod plugins;
@@ -56,6 +57,8 @@ pub struct Snapshot {
     upstreams: BTreeMap<Arc<str>, Arc<Upstream>>,
     plugins: plugins::Loaded,
     trusted: Vec<IpNet>,
+    /// How names of endpoints are asked for.
+    pub resolver: crate::discovery::Settings,
     admin_token: Option<String>,
 }
 
@@ -92,6 +95,10 @@ impl Snapshot {
         let secrets = read_secrets(&loaded, workshop, &mut mistakes);
         let upstreams =
             upstreams::build(&loaded, &secrets, previous.map(|previous| &previous.upstreams), &mut mistakes);
+        let resolver = discovery::settings(&loaded, workshop);
+        if mistakes.is_empty() {
+            discovery::ask(&loaded, &resolver, &upstreams, &mut mistakes);
+        }
         let plugins =
             plugins::build(&loaded, workshop, &upstreams, &secrets, previous.map(|p| &p.plugins), &mut mistakes);
         let routes = routes::build(&loaded, workshop, &upstreams, &plugins, previous);
@@ -118,6 +125,7 @@ impl Snapshot {
             upstreams,
             plugins,
             trusted,
+            resolver,
             loaded,
         })
     }

@@ -21,6 +21,7 @@ mod chunks;
 mod connect;
 mod connection;
 mod deliver;
+mod discovered;
 mod endpoint;
 mod error;
 mod health;
@@ -54,13 +55,14 @@ pub use self::health::{ProbeCounts, Standing, StandingReport};
 pub use self::probe::{GrpcProbe, HttpProbe, Probe, TcpProbe};
 pub use self::probing::{Probes, Probing};
 pub use self::retried::Retried;
-pub use self::settings::{Address, AddressError, Hash, NoneAvailable, Protocol, Server, Settings, Transport};
+pub use self::settings::{Address, AddressError, Hash, Named, NoneAvailable, Protocol, Server, Settings, Transport};
 
 use self::ceiling::Ceiling;
 use self::connection::Again;
+use self::discovered::Current;
 use self::endpoint::{InFlight, Source};
 use self::health::Ejections;
-use self::members::{Members, Tried};
+use self::members::Tried;
 use self::progress::Patience;
 use crate::body::Body;
 use crate::retry::{self, Budget, Cause};
@@ -68,7 +70,7 @@ use crate::retry::{self, Budget, Cause};
 /// See the module.
 pub struct Upstream {
     settings: Settings,
-    members: Members,
+    members: Current,
     changes: watch::Sender<()>,
     ejections: Arc<Ejections>,
     ceiling: Ceiling,
@@ -92,8 +94,7 @@ pub struct Facts {
 impl Upstream {
     /// An upstream that runs. Endpoints of `previous` that stay the same are taken over as they are.
     pub fn new(settings: Settings, previous: Option<&Arc<Upstream>>) -> Arc<Self> {
-        let known = previous.map_or_else(Vec::new, |previous| previous.endpoints());
-        let members = Members::new(&settings.endpoints, &settings, &known);
+        let members = Current::new(&settings, previous);
         let same_share = |previous: &&Arc<Upstream>| previous.budget.share() == settings.retry_budget;
         let budget = previous.filter(same_share).map(|previous| Arc::clone(&previous.budget));
         Arc::new(Upstream {
@@ -117,7 +118,7 @@ impl Upstream {
 
     /// The endpoints that it has now, in the order of the settings.
     pub fn endpoints(&self) -> Vec<Arc<Endpoint>> {
-        self.members.endpoints().to_vec()
+        self.members.held().endpoints().to_vec()
     }
 
     /// What was sent again so far, and what was not.
@@ -150,7 +151,7 @@ impl Upstream {
         facts: &mut Facts,
     ) -> Result<Response<Body>, SendError> {
         let place = self.ceiling.enter().map_err(|reason| self.error(facts, reason))?;
-        let members = &self.members;
+        let members = self.members.held();
         let mut tried = Tried::default();
         let mut request = Some(request);
         loop {
@@ -211,11 +212,12 @@ impl Upstream {
             // It is there as long as this goes around.
             let Some(request) = place.take() else { return Err(Reason::NoEndpoint) };
             let answer = lease.send(request, in_flight).await;
-            self.members.observe(&self.settings, endpoint, started, answer.is_ok());
+            let members = self.members.held();
+            members.observe(&self.settings, endpoint, started, answer.is_ok());
             let unanswered = match answer {
                 Ok(mut response) => {
                     self.answered(endpoint, response.status());
-                    self.stick(ask, endpoint, &mut response);
+                    self.stick(&members, ask, endpoint, &mut response);
                     return Ok(response);
                 }
                 Err(unanswered) => unanswered,

@@ -6,6 +6,7 @@ mod admin;
 mod balancing;
 mod bodies;
 mod capabilities;
+mod discovery;
 mod docs;
 mod failures;
 mod first_steps;

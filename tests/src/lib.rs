@@ -6,6 +6,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::missing_panics_doc)] // a test fails by panicking
 
 mod client;
+mod dns;
 mod gateway;
 mod grpc;
 mod guests;
@@ -17,6 +18,7 @@ mod websocket;
 mod wire;
 
 pub use client::{Answer, Client, raw, send};
+pub use dns::{Dns, Mood, Record};
 pub use gateway::TestGateway;
 pub use grpc::{BytesCodec, GrpcClient, GrpcServer};
 pub use guests::guest;

@@ -47,6 +47,12 @@ impl Server {
         Server::start(move |_| Response::new(Full::new(Bytes::from(name)))).await
     }
 
+    /// The same at an address of its own, such as "127.0.0.2:0".
+    pub async fn named_at(name: &'static str, address: &str) -> Server {
+        let answer = move |_: &Received| Response::new(Full::new(Bytes::from(name)));
+        Server::at(address, false, answer).await
+    }
+
     /// Answers what `answer` says, in HTTP/1.1.
     pub async fn start(answer: impl Fn(&Received) -> Response<Full<Bytes>> + Clone + Send + Sync + 'static) -> Server {
         Server::with(false, answer).await
@@ -63,7 +69,15 @@ impl Server {
         h2c: bool,
         answer: impl Fn(&Received) -> Response<Full<Bytes>> + Clone + Send + Sync + 'static,
     ) -> Server {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Server::at("127.0.0.1:0", h2c, answer).await
+    }
+
+    async fn at(
+        address: &str,
+        h2c: bool,
+        answer: impl Fn(&Received) -> Response<Full<Bytes>> + Clone + Send + Sync + 'static,
+    ) -> Server {
+        let listener = TcpListener::bind(address).await.unwrap_or_else(|error| panic!("{address}: {error}"));
         let address = listener.local_addr().unwrap();
         let received: Arc<Mutex<Vec<Received>>> = Arc::default();
         let log = received.clone();

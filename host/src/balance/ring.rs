@@ -28,12 +28,17 @@ impl Ring {
     /// A ring of endpoints, each with its name and weight. An endpoint of weight 0 has no place on it.
     #[must_use]
     pub fn new(endpoints: &[(&str, u32)]) -> Self {
-        let per_weight = points_per_weight(endpoints.iter().map(|(_, weight)| u64::from(*weight)).sum());
+        let sum: u64 = endpoints.iter().map(|(_, weight)| u64::from(*weight)).sum();
+        let per_weight = points_per_weight(sum);
         let mut points = Vec::new();
         for (position, (name, weight)) in (0..).zip(endpoints) {
             let seed = hash(name.as_bytes());
             let place = |number: u64| u32::try_from(mix(seed ^ mix(number)) >> 32).unwrap_or(0);
-            points.extend((0..u64::from(*weight) * per_weight).map(|number| Point { place: place(number), position }));
+            let count = match u64::from(*weight) {
+                weight if sum <= MOST_POINTS => weight * per_weight,
+                weight => (weight * MOST_POINTS).div_ceil(sum),
+            };
+            points.extend((0..count).map(|number| Point { place: place(number), position }));
         }
         points.sort_unstable();
         Ring { points: points.into(), has_points: endpoints.iter().map(|(_, weight)| *weight > 0).collect() }
@@ -96,7 +101,7 @@ fn points_per_weight(sum: u64) -> u64 {
 /// Points for each unit of weight: the share of an endpoint of weight 1 is then even to about 3 %.
 const POINTS: u64 = 1024;
 
-/// Points of all endpoints together, unless the sum of weights is greater: 2 MiB. With 1000 endpoints of weight 1, shares are even to about 6 %.
+/// Points of all endpoints together: 2 MiB. With 1000 endpoints of weight 1, shares are even to about 6 %.
 const MOST_POINTS: u64 = 1 << 18;
 
 #[cfg(test)]

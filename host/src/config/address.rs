@@ -67,12 +67,21 @@ impl Written for ListenAddress {
 }
 written_as_text!(ListenAddress);
 
-/// Where an endpoint is: `"10.0.0.1:80"`, `"users.internal:8080"`, `"[2001:db8::1]:80"`. The port is from 1 to 65535.
+/// Where an endpoint is: `"10.0.0.1:80"`, `"users.internal:8080"`, `"[2001:db8::1]:80"`; or the name of a service, whose
+/// SRV records say where its servers are: `"_http._tcp.users.internal"`. The port is from 1 to 65535.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EndpointAddress {
     /// A DNS name in lower case, or an IP address without brackets.
     pub host: String,
+    /// 0 for a service.
     pub port: u16,
+}
+
+impl EndpointAddress {
+    /// Whether it is the name of a service.
+    pub fn is_service(&self) -> bool {
+        self.port == 0
+    }
 }
 
 impl FromStr for EndpointAddress {
@@ -81,6 +90,11 @@ impl FromStr for EndpointAddress {
     fn from_str(text: &str) -> Result<EndpointAddress, String> {
         if text.contains("://") {
             return Err("it is a host and a port, without a scheme".to_owned());
+        }
+        // A host name may begin with an underscore, too, but then a port follows.
+        if text.starts_with('_') && !text.contains(':') {
+            check_host_name(text.strip_suffix('.').unwrap_or(text))?;
+            return Ok(EndpointAddress { host: text.to_ascii_lowercase(), port: 0 });
         }
         let (host, port) = split_port(text)?;
         if port == 0 {
@@ -101,7 +115,9 @@ impl FromStr for EndpointAddress {
 
 impl fmt::Display for EndpointAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
+        if self.is_service() {
+            f.write_str(&self.host)
+        } else if self.host.contains(':') {
             write!(f, "[{}]:{}", self.host, self.port)
         } else {
             write!(f, "{}:{}", self.host, self.port)
@@ -113,7 +129,7 @@ impl Written for EndpointAddress {
     const FORMAT: &'static str = "gateway-endpoint-address";
     const NOUN: &'static str = "the address of an endpoint";
     const HINT: &'static str = "a host and a port: \"10.0.0.1:80\", \"users.internal:8080\", \"[2001:db8::1]:80\"";
-    const PATTERN: Option<&'static str> = Some("^([A-Za-z0-9._-]+|\\[[0-9A-Fa-f:.]+\\]):[0-9]+$");
+    const PATTERN: Option<&'static str> = Some("^(([A-Za-z0-9._-]+|\\[[0-9A-Fa-f:.]+\\]):[0-9]+|_[A-Za-z0-9._-]+)$");
     const EXAMPLES: &'static [&'static str] = &["10.0.0.1:80", "users.internal:8080", "[2001:db8::1]:80"];
 }
 written_as_text!(EndpointAddress);
@@ -184,7 +200,7 @@ mod tests {
     #[test]
     fn endpoint_addresses() {
         for text in
-            ["10.0.0.1:80", "users.internal:8080", "[2001:db8::1]:80", "a_b.svc:1", "localhost:65535", "a.b.:80"]
+            ["10.0.0.1:80", "users.internal:8080", "[2001:db8::1]:80", "a_b.svc:1", "a.b.:80", "_http._tcp.a.b", "_a:1"]
         {
             assert_eq!(text.parse::<EndpointAddress>().unwrap().to_string(), text);
         }

@@ -12,6 +12,7 @@ use super::cookie::{CookieName, CookiePath};
 use super::health::StatusRange;
 use super::pattern::{HostPattern, PathPattern, Regex};
 use super::plugin::Source;
+use super::resolver::DnsServer;
 use super::rewrite::{FieldName, FieldValue, Host, PathText};
 use super::route::{HeaderName, Method, UpgradeProtocol};
 use super::units::{Duration, Rate, Size};
@@ -50,6 +51,7 @@ pub const FORMATS: &[Format] = &[
     format::<Regex>(),
     format::<HeaderName>(),
     format::<CookieName>(),
+    format::<DnsServer>(),
     format::<CookiePath>(),
     format::<Method>(),
     format::<UpgradeProtocol>(),

@@ -126,8 +126,14 @@ impl From<Vec<Endpoint>> for Upstream {
 #[serde(deny_unknown_fields, remote = "Self")]
 #[schemars(rename = "Endpoint", transform = or_text::<EndpointAddress>)]
 pub struct Endpoint {
-    /// "10.0.0.1:80", "users.internal:8080" or "[2001:db8::1]:80".
+    /// "10.0.0.1:80", "users.internal:8080" or "[2001:db8::1]:80"; or a service, "_http._tcp.users.internal", whose SRV
+    /// records give the servers with their ports, priorities and weights. Names are asked for again when what they
+    /// stand for expires; each address is an endpoint.
     pub address: EndpointAddress,
+
+    /// What of a name's addresses is used. Default: "ipv4-first"; for "localhost", "connection".
+    #[serde(default)]
+    pub resolve: Option<Resolve>,
 
     /// Its share of the requests, beside those of the other endpoints. 0 drains it: it gets only clients that a
     /// `sticky` cookie keeps there.
@@ -151,8 +157,27 @@ impl Endpoint {
 
 impl From<EndpointAddress> for Endpoint {
     fn from(address: EndpointAddress) -> Endpoint {
-        Endpoint { address, weight: Endpoint::default_weight(), priority: 0 }
+        Endpoint { address, resolve: None, weight: Endpoint::default_weight(), priority: 0 }
     }
+}
+
+/// What of a name's addresses is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Resolve {
+    /// Each IPv4 address is an endpoint; where there is none, each IPv6 address.
+    Ipv4First,
+    /// The other way round.
+    Ipv6First,
+    /// Each IPv4 address is an endpoint.
+    Ipv4,
+    /// Each IPv6 address is an endpoint.
+    Ipv6,
+    /// Each address is an endpoint.
+    All,
+    /// The name is one endpoint. The system's resolver is asked for each connection, which tries the addresses by turns
+    /// (RFC 8305, "happy eyeballs").
+    Connection,
 }
 
 /// Which endpoint the next request goes to.

@@ -89,6 +89,7 @@ pub(super) fn prepare(path: &Path, loaded: Loaded) -> Result<Arc<Shared>, Error>
             workers: Vec::new(),
             listeners: BTreeMap::new(),
             tasks: tasks::Tasks::default(),
+            discovery: super::discovery::Discovery::default(),
         }),
         turn: tokio::sync::Mutex::new(()),
         draining: AtomicBool::new(false),

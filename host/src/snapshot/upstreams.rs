@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Once};
 
-use super::{delivery, health};
+use super::{delivery, discovery, health};
 use crate::balance::Policy;
 use crate::capability::secrets::Secrets;
 use crate::config::{self, Diagnostic, Loaded, child};
 use crate::telemetry::{self, Level};
 use crate::upstream::{
-    Address, Hash, HashBy, NoneAvailable, Protocol, SameSite, Server, Settings, Sticky, StickyKey, Transport, Upstream,
+    Address, Hash, HashBy, Named, NoneAvailable, Protocol, SameSite, Server, Settings, Sticky, StickyKey, Transport,
+    Upstream,
 };
 
 type Upstreams = BTreeMap<Arc<str>, Arc<Upstream>>;
@@ -45,12 +46,16 @@ pub(super) fn build(
 fn settings(name: &str, config: &config::Upstream, limits: &config::Limits) -> Settings {
     // The schema has checked every address already, by stricter rules than this parser's.
     let server = |endpoint: &config::Endpoint| {
+        if discovery::query(endpoint).is_some() {
+            return None;
+        }
         let address: Address = endpoint.address.to_string().parse().ok()?;
         Some(Server { address, weight: endpoint.weight, priority: endpoint.priority })
     };
     Settings {
         name: name.into(),
         endpoints: config.endpoints.iter().filter_map(server).collect(),
+        names: config.endpoints.iter().filter_map(named).collect(),
         balance: match config.balance {
             config::Balance::RoundRobin => Policy::RoundRobin,
             config::Balance::LeastRequests => Policy::LeastRequests,
@@ -89,6 +94,11 @@ fn settings(name: &str, config: &config::Upstream, limits: &config::Limits) -> S
         max_requests: config.max_requests.map(|most| most as usize),
         retry_budget: delivery::share(&config.retry_budget),
     }
+}
+
+fn named(endpoint: &config::Endpoint) -> Option<Named> {
+    let query = discovery::query(endpoint)?;
+    Some(Named { query, weight: endpoint.weight, priority: endpoint.priority })
 }
 
 fn hash_by(by: &config::HashBy) -> Option<HashBy> {

@@ -32,6 +32,9 @@ labels! {
         ConnectionOpened => "connection-opened",
         ConnectionReused => "connection-reused",
         ConnectionClosed => "connection-closed",
+        /// DNS said what one of its names stands for, or did not.
+        NameResolved => "name-resolved",
+        NameFailed => "name-failed",
         /// An endpoint was taken out because it failed too often, and put back.
         Ejected => "ejected",
         Returned => "returned",

@@ -18,6 +18,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 
 use super::Upstream;
 use super::endpoint::Endpoint;
+use super::members::Members;
 use super::settings::Address;
 use crate::balance::hash;
 use crate::body::Body;
@@ -122,9 +123,9 @@ impl Upstream {
     }
 
     /// Has the client come back to this endpoint, unless it does so already.
-    pub(super) fn stick(&self, ask: &Ask, endpoint: &Arc<Endpoint>, response: &mut Response<Body>) {
+    pub(super) fn stick(&self, members: &Members, ask: &Ask, endpoint: &Arc<Endpoint>, response: &mut Response<Body>) {
         let Some(sticky) = &self.settings.sticky else { return };
-        let Some(tag) = self.members.tag(endpoint).filter(|tag| ask.tag.as_ref() != Some(tag)) else { return };
+        let Some(tag) = members.tag(endpoint).filter(|tag| ask.tag.as_ref() != Some(tag)) else { return };
         let cookie = sticky.set_cookie(tag, ask.over_tls);
         response.headers_mut().extend(cookie.map(|cookie| (header::SET_COOKIE, cookie)));
     }

@@ -3,20 +3,21 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Instant, timeout_at};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::connection::{Http1, Shared, Streams};
 use super::progress::Progress;
 use super::settings::{Address, Place, Transport};
 use super::wire::Wire;
 
-/// A socket to the address. The addresses of a name are tried in turn, each with its share of the time that is left.
-/// `None` when the time is over.
+/// A socket to the address. `None` when the time is over.
 pub(super) async fn connect(address: &Address, deadline: Instant) -> Option<io::Result<TcpStream>> {
     let socket = match address.place() {
         Place::Socket(address) => timeout_at(deadline, TcpStream::connect(address)).await.ok()?,
@@ -31,19 +32,40 @@ pub(super) async fn connect(address: &Address, deadline: Instant) -> Option<io::
     }))
 }
 
+/// A socket to one of a name's addresses: "happy eyeballs" (RFC 8305). The next one is tried when the last one has
+/// failed, or has not answered for a moment; the first that answers is taken.
 async fn connect_any(addresses: &[SocketAddr], deadline: Instant) -> Option<io::Result<TcpStream>> {
-    let mut last = Some(Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address")));
-    let mut left = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
-    for address in addresses {
-        let now = Instant::now();
-        let share = deadline.saturating_duration_since(now) / left.max(1);
-        left = left.saturating_sub(1);
-        last = timeout_at(now + share, TcpStream::connect(address)).await.ok();
-        if let Some(Ok(_)) = last {
-            break;
+    let mut left = in_turns(addresses).into_iter();
+    // Dropped with the attempts that lost.
+    let mut attempts = JoinSet::new();
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    loop {
+        if let Some(address) = left.next() {
+            attempts.spawn(TcpStream::connect(address));
+        } else if attempts.is_empty() {
+            return Some(Err(last));
+        }
+        let next = if left.len() > 0 { deadline.min(Instant::now() + ATTEMPT_DELAY) } else { deadline };
+        tokio::select! {
+            Some(ended) = attempts.join_next() => match ended {
+                Ok(Ok(socket)) => return Some(Ok(socket)),
+                Ok(Err(error)) => last = error,
+                Err(lost) => last = io::Error::other(lost),
+            },
+            () = sleep_until(next) => if next >= deadline { return None },
         }
     }
-    last
+}
+
+/// IPv6 and IPv4 by turns, in the order in which the resolver prefers them, IPv6 first (RFC 8305, section 4).
+fn in_turns(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
+    let mut ipv6 = addresses.iter().filter(|address| address.is_ipv6());
+    let mut ipv4 = addresses.iter().filter(|address| address.is_ipv4());
+    let pairs = std::iter::from_fn(|| match (ipv6.next(), ipv4.next()) {
+        (None, None) => None,
+        pair => Some(pair),
+    });
+    pairs.flat_map(|(ipv6, ipv4)| ipv6.into_iter().chain(ipv4)).copied().take(MOST_ADDRESSES).collect()
 }
 
 /// An HTTP/1.1 connection over the socket, which holds the place among the endpoint's connections. Its task ends when
@@ -97,6 +119,12 @@ pub(super) async fn h2c(
     Ok(Shared::new(sender, streams))
 }
 
+/// Before the next address of a name is tried as well (RFC 8305, section 5).
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+
+/// Addresses of a name that are tried.
+const MOST_ADDRESSES: usize = 16;
+
 /// What hyper reads at once, and how much of a request body it takes before the socket has.
 const BUFFER_BYTES: usize = 64 * 1024;
 
@@ -114,3 +142,39 @@ const FRAME_BYTES: u32 = 16 * 1024;
 
 /// Streams that we reset and still remember, so that what comes late for them is no error.
 const RESET_STREAMS: usize = 64;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn families_take_turns() {
+        let parse = |text: &str| text.split(' ').map(|address| address.parse().unwrap()).collect::<Vec<SocketAddr>>();
+        let sorted = in_turns(&parse("1.1.1.1:1 2.2.2.2:1 3.3.3.3:1 [::1]:1 [::2]:1"));
+        assert_eq!(sorted, parse("[::1]:1 1.1.1.1:1 [::2]:1 2.2.2.2:1 3.3.3.3:1"));
+        assert!(in_turns(&[]).is_empty());
+    }
+
+    /// The first address takes no connection and refuses none, which a full backlog does; the second answers.
+    #[tokio::test]
+    async fn a_silent_address_holds_nobody_up() {
+        let silent = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        silent.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
+        silent.listen(0).unwrap();
+        let silent_address = silent.local_addr().unwrap().as_socket().unwrap();
+        let _fills = [std::net::TcpStream::connect(silent_address).unwrap()];
+        let answering = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let refusing = {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            listener.local_addr().unwrap()
+        };
+        let addresses = [silent_address, refusing, answering.local_addr().unwrap()];
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let socket = connect_any(&addresses, deadline).await.unwrap().unwrap();
+        assert_eq!(socket.peer_addr().unwrap(), answering.local_addr().unwrap());
+        let refused = connect_any(&[refusing, refusing], deadline).await.unwrap().unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+        assert!(connect_any(&[silent_address], Instant::now() + Duration::from_millis(20)).await.is_none());
+    }
+}

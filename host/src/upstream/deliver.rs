@@ -54,9 +54,10 @@ impl Upstream {
             }
             false => (None, Some(request)),
         };
+        let members = self.members.held();
         let mut tried = Tried::default();
         for number in 1.. {
-            let Some((position, endpoint)) = self.members.pick(&self.settings, ask, &tried) else { break };
+            let Some((position, endpoint)) = members.pick(&self.settings, ask, &tried) else { break };
             if request.is_none() {
                 request = kept.as_ref().and_then(Kept::request);
             }
@@ -71,7 +72,7 @@ impl Upstream {
                 number,
                 cause,
                 unsent: request.is_some(),
-                elsewhere: self.members.has_others(&self.settings, &tried),
+                elsewhere: members.has_others(&self.settings, &tried),
                 repeatable: kept.as_ref().is_some_and(Kept::is_whole),
             };
             let now = Instant::now();
@@ -124,7 +125,7 @@ impl Upstream {
                 // The attempt was dropped, and with it its connection or stream.
                 Err(_) => {
                     endpoint.count_failure();
-                    self.members.observe(&self.settings, endpoint, started, false);
+                    self.members.held().observe(&self.settings, endpoint, started, false);
                     Err(self.failed(endpoint, reason))
                 }
             },

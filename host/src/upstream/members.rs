@@ -8,6 +8,7 @@
 //! takes requests, then slow start, and then the balancing itself.
 
 use std::cell::RefCell;
+use std::ops::Deref;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
@@ -219,3 +220,21 @@ pub(super) fn now() -> Duration {
 
 /// The latency that a failure counts as, if it was not longer.
 const FAILURE: Duration = Duration::from_secs(1);
+
+/// The members of an upstream, for as long as somebody looks at them: borrowed where they cannot change, so that a
+/// request of an upstream without names counts no reference.
+pub(super) enum Held<'a> {
+    Fixed(&'a Members),
+    Current(Arc<Members>),
+}
+
+impl Deref for Held<'_> {
+    type Target = Members;
+
+    fn deref(&self) -> &Members {
+        match self {
+            Held::Fixed(members) => members,
+            Held::Current(members) => members,
+        }
+    }
+}

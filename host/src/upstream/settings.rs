@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::affinity::{HashBy, Sticky};
 use super::probing::Probing;
+use crate::discovery::{Found, Query};
 use crate::health::Ejection;
 use crate::{balance, retry};
 
@@ -19,6 +20,8 @@ pub struct Settings {
     pub name: Arc<str>,
     /// The servers. With none of them, every request is answered with 503.
     pub endpoints: Vec<Server>,
+    /// Names that stand for more servers, which discovery finds.
+    pub names: Vec<Named>,
     /// How a request finds its endpoint, where nothing else has found it.
     pub balance: balance::Policy,
     /// Requests with the same key go to the same endpoint. Default: none.
@@ -47,6 +50,7 @@ impl Settings {
         Settings {
             name: name.into(),
             endpoints,
+            names: Vec::new(),
             balance: balance::Policy::default(),
             hash: None,
             sticky: None,
@@ -94,6 +98,16 @@ pub struct Server {
     /// Its share of the requests, relative to the other servers. Default 1; 0 takes only requests that are stuck to it.
     pub weight: u32,
     /// Its group: 0 is the first to get requests. Default 0.
+    pub priority: u32,
+}
+
+/// A name that stands for servers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    pub query: Query,
+    /// Of each of its servers, times what its SRV record says.
+    pub weight: u32,
+    /// Of each of its servers, plus what its SRV record says.
     pub priority: u32,
 }
 
@@ -175,6 +189,18 @@ pub enum Protocol {
 pub struct Address {
     text: Arc<str>,
     place: Place,
+    /// The host that discovery found there.
+    host: Option<Arc<str>>,
+}
+
+impl From<&Found> for Address {
+    fn from(found: &Found) -> Self {
+        Address {
+            text: found.address.to_string().into(),
+            place: Place::Socket(found.address),
+            host: Some(found.host.clone()),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -196,7 +222,15 @@ impl Address {
             Place::Name { host, .. } => Place::Name { host: host.clone(), port: port.get() },
         };
         let host = self.text.rsplit_once(':').map_or(&*self.text, |(host, _)| host);
-        Address { text: format!("{host}:{port}").into(), place }
+        Address { text: format!("{host}:{port}").into(), place, host: None }
+    }
+
+    /// The host as it was written: what a certificate has to be for.
+    pub fn host(&self) -> String {
+        match (&self.host, &self.place) {
+            (Some(host), _) | (None, Place::Name { host, .. }) => host.to_string(),
+            (None, Place::Socket(address)) => address.ip().to_string(),
+        }
     }
 
     pub(super) fn place(&self) -> &Place {
@@ -227,7 +261,7 @@ impl FromStr for Address {
                 Err(_) => return Err(AddressError::Host),
             },
         };
-        Ok(Address { text: text.into(), place })
+        Ok(Address { text: text.into(), place, host: None })
     }
 }
 

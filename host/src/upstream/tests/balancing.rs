@@ -30,7 +30,7 @@ fn set(endpoint: &Endpoint, available: bool) {
 fn picks(upstream: &Upstream, ask: &Ask) -> BTreeMap<String, u32> {
     let mut counts = BTreeMap::new();
     for _ in 0..1000 {
-        let picked = upstream.members.pick(&upstream.settings, ask, &Tried::default());
+        let picked = upstream.members.held().pick(&upstream.settings, ask, &Tried::default());
         let group = picked.map_or("none", |(_, endpoint)| endpoint.address().as_str().split('.').nth(2).unwrap());
         *counts.entry(group.to_owned()).or_default() += 1;
     }
@@ -54,13 +54,13 @@ fn no_pick_of_an_unavailable_endpoint_while_there_is_another() {
                 set(&down, false);
                 let left = upstream.endpoints().iter().filter(|endpoint| endpoint.is_available()).count();
                 for _ in 0..100 {
-                    let picked = upstream.members.pick(&upstream.settings, &by_key, &Tried::default());
+                    let picked = upstream.members.held().pick(&upstream.settings, &by_key, &Tried::default());
                     assert_eq!(picked.is_some(), left > 0, "{policy:?}");
                     assert!(picked.is_none_or(|(_, endpoint)| endpoint.is_available()), "{policy:?}");
                 }
             }
             set(&upstream.endpoints()[3], true);
-            assert_eq!(upstream.members.pick(&upstream.settings, &by_key, &Tried::default()).unwrap().0, 3);
+            assert_eq!(upstream.members.held().pick(&upstream.settings, &by_key, &Tried::default()).unwrap().0, 3);
         }
     }
 }
@@ -116,7 +116,7 @@ fn a_sticky_client_leaves_an_endpoint_that_is_unavailable_or_tried() {
         Sticky { cookie: "gw".into(), path: "/".into(), ttl: None, same_site: SameSite::Lax, secure: None, key };
     let upstream = upstream(&[1, 1], |settings| settings.sticky = Some(sticky));
     let second = &upstream.endpoints()[1];
-    let ask = Ask { tag: upstream.members.tag(second).copied(), ..Ask::default() };
+    let ask = Ask { tag: upstream.members.held().tag(second).copied(), ..Ask::default() };
     assert_eq!(picks(&upstream, &ask), groups([("1", 1000)]), "whatever its group");
     set(second, false);
     assert_eq!(picks(&upstream, &ask), groups([("0", 1000)]));

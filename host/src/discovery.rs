@@ -1,0 +1,121 @@
+//! Where named servers are: names become addresses, again and again.
+//!
+//! A [`Query`] is a name that an operator wrote; an [`Answer`] is what it stands for now and for how long. Asking is the
+//! control thread's work, by the time to live of the records: no request ever waits for DNS. The hosts file comes first,
+//! as everywhere; then the DNS servers of the settings, or else of the system. hickory-resolver speaks DNS, without its
+//! cache, because each name is asked for exactly when its answer has expired.
+//!
+//! What fails is asked again soon, and what was known stays. A name that has no addresses any more loses its last ones
+//! only when it has said so for a while ([`Settings::hold`]): servers that are gone do no harm, and a DNS server that
+//! has lost its zone does. [`Schedule`] is that rule, pure.
+
+mod hosts;
+mod resolver;
+mod schedule;
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use resolver::{Answers, Resolver, ResolverError, ask_all};
+pub use schedule::{Schedule, Step};
+
+/// Whom to ask, and how long to believe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The DNS servers; those of the system where there are none.
+    pub servers: Vec<SocketAddr>,
+    /// For one question to one server; a question is asked twice.
+    pub timeout: Duration,
+    /// Answers are believed for at least and at most so long, whatever their time to live.
+    pub min_ttl: Duration,
+    pub max_ttl: Duration,
+    /// How long a name keeps its last addresses when it has none any more.
+    pub hold: Duration,
+    /// Names of the machine, which come before DNS.
+    pub hosts: PathBuf,
+}
+
+/// A name to look up.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Query {
+    /// The addresses of a host, all with this port.
+    Host { host: Arc<str>, port: u16, family: Family },
+    /// The servers of a service (RFC 2782): `_http._tcp.orders.internal`.
+    Service { name: Arc<str>, family: Family },
+}
+
+/// Which of a host's addresses count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Family {
+    /// IPv4, and IPv6 where there is none: a server with both is one server.
+    #[default]
+    Ipv4First,
+    Ipv6First,
+    Ipv4,
+    Ipv6,
+    /// Every one.
+    All,
+}
+
+/// One server that a name stands for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Found {
+    pub address: SocketAddr,
+    /// The host that has the address: what a certificate has to be for.
+    pub host: Arc<str>,
+    /// Of an SRV record: its place among the priorities that there are, 0 for the most preferred. 0 for a host.
+    pub priority: u32,
+    /// Of an SRV record. 1 for a host.
+    pub weight: u32,
+}
+
+/// What a name stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// In order, each address once, so that equal answers are equal. Empty where the name has no addresses.
+    pub found: Vec<Found>,
+    /// How long it is to be believed, as the records say.
+    pub ttl: Duration,
+}
+
+impl Query {
+    /// The name that is looked up.
+    pub fn name(&self) -> &str {
+        match self {
+            Query::Host { host, .. } => host,
+            Query::Service { name, .. } => name,
+        }
+    }
+}
+
+impl fmt::Display for Query {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Family {
+    /// Whether addresses of the family are of use where those of the other are (or are not) there.
+    fn takes(self, address: IpAddr, has_ipv4: bool, has_ipv6: bool) -> bool {
+        match self {
+            Family::All => true,
+            Family::Ipv4 => address.is_ipv4(),
+            Family::Ipv6 => address.is_ipv6(),
+            Family::Ipv4First => address.is_ipv4() || !has_ipv4,
+            Family::Ipv6First => address.is_ipv6() || !has_ipv6,
+        }
+    }
+
+    /// Those of `addresses` that count, in order, each once.
+    fn choose(self, mut addresses: Vec<IpAddr>) -> Vec<IpAddr> {
+        let has_ipv4 = addresses.iter().any(IpAddr::is_ipv4);
+        let has_ipv6 = addresses.iter().any(IpAddr::is_ipv6);
+        addresses.retain(|address| self.takes(*address, has_ipv4, has_ipv6));
+        addresses.sort_unstable();
+        addresses.dedup();
+        addresses
+    }
+}

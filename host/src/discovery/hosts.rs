@@ -1,0 +1,47 @@
+//! The hosts file: an address and its names in each line, `#` before comments.
+
+use std::net::IpAddr;
+use std::path::Path;
+
+/// The addresses that the file gives a name. Read each time, as the C library does: it is small, and may have changed.
+/// None where there is no such file.
+pub(super) fn addresses(file: &Path, name: &str) -> Vec<IpAddr> {
+    match std::fs::metadata(file) {
+        Ok(metadata) if metadata.is_file() && metadata.len() <= LARGEST => {
+            find(&std::fs::read_to_string(file).unwrap_or_default(), name)
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn find(text: &str, name: &str) -> Vec<IpAddr> {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default());
+    let of_line = |line: &str| {
+        let mut words = line.split_whitespace();
+        let address = words.next()?.parse().ok()?;
+        words.any(|word| word.eq_ignore_ascii_case(name)).then_some(address)
+    };
+    lines.filter_map(of_line).collect()
+}
+
+/// Bytes. Block lists have a few MiB; they are not for a gateway.
+const LARGEST: u64 = 1 << 20;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_give_names_addresses() {
+        let text =
+            "# comment\n127.0.0.1\tlocalhost  Users.internal # users\n::1 localhost\n\nbad users.internal\n10.0.0.1\n";
+        let find = |name: &str| find(text, name).iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(find("localhost"), ["127.0.0.1", "::1"]);
+        assert_eq!(find("users.INTERNAL."), ["127.0.0.1"]);
+        assert!(find("users").is_empty() && find("#").is_empty() && find("10.0.0.1").is_empty());
+        assert!(addresses(Path::new("/no/such/file"), "localhost").is_empty());
+        assert!(addresses(Path::new("/dev/zero"), "localhost").is_empty());
+    }
+}

@@ -1,0 +1,101 @@
+//! Asks for the names of upstreams, again and again, and tells the upstreams what they stand for.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::task::AbortHandle;
+
+use super::control::Spawn;
+use crate::discovery::{Query, Resolver, Schedule, Settings};
+use crate::snapshot::Snapshot;
+use crate::telemetry::metrics::{Metrics, UpstreamEvent};
+use crate::telemetry::{self, Level};
+use crate::upstream::Upstream;
+
+/// One task for each name of each upstream.
+#[derive(Default)]
+pub(super) struct Discovery {
+    running: HashMap<(usize, Query), AbortHandle>,
+    resolver: Option<Arc<Resolver>>,
+}
+
+impl Discovery {
+    /// Starts what the snapshot needs and does not have, and ends what belongs to another.
+    pub fn follow(&mut self, snapshot: &Snapshot, metrics: &Metrics, control: &impl Spawn) {
+        let mut before = std::mem::take(&mut self.running);
+        let names = || snapshot.upstreams().flat_map(|upstream| upstream.queries().map(move |query| (upstream, query)));
+        if names().next().is_some() && !self.follow_settings(&snapshot.resolver) {
+            before.drain().for_each(|(_, task)| task.abort());
+        }
+        if let Some(resolver) = &self.resolver {
+            for (upstream, query) in names() {
+                let key = (Arc::as_ptr(upstream) as usize, query.clone());
+                let start = || {
+                    let metrics = metrics.upstream(upstream.name());
+                    let event = move |event| metrics.event(event);
+                    control.spawn(follow(upstream.clone(), query.clone(), resolver.clone(), event))
+                };
+                let task = before.remove(&key).unwrap_or_else(start);
+                self.running.insert(key, task);
+            }
+        }
+        before.into_values().for_each(|task| task.abort());
+    }
+
+    /// Has a resolver for these settings. False where it is another than before.
+    fn follow_settings(&mut self, settings: &Settings) -> bool {
+        if self.resolver.as_ref().is_some_and(|resolver| resolver.settings() == settings) {
+            return true;
+        }
+        self.resolver = match Resolver::new(settings.clone()) {
+            Ok(resolver) => Some(Arc::new(resolver)),
+            Err(error) => {
+                telemetry::log(Level::Error, "names are not asked for any more", &[("error", &error)]);
+                None
+            }
+        };
+        false
+    }
+
+    /// Ends all.
+    pub fn stop(&mut self) {
+        self.running.drain().for_each(|(_, task)| task.abort());
+    }
+}
+
+/// Asks for one name until the task is ended.
+async fn follow(upstream: Arc<Upstream>, query: Query, resolver: Arc<Resolver>, count: impl Fn(UpstreamEvent)) {
+    let started = Instant::now();
+    let mut schedule = Schedule::new(upstream.found(&query).unwrap_or_default());
+    let mut is_failing = false;
+    loop {
+        let answer = resolver.resolve(&query).await;
+        let step = schedule.step(answer.as_ref(), resolver.settings(), started.elapsed(), fastrand::u64(..));
+        count(if answer.is_ok() { UpstreamEvent::NameResolved } else { UpstreamEvent::NameFailed });
+        match &answer {
+            Err(error) if !is_failing => {
+                let message = "a name is not resolved; its last endpoints stay";
+                let fields: telemetry::Fields<'_> =
+                    &[("upstream", upstream.name()), ("name", &query), ("error", error)];
+                telemetry::log(Level::Warn, message, fields);
+            }
+            Ok(_) if is_failing => {
+                let fields: telemetry::Fields<'_> = &[("upstream", upstream.name()), ("name", &query)];
+                telemetry::log(Level::Info, "a name is resolved again", fields);
+            }
+            _ => {}
+        }
+        is_failing = answer.is_err();
+        if let Some(found) = step.change {
+            let addresses: Vec<String> = found.iter().map(|found| found.address.to_string()).collect();
+            let addresses = addresses.join(" ");
+            let level = if found.is_empty() { Level::Warn } else { Level::Info };
+            let fields: telemetry::Fields<'_> =
+                &[("upstream", upstream.name()), ("name", &query), ("endpoints", &addresses)];
+            telemetry::log(level, "a name stands for other endpoints", fields);
+            upstream.discovered([(query.clone(), found)]);
+        }
+        tokio::time::sleep(step.wait).await;
+    }
+}

@@ -1,0 +1,97 @@
+//! Endpoints that names stand for: what discovery found becomes members.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+
+use super::Upstream;
+use super::endpoint::Endpoint;
+use super::members::{Held, Members};
+use super::settings::{Server, Settings};
+use crate::discovery::{Found, Query};
+
+/// What the names of an upstream stand for, as far as it was found.
+pub(super) type Finds = BTreeMap<Query, Vec<Found>>;
+
+/// The members that there are now.
+pub(super) enum Current {
+    /// Those of the settings, for good.
+    Fixed(Members),
+    /// And those that were found last.
+    Discovered { members: ArcSwap<Members>, finds: Mutex<Finds> },
+}
+
+impl Current {
+    /// With what was found for the same names before.
+    pub(super) fn new(settings: &Settings, previous: Option<&Arc<Upstream>>) -> Self {
+        let known = previous.map_or_else(Vec::new, |previous| previous.endpoints());
+        if settings.names.is_empty() {
+            return Current::Fixed(Members::new(&settings.endpoints, settings, &known));
+        }
+        let mut finds = previous.map_or_else(Finds::new, |previous| previous.finds());
+        finds.retain(|query, _| settings.names.iter().any(|named| named.query == *query));
+        let members = members(settings, &finds, &known);
+        Current::Discovered { members: ArcSwap::from_pointee(members), finds: Mutex::new(finds) }
+    }
+
+    #[inline]
+    pub(super) fn held(&self) -> Held<'_> {
+        match self {
+            Current::Fixed(members) => Held::Fixed(members),
+            Current::Discovered { members, .. } => Held::Current(members.load_full()),
+        }
+    }
+}
+
+impl Upstream {
+    /// The names that discovery has to look after.
+    pub fn queries(&self) -> impl Iterator<Item = &Query> {
+        self.settings.names.iter().map(|named| &named.query)
+    }
+
+    /// What was found for a name last; none where nothing was found yet.
+    pub fn found(&self, query: &Query) -> Option<Vec<Found>> {
+        self.finds().remove(query)
+    }
+
+    /// Discovery found these. The endpoints that stay keep their connections, counters and health; the others end with
+    /// their last request.
+    pub fn discovered(&self, news: impl IntoIterator<Item = (Query, Vec<Found>)>) {
+        let Current::Discovered { members: current, finds } = &self.members else { return };
+        // Held to the end, so that of two names that change at once none is lost.
+        let mut finds = finds.lock().unwrap_or_else(PoisonError::into_inner);
+        finds.extend(news);
+        current.store(Arc::new(members(&self.settings, &finds, &self.endpoints())));
+        self.changes.send_replace(());
+    }
+
+    fn finds(&self) -> Finds {
+        match &self.members {
+            Current::Fixed(_) => Finds::new(),
+            Current::Discovered { finds, .. } => finds.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        }
+    }
+}
+
+fn members(settings: &Settings, finds: &Finds, known: &[Arc<Endpoint>]) -> Members {
+    Members::new(&servers(settings, finds), settings, known)
+}
+
+/// The servers of the settings, and those that were found for its names, each address once.
+fn servers(settings: &Settings, finds: &Finds) -> Vec<Server> {
+    let found = settings.names.iter().flat_map(|named| {
+        let found = finds.get(&named.query).map_or(&[][..], Vec::as_slice);
+        found.iter().map(|found| Server {
+            address: found.into(),
+            weight: named.weight.saturating_mul(found.weight),
+            priority: named.priority.saturating_add(found.priority),
+        })
+    });
+    let mut seen = HashSet::new();
+    let all = settings.endpoints.iter().cloned().chain(found);
+    all.filter(|server| seen.insert(server.address.as_str().to_owned())).take(MOST).collect()
+}
+
+/// Endpoints of one upstream, over all of its names.
+const MOST: usize = 1000;
