@@ -30,7 +30,8 @@ fn set(endpoint: &Endpoint, available: bool) {
 fn picks(upstream: &Upstream, ask: &Ask) -> BTreeMap<String, u32> {
     let mut counts = BTreeMap::new();
     for _ in 0..1000 {
-        let picked = upstream.members.held().pick(&upstream.settings, ask, &Tried::default());
+        let members = upstream.members.held();
+        let picked = members.pick(&upstream.settings, ask, &Tried::default());
         let group = picked.map_or("none", |(_, endpoint)| endpoint.address().as_str().split('.').nth(2).unwrap());
         *counts.entry(group.to_owned()).or_default() += 1;
     }
@@ -54,7 +55,8 @@ fn no_pick_of_an_unavailable_endpoint_while_there_is_another() {
                 set(&down, false);
                 let left = upstream.endpoints().iter().filter(|endpoint| endpoint.is_available()).count();
                 for _ in 0..100 {
-                    let picked = upstream.members.held().pick(&upstream.settings, &by_key, &Tried::default());
+                    let members = upstream.members.held();
+                    let picked = members.pick(&upstream.settings, &by_key, &Tried::default());
                     assert_eq!(picked.is_some(), left > 0, "{policy:?}");
                     assert!(picked.is_none_or(|(_, endpoint)| endpoint.is_available()), "{policy:?}");
                 }
