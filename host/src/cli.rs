@@ -1,6 +1,7 @@
 //! What a person types: `run`, `check`, `schema`, `explain`.
 
 mod explain;
+mod explain_layer4;
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
@@ -42,9 +43,10 @@ enum Command {
     },
     /// Prints the JSON Schema of gateway.json, with the configuration of each stock plugin in it.
     Schema,
-    /// Tells what would happen to a request: its route and why others lost, the chain, the target, the limits.
+    /// Tells what would happen to a request: its route and why others lost, the chain, the target, the limits. At layer
+    /// 4: `explain tcp LISTENER`, `explain udp LISTENER`, `explain tls SERVER-NAME`.
     Explain {
-        /// The method, such as GET.
+        /// The method, such as GET; or "tcp", "udp", "tls".
         method: String,
         /// The address, such as http://api.example.com/orders/1?full=true, or only a path.
         url: String,
@@ -72,9 +74,10 @@ pub fn main() -> ExitCode {
         Command::Run { config } => run(&config),
         Command::Check { config, format } => return check(&config, format),
         Command::Schema => schema(),
-        Command::Explain { method, url, headers, config } => {
-            build(&config).and_then(|snapshot| print(&explain::explain(&snapshot, &method, &url, &headers)?))
-        }
+        Command::Explain { method, url, headers, config } => build(&config).and_then(|snapshot| {
+            let layer4 = explain_layer4::explain(&snapshot, &method, &url);
+            print(&layer4.unwrap_or_else(|| explain::explain(&snapshot, &method, &url, &headers))?)
+        }),
     };
     telemetry::log::close(Duration::from_secs(1));
     match done {

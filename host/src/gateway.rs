@@ -28,8 +28,8 @@ use arc_swap::ArcSwap;
 use crate::admin;
 use crate::config::{self, Loaded, Report};
 use crate::drain::{self, Drainer};
-use crate::listener::{self, BindError, Options};
-use crate::snapshot::{self, Listen, Snapshot, Workshop};
+use crate::listener::{self, BindError, Options, Transport};
+use crate::snapshot::{self, Layer, Listen, Snapshot, Workshop};
 use crate::stock;
 use crate::telemetry::{self, AccessLog, Level};
 use crate::watch::Watch;
@@ -66,7 +66,7 @@ struct Running {
 }
 
 /// A listener that is the same needs no new socket.
-type Key = (SocketAddr, Arc<str>, bool, bool, bool);
+type Key = (SocketAddr, Arc<str>, bool, bool, bool, Layer);
 
 struct Listening {
     /// With the real port.
@@ -316,16 +316,22 @@ fn bind(new: &[&Listen], running: &Running) -> Result<Vec<(Listen, Vec<listener:
     let mut openings = Vec::with_capacity(new.len());
     for listen in new {
         // A listener that takes over an address of our own shares it until the old one has let go.
-        let is_ours = running.listeners.values().any(|listening| listening.address == listen.address);
-        let options = Options { exclusive: !is_ours, ..Options::default() };
+        let transport = transport(listen.layer);
+        let is_same = |(.., layer): &Key, address| self::transport(*layer) == transport && address == listen.address;
+        let is_ours = running.listeners.iter().any(|(key, listening)| is_same(key, listening.address));
+        let options = Options { exclusive: !is_ours, transport, ..Options::default() };
         let sockets = listener::bind(&[listen.address], running.workers.len(), options).map_err(Error::Bind)?;
         openings.push(((*listen).clone(), sockets.into_iter().flatten().collect()));
     }
     Ok(openings)
 }
 
+fn transport(layer: Layer) -> Transport {
+    if layer == Layer::Udp { Transport::Udp } else { Transport::Tcp }
+}
+
 fn key(listen: &Listen) -> Key {
-    (listen.address, listen.name.clone(), listen.http1, listen.http2, listen.tls)
+    (listen.address, listen.name.clone(), listen.http1, listen.http2, listen.tls, listen.layer)
 }
 
 /// Gives key sets that are new a moment to be fetched, so that their first tokens do not meet a set without keys.

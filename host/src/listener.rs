@@ -7,6 +7,8 @@
 //! When the gateway stops, a worker takes what already waits in its accept queue, because the kernel would reset
 //! those clients, and then closes the socket; the connections themselves end in their own time.
 
+pub mod proxied;
+
 use std::fmt;
 use std::future::Future;
 use std::io;
@@ -23,7 +25,7 @@ use crate::drain::Drain;
 /// A listening socket that no runtime has yet; [`accept`] gives it to the one it is called on.
 #[derive(Debug)]
 pub struct Bound {
-    listener: std::net::TcpListener,
+    socket: Socket,
     address: SocketAddr,
 }
 
@@ -31,6 +33,11 @@ impl Bound {
     /// The address that is listened on; its port is a real one where 0 was asked for.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The socket itself, where datagrams come through it.
+    pub fn into_udp(self) -> std::net::UdpSocket {
+        self.socket.into()
     }
 }
 
@@ -42,11 +49,23 @@ pub struct Options {
     /// Whether an address that another process listens on is an error, even where that one would share it. Default
     /// true, so that a gateway started twice is noticed; false lets a new process take over from one that drains.
     pub exclusive: bool,
+    /// What is listened for. Default TCP.
+    pub transport: Transport,
+}
+
+/// What comes through a socket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Transport {
+    /// Connections.
+    #[default]
+    Tcp,
+    /// Datagrams.
+    Udp,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { backlog: 4096, exclusive: true }
+        Options { backlog: 4096, exclusive: true, transport: Transport::Tcp }
     }
 }
 
@@ -83,25 +102,31 @@ pub fn bind(addresses: &[SocketAddr], workers: usize, options: Options) -> Resul
         let failed = |source| BindError { address, source };
         if options.exclusive && address.port() != 0 {
             // A socket that shares with nobody can be bound only where there is nobody. It is closed at once.
-            open(address, false).map_err(failed)?;
+            open(address, options.transport, false).map_err(failed)?;
         }
         let mut address = address;
         for worker in &mut by_worker {
-            let socket = open(address, true).map_err(failed)?;
-            socket.listen(options.backlog).map_err(failed)?;
-            let listener = std::net::TcpListener::from(socket);
+            let socket = open(address, options.transport, true).map_err(failed)?;
+            if options.transport == Transport::Tcp {
+                socket.listen(options.backlog).map_err(failed)?;
+            }
             // The first worker's socket settles the port; the others share it.
-            address = listener.local_addr().map_err(failed)?;
-            worker.push(Bound { listener, address });
+            let local = socket.local_addr().map_err(failed)?;
+            address = local.as_socket().unwrap_or(address);
+            worker.push(Bound { socket, address });
         }
     }
     Ok(by_worker)
 }
 
-fn open(address: SocketAddr, shared: bool) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    // Connections of a gateway that ran before may linger in TIME_WAIT.
-    socket.set_reuse_address(true)?;
+fn open(address: SocketAddr, transport: Transport, shared: bool) -> io::Result<Socket> {
+    let (kind, protocol) = match transport {
+        Transport::Tcp => (Type::STREAM, Protocol::TCP),
+        Transport::Udp => (Type::DGRAM, Protocol::UDP),
+    };
+    let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
+    // Connections of a gateway that ran before may linger in TIME_WAIT. For datagrams it would mean to share.
+    socket.set_reuse_address(transport == Transport::Tcp)?;
     socket.set_reuse_port(shared)?;
     if address.is_ipv6() {
         // IPv4 has a socket of its own: one for both would show IPv4 clients under mapped addresses, and could not be
@@ -124,8 +149,8 @@ where
     S: Fn(TcpStream, SocketAddr, SocketAddr) -> F,
     F: Future<Output = ()> + Send + 'static,
 {
-    let Bound { listener, address } = bound;
-    let listener = match TcpListener::from_std(listener) {
+    let Bound { socket, address } = bound;
+    let listener = match TcpListener::from_std(socket.into()) {
         Ok(listener) => listener,
         Err(error) => return on_error(&error),
     };

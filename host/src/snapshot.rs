@@ -7,6 +7,7 @@
 mod delivery;
 mod discovery;
 mod health;
+mod layer4;
 mod listeners;
 mod plugins;
 mod routes;
@@ -20,6 +21,7 @@ use std::sync::{Arc, Mutex};
 
 use ipnet::IpNet;
 
+pub use layer4::{Layer, Rules};
 pub use listeners::Listen;
 pub use plugins::{Loader, ReadPlugin};
 pub use routes::{BodyLimits, Route};
@@ -52,6 +54,8 @@ pub struct Snapshot {
     http_without_h1: Arc<http::Settings>,
     pub listeners: Vec<Listen>,
     servers: listeners::Servers,
+    /// By the listener's name.
+    rules: BTreeMap<Arc<str>, Arc<Rules>>,
     pub router: Router,
     routes: Vec<Route>,
     upstreams: BTreeMap<Arc<str>, Arc<Upstream>>,
@@ -110,6 +114,7 @@ impl Snapshot {
             return Err(loaded.report(mistakes));
         }
         let listeners = listeners::listeners(&loaded.config);
+        let rules = layer4::rules(&loaded.config, &workshop.metrics, &upstreams);
         let http = http_settings(&loaded.config, &workshop.metrics);
         Ok(Snapshot {
             forwarding: Policy::default(),
@@ -120,6 +125,7 @@ impl Snapshot {
             admin_token,
             listeners,
             servers,
+            rules,
             router,
             routes,
             upstreams,
@@ -137,6 +143,16 @@ impl Snapshot {
             (true, false) => self.http_without_h2.clone(),
             (false, _) => self.http_without_h1.clone(),
         }
+    }
+
+    /// What holds for the connections of this listener; `None` where this snapshot has no such listener.
+    pub fn rules_of(&self, listen: &Listen) -> Option<&Arc<Rules>> {
+        self.rules.get(&listen.name)
+    }
+
+    /// The rules of every listener, by its name.
+    pub fn rules(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<Rules>)> {
+        self.rules.iter()
     }
 
     /// The route that takes the request.

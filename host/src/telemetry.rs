@@ -24,10 +24,12 @@ macro_rules! labels {
 }
 
 pub mod access_log;
+pub mod connection_record;
 pub mod counters;
 pub mod durations;
 pub mod exposition;
 pub mod json_line;
+pub mod layer4_metrics;
 pub mod line_writer;
 pub mod log;
 pub mod metrics;
@@ -38,6 +40,7 @@ pub mod timestamp;
 pub mod upstream_metrics;
 
 pub use access_log::{AccessLog, Outcome, Record};
+pub use connection_record::ConnectionRecord;
 pub use log::{Fields, Level, enabled, log, log_as, log_report};
 pub use metrics::Metrics;
 pub use timestamp::write_rfc3339;

@@ -38,6 +38,7 @@ mod settings;
 mod switch;
 #[cfg(test)]
 mod tests;
+mod tunnel;
 mod wire;
 
 use std::sync::Arc;
@@ -56,6 +57,7 @@ pub use self::probe::{GrpcProbe, HttpProbe, Probe, TcpProbe};
 pub use self::probing::{Probes, Probing};
 pub use self::retried::Retried;
 pub use self::settings::{Address, AddressError, Hash, Named, NoneAvailable, Protocol, Server, Settings, Transport};
+pub use self::tunnel::{Place, Tunnel};
 
 use self::ceiling::Ceiling;
 use self::connection::Again;

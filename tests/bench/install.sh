@@ -11,6 +11,7 @@ for pair in nginx:nginx haproxy:haproxy wrk:wrk h2load:nghttp2-client; do
     PATH="$PATH:/usr/sbin" command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair##*:}"
 done
 [ -e /usr/lib/nginx/modules/ngx_http_lua_module.so ] || missing="$missing libnginx-mod-http-lua"
+[ -e /usr/lib/nginx/modules/ngx_stream_module.so ] || missing="$missing libnginx-mod-stream"
 
 if [ -n "$missing" ]; then
     if command -v apt-get >/dev/null; then

@@ -13,6 +13,7 @@ mod first_steps;
 mod health;
 mod hostile;
 mod invariants;
+mod l4;
 mod plugins;
 mod protocols;
 mod records;

@@ -18,6 +18,8 @@ use super::sections::Sections;
 use super::text::quoted;
 use super::{HostPattern, Regex, Route, SameSite, Source, Upstream};
 
+mod listeners;
+
 /// Everything that does not fit together.
 pub(super) fn check(sections: &Sections<'_>, document: &Document, stock_plugins: &[&str]) -> Vec<Diagnostic> {
     let names = |section: &str| -> Vec<&str> {
@@ -68,24 +70,6 @@ pub(super) struct Checker<'a> {
 }
 
 impl Checker<'_> {
-    fn listeners(&mut self, sections: &Sections<'_>) {
-        let mut addresses = Seen::new("the address");
-        let mut names = Seen::new("the name");
-        for (at, listener) in &sections.listeners {
-            let pointer = address_pointer(self.document, &child("/listeners", at));
-            // Port 0 is another port each time.
-            if listener.address.port != 0 {
-                addresses.add(&mut self.found, self.document, listener.address, &pointer);
-            }
-            if let Some(name) = &listener.name {
-                names.add(&mut self.found, self.document, name.as_str(), &format!("/listeners/{at}/name"));
-            }
-        }
-        if let Some(admin) = sections.admin.filter(|admin| admin.address.port != 0) {
-            addresses.add(&mut self.found, self.document, admin.address, "/admin/address");
-        }
-    }
-
     fn upstreams(&mut self, sections: &Sections<'_>) {
         for (name, upstream) in &sections.upstreams {
             let pointer = child("/upstreams", name);

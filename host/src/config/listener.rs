@@ -4,9 +4,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::address::ListenAddress;
-use super::forms::{or_text, two_forms};
+use super::forms::{one_or_many, or_one_alone, or_text, two_forms};
+use super::layer4::{AcceptProxyProtocol, ForwardTarget, Layer, Passthrough};
 use super::text::Name;
 use super::tls::ListenerTls;
+use super::units::Duration;
 
 /// Where clients connect: an address, or an object with it and more.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
@@ -30,6 +32,37 @@ pub struct Listener {
     /// TLS with clients. Default: none, they speak in the clear.
     #[serde(default)]
     pub tls: Option<ListenerTls>,
+
+    /// "http", "tcp" or "udp": whether requests are served or what comes is forwarded as it is.
+    #[serde(default)]
+    pub protocol: Layer,
+
+    /// Where connections or datagrams go that are forwarded as they are: the name of an upstream, or a list of them
+    /// with weights. Required with "tcp" and "udp", unless there is `passthrough`.
+    #[serde(default, deserialize_with = "one_or_many")]
+    #[schemars(transform = or_one_alone, length(min = 1, max = 100))]
+    pub to: Vec<ForwardTarget>,
+
+    /// TLS connections that are forwarded as they are, by server name (SNI). The certificate is the server's. Default:
+    /// none.
+    #[serde(default)]
+    #[schemars(length(min = 1, max = 10_000))]
+    pub passthrough: Vec<Passthrough>,
+
+    /// A connection that is forwarded ends when for so long no byte has come from or gone to either side; the session
+    /// of a UDP client when for so long no datagram has. At most "24h". Default: "10m"; for "udp", "1m".
+    #[serde(default)]
+    pub idle_timeout: Option<Duration>,
+
+    /// Connections at the same time; more are closed at once. With "udp", sessions; datagrams of further clients are
+    /// dropped. Default: `limits.connections` alone; for "udp", 16384.
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub max_connections: Option<u32>,
+
+    /// Whether connections begin with a header of the PROXY protocol. Default: no.
+    #[serde(default)]
+    pub proxy_protocol: Option<AcceptProxyProtocol>,
 }
 two_forms!(Listener, short: ListenAddress);
 
@@ -50,8 +83,26 @@ impl Protocol {
     }
 }
 
+impl Listener {
+    /// Whether what comes is forwarded as it is.
+    pub fn is_layer4(&self) -> bool {
+        self.protocol != Layer::Http || !self.passthrough.is_empty()
+    }
+}
+
 impl From<ListenAddress> for Listener {
     fn from(address: ListenAddress) -> Listener {
-        Listener { address, name: None, protocols: Protocol::all(), tls: None }
+        Listener {
+            address,
+            name: None,
+            protocols: Protocol::all(),
+            tls: None,
+            protocol: Layer::Http,
+            to: Vec::new(),
+            passthrough: Vec::new(),
+            idle_timeout: None,
+            max_connections: None,
+            proxy_protocol: None,
+        }
     }
 }

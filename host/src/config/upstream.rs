@@ -9,6 +9,7 @@ use super::cookie::{CookieName, CookiePath};
 use super::delivery::RetryBudget;
 use super::forms::{or_short, or_text, two_forms};
 use super::health::{Ejection, Health};
+use super::layer4::ProxyProtocol;
 use super::route::HeaderName;
 use super::units::Duration;
 
@@ -86,6 +87,11 @@ pub struct Upstream {
 
     /// How many requests may be sent again, by the `retries` of routes.
     pub retry_budget: RetryBudget,
+
+    /// Whether connections begin with a header of the PROXY protocol that names the client: "v1" or "v2". Only for what
+    /// TCP listeners forward: a connection for HTTP carries the requests of many clients, and tells each of them in
+    /// `Forwarded` and `X-Forwarded-For`. Default: none.
+    pub proxy_protocol: Option<ProxyProtocol>,
 }
 two_forms!(Upstream, short: Vec<Endpoint>);
 
@@ -111,6 +117,7 @@ impl Default for Upstream {
             ejection: Ejection::default(),
             max_requests: None,
             retry_budget: RetryBudget::default(),
+            proxy_protocol: None,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! A data core: one thread, one runtime, its own sockets. What it serves never leaves it.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -13,10 +14,12 @@ use super::Shared;
 use crate::body::Body;
 use crate::drain::Drain;
 use crate::http::{self as downstream, Connection};
+use crate::l4::{self, Ends};
+use crate::listener::proxied::{self, Refusal};
 use crate::listener::{self, Bound};
 use crate::proxy;
-use crate::snapshot::Listen;
-use crate::telemetry::metrics::ListenerMetrics;
+use crate::snapshot::{Layer, Listen};
+use crate::telemetry::metrics::{ListenerMetrics, RequestLimit};
 use crate::telemetry::server_metrics::Handshake;
 use crate::telemetry::{self, Level};
 use crate::tls;
@@ -70,6 +73,9 @@ impl Worker {
 }
 
 async fn accept(opening: Opening, shared: Arc<Shared>, places: Arc<Semaphore>) {
+    if opening.listen.layer == Layer::Udp {
+        return datagrams(opening, shared, places).await;
+    }
     let Opening { bound, listen, tls, drain } = opening;
     let metrics = shared.workshop.metrics.listener(&listen.name);
     let name = listen.name.clone();
@@ -78,17 +84,34 @@ async fn accept(opening: Opening, shared: Arc<Shared>, places: Arc<Semaphore>) {
         telemetry::log(Level::Error, "a listener cannot accept", fields);
     };
     let serve_drain = drain.clone();
-    let serve = move |stream, peer, local| {
-        let open = Open::count(metrics.clone());
-        let (shared, drain) = (shared.clone(), serve_drain.clone());
-        let connection = Connection::new(peer, local, listen.name.clone(), &Scheme::HTTP);
+    let serve = move |mut stream, peer, local| {
         let snapshot = shared.current();
+        let rules = snapshot.rules_of(&listen).cloned().unwrap_or_default();
+        let open = Open::count(metrics.clone(), rules.max_connections);
+        let (shared, drain, listen) = (shared.clone(), serve_drain.clone(), listen.clone());
         let settings = snapshot.settings_of(&listen);
         // The newest certificates; whatever happens, nobody is served in the clear where TLS was bound.
         let tls = tls
             .as_ref()
             .map(|bound| (snapshot.tls(&listen.name).unwrap_or(bound).clone(), snapshot.handshake_timeout()));
         async move {
+            let Some(open) = open else { return };
+            let (client, local) = match &rules.proxied {
+                None => (peer, local),
+                // Boxed for the same reason as below.
+                Some(policy) => match Box::pin(proxied::accept(&mut stream, (peer, local), policy)).await {
+                    Ok(ends) => ends,
+                    Err(refusal) => return refused(&shared, &listen, peer, &refusal),
+                },
+            };
+            if listen.layer == Layer::Tcp {
+                // A listener that is gone from the configuration has nowhere to forward to.
+                let Some(forward) = rules.forward.clone() else { return };
+                let ends = Ends { peer, client, local };
+                // Boxed, so that connections for HTTP do not carry its state.
+                return Box::pin(l4::tcp::serve(stream, ends, forward, shared.access_log.clone(), drain)).await;
+            }
+            let connection = Connection::new(client, local, listen.name, &Scheme::HTTP);
             let handler = move |connection: Arc<Connection>, request: Request<Body>| {
                 proxy::handle(shared.current(), connection, request)
             };
@@ -141,13 +164,44 @@ async fn handshake(
     None
 }
 
+/// Notes a connection that does not say whom it is for.
+fn refused(shared: &Shared, listen: &Listen, peer: SocketAddr, refusal: &Refusal) {
+    shared.workshop.metrics.server.limit_hit(RequestLimit::ProxyProtocol);
+    let fields: telemetry::Fields<'_> = &[("listener", &listen.name), ("peer", &peer), ("reason", refusal)];
+    telemetry::log(Level::Warn, "a connection is closed", fields);
+}
+
+async fn datagrams(opening: Opening, shared: Arc<Shared>, places: Arc<Semaphore>) {
+    let Opening { bound, listen, drain, .. } = opening;
+    let service = l4::udp::Service {
+        metrics: shared.workshop.metrics.listener(&listen.name),
+        access_log: shared.access_log.clone(),
+        places,
+        rules: || {
+            let snapshot = shared.current();
+            let rules = snapshot.rules_of(&listen)?;
+            Some((rules.forward.clone()?, rules.max_connections.unwrap_or(u64::MAX)))
+        },
+    };
+    if let Err(error) = l4::udp::serve(bound.into_udp(), service, drain).await {
+        let fields: telemetry::Fields<'_> = &[("listener", &listen.name), ("error", &error)];
+        telemetry::log(Level::Error, "a listener cannot receive", fields);
+    }
+}
+
 /// A connection that is counted as open, until it ends, in whatever way.
 struct Open(Arc<ListenerMetrics>);
 
 impl Open {
-    fn count(metrics: Arc<ListenerMetrics>) -> Open {
+    /// None where there are as many as may be. Cores count by themselves, so that two of them may each take the last
+    /// place at the same moment.
+    fn count(metrics: Arc<ListenerMetrics>, limit: Option<u64>) -> Option<Open> {
+        if limit.is_some_and(|limit| metrics.open() >= limit) {
+            metrics.refused();
+            return None;
+        }
         metrics.accepted();
-        Open(metrics)
+        Some(Open(metrics))
     }
 }
 

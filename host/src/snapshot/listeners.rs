@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::layer4::Layer;
 use crate::config::{self, Diagnostic, Loaded};
 use crate::tls::{self, Alpn, Part};
 
@@ -18,6 +19,7 @@ pub struct Listen {
     pub http2: bool,
     /// Whether clients speak TLS; the snapshot knows how.
     pub tls: bool,
+    pub layer: Layer,
 }
 
 /// The TLS of each listener that has it, by the listener's name.
@@ -38,6 +40,7 @@ pub(super) fn listeners(config: &config::Config) -> Vec<Listen> {
             http1: listener.protocols.contains(&config::Protocol::Http1),
             http2: listener.protocols.contains(&config::Protocol::Http2),
             tls: listener.tls.is_some(),
+            layer: Layer::of(listener),
         };
         let port = listener.address.port;
         ips.into_iter().map(move |ip| Listen { address: (ip, port).into(), ..listen.clone() }).collect::<Vec<_>>()
@@ -103,7 +106,8 @@ fn pointer(listener: usize, part: Part) -> String {
     }
 }
 
-fn name(listener: &config::Listener) -> Arc<str> {
+/// What logs and metrics call a listener.
+pub(super) fn name(listener: &config::Listener) -> Arc<str> {
     match &listener.name {
         Some(name) => name.as_str().into(),
         None => listener.address.to_string().into(),

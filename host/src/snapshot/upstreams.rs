@@ -7,6 +7,7 @@ use super::{delivery, discovery, health};
 use crate::balance::Policy;
 use crate::capability::secrets::Secrets;
 use crate::config::{self, Diagnostic, Loaded, child};
+use crate::proxy_protocol::Version;
 use crate::telemetry::{self, Level};
 use crate::upstream::{
     Address, Hash, HashBy, Named, NoneAvailable, Protocol, SameSite, Server, Settings, Sticky, StickyKey, Transport,
@@ -93,6 +94,10 @@ fn settings(name: &str, config: &config::Upstream, limits: &config::Limits) -> S
         probing: config.health.as_ref().map(health::probing),
         max_requests: config.max_requests.map(|most| most as usize),
         retry_budget: delivery::share(&config.retry_budget),
+        proxy_protocol: config.proxy_protocol.map(|version| match version {
+            config::ProxyProtocol::V1 => Version::V1,
+            config::ProxyProtocol::V2 => Version::V2,
+        }),
     }
 }
 

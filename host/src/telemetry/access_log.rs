@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
+use super::connection_record::ConnectionRecord;
 use super::json_line::JsonLine;
 use super::line_writer::{LineWriter, Output};
 use super::{Level, log, write_rfc3339};
@@ -151,6 +152,12 @@ impl AccessLog {
     pub fn write(&self, record: &Record<'_>) {
         let Some(writer) = &self.writer else { return };
         writer.write(|line| record.format(line, self.with_query));
+    }
+
+    /// The same for a connection at layer 4.
+    pub fn write_connection(&self, record: &ConnectionRecord<'_>) {
+        let Some(writer) = &self.writer else { return };
+        writer.write(|line| record.format(line));
     }
 
     /// Opens the file anew by its path, for log rotation: rename it, then send SIGHUP.

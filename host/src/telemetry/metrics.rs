@@ -17,6 +17,7 @@ use super::access_log::AccessLog;
 use super::exposition::{Exposition, Kind, Series};
 use super::{log, process};
 
+pub use super::layer4_metrics::{Dropped, Layer4Metrics};
 pub use super::plugin_metrics::{Breaker, Hook, HookCall, OnError, PluginLimit, PluginMetrics};
 pub use super::server_metrics::{ListenerMetrics, RequestLimit, RouteMetrics, ServerMetrics};
 pub use super::upstream_metrics::{EndpointMetrics, UpstreamEvent, UpstreamFailure, UpstreamMetrics};
@@ -27,6 +28,7 @@ pub struct Metrics {
     pub server: ServerMetrics,
     routes: Named<RouteMetrics>,
     listeners: Named<ListenerMetrics>,
+    layer4: Named<Layer4Metrics>,
     upstreams: Named<UpstreamMetrics>,
     plugins: Named<PluginMetrics>,
     reloads: Reloads,
@@ -49,6 +51,7 @@ impl Metrics {
             server: ServerMetrics::default(),
             routes: Named::default(),
             listeners: Named::default(),
+            layer4: Named::default(),
             upstreams: Named::default(),
             plugins: Named::default(),
             reloads: Reloads::default(),
@@ -63,6 +66,11 @@ impl Metrics {
 
     pub fn listener(&self, name: &str) -> Arc<ListenerMetrics> {
         self.listeners.of(name)
+    }
+
+    /// The handle of what a listener forwards at layer 4.
+    pub fn layer4(&self, listener: &str) -> Arc<Layer4Metrics> {
+        self.layer4.of(listener)
     }
 
     pub fn upstream(&self, name: &str) -> Arc<UpstreamMetrics> {
@@ -80,6 +88,7 @@ impl Metrics {
         self.reloads.last_refused.store(0, Ordering::Relaxed);
         self.routes.forget_unused();
         self.listeners.forget_unused();
+        self.layer4.forget_unused();
         self.upstreams.forget_unused();
         self.upstreams.each(|_, upstream| upstream.endpoints.forget_unused());
         self.plugins.forget_unused();
@@ -97,6 +106,7 @@ impl Metrics {
         self.server.expose(&mut page);
         RouteMetrics::expose(&mut page, &self.routes.all());
         ListenerMetrics::expose(&mut page, &self.listeners.all());
+        Layer4Metrics::expose(&mut page, &self.layer4.all());
         UpstreamMetrics::expose(&mut page, &self.upstreams.all());
         PluginMetrics::expose(&mut page, &self.plugins.all());
         self.expose_reloads(&mut page);

@@ -161,6 +161,8 @@ labels! {
         Resets => "resets",
         /// Framing that could be read in two ways, or not at all.
         Framing => "framing",
+        /// A connection that did not begin with a header of the PROXY protocol, or came from nobody who may send one.
+        ProxyProtocol => "proxy-protocol",
     }
 }
 

@@ -32,6 +32,17 @@ pub(super) async fn connect(address: &Address, deadline: Instant) -> Option<io::
     }))
 }
 
+/// An address to send datagrams to: the first of a name's.
+pub(super) async fn resolve(address: &Address) -> io::Result<SocketAddr> {
+    match address.place() {
+        Place::Socket(address) => Ok(*address),
+        Place::Name { host, port } => {
+            let mut addresses = lookup_host((&**host, *port)).await?;
+            addresses.next().ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the name has no address"))
+        }
+    }
+}
+
 /// A socket to one of a name's addresses: "happy eyeballs" (RFC 8305). The next one is tried when the last one has
 /// failed, or has not answered for a moment; the first that answers is taken.
 async fn connect_any(addresses: &[SocketAddr], deadline: Instant) -> Option<io::Result<TcpStream>> {

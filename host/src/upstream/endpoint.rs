@@ -287,6 +287,16 @@ impl Endpoint {
         });
     }
 
+    /// A place for one more connection, if there is one.
+    pub(super) fn try_slot(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.slots).try_acquire_owned().ok()
+    }
+
+    pub(super) fn count_connect(&self, is_made: bool) {
+        let counters = self.counters();
+        add(if is_made { &counters.connects } else { &counters.connect_failures }, 1);
+    }
+
     pub(super) fn count_failure(&self) {
         add(&self.counters().failures, 1);
     }

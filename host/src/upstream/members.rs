@@ -45,7 +45,7 @@ impl Tried {
         self.0.len()
     }
 
-    fn contains(&self, position: usize) -> bool {
+    pub(super) fn contains(&self, position: usize) -> bool {
         self.0.contains(&position)
     }
 }

@@ -11,6 +11,7 @@ use super::affinity::{HashBy, Sticky};
 use super::probing::Probing;
 use crate::discovery::{Found, Query};
 use crate::health::Ejection;
+use crate::proxy_protocol::Version;
 use crate::{balance, retry};
 
 /// An upstream: its name, its servers, how to choose among them and how to talk to them.
@@ -42,6 +43,8 @@ pub struct Settings {
     pub max_requests: Option<usize>,
     /// How many requests may be sent again.
     pub retry_budget: retry::Share,
+    /// Whether connections at layer 4 begin with a header that says who the client is. Default: no.
+    pub proxy_protocol: Option<Version>,
 }
 
 impl Settings {
@@ -61,6 +64,7 @@ impl Settings {
             probing: None,
             max_requests: None,
             retry_budget: retry::Share::default(),
+            proxy_protocol: None,
         }
     }
 }

@@ -20,6 +20,7 @@ import faults
 import floors
 import gateway
 import haproxy
+import idle
 import nginx
 from arms import Tools
 from figures import figure
@@ -47,6 +48,7 @@ def main() -> int:
         raw.write(kind="machine", cores=len(CORES), processor=_processor(), kernel=platform.release())
         rounds = _cpu(options, pace, tools, raw)
         lines = _cpu_lines(rounds, options.only)
+        lines += idle.lines(options.only, pace, tools, raw, _say)
         lines += faults.lines(options.only, pace, tools, raw, _say)
     _say("", keep=True)
     print(

@@ -75,6 +75,22 @@ def proxies(arm: Arm, port: int) -> None:
         raise Failed(f"{arm.name} does not proxy: {answer.status}, {len(answer.body)} bytes")
 
 
+def carries_a_mebibyte(arm: Arm, port: int) -> None:
+    answer = ask(port, arm.path, arm.headers)
+    if (answer.status, len(answer.body)) != (200, 1 << 20):
+        raise Failed(f"{arm.name} does not carry a mebibyte: {answer.status}, {len(answer.body)} bytes")
+
+
+def at_layer_4(name: str, prepare: Callable[[Site], list[str]], missing: Callable[[Tools], str | None]) -> list[Arm]:
+    """One proxy that forwards connections, under three loads: small exchanges on kept connections, a connection for each
+    exchange, and a mebibyte for each."""
+    return [
+        Arm(f"{name} tcp", prepare, missing),
+        Arm(f"{name} tcp, connections", prepare, missing, headers={"connection": "close"}),
+        Arm(f"{name} tcp, mebibytes", prepare, missing, path="/mebibyte", prove=carries_a_mebibyte),
+    ]
+
+
 def holds_policies(arm: Arm, port: int) -> None:
     proxies(arm, port)
     if (status := ask(port, arm.path).status) != 401:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 
-from arms import KEY, LIMIT, RESPONSE_HEADERS, Arm, Site, Tools, holds_policies
+from arms import KEY, LIMIT, RESPONSE_HEADERS, Arm, Site, Tools, at_layer_4, holds_policies
 
 NO_OP, CHUNKS, HOSTILE = "guest_noop", "guest_chunks", "guest_hostile"
 
@@ -29,6 +29,13 @@ def command(site: Site, config: dict) -> list[str]:
 
 def plain(site: Site) -> list[str]:
     return command(site, settings(site, [route()]))
+
+
+def forwarding(site: Site) -> list[str]:
+    """The same bytes at layer 4: nothing looks inside."""
+    config = settings(site, [])
+    config["listeners"] = [{"address": f"127.0.0.1:{site.port}", "protocol": "tcp", "to": "up"}]
+    return command(site, config)
 
 
 def chain(count: int, isolation: str) -> Callable[[Site], list[str]]:
@@ -67,5 +74,6 @@ ARMS = [
     Arm("gateway + 16 no-op", chain(16, "shared"), needs_gateway(NO_OP)),
     Arm("gateway + 4 fresh", chain(4, "request"), needs_gateway(NO_OP)),
     Arm("gateway policies", policies, needs_gateway(), headers=KEY, prove=holds_policies),
+    *at_layer_4("gateway", forwarding, needs_gateway()),
     Arm("gateway, 10,000 routes", many_routes, needs_gateway(), path="/service-5000/orders/1"),
 ]

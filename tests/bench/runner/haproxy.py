@@ -1,6 +1,6 @@
 """haproxy, bare and with its own policies."""
 
-from arms import KEY, LIMIT, RESPONSE_HEADERS, Arm, Site, holds_policies, needs, program
+from arms import KEY, LIMIT, RESPONSE_HEADERS, Arm, Site, at_layer_4, holds_policies, needs, program
 
 
 def haproxy(site: Site) -> list[str]:
@@ -22,13 +22,38 @@ def haproxy_policies(site: Site) -> list[str]:
     )
 
 
-def _haproxy(site: Site, policy: str, more: str = "") -> list[str]:
+def forwarding(site: Site) -> list[str]:
     path = site.write(
         "haproxy.cfg",
         f"""
     global
       nbthread 1
       maxconn 4096
+    defaults
+      mode tcp
+      timeout connect 5s
+      timeout client 60s
+      timeout server 60s
+    listen front
+      bind 127.0.0.1:{site.port} backlog 4096
+      server one 127.0.0.1:{site.upstream}
+    """,
+    )
+    return [program("haproxy"), "-db", "-f", str(path)]
+
+
+def many_connections(site: Site) -> list[str]:
+    return _haproxy(site, "", connections=12_288)
+
+
+def _haproxy(site: Site, policy: str, more: str = "", connections: int = 4096) -> list[str]:
+    path = site.write(
+        "haproxy.cfg",
+        f"""
+    global
+      nbthread 1
+      maxconn {connections}
+      no strict-limits
     defaults
       mode http
       timeout connect 5s
@@ -48,6 +73,7 @@ def _haproxy(site: Site, policy: str, more: str = "") -> list[str]:
 
 
 ARMS = [
+    *at_layer_4("haproxy", forwarding, needs("haproxy")),
     Arm("haproxy", haproxy, needs("haproxy")),
     Arm("haproxy policies", haproxy_policies, needs("haproxy"), headers=KEY, prove=holds_policies),
 ]

@@ -1,9 +1,10 @@
 """nginx: the upstream behind every proxy, and a peer, bare and with policies in Lua."""
 
 import os
+import subprocess
 from pathlib import Path
 
-from arms import KEY, LIMIT, RESPONSE_HEADERS, Arm, Site, Tools, holds_policies, needs, program
+from arms import KEY, LIMIT, RESPONSE_HEADERS, Arm, Site, Tools, at_layer_4, holds_policies, needs, program
 
 
 def upstream_command(folder: Path, port: int) -> list[str]:
@@ -15,8 +16,24 @@ def upstream_command(folder: Path, port: int) -> list[str]:
           listen 127.0.0.1:{port} backlog=4096;
           default_type text/plain;
           location / {{ add_header x-seen-user $http_x_user; return 200 "{"x" * 1024}"; }}
+          location = /mebibyte {{ root {_mebibyte(folder)}; }}
         }}""",
     )
+
+
+def _mebibyte(folder: Path) -> Path:
+    (folder / "mebibyte").write_bytes(bytes(1 << 20))
+    return folder
+
+
+def forwarding(site: Site) -> list[str]:
+    module = "".join(f"load_module {_MODULES / _STREAM};\n" for _ in [0] if (_MODULES / _STREAM).exists())
+    server = f"server {{ listen 127.0.0.1:{site.port} backlog=4096; proxy_pass 127.0.0.1:{site.upstream}; }}"
+    return _nginx(site.folder, "", module, f"stream {{ tcp_nodelay on; {server} }}")
+
+
+def many_connections(site: Site) -> list[str]:
+    return _nginx(site.folder, _nginx_proxy(site, ""), connections=12_288)
 
 
 def nginx(site: Site) -> list[str]:
@@ -55,7 +72,7 @@ def _nginx_proxy(site: Site, policy: str) -> str:
       }}"""
 
 
-def _nginx(folder: Path, http: str, modules: str = "") -> list[str]:
+def _nginx(folder: Path, http: str, modules: str = "", more: str = "", connections: int = 4096) -> list[str]:
     temporary = "\n".join(f"      {kind}_temp_path {folder}/{kind};" for kind in _NGINX_TEMPORARY)
     path = folder / "nginx.conf"
     user = "user root;" if os.geteuid() == 0 else ""
@@ -65,7 +82,7 @@ def _nginx(folder: Path, http: str, modules: str = "") -> list[str]:
     worker_processes 1;
     pid {folder}/nginx.pid;
     error_log stderr error;
-    events {{ worker_connections 4096; }}
+    events {{ worker_connections {connections}; }}
     http {{
       access_log off;
       keepalive_timeout 1h;
@@ -74,6 +91,7 @@ def _nginx(folder: Path, http: str, modules: str = "") -> list[str]:
 {temporary}
 {http}
     }}
+    {more}
     """
     )
     return [program("nginx"), "-p", str(folder), "-c", str(path)]
@@ -83,11 +101,26 @@ def needs_lua(tools: Tools) -> str | None:
     return needs("nginx")(tools) or (None if (_LUA / _LUA_MODULES[1]).exists() else "libnginx-mod-http-lua")
 
 
-_LUA = Path("/usr/lib/nginx/modules")
+def needs_stream(tools: Tools) -> str | None:
+    return needs("nginx")(tools) or (None if _has_stream() else "libnginx-mod-stream")
+
+
+def _has_stream() -> bool:
+    if (_MODULES / _STREAM).exists():
+        return True
+    built = subprocess.run([program("nginx"), "-V"], capture_output=True, text=True, check=True).stderr
+    # As a module of its own it is `--with-stream=dynamic`.
+    return "--with-stream " in f"{built} "
+
+
+_MODULES = Path("/usr/lib/nginx/modules")
+_STREAM = "ngx_stream_module.so"
+_LUA = _MODULES
 _LUA_MODULES = ("ndk_http_module.so", "ngx_http_lua_module.so")
 _NGINX_TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 
 ARMS = [
+    *at_layer_4("nginx", forwarding, needs_stream),
     Arm("nginx", nginx, needs("nginx")),
     # The same again: what these two differ by is noise.
     Arm("nginx again", nginx, needs("nginx")),

@@ -90,6 +90,15 @@ class Child:
                 return int(line.split()[1]) * 1024
         raise Failed(f"{self.name}: no {field} in its status")
 
+    def family_memory_bytes(self) -> int:
+        """What is resident now, the children included. What they share counts once for each, before as after."""
+        total = 0
+        for pid in _family(self.pid):
+            for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+                if line.startswith("VmRSS:"):
+                    total += int(line.split()[1]) * 1024
+        return total
+
     def forget_peak(self) -> None:
         Path(f"/proc/{self.pid}/clear_refs").write_text("5")
 

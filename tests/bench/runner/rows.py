@@ -37,6 +37,11 @@ def added(what: str, arm: str, base: str, count: int, bar: float, aim: float) ->
     return Row(what, bar, aim, (arm, base, "f2"), scaled, "µs", note)
 
 
+def tcp(load: str) -> tuple[str, ...]:
+    """The peers at layer 4, under this load."""
+    return (f"nginx tcp{load}", f"haproxy tcp{load}")
+
+
 F2_WHERE_THE_BARS_WERE_SET = 16.5
 
 ROWS = [
@@ -60,6 +65,21 @@ ROWS = [
             ((cpu["gateway + 16 no-op"] - cpu["gateway"]) / 16)
             / ((cpu["envoy + 16 wasm"] - cpu["envoy + 1 wasm"]) / 15)
         ),
+    ),
+    ratio("TCP forwarding, small exchanges, vs the better of nginx and haproxy", "gateway tcp", tcp(""), 1.2, 0.95),
+    ratio(
+        "TCP forwarding, a connection for each exchange, vs the better of nginx and haproxy",
+        "gateway tcp, connections",
+        tcp(", connections"),
+        1.2,
+        0.95,
+    ),
+    ratio(
+        "TCP forwarding, a mebibyte for each exchange, vs the better of nginx and haproxy",
+        "gateway tcp, mebibytes",
+        tcp(", mebibytes"),
+        1.2,
+        0.95,
     ),
     ratio("10,000 routes vs one", "gateway, 10,000 routes", ("gateway",), 1.1, 1.02),
 ]

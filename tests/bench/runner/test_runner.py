@@ -6,6 +6,7 @@ from tempfile import TemporaryDirectory
 
 from bodies import BodyServer, download, upload
 from figures import Figure, figure
+from idle import against_the_better, is_whole
 from load import as_if_open, counted
 from processes import ALL_CORES, Child, Failed
 from report import Line
@@ -53,6 +54,18 @@ class Rows(unittest.TestCase):
         cpu = {"gateway": 20.0, "gateway + 16 no-op": 28.0, "f2": 33.0}
         self.assertEqual(row.value(cpu), 0.25)
         self.assertEqual(row.note([cpu]), "0.50 µs here")
+
+
+class Idle(unittest.TestCase):
+    def test_a_response_is_whole_once_its_body_is_there(self):
+        whole = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nX: y\r\n\r\nabc"
+        self.assertTrue(is_whole(whole))
+        for end in range(len(whole)):
+            self.assertFalse(is_whole(whole[:end]), end)
+        self.assertFalse(is_whole(b"HTTP/1.1 200 OK\r\n\r\n"))
+
+    def test_the_better_peer_counts(self):
+        self.assertEqual(against_the_better({"gateway": 600.0, "nginx": 300.0, "haproxy": 500.0}), 2.0)
 
 
 class Wrk(unittest.TestCase):

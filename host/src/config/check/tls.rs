@@ -2,8 +2,8 @@
 //! of certificates is looked at when the snapshot is built.
 
 use super::{Checker, address_pointer};
-use crate::config::ListenAddress;
 use crate::config::sections::Sections;
+use crate::config::{Layer, ListenAddress};
 
 impl Checker<'_> {
     /// A listener with TLS has something to show.
@@ -25,15 +25,15 @@ impl Checker<'_> {
 
     /// Every address of the machine and one of them: who gets a connection would be the kernel's choice.
     pub(super) fn overlaps(&mut self, sections: &Sections<'_>) {
-        let listeners: Vec<(String, ListenAddress)> = sections
+        let listeners: Vec<(String, bool, ListenAddress)> = sections
             .listeners
             .iter()
-            .map(|(at, listener)| (format!("/listeners/{at}"), listener.address))
-            .map(|(pointer, address)| (address_pointer(self.document, &pointer), address))
+            .map(|(at, listener)| (format!("/listeners/{at}"), listener.protocol == Layer::Udp, listener.address))
+            .map(|(pointer, is_udp, address)| (address_pointer(self.document, &pointer), is_udp, address))
             .collect();
-        for (second, (pointer, address)) in listeners.iter().enumerate() {
-            let before = listeners.iter().take(second);
-            let Some((first, _)) = before.into_iter().find(|(_, other)| overlap(*address, *other)) else { continue };
+        for (second, (pointer, is_udp, address)) in listeners.iter().enumerate() {
+            let mut before = listeners.iter().take(second).filter(|(_, other, _)| other == is_udp);
+            let Some((first, ..)) = before.find(|(.., other)| overlap(*address, *other)) else { continue };
             let written = self.document.written(first);
             let message = format!("{} and {written} are listened on at once", self.document.written(pointer));
             let overlapping = self.document.at_value(pointer, message).with_label("the second");

@@ -1,0 +1,69 @@
+//! `explain` for what is forwarded as it is: a listener's connections or datagrams, a TLS server name.
+
+use std::fmt::Write;
+
+use crate::gateway::Error;
+use crate::l4::{Forward, Route, Targets};
+use crate::snapshot::Snapshot;
+
+/// Describes where a listener forwards to, or who takes a server name; `None` where it is about a request. Methods of HTTP
+/// are written in capitals, so that none is meant by these words.
+pub(super) fn explain(snapshot: &Snapshot, what: &str, name: &str) -> Option<Result<String, Error>> {
+    let text = match what {
+        "tcp" | "udp" => listener(snapshot, name),
+        "tls" => server_name(snapshot, name),
+        _ => return None,
+    };
+    Some(text.ok_or_else(|| Error::System(format!("no listener forwards {what} for {name:?}"))))
+}
+
+fn listener(snapshot: &Snapshot, name: &str) -> Option<String> {
+    let (_, rules) = snapshot.rules().find(|(known, _)| ***known == *name)?;
+    let forward = rules.forward.as_ref()?;
+    let mut text = format!("listener {name}\n");
+    match &forward.route {
+        Route::To(targets) => describe(&mut text, targets),
+        Route::ServerName(_) => text.push_str("  by server name: see `explain tls SERVER-NAME`\n"),
+    }
+    bounds(&mut text, forward, rules.max_connections);
+    Some(text)
+}
+
+fn server_name(snapshot: &Snapshot, name: &str) -> Option<String> {
+    let name = name.to_ascii_lowercase();
+    let mut text = String::new();
+    for (listener, rules) in snapshot.rules() {
+        let Some(forward) = &rules.forward else { continue };
+        let Route::ServerName(names) = &forward.route else { continue };
+        let _ = writeln!(text, "listener {listener}, server name {name}");
+        match names.find(Some(&name)) {
+            Some(targets) => describe(&mut text, targets),
+            None => text.push_str("  no entry takes it: refused with the alert unrecognized_name\n"),
+        }
+        bounds(&mut text, forward, rules.max_connections);
+    }
+    (!text.is_empty()).then_some(text)
+}
+
+fn describe(text: &mut String, targets: &Targets) {
+    text.push_str("  to:\n");
+    for (upstream, weight) in targets.iter() {
+        let settings = upstream.settings();
+        let endpoints: Vec<String> =
+            upstream.endpoints().iter().map(|endpoint| endpoint.address().to_string()).collect();
+        let timeout = settings.transport.connect_timeout;
+        let name = upstream.name();
+        let _ = write!(text, "    {name} (weight {weight}): {}; connect within {timeout:?}", endpoints.join(", "));
+        match settings.proxy_protocol {
+            Some(version) => drop(writeln!(text, ", with a header of the PROXY protocol ({version:?})")),
+            None => text.push('\n'),
+        }
+    }
+}
+
+fn bounds(text: &mut String, forward: &Forward, max_connections: Option<u64>) {
+    let _ = writeln!(text, "  ends when nothing moves for {:?}", forward.idle_timeout);
+    if let Some(limit) = max_connections {
+        let _ = writeln!(text, "  at most {limit} at a time");
+    }
+}

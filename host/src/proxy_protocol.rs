@@ -1,0 +1,150 @@
+//! The PROXY protocol, versions 1 and 2 (haproxy.org, doc/proxy-protocol.txt): a header in front of a connection in
+//! which a proxy says between whom the connection is.
+//!
+//! Pure: bytes in, a header out, and the other way round. Strict, because an address that is believed opens doors: what
+//! the specification does not allow is an error, and so is a header that does not say where it ends. Whether somebody is
+//! to be believed at all is decided before a byte is read ([`Policy`]).
+
+mod crc32c;
+mod v1;
+mod v2;
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+/// Between whom a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Header {
+    /// The proxy speaks for itself (a health check), or cannot say: the connection's own addresses count.
+    Local,
+    /// The client, and the address that it connected to.
+    Proxied { source: SocketAddr, destination: SocketAddr },
+}
+
+/// Who is believed, and what becomes of the others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Where the proxies are, whose connections have to begin with a header.
+    pub trusted: Vec<IpNet>,
+    /// Whether connections from elsewhere are served, as if there was no such protocol.
+    pub others: bool,
+    /// How long a header may take.
+    pub timeout: Duration,
+}
+
+/// What is to be done with a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It has to begin with a header.
+    Header,
+    /// It is served without one; what looks like one is data.
+    Plain,
+    /// It is closed.
+    Refuse,
+}
+
+impl Policy {
+    /// For a connection from this address.
+    pub fn verdict(&self, peer: IpAddr) -> Verdict {
+        let peer = peer.to_canonical();
+        match self.trusted.iter().any(|network| network.contains(&peer)) {
+            true => Verdict::Header,
+            false if self.others => Verdict::Plain,
+            false => Verdict::Refuse,
+        }
+    }
+}
+
+/// What the first bytes of a connection are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parsed {
+    /// They may become a header.
+    Incomplete,
+    /// No header begins like this.
+    NoHeader,
+    /// A header of this many bytes.
+    Header(Header, usize),
+}
+
+/// Which form a header is written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    V1,
+    V2,
+}
+
+/// Why bytes that begin like a header are none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeaderError {
+    /// Version 1: no line of the form that it has.
+    Line,
+    /// Version 1: the line does not end in time.
+    LineTooLong,
+    /// Version 2: another version.
+    Version(u8),
+    /// Version 2: neither LOCAL nor PROXY.
+    Command(u8),
+    /// Version 2: no family and transport that there are.
+    Family(u8),
+    /// Version 2: longer than [`MOST_BYTES`], or too short for its addresses.
+    Length(usize),
+    /// Version 2: its fields (TLV) do not fill it exactly.
+    Fields,
+    /// Version 2: its checksum is wrong.
+    Checksum,
+}
+
+/// Reads the header at the begin of `bytes`.
+///
+/// # Errors
+/// What came cannot become a header, whatever follows.
+pub fn parse(bytes: &[u8]) -> Result<Parsed, HeaderError> {
+    if begins(bytes, v2::SIGNATURE) {
+        v2::parse(bytes)
+    } else if begins(bytes, v1::PREFIX) {
+        v1::parse(bytes)
+    } else {
+        Ok(Parsed::NoHeader)
+    }
+}
+
+/// The header for a connection, in the form that this version has for it.
+pub fn write(version: Version, header: Header) -> Vec<u8> {
+    match version {
+        Version::V1 => v1::write(header),
+        Version::V2 => v2::write(header),
+    }
+}
+
+/// Whether `bytes` are a begin of something that begins with `start`.
+fn begins(bytes: &[u8], start: &[u8]) -> bool {
+    bytes.starts_with(start) || start.starts_with(bytes)
+}
+
+impl fmt::Display for HeaderError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            HeaderError::Line => f.write_str("a malformed line of version 1"),
+            HeaderError::LineTooLong => f.write_str("a line of version 1 that does not end"),
+            HeaderError::Version(version) => write!(f, "version {version}"),
+            HeaderError::Command(command) => write!(f, "command {command}"),
+            HeaderError::Family(family) => write!(f, "address family and transport {family:#04x}"),
+            HeaderError::Length(length) => write!(f, "a length of {length} bytes"),
+            HeaderError::Fields => f.write_str("fields that do not fill the header"),
+            HeaderError::Checksum => f.write_str("a wrong checksum"),
+        }
+    }
+}
+
+impl std::error::Error for HeaderError {}
+
+/// The longest header that is taken. Version 2 could have 65,551 bytes; real ones with a client's certificate in them have
+/// a few thousand.
+pub const MOST_BYTES: usize = 16 << 10;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

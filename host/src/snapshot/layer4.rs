@@ -1,0 +1,92 @@
+//! Listeners from their configuration: what holds for their connections, and where those at layer 4 go.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::listeners;
+use crate::config::{self, Config};
+use crate::l4::sni::Names;
+use crate::l4::{Forward, Route, Targets};
+use crate::proxy_protocol::Policy;
+use crate::telemetry::metrics::Metrics;
+use crate::upstream::Upstream;
+
+/// What a listener does with what comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Layer {
+    Http,
+    /// Connections are forwarded as they are.
+    Tcp,
+    /// Datagrams are.
+    Udp,
+}
+
+impl Layer {
+    pub(super) fn of(listener: &config::Listener) -> Layer {
+        match listener.protocol {
+            config::Layer::Udp => Layer::Udp,
+            _ if listener.is_layer4() => Layer::Tcp,
+            _ => Layer::Http,
+        }
+    }
+}
+
+/// What holds for the connections of a listener.
+#[derive(Default)]
+pub struct Rules {
+    /// More connections at a time are closed at once.
+    pub max_connections: Option<u64>,
+    /// Whether they begin with a header that says who the client is.
+    pub proxied: Option<Policy>,
+    /// Where they go, at layer 4.
+    pub forward: Option<Arc<Forward>>,
+}
+
+/// The rules of every listener.
+pub(super) fn rules(
+    config: &Config,
+    metrics: &Metrics,
+    upstreams: &BTreeMap<Arc<str>, Arc<Upstream>>,
+) -> BTreeMap<Arc<str>, Arc<Rules>> {
+    let targets = |to: &[config::ForwardTarget]| {
+        let known =
+            to.iter().filter_map(|target| Some((upstreams.get(target.upstream.as_str())?.clone(), target.weight)));
+        Targets::new(known.collect::<Vec<_>>())
+    };
+    let rules = |listener: &config::Listener| {
+        let name = listeners::name(listener);
+        let forward = listener.is_layer4().then(|| {
+            let route = match listener.passthrough.as_slice() {
+                [] => Route::To(targets(&listener.to)),
+                entries => Route::ServerName(Names::new(
+                    entries
+                        .iter()
+                        .map(|entry| (entry.sni.iter().map(|name| name.as_str()).collect(), targets(&entry.to))),
+                )),
+            };
+            let default = if listener.protocol == config::Layer::Udp { UDP_IDLE } else { TCP_IDLE };
+            Arc::new(Forward {
+                listener: name.clone(),
+                route,
+                idle_timeout: listener.idle_timeout.map_or(default, Duration::from),
+                hello_timeout: config.timeouts.header_read.into(),
+                drain_timeout: config.shutdown.drain_timeout.into(),
+                metrics: metrics.layer4(&name),
+            })
+        });
+        let is_udp = listener.protocol == config::Layer::Udp;
+        let max_connections = listener.max_connections.map(u64::from).or(is_udp.then_some(UDP_SESSIONS));
+        let proxied = listener.proxy_protocol.as_ref().map(|accept| Policy {
+            trusted: accept.trusted.iter().map(|cidr| cidr.get()).collect(),
+            others: accept.others == config::Others::Plain,
+            timeout: config.timeouts.header_read.into(),
+        });
+        (name, Arc::new(Rules { max_connections, proxied, forward }))
+    };
+    config.listeners.iter().map(rules).collect()
+}
+
+const TCP_IDLE: Duration = Duration::from_mins(10);
+const UDP_IDLE: Duration = Duration::from_mins(1);
+const UDP_SESSIONS: u64 = 16_384;
