@@ -7,12 +7,13 @@
 //! Three rules hold for every part:
 //!   * **bounded**: keys, bytes, series, lines and tokens all have a limit with a documented default;
 //!   * **time is an argument**: no part reads a clock on the request path, so every law is testable to the millisecond;
-//!   * **never async on the request path**: the only futures are those that refresh JWKS documents, and they run on the
-//!     admin runtime.
+//!   * **never async on the request path**: the only futures are those that refresh JWKS documents, which run on the
+//!     admin runtime, and those of an interface whose point is to wait (`password`), which put their plugin on a fiber.
 
 pub mod jwt;
 pub mod limiter;
 pub mod log;
 pub mod metrics;
+pub mod password;
 pub mod secrets;
 pub mod store;

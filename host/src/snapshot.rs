@@ -28,6 +28,7 @@ pub use routes::{BodyLimits, Route};
 pub use targets::{Edits, Goal, Target};
 
 use crate::capability::jwt::Documents;
+use crate::capability::password::Passwords;
 use crate::capability::secrets::{self, Secrets};
 use crate::capability::store::Stores;
 use crate::config::{self, Diagnostic, Loaded, Report};
@@ -84,6 +85,8 @@ pub struct Workshop {
     pub loader: Mutex<Loader>,
     /// The key sets behind addresses and in files.
     pub documents: Arc<Documents>,
+    /// What checks passwords for all plugins.
+    pub passwords: Arc<Passwords>,
     /// Where relative paths begin: the directory of gateway.json.
     pub directory: PathBuf,
 }

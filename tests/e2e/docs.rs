@@ -30,7 +30,7 @@ fn every_configuration_in_the_documents_loads() {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("gateway.json");
             // What the pages name as if it were there.
-            for file in ["keys.json", "jwks.json", "htpasswd"] {
+            for file in ["keys.json", "jwks.json"] {
                 std::fs::write(folder.path().join(file), "{\"keys\":[]}").unwrap();
             }
             std::fs::write(folder.path().join("sticky.key"), "sixteen bytes or more").unwrap();
@@ -40,6 +40,7 @@ fn every_configuration_in_the_documents_loads() {
             for file in ["clients.pem", "internal-ca.pem"] {
                 std::fs::write(folder.path().join(file), authority.pem()).unwrap();
             }
+            std::fs::write(folder.path().join("users.htpasswd"), HTPASSWD).unwrap();
             std::fs::write(&path, with_defaults(config)).unwrap();
             if let Err(error) = gatewright::gateway::build(&path) {
                 panic!("{}:\n{error}", page.display());
@@ -50,11 +51,15 @@ fn every_configuration_in_the_documents_loads() {
     assert!(checked >= 5, "only {checked} configurations were found");
 }
 
+const HTPASSWD: &str = "ada:$2y$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW\n";
+
 /// Variables in the examples stand for secrets that a reader has; here they have a value of the right kind.
 fn with_defaults(config: &str) -> String {
     let mut text = String::new();
     for (index, part) in config.split("${").enumerate() {
         match part.split_once('}') {
+            // A file that is named is there.
+            Some((name, rest)) if name.starts_with("file:") => text.push_str(&format!("${{{name}}}{rest}")),
             Some((_, rest)) if index > 0 => text.push_str(&format!("a-value-that-is-long-enough-for-any-key{rest}")),
             _ => text.push_str(part),
         }

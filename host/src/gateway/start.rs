@@ -67,6 +67,7 @@ fn workshop(
         observer: Arc::new(observer),
         stores: Stores::default(),
         loader: Mutex::new(Loader::default()),
+        passwords: Arc::default(),
         documents: Documents::new(fetcher, Timing::default()),
         metrics,
         directory,

@@ -5,10 +5,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use wasmtime::{Error, Result};
 
-use super::bindings::{clock, hooks, jwt, log, metrics, random, rate_limit, secrets, shared_store, types};
+use super::bindings::{clock, hooks, jwt, log, metrics, password, random, rate_limit, secrets, shared_store, types};
 use super::floor;
 use super::state::{Call, State};
-use crate::capability::{jwt as keys, limiter, log as lines, store};
+use crate::capability::{jwt as keys, limiter, log as lines, password as passwords, store};
 use crate::telemetry;
 use crate::telemetry::metrics::PluginLimit;
 
@@ -214,6 +214,32 @@ impl jwt::Host for State {
             keys::VerifyError::AlgorithmNotAllowed => jwt::VerifyError::AlgorithmNotAllowed,
             keys::VerifyError::KeysUnavailable => jwt::VerifyError::KeysUnavailable,
             keys::VerifyError::Other(reason) => jwt::VerifyError::Other(reason),
+        }))
+    }
+}
+
+impl password::Host for State {
+    async fn check(&mut self, hash: String) -> Result<Result<(), String>> {
+        self.charge()?;
+        Ok(passwords::check(&hash))
+    }
+
+    async fn verify(&mut self, hash: String, password: String) -> Result<Result<bool, password::VerifyError>> {
+        self.charge()?;
+        if matches!(self.call, Call::Describe | Call::Configure) {
+            return Err(Error::msg("password.verify was called outside of a hook"));
+        }
+        // What waits has more time than a hook has, so how often is bounded like callouts are.
+        self.callouts = match self.callouts.checked_sub(1) {
+            Some(left) => left,
+            None => return Err(Error::msg("the hook checked more passwords than limits.callouts allows")),
+        };
+        let passwords = self.lent.abilities.passwords.clone();
+        let verified = passwords.verify(&hash, &password, now_ms).await;
+        self.has_waited();
+        Ok(verified.map_err(|error| match error {
+            passwords::VerifyError::Unsupported(reason) => password::VerifyError::Unsupported(reason),
+            passwords::VerifyError::Busy => password::VerifyError::Busy,
         }))
     }
 }

@@ -39,6 +39,7 @@ pub enum Import {
     Jwt,
     Secrets,
     HttpClient,
+    Password,
     /// An interface of the WASI floor, under the exact name the component uses.
     Wasi(String),
 }
@@ -147,9 +148,9 @@ impl Artifact {
         &self.inner.component
     }
 
-    /// Whether a hook of this plugin may wait for the network, and so needs a fiber.
+    /// Whether a hook of this plugin may wait, and so needs a fiber.
     pub fn waits(&self) -> bool {
-        self.inner.imports.contains(&Import::HttpClient)
+        self.inner.imports.iter().any(|import| matches!(import, Import::HttpClient | Import::Password))
     }
 
     /// The names of the hooks it has, as in the contract.
@@ -194,6 +195,7 @@ impl Import {
             "jwt" => Import::Jwt,
             "secrets" => Import::Secrets,
             "http-client" => Import::HttpClient,
+            "password" => Import::Password,
             _ => return Err(LoadError::UnknownImport(full.to_owned())),
         })
     }
@@ -213,6 +215,7 @@ impl Import {
             Import::Jwt => "jwt",
             Import::Secrets => "secrets",
             Import::HttpClient => "http-client",
+            Import::Password => "password",
             Import::Wasi(name) => name,
         }
     }

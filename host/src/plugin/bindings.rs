@@ -8,6 +8,7 @@ wasmtime::component::bindgen!({
     world: "gatewright:plugin/imports-net",
     imports: {
         "gatewright:plugin/http-client": async | trappable,
+        "gatewright:plugin/password": async | trappable,
         default: trappable,
     },
 });
@@ -16,5 +17,5 @@ pub use self::gatewright::plugin::types::{
     BodyDecision, BodyMode, Caller, Decision, Direction, LocalResponse, MutateError, Section,
 };
 pub use self::gatewright::plugin::{
-    clock, hooks, http_client, jwt, log, metrics, random, rate_limit, secrets, shared_store, types,
+    clock, hooks, http_client, jwt, log, metrics, password, random, rate_limit, secrets, shared_store, types,
 };

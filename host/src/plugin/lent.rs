@@ -8,6 +8,7 @@ use super::artifact::{Artifact, Import};
 use crate::capability::jwt::KeySets;
 use crate::capability::limiter::Limiter;
 use crate::capability::metrics::Metrics;
+use crate::capability::password::Passwords;
 use crate::capability::secrets::Granted;
 use crate::capability::store::Store;
 use crate::telemetry::metrics::PluginMetrics;
@@ -31,6 +32,8 @@ pub struct Abilities {
     pub limiter: Arc<Limiter>,
     /// None in `describe`, where nothing is lent.
     pub key_sets: Option<Arc<KeySets>>,
+    /// Shared by all plugins.
+    pub passwords: Arc<Passwords>,
     /// What the plugin itself measures.
     pub metrics: Arc<Metrics>,
     /// What is measured of the plugin.

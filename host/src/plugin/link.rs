@@ -9,8 +9,8 @@ use wasmtime::component::{Component, HasSelf, Linker, LinkerInstance, WasmList, 
 
 use super::artifact::Import;
 use super::bindings::{
-    self, BodyMode, Caller, Direction, MutateError, Section, clock, hooks, http_client, jwt, log, metrics, random,
-    rate_limit, secrets, shared_store, types,
+    self, BodyMode, Caller, Direction, MutateError, Section, clock, hooks, http_client, jwt, log, metrics, password,
+    random, rate_limit, secrets, shared_store, types,
 };
 use super::engine::Engine;
 use super::run::Edit;
@@ -35,6 +35,7 @@ pub(super) fn linker(engine: &Engine, component: &Component, imports: &[Import])
             Import::Jwt => jwt::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?,
             Import::Secrets => secrets::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?,
             Import::HttpClient => http_client::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?,
+            Import::Password => password::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?,
             Import::Wasi(name) => floor::link(linker, name)?,
         }
     }

@@ -275,6 +275,7 @@ impl Builder<'_> {
             store: self.workshop.stores.named(name, store::Limits::default()),
             limiter: Arc::new(Limiter::default()),
             key_sets: Some(Arc::new(KeySets::new(self.workshop.documents.clone()))),
+            passwords: self.workshop.passwords.clone(),
             metrics: Arc::new(metrics),
             counters: self.workshop.metrics.plugin(name),
             secrets,

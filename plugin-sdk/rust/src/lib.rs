@@ -50,6 +50,7 @@ pub mod jwt;
 pub mod log;
 mod manifest;
 mod metrics;
+pub mod password;
 mod plugin;
 pub mod random;
 pub mod rate_limit;

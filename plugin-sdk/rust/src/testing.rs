@@ -86,6 +86,22 @@ impl Double {
         with(|world| world.keys.get(name).cloned())
     }
 
+    /// Says of which password a hash was made. The double hashes nothing; any text that begins like a hash is one.
+    pub fn password(&self, hash: &str, password: &str) {
+        with(|world| world.passwords.insert(hash.to_owned(), password.to_owned()));
+    }
+
+    /// Makes [`crate::password::verify`] answer that it is busy.
+    pub fn passwords_are_busy(&self, busy: bool) {
+        with(|world| world.passwords_busy = busy);
+    }
+
+    /// The hashes that [`crate::password::verify`] was asked about.
+    #[must_use]
+    pub fn passwords_checked(&self) -> Vec<String> {
+        with(|world| world.passwords_checked.clone())
+    }
+
     /// Grants an upstream to [`crate::http_client`] and says what it answers.
     pub fn upstream(
         &self,

@@ -285,6 +285,20 @@ pub(crate) mod jwt {
     }
 }
 
+pub(crate) mod password {
+    use super::wit::password;
+    use crate::password::VerifyError;
+
+    pub(crate) use super::wit::password::check;
+
+    pub(crate) fn verify(hash: &str, password: &str) -> Result<bool, VerifyError> {
+        password::verify(hash, password).map_err(|error| match error {
+            password::VerifyError::Unsupported(why) => VerifyError::Unsupported(why),
+            password::VerifyError::Busy => VerifyError::Busy,
+        })
+    }
+}
+
 pub(crate) mod http_client {
     use http::StatusCode;
 

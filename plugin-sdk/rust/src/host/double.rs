@@ -447,6 +447,30 @@ pub(crate) mod jwt {
     }
 }
 
+pub(crate) mod password {
+    use crate::{
+        password::VerifyError,
+        testing::world::{Phase, with},
+    };
+
+    pub(crate) fn check(hash: &str) -> Result<(), String> {
+        let known = ["$argon2", "$2a$", "$2b$", "$2y$"].iter().any(|prefix| hash.starts_with(prefix));
+        if known { Ok(()) } else { Err("it is neither argon2 ($argon2id$...) nor bcrypt ($2y$...)".to_owned()) }
+    }
+
+    pub(crate) fn verify(hash: &str, password: &str) -> Result<bool, VerifyError> {
+        check(hash).map_err(VerifyError::Unsupported)?;
+        with(|world| {
+            assert!(world.phase != Phase::Configure, "password::verify in Plugin::new traps in the gateway");
+            if world.passwords_busy {
+                return Err(VerifyError::Busy);
+            }
+            world.passwords_checked.push(hash.to_owned());
+            Ok(world.passwords.get(hash).is_some_and(|right| right == password))
+        })
+    }
+}
+
 pub(crate) mod http_client {
     use crate::{
         http_client::{CallError, Request, Response},

@@ -1,0 +1,176 @@
+//! `basic-auth` lets in who knows a name and its password (RFC 7617), and says who it is.
+//!
+//! Passwords are kept as argon2 or bcrypt hashes only, and the gateway checks them (the `password` capability): it does
+//! the slow work beside the data path and remembers what was right. A name that nobody has costs what one costs that
+//! somebody has, so the time an answer takes tells nothing of who is there.
+
+use std::collections::BTreeMap;
+
+use gatewright_sdk::{
+    Decision, Exchange, Metric, MutateError, Plugin, Response, StatusCode, config, log,
+    password::{self, VerifyError},
+    plugin, rules,
+    serde_json::Value,
+};
+
+mod credentials;
+mod users;
+
+use credentials::{Credentials, Found};
+use users::{Caller, Users};
+
+/// Lets in who knows a name and its password. At least one of `users` and `htpasswd` is given.
+#[config]
+#[schemars(extend("anyOf" = [{ "required": ["users"] }, { "required": ["htpasswd"] }]))]
+pub struct Config {
+    /// Who is let in, at least one.
+    #[schemars(length(min = 1))]
+    users: Option<Vec<User>>,
+    /// The text of an htpasswd file, as `"${file:users.htpasswd}"`: lines of `NAME:HASH`, argon2 or bcrypt
+    /// (`htpasswd -B`). Empty lines and those that begin with `#` are left out.
+    #[schemars(length(min = 1))]
+    htpasswd: Option<String>,
+    /// Whether the password is taken out of the request before it is sent on.
+    #[serde(default = "yes")]
+    hide: bool,
+    /// What the `WWW-Authenticate` of a 401 names.
+    #[serde(default = "api")]
+    realm: String,
+}
+
+/// One name and its password. Exactly one of `hash` and `secret` is given.
+#[config]
+#[schemars(extend("oneOf" = [{ "required": ["hash"] }, { "required": ["secret"] }]))]
+pub struct User {
+    /// Without a colon.
+    #[schemars(length(min = 1))]
+    name: String,
+    /// The hash of the password: argon2 (`"$argon2id$..."`) or bcrypt (`"$2y$..."`).
+    #[schemars(length(min = 1))]
+    hash: Option<String>,
+    /// The name of a secret that is granted to this plugin and holds the hash.
+    #[schemars(length(min = 1))]
+    secret: Option<String>,
+    /// Who calls, for later plugins and the access log; the name unless set.
+    #[schemars(length(min = 1))]
+    subject: Option<String>,
+    /// What else is known of the caller, for later plugins.
+    #[serde(default)]
+    claims: BTreeMap<String, Value>,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+fn api() -> String {
+    "api".to_owned()
+}
+
+static DENIED: Metric = Metric::counter("denied", "Requests without a right name and password.", &["reason"]);
+
+/// The plugin.
+pub struct BasicAuth {
+    users: Users,
+    hide: bool,
+    missing: Response,
+    malformed: Response,
+    wrong: Response,
+    busy: Response,
+}
+
+#[plugin]
+impl Plugin for BasicAuth {
+    type Config = Config;
+
+    const METRICS: &'static [&'static Metric] = &[&DENIED];
+    const WANTS: &'static [&'static str] = &["password"];
+
+    fn new(config: Config) -> Result<Self, String> {
+        let Config { users, htpasswd, hide, realm } = config;
+        rules::check_value(&realm).map_err(|why| format!("realm: {realm:?} {why}"))?;
+        let challenge = format!("Basic realm={}, charset=\"UTF-8\"", rules::quoted(&realm));
+        let refusal = |detail| {
+            let response = Response::problem(StatusCode::UNAUTHORIZED, "Unauthorized", detail);
+            response.with_header("www-authenticate", challenge.as_str())
+        };
+        let busy = Response::problem(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "Service Unavailable",
+            "Too many passwords are being checked; try again soon.",
+        );
+        Ok(Self {
+            users: Users::new(users, htpasswd.as_deref())?,
+            hide,
+            missing: refusal("A name and a password are needed."),
+            malformed: refusal("The header authorization does not hold one name and one password."),
+            wrong: refusal("The name or the password is wrong."),
+            busy: busy.with_header("retry-after", "1"),
+        })
+    }
+
+    fn on_request(&self, exchange: &Exchange) -> Decision {
+        let credentials = match credentials::find(exchange) {
+            Found::One(credentials) => credentials,
+            Found::Nothing => return refuse("missing", &self.missing),
+            Found::Malformed => return refuse("malformed", &self.malformed),
+        };
+        match self.caller(&credentials) {
+            Ok(Some(caller)) => match self.admit(exchange, caller) {
+                Ok(()) => Decision::Proceed,
+                Err(error) => {
+                    let why = error.to_string();
+                    log::error("a caller was let in but the request could not be changed", &[("why", &why)]);
+                    let detail = "The password was not used.";
+                    Decision::problem(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error", detail)
+                }
+            },
+            Ok(None) => refuse("wrong", &self.wrong),
+            Err(VerifyError::Busy) => refuse("busy", &self.busy),
+            Err(VerifyError::Unsupported(why)) => {
+                log::error("a hash that was accepted before cannot be checked", &[("why", &why)]);
+                refuse("wrong", &self.wrong)
+            }
+        }
+    }
+}
+
+impl BasicAuth {
+    /// Who it is, if name and password are right.
+    fn caller(&self, credentials: &Credentials) -> Result<Option<&Caller>, VerifyError> {
+        let Credentials { name, password } = credentials;
+        match self.users.get(name) {
+            Some((hash, caller)) => Ok(password::verify(hash, password)?.then_some(caller)),
+            None => {
+                // The same work, for a password that no client can send: what the gateway remembers of right ones must
+                // not make this quicker.
+                password::verify(self.users.decoy(name), &impossible(password))?;
+                Ok(None)
+            }
+        }
+    }
+
+    fn admit(&self, exchange: &Exchange, caller: &Caller) -> Result<(), MutateError> {
+        if self.hide {
+            exchange.request_headers().remove("authorization")?;
+        }
+        exchange.set_identity(&caller.subject, &caller.claims)
+    }
+}
+
+fn refuse(reason: &str, response: &Response) -> Decision {
+    DENIED.add(1, &[reason]);
+    Decision::Respond(response.clone())
+}
+
+/// As long as the password, and with a control character, which no password has.
+fn impossible(password: &str) -> String {
+    let kept = password.char_indices().next_back().map_or(0, |(at, _)| at);
+    let mut impossible = password.get(..kept).unwrap_or_default().to_owned();
+    let missing = password.len().saturating_sub(kept).max(1);
+    impossible.extend(std::iter::repeat_n('\u{1}', missing));
+    impossible
+}
+
+#[cfg(test)]
+mod tests;
