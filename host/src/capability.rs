@@ -10,10 +10,13 @@
 //!   * **never async on the request path**: the only futures are those that refresh JWKS documents, which run on the
 //!     admin runtime, and those of an interface whose point is to wait (`password`), which put their plugin on a fiber.
 
+pub mod concurrency;
 pub mod jwt;
 pub mod limiter;
 pub mod log;
+pub mod meters;
 pub mod metrics;
 pub mod password;
 pub mod secrets;
 pub mod store;
+mod table;

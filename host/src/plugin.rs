@@ -27,6 +27,7 @@ mod hook_set;
 mod instance;
 mod journal;
 mod lent;
+mod limits;
 mod link;
 mod loan;
 mod run;

@@ -2,5 +2,7 @@
 
 mod acl;
 mod basic_auth;
+mod concurrency;
 mod ip;
+mod quota;
 mod request_size;

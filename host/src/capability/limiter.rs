@@ -5,30 +5,23 @@
 //! where an emission interval rounded to nanoseconds (classic GCRA) drifts or hands out one too few. A full bucket is
 //! the same as no bucket, so only the moment at which it is full again has to be kept.
 //!
-//! A bucket is found by a 128-bit keyed hash of the key **and** the quota. The key itself is not kept: a bucket costs
-//! some 64 bytes whatever a client sends as its key, no address or API key lies in memory, and a plugin may hold one
-//! key under two quotas ("10/s and 1,000/h") without the two mixing their units. The hash is seeded per limiter, so
-//! nobody outside can aim for a collision.
+//! A bucket is found by a 128-bit keyed hash of the key **and** the quota (`table`), so a plugin may hold one key under
+//! two quotas without the two mixing their units. A full bucket is what the table may forget first.
 //!
-//! One short lock per shard, not one atomic per key: finding a bucket in a shared map needs the lock anyway, and
-//! under it the arithmetic may use two words. The `governor` crate was measured and rejected. It ties one quota to
+//! The arithmetic is under the lock of the table's shard and so may use two words. The `governor` crate was measured and rejected. It ties one quota to
 //! one limiter where the quota is an argument here, its key map has no bound and is swept by a full scan, and it
 //! rounds the emission interval. It is no faster: 64 ns per take among 1,000 keys as here, 231 ns among 100,000 against
 //! 158 (one thread, a 2-core machine).
 //!
-//! A limiter lives as long as the plugin configuration that it belongs to. It never shrinks, and it reuses the place
-//! of a bucket that is full again before it grows.
+//! A limiter lives as long as the plugin configuration that it belongs to.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::table::Tables;
 
 /// Buckets of one plugin configuration.
 pub struct Limiter {
-    shards: Box<[Mutex<Shard>]>,
-    buckets_per_shard: usize,
-    seeds: [RandomState; 2],
+    buckets: Tables<Slack>,
     forgotten: AtomicU64,
 }
 
@@ -60,13 +53,7 @@ impl Limiter {
     /// A limiter of at most `max_keys` buckets ([`DEFAULT_MAX_KEYS`]). The bound is held per shard, so with keys spread
     /// evenly the first bucket that is not full is forgotten at about nine tenths of it.
     pub fn new(max_keys: usize) -> Limiter {
-        let shards = (max_keys / KEYS_PER_SHARD).clamp(1, MAX_SHARDS).next_power_of_two();
-        Limiter {
-            shards: (0..shards).map(|_| Mutex::default()).collect(),
-            buckets_per_shard: (max_keys / shards).max(1),
-            seeds: [RandomState::new(), RandomState::new()],
-            forgotten: AtomicU64::new(0),
-        }
+        Limiter { buckets: Tables::new(max_keys), forgotten: AtomicU64::new(0) }
     }
 
     /// Takes `cost` from the bucket of `key`, whole or not at all. A cost of 0 only looks.
@@ -78,10 +65,10 @@ impl Limiter {
         if rate.leak == 0 {
             return Outcome { allowed: false, remaining: 0, reset_ms: NEVER_MS, retry_after_ms: NEVER_MS };
         }
-        let print = self.print(key, quota);
-        let mut shard = self.shard(print);
-        let known = shard.index.get(&print).copied();
-        let level = known.and_then(|at| shard.buckets.get(at as usize)).map_or(0, |bucket| rate.level(bucket, now_ms));
+        let print = self.buckets.print(&(key, quota));
+        let mut table = self.buckets.of(print);
+        let known = table.find(print);
+        let level = table.get(known).map_or(0, |(full_at_ms, slack)| rate.level(full_at_ms, slack, now_ms));
 
         let needed = u64::from(cost) * rate.cost;
         let free = rate.capacity - level;
@@ -91,10 +78,8 @@ impl Limiter {
         }
         let level = level + needed;
         if cost > 0 {
-            let bucket = rate.bucket(print, level, now_ms);
-            if let Some(place) = known.and_then(|at| shard.buckets.get_mut(at as usize)) {
-                *place = bucket;
-            } else if !shard.insert(bucket, self.buckets_per_shard, now_ms) {
+            let (full_at_ms, slack) = rate.fill(level, now_ms);
+            if !table.put(print, known, full_at_ms, slack, now_ms) {
                 self.forgotten.fetch_add(1, Ordering::Relaxed);
             }
         }
@@ -103,23 +88,12 @@ impl Limiter {
 
     /// Buckets held now, among them those that have filled up again and wait to be reused.
     pub fn keys(&self) -> usize {
-        self.shards.iter().map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner).buckets.len()).sum()
+        self.buckets.len()
     }
 
     /// How many buckets were forgotten before they were full: above 0 the bound is too small for the traffic.
     pub fn forgotten(&self) -> u64 {
         self.forgotten.load(Ordering::Relaxed)
-    }
-
-    fn print(&self, key: &str, quota: Quota) -> Print {
-        let [shard, place] = self.seeds.each_ref().map(|seed| seed.hash_one((key, quota)));
-        Print { shard, place }
-    }
-
-    fn shard(&self, print: Print) -> MutexGuard<'_, Shard> {
-        // The number of shards is a power of two.
-        let at = print.shard as usize & (self.shards.len() - 1);
-        self.shards[at].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -130,14 +104,14 @@ impl Default for Limiter {
 }
 
 /// A quota in points: what a request costs, what leaks away per millisecond, and what fits.
-struct Rate {
-    cost: u64,
-    leak: u64,
-    capacity: u64,
+pub(super) struct Rate {
+    pub(super) cost: u64,
+    pub(super) leak: u64,
+    pub(super) capacity: u64,
 }
 
 impl Rate {
-    fn of(quota: Quota) -> Rate {
+    pub(super) fn of(quota: Quota) -> Rate {
         let burst = if quota.burst == 0 { quota.requests } else { quota.burst };
         let cost = u64::from(quota.per_ms.max(1));
         // Two 32-bit numbers: the product fits.
@@ -145,19 +119,20 @@ impl Rate {
     }
 
     /// Points in the bucket. The clamp only matters where the clock went back by more than the bucket holds.
-    fn level(&self, bucket: &Bucket, now_ms: u64) -> u64 {
-        let until_full = bucket.full_at_ms.saturating_sub(now_ms);
-        until_full.saturating_mul(self.leak).saturating_sub(u64::from(bucket.slack)).min(self.capacity)
+    pub(super) fn level(&self, full_at_ms: u64, slack: Slack, now_ms: u64) -> u64 {
+        let until_full = full_at_ms.saturating_sub(now_ms);
+        until_full.saturating_mul(self.leak).saturating_sub(u64::from(slack)).min(self.capacity)
     }
 
-    fn bucket(&self, print: Print, level: u64, now_ms: u64) -> Bucket {
+    /// When a bucket with so many points is full again, and what that is rounded up by.
+    pub(super) fn fill(&self, level: u64, now_ms: u64) -> (u64, Slack) {
         let until_full = level.div_ceil(self.leak);
         // The rounding up is less than one millisecond's leak, which is a 32-bit number.
         let slack = (until_full.saturating_mul(self.leak) - level) as u32;
-        Bucket { print, full_at_ms: now_ms.saturating_add(until_full), slack }
+        (now_ms.saturating_add(until_full), slack)
     }
 
-    fn outcome(&self, level: u64, refused_for_ms: Option<u32>) -> Outcome {
+    pub(super) fn outcome(&self, level: u64, refused_for_ms: Option<u32>) -> Outcome {
         Outcome {
             allowed: refused_for_ms.is_none(),
             remaining: clamp((self.capacity - level) / self.cost),
@@ -167,81 +142,11 @@ impl Rate {
     }
 }
 
-#[derive(Default)]
-struct Shard {
-    index: HashMap<Print, u32, BuildHasherDefault<Identity>>,
-    buckets: Vec<Bucket>,
-    /// Where the search for a place to reuse goes on.
-    hand: usize,
-}
+/// What is kept of a bucket besides the moment at which it is full: its level at time t is
+/// `(full_at_ms - t) * leak - slack` points.
+pub(super) type Slack = u32;
 
-impl Shard {
-    /// False where a bucket that was not full had to go for it.
-    fn insert(&mut self, bucket: Bucket, max_buckets: usize, now_ms: u64) -> bool {
-        let is_full = self.buckets.len() >= max_buckets;
-        let looks = if is_full { LOOKS_WHEN_FULL } else { LOOKS_BEFORE_GROWING };
-        let mut victim: Option<usize> = None;
-        for _ in 0..looks.min(self.buckets.len()) {
-            self.hand = (self.hand + 1) % self.buckets.len();
-            if victim.is_none_or(|victim| self.buckets[self.hand].full_at_ms < self.buckets[victim].full_at_ms) {
-                victim = Some(self.hand);
-            }
-            if self.buckets[self.hand].full_at_ms <= now_ms {
-                break;
-            }
-        }
-        match victim {
-            Some(at) if is_full || self.buckets[at].full_at_ms <= now_ms => {
-                let old = std::mem::replace(&mut self.buckets[at], bucket);
-                self.index.remove(&old.print);
-                self.index.insert(bucket.print, at as u32);
-                old.full_at_ms <= now_ms
-            }
-            _ => {
-                self.index.insert(bucket.print, self.buckets.len() as u32);
-                self.buckets.push(bucket);
-                true
-            }
-        }
-    }
-}
-
-/// Level of the bucket at time t: `(full_at_ms - t) * leak - slack` points.
-#[derive(Clone, Copy)]
-struct Bucket {
-    print: Print,
-    full_at_ms: u64,
-    slack: u32,
-}
-
-/// A keyed hash of key and quota: one half picks the shard, the other the place in its map, and both are compared.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Print {
-    shard: u64,
-    place: u64,
-}
-
-impl Hash for Print {
-    fn hash<H: Hasher>(&self, hasher: &mut H) {
-        hasher.write_u64(self.place);
-    }
-}
-
-/// The map's hasher: a print is random already.
-#[derive(Default)]
-struct Identity(u64);
-
-impl Hasher for Identity {
-    fn write(&mut self, _: &[u8]) {}
-    fn write_u64(&mut self, half: u64) {
-        self.0 = half;
-    }
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
-
-fn clamp(number: u64) -> u32 {
+pub(super) fn clamp(number: u64) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
 
@@ -249,12 +154,6 @@ fn clamp(number: u64) -> u32 {
 pub const DEFAULT_MAX_KEYS: usize = 100_000;
 /// The wait for what never comes, and for anything that takes longer than 49 days.
 pub const NEVER_MS: u32 = u32::MAX;
-
-const MAX_SHARDS: usize = 64;
-const KEYS_PER_SHARD: usize = 64;
-/// More than one per new bucket, so that a flood of one-time keys does not make the table grow for ever.
-const LOOKS_BEFORE_GROWING: usize = 2;
-const LOOKS_WHEN_FULL: usize = 16;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

@@ -5,10 +5,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use wasmtime::{Error, Result};
 
-use super::bindings::{clock, hooks, jwt, log, metrics, password, random, rate_limit, secrets, shared_store, types};
+use super::bindings::{clock, hooks, jwt, log, metrics, password, random, secrets, shared_store, types};
 use super::floor;
 use super::state::{Call, State};
-use crate::capability::{jwt as keys, limiter, log as lines, password as passwords, store};
+use crate::capability::{jwt as keys, log as lines, password as passwords, store};
 use crate::telemetry;
 use crate::telemetry::metrics::PluginLimit;
 
@@ -178,16 +178,6 @@ impl From<store::StoreError> for shared_store::StoreError {
     }
 }
 
-impl rate_limit::Host for State {
-    fn take(&mut self, key: String, quota: rate_limit::Quota, cost: u32) -> Result<rate_limit::Outcome> {
-        self.charge()?;
-        let quota = limiter::Quota { requests: quota.requests, per_ms: quota.per_ms, burst: quota.burst };
-        let limiter::Outcome { allowed, remaining, reset_ms, retry_after_ms } =
-            self.lent.abilities.limiter.take(&key, quota, cost, now_ms());
-        Ok(rate_limit::Outcome { allowed, remaining, reset_ms, retry_after_ms })
-    }
-}
-
 impl jwt::Host for State {
     fn declare(&mut self, keys: String, definition: String) -> Result<Result<(), String>> {
         self.charge()?;
@@ -260,11 +250,11 @@ fn severity(level: log::Level) -> telemetry::Level {
     }
 }
 
-fn since_epoch() -> Duration {
+pub(super) fn since_epoch() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 /// The clock of limits and lifetimes: it never goes back.
-fn now_ms() -> u64 {
+pub(super) fn now_ms() -> u64 {
     floor::monotonic_micros() / 1000
 }

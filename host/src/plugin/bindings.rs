@@ -17,5 +17,6 @@ pub use self::gatewright::plugin::types::{
     BodyDecision, BodyMode, Caller, Decision, Direction, LocalResponse, MutateError, Section,
 };
 pub use self::gatewright::plugin::{
-    clock, hooks, http_client, jwt, log, metrics, password, random, rate_limit, secrets, shared_store, types,
+    clock, concurrency, hooks, http_client, jwt, log, metrics, password, random, rate_limit, secrets, shared_store,
+    types,
 };

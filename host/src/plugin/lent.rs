@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::artifact::{Artifact, Import};
+use crate::capability::concurrency::Places;
 use crate::capability::jwt::KeySets;
 use crate::capability::limiter::Limiter;
+use crate::capability::meters::Meters;
 use crate::capability::metrics::Metrics;
 use crate::capability::password::Passwords;
 use crate::capability::secrets::Granted;
@@ -30,6 +32,10 @@ pub struct Abilities {
     pub store: Arc<Store>,
     /// Private to this configuration.
     pub limiter: Arc<Limiter>,
+    /// Private to this configuration.
+    pub meters: Arc<Meters>,
+    /// Private to this configuration.
+    pub places: Arc<Places>,
     /// None in `describe`, where nothing is lent.
     pub key_sets: Option<Arc<KeySets>>,
     /// Shared by all plugins.

@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 use super::bindings::{BodyMode, Direction};
 use super::chain::Stop;
 use super::instance::Instance;
+use crate::capability::concurrency::Place;
 
 /// One exchange's way through a chain.
 #[derive(Default)]
@@ -26,6 +27,8 @@ pub(super) struct Slot {
     pub later: Vec<Edit>,
     /// Set by `set-state`, at most [`STATE_BYTES`].
     pub state: Vec<u8>,
+    /// Set by `concurrency.enter`; given back with the exchange.
+    pub places: Vec<Place>,
     /// The instance that belongs to this exchange alone (`isolation: request`).
     pub instance: Option<Box<Instance>>,
 }

@@ -8,7 +8,6 @@ use serde_json::Value;
 
 use super::Workshop;
 use crate::capability::jwt::KeySets;
-use crate::capability::limiter::Limiter;
 use crate::capability::metrics::{self, Metrics};
 use crate::capability::secrets::Secrets;
 use crate::capability::store;
@@ -273,7 +272,9 @@ impl Builder<'_> {
         texts(config, &mut written);
         let abilities = Abilities {
             store: self.workshop.stores.named(name, store::Limits::default()),
-            limiter: Arc::new(Limiter::default()),
+            limiter: Arc::default(),
+            meters: Arc::default(),
+            places: Arc::default(),
             key_sets: Some(Arc::new(KeySets::new(self.workshop.documents.clone()))),
             passwords: self.workshop.passwords.clone(),
             metrics: Arc::new(metrics),

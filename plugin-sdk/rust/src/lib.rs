@@ -42,6 +42,7 @@
 
 pub mod claims;
 pub mod clock;
+pub mod concurrency;
 pub mod credential;
 mod decision;
 mod exchange;
@@ -50,6 +51,7 @@ pub mod jwt;
 pub mod log;
 mod manifest;
 mod metrics;
+pub mod partition;
 pub mod password;
 mod plugin;
 pub mod random;

@@ -28,6 +28,7 @@
 //! meets an empty gateway.
 
 mod limiter;
+mod meters;
 mod request;
 mod store;
 pub(crate) mod world;
@@ -46,6 +47,11 @@ use crate::{
     plugin,
 };
 use world::{Phase, World, with};
+
+/// An exchange under way while another runs; see [`Double::set_aside`].
+#[derive(Debug)]
+#[must_use = "it ends with `Double::end`"]
+pub struct Aside(world::Exchange);
 
 /// The gateway around a plugin under test.
 #[derive(Debug)]
@@ -102,6 +108,21 @@ impl Double {
         with(|world| world.passwords_checked.clone())
     }
 
+    /// Makes [`crate::rate_limit::take_all`] answer that nobody can count.
+    pub fn limits_are_unavailable(&self, unavailable: bool) {
+        with(|world| world.limits_unavailable = unavailable);
+    }
+
+    /// Takes the exchange away, so that another can be received while it is under way.
+    pub fn set_aside(&self) -> Aside {
+        Aside(with(|world| std::mem::take(&mut world.exchange)))
+    }
+
+    /// Ends an exchange that was set aside.
+    pub fn end(&self, aside: Aside) {
+        with(|world| world.end(&aside.0));
+    }
+
     /// Grants an upstream to [`crate::http_client`] and says what it answers.
     pub fn upstream(
         &self,
@@ -141,7 +162,10 @@ impl Double {
 
     /// Starts a new exchange. Store, limiter, clock, log and metrics stay.
     pub fn receive(&self, request: Request) {
-        with(|world| world.exchange = request.into());
+        with(|world| {
+            let before = std::mem::replace(&mut world.exchange, request.into());
+            world.end(&before);
+        });
     }
 
     /// Runs the request hook.

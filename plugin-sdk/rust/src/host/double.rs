@@ -377,12 +377,44 @@ pub(crate) mod secrets {
 
 pub(crate) mod rate_limit {
     use crate::{
-        rate_limit::{Outcome, Quota},
+        rate_limit::{LimitError, Outcome, Quota, Rule},
         testing::world::with,
     };
 
+    pub(crate) fn take_all(key: &str, rules: &[Rule], cost: u32) -> Result<Vec<Outcome>, LimitError> {
+        if rules.is_empty() || rules.len() > 16 {
+            return Err(LimitError::LimitExceeded);
+        }
+        let wall = super::clock::now();
+        with(|world| match world.limits_unavailable {
+            true => Err(LimitError::Unavailable),
+            false => Ok(world.meters.take_all(key, rules, cost, world.elapsed, wall)),
+        })
+    }
+
     pub(crate) fn take(key: &str, quota: Quota, cost: u32) -> Outcome {
         with(|world| world.limiter.take(key, quota, cost, world.elapsed))
+    }
+}
+
+pub(crate) mod concurrency {
+    use crate::{
+        concurrency::Outcome,
+        testing::world::{Phase, with},
+    };
+
+    pub(crate) fn enter(key: &str, limit: u32) -> Outcome {
+        with(|world| {
+            let in_a_hook = !matches!(world.phase, Phase::Outside | Phase::Configure);
+            assert!(in_a_hook, "concurrency::enter was used outside of a hook, which traps in the gateway");
+            let taken = world.places.entry(key.to_owned()).or_default();
+            let allowed = *taken < limit;
+            if allowed {
+                *taken += 1;
+                world.exchange.places.push(key.to_owned());
+            }
+            Outcome { allowed, taken: *taken }
+        })
     }
 }
 

@@ -4,14 +4,14 @@ use std::{collections::BTreeMap, time::Duration};
 
 use crate::rate_limit::{Outcome, Quota};
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Limiter {
     buckets: BTreeMap<String, Bucket>,
 }
 
 /// Levels are counted in tokens times the quota's milliseconds, so that refilling is exact: a millisecond adds
 /// `requests` of these units.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Bucket {
     level: u128,
     at: Duration,

@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, collections::BTreeMap, fmt, time::Duration};
 
-use super::{limiter::Limiter, store::Store};
+use super::{limiter::Limiter, meters::Meters, store::Store};
 use crate::{
     BodyMode, Direction, Hook, Identity, MutateError, Section,
     http_client::{self, CallError},
@@ -27,6 +27,10 @@ pub(crate) struct World {
     /// Since the double was made, which is when the limiter's and the store's time begins.
     pub(crate) elapsed: Duration,
     pub(crate) limiter: Limiter,
+    pub(crate) meters: Meters,
+    pub(crate) limits_unavailable: bool,
+    /// How many exchanges are in, by key.
+    pub(crate) places: BTreeMap<String, u32>,
     pub(crate) store: Store,
     pub(crate) random: u64,
     pub(crate) lines: Vec<Line>,
@@ -42,6 +46,17 @@ pub(crate) struct World {
     pub(crate) upstreams: BTreeMap<String, Answer>,
     pub(crate) route_upstreams: Vec<String>,
     pub(crate) calls: Vec<http_client::Request>,
+}
+
+impl World {
+    /// Gives back what the exchange had.
+    pub(crate) fn end(&mut self, exchange: &Exchange) {
+        for key in &exchange.places {
+            if let Some(taken) = self.places.get_mut(key) {
+                *taken -= 1;
+            }
+        }
+    }
 }
 
 pub(crate) type Answer = Box<dyn FnMut(&http_client::Request) -> Result<http_client::Response, CallError>>;
@@ -129,6 +144,8 @@ pub(crate) struct Exchange {
     pub(crate) identity: Option<Identity>,
     pub(crate) state: Vec<u8>,
     pub(crate) upstream: Option<String>,
+    /// The keys it has places under.
+    pub(crate) places: Vec<String>,
     pub(crate) request_body: BodyMode,
     pub(crate) response_body: BodyMode,
 }
@@ -148,6 +165,7 @@ impl Default for Exchange {
             identity: None,
             state: Vec::new(),
             upstream: None,
+            places: Vec::new(),
             request_body: BodyMode::Skip,
             response_body: BodyMode::Skip,
         }

@@ -1,0 +1,411 @@
+//! `rate-limit`: several limits in one decision, each counted in its own way.
+//!
+//! A request that is under all limits is counted by all, and one that is over any by none: so "10/s and 1,000/h" takes
+//! nothing from the hour for what the second has refused. All limits of a key lie in one shard, so one lock is one
+//! decision, and of any number of threads exactly as many pass as there is room for.
+//!
+//! * A token bucket gives room back evenly; it is the bucket of `limiter`.
+//! * A fixed window begins with the whole number and forgets it at its end. Windows follow one another from a moment on
+//!   the wall clock, so a day can end at midnight where the operator lives, on all gateways at once.
+//! * A sliding window also counts what is left of the window before: its count fades out evenly over the running one.
+//!   Two windows' worth can so never come at their border. It is the usual approximation with two counters, not a log of
+//!   every request: what came unevenly within the last window counts as if it had come evenly.
+//!
+//! The wall clock may be set back; a window then goes on, and is never given out twice.
+
+use std::time::Duration;
+
+use smallvec::SmallVec;
+
+use super::limiter::{self, NEVER_MS, Outcome, Quota, Rate, clamp};
+use super::table::{Print, Tables};
+
+/// The counts of one plugin configuration.
+pub struct Meters {
+    counts: Tables<Count>,
+}
+
+/// One limit and how it counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Rule {
+    TokenBucket(Quota),
+    FixedWindow(Window),
+    SlidingWindow(Window),
+}
+
+/// `requests` in a window of `length_ms`; one of the windows begins at `anchor_ms`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Window {
+    pub requests: u32,
+    /// 0 counts as 1.
+    pub length_ms: u32,
+    /// Milliseconds since 1970 (UTC).
+    pub anchor_ms: u64,
+}
+
+/// The time of a decision, on both clocks.
+#[derive(Debug, Clone, Copy)]
+pub struct Now {
+    /// Never goes back.
+    pub monotonic_ms: u64,
+    /// Since 1970 (UTC).
+    pub wall_ms: u64,
+}
+
+/// One for each rule, in their order.
+pub type Outcomes = SmallVec<[Outcome; 4]>;
+
+impl Meters {
+    pub fn new(max_keys: usize) -> Meters {
+        Meters { counts: Tables::new(max_keys) }
+    }
+
+    /// Takes `cost` from every rule's count under `key`, or from none. A cost of 0 only looks.
+    pub fn take(&self, key: &str, rules: &[Rule], cost: u32, now: Now) -> Outcomes {
+        // The key picks the shard, the rule tells its entry from those of other rules.
+        let shard = self.counts.print(&key).shard;
+        let mut table = self.counts.of(Print { shard, place: 0 });
+        let entries: SmallVec<[_; 4]> = rules
+            .iter()
+            .map(|rule| {
+                let print = Print { shard, place: self.counts.print(&(key, rule)).place };
+                let known = table.find(print);
+                (print, known, table.get(known).map(|(_, count)| count))
+            })
+            .collect();
+        let verdicts: SmallVec<[Verdict; 4]> =
+            rules.iter().zip(&entries).map(|(rule, (_, _, count))| rule.judge(*count, cost, now)).collect();
+        let all_allow = verdicts.iter().all(|verdict| verdict.outcome.allowed);
+        if all_allow && cost > 0 {
+            for ((print, _, _), verdict) in entries.iter().zip(&verdicts) {
+                // Found again: one before may have taken the place of a neighbour.
+                let known = table.find(*print);
+                let gone_at_ms = now.monotonic_ms.saturating_add(verdict.gone_in_ms);
+                table.put(*print, known, gone_at_ms, verdict.count, now.monotonic_ms);
+            }
+        }
+        // What was not taken is not told as taken.
+        let told = |(rule, (verdict, (_, _, count))): (&Rule, (&Verdict, &(_, _, Option<Count>)))| match all_allow {
+            true => verdict.outcome,
+            false => {
+                let untouched = rule.judge(*count, 0, now).outcome;
+                let Outcome { allowed, retry_after_ms, .. } = verdict.outcome;
+                Outcome { allowed, retry_after_ms, ..untouched }
+            }
+        };
+        rules.iter().zip(verdicts.iter().zip(&entries)).map(told).collect()
+    }
+}
+
+impl Default for Meters {
+    fn default() -> Meters {
+        Meters::new(limiter::DEFAULT_MAX_KEYS)
+    }
+}
+
+/// What is kept for one key and rule.
+#[derive(Clone, Copy, Debug)]
+enum Count {
+    /// As in `limiter`, on the monotonic clock.
+    Bucket { full_at_ms: u64, slack: u32 },
+    /// `index` counts windows from the anchor.
+    Window { index: i64, used: u32, before: u32 },
+}
+
+/// What a rule says, and what is kept if all say yes.
+struct Verdict {
+    outcome: Outcome,
+    count: Count,
+    /// From then on the count is as good as none.
+    gone_in_ms: u64,
+}
+
+impl Rule {
+    fn judge(&self, count: Option<Count>, cost: u32, now: Now) -> Verdict {
+        match self {
+            Rule::TokenBucket(quota) => bucket(*quota, count, cost, now.monotonic_ms),
+            Rule::FixedWindow(window) => window.fixed(count, cost, now.wall_ms),
+            Rule::SlidingWindow(window) => window.sliding(count, cost, now.wall_ms),
+        }
+    }
+}
+
+fn bucket(quota: Quota, count: Option<Count>, cost: u32, now_ms: u64) -> Verdict {
+    let rate = Rate::of(quota);
+    let kept = |level, outcome| {
+        let (full_at_ms, slack) = rate.fill(level, now_ms);
+        let gone_in_ms = full_at_ms.saturating_sub(now_ms);
+        Verdict { outcome, count: Count::Bucket { full_at_ms, slack }, gone_in_ms }
+    };
+    if rate.leak == 0 {
+        let outcome = Outcome { allowed: false, remaining: 0, reset_ms: NEVER_MS, retry_after_ms: NEVER_MS };
+        return Verdict { outcome, count: Count::Bucket { full_at_ms: 0, slack: 0 }, gone_in_ms: 0 };
+    }
+    let level = match count {
+        Some(Count::Bucket { full_at_ms, slack }) => rate.level(full_at_ms, slack, now_ms),
+        _ => 0,
+    };
+    let needed = u64::from(cost) * rate.cost;
+    let free = rate.capacity - level;
+    if needed > free {
+        let wait = if needed > rate.capacity { NEVER_MS } else { clamp((needed - free).div_ceil(rate.leak)) };
+        return kept(level, rate.outcome(level, Some(wait)));
+    }
+    kept(level + needed, rate.outcome(level + needed, None))
+}
+
+impl Window {
+    fn length(&self) -> u64 {
+        u64::from(self.length_ms.max(1))
+    }
+
+    /// The count as it stands at the running window, and how much of that is over.
+    fn at(&self, count: Option<Count>, wall_ms: u64) -> (i64, u32, u32, u64) {
+        let length = i128::from(self.length());
+        let since = i128::from(wall_ms) - i128::from(self.anchor_ms);
+        // Both fit: 2^64 milliseconds by at least one, and a remainder below 2^32.
+        let index = i64::try_from(since.div_euclid(length)).unwrap_or(i64::MAX);
+        let elapsed = u64::try_from(since.rem_euclid(length)).unwrap_or(0);
+        match count {
+            Some(Count::Window { index: kept, used, before }) if kept == index => (index, used, before, elapsed),
+            Some(Count::Window { index: kept, used, .. }) if kept.checked_add(1) == Some(index) => {
+                (index, 0, used, elapsed)
+            }
+            // The clock was set back: the window that was running goes on, at its beginning.
+            Some(Count::Window { index: kept, used, before }) if kept > index => (kept, used, before, 0),
+            _ => (index, 0, 0, elapsed),
+        }
+    }
+
+    fn fixed(&self, count: Option<Count>, cost: u32, wall_ms: u64) -> Verdict {
+        let (index, used, _, elapsed) = self.at(count, wall_ms);
+        let left_ms = self.length() - elapsed;
+        let sum = used.checked_add(cost).filter(|sum| *sum <= self.requests);
+        let kept = sum.unwrap_or(used);
+        let outcome = Outcome {
+            allowed: sum.is_some(),
+            remaining: self.requests.saturating_sub(kept),
+            reset_ms: if kept > 0 { clamp(left_ms) } else { 0 },
+            retry_after_ms: match sum {
+                Some(_) => 0,
+                None if cost > self.requests => NEVER_MS,
+                None => clamp(left_ms),
+            },
+        };
+        Verdict { outcome, count: Count::Window { index, used: kept, before: 0 }, gone_in_ms: left_ms }
+    }
+
+    fn sliding(&self, count: Option<Count>, cost: u32, wall_ms: u64) -> Verdict {
+        let (index, used, before, elapsed) = self.at(count, wall_ms);
+        let length = self.length();
+        let left_ms = length - elapsed;
+        // In request-milliseconds: products of two 32-bit numbers, and a sum of three of them in 128 bits.
+        let wide = |number: u32| u128::from(number) * u128::from(length);
+        let faded = u128::from(before) * u128::from(left_ms);
+        let allowed = wide(used) + faded + wide(cost) <= wide(self.requests);
+        let kept = if allowed { used.saturating_add(cost) } else { used };
+        let free = wide(self.requests).saturating_sub(wide(kept) + faded);
+        let outcome = Outcome {
+            allowed,
+            remaining: u32::try_from(free / u128::from(length)).unwrap_or(u32::MAX),
+            reset_ms: match (kept, before) {
+                (0, 0) => 0,
+                (0, _) => clamp(left_ms),
+                _ => clamp(left_ms.saturating_add(length)),
+            },
+            retry_after_ms: if allowed { 0 } else { self.wait(used, before, cost, left_ms) },
+        };
+        let gone_in_ms = left_ms.saturating_add(length);
+        Verdict { outcome, count: Count::Window { index, used: kept, before }, gone_in_ms }
+    }
+
+    /// Milliseconds until `cost` has room, if nothing else is taken meanwhile.
+    fn wait(&self, used: u32, before: u32, cost: u32, left_ms: u64) -> u32 {
+        let Some(room) = self.requests.checked_sub(cost) else { return NEVER_MS };
+        let length = u128::from(self.length());
+        // Until what `count` leaves over a window fades to what there is room for.
+        let fade = |count: u32, room: u32, left: u128| {
+            let over = (u128::from(count) * left).saturating_sub(u128::from(room) * length);
+            over.div_ceil(u128::from(count.max(1)))
+        };
+        let wait = match room.checked_sub(used) {
+            // Once the window before has faded enough.
+            Some(room) => fade(before, room, u128::from(left_ms)),
+            // Once this window is the one before, and has faded enough.
+            None => u128::from(left_ms) + fade(used, room, length),
+        };
+        clamp(u64::try_from(wait).unwrap_or(u64::MAX))
+    }
+}
+
+/// Windows of a day and longer are counted in 32 bits of milliseconds: 49 days.
+pub const LONGEST_WINDOW: Duration = Duration::from_millis(u32::MAX as u64);
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const DAY_MS: u32 = 86_400_000;
+
+    fn window(requests: u32, length_ms: u32) -> Window {
+        Window { requests, length_ms, anchor_ms: 0 }
+    }
+
+    fn at(ms: u64) -> Now {
+        Now { monotonic_ms: ms, wall_ms: ms }
+    }
+
+    fn one(meters: &Meters, rule: Rule, cost: u32, ms: u64) -> (bool, u32, u32, u32) {
+        let outcomes = meters.take("k", &[rule], cost, at(ms));
+        let Outcome { allowed, remaining, reset_ms, retry_after_ms } = outcomes[0];
+        (allowed, remaining, reset_ms, retry_after_ms)
+    }
+
+    #[test]
+    fn a_fixed_window_begins_anew_at_its_border() {
+        let meters = Meters::default();
+        let rule = Rule::FixedWindow(window(3, 1000));
+        assert_eq!(one(&meters, rule, 0, 400), (true, 3, 0, 0));
+        assert_eq!(one(&meters, rule, 2, 400), (true, 1, 600, 0));
+        assert_eq!(one(&meters, rule, 2, 900), (false, 1, 100, 100), "whole or not at all");
+        assert_eq!(one(&meters, rule, 1, 999), (true, 0, 1, 0));
+        assert_eq!(one(&meters, rule, 1, 999), (false, 0, 1, 1));
+        assert_eq!(one(&meters, rule, 3, 1000), (true, 0, 1000, 0));
+        assert_eq!(one(&meters, rule, 4, 2000), (false, 3, 0, NEVER_MS));
+    }
+
+    #[test]
+    fn windows_begin_where_the_anchor_says() {
+        let meters = Meters::default();
+        // Midnight at UTC+2, given as a moment long after.
+        let local = Window { requests: 1, length_ms: DAY_MS, anchor_ms: 100 * u64::from(DAY_MS) - 7_200_000 };
+        let midnight = 20 * u64::from(DAY_MS) - 7_200_000;
+        let rule = Rule::FixedWindow(local);
+        assert_eq!(one(&meters, rule, 1, midnight - 1), (true, 0, 1, 0));
+        assert_eq!(one(&meters, rule, 1, midnight - 1), (false, 0, 1, 1));
+        assert_eq!(one(&meters, rule, 1, midnight), (true, 0, DAY_MS, 0));
+    }
+
+    #[test]
+    fn a_sliding_window_fades_the_one_before() {
+        let meters = Meters::default();
+        let rule = Rule::SlidingWindow(window(10, 1000));
+        assert_eq!(one(&meters, rule, 10, 900), (true, 0, 1100, 0));
+        assert_eq!(one(&meters, rule, 1, 999), (false, 0, 1001, 101), "until a tenth of it has faded");
+        assert_eq!(one(&meters, rule, 1, 1099), (false, 0, 901, 1));
+        assert_eq!(one(&meters, rule, 1, 1100), (true, 0, 1900, 0));
+        assert_eq!(one(&meters, rule, 1, 1500), (true, 3, 1500, 0));
+        assert_eq!(one(&meters, rule, 11, 1500), (false, 3, 1500, NEVER_MS));
+        assert_eq!(one(&meters, rule, 10, 3000), (true, 0, 2000, 0), "two windows later nothing is left");
+    }
+
+    #[test]
+    fn a_token_bucket_is_the_limiter_s() {
+        let (meters, limiter) = (Meters::default(), limiter::Limiter::default());
+        let quota = Quota { requests: 3, per_ms: 1000, burst: 5 };
+        for (cost, ms) in [(1, 0), (4, 0), (1, 0), (1, 333), (1, 334), (6, 400), (2, 5000), (0, 5001)] {
+            let own = limiter.take("k", quota, cost, ms);
+            assert_eq!(meters.take("k", &[Rule::TokenBucket(quota)], cost, at(ms))[0], own, "{cost} at {ms}");
+        }
+    }
+
+    #[test]
+    fn what_one_limit_refuses_no_other_counts() {
+        let meters = Meters::default();
+        let rules = [Rule::FixedWindow(window(2, 1000)), Rule::FixedWindow(window(5, 60_000))];
+        let take = |cost, ms| {
+            let outcomes = meters.take("k", &rules, cost, at(ms));
+            (outcomes.iter().all(|outcome| outcome.allowed), outcomes[0].remaining, outcomes[1].remaining)
+        };
+        assert_eq!(take(2, 0), (true, 0, 3));
+        for _ in 0..100 {
+            assert_eq!(take(1, 1), (false, 0, 3));
+        }
+        assert_eq!(take(2, 1000), (true, 0, 1));
+        assert_eq!(take(2, 2000), (false, 2, 1), "the minute refuses, and the second keeps its two");
+        assert_eq!(take(1, 2000), (true, 1, 0));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_gives_nothing_away() {
+        let meters = Meters::default();
+        for rule in [Rule::FixedWindow(window(5, 1000)), Rule::SlidingWindow(window(5, 1000))] {
+            assert!(one(&meters, rule, 5, 10_500).0);
+            assert!(!one(&meters, rule, 1, 9_900).0);
+            assert!(!one(&meters, rule, 1, 0).0);
+            assert!(one(&meters, rule, 5, 12_000).0);
+        }
+    }
+
+    #[test]
+    fn of_many_threads_exactly_the_budget_passes() {
+        for rule in [Rule::FixedWindow(window(5_000, DAY_MS)), Rule::SlidingWindow(window(5_000, DAY_MS))] {
+            let meters = Meters::default();
+            let wide = Rule::TokenBucket(Quota { requests: u32::MAX, per_ms: 1000, burst: 0 });
+            let take = || meters.take("k", &[wide, rule], 1, at(7)).iter().all(|outcome| outcome.allowed);
+            let passed: usize = std::thread::scope(|scope| {
+                let takers: Vec<_> = (0..8).map(|_| scope.spawn(|| (0..2_000).filter(|_| take()).count())).collect();
+                takers.into_iter().map(|taker| taker.join().unwrap()).sum()
+            });
+            assert_eq!(passed, 5_000, "{rule:?}");
+        }
+    }
+
+    proptest! {
+        /// Whoever waits as long as he was told passes, and not a millisecond before.
+        #[test]
+        fn the_wait_is_neither_too_long_nor_too_short(
+            requests in 1u32..20,
+            length in 1u32..5000,
+            takes in prop::collection::vec((1u32..5, 0u64..3000), 1..20),
+        ) {
+            for rule in [Rule::FixedWindow(window(requests, length)), Rule::SlidingWindow(window(requests, length))] {
+                let meters = Meters::default();
+                let mut now = 0;
+                for (cost, pause) in &takes {
+                    now += pause;
+                    let outcome = meters.take("k", &[rule], *cost, at(now))[0];
+                    if outcome.allowed || outcome.retry_after_ms == NEVER_MS {
+                        prop_assert!(outcome.allowed || *cost > requests);
+                        continue;
+                    }
+                    let wait = u64::from(outcome.retry_after_ms);
+                    prop_assert!(wait > 0);
+                    prop_assert!(!rule_allows(&meters, rule, *cost, now + wait - 1));
+                    prop_assert!(rule_allows(&meters, rule, *cost, now + wait));
+                }
+            }
+        }
+
+        /// No stretch of one window's length lets more pass than a fixed window twice, and aligned ones exactly once.
+        #[test]
+        fn no_window_lets_more_pass_than_it_holds(
+            requests in 1u32..20,
+            length in 10u32..1000,
+            pauses in prop::collection::vec(0u64..200, 1..200),
+        ) {
+            for rule in [Rule::FixedWindow(window(requests, length)), Rule::SlidingWindow(window(requests, length))] {
+                let meters = Meters::default();
+                let (mut now, mut passed) = (0, std::collections::BTreeMap::<u64, u32>::new());
+                for pause in &pauses {
+                    now += pause;
+                    if meters.take("k", &[rule], 1, at(now))[0].allowed {
+                        *passed.entry(now / u64::from(length)).or_default() += 1;
+                    }
+                }
+                prop_assert!(passed.values().all(|count| *count <= requests), "{passed:?}");
+            }
+        }
+    }
+
+    /// Whether it would pass then; nothing is taken.
+    fn rule_allows(meters: &Meters, rule: Rule, cost: u32, ms: u64) -> bool {
+        let shard = meters.counts.print(&"k").shard;
+        let print = Print { shard, place: meters.counts.print(&("k", &rule)).place };
+        let table = meters.counts.of(print);
+        let count = table.get(table.find(print)).map(|(_, count)| count);
+        rule.judge(count, cost, at(ms)).outcome.allowed
+    }
+}

@@ -1,0 +1,74 @@
+//! `rate-limit` and `concurrency`: what limits plugins count with, behind the contract's interfaces.
+
+use smallvec::SmallVec;
+use wasmtime::{Error, Result};
+
+use super::abilities::{now_ms, since_epoch};
+use super::bindings::concurrency;
+use super::bindings::rate_limit::{self, LimitError, Outcome, Quota, Rule, Window};
+use super::state::State;
+use crate::capability::{limiter, meters};
+
+impl rate_limit::Host for State {
+    fn take(&mut self, key: String, quota: Quota, cost: u32) -> Result<Outcome> {
+        self.charge()?;
+        Ok(self.lent.abilities.limiter.take(&key, quota.into(), cost, now_ms()).into())
+    }
+
+    fn take_all(&mut self, key: String, rules: Vec<Rule>, cost: u32) -> Result<Result<Vec<Outcome>, LimitError>> {
+        self.charge()?;
+        if rules.is_empty() || rules.len() > MOST_RULES {
+            return Ok(Err(LimitError::LimitExceeded));
+        }
+        let rules: SmallVec<[meters::Rule; 4]> = rules.into_iter().map(Into::into).collect();
+        let wall_ms = u64::try_from(since_epoch().as_millis()).unwrap_or(u64::MAX);
+        let now = meters::Now { monotonic_ms: now_ms(), wall_ms };
+        let outcomes = self.lent.abilities.meters.take(&key, &rules, cost, now);
+        Ok(Ok(outcomes.into_iter().map(Into::into).collect()))
+    }
+}
+
+impl concurrency::Host for State {
+    fn enter(&mut self, key: String, limit: u32) -> Result<concurrency::Outcome> {
+        self.charge()?;
+        self.has_exchange()?;
+        let entered = self.lent.abilities.places.enter(&key, limit);
+        let allowed = entered.place.is_some();
+        if let Some(place) = entered.place {
+            let slot = self.exchange.run.slot(self.position);
+            slot.ok_or_else(|| Error::msg("the plugin is not in the chain of this exchange"))?.places.push(place);
+        }
+        Ok(concurrency::Outcome { allowed, taken: entered.taken })
+    }
+}
+
+impl From<Quota> for limiter::Quota {
+    fn from(Quota { requests, per_ms, burst }: Quota) -> Self {
+        limiter::Quota { requests, per_ms, burst }
+    }
+}
+
+impl From<Window> for meters::Window {
+    fn from(Window { requests, length_ms, anchor_ms }: Window) -> Self {
+        meters::Window { requests, length_ms, anchor_ms }
+    }
+}
+
+impl From<Rule> for meters::Rule {
+    fn from(rule: Rule) -> Self {
+        match rule {
+            Rule::TokenBucket(quota) => meters::Rule::TokenBucket(quota.into()),
+            Rule::FixedWindow(window) => meters::Rule::FixedWindow(window.into()),
+            Rule::SlidingWindow(window) => meters::Rule::SlidingWindow(window.into()),
+        }
+    }
+}
+
+impl From<limiter::Outcome> for Outcome {
+    fn from(limiter::Outcome { allowed, remaining, reset_ms, retry_after_ms }: limiter::Outcome) -> Self {
+        Outcome { allowed, remaining, reset_ms, retry_after_ms }
+    }
+}
+
+/// Rules of one decision.
+const MOST_RULES: usize = 16;

@@ -1,0 +1,83 @@
+//! `concurrency` limits how many requests are under way at once.
+//!
+//! The gateway counts (the `concurrency` capability), over all its cores, and the exchange itself gives its place back when
+//! it is over. So there is nothing here that could be forgotten when a client leaves.
+
+use gatewright_sdk::{
+    Decision, Exchange, Metric, Plugin, Response, StatusCode, concurrency, config,
+    partition::{By, Partition},
+    plugin,
+};
+
+/// Limits how many requests are under way at once.
+#[config]
+#[derive(Debug)]
+pub struct Config {
+    /// How many may be under way at once.
+    #[schemars(range(min = 1))]
+    limit: u32,
+    /// Who shares one limit: `"ip"` (a client's address; the default), `"identity"` (a caller that an earlier plugin
+    /// proved), `"route"` (all requests of a route), or `{ "header": NAME }` (requests with the same value). Without an
+    /// identity or the header the address counts.
+    #[serde(default)]
+    by: By,
+    /// How many leading bits of an IPv6 address count as one client. Who has one address has most often a /64.
+    #[serde(default = "a_site")]
+    #[schemars(range(min = 32, max = 128))]
+    ipv6_prefix: u8,
+}
+
+const fn a_site() -> u8 {
+    64
+}
+
+static LIMITED: Metric = Metric::counter("limited", "Requests for which there was no place.", &[]);
+
+/// The plugin.
+#[derive(Debug)]
+pub struct Concurrency {
+    limit: u32,
+    partition: Partition,
+    refusal: Response,
+}
+
+#[plugin]
+impl Plugin for Concurrency {
+    type Config = Config;
+
+    const METRICS: &'static [&'static Metric] = &[&LIMITED];
+    const WANTS: &'static [&'static str] = &["concurrency"];
+
+    fn new(config: Config) -> Result<Self, String> {
+        let Config { limit, by, ipv6_prefix } = config;
+        if limit == 0 {
+            return Err("limit: at least 1".to_owned());
+        }
+        // A client that does too much at once is told so; when all together do, no one of them is at fault.
+        let refusal = match by {
+            By::Route => Response::problem(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Service Unavailable",
+                "Too many requests are under way; try again soon.",
+            ),
+            _ => Response::problem(
+                StatusCode::TOO_MANY_REQUESTS,
+                "Too Many Requests",
+                "Too many of your requests are under way; wait until one is over.",
+            ),
+        };
+        let partition = Partition::new(by, ipv6_prefix)?;
+        Ok(Self { limit, partition, refusal: refusal.with_header("retry-after", "1") })
+    }
+
+    fn on_request(&self, exchange: &Exchange) -> Decision {
+        if concurrency::enter(&self.partition.key(exchange), self.limit).allowed {
+            return Decision::Proceed;
+        }
+        LIMITED.add(1, &[]);
+        Decision::Respond(self.refusal.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests;

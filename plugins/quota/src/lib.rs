@@ -1,0 +1,199 @@
+//! `quota` limits how much a caller may use in a day or a month.
+//!
+//! A quota is a fixed window on the calendar: it begins with the day or the month where the operator says, and what is left
+//! of it is gone at its end. The gateway counts (the `rate-limit` capability), several quotas in one decision, so a
+//! request that one of them refuses is counted by none.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use gatewright_sdk::{
+    Decision, Exchange, Metric, Plugin, Response, StatusCode, clock, config, log,
+    partition::{By, Partition},
+    plugin,
+    rate_limit::{self, LimitError, Outcome, Rule, Window},
+};
+
+mod calendar;
+
+use calendar::{Period, Zone};
+
+/// Limits how much a caller may use in a day or a month. At least one of `day` and `month` is given.
+#[config]
+#[derive(Debug)]
+#[schemars(extend("anyOf" = [{ "required": ["day"] }, { "required": ["month"] }]))]
+pub struct Config {
+    /// How many requests in a day.
+    #[schemars(range(min = 1))]
+    day: Option<u32>,
+    /// How many requests in a month.
+    #[schemars(range(min = 1))]
+    month: Option<u32>,
+    /// Where days and months begin: `"Z"` (UTC; the default) or an offset from it, such as `"+02:00"`.
+    #[serde(default)]
+    zone: Zone,
+    /// Who shares one quota: `"identity"` (a caller that an earlier plugin proved; the default), `"ip"` (a client's
+    /// address), `"route"` (all requests of a route), or `{ "header": NAME }` (requests with the same value). Without an
+    /// identity or the header the address counts.
+    #[serde(default = "identity")]
+    by: By,
+    /// What one request takes.
+    #[serde(default = "one")]
+    #[schemars(range(min = 1))]
+    cost: u32,
+    /// How many leading bits of an IPv6 address count as one client. Who has one address has most often a /64.
+    #[serde(default = "a_site")]
+    #[schemars(range(min = 32, max = 128))]
+    ipv6_prefix: u8,
+    /// Whether responses carry `RateLimit` and `RateLimit-Policy`.
+    #[serde(default = "yes")]
+    headers: bool,
+}
+
+const fn identity() -> By {
+    By::Identity
+}
+
+const fn one() -> u32 {
+    1
+}
+
+const fn a_site() -> u8 {
+    64
+}
+
+const fn yes() -> bool {
+    true
+}
+
+static EXHAUSTED: Metric = Metric::counter("exhausted", "Requests for which nothing was left.", &["period"]);
+
+/// The plugin.
+#[derive(Debug)]
+pub struct Quota {
+    /// With how many requests each.
+    periods: Vec<(Period, u32)>,
+    zone: Zone,
+    partition: Partition,
+    cost: u32,
+    headers: bool,
+    /// `RateLimit-Policy` for each.
+    policy: String,
+    exhausted: Response,
+    unavailable: Response,
+}
+
+#[plugin]
+impl Plugin for Quota {
+    type Config = Config;
+
+    const METRICS: &'static [&'static Metric] = &[&EXHAUSTED];
+    const WANTS: &'static [&'static str] = &["rate-limit", "clock"];
+
+    fn new(config: Config) -> Result<Self, String> {
+        let Config { day, month, zone, by, cost, ipv6_prefix, headers } = config;
+        let periods: Vec<(Period, u32)> =
+            [(Period::Day, day), (Period::Month, month)].into_iter().filter_map(|(p, n)| Some((p, n?))).collect();
+        if periods.is_empty() {
+            return Err("at least one of day and month is needed".to_owned());
+        }
+        for (period, requests) in &periods {
+            if *requests == 0 {
+                return Err(format!("{}: at least 1", period.name()));
+            }
+            if !(1..=*requests).contains(&cost) {
+                return Err(format!("cost: from 1 to what {} has, which is {requests}", period.name()));
+            }
+        }
+        let policy = periods.iter().map(|(period, requests)| format!("\"{}\";q={requests}", period.name()));
+        let exhausted = "The quota is used up; see Retry-After for when it begins anew.";
+        Ok(Self {
+            policy: policy.collect::<Vec<_>>().join(", "),
+            partition: Partition::new(by, ipv6_prefix)?,
+            exhausted: Response::problem(StatusCode::TOO_MANY_REQUESTS, "Too Many Requests", exhausted),
+            unavailable: Response::problem(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Service Unavailable",
+                "The quota cannot be counted now; try again soon.",
+            )
+            .with_header("retry-after", "1"),
+            periods,
+            zone,
+            cost,
+            headers,
+        })
+    }
+
+    fn on_request(&self, exchange: &Exchange) -> Decision {
+        match self.take(exchange) {
+            Ok(outcomes) => self.decide(exchange, &outcomes),
+            Err(error) => {
+                log::error("a quota was not counted", &[("why", &error.to_string())]);
+                Decision::Respond(self.unavailable.clone())
+            }
+        }
+    }
+
+    fn on_response(&self, exchange: &Exchange) -> Decision {
+        let told = exchange.state();
+        if self.headers
+            && !told.is_empty()
+            && let Ok(told) = str::from_utf8(&told)
+        {
+            let headers = exchange.response_headers();
+            let added =
+                headers.append("ratelimit-policy", &self.policy).and_then(|()| headers.append("ratelimit", told));
+            if let Err(error) = added {
+                log::warn("the response cannot tell the quota", &[("why", &error.to_string())]);
+            }
+        }
+        Decision::Proceed
+    }
+}
+
+impl Quota {
+    fn take(&self, exchange: &Exchange) -> Result<Vec<Outcome>, LimitError> {
+        let now = clock::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let rule = |(period, requests): &(Period, u32)| {
+            let (begins, ends) = period.around(now, self.zone);
+            Rule::FixedWindow(Window { requests: *requests, length: ends.saturating_sub(begins), anchor: begins })
+        };
+        let rules: Vec<Rule> = self.periods.iter().map(rule).collect();
+        rate_limit::take_all(&self.partition.key(exchange), &rules, self.cost)
+    }
+
+    fn decide(&self, exchange: &Exchange, outcomes: &[Outcome]) -> Decision {
+        let refused = self.periods.iter().zip(outcomes).filter(|(_, outcome)| !outcome.allowed);
+        // The one that takes longest is the one to wait for.
+        let Some(((period, _), outcome)) = refused.max_by_key(|(_, outcome)| outcome.retry_after) else {
+            if self.headers && exchange.set_state(self.told(outcomes).as_bytes()).is_err() {
+                log::warn("the outcome was not kept, so the response will not tell it", &[]);
+            }
+            return Decision::Proceed;
+        };
+        EXHAUSTED.add(1, &[period.name()]);
+        let refusal =
+            self.exhausted.clone().with_header("retry-after", seconds(outcome.retry_after).max(1).to_string());
+        Decision::Respond(match self.headers {
+            true => refusal
+                .with_header("ratelimit-policy", self.policy.as_str())
+                .with_header("ratelimit", self.told(outcomes)),
+            false => refusal,
+        })
+    }
+
+    /// `RateLimit` (draft-ietf-httpapi-ratelimit-headers-10): an item for each quota.
+    fn told(&self, outcomes: &[Outcome]) -> String {
+        let item = |((period, _), outcome): (&(Period, u32), &Outcome)| {
+            format!("\"{}\";r={};t={}", period.name(), outcome.remaining, seconds(outcome.reset))
+        };
+        self.periods.iter().zip(outcomes).map(item).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// Rounded up: a client that waits so long has waited long enough.
+fn seconds(time: Duration) -> u64 {
+    time.as_secs() + u64::from(time.subsec_nanos() > 0)
+}
+
+#[cfg(test)]
+mod tests;
