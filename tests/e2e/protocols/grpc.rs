@@ -82,7 +82,7 @@ async fn the_gateways_own_errors_are_a_status_in_trailers_alone() {
     for (method, code, message) in [
         ("Nobody", Code::Unavailable, "The upstream could not be reached or gave no valid answer."),
         ("Small", Code::ResourceExhausted, "The request body is too large."),
-        ("Nowhere", Code::Unavailable, "This route has nowhere to send the request."),
+        ("Nowhere", Code::Internal, "This route has nowhere to send the request."),
     ] {
         let status = client.unary(method, "more than ten bytes").await.unwrap_err();
         assert_eq!((status.code(), status.message()), (code, message), "{method}");
