@@ -6,7 +6,12 @@
 //!
 //! Whether a response is chunked is known above, when hyper has parsed its head. So every response is walked as if it
 //! were, from the end of its head on; another body is found to be no chunks at its first byte, and that ends the walk.
-//! For a response that comes whole, this costs a look at the line ends of its head.
+//! For a response that comes whole, this costs a search for the end of its head.
+
+use std::sync::LazyLock;
+
+use memchr::memchr;
+use memchr::memmem::Finder;
 
 /// Where in a response the next byte is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +90,11 @@ impl Chunks {
 
     /// Walks over bytes as they came.
     pub(super) fn walk(&mut self, mut bytes: &[u8]) {
+        if self.0 == At::Start
+            && let Some(body) = behind_head(bytes)
+        {
+            (self.0, bytes) = (At::Size { digits: 0, value: 0 }, body);
+        }
         while let Some((&byte, rest)) = bytes.split_first() {
             (self.0, bytes) = match self.0 {
                 At::End | At::Broken => return,
@@ -133,6 +143,19 @@ impl At {
     }
 }
 
+/// What comes behind the head of a final response, where all of the head is here and its lines end as they should: the
+/// usual case, in one search. Whatever is unusual is walked over byte by byte.
+fn behind_head(bytes: &[u8]) -> Option<&[u8]> {
+    static EMPTY_LINE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\n\r\n"));
+    let is_final = bytes.starts_with(b"HTTP/1.") && matches!(bytes.get(usize::from(CLASS_AT)), Some(b'2'..=b'5'));
+    let line_end = memchr(b'\n', bytes).filter(|_| is_final)?;
+    if bytes.get(line_end.checked_sub(1)?) != Some(&b'\r') {
+        return None;
+    }
+    let rest = bytes.get(line_end..)?;
+    rest.get(EMPTY_LINE.find(rest)?.checked_add(EMPTY_LINE.needle().len())?..)
+}
+
 /// `chunk-size = 1*HEXDIG`, and more of them than a length has is no length.
 fn after_size(digits: u8, value: u64, byte: u8) -> At {
     match char::from(byte).to_digit(16) {
@@ -158,7 +181,7 @@ fn skip(left: u64, bytes: &[u8]) -> (At, &[u8]) {
 
 /// Goes on behind the next LF, where there is one.
 fn to_line_end(bytes: &[u8], behind: At, within: At) -> (At, &[u8]) {
-    match memchr::memchr(b'\n', bytes) {
+    match memchr(b'\n', bytes) {
         Some(at) => (behind, bytes.get(at.saturating_add(1)..).unwrap_or_default()),
         None => (within, &[]),
     }
