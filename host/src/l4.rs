@@ -50,6 +50,7 @@ pub struct Forward {
 }
 
 /// What the way of a connection depends on.
+#[allow(clippy::large_enum_variant)] // one for each listener
 pub enum Route {
     /// Nothing.
     To(Targets),

@@ -69,7 +69,7 @@ fn explain_tells_the_route_and_why_others_lost() {
 #[test]
 fn explain_tells_what_happens_when_endpoints_fail() {
     let file = File::new(
-        r#"{ "listeners": [":0"], "upstreams": { "u": ["h:1"] }, "routes": [
+        r#"{ "listeners": [":0"], "upstreams": { "u": ["127.0.0.1:1"] }, "routes": [
             { "match": { "path": "/usual" }, "to": "u" },
             { "match": {}, "to": "u", "timeouts": { "request": "5s", "attempt": "1s" },
               "retries": { "on": ["reset", "5xx"], "statuses": [429] }, "limits": { "max_concurrent": 7 } },

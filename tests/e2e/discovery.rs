@@ -49,7 +49,7 @@ async fn until(gateway: &TestGateway, expected: &[&str]) {
     eventually(&format!("{expected:?} answer"), async || (answers(gateway, 6).await == expected).then_some(())).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn each_address_of_a_name_is_an_endpoint_and_changes_are_followed() {
     let (dns, (one, two)) = (Dns::start().await, twins().await);
     dns.set_addresses("users.test", &["127.0.0.1"]);
@@ -62,7 +62,7 @@ async fn each_address_of_a_name_is_an_endpoint_and_changes_are_followed() {
     assert!(two.received().len() > 3);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn an_endpoint_that_stays_keeps_its_connections() {
     let dns = Dns::start().await;
     let connections = Arc::<AtomicUsize>::default();
@@ -89,7 +89,7 @@ async fn an_endpoint_that_stays_keeps_its_connections() {
     assert_eq!(connections.load(Relaxed), 1);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn while_dns_fails_the_last_good_set_serves() {
     let (dns, (one, _two)) = (Dns::start().await, twins().await);
     dns.set_addresses("users.test", &["127.0.0.1"]);
@@ -109,7 +109,7 @@ async fn while_dns_fails_the_last_good_set_serves() {
     until(&gateway, &["two"]).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_name_that_has_no_address_any_more_loses_its_endpoints_after_a_while() {
     let (dns, (one, _two)) = (Dns::start().await, twins().await);
     dns.set_addresses("users.test", &["127.0.0.1"]);
@@ -121,7 +121,7 @@ async fn a_name_that_has_no_address_any_more_loses_its_endpoints_after_a_while()
     until(&gateway, &["one"]).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_truncated_answer_is_asked_for_over_tcp() {
     let (dns, (one, _two)) = (Dns::start().await, twins().await);
     dns.set_mood(Mood::Truncating);
@@ -131,7 +131,7 @@ async fn a_truncated_answer_is_asked_for_over_tcp() {
     assert!(dns.asked().contains(&"tcp users.test".to_owned()), "{:?}", dns.asked());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn services_give_ports_and_priorities() {
     let dns = Dns::start().await;
     let (a, b) = (Server::named("a").await, Server::named("b").await);
@@ -149,7 +149,7 @@ async fn services_give_ports_and_priorities() {
     until(&gateway, &["a"]).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn ipv6_addresses_are_endpoints_where_there_is_no_ipv4() {
     let dns = Dns::start().await;
     let server = Server::named_at("six", "[::1]:0").await;
@@ -158,7 +158,7 @@ async fn ipv6_addresses_are_endpoints_where_there_is_no_ipv4() {
     assert_eq!(answers(&gateway, 2).await, ["six"]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn the_hosts_file_comes_first() {
     let (dns, (one, _two)) = (Dns::start().await, twins().await);
     dns.set_addresses("users.test", &["127.0.0.1"]);
@@ -172,7 +172,7 @@ async fn the_hosts_file_comes_first() {
     assert_eq!(dns.asked(), [""; 0]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_name_that_does_not_resolve_is_refused_with_its_place_and_changes_nothing() {
     let (dns, (one, _two)) = (Dns::start().await, twins().await);
     dns.set_addresses("users.test", &["127.0.0.1"]);
@@ -192,7 +192,7 @@ async fn a_name_that_does_not_resolve_is_refused_with_its_place_and_changes_noth
     until(&gateway, &["one"]).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_name_can_be_one_endpoint() {
     let dns = Dns::start().await;
     let server = Server::named("here").await;

@@ -193,19 +193,21 @@ impl Session {
             let deadline = self.started + Duration::from_millis(self.last.load(Relaxed)) + idle;
             tokio::select! {
                 biased;
+                () = self.refused.notified() => {
+                    upstream.refused(&place);
+                    return record.failed(Outcome::UpstreamFailed, "the endpoint refused a datagram".to_owned());
+                }
                 ready = server.ready(Interest::READABLE | Interest::ERROR) => {
                     let error = match ready {
-                        Ok(_) => self.bring_back(server, client, key, record),
+                        Ok(ready) => self
+                            .bring_back(server, client, key, record)
+                            .or_else(|| if ready.is_error() { pending_error(server) } else { None }),
                         Err(error) => Some(error),
                     };
                     if let Some(error) = error {
                         upstream.refused(&place);
                         return record.failed(Outcome::UpstreamFailed, error.to_string());
                     }
-                }
-                () = self.refused.notified() => {
-                    upstream.refused(&place);
-                    return record.failed(Outcome::UpstreamFailed, "the endpoint refused a datagram".to_owned());
                 }
                 () = sleep_until(deadline) => {
                     if self.idle_for() >= idle {
@@ -287,6 +289,12 @@ impl Open {
         metrics.accepted();
         Open { metrics, session, _place: place }
     }
+}
+
+/// What the socket was told, unless whoever sent last got to know it. Either way the socket has no error any more.
+fn pending_error(server: &UdpSocket) -> Option<io::Error> {
+    let _ = server.try_io(Interest::ERROR, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
+    server.take_error().ok().flatten()
 }
 
 impl Drop for Open {

@@ -15,6 +15,7 @@ use crate::discovery::{Found, Query};
 pub(super) type Finds = BTreeMap<Query, Vec<Found>>;
 
 /// The members that there are now.
+#[allow(clippy::large_enum_variant)] // one for each upstream, and the plain one is to be near
 pub(super) enum Current {
     /// Those of the settings, for good.
     Fixed(Members),

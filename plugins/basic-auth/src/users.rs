@@ -85,10 +85,11 @@ fn entry(user: User) -> Result<(String, Entry), String> {
         _ => return Err("exactly one of hash and secret is needed".to_owned()),
     };
     let claims = serde_json::to_string(&user.claims).map_err(|error| error.to_string())?;
-    let subject = user.subject.unwrap_or_else(|| user.name.clone());
-    if subject.is_empty() {
-        return Err("subject is empty".to_owned());
-    }
+    let subject = match user.subject {
+        Some(subject) if subject.is_empty() => return Err("subject is empty".to_owned()),
+        Some(subject) => subject,
+        None => user.name.clone(),
+    };
     Ok((user.name, (hash, Caller { subject, claims })))
 }
 

@@ -35,7 +35,7 @@ async fn tcp_connections_of_a_listener_are_bounded() {
     assert_eq!(gateway.metric("gatewright_listener_refused_connections_total", &["l4"]).await, 1.0);
     held.pop();
     eventually("a place is free again", async || {
-        let mut stream = TcpStream::connect(gateway.address()).await.unwrap();
+        let mut stream = TcpStream::connect(gateway.address()).await.ok()?;
         (!closes(&mut stream).await).then_some(())
     })
     .await;
@@ -87,7 +87,8 @@ async fn tcp_connections_to_an_endpoint_are_bounded_by_the_upstream() {
     assert!(record["error"].as_str().unwrap().contains("no connection free"), "{record}");
     drop(first);
     eventually("the place is free again", async || {
-        let mut stream = TcpStream::connect(gateway.address()).await.unwrap();
+        // A connection that is refused a place is reset, which connecting may see already.
+        let mut stream = TcpStream::connect(gateway.address()).await.ok()?;
         (!closes(&mut stream).await).then_some(())
     })
     .await;
