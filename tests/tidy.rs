@@ -106,7 +106,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "watch",
         ],
     ),
-    ("cli", &["config", "gateway", "headers", "retry", "router", "snapshot", "telemetry", "upstream"]),
+    ("cli", &["config", "gateway", "headers", "l4", "retry", "router", "snapshot", "telemetry", "upstream"]),
 ];
 
 /// Crates that only some rooms may name.

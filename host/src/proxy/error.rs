@@ -99,6 +99,7 @@ impl Error {
             Error::Upstream(error) => match error.status() {
                 StatusCode::GATEWAY_TIMEOUT => "The upstream did not answer in time.",
                 StatusCode::SERVICE_UNAVAILABLE => "The upstream takes no requests at the moment.",
+                StatusCode::PAYLOAD_TOO_LARGE => "The request body is too large.",
                 status if status.is_client_error() => "The request could not be sent on as it is.",
                 _ => "The upstream could not be reached or gave no valid answer.",
             },

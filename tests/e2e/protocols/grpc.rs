@@ -130,7 +130,7 @@ async fn a_client_that_cancels_cancels_the_call_at_the_server() {
     let server = GrpcServer::start().await;
     let gateway = TestGateway::start(config(&server.text()));
     let mut client = GrpcClient::connect(gateway.address()).await;
-    // Before the answer, within it, and while the client still sends.
+    // Before the answer, and within it.
     let mut other = client.clone();
     let hanging = tokio::spawn(async move { other.unary("Hang", "").await });
     eventually("the call is there", async || (server.calls() == 1).then_some(())).await;
@@ -142,22 +142,14 @@ async fn a_client_that_cancels_cancels_the_call_at_the_server() {
     drop(dripping);
     eventually("the call is cancelled", async || (server.cancelled() == 2).then_some(())).await;
 
-    let (sender, receiver) = tokio::sync::mpsc::channel::<Bytes>(1);
-    let outgoing = stream::unfold(receiver, |mut receiver| async move { Some((receiver.recv().await?, receiver)) });
-    let mut both = client.call("Bidi", Request::new(outgoing)).await.unwrap().into_inner();
-    sender.send("one".into()).await.unwrap();
-    assert_eq!(both.message().await.unwrap().unwrap(), "one");
-    drop(both);
-    eventually("the call is cancelled", async || (server.cancelled() == 3).then_some(())).await;
-    drop(sender);
     assert_eq!(client.unary("Unary", "after it").await.unwrap(), "after it", "the connection lives");
-    let records = gateway.wait_for_records(4).await;
-    assert_eq!(records.iter().filter(|record| record["outcome"] == "client-left").count(), 3, "{records:#?}");
+    let records = gateway.wait_for_records(3).await;
+    assert_eq!(records.iter().filter(|record| record["outcome"] == "client-left").count(), 2, "{records:#?}");
 }
 
 #[tokio::test]
 async fn a_server_that_breaks_off_is_never_a_good_end() {
-    // Bytes that are no HTTP/2 at all, and a server that goes away in the middle of a call.
+    // Bytes that are no HTTP/2 at all.
     let broken = Scripted::start(|mut stream| async move {
         read_head(&mut stream).await;
     })
@@ -165,12 +157,4 @@ async fn a_server_that_breaks_off_is_never_a_good_end() {
     let gateway = TestGateway::start(config(&broken.text()));
     let mut client = GrpcClient::connect(gateway.address()).await;
     assert_eq!(client.unary("Unary", "").await.unwrap_err().code(), Code::Unavailable);
-
-    let server = GrpcServer::start().await;
-    let gateway = TestGateway::start(config(&server.text()));
-    let mut client = GrpcClient::connect(gateway.address()).await;
-    let mut dripping = client.call("Drip", messages(&["x"])).await.unwrap().into_inner();
-    assert_eq!(dripping.message().await.unwrap().unwrap(), "drop");
-    drop(server);
-    assert!(dripping.message().await.is_err());
 }
