@@ -1,26 +1,90 @@
 //! Who shares a limit.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
 use schemars::JsonSchema;
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer, StrDeserializer};
+use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
-use crate::{Exchange, rules};
+use crate::{Exchange, claims::Claims, rules};
 
-/// Who shares a limit.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+/// Who shares a limit: requests that are alike in one thing, or in several at once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(untagged)]
 pub enum By {
+    /// Requests that are alike in this.
+    One(Part),
+    /// Requests that are alike in all of these.
+    All(#[schemars(length(min = 1, max = 8))] Vec<Part>),
+}
+
+/// What requests may have in common.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Part {
     /// The client's address.
-    #[default]
     Ip,
     /// The caller that an earlier plugin proved, or the address.
     Identity,
-    /// All requests of the route together.
+    /// The route.
     Route,
-    /// Requests with the same value of this header; those without it by their address. A client chooses its headers, so
-    /// this is a limit among friends.
+    /// The value of this header, or the address. A client chooses its headers, so this is a limit among friends.
     Header(String),
+    /// The value of this cookie, or the address: among friends, too.
+    Cookie(String),
+    /// The value of this query parameter as it stands in the address, or the client's address: among friends, too.
+    Query(String),
+    /// This claim of the caller that an earlier plugin proved (a name, or a JSON pointer), or the address.
+    Claim(String),
+}
+
+impl By {
+    /// The caller that an earlier plugin proved.
+    pub const IDENTITY: Self = Self::One(Part::Identity);
+
+    fn parts(&self) -> &[Part] {
+        match self {
+            Self::One(part) => std::slice::from_ref(part),
+            Self::All(parts) => parts,
+        }
+    }
+}
+
+impl Default for By {
+    fn default() -> Self {
+        Self::One(Part::Ip)
+    }
+}
+
+// By hand: what serde says of an untagged enum names no variant.
+impl<'de> Deserialize<'de> for By {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Form;
+
+        impl<'de> Visitor<'de> for Form {
+            type Value = By;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("what requests have in common, or a list of that")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<By, E> {
+                Part::deserialize(StrDeserializer::new(text)).map(By::One)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<By, A::Error> {
+                Part::deserialize(MapAccessDeserializer::new(map)).map(By::One)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<By, A::Error> {
+                Vec::deserialize(SeqAccessDeserializer::new(seq)).map(By::All)
+            }
+        }
+
+        deserializer.deserialize_any(Form)
+    }
 }
 
 /// Makes the key of a request. Keys of different kinds begin differently, so that nobody can name himself like somebody's
@@ -41,8 +105,17 @@ impl Partition {
         if !(32..=128).contains(&ipv6_prefix) {
             return Err("ipv6_prefix: from 32 to 128".to_owned());
         }
-        if let By::Header(header) = &by {
-            rules::check_name(header).map_err(|why| format!("by: {header:?} {why}"))?;
+        if !(1..=MOST_PARTS).contains(&by.parts().len()) {
+            return Err(format!("by: a list has 1 to {MOST_PARTS} items"));
+        }
+        for part in by.parts() {
+            match part {
+                Part::Header(name) => rules::check_name(name).map_err(|why| format!("by: {name:?} {why}"))?,
+                Part::Cookie(name) | Part::Query(name) | Part::Claim(name) if name.is_empty() => {
+                    return Err("by: a name is empty".to_owned());
+                }
+                _ => {}
+            }
         }
         Ok(Self { by, ipv6_prefix })
     }
@@ -50,14 +123,44 @@ impl Partition {
     /// The key of the exchange's request. The gateway keeps no keys but their hashes, so a long one costs no memory.
     #[must_use]
     pub fn key(&self, exchange: &Exchange) -> String {
-        let own = match &self.by {
-            By::Ip => None,
-            By::Identity => {
-                let subject = exchange.identity().map(|identity| identity.subject);
-                subject.filter(|subject| !subject.is_empty()).map(|subject| format!("i:{subject}"))
+        match &self.by {
+            By::One(part) => self.part(part, exchange),
+            By::All(parts) => {
+                let mut key = String::new();
+                for part in parts {
+                    let one = self.part(part, exchange);
+                    // With its length, so that no value can pass for two.
+                    key.push_str(&one.len().to_string());
+                    key.push(':');
+                    key.push_str(&one);
+                }
+                key
             }
-            By::Route => Some(format!("r:{}", exchange.attribute("route.name").unwrap_or_default())),
-            By::Header(name) => exchange.request_headers().get(name).map(|value| format!("h:{value}")),
+        }
+    }
+
+    fn part(&self, part: &Part, exchange: &Exchange) -> String {
+        let own = match part {
+            Part::Ip => None,
+            Part::Identity => {
+                let subject = exchange.attribute("identity.subject").filter(|subject| !subject.is_empty());
+                subject.map(|subject| format!("i:{subject}"))
+            }
+            Part::Route => Some(format!("r:{}", exchange.attribute("route.name").unwrap_or_default())),
+            Part::Header(name) => exchange.request_headers().get(name).map(|value| format!("h:{value}")),
+            Part::Cookie(name) => {
+                let cookies = exchange.request_headers().get("cookie");
+                cookies.and_then(|cookies| pair(&cookies, ';', name).map(|value| format!("c:{value}")))
+            }
+            Part::Query(name) => {
+                let path = exchange.path();
+                let query = path.split_once('?').and_then(|(_, query)| pair(query, '&', name));
+                query.map(|value| format!("q:{value}"))
+            }
+            Part::Claim(name) => {
+                let claims = exchange.identity().and_then(|identity| Claims::parse(&identity.claims));
+                claims.and_then(|claims| claims.text(name).map(|value| format!("j:{value}")))
+            }
         };
         own.unwrap_or_else(|| self.address(exchange))
     }
@@ -77,6 +180,15 @@ impl Partition {
         Ipv6Addr::from_bits(address.to_bits() & u128::MAX.checked_shl(host_bits).unwrap_or(0))
     }
 }
+
+/// The value of the first pair with this name.
+fn pair<'a>(pairs: &'a str, separator: char, name: &str) -> Option<&'a str> {
+    let mut pairs = pairs.split(separator).filter_map(|pair| pair.trim().split_once('='));
+    pairs.find(|(known, _)| *known == name).map(|(_, value)| value)
+}
+
+/// Parts of a combination.
+const MOST_PARTS: usize = 8;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -109,31 +221,47 @@ mod tests {
 
     #[test]
     fn keys() {
+        let claim = || Part::Claim("/plan/name".to_owned());
         let from = |address: &str| Request::get("/").attribute("source.address", address);
-        let team = || By::Header("x-team".to_owned());
+        let team = || Part::Header("x-team".to_owned());
         for (by, prefix, request, expected) in [
-            (By::Ip, 64, from("203.0.113.1"), "a:203.0.113.1"),
-            (By::Ip, 64, from("::ffff:203.0.113.1"), "a:203.0.113.1"),
-            (By::Ip, 64, from("2001:db8:1:2:3::1"), "a:2001:db8:1:2::"),
-            (By::Ip, 128, from("2001:db8::1"), "a:2001:db8::1"),
-            (By::Ip, 48, from("2001:db8:1:2::1"), "a:2001:db8:1::"),
-            (By::Ip, 64, from("_hidden"), "a:_hidden"),
-            (By::Ip, 64, Request::get("/"), "a:"),
-            (By::Identity, 64, from("203.0.113.1").identity("ada", "{}"), "i:ada"),
-            (By::Identity, 64, from("203.0.113.1").identity("", "{}"), "a:203.0.113.1"),
-            (By::Identity, 64, from("203.0.113.1"), "a:203.0.113.1"),
-            (By::Route, 64, from("203.0.113.1").attribute("route.name", "shop"), "r:shop"),
+            (Part::Ip, 64, from("203.0.113.1"), "a:203.0.113.1"),
+            (Part::Ip, 64, from("::ffff:203.0.113.1"), "a:203.0.113.1"),
+            (Part::Ip, 64, from("2001:db8:1:2:3::1"), "a:2001:db8:1:2::"),
+            (Part::Ip, 128, from("2001:db8::1"), "a:2001:db8::1"),
+            (Part::Ip, 48, from("2001:db8:1:2::1"), "a:2001:db8:1::"),
+            (Part::Ip, 64, from("_hidden"), "a:_hidden"),
+            (Part::Ip, 64, Request::get("/"), "a:"),
+            (Part::Identity, 64, from("203.0.113.1").identity("ada", "{}"), "i:ada"),
+            (Part::Identity, 64, from("203.0.113.1").identity("", "{}"), "a:203.0.113.1"),
+            (Part::Identity, 64, from("203.0.113.1"), "a:203.0.113.1"),
+            (Part::Route, 64, from("203.0.113.1").attribute("route.name", "shop"), "r:shop"),
             (team(), 64, from("203.0.113.1").header("X-Team", "a:203.0.113.2"), "h:a:203.0.113.2"),
             (team(), 64, from("203.0.113.1"), "a:203.0.113.1"),
+            (Part::Cookie("s".to_owned()), 64, from("203.0.113.1").header("cookie", "t=1; s=2=3"), "c:2=3"),
+            (Part::Cookie("s".to_owned()), 64, from("203.0.113.1").header("cookie", "ss=1"), "a:203.0.113.1"),
+            (Part::Query("k".to_owned()), 64, Request::get("/?kk=1&k=2&k=3"), "q:2"),
+            (Part::Query("k".to_owned()), 64, Request::get("/k=1"), "a:"),
+            (claim(), 64, Request::get("/").identity("ada", r#"{"plan":{"name":"gold"}}"#), "j:gold"),
+            (claim(), 64, from("203.0.113.1").identity("ada", "{}"), "a:203.0.113.1"),
         ] {
-            assert_eq!(key(by, prefix, request), expected);
+            assert_eq!(key(By::One(by), prefix, request), expected);
         }
     }
 
     #[test]
+    fn a_combination_takes_every_part_and_no_value_passes_for_two() {
+        let both = || By::All(vec![Part::Header("a".to_owned()), Part::Header("b".to_owned())]);
+        let with = |a: &str, b: &str| Request::get("/").header("a", a).header("b", b);
+        assert_eq!(key(both(), 64, with("1", "2")), "3:h:13:h:2");
+        assert_ne!(key(both(), 64, with("13:h:2", "2")), key(both(), 64, with("1", "23:h:2")));
+        assert!(Partition::new(By::All(Vec::new()), 64).unwrap_err().contains("1 to 8"));
+    }
+
+    #[test]
     fn what_cannot_be_a_partition() {
-        assert!(Partition::new(By::Ip, 31).unwrap_err().contains("ipv6_prefix"));
-        assert!(Partition::new(By::Ip, 129).unwrap_err().contains("ipv6_prefix"));
-        assert!(Partition::new(By::Header("a b".to_owned()), 64).unwrap_err().contains("a b"));
+        assert!(Partition::new(By::default(), 31).unwrap_err().contains("ipv6_prefix"));
+        assert!(Partition::new(By::default(), 129).unwrap_err().contains("ipv6_prefix"));
+        assert!(Partition::new(By::One(Part::Header("a b".to_owned())), 64).unwrap_err().contains("a b"));
     }
 }

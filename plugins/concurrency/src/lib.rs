@@ -5,7 +5,7 @@
 
 use gatewright_sdk::{
     Decision, Exchange, Metric, Plugin, Response, StatusCode, concurrency, config,
-    partition::{By, Partition},
+    partition::{By, Part, Partition},
     plugin,
 };
 
@@ -17,8 +17,8 @@ pub struct Config {
     #[schemars(range(min = 1))]
     limit: u32,
     /// Who shares one limit: `"ip"` (a client's address; the default), `"identity"` (a caller that an earlier plugin
-    /// proved), `"route"` (all requests of a route), or `{ "header": NAME }` (requests with the same value). Without an
-    /// identity or the header the address counts.
+    /// proved), `"route"` (all requests of a route), `{ "header": NAME }` (requests with the same value), `cookie`, `query`
+    /// and `claim` likewise, or a list: requests that are alike in all of it. What is missing is the address.
     #[serde(default)]
     by: By,
     /// How many leading bits of an IPv6 address count as one client. Who has one address has most often a /64.
@@ -55,7 +55,7 @@ impl Plugin for Concurrency {
         }
         // A client that does too much at once is told so; when all together do, no one of them is at fault.
         let refusal = match by {
-            By::Route => Response::problem(
+            By::One(Part::Route) => Response::problem(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "Service Unavailable",
                 "Too many requests are under way; try again soon.",

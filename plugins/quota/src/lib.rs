@@ -32,8 +32,8 @@ pub struct Config {
     #[serde(default)]
     zone: Zone,
     /// Who shares one quota: `"identity"` (a caller that an earlier plugin proved; the default), `"ip"` (a client's
-    /// address), `"route"` (all requests of a route), or `{ "header": NAME }` (requests with the same value). Without an
-    /// identity or the header the address counts.
+    /// address), `"route"` (all requests of a route), `{ "header": NAME }` (requests with the same value), `cookie`, `query`
+    /// and `claim` likewise, or a list: requests that are alike in all of it. What is missing is the address.
     #[serde(default = "identity")]
     by: By,
     /// What one request takes.
@@ -50,7 +50,7 @@ pub struct Config {
 }
 
 const fn identity() -> By {
-    By::Identity
+    By::IDENTITY
 }
 
 const fn one() -> u32 {

@@ -3,55 +3,69 @@
 
 use std::time::Duration;
 
-use gatewright_sdk::{HeaderBlock, rate_limit::Quota};
+use gatewright_sdk::{HeaderBlock, rate_limit::Outcome};
+
+use crate::limit::Limit;
 
 pub(crate) const POLICY: &str = "ratelimit-policy";
 pub(crate) const LIMIT: &str = "ratelimit";
 
-/// The texts of one limit.
+/// The texts of the limits.
 #[derive(Debug)]
 pub(crate) struct Fields {
-    /// All of `RateLimit-Policy`: the quota `q` and its window `w` in seconds. It is the same for every response.
+    /// All of `RateLimit-Policy`: quotas `q` and their windows `w` in seconds. It is the same for every response.
     pub(crate) policy: String,
-    name: String,
+    names: Vec<String>,
     /// `RateLimit-Policy`, ready to be handed over.
     block: HeaderBlock,
 }
 
 impl Fields {
     /// # Errors
-    /// Where the name would need escapes in a structured field.
-    pub(crate) fn new(name: &str, quota: Quota) -> Result<Self, String> {
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
-        if name.is_empty() || name.len() > 64 || !name.bytes().all(plain) {
-            return Err(format!("name: {name:?} is not 1 to 64 letters, digits, '_', '.' or '-'"));
+    /// Where a name would need escapes in a structured field, or stands twice.
+    pub(crate) fn new(limits: &[Limit]) -> Result<Self, String> {
+        let mut names: Vec<String> = Vec::new();
+        let mut items = Vec::new();
+        for limit in limits {
+            let name = limit.name.as_deref().unwrap_or("default");
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
+            if name.is_empty() || name.len() > 64 || !name.bytes().all(plain) {
+                return Err(format!("name: {name:?} is not 1 to 64 letters, digits, '_', '.' or '-'"));
+            }
+            if names.iter().any(|known| known == name) {
+                return Err(format!("name: two limits are called {name:?}; give each its own"));
+            }
+            items.push(format!("\"{name}\";q={};w={}", limit.at_once(), seconds(limit.length()).max(1)));
+            names.push(name.to_owned());
         }
-        // A bucket of `burst` is full again after the time in which the rate gives as much.
-        let window = quota.per.as_millis() * u128::from(quota.burst) / u128::from(quota.requests.max(1));
-        let window = seconds(Duration::from_millis(u64::try_from(window).unwrap_or(u64::MAX))).max(1);
-        let policy = format!("\"{name}\";q={};w={window}", quota.burst);
+        let policy = items.join(", ");
         let mut block = HeaderBlock::new();
         block.push(POLICY, &policy);
-        Ok(Self { policy, name: name.to_owned(), block })
+        Ok(Self { policy, names, block })
     }
 
     /// All of `RateLimit`: what remains `r`, and the seconds `t` until all is there again.
-    pub(crate) fn limit(&self, remaining: u32, reset: Duration) -> String {
+    pub(crate) fn limit(&self, outcomes: &[Outcome]) -> String {
         // By hand: for every request, and a formatter costs more than all the rest of this plugin.
-        let mut text = String::with_capacity(self.name.len() + 40);
-        text.push('"');
-        text.push_str(&self.name);
-        text.push_str("\";r=");
-        text.push_str(itoa::Buffer::new().format(remaining));
-        text.push_str(";t=");
-        text.push_str(itoa::Buffer::new().format(seconds(reset)));
+        let mut text = String::with_capacity(self.names.iter().map(|name| name.len() + 40).sum());
+        for (name, outcome) in self.names.iter().zip(outcomes) {
+            if !text.is_empty() {
+                text.push_str(", ");
+            }
+            text.push('"');
+            text.push_str(name);
+            text.push_str("\";r=");
+            text.push_str(itoa::Buffer::new().format(outcome.remaining));
+            text.push_str(";t=");
+            text.push_str(itoa::Buffer::new().format(seconds(outcome.reset)));
+        }
         text
     }
 
     /// Both fields.
-    pub(crate) fn block(&self, remaining: u32, reset: Duration) -> HeaderBlock {
+    pub(crate) fn block(&self, outcomes: &[Outcome]) -> HeaderBlock {
         let mut block = self.block.clone();
-        block.push(LIMIT, &self.limit(remaining, reset));
+        block.push(LIMIT, &self.limit(outcomes));
         block
     }
 }

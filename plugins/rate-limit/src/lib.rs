@@ -1,41 +1,58 @@
 //! `rate-limit` limits how often a client may call, and tells it how much is left.
 //!
-//! The gateway keeps the buckets (the `rate-limit` capability), so a request costs one call for the key, one for the
-//! bucket and one for the header fields of draft-ietf-httpapi-ratelimit-headers-10, which the gateway keeps until there
-//! is a response. A refusal carries the fields itself.
+//! The gateway counts (the `rate-limit` capability), so a request costs one call for the key, one for the decision and one
+//! for the header fields of draft-ietf-httpapi-ratelimit-headers-10, which the gateway keeps until there is a response.
+//! A refusal carries the fields itself.
 
 use gatewright_sdk::{
-    Decision, Exchange, Metric, Plugin, Response, StatusCode, config, log, plugin,
-    rate_limit::{self, Outcome, Quota},
+    Decision, Exchange, Metric, Plugin, Response, StatusCode, config, log,
+    partition::{By, Partition},
+    plugin,
+    rate_limit::{self, LimitError, Outcome, Rule},
     rules,
     units::Rate,
 };
 
 mod fields;
-mod key;
+mod limit;
 
 use fields::Fields;
-use key::Partition;
+use limit::{Kind, Limit};
 
-/// Limits how often a client may call.
+/// Limits how often a client may call: `limit`, or several `limits` at once.
 #[config]
 #[derive(Debug)]
+#[schemars(extend("oneOf" = [{ "required": ["limit"] }, { "required": ["limits"] }]))]
 pub struct Config {
-    /// How many requests in what time, such as `"100/min"`. Room for new ones grows evenly, not at the turn of a
-    /// minute.
-    limit: Rate,
-    /// How many may come at once. As many as `limit` says unless set.
+    /// How many requests in what time, such as `"100/min"`.
+    limit: Option<Rate>,
+    /// How they are counted: `"bucket"` (room for new ones grows evenly; the default), `"fixed"` (a window begins with the
+    /// whole number, and windows follow one another) or `"sliding"` (of the window before, what has not faded counts, too).
+    #[serde(default)]
+    window: Kind,
+    /// How many may come at once, of a bucket. As many as `limit` says unless set.
     #[schemars(range(min = 1))]
     burst: Option<u32>,
+    /// The policy's name in the fields of the response. Two limits on one route want two names.
+    #[schemars(regex(pattern = r"^[A-Za-z0-9_.-]{1,64}$"))]
+    name: Option<String>,
+    /// Several limits that a request has to be under all, each an object with `limit`, `window`, `burst` and `name`. What one
+    /// of them refuses, none counts.
+    #[serde(default)]
+    #[schemars(length(min = 1, max = 16))]
+    limits: Vec<Limit>,
     /// Who shares one limit: `"ip"` (a client's address; the default), `"identity"` (a caller that an earlier plugin
-    /// proved), `"route"` (all requests of a route), or `{ "header": NAME }` (requests with the same value). Without an
-    /// identity or the header the address counts.
+    /// proved), `"route"` (all requests of a route), `{ "header": NAME }` (requests with the same value), `cookie`, `query`
+    /// and `claim` likewise, or a list: requests that are alike in all of it. What is missing is the address.
     #[serde(default)]
     by: By,
     /// What one request takes.
     #[serde(default = "one")]
     #[schemars(range(min = 1))]
     cost: u32,
+    /// The header of the request that says what it takes, in place of `cost`. A request without it, or with something else
+    /// than a number from 1 up in it, takes `cost`. Let nobody but an earlier plugin or a proxy before the gateway set it.
+    cost_header: Option<String>,
     /// How many leading bits of an IPv6 address count as one client. Who has one address has most often a /64.
     #[serde(default = "a_site")]
     #[schemars(range(min = 32, max = 128))]
@@ -43,26 +60,6 @@ pub struct Config {
     /// Whether responses carry `RateLimit` and `RateLimit-Policy`.
     #[serde(default = "yes")]
     headers: bool,
-    /// The policy's name in these fields. Two limits on one route want two names.
-    #[serde(default = "default_name")]
-    #[schemars(regex(pattern = r"^[A-Za-z0-9_.-]{1,64}$"))]
-    name: String,
-}
-
-/// Who shares one limit.
-#[config]
-#[derive(Debug, Default)]
-pub enum By {
-    /// The client's address.
-    #[default]
-    Ip,
-    /// The caller that an earlier plugin proved, or the address.
-    Identity,
-    /// All requests of the route together.
-    Route,
-    /// Requests with the same value of this header; those without it by their address. A client chooses its headers, so
-    /// this is a limit among friends.
-    Header(String),
 }
 
 const fn one() -> u32 {
@@ -77,21 +74,19 @@ const fn yes() -> bool {
     true
 }
 
-fn default_name() -> String {
-    "default".to_owned()
-}
-
 static LIMITED: Metric = Metric::counter("limited", "Requests over the limit.", &[]);
 
 /// The plugin.
 #[derive(Debug)]
 pub struct RateLimit {
     partition: Partition,
-    quota: Quota,
+    rules: Vec<Rule>,
     cost: u32,
+    cost_header: Option<String>,
     /// None where the responses carry no fields.
     fields: Option<Fields>,
     refusal: Response,
+    unavailable: Response,
 }
 
 #[plugin]
@@ -102,61 +97,92 @@ impl Plugin for RateLimit {
     const WANTS: &'static [&'static str] = &["rate-limit"];
 
     fn new(config: Config) -> Result<Self, String> {
-        let Config { limit, burst, by, cost, ipv6_prefix, headers, name } = config;
-        let quota = Quota { requests: limit.count, per: limit.per, burst: burst.unwrap_or(limit.count) };
-        if quota.burst == 0 {
-            return Err("burst: at least 1".to_owned());
+        let Config { limit, window, burst, name, mut limits, by, cost, cost_header, ipv6_prefix, headers } = config;
+        match limit {
+            Some(limit) if limits.is_empty() => limits.push(Limit { limit, window, burst, name }),
+            Some(_) => return Err("limit: not beside limits".to_owned()),
+            None if limits.is_empty() => return Err("limit: there is neither limit nor limits".to_owned()),
+            None if burst.is_some() || name.is_some() || window != Kind::default() => {
+                return Err("limits: window, burst and name stand in each of them".to_owned());
+            }
+            None => {}
         }
-        if !(1..=quota.burst).contains(&cost) {
-            return Err(format!("cost: from 1 to the burst, which is {}", quota.burst));
+        if limits.len() > 16 {
+            return Err("limits: at most 16".to_owned());
         }
-        if !(32..=128).contains(&ipv6_prefix) {
-            return Err("ipv6_prefix: from 32 to 128".to_owned());
+        for limit in &limits {
+            limit.check(cost)?;
         }
-        if let By::Header(header) = &by {
-            rules::check_name(header).map_err(|why| format!("by: {header:?} {why}"))?;
+        if let Some(header) = &cost_header {
+            rules::check_name(header).map_err(|why| format!("cost_header: {header:?} {why}"))?;
         }
-        let fields = Fields::new(&name, quota)?;
+        let fields = Fields::new(&limits)?;
         Ok(Self {
-            partition: Partition::new(by, ipv6_prefix),
-            quota,
+            partition: Partition::new(by, ipv6_prefix)?,
+            rules: limits.iter().map(Limit::rule).collect(),
             cost,
+            cost_header,
             fields: headers.then_some(fields),
             refusal: Response::problem(
                 StatusCode::TOO_MANY_REQUESTS,
                 "Too Many Requests",
                 "The limit of requests is reached; try again later.",
             ),
+            unavailable: Response::problem(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Service Unavailable",
+                "The limit cannot be counted now; try again soon.",
+            )
+            .with_header("retry-after", "1"),
         })
     }
 
     fn on_request(&self, exchange: &Exchange) -> Decision {
         let key = self.partition.key(exchange);
-        let outcome = rate_limit::take(&key, self.quota, self.cost);
-        if !outcome.allowed {
-            LIMITED.add(1, &[]);
-            return Decision::Respond(self.refusal(outcome));
+        let cost = self.cost(exchange);
+        // The common case has a call of its own, which makes no lists.
+        match self.rules.as_slice() {
+            [Rule::TokenBucket(quota)] => self.decide(exchange, &[rate_limit::take(&key, *quota, cost)]),
+            rules => match rate_limit::take_all(&key, rules, cost) {
+                Ok(outcomes) => self.decide(exchange, &outcomes),
+                Err(error) => self.uncounted(&error),
+            },
         }
-        if let Some(fields) = &self.fields {
-            let told = exchange.response_headers().append_all(&fields.block(outcome.remaining, outcome.reset));
-            if let Err(error) = told {
-                log::warn("the response cannot tell the limit", &[("why", &error.to_string())]);
-            }
-        }
-        Decision::Proceed
     }
 }
 
 impl RateLimit {
-    fn refusal(&self, outcome: Outcome) -> Response {
-        let retry_after = fields::seconds(outcome.retry_after).max(1);
-        let refusal = self.refusal.clone().with_header("retry-after", retry_after.to_string());
-        match &self.fields {
-            Some(fields) => refusal
-                .with_header(fields::POLICY, fields.policy.as_str())
-                .with_header(fields::LIMIT, fields.limit(outcome.remaining, outcome.reset)),
-            None => refusal,
+    fn cost(&self, exchange: &Exchange) -> u32 {
+        let Some(header) = &self.cost_header else { return self.cost };
+        let said = exchange.request_headers().get(header).and_then(|value| value.trim().parse().ok());
+        said.filter(|cost| *cost > 0).unwrap_or(self.cost)
+    }
+
+    fn decide(&self, exchange: &Exchange, outcomes: &[Outcome]) -> Decision {
+        // The one that takes longest is the one to wait for.
+        let refused = outcomes.iter().filter(|outcome| !outcome.allowed).map(|outcome| outcome.retry_after).max();
+        if let Some(retry_after) = refused {
+            LIMITED.add(1, &[]);
+            let retry_after = fields::seconds(retry_after).max(1);
+            let refusal = self.refusal.clone().with_header("retry-after", retry_after.to_string());
+            return Decision::Respond(match &self.fields {
+                Some(fields) => refusal
+                    .with_header(fields::POLICY, fields.policy.as_str())
+                    .with_header(fields::LIMIT, fields.limit(outcomes)),
+                None => refusal,
+            });
         }
+        if let Some(fields) = &self.fields
+            && let Err(error) = exchange.response_headers().append_all(&fields.block(outcomes))
+        {
+            log::warn("the response cannot tell the limit", &[("why", &error.to_string())]);
+        }
+        Decision::Proceed
+    }
+
+    fn uncounted(&self, error: &LimitError) -> Decision {
+        log::error("a limit was not counted", &[("why", &error.to_string())]);
+        Decision::Respond(self.unavailable.clone())
     }
 }
 

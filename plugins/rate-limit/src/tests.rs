@@ -67,6 +67,51 @@ fn other_limits_of_the_response_stay() {
 }
 
 #[test]
+fn several_limits_are_one_decision() {
+    let (gateway, limit) = gateway(
+        r#"{ "limits": [
+            { "limit": "2/s", "window": "fixed", "name": "second" },
+            { "limit": "3/h", "window": "sliding", "name": "hour" }
+        ] }"#,
+    );
+    for (allowed, told) in [(true, "r=1"), (true, "r=0")] {
+        assert_eq!(is_let_in(&gateway, &limit, from("203.0.113.9")), allowed);
+        gateway.respond(StatusCode::OK, &[]);
+        let _ = gateway.on_response(&limit);
+        let fields = gateway.response_header("ratelimit").unwrap();
+        assert!(fields.starts_with(&format!("\"second\";{told};t=")) && fields.contains(", \"hour\";r="), "{fields}");
+    }
+    let policy = gateway.response_header("ratelimit-policy");
+    assert_eq!(policy.as_deref(), Some(r#""second";q=2;w=1, "hour";q=3;w=3600"#));
+    // What the second refuses, the hour does not count.
+    for _ in 0..5 {
+        assert!(!is_let_in(&gateway, &limit, from("203.0.113.9")));
+    }
+    gateway.advance(Duration::from_secs(1));
+    assert!(is_let_in(&gateway, &limit, from("203.0.113.9")));
+    gateway.receive(from("203.0.113.9"));
+    let Decision::Respond(refused) = gateway.on_request(&limit) else { panic!("let in") };
+    let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
+    assert!(wait > 1, "the hour is what to wait for: {wait}");
+}
+
+#[test]
+fn a_header_may_say_the_cost() {
+    let (gateway, limit) = gateway(r#"{ "limit": "10/h", "cost": 2, "cost_header": "x-cost" }"#);
+    let costs = |value: &str| from("203.0.113.9").header("x-cost", value);
+    for (request, left) in [(costs("3"), "r=7"), (costs("0"), "r=5"), (costs("much"), "r=3"), (costs("-1"), "r=1")] {
+        assert!(is_let_in(&gateway, &limit, request));
+        gateway.respond(StatusCode::OK, &[]);
+        let _ = gateway.on_response(&limit);
+        let told = gateway.response_header("ratelimit").unwrap();
+        assert!(told.contains(left), "{told}, not {left}");
+    }
+    assert!(!is_let_in(&gateway, &limit, from("203.0.113.9")), "the usual cost is 2");
+    assert!(!is_let_in(&gateway, &limit, costs("99")));
+    assert!(is_let_in(&gateway, &limit, costs("1")));
+}
+
+#[test]
 fn fields_can_be_left_out() {
     let (gateway, limit) = gateway(r#"{ "limit": "1/s", "headers": false }"#);
     assert!(is_let_in(&gateway, &limit, from("203.0.113.9")));
@@ -137,6 +182,16 @@ fn bad_configurations_are_refused_by_name() {
         (r#"{ "limit": "5/s", "name": "a\"b" }"#, "name"),
         (r#"{ "limit": "5/s", "name": "" }"#, "name"),
         (r#"{ "limit": "5/s", "bursts": 1 }"#, "bursts"),
+        (r#"{ "limit": "5/s", "limits": [{ "limit": "1/s" }] }"#, "limits"),
+        (r#"{ "limits": [] }"#, "limit"),
+        (r#"{ "limits": [{ "limit": "5/s" }, { "limit": "9/min" }] }"#, "default"),
+        (r#"{ "limits": [{ "limit": "5/s" }], "burst": 3 }"#, "burst"),
+        (r#"{ "limits": [{ "limit": "5/s" }], "cost": 6 }"#, "cost"),
+        (r#"{ "limit": "5/s", "window": "fixed", "burst": 3 }"#, "burst"),
+        (r#"{ "limit": "5/s", "window": "rolling" }"#, "rolling"),
+        (r#"{ "limit": "5/s", "cost_header": "a b" }"#, "a b"),
+        (r#"{ "limit": "5/s", "by": [] }"#, "by"),
+        (r#"{ "limit": "5/s", "by": ["ip", "user"] }"#, "user"),
     ] {
         let refused = Double::new().configure::<RateLimit>(config).unwrap_err();
         assert!(refused.contains(named), "{config}: {refused}");
@@ -147,9 +202,9 @@ fn bad_configurations_are_refused_by_name() {
 fn the_schema_has_the_defaults() {
     let manifest: Value = serde_json::from_str(&manifest::<RateLimit>()).unwrap();
     let properties = &manifest["config-schema"]["properties"];
-    assert_eq!(manifest["config-schema"]["required"], json!(["limit"]));
+    assert_eq!(manifest["config-schema"]["oneOf"][0]["required"], json!(["limit"]));
     assert_eq!(properties["cost"]["default"], json!(1));
-    assert_eq!(properties["name"]["default"], json!("default"));
+    assert_eq!(properties["headers"]["default"], json!(true));
     assert_eq!(properties["ipv6_prefix"]["default"], json!(64));
     assert!(!properties.to_string().contains("$ref"));
 }

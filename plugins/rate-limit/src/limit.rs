@@ -1,0 +1,76 @@
+//! One limit, as it is written and as it is counted.
+
+use std::time::Duration;
+
+use gatewright_sdk::{
+    config,
+    rate_limit::{Quota, Rule, Window},
+    units::Rate,
+};
+
+/// One of several limits.
+#[config]
+#[derive(Debug)]
+pub struct Limit {
+    /// How many requests in what time, such as `"100/min"`.
+    pub(crate) limit: Rate,
+    /// How they are counted: `"bucket"` (the default), `"fixed"` or `"sliding"`.
+    #[serde(default)]
+    pub(crate) window: Kind,
+    /// How many may come at once, of a bucket. As many as `limit` says unless set.
+    #[schemars(range(min = 1))]
+    pub(crate) burst: Option<u32>,
+    /// The policy's name in the fields of the response.
+    #[schemars(regex(pattern = r"^[A-Za-z0-9_.-]{1,64}$"))]
+    pub(crate) name: Option<String>,
+}
+
+/// How requests are counted.
+#[config]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kind {
+    /// Room for new ones grows evenly.
+    #[default]
+    Bucket,
+    /// A window begins with the whole number. Windows follow one another, on the clock: those of a minute begin with it.
+    Fixed,
+    /// Of the window before, what has not faded counts as well, so that two windows' worth never come at their border.
+    Sliding,
+}
+
+impl Limit {
+    /// Whether a request of this cost can ever pass.
+    pub(crate) fn check(&self, cost: u32) -> Result<(), String> {
+        if self.burst == Some(0) {
+            return Err("burst: at least 1".to_owned());
+        }
+        if self.burst.is_some() && self.window != Kind::Bucket {
+            return Err("burst: a window has none; it is for a bucket".to_owned());
+        }
+        if !(1..=self.at_once()).contains(&cost) {
+            return Err(format!("cost: from 1 to what may come at once, which is {}", self.at_once()));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn rule(&self) -> Rule {
+        let Rate { count, per } = self.limit;
+        let window = Window { requests: count, length: per, anchor: Duration::ZERO };
+        match self.window {
+            Kind::Bucket => Rule::TokenBucket(Quota { requests: count, per, burst: self.at_once() }),
+            Kind::Fixed => Rule::FixedWindow(window),
+            Kind::Sliding => Rule::SlidingWindow(window),
+        }
+    }
+
+    pub(crate) fn at_once(&self) -> u32 {
+        self.burst.unwrap_or(self.limit.count)
+    }
+
+    /// The time in which as much as may come at once comes back.
+    pub(crate) fn length(&self) -> Duration {
+        // A bucket of `burst` is full again after the time in which the rate gives as much.
+        let length = self.limit.per.as_millis() * u128::from(self.at_once()) / u128::from(self.limit.count.max(1));
+        Duration::from_millis(u64::try_from(length).unwrap_or(u64::MAX))
+    }
+}
