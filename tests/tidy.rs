@@ -138,6 +138,7 @@ const CRATES: &[(&str, &[&str])] = &[
         ],
     ),
     ("hickory_resolver", &["discovery"]),
+    ("redis", &["capability"]),
     ("schemars", &["config"]),
     ("notify", &["watch"]),
 ];

@@ -17,6 +17,7 @@ pub mod log;
 pub mod meters;
 pub mod metrics;
 pub mod password;
+pub mod remote;
 pub mod secrets;
 pub mod store;
 mod table;

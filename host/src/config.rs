@@ -49,6 +49,7 @@ pub mod rewrite;
 pub mod route;
 pub mod schema;
 mod sections;
+pub mod store;
 pub mod target;
 pub mod text;
 pub mod tls;
@@ -72,6 +73,7 @@ pub use resolver::{DnsServer, Resolver, Unresolved};
 pub use rewrite::{HeaderChanges, PathRewrite, PathText, Redirect, Rewrite};
 pub use route::{HeaderName, Match, Method, PathMatch, PluginUse, Route, RouteLimits, ValueMatch};
 pub use schema::Schema;
+pub use store::{OnStoreError, RedisAddress, Store};
 pub use target::Target;
 pub use text::{Cidr, Name};
 pub use tls::{Certificate, ClientCertificates, ListenerTls, TlsVersion};
@@ -109,6 +111,11 @@ pub struct Config {
     /// Plugins by name, where there is more to say than the name. Default: none; the stock plugins are there anyway.
     #[schemars(transform = forms::keyed_by_name)]
     pub plugins: BTreeMap<String, Plugin>,
+
+    /// Servers that several gateways share for what they count, by name. A plugin keeps its counts there where its
+    /// `grants` name one. Default: none.
+    #[schemars(transform = forms::keyed_by_name)]
+    pub stores: BTreeMap<String, Store>,
 
     /// Which requests go where. A request that no route matches is answered with 404. Default: none.
     #[schemars(length(max = 100_000))]

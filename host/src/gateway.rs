@@ -13,6 +13,7 @@ mod endpoints;
 mod fetch;
 mod observer;
 mod start;
+mod stores;
 mod tasks;
 mod worker;
 
@@ -217,6 +218,7 @@ impl Shared {
         series.extend(endpoints::series(&snapshot));
         series.extend(certificates::series(&snapshot));
         delivery::series(&snapshot, &mut series);
+        series.extend(stores::series(&snapshot));
         self.workshop.metrics.render(&self.access_log, &series)
     }
 

@@ -31,6 +31,7 @@ mod limits;
 mod link;
 mod loan;
 mod run;
+mod shared;
 mod state;
 
 use std::cell::RefCell;

@@ -11,6 +11,7 @@ mod layer4;
 mod listeners;
 mod plugins;
 mod routes;
+mod stores;
 mod targets;
 mod upstreams;
 
@@ -29,6 +30,7 @@ pub use targets::{Edits, Goal, Target};
 
 use crate::capability::jwt::Documents;
 use crate::capability::password::Passwords;
+use crate::capability::remote::Remote;
 use crate::capability::secrets::{self, Secrets};
 use crate::capability::store::Stores;
 use crate::config::{self, Diagnostic, Loaded, Report};
@@ -61,6 +63,7 @@ pub struct Snapshot {
     routes: Vec<Route>,
     upstreams: BTreeMap<Arc<str>, Arc<Upstream>>,
     plugins: plugins::Loaded,
+    stores: stores::Stores,
     trusted: Vec<IpNet>,
     /// How names of endpoints are asked for.
     pub resolver: crate::discovery::Settings,
@@ -106,8 +109,9 @@ impl Snapshot {
         if mistakes.is_empty() {
             discovery::ask(&loaded, &resolver, &upstreams, &mut mistakes);
         }
-        let plugins =
-            plugins::build(&loaded, workshop, &upstreams, &secrets, previous.map(|p| &p.plugins), &mut mistakes);
+        let stores = stores::build(&loaded, &secrets, previous.map(|previous| &previous.stores));
+        let materials = plugins::Materials { upstreams: &upstreams, stores: &stores, secrets: &secrets };
+        let plugins = plugins::build(&loaded, workshop, materials, previous.map(|p| &p.plugins), &mut mistakes);
         let routes = routes::build(&loaded, workshop, &upstreams, &plugins, previous);
         let router = routes::router(&loaded, &mut mistakes);
         let trusted = loaded.config.trusted_proxies.iter().map(|cidr| cidr.get()).collect();
@@ -133,6 +137,7 @@ impl Snapshot {
             routes,
             upstreams,
             plugins,
+            stores,
             trusted,
             resolver,
             loaded,
@@ -193,6 +198,11 @@ impl Snapshot {
     /// Every upstream, by name.
     pub fn upstreams(&self) -> impl Iterator<Item = &Arc<Upstream>> {
         self.upstreams.values()
+    }
+
+    /// Every store that plugins may be granted, by name.
+    pub fn stores(&self) -> impl Iterator<Item = &Arc<Remote>> {
+        self.stores.values()
     }
 
     /// Every plugin that runs, once for each of its configurations.

@@ -21,5 +21,6 @@ mod reload;
 mod routes;
 mod routing;
 mod stock;
+mod stores;
 mod suites;
 mod tls;

@@ -33,6 +33,7 @@ pub(super) fn check(sections: &Sections<'_>, document: &Document, stock_plugins:
         upstreams: Names::new("upstream", names("upstreams")),
         secrets: Names::new("secret", names("secrets")),
         plugins: Names::new("plugin", plugins),
+        stores: Names::new("store", names("stores")),
         stock: Names::new("stock plugin", stock_plugins.to_vec()),
         found: Vec::new(),
     };
@@ -41,6 +42,7 @@ pub(super) fn check(sections: &Sections<'_>, document: &Document, stock_plugins:
     checker.overlaps(sections);
     checker.upstreams(sections);
     checker.plugins(sections);
+    checker.stores(sections);
     checker.routes(sections);
     checker.limits(sections);
     checker.found
@@ -65,6 +67,7 @@ pub(super) struct Checker<'a> {
     pub(super) upstreams: Names<'a>,
     secrets: Names<'a>,
     plugins: Names<'a>,
+    stores: Names<'a>,
     stock: Names<'a>,
     pub(super) found: Vec<Diagnostic>,
 }
@@ -139,12 +142,28 @@ impl Checker<'_> {
                     &format!("{pointer}/grants/secrets/{at}"),
                 );
             }
+            if let Some(store) = &plugin.grants.store {
+                let pointer = format!("{pointer}/grants/store");
+                unknown(&mut self.found, self.document, &self.stores, store, &pointer);
+            }
             self.within(&format!("{pointer}/limits/time"), plugin.limits.time, MILLISECOND, "60s");
             self.within(&format!("{pointer}/limits/memory"), plugin.limits.memory, "64KiB", "1GiB");
             self.within(&format!("{pointer}/limits/configure_time"), plugin.limits.configure_time, MILLISECOND, "5m");
             self.within(&format!("{pointer}/limits/callout_time"), plugin.limits.callout_time, MILLISECOND, "5m");
             self.within(&format!("{pointer}/limits/body"), plugin.limits.body, "0B", "1GiB");
             self.within(&format!("{pointer}/limits/transfer"), plugin.limits.transfer, "1KiB", "1GiB");
+        }
+    }
+
+    fn stores(&mut self, sections: &Sections<'_>) {
+        for (name, store) in &sections.stores {
+            let pointer = child("/stores", name);
+            self.within(&format!("{pointer}/timeout"), store.timeout, MILLISECOND, "5s");
+            self.within(&format!("{pointer}/connect_timeout"), store.connect_timeout, MILLISECOND, "30s");
+            self.within(&format!("{pointer}/place_lease"), store.place_lease, "1s", "1h");
+            if let Some(secret) = &store.password {
+                unknown(&mut self.found, self.document, &self.secrets, secret, &format!("{pointer}/password"));
+            }
         }
     }
 

@@ -161,6 +161,10 @@ pub struct Grants {
     /// Secrets it may read, by name.
     #[schemars(extend("uniqueItems" = true))]
     pub secrets: Vec<String>,
+
+    /// The store that its limits, places and entries are kept in, by name, so that several gateways share them. Default:
+    /// this gateway's memory.
+    pub store: Option<String>,
 }
 
 /// When a plugin is taken out. While it is, `on_error` decides at once, without calling it.

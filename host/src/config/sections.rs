@@ -8,13 +8,14 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Admin, Config, Limits, Listener, Plugin, Route, Upstream};
+use super::{Admin, Config, Limits, Listener, Plugin, Route, Store, Upstream};
 
 /// The sections of a configuration that can be read, each item with its place.
 pub(super) struct Sections<'a> {
     pub(super) listeners: Vec<(usize, &'a Listener)>,
     pub(super) upstreams: Vec<(&'a str, &'a Upstream)>,
     pub(super) plugins: Vec<(&'a str, &'a Plugin)>,
+    pub(super) stores: Vec<(&'a str, &'a Store)>,
     pub(super) routes: Vec<(usize, &'a Route)>,
     pub(super) admin: Option<&'a Admin>,
     pub(super) limits: Option<&'a Limits>,
@@ -27,6 +28,7 @@ impl<'a> Sections<'a> {
             listeners: config.listeners.iter().enumerate().collect(),
             upstreams: config.upstreams.iter().map(|(name, upstream)| (name.as_str(), upstream)).collect(),
             plugins: config.plugins.iter().map(|(name, plugin)| (name.as_str(), plugin)).collect(),
+            stores: config.stores.iter().map(|(name, store)| (name.as_str(), store)).collect(),
             routes: config.routes.iter().enumerate().collect(),
             admin: config.admin.as_ref(),
             limits: Some(&config.limits),
@@ -39,6 +41,7 @@ pub(super) struct Salvaged {
     listeners: Vec<(usize, Listener)>,
     upstreams: BTreeMap<String, Upstream>,
     plugins: BTreeMap<String, Plugin>,
+    stores: BTreeMap<String, Store>,
     routes: Vec<(usize, Route)>,
     admin: Option<Admin>,
     limits: Option<Limits>,
@@ -60,6 +63,7 @@ impl Salvaged {
             listeners: items(value.get("listeners")),
             upstreams: members(value.get("upstreams")),
             plugins: members(value.get("plugins")),
+            stores: members(value.get("stores")),
             routes: items(value.get("routes")),
             admin: value.get("admin").and_then(|admin| Admin::deserialize(admin).ok()),
             limits: value.get("limits").and_then(|limits| Limits::deserialize(limits).ok()),
@@ -71,6 +75,7 @@ impl Salvaged {
             listeners: self.listeners.iter().map(|(at, listener)| (*at, listener)).collect(),
             upstreams: self.upstreams.iter().map(|(name, upstream)| (name.as_str(), upstream)).collect(),
             plugins: self.plugins.iter().map(|(name, plugin)| (name.as_str(), plugin)).collect(),
+            stores: self.stores.iter().map(|(name, store)| (name.as_str(), store)).collect(),
             routes: self.routes.iter().map(|(at, route)| (*at, route)).collect(),
             admin: self.admin.as_ref(),
             limits: self.limits.as_ref(),

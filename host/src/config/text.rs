@@ -15,6 +15,7 @@ use super::plugin::Source;
 use super::resolver::DnsServer;
 use super::rewrite::{FieldName, FieldValue, Host, PathText};
 use super::route::{HeaderName, Method, UpgradeProtocol};
+use super::store::RedisAddress;
 use super::units::{Duration, Rate, Size};
 
 /// A type written as one string.
@@ -63,6 +64,7 @@ pub const FORMATS: &[Format] = &[
     format::<Host>(),
     format::<FieldName>(),
     format::<FieldValue>(),
+    format::<RedisAddress>(),
 ];
 
 const fn format<T: Written>() -> Format {

@@ -141,10 +141,7 @@ impl shared_store::Host for State {
     ) -> Result<Result<u64, shared_store::SwapError>> {
         self.charge()?;
         let swapped = self.lent.abilities.store.compare_and_set(&key, expected, &value, ttl_ms, now_ms());
-        Ok(swapped.map_err(|error| match error {
-            store::SwapError::Conflict(entry) => shared_store::SwapError::Conflict(entry.map(Into::into)),
-            store::SwapError::Store(error) => shared_store::SwapError::Store(error.into()),
-        }))
+        Ok(swapped.map_err(Into::into))
     }
 
     fn remove(&mut self, key: String) -> Result<bool> {
@@ -166,6 +163,15 @@ impl shared_store::Host for State {
 impl From<store::Entry> for shared_store::Entry {
     fn from(entry: store::Entry) -> Self {
         shared_store::Entry { value: entry.value.to_vec(), version: entry.version }
+    }
+}
+
+impl From<store::SwapError> for shared_store::SwapError {
+    fn from(error: store::SwapError) -> Self {
+        match error {
+            store::SwapError::Conflict(entry) => shared_store::SwapError::Conflict(entry.map(Into::into)),
+            store::SwapError::Store(error) => shared_store::SwapError::Store(error.into()),
+        }
     }
 }
 

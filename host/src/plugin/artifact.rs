@@ -9,6 +9,7 @@ use wasmtime::component::{Component, ComponentExportIndex};
 
 use super::cache::hex;
 use super::engine::{COMPONENT_BYTES, Engine};
+use super::link::Counts;
 
 /// A loaded component: compiled, with its exports found and its manifest read, but not yet configured.
 #[derive(Clone)]
@@ -150,8 +151,12 @@ impl Artifact {
     }
 
     /// Whether a hook of this plugin may wait, and so needs a fiber.
-    pub fn waits(&self) -> bool {
-        self.inner.imports.iter().any(|import| matches!(import, Import::HttpClient | Import::Password))
+    pub(super) fn waits(&self, counts: Counts) -> bool {
+        self.inner.imports.iter().any(|import| match import {
+            Import::HttpClient | Import::Password => true,
+            Import::RateLimit | Import::Concurrency | Import::SharedStore => counts == Counts::Shared,
+            _ => false,
+        })
     }
 
     /// The names of the hooks it has, as in the contract.

@@ -13,7 +13,7 @@ use super::bindings::{BodyDecision, Decision};
 use super::engine::Engine;
 use super::hook_set::HookSet;
 use super::lent::Lent;
-use super::link;
+use super::link::{self, Counts};
 use super::state::{Call, Limit, State};
 
 /// Everything it takes to make configured instances of one plugin.
@@ -51,14 +51,14 @@ pub(super) type BodyHook = TypedFunc<(Vec<u8>, bool), (BodyDecision,)>;
 
 impl Prepared {
     pub fn new(engine: &Engine, artifact: &Artifact, lent: Arc<Lent>, config: Arc<str>) -> wasmtime::Result<Prepared> {
-        let linker = link::linker(engine, artifact.component(), artifact.imports())?;
+        let linker = link::linker(engine, artifact.component(), artifact.imports(), lent.counts())?;
         Ok(Prepared {
             engine: engine.clone(),
             pre: linker.instantiate_pre(artifact.component())?,
             exports: *artifact.exports(),
             config,
+            waits: artifact.waits(lent.counts()),
             lent,
-            waits: artifact.waits(),
         })
     }
 
@@ -125,7 +125,7 @@ pub(super) fn describe(
     exports: &Exports,
 ) -> Result<String, String> {
     let work = async {
-        let linker = link::linker(engine, component, imports)?;
+        let linker = link::linker(engine, component, imports, Counts::Own)?;
         let mut store = new_store(engine, &Lent::nothing(), exports);
         arm(&mut store, Call::Describe);
         let guest = linker.instantiate_pre(component)?.instantiate_async(&mut store).await?;

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::artifact::{Artifact, Import};
+use super::link::Counts;
 use crate::capability::concurrency::Places;
 use crate::capability::jwt::KeySets;
 use crate::capability::limiter::Limiter;
 use crate::capability::meters::Meters;
 use crate::capability::metrics::Metrics;
 use crate::capability::password::Passwords;
+use crate::capability::remote::Share;
 use crate::capability::secrets::Granted;
 use crate::capability::store::Store;
 use crate::telemetry::metrics::PluginMetrics;
@@ -36,6 +38,8 @@ pub struct Abilities {
     pub meters: Arc<Meters>,
     /// Private to this configuration.
     pub places: Arc<Places>,
+    /// What it keeps in a server instead of in the four above, which are then what it falls back to.
+    pub share: Option<Arc<Share>>,
     /// None in `describe`, where nothing is lent.
     pub key_sets: Option<Arc<KeySets>>,
     /// Shared by all plugins.
@@ -118,6 +122,11 @@ impl Lent {
     /// Nothing at all, for `describe`.
     pub(super) fn nothing() -> Arc<Lent> {
         Arc::new(Lent::new("".into(), Limits::default(), Abilities::default()))
+    }
+
+    /// Where its limits, places and entries are.
+    pub(super) fn counts(&self) -> Counts {
+        if self.abilities.share.is_some() { Counts::Shared } else { Counts::Own }
     }
 
     /// Refuses a component that imports what the operator did not grant.

@@ -6,6 +6,7 @@ use wasmtime::{Error, Result};
 use super::abilities::{now_ms, since_epoch};
 use super::bindings::concurrency;
 use super::bindings::rate_limit::{self, LimitError, Outcome, Quota, Rule, Window};
+use super::run::Held;
 use super::state::State;
 use crate::capability::{limiter, meters};
 
@@ -17,13 +18,8 @@ impl rate_limit::Host for State {
 
     fn take_all(&mut self, key: String, rules: Vec<Rule>, cost: u32) -> Result<Result<Vec<Outcome>, LimitError>> {
         self.charge()?;
-        if rules.is_empty() || rules.len() > MOST_RULES {
-            return Ok(Err(LimitError::LimitExceeded));
-        }
-        let rules: SmallVec<[meters::Rule; 4]> = rules.into_iter().map(Into::into).collect();
-        let wall_ms = u64::try_from(since_epoch().as_millis()).unwrap_or(u64::MAX);
-        let now = meters::Now { monotonic_ms: now_ms(), wall_ms };
-        let outcomes = self.lent.abilities.meters.take(&key, &rules, cost, now);
+        let Some(rules) = self::rules(rules) else { return Ok(Err(LimitError::LimitExceeded)) };
+        let outcomes = self.lent.abilities.meters.take(&key, &rules, cost, now());
         Ok(Ok(outcomes.into_iter().map(Into::into).collect()))
     }
 }
@@ -33,13 +29,31 @@ impl concurrency::Host for State {
         self.charge()?;
         self.has_exchange()?;
         let entered = self.lent.abilities.places.enter(&key, limit);
-        let allowed = entered.place.is_some();
-        if let Some(place) = entered.place {
-            let slot = self.exchange.run.slot(self.position);
-            slot.ok_or_else(|| Error::msg("the plugin is not in the chain of this exchange"))?.places.push(place);
-        }
-        Ok(concurrency::Outcome { allowed, taken: entered.taken })
+        self.hold(entered.place.map(|place| Held::Own { _place: place }), entered.taken)
     }
+}
+
+impl State {
+    /// Gives the exchange the place that was taken for it.
+    pub(super) fn hold(&mut self, held: Option<Held>, taken: u32) -> Result<concurrency::Outcome> {
+        let allowed = held.is_some();
+        if let Some(held) = held {
+            let slot = self.exchange.run.slot(self.position);
+            slot.ok_or_else(|| Error::msg("the plugin is not in the chain of this exchange"))?.places.push(held);
+        }
+        Ok(concurrency::Outcome { allowed, taken })
+    }
+}
+
+/// The rules of one decision; none where there are too many, or none.
+pub(super) fn rules(rules: Vec<Rule>) -> Option<SmallVec<[meters::Rule; 4]>> {
+    (1..=MOST_RULES).contains(&rules.len()).then(|| rules.into_iter().map(Into::into).collect())
+}
+
+/// Both clocks, now.
+pub(super) fn now() -> meters::Now {
+    let wall_ms = u64::try_from(since_epoch().as_millis()).unwrap_or(u64::MAX);
+    meters::Now { monotonic_ms: now_ms(), wall_ms }
 }
 
 impl From<Quota> for limiter::Quota {

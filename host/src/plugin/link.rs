@@ -15,13 +15,30 @@ use super::bindings::{
 use super::engine::Engine;
 use super::run::Edit;
 use super::state::State;
-use super::{edit, floor, guard};
+use super::{edit, floor, guard, shared};
+
+/// Where a plugin's limits, places and entries are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Counts {
+    /// In this process, which answers at once.
+    Own,
+    /// In a server that several gateways share: asking it is a wait.
+    Shared,
+}
 
 /// The linker for a component with these imports.
-pub(super) fn linker(engine: &Engine, component: &Component, imports: &[Import]) -> wasmtime::Result<Linker<State>> {
+pub(super) fn linker(
+    engine: &Engine,
+    component: &Component,
+    imports: &[Import],
+    counts: Counts,
+) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine.wasmtime());
     for import in imports {
         let linker = &mut linker;
+        if counts == Counts::Shared && shared::link(linker, import)? {
+            continue;
+        }
         match import {
             Import::Types => types::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?,
             Import::Exchange => exchange(linker.instance("gatewright:plugin/exchange@0.1.0")?)?,

@@ -7,6 +7,7 @@ use super::bindings::{BodyMode, Direction};
 use super::chain::Stop;
 use super::instance::Instance;
 use crate::capability::concurrency::Place;
+use crate::capability::remote::Lease;
 
 /// One exchange's way through a chain.
 #[derive(Default)]
@@ -28,9 +29,15 @@ pub(super) struct Slot {
     /// Set by `set-state`, at most [`STATE_BYTES`].
     pub state: Vec<u8>,
     /// Set by `concurrency.enter`; given back with the exchange.
-    pub places: Vec<Place>,
+    pub places: Vec<Held>,
     /// The instance that belongs to this exchange alone (`isolation: request`).
     pub instance: Option<Box<Instance>>,
+}
+
+/// A place that the exchange holds until it is over.
+pub(super) enum Held {
+    Own { _place: Place },
+    Shared { _lease: Lease },
 }
 
 /// A change of a header block.

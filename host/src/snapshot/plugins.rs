@@ -7,8 +7,10 @@ use std::sync::{Arc, PoisonError};
 use serde_json::Value;
 
 use super::Workshop;
+use super::stores::Stores;
 use crate::capability::jwt::KeySets;
 use crate::capability::metrics::{self, Metrics};
+use crate::capability::remote::Share;
 use crate::capability::secrets::Secrets;
 use crate::capability::store;
 use crate::config::{self, Diagnostic, PluginUse, Source, child};
@@ -36,6 +38,8 @@ struct Key {
     settings: String,
     /// Upstreams by identity: a plugin holds on to those it was granted.
     upstreams: Vec<(String, usize)>,
+    /// The store by identity, for the same reason.
+    store: Option<usize>,
     /// Digest of the values of the secrets that were granted.
     secrets: Vec<u8>,
 }
@@ -108,17 +112,24 @@ impl Loaded {
     }
 }
 
+/// What plugins may be granted.
+#[derive(Clone, Copy)]
+pub(super) struct Materials<'a> {
+    pub upstreams: &'a BTreeMap<Arc<str>, Arc<Upstream>>,
+    pub stores: &'a Stores,
+    pub secrets: &'a Secrets,
+}
+
 /// Loads every plugin of every chain, and every declared plugin that no chain uses, so that a mistake in it is found
 /// before it is needed.
 pub(super) fn build(
     loaded: &config::Loaded,
     workshop: &Workshop,
-    upstreams: &BTreeMap<Arc<str>, Arc<Upstream>>,
-    secrets: &Secrets,
+    materials: Materials<'_>,
     previous: Option<&Loaded>,
     mistakes: &mut Vec<Diagnostic>,
 ) -> Loaded {
-    let mut builder = Builder { loaded, workshop, upstreams, secrets, previous, mistakes, artifacts: BTreeMap::new() };
+    let mut builder = Builder { loaded, workshop, materials, previous, mistakes, artifacts: BTreeMap::new() };
     let mut plugins = Loaded::default();
     for name in loaded.config.plugins.keys() {
         builder.artifact(name, &child(&child("/plugins", name), "source"));
@@ -144,8 +155,7 @@ type Component = (Artifact, Option<Arc<config::Schema>>);
 struct Builder<'a> {
     loaded: &'a config::Loaded,
     workshop: &'a Workshop,
-    upstreams: &'a BTreeMap<Arc<str>, Arc<Upstream>>,
-    secrets: &'a Secrets,
+    materials: Materials<'a>,
     previous: Option<&'a Loaded>,
     mistakes: &'a mut Vec<Diagnostic>,
     /// By plugin name; none where loading failed and was reported.
@@ -244,20 +254,22 @@ impl Builder<'_> {
     ) -> Option<(Key, Abilities)> {
         let granted = declared.grants.secrets.iter().map(String::as_str);
         // Names that do not exist are mistakes that the configuration's own check has reported.
-        let secrets = self.secrets.grant(granted).unwrap_or_default();
+        let secrets = self.materials.secrets.grant(granted).unwrap_or_default();
         let upstreams: BTreeMap<Arc<str>, Arc<Upstream>> = declared
             .grants
             .upstreams
             .iter()
-            .filter_map(|name| self.upstreams.get_key_value(name.as_str()))
+            .filter_map(|name| self.materials.upstreams.get_key_value(name.as_str()))
             .map(|(name, upstream)| (name.clone(), upstream.clone()))
             .collect();
+        let store = declared.grants.store.as_deref().and_then(|name| self.materials.stores.get(name));
         let key = Key {
             name: name.to_owned(),
             digest: artifact.digest().to_owned(),
             config: config.to_string(),
             settings: format!("{declared:?} {:?}", self.loaded.config.limits),
             upstreams: upstreams.iter().map(|(name, one)| (name.to_string(), Arc::as_ptr(one) as usize)).collect(),
+            store: store.map(|store| Arc::as_ptr(store) as usize),
             secrets: secrets.fingerprint(),
         };
         let metrics = match Metrics::new(declarations(artifact), metrics::DEFAULT_MAX_SERIES) {
@@ -275,6 +287,7 @@ impl Builder<'_> {
             limiter: Arc::default(),
             meters: Arc::default(),
             places: Arc::default(),
+            share: store.map(|store| Arc::new(Share::new(store.clone(), name, &key.config))),
             key_sets: Some(Arc::new(KeySets::new(self.workshop.documents.clone()))),
             passwords: self.workshop.passwords.clone(),
             metrics: Arc::new(metrics),

@@ -1,0 +1,191 @@
+//! The same counts, entries and places kept in Redis or Valkey, so that several gateways share them.
+//!
+//! Every decision is one script on the server (`EVALSHA`), on the server's own clock, so gateways agree without agreeing on
+//! the time. Each core has a connection of its own ([`link`]), on its own runtime: no core waits for another, and what
+//! one core asks goes over the wire in one stream without a queue. A decision waits for a bounded time; when the server is
+//! known to be away it does not wait at all. What happens then is the operator's choice ([`OnError`]): the caller is told
+//! [`Away`] and does it.
+//!
+//! No key of a request lies in the server: keys are SHA-256 of the plugin's configuration and the key. All of them have
+//! an end of their own, so what nobody asks for any more goes away.
+//!
+//! Rejected: the client's own connection manager. It makes every decision wait for its reconnect, and finds a server
+//! that hangs only by the time-out of each.
+
+mod ahead;
+mod entries;
+mod limits;
+mod link;
+mod places;
+mod script;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lc_rs::digest;
+
+use link::Links;
+pub use link::{Count, Notice};
+pub use places::Lease;
+
+/// One server, for all cores and all plugins that were granted it.
+pub struct Remote {
+    settings: Settings,
+    links: Links,
+}
+
+/// Where the server is and how it is asked.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The store's name in the configuration.
+    pub name: Arc<str>,
+    pub host: String,
+    pub port: u16,
+    pub database: u32,
+    pub username: Option<String>,
+    pub password: Option<String>,
+    /// The longest wait for one decision.
+    pub timeout: Duration,
+    /// The longest wait for a connection; only the first decision of a core may wait for one.
+    pub connect_timeout: Duration,
+    /// Decisions of one core at a time.
+    pub max_in_flight: usize,
+    pub on_error: OnError,
+    /// What all keys begin with.
+    pub prefix: String,
+    /// So many are taken at once from a limit and spent here. 1 takes each from the server.
+    pub ahead: u32,
+    /// A place of a concurrency limit is free again when its gateway has not said for so long that it is held.
+    pub place_lease: Duration,
+    /// How long an entry lives that was given no end.
+    pub entry_life: Duration,
+}
+
+/// What becomes of a decision that the server did not make.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnError {
+    /// This gateway decides for itself, by its own counts.
+    #[default]
+    Local,
+    /// Nothing is limited.
+    Allow,
+    /// Everything is refused.
+    Deny,
+}
+
+/// The server did not decide.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Away {
+    /// There is no connection.
+    Down,
+    /// So many decisions are under way that this one would wait too long.
+    Busy,
+    /// It did not answer in time. It may still have counted.
+    TimedOut,
+    /// It answered with an error, in its own words.
+    Failed(String),
+}
+
+/// What one plugin configuration keeps in the server.
+pub struct Share {
+    remote: Arc<Remote>,
+    /// What keys begin with: the prefix and the plugin's name.
+    prefix: String,
+    /// Digest of the plugin's configuration: limits of another one are others.
+    scope: [u8; 32],
+    stocks: ahead::Stocks,
+}
+
+impl Remote {
+    pub fn new(settings: Settings, notice: Notice) -> Arc<Remote> {
+        Arc::new(Remote { links: Links::new(&settings, notice), settings })
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// How often something happened, over all cores.
+    pub fn count(&self, what: Count) -> u64 {
+        self.links.count(what)
+    }
+
+    /// Connections that are up.
+    pub fn connections(&self) -> usize {
+        self.links.up()
+    }
+}
+
+impl Share {
+    /// What the plugin `name` with this configuration keeps there. Gateways with the same name and configuration share it.
+    pub fn new(remote: Arc<Remote>, name: &str, config: &str) -> Share {
+        let prefix = format!("{}{name}:", remote.settings.prefix);
+        let scope = sha256(&[config.as_bytes()]);
+        Share { remote, prefix, scope, stocks: ahead::Stocks::default() }
+    }
+
+    pub fn on_error(&self) -> OnError {
+        self.remote.settings.on_error
+    }
+
+    /// Counts a decision that was made without the server.
+    pub fn fell_back(&self) {
+        self.remote.links.add(Count::FellBack);
+    }
+
+    /// A key that belongs to this configuration. What is in braces picks the slot of a cluster.
+    fn own_key(&self, key: &str, kind: impl fmt::Display) -> String {
+        format!("{}{{{}}}:{kind}", self.prefix, hex(&sha256(&[&self.scope, key.as_bytes()])))
+    }
+}
+
+/// 128 bits are enough to tell keys apart, and half as long.
+fn hex(digest: &[u8; 32]) -> String {
+    let digit = |nibble: u8| char::from_digit(nibble.into(), 16).unwrap_or('0');
+    digest.iter().take(16).flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)]).collect()
+}
+
+fn sha256(parts: &[&[u8]]) -> [u8; 32] {
+    let mut context = digest::Context::new(&digest::SHA256);
+    for part in parts {
+        context.update(part);
+    }
+    let mut sum = [0; 32];
+    sum.copy_from_slice(context.finish().as_ref());
+    sum
+}
+
+impl OnError {
+    /// As it is written in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            OnError::Local => "local",
+            OnError::Allow => "allow",
+            OnError::Deny => "deny",
+        }
+    }
+}
+
+impl fmt::Display for Away {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Away::Down => f.write_str("there is no connection"),
+            Away::Busy => f.write_str("too many decisions are under way"),
+            Away::TimedOut => f.write_str("it did not answer in time"),
+            Away::Failed(words) => f.write_str(words),
+        }
+    }
+}
+
+impl std::error::Error for Away {}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Without the password.
+        write!(f, "{}:{}/{}", self.host, self.port, self.database)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,171 @@
+//! `stores`: servers that several gateways share for what they count.
+
+use std::fmt;
+use std::str::FromStr;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::text::{Written, quoted, written_as_text};
+use super::units::Duration;
+
+/// A Redis or Valkey server. A plugin that is granted it keeps its limits, places and entries there, so that all
+/// gateways with the same plugin and the same configuration count together.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Store {
+    /// Where the server is: "redis://HOST:PORT/DATABASE". Port and database may be left out; they are 6379 and 0.
+    pub redis: RedisAddress,
+
+    /// The user to log in as. Default: the server's default user.
+    #[serde(default)]
+    pub username: Option<String>,
+
+    /// The name of the secret with the password. Default: no password.
+    #[serde(default)]
+    pub password: Option<String>,
+
+    /// How long a request may wait for one decision, "1ms" to "5s".
+    #[serde(default = "timeout")]
+    pub timeout: Duration,
+
+    /// How long connecting may take, "1ms" to "30s". Only the first request of a core may wait for it.
+    #[serde(default = "connect_timeout")]
+    pub connect_timeout: Duration,
+
+    /// What happens to a decision that the server does not make in time.
+    #[serde(default)]
+    pub on_error: OnStoreError,
+
+    /// What all keys in the server begin with.
+    #[serde(default = "prefix")]
+    #[schemars(length(max = 64), regex(pattern = r"^[!-z|~]*$"))]
+    pub prefix: String,
+
+    /// So many requests are taken at once from a limit and then let through without asking again. More than 1 saves
+    /// questions; each gateway may then hold back as many as that for up to a second, so fewer than the limit may pass,
+    /// never more.
+    #[serde(default = "one")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub take_ahead: u32,
+
+    /// How long a place of a `concurrency` limit stays taken after the gateway that took it is gone, "1s" to "1h".
+    #[serde(default = "place_lease")]
+    pub place_lease: Duration,
+
+    /// How long an entry of a plugin's shared store lives that the plugin gave no end.
+    #[serde(default = "entry_life")]
+    pub entry_life: Duration,
+
+    /// Decisions of one core at the same time. What is more gets none, and `on_error` decides.
+    #[serde(default = "max_in_flight")]
+    #[schemars(range(min = 1, max = 100_000))]
+    pub max_in_flight: u32,
+}
+
+fn timeout() -> Duration {
+    Duration::milliseconds(20)
+}
+
+fn connect_timeout() -> Duration {
+    Duration::seconds(1)
+}
+
+fn prefix() -> String {
+    "gatewright:".to_owned()
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn place_lease() -> Duration {
+    Duration::seconds(30)
+}
+
+fn entry_life() -> Duration {
+    Duration::seconds(7 * 24 * 60 * 60)
+}
+
+fn max_in_flight() -> u32 {
+    1000
+}
+
+/// What happens to a decision that the server does not make.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnStoreError {
+    /// The gateway decides by counts of its own, which begin with nothing: while the server is away, each gateway lets as
+    /// much through as the limit says.
+    #[default]
+    Local,
+    /// Nothing is limited.
+    Allow,
+    /// Everything is refused.
+    Deny,
+}
+
+/// Where a Redis server is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RedisAddress {
+    pub host: String,
+    pub port: u16,
+    pub database: u32,
+}
+
+impl FromStr for RedisAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<RedisAddress, String> {
+        let rest = match text.split_once("://") {
+            Some(("redis" | "valkey", rest)) => rest,
+            Some(("rediss" | "valkeys", _)) => {
+                return Err("TLS to a store is not spoken; put a TLS tunnel beside the gateway".to_owned());
+            }
+            _ => return Err("it does not begin with \"redis://\"".to_owned()),
+        };
+        if rest.contains('@') {
+            return Err("the login does not belong here; use \"username\", and \"password\" with a secret".to_owned());
+        }
+        let (authority, database) = rest.split_once('/').unwrap_or((rest, ""));
+        let number = |database: &str| match database {
+            "" => Some(0),
+            database => database.parse().ok().filter(|number| *number <= 65_535),
+        };
+        let database = number(database).ok_or_else(|| format!("{} is not a database's number", quoted(database)))?;
+        let (host, port) = match authority.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => {
+                let port = port.parse().ok().filter(|port| *port > 0);
+                (host, port.ok_or_else(|| "the port is not one of 1 to 65535".to_owned())?)
+            }
+            _ => (authority, 6379),
+        };
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        let is_host = |host: &str| host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+        match bare {
+            Some(v6) if v6.parse::<std::net::Ipv6Addr>().is_ok() => {}
+            None if !host.is_empty() && is_host(host) => {}
+            _ => return Err(format!("{} is not a host", quoted(host))),
+        }
+        Ok(RedisAddress { host: bare.unwrap_or(host).to_owned(), port, database })
+    }
+}
+
+impl fmt::Display for RedisAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let RedisAddress { host, port, database } = self;
+        match host.contains(':') {
+            true => write!(f, "redis://[{host}]:{port}/{database}"),
+            false => write!(f, "redis://{host}:{port}/{database}"),
+        }
+    }
+}
+
+impl Written for RedisAddress {
+    const FORMAT: &'static str = "gateway-redis-address";
+    const NOUN: &'static str = "the address of a Redis server";
+    const HINT: &'static str = "\"redis://HOST:PORT/DATABASE\", of which port and database may be left out";
+    const PATTERN: Option<&'static str> = Some("^(redis|valkey)://.");
+    const EXAMPLES: &'static [&'static str] = &["redis://127.0.0.1:6379/0", "redis://limits.internal"];
+}
+written_as_text!(RedisAddress);

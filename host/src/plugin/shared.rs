@@ -1,0 +1,232 @@
+//! `rate-limit`, `concurrency` and `shared-store` where the operator granted a store: the counts are in a server that
+//! several gateways share, and asking it is a wait.
+//!
+//! Linked by hand, with the types of the generated bindings: these interfaces exist twice, and only a plugin that was
+//! granted a store gets the kind that puts it on a fiber.
+
+use std::sync::Arc;
+
+use wasmtime::component::{Linker, LinkerInstance};
+use wasmtime::{Error, Result, StoreContextMut};
+
+use super::abilities::now_ms;
+use super::artifact::Import;
+use super::bindings::concurrency::Outcome as Entered;
+use super::bindings::rate_limit::{LimitError, Outcome, Quota, Rule};
+use super::bindings::shared_store::{Entry, StoreError, SwapError};
+use super::limits::{now, rules};
+use super::run::Held;
+use super::state::{Call, State};
+use crate::capability::limiter;
+use crate::capability::meters::{self, Outcomes};
+use crate::capability::remote::{Away, OnError, Share};
+
+/// Links the interface that is imported, if it is one of these.
+pub(super) fn link(linker: &mut Linker<State>, import: &Import) -> Result<bool> {
+    match import {
+        Import::RateLimit => rate_limit(linker.instance("gatewright:plugin/rate-limit@0.1.0")?)?,
+        Import::Concurrency => concurrency(linker.instance("gatewright:plugin/concurrency@0.1.0")?)?,
+        Import::SharedStore => shared_store(linker.instance("gatewright:plugin/shared-store@0.1.0")?)?,
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
+
+type Guest<'a> = StoreContextMut<'a, State>;
+type Answer<T, E> = std::result::Result<T, E>;
+
+fn rate_limit(mut i: LinkerInstance<'_, State>) -> Result<()> {
+    i.func_wrap_async("take", |mut guest: Guest<'_>, (key, quota, cost): (String, Quota, u32)| {
+        Box::new(async move { Ok((guest.data_mut().take_shared(&key, quota, cost).await?,)) })
+    })?;
+    i.func_wrap_async("take-all", |mut guest: Guest<'_>, (key, rules, cost): (String, Vec<Rule>, u32)| {
+        Box::new(async move { Ok((guest.data_mut().take_all_shared(&key, rules, cost).await?,)) })
+    })
+}
+
+fn concurrency(mut i: LinkerInstance<'_, State>) -> Result<()> {
+    i.func_wrap_async("enter", |mut guest: Guest<'_>, (key, limit): (String, u32)| {
+        Box::new(async move { Ok((guest.data_mut().enter_shared(&key, limit).await?,)) })
+    })
+}
+
+fn shared_store(mut i: LinkerInstance<'_, State>) -> Result<()> {
+    i.func_wrap_async("get", |mut guest: Guest<'_>, (key,): (String,)| {
+        Box::new(async move { Ok((guest.data_mut().get_shared(&key).await?,)) })
+    })?;
+    i.func_wrap_async("set", |mut guest: Guest<'_>, (key, value, ttl): (String, Vec<u8>, Option<u32>)| {
+        Box::new(async move { Ok((guest.data_mut().set_shared(&key, &value, ttl).await?,)) })
+    })?;
+    type Swap = (String, Option<u64>, Vec<u8>, Option<u32>);
+    i.func_wrap_async("compare-and-set", |mut guest: Guest<'_>, (key, expected, value, ttl): Swap| {
+        Box::new(async move { Ok((guest.data_mut().swap_shared(&key, expected, &value, ttl).await?,)) })
+    })?;
+    i.func_wrap_async("remove", |mut guest: Guest<'_>, (key,): (String,)| {
+        Box::new(async move { Ok((guest.data_mut().remove_shared(&key).await?,)) })
+    })?;
+    i.func_wrap_async("increment", |mut guest: Guest<'_>, (key, delta, ttl): (String, i64, Option<u32>)| {
+        Box::new(async move { Ok((guest.data_mut().increment_shared(&key, delta, ttl).await?,)) })
+    })
+}
+
+impl State {
+    async fn take_shared(&mut self, key: &str, quota: Quota, cost: u32) -> Result<Outcome> {
+        let rule = meters::Rule::TokenBucket(quota.into());
+        let outcomes = self.decide(key, &[rule], cost).await?;
+        Ok(outcomes.and_then(|outcomes| outcomes.first().copied()).unwrap_or(REFUSED).into())
+    }
+
+    async fn take_all_shared(
+        &mut self,
+        key: &str,
+        rules: Vec<Rule>,
+        cost: u32,
+    ) -> Result<Answer<Vec<Outcome>, LimitError>> {
+        let Some(rules) = self::rules(rules) else { return Ok(Err(LimitError::LimitExceeded)) };
+        let outcomes = self.decide(key, &rules, cost).await?.ok_or(LimitError::Unavailable);
+        Ok(outcomes.map(|outcomes| outcomes.into_iter().map(Into::into).collect()))
+    }
+
+    /// Takes from the server's limits, or does what the operator wants without it. None refuses.
+    async fn decide(&mut self, key: &str, rules: &[meters::Rule], cost: u32) -> Result<Option<Outcomes>> {
+        let share = self.share()?;
+        let taken = share.take(key, rules, cost).await;
+        Ok(match self.settle(&share, taken) {
+            Ok(outcomes) => Some(outcomes),
+            Err(OnError::Local) => Some(self.lent.abilities.meters.take(key, rules, cost, now())),
+            Err(OnError::Allow) => Some(rules.iter().map(unlimited).collect()),
+            Err(OnError::Deny) => None,
+        })
+    }
+
+    async fn enter_shared(&mut self, key: &str, limit: u32) -> Result<Entered> {
+        self.has_exchange()?;
+        let share = self.share()?;
+        let entered = share.enter(key, limit).await;
+        match self.settle(&share, entered) {
+            Ok((lease, taken)) => self.hold(lease.map(|lease| Held::Shared { _lease: lease }), taken),
+            Err(OnError::Local) => {
+                let entered = self.lent.abilities.places.enter(key, limit);
+                self.hold(entered.place.map(|place| Held::Own { _place: place }), entered.taken)
+            }
+            Err(OnError::Allow) => Ok(Entered { allowed: true, taken: 0 }),
+            Err(OnError::Deny) => Ok(Entered { allowed: false, taken: limit }),
+        }
+    }
+
+    async fn get_shared(&mut self, key: &str) -> Result<Option<Entry>> {
+        let share = self.share()?;
+        let found = share.get(key).await;
+        let found = match self.settle(&share, found) {
+            Ok(found) => found,
+            Err(OnError::Local) => self.lent.abilities.store.get(key, now_ms()),
+            Err(OnError::Allow) => None,
+            Err(OnError::Deny) => return Err(away()),
+        };
+        Ok(found.map(Into::into))
+    }
+
+    async fn set_shared(&mut self, key: &str, value: &[u8], ttl_ms: Option<u32>) -> Result<Answer<u64, StoreError>> {
+        let share = self.share()?;
+        let set = share.set(key, value, ttl_ms).await;
+        Ok(match self.settle(&share, set) {
+            Ok(set) => set.map_err(Into::into),
+            Err(OnError::Local) => self.lent.abilities.store.set(key, value, ttl_ms, now_ms()).map_err(Into::into),
+            Err(_) => Err(unavailable()),
+        })
+    }
+
+    async fn swap_shared(
+        &mut self,
+        key: &str,
+        expected: Option<u64>,
+        value: &[u8],
+        ttl_ms: Option<u32>,
+    ) -> Result<Answer<u64, SwapError>> {
+        let share = self.share()?;
+        let swapped = share.compare_and_set(key, expected, value, ttl_ms).await;
+        Ok(match self.settle(&share, swapped) {
+            Ok(swapped) => swapped.map_err(Into::into),
+            Err(OnError::Local) => {
+                let store = &self.lent.abilities.store;
+                store.compare_and_set(key, expected, value, ttl_ms, now_ms()).map_err(Into::into)
+            }
+            Err(_) => Err(SwapError::Store(unavailable())),
+        })
+    }
+
+    async fn remove_shared(&mut self, key: &str) -> Result<bool> {
+        let share = self.share()?;
+        let removed = share.remove(key).await;
+        match self.settle(&share, removed) {
+            Ok(removed) => Ok(removed),
+            Err(OnError::Local) => Ok(self.lent.abilities.store.remove(key, now_ms())),
+            Err(OnError::Allow) => Ok(false),
+            Err(OnError::Deny) => Err(away()),
+        }
+    }
+
+    async fn increment_shared(
+        &mut self,
+        key: &str,
+        delta: i64,
+        ttl_ms: Option<u32>,
+    ) -> Result<Answer<i64, StoreError>> {
+        let share = self.share()?;
+        let sum = share.increment(key, delta, ttl_ms).await;
+        Ok(match self.settle(&share, sum) {
+            Ok(sum) => sum.map_err(Into::into),
+            Err(OnError::Local) => {
+                self.lent.abilities.store.increment(key, delta, ttl_ms, now_ms()).map_err(Into::into)
+            }
+            Err(_) => Err(unavailable()),
+        })
+    }
+
+    /// What the plugin keeps in the server, for one question.
+    fn share(&mut self) -> Result<Arc<Share>> {
+        self.charge()?;
+        let share = match &self.lent.abilities.share {
+            Some(share) if !matches!(self.call, Call::Describe | Call::Configure) => share.clone(),
+            _ => return Err(Error::msg("a store was asked for something outside of a hook")),
+        };
+        // What waits has more time than a hook has, so how often is bounded like callouts are.
+        self.callouts = match self.callouts.checked_sub(1) {
+            Some(left) => left,
+            None => return Err(Error::msg("the hook asked its store more often than limits.callouts allows")),
+        };
+        Ok(share)
+    }
+
+    /// The question is over. The error is what the operator wants in the place of an answer.
+    fn settle<T>(&mut self, share: &Share, answer: Answer<T, Away>) -> Answer<T, OnError> {
+        self.has_waited();
+        answer.map_err(|_| {
+            share.fell_back();
+            share.on_error()
+        })
+    }
+}
+
+/// What is told where nobody counts.
+fn unlimited(rule: &meters::Rule) -> limiter::Outcome {
+    let remaining = match rule {
+        meters::Rule::TokenBucket(limiter::Quota { requests, burst: 0, .. }) => *requests,
+        meters::Rule::TokenBucket(quota) => quota.burst,
+        meters::Rule::FixedWindow(window) | meters::Rule::SlidingWindow(window) => window.requests,
+    };
+    limiter::Outcome { allowed: true, remaining, reset_ms: 0, retry_after_ms: 0 }
+}
+
+fn unavailable() -> StoreError {
+    StoreError::Other("the store is not available".into())
+}
+
+/// `get` and `remove` have no other way to say so.
+fn away() -> Error {
+    Error::msg("the store is not available, and the operator wants requests refused then")
+}
+
+/// What `take` tells where nobody can count and requests are to be refused.
+const REFUSED: limiter::Outcome =
+    limiter::Outcome { allowed: false, remaining: 0, reset_ms: 1000, retry_after_ms: 1000 };

@@ -1,0 +1,59 @@
+//! Stores from their configuration. Nothing is asked of them before a request is: a server that is away is no mistake.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::capability::remote::{OnError, Remote, Settings};
+use crate::capability::secrets::Secrets;
+use crate::config::{self, Loaded};
+use crate::telemetry::{self, Level};
+
+pub(super) type Stores = BTreeMap<Arc<str>, Arc<Remote>>;
+
+/// Makes all stores. One whose settings are the same is the same one as before, with its connections.
+pub(super) fn build(loaded: &Loaded, secrets: &Secrets, previous: Option<&Stores>) -> Stores {
+    let store = |(name, config): (&String, &config::Store)| {
+        let settings = settings(name, config, secrets);
+        let before = previous.and_then(|previous| previous.get(name.as_str()));
+        let same = before.filter(|before| *before.settings() == settings).cloned();
+        let name = settings.name.clone();
+        (
+            name.clone(),
+            same.unwrap_or_else(|| Remote::new(settings, Box::new(move |is_up, why| note(&name, is_up, why)))),
+        )
+    };
+    loaded.config.stores.iter().map(store).collect()
+}
+
+fn settings(name: &str, config: &config::Store, secrets: &Secrets) -> Settings {
+    // A name that does not exist is a mistake that the configuration's own check has reported.
+    let password = config.password.as_deref();
+    let password = password.and_then(|name| secrets.grant([name]).ok()?.get(name).map(str::to_owned));
+    Settings {
+        name: name.into(),
+        host: config.redis.host.clone(),
+        port: config.redis.port,
+        database: config.redis.database,
+        username: config.username.clone(),
+        password,
+        timeout: config.timeout.into(),
+        connect_timeout: config.connect_timeout.into(),
+        max_in_flight: config.max_in_flight as usize,
+        on_error: match config.on_error {
+            config::OnStoreError::Local => OnError::Local,
+            config::OnStoreError::Allow => OnError::Allow,
+            config::OnStoreError::Deny => OnError::Deny,
+        },
+        prefix: config.prefix.clone(),
+        ahead: config.take_ahead,
+        place_lease: config.place_lease.into(),
+        entry_life: config.entry_life.into(),
+    }
+}
+
+fn note(name: &str, is_up: bool, why: &str) {
+    match is_up {
+        true => telemetry::log(Level::Info, "a store is back", &[("store", &name)]),
+        false => telemetry::log(Level::Warn, "a store is away", &[("store", &name), ("error", &why)]),
+    }
+}
