@@ -36,7 +36,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("discovery", &[]),
     // At layer 4 there is nothing between socket and upstream.
     ("l4", &["balance", "drain", "proxy_protocol", "telemetry", "upstream"]),
-    ("upstream", &["balance", "body", "discovery", "health", "proxy_protocol", "retry", "telemetry", "tunnel"]),
+    ("upstream", &["balance", "body", "discovery", "health", "proxy_protocol", "retry", "telemetry", "tls", "tunnel"]),
     ("exchange", &["plugin", "telemetry", "tls", "tunnel"]),
     ("plugin", &["body", "capability", "exchange", "problem", "telemetry", "upstream"]),
     (
@@ -113,6 +113,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 const CRATES: &[(&str, &[&str])] = &[
     ("wasmtime", &["plugin"]),
     ("rustls", &["tls"]),
+    ("rustls_native_certs", &["tls"]),
     ("tokio_rustls", &["tls"]),
     ("rcgen", &["tls"]),
     ("x509_parser", &["tls"]),

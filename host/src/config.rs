@@ -76,7 +76,7 @@ pub use schema::Schema;
 pub use store::{OnStoreError, RedisAddress, Store};
 pub use target::Target;
 pub use text::{Cidr, Name};
-pub use tls::{Certificate, ClientCertificates, ListenerTls, TlsVersion};
+pub use tls::{Certificate, ClientCertificates, ListenerTls, TlsVersion, UpstreamTls};
 pub use units::{Duration, Rate, Size};
 pub use upstream::{
     Balance, Endpoint, Hash, HashBy, NoneAvailable, Resolve, SameSite, Sticky, Upstream, UpstreamProtocol,
@@ -137,6 +137,12 @@ pub struct Config {
     /// comes from one of these addresses, and discarded everywhere else. Default: none.
     #[schemars(length(max = 10_000))]
     pub trusted_proxies: Vec<Cidr>,
+
+    /// PEM files with authorities that are trusted beside the system's where the configuration names no other: by `tls` of
+    /// upstreams without `ca`, and for addresses that begin with https and name no upstream. Paths are relative to
+    /// gateway.json; the files are watched. Default: none.
+    #[schemars(length(max = 100), inner(length(min = 1)))]
+    pub trusted_authorities: Vec<String>,
 
     /// Secrets by name, which plugins may read where `grants` says so. Default: none.
     #[schemars(transform = forms::keyed_by_name)]

@@ -65,6 +65,9 @@ pub struct Snapshot {
     plugins: plugins::Loaded,
     stores: stores::Stores,
     trusted: Vec<IpNet>,
+    trust: Arc<tls::Trust>,
+    /// Where relative paths begin.
+    directory: PathBuf,
     /// How names of endpoints are asked for.
     pub resolver: crate::discovery::Settings,
     admin_token: Option<String>,
@@ -103,8 +106,10 @@ impl Snapshot {
     pub fn build(loaded: Loaded, workshop: &Workshop, previous: Option<&Snapshot>) -> Result<Snapshot, Report> {
         let mut mistakes = Vec::new();
         let secrets = read_secrets(&loaded, workshop, &mut mistakes);
+        let trust = trust(&loaded, &workshop.directory, &mut mistakes);
+        let outward = (&*trust, &*workshop.directory);
         let upstreams =
-            upstreams::build(&loaded, &secrets, previous.map(|previous| &previous.upstreams), &mut mistakes);
+            upstreams::build(&loaded, &secrets, outward, previous.map(|previous| &previous.upstreams), &mut mistakes);
         let resolver = discovery::settings(&loaded, workshop);
         if mistakes.is_empty() {
             discovery::ask(&loaded, &resolver, &upstreams, &mut mistakes);
@@ -139,6 +144,8 @@ impl Snapshot {
             plugins,
             stores,
             trusted,
+            trust,
+            directory: workshop.directory.clone(),
             resolver,
             loaded,
         })
@@ -225,10 +232,15 @@ impl Snapshot {
         self.loaded.config.timeouts.handshake.into()
     }
 
+    /// Whom servers are trusted by where nothing else is said.
+    pub fn trust(&self) -> &Arc<tls::Trust> {
+        &self.trust
+    }
+
     /// The files that this snapshot was made from, besides gateway.json: a change to one of them asks for a new build.
     pub fn files(&self) -> Vec<PathBuf> {
-        let certificates = self.servers.values().flat_map(|server| server.settings().files());
-        self.plugins.files().into_iter().chain(certificates).collect()
+        let (config, directory) = (&self.loaded.config, &self.directory);
+        self.plugins.files().into_iter().chain(tls_files(config, directory)).collect()
     }
 
     /// What clients of the admin API have to show; `None` where the configuration asks for nothing.
@@ -249,7 +261,27 @@ pub fn files_of(config: &config::Config, directory: &Path) -> Vec<PathBuf> {
         Some(config::Source::File(file)) => Some(directory.join(file)),
         _ => None,
     });
-    plugins.chain(listeners::files(config, directory)).collect()
+    plugins.chain(tls_files(config, directory)).collect()
+}
+
+/// Certificates, keys and authorities, on both sides.
+fn tls_files(config: &config::Config, directory: &Path) -> Vec<PathBuf> {
+    let authorities = config.trusted_authorities.iter().map(|file| directory.join(file));
+    let both = listeners::files(config, directory).into_iter().chain(upstreams::files(config, directory));
+    both.chain(authorities).collect()
+}
+
+/// What `trusted_authorities` adds to the system's.
+fn trust(loaded: &Loaded, directory: &Path, mistakes: &mut Vec<Diagnostic>) -> Arc<tls::Trust> {
+    let files: Vec<PathBuf> = loaded.config.trusted_authorities.iter().map(|file| directory.join(file)).collect();
+    let trust = tls::Trust::load(&files).unwrap_or_else(|found| {
+        mistakes.extend(found.into_iter().map(|(at, mistake)| {
+            let pointer = format!("/trusted_authorities/{at}");
+            loaded.diagnostic(&pointer, mistake.message, mistake.help.as_deref())
+        }));
+        tls::Trust::default()
+    });
+    Arc::new(trust)
 }
 
 fn read_secrets(loaded: &Loaded, workshop: &Workshop, mistakes: &mut Vec<Diagnostic>) -> Secrets {

@@ -7,6 +7,9 @@ mod mistakes;
 mod reload;
 mod sessions;
 mod termination;
+mod upstream_files;
+mod upstream_mistakes;
+mod upstreams;
 
 use gatewright_tests::{Answer, Authority, Issued, TestGateway};
 use serde_json::{Value, json};

@@ -21,6 +21,8 @@ use tokio::task::JoinHandle;
 pub struct Received {
     pub method: String,
     pub target: String,
+    /// What `:scheme` said, in HTTP/2.
+    pub scheme: Option<String>,
     /// What `:authority` said, in HTTP/2.
     pub authority: Option<String>,
     pub headers: HeaderMap,
@@ -137,6 +139,7 @@ async fn serve(
     let received = Received {
         method: head.method.to_string(),
         target: head.uri.path_and_query().map(ToString::to_string).unwrap_or_default(),
+        scheme: head.uri.scheme_str().map(str::to_owned),
         authority: head.uri.authority().map(ToString::to_string),
         headers: head.headers,
         trailers: body.trailers().cloned(),

@@ -88,6 +88,9 @@ fn describe(text: &mut String, snapshot: &Snapshot, index: usize, route: &Route)
             settings.transport.connect_timeout,
             settings.transport.response_timeout
         );
+        if let Some(tls) = &settings.transport.tls {
+            let _ = writeln!(text, "      {}", tls.settings());
+        }
         let _ = writeln!(text, "      {}", health(upstream));
     }
     if !has_target {

@@ -54,7 +54,7 @@ fn describe(text: &mut String, targets: &Targets) {
         let timeout = settings.transport.connect_timeout;
         let name = upstream.name();
         let _ = write!(text, "    {name} (weight {weight}): {}; connect within {timeout:?}", endpoints.join(", "));
-        match settings.proxy_protocol {
+        match settings.transport.proxy_protocol {
             Some(version) => drop(writeln!(text, ", with a header of the PROXY protocol ({version:?})")),
             None => text.push('\n'),
         }

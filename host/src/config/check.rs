@@ -40,6 +40,7 @@ pub(super) fn check(sections: &Sections<'_>, document: &Document, stock_plugins:
     checker.listeners(sections);
     checker.tls(sections);
     checker.overlaps(sections);
+    checker.forwarded_over_tls(sections);
     checker.upstreams(sections);
     checker.plugins(sections);
     checker.stores(sections);
@@ -84,6 +85,7 @@ impl Checker<'_> {
                 addresses.add(&mut self.found, self.document, &endpoint.address, &pointer);
             }
             self.balancing(upstream, &pointer);
+            self.upstream_tls(upstream, &pointer);
             self.within(&format!("{pointer}/connect_timeout"), upstream.connect_timeout, MILLISECOND, "5m");
             self.within(&format!("{pointer}/body_timeout"), upstream.body_timeout, MILLISECOND, "1h");
             self.health(&pointer, upstream);

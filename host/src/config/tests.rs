@@ -71,6 +71,10 @@ pub(super) const GOOD: &str = r#"{
             "none_available": "use-all", "sticky": { "cookie": "gw", "key": "token", "ttl": "1h", "path": "/shop",
             "same_site": "none", "secure": true },
         },
+        "secure": { "endpoints": ["s:443"], "protocol": "h2", "tls": {
+            "ca": "ca.pem", "server_name": "s.internal", "subject_alt_names": ["spiffe://a/s"], "min_version": "1.3",
+            "certificate": { "cert": "a.pem", "key": "a.key" },
+        } },
         "orders": { "endpoints": ["o:1"], "balance": "least-requests", "protocol": "h2c", "max_idle": 0, "max_age": "5m",
                     "max_requests": 100, "retry_budget": { "percent": 10 } },
     },

@@ -10,15 +10,15 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::chunks::Chunks;
 use super::progress::Progress;
+use super::socket::Socket;
 
 /// A socket that reports to the [`Progress`] of the request on it.
 pub(super) struct Wire {
-    socket: TcpStream,
+    socket: Socket,
     progress: Arc<Progress>,
     /// Most bytes that may come before a response head is complete.
     head_limit: u32,
@@ -33,7 +33,7 @@ pub(super) struct Wire {
 
 impl Wire {
     pub(super) fn new(
-        socket: TcpStream,
+        socket: Socket,
         progress: Arc<Progress>,
         max_header_bytes: usize,
         slot: OwnedSemaphorePermit,
