@@ -2,6 +2,7 @@
 
 mod explain;
 mod explain_layer4;
+mod explain_tls;
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};

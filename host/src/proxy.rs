@@ -32,11 +32,17 @@ use tail::Tail;
 pub async fn handle(snapshot: Arc<Snapshot>, connection: Arc<Connection>, request: Request<Body>) -> Response<Body> {
     let (exchange, body) = accept(&snapshot, &connection, request);
     let mut tail = Tail::new(exchange, snapshot.clone());
+    let https = snapshot.https(&connection.listener);
     let body = match body {
-        Ok(body) => respond(&snapshot, &mut tail, body).await,
         Err(error) => error.answer(&mut tail.exchange),
+        Ok(_) if https.is_some_and(|https| https.redirects(&mut tail.exchange)) => Body::Empty,
+        Ok(body) => respond(&snapshot, &mut tail, body).await,
     };
-    tail.response(body)
+    let mut response = tail.response(body);
+    if let Some(hsts) = https.and_then(|https| https.hsts.as_ref()) {
+        response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
+    }
+    response
 }
 
 /// Puts the head in order and starts the exchange, which is there also for a request that is refused.

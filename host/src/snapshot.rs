@@ -7,6 +7,7 @@
 mod delivery;
 mod discovery;
 mod health;
+mod https;
 mod layer4;
 mod listeners;
 mod plugins;
@@ -22,6 +23,7 @@ use std::sync::{Arc, Mutex};
 
 use ipnet::IpNet;
 
+pub use https::Https;
 pub use layer4::{Layer, Rules};
 pub use listeners::Listen;
 pub use plugins::{Loader, ReadPlugin};
@@ -59,6 +61,7 @@ pub struct Snapshot {
     servers: listeners::Servers,
     /// By the listener's name.
     rules: BTreeMap<Arc<str>, Arc<Rules>>,
+    https: BTreeMap<Arc<str>, Https>,
     pub router: Router,
     routes: Vec<Route>,
     upstreams: BTreeMap<Arc<str>, Arc<Upstream>>,
@@ -138,6 +141,7 @@ impl Snapshot {
             listeners,
             servers,
             rules,
+            https: https::https(&loaded.config),
             router,
             routes,
             upstreams,
@@ -163,6 +167,17 @@ impl Snapshot {
     /// What holds for the connections of this listener; `None` where this snapshot has no such listener.
     pub fn rules_of(&self, listen: &Listen) -> Option<&Arc<Rules>> {
         self.rules.get(&listen.name)
+    }
+
+    /// What the listener does for its clients to come over TLS; `None` where that is nothing.
+    #[inline]
+    pub fn https(&self, listener: &str) -> Option<&Https> {
+        self.https.get(listener)
+    }
+
+    /// The listeners that do something for their clients to come over TLS, by name.
+    pub fn https_listeners(&self) -> impl Iterator<Item = (&Arc<str>, &Https)> {
+        self.https.iter()
     }
 
     /// The rules of every listener, by its name.

@@ -3,6 +3,7 @@
 mod certificates;
 mod clients;
 mod handshakes;
+mod https_only;
 mod mistakes;
 mod reload;
 mod sessions;

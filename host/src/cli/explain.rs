@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 
+use super::explain_tls;
 use crate::gateway::Error;
 use crate::headers::path;
 use crate::retry::Policy;
@@ -29,6 +30,7 @@ pub(super) fn explain(snapshot: &Snapshot, method: &str, url: &str, headers: &[S
     let request = RequestView { method: &method, authority, path, query, headers: &headers };
 
     let mut text = format!("{method} {authority}{target}\n");
+    explain_tls::describe(&mut text, snapshot, &uri);
     let verdicts = snapshot.router.explain(&request);
     let found = snapshot.router.find(&request).and_then(|rule| snapshot.router.route(rule));
     match found.and_then(|index| Some((index, snapshot.route(index)?))) {

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::address::ListenAddress;
 use super::forms::{one_or_many, or_one_alone, or_text, two_forms};
+use super::https::HttpsRedirect;
 use super::layer4::{AcceptProxyProtocol, ForwardTarget, Layer, Passthrough};
 use super::text::Name;
 use super::tls::ListenerTls;
@@ -32,6 +33,11 @@ pub struct Listener {
     /// TLS with clients. Default: none, they speak in the clear.
     #[serde(default)]
     pub tls: Option<ListenerTls>,
+
+    /// Sends clients to https: `true`, or an object. For a listener without TLS beside one with it. Default: their
+    /// requests are served.
+    #[serde(default)]
+    pub https_redirect: Option<HttpsRedirect>,
 
     /// "http", "tcp" or "udp": whether requests are served or what comes is forwarded as it is.
     #[serde(default)]
@@ -97,6 +103,7 @@ impl From<ListenAddress> for Listener {
             name: None,
             protocols: Protocol::all(),
             tls: None,
+            https_redirect: None,
             protocol: Layer::Http,
             to: Vec::new(),
             passthrough: Vec::new(),

@@ -56,13 +56,15 @@ fn every_bad_configuration_is_reported_as_its_golden_file_says() {
 pub(super) const GOOD: &str = r#"{
     "$schema": "./schema.json",
     "workers": 2,
-    "listeners": [":8080", { "address": "[::1]:0", "name": "inner", "protocols": ["h2"] }, {
+    "listeners": [":8080", { "address": "[::1]:0", "name": "inner", "protocols": ["h2"], "https_redirect": true }, {
         "address": ":8443",
         "tls": {
             "certificates": [{ "cert": "a.pem", "key": "a.key" }, { "cert": "b.pem", "key": "b.key" }],
             "min_version": "1.3", "client": { "ca": "clients.pem", "required": false },
+            "hsts": { "max_age": "1h", "include_subdomains": true },
         },
-    }, { "address": ":8444", "tls": { "self_signed": true } }],
+    }, { "address": ":8444", "tls": { "self_signed": true, "hsts": true } },
+        { "address": ":8081", "https_redirect": { "port": 8443, "status": 307 } }],
     "upstreams": {
         "users": ["10.0.0.1:80", { "address": "Users.internal:81", "weight": 3 }],
         "carts": {
@@ -107,6 +109,7 @@ pub(super) const GOOD: &str = r#"{
     "limits": { "header_count": 50 },
     "timeouts": { "idle": "5s" },
     "trusted_proxies": ["10.0.0.0/8", "::1"],
+    "trusted_authorities": ["company.pem"],
     "secrets": { "token": { "env": "TOKEN" }, "key": { "file": "key.txt" } },
     "cache": { "directory": "cache" },
     "shutdown": { "drain_timeout": "5s" },
@@ -127,7 +130,7 @@ fn every_form_is_read() {
     let orders = &config.upstreams["orders"];
     assert_eq!(
         (orders.balance.clone(), orders.protocol, orders.max_idle),
-        (Balance::LeastRequests, UpstreamProtocol::Http2, 0)
+        (Balance::LeastRequests, UpstreamProtocol::Http2Clear, 0)
     );
     let carts = &config.upstreams["carts"];
     assert_eq!((carts.endpoints[0].weight, carts.endpoints[0].priority, carts.endpoints[1].priority), (0, 1, 0));

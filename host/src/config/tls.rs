@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::https::Hsts;
+
 /// TLS with the clients of a listener. One of `certificates` and `self_signed` is needed.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -23,6 +25,9 @@ pub struct ListenerTls {
 
     /// Asks clients for certificates. Default: they are not asked.
     pub client: Option<ClientCertificates>,
+
+    /// Tells browsers to come back over https alone: `true`, or an object. Default: nothing of it is said.
+    pub hsts: Option<Hsts>,
 }
 
 /// TLS with the endpoints of an upstream; `{}` has every default. Each connection is checked: the server's certificate

@@ -54,8 +54,7 @@ pub(super) fn rules(
             to.iter().filter_map(|target| Some((upstreams.get(target.upstream.as_str())?.clone(), target.weight)));
         Targets::new(known.collect::<Vec<_>>())
     };
-    let rules = |listener: &config::Listener| {
-        let name = listeners::name(listener);
+    let rules = |(name, listener): (Arc<str>, &config::Listener)| {
         let forward = listener.is_layer4().then(|| {
             let route = match listener.passthrough.as_slice() {
                 [] => Route::To(targets(&listener.to)),
@@ -84,7 +83,7 @@ pub(super) fn rules(
         });
         (name, Arc::new(Rules { max_connections, proxied, forward }))
     };
-    config.listeners.iter().map(rules).collect()
+    listeners::names(config).into_iter().zip(&config.listeners).map(rules).collect()
 }
 
 const TCP_IDLE: Duration = Duration::from_mins(10);

@@ -3,7 +3,7 @@
 
 use super::{Checker, address_pointer};
 use crate::config::sections::Sections;
-use crate::config::{Layer, ListenAddress, Upstream, UpstreamProtocol, child};
+use crate::config::{Duration, Layer, ListenAddress, Listener, Upstream, UpstreamProtocol, child};
 
 impl Checker<'_> {
     /// A listener with TLS has something to show.
@@ -20,6 +20,27 @@ impl Checker<'_> {
                 let both = self.document.at_value(&format!("{pointer}/self_signed"), "there are certificates as well");
                 self.found.push(both.with_help("a self-signed certificate stands in place of others; leave one out"));
             }
+        }
+    }
+
+    /// Only who comes without TLS can be sent to it, and only to somewhere else.
+    pub(super) fn https(&mut self, listener: &Listener, pointer: &str) {
+        if let Some(redirect) = &listener.https_redirect {
+            let pointer = format!("{pointer}/https_redirect");
+            if listener.tls.is_some() {
+                let over = self.document.at_key(&pointer, "the clients of this listener speak TLS already");
+                self.found.push(over.with_help("it belongs to the listener without \"tls\""));
+            } else if listener.address.port != 0 && redirect.port == Some(listener.address.port) {
+                let loops =
+                    self.document.at_value(&format!("{pointer}/port"), "this is the port of the listener itself");
+                self.found.push(loops.with_help("it is the port where clients find https, such as 443"));
+            }
+        }
+        let Some(hsts) = listener.tls.as_ref().and_then(|tls| tls.hsts.as_ref()) else { return };
+        if hsts.preload && !(hsts.include_subdomains && hsts.max_age >= Duration::seconds(YEAR)) {
+            let pointer = format!("{pointer}/tls/hsts/preload");
+            let early = self.document.at_value(&pointer, "browsers' lists take no host with these settings");
+            self.found.push(early.with_help("they ask for \"include_subdomains\": true and a \"max_age\" of \"365d\""));
         }
     }
 
@@ -76,6 +97,9 @@ impl Checker<'_> {
         }
     }
 }
+
+/// In seconds.
+const YEAR: u64 = 365 * 24 * 60 * 60;
 
 /// Whether some connection could be for either. Equal addresses are another mistake, which is told elsewhere.
 fn overlap(one: ListenAddress, other: ListenAddress) -> bool {
