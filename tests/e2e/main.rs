@@ -14,6 +14,7 @@ mod health;
 mod hostile;
 mod invariants;
 mod l4;
+mod never_drop;
 mod plugins;
 mod protocols;
 mod records;
