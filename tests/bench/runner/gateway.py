@@ -3,7 +3,19 @@
 import json
 from collections.abc import Callable
 
-from arms import KEY, LIMIT, RESPONSE_HEADERS, Arm, Site, Tools, at_layer_4, holds_policies
+from arms import (
+    KEY,
+    LIMIT,
+    RESPONSE_HEADERS,
+    Arm,
+    Site,
+    Tools,
+    at_layer_4,
+    certificate,
+    holds_policies,
+    mebibytes,
+    over_tls,
+)
 
 NO_OP, CHUNKS, HOSTILE = "guest_noop", "guest_chunks", "guest_hostile"
 
@@ -35,6 +47,14 @@ def forwarding(site: Site) -> list[str]:
     """The same bytes at layer 4: nothing looks inside."""
     config = settings(site, [])
     config["listeners"] = [{"address": f"127.0.0.1:{site.port}", "protocol": "tcp", "to": "up"}]
+    return command(site, config)
+
+
+def secure(site: Site) -> list[str]:
+    cert, key = certificate(site)
+    config = settings(site, [route()])
+    tls = {"certificates": [{"cert": str(cert), "key": str(key)}]}
+    config["listeners"] = [{"address": f"127.0.0.1:{site.port}", "tls": tls}]
     return command(site, config)
 
 
@@ -75,5 +95,7 @@ ARMS = [
     Arm("gateway + 4 fresh", chain(4, "request"), needs_gateway(NO_OP)),
     Arm("gateway policies", policies, needs_gateway(), headers=KEY, prove=holds_policies),
     *at_layer_4("gateway", forwarding, needs_gateway()),
+    *over_tls("gateway", secure, needs_gateway()),
+    mebibytes("gateway", plain, needs_gateway()),
     Arm("gateway, 10,000 routes", many_routes, needs_gateway(), path="/service-5000/orders/1"),
 ]
