@@ -50,6 +50,9 @@ pub enum OutgoingPart {
     Key,
 }
 
+/// What is wrong, each with its part.
+type Mistakes = Vec<(OutgoingPart, Mistake)>;
+
 /// What is spoken with servers, ready to run. Its connections share sessions, so that most handshakes are short.
 pub struct Connector {
     connector: TlsConnector,
@@ -83,7 +86,7 @@ impl Connector {
         trust: &Trust,
         previous: Option<&Arc<Connector>>,
         now: SystemTime,
-    ) -> Result<Arc<Connector>, Vec<(OutgoingPart, Mistake)>> {
+    ) -> Result<Arc<Connector>, Mistakes> {
         let mut mistakes = Vec::new();
         let mut told = |part, mistake| mistakes.push((part, mistake));
         let roots = match &settings.ca {
@@ -164,11 +167,7 @@ fn authorities(file: &Path) -> Result<Roots, Mistake> {
 }
 
 /// The certificate to show, and a digest of its files.
-fn show(
-    pair: &Pair,
-    previous: Option<&Arc<Connector>>,
-    now: SystemTime,
-) -> Result<(Certified, [u8; 32]), Vec<(OutgoingPart, Mistake)>> {
+fn show(pair: &Pair, previous: Option<&Arc<Connector>>, now: SystemTime) -> Result<(Certified, [u8; 32]), Mistakes> {
     let mut mistakes = Vec::new();
     let mut read = |path: &Path, part| read_file(path).map_err(|mistake| mistakes.push((part, mistake))).ok();
     let (cert, key) = (read(&pair.cert, OutgoingPart::Certificate), read(&pair.key, OutgoingPart::Key));
@@ -262,9 +261,7 @@ impl fmt::Display for Failed {
             Failed::Protocol(Alpn::Http1) => f.write_str("the server does not offer HTTP/1.1"),
             Failed::Handshake(error) => match error.get_ref().and_then(|cause| cause.downcast_ref::<Error>()) {
                 Some(cause) => reason(cause, f),
-                None if error.kind() == io::ErrorKind::UnexpectedEof => {
-                    f.write_str("the server closed the connection within the handshake")
-                }
+                None if is_hang_up(error) => f.write_str("the server closed the connection within the handshake"),
                 None => write!(f, "{error}"),
             },
         }
@@ -278,6 +275,12 @@ impl std::error::Error for Failed {
             _ => None,
         }
     }
+}
+
+/// Whether the server went: in order, or with a reset where what we had said was still on its way.
+fn is_hang_up(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), UnexpectedEof | ConnectionReset | BrokenPipe)
 }
 
 /// rustls' reasons in words that say what to look at; those that name more than that stay as they are.
