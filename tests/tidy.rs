@@ -36,6 +36,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("discovery", &[]),
     // At layer 4 there is nothing between socket and upstream.
     ("l4", &["balance", "drain", "proxy_protocol", "telemetry", "upstream"]),
+    ("mirror", &["body", "upstream"]),
     ("upstream", &["balance", "body", "discovery", "health", "proxy_protocol", "retry", "telemetry", "tunnel"]),
     ("exchange", &["plugin", "telemetry", "tls", "tunnel"]),
     ("plugin", &["body", "capability", "exchange", "problem", "telemetry", "upstream"]),
@@ -53,6 +54,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "health",
             "http",
             "l4",
+            "mirror",
             "plugin",
             "proxy_protocol",
             "retry",
@@ -72,6 +74,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "exchange",
             "headers",
             "http",
+            "mirror",
             "plugin",
             "problem",
             "rewrite",
@@ -95,6 +98,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "http",
             "l4",
             "listener",
+            "mirror",
             "plugin",
             "proxy",
             "retry",
@@ -106,7 +110,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "watch",
         ],
     ),
-    ("cli", &["config", "gateway", "headers", "l4", "retry", "router", "snapshot", "telemetry", "upstream"]),
+    ("cli", &["config", "gateway", "headers", "l4", "mirror", "retry", "router", "snapshot", "telemetry", "upstream"]),
 ];
 
 /// Crates that only some rooms may name.
@@ -129,6 +133,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "http",
             "l4",
             "listener",
+            "mirror",
             "plugin",
             "proxy",
             "tls",

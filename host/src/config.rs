@@ -42,6 +42,7 @@ pub mod health;
 pub mod layer4;
 pub mod limits;
 pub mod listener;
+pub mod mirror;
 pub mod pattern;
 pub mod plugin;
 pub mod resolver;
@@ -67,6 +68,7 @@ pub use health::{EjectOn, Ejection, Expect, GrpcHealth, Health, InitialHealth, S
 pub use layer4::{AcceptProxyProtocol, ForwardTarget, Layer, Others, Passthrough, ProxyProtocol};
 pub use limits::{Limits, Timeouts};
 pub use listener::{Listener, Protocol};
+pub use mirror::Mirror;
 pub use pattern::{HostPattern, PathPattern, Regex};
 pub use plugin::{Breaker, Grants, Isolation, OnError, Plugin, PluginLimits, Source};
 pub use resolver::{DnsServer, Resolver, Unresolved};

@@ -19,6 +19,7 @@ pub mod health;
 pub mod http;
 pub mod l4;
 pub mod listener;
+pub mod mirror;
 pub mod plugin;
 pub mod problem;
 pub mod proxy;

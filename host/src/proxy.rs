@@ -24,7 +24,7 @@ use crate::plugin::{Bodies, Chain, Direction, Stop};
 use crate::problem::grpc;
 use crate::snapshot::{Found, Goal, Route, Snapshot};
 use crate::tunnel::Upgrade;
-use crate::{headers, upstream};
+use crate::{headers, mirror, upstream};
 use error::Error;
 use tail::Tail;
 
@@ -130,12 +130,18 @@ async fn forward(snapshot: &Snapshot, route: &Route, rule: usize, tail: &mut Tai
     let began = exchange.started;
     let deadline = deadline::of(exchange);
     let mut head = take_head(exchange, route.chain.looks_back());
+    let mirrors = route.mirrors.as_ref().filter(|_| exchange.upgrade.is_none());
+    let copies = mirrors.map(|mirrors| mirrors.copies(&head, &client(exchange), snapshot.pattern(rule)));
     if let Some(edits) = &target.edits {
         edits.request(&mut head, snapshot.pattern(rule))?;
     }
     let asked = upgrade::ask(exchange, route, &mut head)?;
     let body = match bodies {
         Some(bodies) => bodies.stream_request(body, tail.lend()),
+        None => body,
+    };
+    let body = match copies {
+        Some(copies) => mirror::send(copies, body),
         None => body,
     };
 

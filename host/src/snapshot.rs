@@ -9,6 +9,7 @@ mod discovery;
 mod health;
 mod layer4;
 mod listeners;
+mod mirrors;
 mod plugins;
 mod routes;
 mod stores;
@@ -24,6 +25,7 @@ use ipnet::IpNet;
 
 pub use layer4::{Layer, Rules};
 pub use listeners::Listen;
+pub use mirrors::{Mirrored, Mirrors};
 pub use plugins::{Loader, ReadPlugin};
 pub use routes::{BodyLimits, Route};
 pub use targets::{Edits, Goal, Target};

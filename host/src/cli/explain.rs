@@ -6,9 +6,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 
 use crate::gateway::Error;
 use crate::headers::path;
+use crate::mirror::EVERY;
 use crate::retry::Policy;
 use crate::router::RequestView;
-use crate::snapshot::{Goal, Route, Snapshot};
+use crate::snapshot::{Goal, Mirrored, Route, Snapshot};
 use crate::upstream::{self, Upstream};
 
 /// Describes the request's way through the snapshot.
@@ -93,10 +94,28 @@ fn describe(text: &mut String, snapshot: &Snapshot, index: usize, route: &Route)
     if !has_target {
         let _ = writeln!(text, "    nowhere: a plugin has to answer");
     }
+    describe_mirrors(text, route);
     let _ = writeln!(text, "  request body: at most {} bytes", route.limits.request_body);
     let upgrades = route.upgrades.protocols().collect::<Vec<_>>().join(", ");
     let _ = writeln!(text, "  upgrades: {}", if upgrades.is_empty() { "none" } else { &upgrades });
     describe_delivery(text, route);
+}
+
+/// Who gets copies.
+fn describe_mirrors(text: &mut String, route: &Route) {
+    for Mirrored { mirror, edits } in route.mirrors.iter().flat_map(|mirrors| mirrors.iter()) {
+        let settings = mirror.settings();
+        let edits = edits.as_ref().map(|edits| format!("; {edits}")).unwrap_or_default();
+        let _ = writeln!(
+            text,
+            "  mirror: {} gets a copy of {} %, {} at a time, at most {} bytes behind, answered within {:?}{edits}",
+            mirror.upstream().name(),
+            f64::from(settings.share) * 100.0 / f64::from(EVERY),
+            settings.max_concurrent,
+            settings.max_buffer,
+            settings.timeout
+        );
+    }
 }
 
 /// What happens when an endpoint fails or there are too many requests.

@@ -4,6 +4,7 @@
 //! that nothing is called unknown only because it is wrong.
 
 mod health;
+mod mirrors;
 mod tls;
 
 use std::collections::{HashMap, HashSet};
@@ -180,6 +181,7 @@ impl Checker<'_> {
                 unknown(&mut self.found, self.document, &self.plugins, &plugin.name, &plugin.pointer(*at, index));
             }
             self.destination(route, &pointer);
+            self.mirrors(route, &pointer);
             self.delivery(route, &pointer);
         }
     }

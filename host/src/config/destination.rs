@@ -91,7 +91,7 @@ impl Checker<'_> {
     }
 
     /// Whether every request of the route has what its new path is made of.
-    fn path_rewrite(&mut self, route: &Route, path: Option<&PathRewrite>, pointer: &str) {
+    pub(super) fn path_rewrite(&mut self, route: &Route, path: Option<&PathRewrite>, pointer: &str) {
         match path {
             None => {}
             Some(PathRewrite::Full(text)) => self.parameters(route, text, pointer),
@@ -126,13 +126,13 @@ impl Checker<'_> {
     }
 
     /// Names that differ only in case are one name, so one of the two changes would silently be lost.
-    fn header_changes(&mut self, changes: &HeaderChanges, pointer: &str) {
+    pub(super) fn header_changes(&mut self, changes: &HeaderChanges, pointer: &str) {
         for (key, read) in [("set", changes.set.len()), ("append", changes.append.len())] {
             self.repeated_names(&child(pointer, key), read);
         }
     }
 
-    fn is_written(&self, pointer: &str) -> bool {
+    pub(super) fn is_written(&self, pointer: &str) -> bool {
         self.document.value().pointer(pointer).is_some()
     }
 }

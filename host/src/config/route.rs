@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::delivery::{Concurrency, Retries, RouteTimeouts};
 use super::forms::{keyed_by_header_name, one_or_many, or_one_alone, or_string, or_text, two_forms};
+use super::mirror::Mirror;
 use super::pattern::{HostPattern, PathPattern, Regex};
 use super::rewrite::{Redirect, Rewrite};
 use super::target::Target;
@@ -54,6 +55,12 @@ pub struct Route {
     /// What the upstream is asked for in place of what the client asked for. Default: the same.
     #[serde(default)]
     pub rewrite: Option<Rewrite>,
+
+    /// Upstreams that get copies of the requests and whose answers nobody gets: a name, an object, or a list of such.
+    /// Default: none.
+    #[serde(rename = "mirror", default, deserialize_with = "one_or_many")]
+    #[schemars(transform = or_one_alone, length(min = 1, max = 8))]
+    pub mirrors: Vec<Mirror>,
 
     /// In place of the limits for the whole gateway.
     #[serde(default)]

@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderValue, header};
 use http_body::{Body as _, Frame, SizeHint};
 
 use super::targets::{self, Target, Targets};
-use super::{Snapshot, Workshop, delivery, plugins};
+use super::{Snapshot, Workshop, delivery, mirrors, plugins};
 use crate::admission::Admission;
 use crate::body::{Body, BodyError};
 use crate::config::{self, Diagnostic, Loaded, child};
@@ -31,6 +31,8 @@ pub struct Route {
     /// How many there may be at a time.
     pub admission: Option<Arc<Admission>>,
     pub upgrades: Upgrades,
+    /// Who gets copies of what is sent on.
+    pub mirrors: Option<mirrors::Mirrors>,
     targets: Targets,
 }
 
@@ -145,6 +147,7 @@ pub(super) fn build(
         let body = config.limits.request_body.unwrap_or(loaded.config.limits.request_body);
         Route {
             admission: delivery::admission(config, &name, previous),
+            mirrors: mirrors::build(config, &name, upstreams, previous),
             facts: Arc::new(RouteFacts {
                 metrics: Some(workshop.metrics.route(&name)),
                 upstreams: config.to.iter().filter_map(|target| target.upstream.as_deref()).map(Arc::from).collect(),

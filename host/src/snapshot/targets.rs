@@ -155,6 +155,12 @@ pub(super) fn build(
     targets
 }
 
+/// What changes a request and nothing of the response; none where nothing does.
+pub(super) fn request_edits(rewrite: Option<&config::Rewrite>, headers: &config::HeaderChanges) -> Option<Box<Edits>> {
+    let rewrite = rewrite.map(self::rewrite).unwrap_or_default();
+    Edits { rewrite, request: fields(headers), response: Fields::default() }.boxed()
+}
+
 /// The only target of a route that redirects.
 pub(super) fn redirect_only(config: &config::Redirect) -> Targets {
     let mut targets = Targets::default();
