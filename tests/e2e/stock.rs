@@ -3,6 +3,7 @@
 mod acl;
 mod basic_auth;
 mod concurrency;
+mod cors;
 mod ip;
 mod quota;
 mod request_size;
