@@ -17,7 +17,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("headers", &[]),
     ("retry", &[]),
     ("rewrite", &["headers"]),
-    ("proxy_protocol", &[]),
+    ("networks", &[]),
+    ("proxy_protocol", &["networks"]),
     // As written; nothing of how it runs.
     ("config", &[]),
     ("body", &[]),
@@ -55,6 +56,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "http",
             "l4",
             "mirror",
+            "networks",
             "plugin",
             "proxy_protocol",
             "retry",

@@ -67,7 +67,7 @@ pub use expand::{Environment, Process};
 pub use health::{EjectOn, Ejection, Expect, GrpcHealth, Health, InitialHealth, StatusRange, SuccessRate, TcpHealth};
 pub use layer4::{AcceptProxyProtocol, ForwardTarget, Layer, Others, Passthrough, ProxyProtocol};
 pub use limits::{Limits, Timeouts};
-pub use listener::{Listener, Protocol};
+pub use listener::{AddressLists, Listener, Protocol};
 pub use mirror::Mirror;
 pub use pattern::{HostPattern, PathPattern, Regex};
 pub use plugin::{Breaker, Grants, Isolation, OnError, Plugin, PluginLimits, Source};

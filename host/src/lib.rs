@@ -20,6 +20,7 @@ pub mod http;
 pub mod l4;
 pub mod listener;
 pub mod mirror;
+pub mod networks;
 pub mod plugin;
 pub mod problem;
 pub mod proxy;

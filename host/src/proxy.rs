@@ -63,11 +63,15 @@ fn accept(snapshot: &Snapshot, connection: &Connection, request: Request<Body>) 
         protocol: protocol(parts.version),
         tls: connection.tls.clone(),
     };
+    let refused = refused.map(Error::Refused).or_else(|| {
+        let gate = snapshot.gate(&connection.listener)?;
+        (!gate.lets_in(client)).then_some(Error::KeptOut)
+    });
     let is_grpc = grpc::is_request(parts.version, &head.headers);
     let mut exchange = Exchange::start(head, source, id, Instant::now(), snapshot.observer.clone());
     exchange.upgrade = asked;
     exchange.received.is_grpc = is_grpc;
-    (exchange, refused.map_or(Ok(body), |reject| Err(Error::Refused(reject))))
+    (exchange, refused.map_or(Ok(body), Err))
 }
 
 /// Route, request hooks, upstream, response hooks.

@@ -21,8 +21,6 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use ipnet::IpNet;
-
 pub use layer4::{Layer, Rules};
 pub use listeners::Listen;
 pub use mirrors::{Mirrored, Mirrors};
@@ -39,6 +37,7 @@ use crate::config::{self, Diagnostic, Loaded, Report};
 use crate::exchange::{Observer, RequestHead};
 use crate::headers::Policy;
 use crate::http;
+use crate::networks::{Gate, Networks};
 use crate::plugin::{Engine, Plugin};
 use crate::router::{PathPattern, RequestView, Router};
 use crate::telemetry::metrics::{Metrics, RequestLimit};
@@ -66,7 +65,9 @@ pub struct Snapshot {
     upstreams: BTreeMap<Arc<str>, Arc<Upstream>>,
     plugins: plugins::Loaded,
     stores: stores::Stores,
-    trusted: Vec<IpNet>,
+    trusted: Networks,
+    /// Whether a listener keeps anybody out.
+    has_gates: bool,
     /// How names of endpoints are asked for.
     pub resolver: crate::discovery::Settings,
     admin_token: Option<String>,
@@ -116,7 +117,7 @@ impl Snapshot {
         let plugins = plugins::build(&loaded, workshop, materials, previous.map(|p| &p.plugins), &mut mistakes);
         let routes = routes::build(&loaded, workshop, &upstreams, &plugins, previous);
         let router = routes::router(&loaded, &mut mistakes);
-        let trusted = loaded.config.trusted_proxies.iter().map(|cidr| cidr.get()).collect();
+        let trusted = layer4::networks(&loaded.config.trusted_proxies);
         let admin_token = admin_token(&loaded, &secrets, &mut mistakes);
         let servers = listeners::servers(&loaded, &workshop.directory, previous.map(|p| &p.servers), &mut mistakes);
         if !mistakes.is_empty() {
@@ -124,6 +125,7 @@ impl Snapshot {
         }
         let listeners = listeners::listeners(&loaded.config);
         let rules = layer4::rules(&loaded.config, &workshop.metrics, &upstreams);
+        let has_gates = rules.values().any(|rules| rules.gate.is_some());
         let http = http_settings(&loaded.config, &workshop.metrics);
         Ok(Snapshot {
             forwarding: Policy::default(),
@@ -141,6 +143,7 @@ impl Snapshot {
             plugins,
             stores,
             trusted,
+            has_gates,
             resolver,
             loaded,
         })
@@ -158,6 +161,11 @@ impl Snapshot {
     /// What holds for the connections of this listener; `None` where this snapshot has no such listener.
     pub fn rules_of(&self, listen: &Listen) -> Option<&Arc<Rules>> {
         self.rules.get(&listen.name)
+    }
+
+    /// Who may send requests to a listener; `None` where it is everybody.
+    pub fn gate(&self, listener: &str) -> Option<&Gate> {
+        if self.has_gates { self.rules.get(listener)?.gate.as_ref() } else { None }
     }
 
     /// The rules of every listener, by its name.
@@ -241,7 +249,7 @@ impl Snapshot {
     /// Whether the address is one of a proxy whose forwarding headers are believed.
     #[inline]
     pub fn trusts(&self, address: IpAddr) -> bool {
-        self.trusted.iter().any(|network| network.contains(&address))
+        self.trusted.contain(address)
     }
 }
 

@@ -2,6 +2,7 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used)] // a test fails by panicking
 
+mod addresses;
 mod admin;
 mod balancing;
 mod bodies;

@@ -16,6 +16,8 @@ use crate::upstream::SendError;
 pub(super) enum Error {
     /// The head is ambiguous or not allowed.
     Refused(Reject),
+    /// The listener's lists keep the client's address out.
+    KeptOut,
     NoRoute,
     /// The route has as many requests as it may have.
     Shed(Shed),
@@ -63,6 +65,7 @@ impl Error {
     fn status(&self) -> StatusCode {
         match self {
             Error::Refused(reject) => reject.status(),
+            Error::KeptOut => StatusCode::FORBIDDEN,
             Error::NoRoute => StatusCode::NOT_FOUND,
             Error::TooLarge(_) | Error::RequestBody(BodyError::TooLarge(_)) => StatusCode::PAYLOAD_TOO_LARGE,
             Error::RequestBody(BodyError::TimedOut) => StatusCode::REQUEST_TIMEOUT,
@@ -84,6 +87,7 @@ impl Error {
     fn for_client(&self) -> &'static str {
         match self {
             Error::Refused(reject) => reject.detail(),
+            Error::KeptOut => "Your address is not let in.",
             Error::NoRoute => "No route matches this request.",
             Error::Shed(_) => "There are too many requests at the moment. Try again later.",
             Error::TooLarge(_) | Error::RequestBody(BodyError::TooLarge(_)) => "The request body is too large.",
@@ -109,6 +113,7 @@ impl Error {
     fn for_operator(&self) -> String {
         match self {
             Error::Refused(reject) => format!("refused: {}", reject.detail()),
+            Error::KeptOut => "the listener keeps the client's address out".into(),
             Error::NoRoute => "no route matches".into(),
             Error::Shed(shed) => format!("the route has {} requests already, which is its limit", shed.requests),
             Error::TooLarge(limit) => format!("the request body is longer than {limit} bytes"),
@@ -128,6 +133,7 @@ impl Error {
     fn fault(&self) -> Fault {
         match self {
             Error::Refused(_)
+            | Error::KeptOut
             | Error::NoRoute
             | Error::Shed(_)
             | Error::TooLarge(_)
