@@ -38,6 +38,7 @@ pub mod document;
 pub mod expand;
 mod explain;
 mod forms;
+pub mod grpc;
 pub mod health;
 pub mod layer4;
 pub mod limits;
@@ -64,6 +65,7 @@ pub use delivery::{Backoff, Concurrency, GrpcStatus, Retries, RetryBudget, Retry
 pub use diagnostic::{Diagnostic, Report, Span, Text, suggest};
 pub use document::{Document, child};
 pub use expand::{Environment, Process};
+pub use grpc::{GrpcMatch, GrpcPart};
 pub use health::{EjectOn, Ejection, Expect, GrpcHealth, Health, InitialHealth, StatusRange, SuccessRate, TcpHealth};
 pub use layer4::{AcceptProxyProtocol, ForwardTarget, Layer, Others, Passthrough, ProxyProtocol};
 pub use limits::{Limits, Timeouts};

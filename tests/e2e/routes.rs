@@ -1,5 +1,6 @@
 //! What a route does with a request besides sending it on. Each test is named after the feature that it shows.
 
+mod grpc_matches;
 mod header_changes;
 mod mirrors;
 mod redirects;

@@ -17,7 +17,7 @@ use super::document::{Document, child};
 use super::route::{Match, PathMatch, ValueMatch};
 use super::sections::Sections;
 use super::text::quoted;
-use super::{HostPattern, Regex, Route, SameSite, Source, Upstream};
+use super::{GrpcMatch, HostPattern, Regex, Route, SameSite, Source, Upstream};
 
 mod listeners;
 
@@ -225,6 +225,7 @@ impl Checker<'_> {
         for (at, one) in route.matches.iter().enumerate() {
             let pointer = if is_list { format!("{list}/{at}") } else { list.clone() };
             self.repeated_names(&child(&pointer, "headers"), one.headers.len());
+            self.grpc(one, &pointer);
             for key in MatchKey::all(one) {
                 let Some(first) = seen.get(&key) else {
                     seen.insert(key, pointer.clone());
@@ -236,6 +237,18 @@ impl Checker<'_> {
                 self.found
                     .push(duplicate.with_help(format!("the first is in line {line}; this one would never be reached")));
                 break;
+            }
+        }
+    }
+
+    /// A call of gRPC says its path and its method.
+    fn grpc(&mut self, one: &Match, pointer: &str) {
+        for key in ["path", "methods"].into_iter().filter(|_| one.grpc.is_some()) {
+            let pointer = child(pointer, key);
+            if self.document.value().pointer(&pointer).is_some() {
+                let message = format!("{} and \"grpc\" exclude each other", quoted(key));
+                let excluded = self.document.at_key(&pointer, message);
+                self.found.push(excluded.with_help("a call of gRPC is a POST to \"/service/method\"; match it by these two"));
             }
         }
     }
@@ -342,6 +355,7 @@ pub(super) fn unknown(
 struct MatchKey<'a> {
     host: Option<&'a HostPattern>,
     path: Option<PathKey<'a>>,
+    grpc: Option<&'a GrpcMatch>,
     methods: Vec<&'a str>,
     headers: Vec<(&'a str, &'a ValueMatch)>,
     query: Vec<(&'a str, &'a ValueMatch)>,
@@ -356,6 +370,7 @@ impl<'a> MatchKey<'a> {
             MatchKey {
                 host,
                 path: one.path.as_ref().map(PathKey::of),
+                grpc: one.grpc.as_ref(),
                 methods,
                 headers: one.headers.iter().map(|(name, value)| (name.as_str(), value)).collect(),
                 query: one.query.iter().map(|(name, value)| (name.as_str(), value)).collect(),

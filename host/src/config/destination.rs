@@ -140,7 +140,7 @@ impl Checker<'_> {
 /// Whether every path of the match begins with something that can be replaced.
 fn has_prefix(one: &Match) -> bool {
     match &one.path {
-        None => true,
+        None => one.grpc.is_none(),
         Some(PathMatch::Pattern(pattern)) => pattern.is_prefix(),
         Some(PathMatch::Regex(_)) => false,
     }

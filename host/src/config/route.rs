@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::delivery::{Concurrency, Retries, RouteTimeouts};
 use super::forms::{keyed_by_header_name, one_or_many, or_one_alone, or_string, or_text, two_forms};
+use super::grpc::GrpcMatch;
 use super::mirror::Mirror;
 use super::pattern::{HostPattern, PathPattern, Regex};
 use super::rewrite::{Redirect, Rewrite};
@@ -94,6 +95,9 @@ pub struct Match {
     /// "/health" (exactly), "/orders/*" (`/orders` and everything below), "/users/{id}/posts" (a parameter stands for a
     /// segment), or an object with a `regex`.
     pub path: Option<PathMatch>,
+
+    /// Calls of gRPC, in place of `path` and `methods`: an object with `service`, `method`, both or neither.
+    pub grpc: Option<GrpcMatch>,
 
     /// One of these methods, in capitals.
     #[schemars(length(min = 1, max = 50), extend("uniqueItems" = true))]

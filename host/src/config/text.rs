@@ -65,6 +65,7 @@ pub const FORMATS: &[Format] = &[
     format::<FieldName>(),
     format::<FieldValue>(),
     format::<RedisAddress>(),
+    format::<GrpcName>(),
 ];
 
 const fn format<T: Written>() -> Format {

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, Method, header};
 use http_body::{Body as _, Frame, SizeHint};
 
 use super::targets::{self, Target, Targets};
@@ -204,11 +204,13 @@ fn explain(loaded: &Loaded, places: &[String], error: &BuildError) -> Diagnostic
 }
 
 fn rule(condition: &config::Match, route: usize) -> Result<Rule, PatternError> {
-    let path = match &condition.path {
-        None => PathPattern::any(),
-        Some(config::PathMatch::Pattern(pattern)) => PathPattern::parse(pattern.as_str())?,
-        Some(config::PathMatch::Regex(regex)) => PathPattern::regex(regex.as_str())?,
+    let path = match (&condition.path, &condition.grpc) {
+        (_, Some(call)) => calls(call)?,
+        (None, None) => PathPattern::any(),
+        (Some(config::PathMatch::Pattern(pattern)), None) => PathPattern::parse(pattern.as_str())?,
+        (Some(config::PathMatch::Regex(regex)), None) => PathPattern::regex(regex.as_str())?,
     };
+    let is_call = condition.grpc.is_some();
     let test = |test: &config::ValueMatch| match test {
         config::ValueMatch::Exact(text) => Ok(ValueTest::Exact(text.clone())),
         config::ValueMatch::Regex(regex) => ValueTest::regex(regex.as_str()),
@@ -216,14 +218,20 @@ fn rule(condition: &config::Match, route: usize) -> Result<Rule, PatternError> {
         config::ValueMatch::Present(false) => Ok(ValueTest::Absent),
     };
     let headers = condition.headers.iter().map(|(name, value)| (name.as_str(), value));
+    let content_type = is_call.then(|| ValueTest::regex(GRPC_CONTENT_TYPE).map(|test| ("content-type", test)));
     let query = condition.query.iter().map(|(name, value)| (name.as_str(), value));
     Ok(Rule {
         hosts: condition.host.iter().map(|host| HostPattern::parse(host.as_str())).collect::<Result<_, _>>()?,
         path,
         // The schema has checked that they are tokens.
-        methods: condition.methods.iter().filter_map(|method| method.as_str().parse().ok()).collect(),
+        methods: match is_call {
+            true => vec![Method::POST],
+            false => condition.methods.iter().filter_map(|method| method.as_str().parse().ok()).collect(),
+        },
         headers: headers
-            .map(|(name, value)| Ok(ValueMatch { name: name.into(), test: test(value)? }))
+            .map(|(name, value)| Ok((name, test(value)?)))
+            .chain(content_type)
+            .map(|header| header.map(|(name, test)| ValueMatch { name: name.into(), test }))
             .collect::<Result<_, _>>()?,
         query: query
             .map(|(name, value)| Ok(ValueMatch { name: name.into(), test: test(value)? }))
@@ -231,6 +239,27 @@ fn rule(condition: &config::Match, route: usize) -> Result<Rule, PatternError> {
         route,
     })
 }
+
+/// The paths of these calls: `/service/method`.
+fn calls(call: &config::GrpcMatch) -> Result<PathPattern, PatternError> {
+    use config::GrpcPart::{Name, Regex};
+    let text = |part: &Option<config::GrpcPart>, any: &str| match part {
+        Some(Name(name)) => name.as_str().to_owned(),
+        Some(Regex(_)) | None => any.to_owned(),
+    };
+    if !matches!(call.service, Some(Regex(_))) && !matches!(call.method, Some(Regex(_))) {
+        return PathPattern::parse(&format!("/{}/{}", text(&call.service, "{service}"), text(&call.method, "{method}")));
+    }
+    let regex = |part: &Option<config::GrpcPart>| match part {
+        Some(Name(name)) => name.as_str().replace('.', r"\."),
+        Some(Regex(regex)) => format!("(?:{})", regex.as_str()),
+        None => "[^/]+".to_owned(),
+    };
+    PathPattern::regex(&format!("/{}/{}", regex(&call.service), regex(&call.method)))
+}
+
+/// As the protocol has it: with a message format or parameters, in any case.
+const GRPC_CONTENT_TYPE: &str = r"(?i)application/grpc(?:[+;\s].*)?";
 
 /// What logs and metrics call a route without a name of its own: its place.
 fn name(config: &config::Route, index: usize) -> String {
