@@ -16,6 +16,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("health", &[]),
     ("headers", &[]),
     ("retry", &[]),
+    ("versions", &[]),
     ("rewrite", &["headers"]),
     ("networks", &[]),
     ("proxy_protocol", &["networks"]),
@@ -66,6 +67,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "telemetry",
             "tls",
             "upstream",
+            "versions",
         ],
     ),
     (
@@ -83,6 +85,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "snapshot",
             "tunnel",
             "upstream",
+            "versions",
         ],
     ),
     ("admin", &["telemetry"]),
@@ -112,7 +115,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "watch",
         ],
     ),
-    ("cli", &["config", "gateway", "headers", "l4", "mirror", "retry", "router", "snapshot", "telemetry", "upstream"]),
+    ("cli", &["config", "gateway", "headers", "l4", "mirror", "retry", "router", "snapshot", "telemetry", "upstream", "versions"]),
 ];
 
 /// Crates that only some rooms may name.

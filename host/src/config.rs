@@ -57,6 +57,7 @@ pub mod text;
 pub mod tls;
 pub mod units;
 pub mod upstream;
+pub mod versions;
 
 pub use address::{EndpointAddress, ListenAddress};
 pub use admin::{AccessLog, Admin, Cache, Secret, Shutdown};
@@ -82,6 +83,7 @@ pub use target::Target;
 pub use text::{Cidr, Name};
 pub use tls::{Certificate, ClientCertificates, ListenerTls, TlsVersion};
 pub use units::{Duration, Rate, Size};
+pub use versions::{Version, VersionBy, Versions};
 pub use upstream::{
     Balance, Endpoint, Hash, HashBy, NoneAvailable, Resolve, SameSite, Sticky, Upstream, UpstreamProtocol,
 };

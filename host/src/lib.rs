@@ -34,4 +34,5 @@ pub mod telemetry;
 pub mod tls;
 pub mod tunnel;
 pub mod upstream;
+pub mod versions;
 pub mod watch;

@@ -82,6 +82,13 @@ async fn respond(snapshot: &Snapshot, tail: &mut Tail, body: Body) -> Body {
     };
     exchange.route = Some(route.facts.clone());
     tail.route = Some(index);
+    if let Some(versions) = &route.versions {
+        let request = &exchange.request;
+        match versions.version(&request.headers, request.target.path(), snapshot.pattern(rule)) {
+            Ok(version) => exchange.version = Some(version),
+            Err(refusal) => return Error::Version(refusal, versions.names().to_vec()).answer(exchange),
+        }
+    }
     if let Some(admission) = &route.admission {
         match Box::pin(admission.admit()).await {
             Ok(admitted) => tail.admitted = Some(admitted),
@@ -120,7 +127,8 @@ async fn forward(snapshot: &Snapshot, route: &Route, rule: usize, tail: &mut Tai
             ControlFlow::Break(stop) => return stopped(stop),
         };
     }
-    let target = route.pick(exchange.upstream_choice.as_deref()).ok_or(Error::NoTarget)?;
+    let version = exchange.version.as_ref().map(|version| version.index);
+    let target = route.pick(exchange.upstream_choice.as_deref(), version).ok_or(Error::NoTarget)?;
     let to = match &target.goal {
         Goal::Upstream(upstream) => upstream,
         Goal::Redirect(redirect) => {

@@ -15,6 +15,7 @@ mod routes;
 mod stores;
 mod targets;
 mod upstreams;
+mod versions;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -26,6 +27,7 @@ pub use listeners::Listen;
 pub use mirrors::{Mirrored, Mirrors};
 pub use plugins::{Loader, ReadPlugin};
 pub use routes::{BodyLimits, Route};
+pub use versions::Versioned;
 pub use targets::{Edits, Goal, Target};
 
 use crate::capability::jwt::Documents;

@@ -5,3 +5,4 @@ mod header_changes;
 mod mirrors;
 mod redirects;
 mod rewrites;
+mod versions;

@@ -11,6 +11,7 @@ use crate::retry::Policy;
 use crate::router::RequestView;
 use crate::snapshot::{Goal, Mirrored, Route, Snapshot};
 use crate::upstream::{self, Upstream};
+use crate::versions::{Chosen, Refusal};
 
 /// Describes the request's way through the snapshot.
 ///
@@ -31,9 +32,15 @@ pub(super) fn explain(snapshot: &Snapshot, method: &str, url: &str, headers: &[S
 
     let mut text = format!("{method} {authority}{target}\n");
     let verdicts = snapshot.router.explain(&request);
-    let found = snapshot.router.find(&request).and_then(|rule| snapshot.router.route(rule));
+    let rule = snapshot.router.find(&request);
+    let found = rule.and_then(|rule| snapshot.router.route(rule));
     match found.and_then(|index| Some((index, snapshot.route(index)?))) {
-        Some((index, route)) => describe(&mut text, snapshot, index, route),
+        Some((index, route)) => {
+            let chosen = route.versions.as_ref().map(|versions| {
+                versions.choose(&headers, path, rule.and_then(|rule| snapshot.pattern(rule)))
+            });
+            describe(&mut text, snapshot, index, route, chosen.as_ref());
+        }
         None => text.push_str("\nno route takes it: 404\n"),
     }
     text.push_str("\nroutes, best first:\n");
@@ -47,9 +54,16 @@ pub(super) fn explain(snapshot: &Snapshot, method: &str, url: &str, headers: &[S
     Ok(text)
 }
 
-fn describe(text: &mut String, snapshot: &Snapshot, index: usize, route: &Route) {
+fn describe(
+    text: &mut String,
+    snapshot: &Snapshot,
+    index: usize,
+    route: &Route,
+    chosen: Option<&Result<Chosen<'_>, Refusal>>,
+) {
     let line = snapshot.loaded.document.line(&format!("/routes/{index}"));
     let _ = writeln!(text, "\nroute {} ({}:{line})", route.facts.name, snapshot.loaded.document.file());
+    describe_version(text, route, chosen);
     let _ = writeln!(text, "  chain:");
     for plugin in route.chain.plugins() {
         let hooks = plugin.artifact().hooks().join(", ");
@@ -67,7 +81,8 @@ fn describe(text: &mut String, snapshot: &Snapshot, index: usize, route: &Route)
     }
     let _ = writeln!(text, "  to:");
     let mut has_target = false;
-    for (target, weight) in route.targets() {
+    let version = chosen.and_then(|chosen| chosen.as_ref().ok()).map(|chosen| chosen.index);
+    for (target, weight) in route.targets(version) {
         has_target = true;
         let edits = target.edits.as_ref().map(|edits| format!("; {edits}")).unwrap_or_default();
         let upstream = match &target.goal {
@@ -99,6 +114,18 @@ fn describe(text: &mut String, snapshot: &Snapshot, index: usize, route: &Route)
     let upgrades = route.upgrades.protocols().collect::<Vec<_>>().join(", ");
     let _ = writeln!(text, "  upgrades: {}", if upgrades.is_empty() { "none" } else { &upgrades });
     describe_delivery(text, route);
+}
+
+/// Which version of the API it is for, and who says so.
+fn describe_version(text: &mut String, route: &Route, chosen: Option<&Result<Chosen<'_>, Refusal>>) {
+    let (Some(chosen), Some(versions)) = (chosen, &route.versions) else { return };
+    let _ = match chosen {
+        Ok(Chosen { name, by: Some(by), .. }) => writeln!(text, "  version: {name}, which {by} asks for"),
+        Ok(Chosen { name, by: None, .. }) => writeln!(text, "  version: {name}, the default"),
+        Err(Refusal::Unknown(by)) => writeln!(text, "  version: refused, {by} asks for one that is not there"),
+        Err(Refusal::Unsaid) => writeln!(text, "  version: refused, none is asked for and there is no default"),
+    };
+    let _ = writeln!(text, "  versions: {}", versions.names().join(", "));
 }
 
 /// Who gets copies.

@@ -6,6 +6,7 @@
 mod health;
 mod mirrors;
 mod tls;
+mod versions;
 
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
@@ -182,6 +183,7 @@ impl Checker<'_> {
             }
             self.destination(route, &pointer);
             self.mirrors(route, &pointer);
+            self.versions(route, &pointer);
             self.delivery(route, &pointer);
         }
     }

@@ -13,7 +13,7 @@ impl Checker<'_> {
     /// Checks the route at `pointer`.
     pub(super) fn destination(&mut self, route: &Route, pointer: &str) {
         let to = child(pointer, "to");
-        let answers = !route.plugins.is_empty() || route.redirect.is_some();
+        let answers = !route.plugins.is_empty() || route.redirect.is_some() || route.versions.is_some();
         if !self.is_written(&to) && !answers {
             let lost = self.document.at_value(pointer, "the route has neither \"to\" nor plugins: nothing answers");
             self.found
@@ -146,7 +146,7 @@ fn has_prefix(one: &Match) -> bool {
     }
 }
 
-fn parameters(one: &Match) -> Vec<String> {
+pub(super) fn parameters(one: &Match) -> Vec<String> {
     match &one.path {
         None => Vec::new(),
         Some(PathMatch::Pattern(pattern)) => pattern.parameters(),

@@ -17,6 +17,7 @@ use super::mirror::Mirror;
 use super::pattern::{HostPattern, PathPattern, Regex};
 use super::rewrite::{Redirect, Rewrite};
 use super::target::Target;
+use super::versions::Versions;
 use super::text::{Name, Written, is_token, quoted, written_as_text};
 use super::units::Size;
 
@@ -57,6 +58,10 @@ pub struct Route {
     #[serde(default)]
     pub rewrite: Option<Rewrite>,
 
+    /// The versions of an API, where it has several. Default: none.
+    #[serde(default)]
+    pub versions: Option<Versions>,
+
     /// Upstreams that get copies of the requests and whose answers nobody gets: a name, an object, or a list of such.
     /// Default: none.
     #[serde(rename = "mirror", default, deserialize_with = "one_or_many")]
@@ -80,6 +85,14 @@ pub struct Route {
     #[serde(default = "UpgradeProtocol::websocket")]
     #[schemars(length(max = 16), extend("uniqueItems" = true))]
     pub upgrades: Vec<UpgradeProtocol>,
+}
+
+impl Route {
+    /// The upstreams that requests are sent on to.
+    pub fn upstreams(&self) -> impl Iterator<Item = &str> {
+        let of_versions = self.versions.iter().flat_map(|versions| versions.list.values().flat_map(|one| &one.to));
+        self.to.iter().chain(of_versions).filter_map(|target| target.upstream.as_deref())
+    }
 }
 
 /// Conditions on a request, all of which have to hold. What is left out holds always.

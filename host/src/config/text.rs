@@ -66,6 +66,9 @@ pub const FORMATS: &[Format] = &[
     format::<FieldValue>(),
     format::<RedisAddress>(),
     format::<GrpcName>(),
+    format::<VersionedType>(),
+    format::<Date>(),
+    format::<Link>(),
 ];
 
 const fn format<T: Written>() -> Format {

@@ -12,12 +12,13 @@ use http::{HeaderMap, HeaderValue, Method, header};
 use http_body::{Body as _, Frame, SizeHint};
 
 use super::targets::{self, Target, Targets};
-use super::{Snapshot, Workshop, delivery, mirrors, plugins};
+use super::{Snapshot, Versioned, Workshop, delivery, mirrors, plugins, versions};
 use crate::admission::Admission;
 use crate::body::{Body, BodyError};
 use crate::config::{self, Diagnostic, Loaded, child};
 use crate::exchange::RouteFacts;
 use crate::plugin::Chain;
+use crate::rewrite::Fields;
 use crate::router::{BuildError, HostPattern, PathPattern, PatternError, Problem, Router, Rule, ValueMatch, ValueTest};
 use crate::upstream::{Delivery, Upstream};
 
@@ -33,6 +34,8 @@ pub struct Route {
     pub upgrades: Upgrades,
     /// Who gets copies of what is sent on.
     pub mirrors: Option<mirrors::Mirrors>,
+    /// The versions of an API, where it has several.
+    pub versions: Option<Box<Versioned>>,
     targets: Targets,
 }
 
@@ -62,17 +65,24 @@ pub struct BodyLimits {
 }
 
 impl Route {
-    /// Where the next request goes: to the upstream that a plugin chose, or to a target by weight.
-    pub fn pick(&self, choice: Option<&str>) -> Option<&Target> {
+    /// Where the next request goes: to the upstream that a plugin chose, or to a target by weight; of its version, where
+    /// there are versions.
+    pub fn pick(&self, choice: Option<&str>, version: Option<usize>) -> Option<&Target> {
+        let targets = self.targets_of(version);
         match choice {
-            Some(upstream) => self.targets.named(upstream),
-            None => self.targets.pick(),
+            Some(upstream) => targets.named(upstream).or_else(|| self.targets.named(upstream)),
+            None => targets.pick(),
         }
     }
 
+    fn targets_of(&self, version: Option<usize>) -> &Targets {
+        let versions = self.versions.as_ref().zip(version);
+        versions.and_then(|(versions, version)| versions.targets(version)).unwrap_or(&self.targets)
+    }
+
     /// Its targets with their weights, in the order of the configuration.
-    pub fn targets(&self) -> impl Iterator<Item = (&Target, u32)> {
-        self.targets.iter()
+    pub fn targets(&self, version: Option<usize>) -> impl Iterator<Item = (&Target, u32)> {
+        self.targets_of(version).iter()
     }
 }
 
@@ -147,10 +157,11 @@ pub(super) fn build(
         let body = config.limits.request_body.unwrap_or(loaded.config.limits.request_body);
         Route {
             admission: delivery::admission(config, &name, previous),
+            versions: versions::build(config, upstreams),
             mirrors: mirrors::build(config, &name, upstreams, previous),
             facts: Arc::new(RouteFacts {
                 metrics: Some(workshop.metrics.route(&name)),
-                upstreams: config.to.iter().filter_map(|target| target.upstream.as_deref()).map(Arc::from).collect(),
+                upstreams: config.upstreams().map(Arc::from).collect(),
                 name: name.into(),
             }),
             chain: Arc::new(Chain::new(plugins.of_route(index))),
@@ -162,7 +173,7 @@ pub(super) fn build(
             },
             targets: match &config.redirect {
                 Some(redirect) => targets::redirect_only(redirect),
-                None => targets::build(&config.to, config.rewrite.as_ref(), upstreams),
+                None => targets::build(&config.to, config.rewrite.as_ref(), &Fields::default(), upstreams),
             },
         }
     };

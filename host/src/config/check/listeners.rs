@@ -122,7 +122,7 @@ impl Checker<'_> {
             let route = sections
                 .routes
                 .iter()
-                .find(|(_, route)| route.to.iter().any(|to| to.upstream.as_deref() == Some(*name)));
+                .find(|(_, route)| route.upstreams().chain(route.mirrors.iter().map(|mirror| mirror.upstream.as_str())).any(|to| to == *name));
             let plugin =
                 sections.plugins.iter().find(|(_, plugin)| plugin.grants.upstreams.iter().any(|to| to == name));
             let listener = sections.listeners.iter().find(|(_, listener)| by_udp(listener));

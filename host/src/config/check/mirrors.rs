@@ -11,7 +11,7 @@ impl Checker<'_> {
     /// Checks the mirrors of the route at `route_pointer`.
     pub(in crate::config) fn mirrors(&mut self, route: &Route, route_pointer: &str) {
         let list = child(route_pointer, "mirror");
-        if !route.mirrors.is_empty() && route.to.iter().all(|target| target.upstream.is_none()) {
+        if !route.mirrors.is_empty() && route.upstreams().next().is_none() {
             let message = "the route sends nothing on, so there is nothing to copy";
             self.found.push(self.document.at_key(&list, message).with_help("name an upstream in \"to\", or leave it out"));
         }
@@ -27,7 +27,7 @@ impl Checker<'_> {
                 continue;
             }
             upstreams.add(&mut self.found, self.document, &mirror.upstream, &pointer);
-            if route.to.iter().any(|target| target.upstream.as_ref() == Some(&mirror.upstream)) {
+            if route.upstreams().any(|upstream| upstream == mirror.upstream) {
                 // Its limits and its health would be the request's own.
                 let message = format!("the route itself sends its requests to {}", quoted(&mirror.upstream));
                 let help = "copies must not take what requests need; define another upstream with the same endpoints";
