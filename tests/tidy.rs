@@ -115,7 +115,22 @@ const ROOMS: &[(&str, &[&str])] = &[
             "watch",
         ],
     ),
-    ("cli", &["config", "gateway", "headers", "l4", "mirror", "retry", "router", "snapshot", "telemetry", "upstream", "versions"]),
+    (
+        "cli",
+        &[
+            "config",
+            "gateway",
+            "headers",
+            "l4",
+            "mirror",
+            "retry",
+            "router",
+            "snapshot",
+            "telemetry",
+            "upstream",
+            "versions",
+        ],
+    ),
 ];
 
 /// Crates that only some rooms may name.

@@ -83,10 +83,10 @@ pub use target::Target;
 pub use text::{Cidr, Name};
 pub use tls::{Certificate, ClientCertificates, ListenerTls, TlsVersion};
 pub use units::{Duration, Rate, Size};
-pub use versions::{Version, VersionBy, Versions};
 pub use upstream::{
     Balance, Endpoint, Hash, HashBy, NoneAvailable, Resolve, SameSite, Sticky, Upstream, UpstreamProtocol,
 };
+pub use versions::{Version, VersionBy, Versions};
 
 /// The configuration of the gateway. Durations, sizes and rates are strings with units ("5s", "64KiB", "100/min");
 /// comments and trailing commas are allowed; in every string `${VAR}`, `${VAR:-default}` and `${file:path}` are

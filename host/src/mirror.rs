@@ -223,8 +223,7 @@ impl Counts {
 }
 
 impl End {
-    pub const ALL: [End; 6] =
-        [End::Answered, End::Failed, End::TimedOut, End::OverLimit, End::Behind, End::Incomplete];
+    pub const ALL: [End; 6] = [End::Answered, End::Failed, End::TimedOut, End::OverLimit, End::Behind, End::Incomplete];
 
     /// The name in metrics.
     pub fn name(self) -> &'static str {

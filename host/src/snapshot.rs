@@ -27,8 +27,8 @@ pub use listeners::Listen;
 pub use mirrors::{Mirrored, Mirrors};
 pub use plugins::{Loader, ReadPlugin};
 pub use routes::{BodyLimits, Route};
-pub use versions::Versioned;
 pub use targets::{Edits, Goal, Target};
+pub use versions::Versioned;
 
 use crate::capability::jwt::Documents;
 use crate::capability::password::Passwords;

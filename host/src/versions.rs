@@ -27,7 +27,10 @@ pub enum By {
     /// A parameter of a media type.
     AcceptParameter(Box<str>),
     /// A part of a media type: between these two, which are in lower case.
-    MediaType { before: Box<str>, after: Box<str> },
+    MediaType {
+        before: Box<str>,
+        after: Box<str>,
+    },
 }
 
 /// The version of a request.
@@ -112,11 +115,7 @@ impl Versions {
 
     /// The version in the media type that is liked best of those that name a known one. Where the client takes a type
     /// without a version as well, an unknown one says nothing.
-    fn accepted<'h>(
-        &self,
-        headers: &'h HeaderMap,
-        version: impl Fn(&'h str, &[&'h str]) -> Option<&'h str>,
-    ) -> Said {
+    fn accepted<'h>(&self, headers: &'h HeaderMap, version: impl Fn(&'h str, &[&'h str]) -> Option<&'h str>) -> Said {
         let (mut best, mut names_one, mut takes_any) = (None::<(u16, usize)>, false, false);
         for line in headers.get_all(ACCEPT) {
             let Ok(line) = line.to_str() else { return Said::Unknown };
@@ -164,13 +163,12 @@ fn split(text: &str, separator: char) -> impl Iterator<Item = &str> {
 }
 
 /// The weight of a media type in thousandths (RFC 9110, section 12.4.2). One that is none counts as 1.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // the value is clamped first
 fn quality(parameters: &[&str]) -> u16 {
-    let pairs = parameters.iter().filter_map(|parameter| parameter.split_once('='));
-    let weight = pairs.filter(|(name, _)| name.trim().eq_ignore_ascii_case("q")).map(|(_, value)| value.trim()).next();
-    let Some(weight) = weight.and_then(|weight| weight.parse::<f32>().ok()) else { return 1000 };
-    [0_u16, 1000].iter().map(|bound| f32::from(*bound)).fold(weight * 1000.0, |weight, bound| {
-        if bound == 0.0 { weight.max(bound) } else { weight.min(bound) }
-    }) as u16
+    let mut pairs = parameters.iter().filter_map(|parameter| parameter.split_once('='));
+    let weight = pairs.find(|(name, _)| name.trim().eq_ignore_ascii_case("q"));
+    let weight = weight.and_then(|(_, value)| value.trim().parse::<f32>().ok()).unwrap_or(1.0);
+    (weight * 1000.0).clamp(0.0, 1000.0) as u16
 }
 
 impl fmt::Display for By {
@@ -197,9 +195,12 @@ mod tests {
     }
 
     fn headers(lines: &[(&str, &str)]) -> HeaderMap {
-        let pair = |(name, value): &(&str, &str)| (name.parse::<HeaderName>().unwrap(), value.parse::<HeaderValue>().unwrap());
+        let pair =
+            |(name, value): &(&str, &str)| (name.parse::<HeaderName>().unwrap(), value.parse::<HeaderValue>().unwrap());
         let mut headers = HeaderMap::new();
-        lines.iter().map(pair).for_each(|(name, value)| drop(headers.append(name, value)));
+        for (name, value) in lines.iter().map(pair) {
+            headers.append(name, value);
+        }
         headers
     }
 
@@ -287,7 +288,9 @@ mod tests {
 
     #[test]
     fn qualities() {
-        for (text, expected) in [("1", 1000), ("0.5", 500), ("0", 0), ("0.001", 1), ("7", 1000), ("-1", 0), ("x", 1000), ("NaN", 0)] {
+        for (text, expected) in
+            [("1", 1000), ("0.5", 500), ("0", 0), ("0.001", 1), ("7", 1000), ("-1", 0), ("x", 1000), ("NaN", 0)]
+        {
             assert_eq!(quality(&[&format!("q={text}")]), expected, "{text}");
         }
     }

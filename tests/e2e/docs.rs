@@ -52,6 +52,30 @@ fn every_configuration_in_the_documents_loads() {
     assert!(checked >= 5, "only {checked} configurations were found");
 }
 
+#[test]
+fn every_feature_of_the_gateway_api_names_tests_that_are_there() {
+    let page = std::fs::read_to_string(repository().join("docs/routing.md")).unwrap();
+    let rows: Vec<&str> = page.lines().filter(|line| line.starts_with("| Support")).collect();
+    assert!(rows.len() >= 30, "only {} features", rows.len());
+    for row in rows {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let [feature, here, tests] = cells.as_slice() else { panic!("{row}") };
+        let tests: Vec<&str> = tests.split('`').filter(|name| name.contains("::")).collect();
+        assert!(!tests.is_empty() || here.starts_with("no: "), "{feature} has no test and no reason");
+        for test in tests {
+            let (module, name) = test.rsplit_once("::").unwrap();
+            let file = repository().join(format!("tests/e2e/{}.rs", module.replace("::", "/")));
+            let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{feature}: {test}: {error}"));
+            let is_there = ["", "async "].iter().any(|kind| {
+                ["#[test]", "#[tokio::test]"]
+                    .iter()
+                    .any(|attribute| text.contains(&format!("{attribute}\n{kind}fn {name}(")))
+            });
+            assert!(is_there, "{feature}: there is no test {test}");
+        }
+    }
+}
+
 const HTPASSWD: &str = "ada:$2y$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW\n";
 
 /// Variables in the examples stand for secrets that a reader has; here they have a value of the right kind.

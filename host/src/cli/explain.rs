@@ -36,9 +36,10 @@ pub(super) fn explain(snapshot: &Snapshot, method: &str, url: &str, headers: &[S
     let found = rule.and_then(|rule| snapshot.router.route(rule));
     match found.and_then(|index| Some((index, snapshot.route(index)?))) {
         Some((index, route)) => {
-            let chosen = route.versions.as_ref().map(|versions| {
-                versions.choose(&headers, path, rule.and_then(|rule| snapshot.pattern(rule)))
-            });
+            let chosen = route
+                .versions
+                .as_ref()
+                .map(|versions| versions.choose(&headers, path, rule.and_then(|rule| snapshot.pattern(rule))));
             describe(&mut text, snapshot, index, route, chosen.as_ref());
         }
         None => text.push_str("\nno route takes it: 404\n"),

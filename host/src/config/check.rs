@@ -250,7 +250,8 @@ impl Checker<'_> {
             if self.document.value().pointer(&pointer).is_some() {
                 let message = format!("{} and \"grpc\" exclude each other", quoted(key));
                 let excluded = self.document.at_key(&pointer, message);
-                self.found.push(excluded.with_help("a call of gRPC is a POST to \"/service/method\"; match it by these two"));
+                self.found
+                    .push(excluded.with_help("a call of gRPC is a POST to \"/service/method\"; match it by these two"));
             }
         }
     }

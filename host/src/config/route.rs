@@ -17,9 +17,9 @@ use super::mirror::Mirror;
 use super::pattern::{HostPattern, PathPattern, Regex};
 use super::rewrite::{Redirect, Rewrite};
 use super::target::Target;
-use super::versions::Versions;
 use super::text::{Name, Written, is_token, quoted, written_as_text};
 use super::units::Size;
+use super::versions::Versions;
 
 /// Which requests, through which plugins, to which upstream. A request takes the most specific route that matches it,
 /// not the first: an exact host before `*.` and no host; then an exact path, a template, the longest prefix, a regular

@@ -98,10 +98,16 @@ impl Error {
     fn for_client(&self) -> Cow<'static, str> {
         Cow::Borrowed(match self {
             Error::Version(Refusal::Unknown(by), names) => {
-                return Cow::Owned(format!("There is no such version as {by} asks for. There are: {}.", names.join(", ")));
+                return Cow::Owned(format!(
+                    "There is no such version as {by} asks for. There are: {}.",
+                    names.join(", ")
+                ));
             }
             Error::Version(Refusal::Unsaid, names) => {
-                return Cow::Owned(format!("The request does not say which version it is for. There are: {}.", names.join(", ")));
+                return Cow::Owned(format!(
+                    "The request does not say which version it is for. There are: {}.",
+                    names.join(", ")
+                ));
             }
             Error::Refused(reject) => reject.detail(),
             Error::KeptOut => "Your address is not let in.",

@@ -86,7 +86,8 @@ pub(super) fn rules(
             others: accept.others == config::Others::Plain,
             timeout: config.timeouts.header_read.into(),
         });
-        let gate = listener.ip.as_ref().map(|lists| Gate { allow: networks(&lists.allow), deny: networks(&lists.deny) });
+        let gate =
+            listener.ip.as_ref().map(|lists| Gate { allow: networks(&lists.allow), deny: networks(&lists.deny) });
         (name, Arc::new(Rules { max_connections, gate, proxied, forward }))
     };
     config.listeners.iter().map(rules).collect()

@@ -259,7 +259,11 @@ fn calls(call: &config::GrpcMatch) -> Result<PathPattern, PatternError> {
         Some(Regex(_)) | None => any.to_owned(),
     };
     if !matches!(call.service, Some(Regex(_))) && !matches!(call.method, Some(Regex(_))) {
-        return PathPattern::parse(&format!("/{}/{}", text(&call.service, "{service}"), text(&call.method, "{method}")));
+        return PathPattern::parse(&format!(
+            "/{}/{}",
+            text(&call.service, "{service}"),
+            text(&call.method, "{method}")
+        ));
     }
     let regex = |part: &Option<config::GrpcPart>| match part {
         Some(Name(name)) => name.as_str().replace('.', r"\."),

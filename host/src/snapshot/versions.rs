@@ -33,9 +33,8 @@ impl Versioned {
         pattern: Option<&PathPattern>,
     ) -> Result<Chosen<'_>, Refusal> {
         let parameters = pattern.map(|pattern| pattern.params(path)).unwrap_or_default();
-        self.versions.choose(headers, |wanted| {
-            parameters.iter().find(|(name, _)| *name == wanted).map(|(_, value)| *value)
-        })
+        self.versions
+            .choose(headers, |wanted| parameters.iter().find(|(name, _)| *name == wanted).map(|(_, value)| *value))
     }
 
     /// The same as an exchange keeps it.
@@ -63,10 +62,7 @@ impl Versioned {
 }
 
 /// Makes the versions of a route; none for most.
-pub(super) fn build(
-    route: &config::Route,
-    upstreams: &BTreeMap<Arc<str>, Arc<Upstream>>,
-) -> Option<Box<Versioned>> {
+pub(super) fn build(route: &config::Route, upstreams: &BTreeMap<Arc<str>, Arc<Upstream>>) -> Option<Box<Versioned>> {
     let config = route.versions.as_ref()?;
     let varies: Vec<(HeaderName, HeaderValue)> =
         config.by.iter().filter_map(varies_by).map(|field| (VARY, field)).collect();

@@ -97,7 +97,10 @@ impl Plugin for Cors {
                 .to_owned());
         }
         if config.credentials && origins.has_null() {
-            return Err("origins: \"null\" together with credentials would let everybody in: any page can be in a sandbox".to_owned());
+            return Err(
+                "origins: \"null\" together with credentials would let everybody in: any page can be in a sandbox"
+                    .to_owned(),
+            );
         }
         let seconds = config.max_age.0.as_secs();
         if seconds > LONGEST_MAX_AGE_SECONDS || config.max_age.0.subsec_nanos() > 0 {
@@ -147,9 +150,8 @@ impl Plugin for Cors {
         let headers = exchange.request_headers();
         let [origin, method] = headers.select(["origin", REQUEST_METHOD]);
         // Two lines are no origin: a browser sends one, and who reads the other is anybody's guess.
-        let allowed = origin
-            .as_deref()
-            .filter(|origin| self.origins.contain(origin) && headers.values("origin").len() == 1);
+        let allowed =
+            origin.as_deref().filter(|origin| self.origins.contain(origin) && headers.values("origin").len() == 1);
         if let (Some(method), Some(_)) = (method, &origin)
             && exchange.method() == Method::OPTIONS
         {

@@ -41,7 +41,8 @@ impl Origins {
             "null" => drop(self.exact.insert(text.to_owned())),
             _ => {
                 let text = text.to_ascii_lowercase();
-                let (scheme, rest) = split(&text).ok_or("is not \"*\", \"null\", or a scheme with a host: \"https://app.example.com\"")?;
+                let (scheme, rest) = split(&text)
+                    .ok_or("is not \"*\", \"null\", or a scheme with a host: \"https://app.example.com\"")?;
                 match rest.strip_prefix('*') {
                     Some("") => self.wildcards.push(Wildcard { scheme: scheme.to_owned(), end: String::new() }),
                     Some(end) => {
@@ -99,7 +100,11 @@ fn split(text: &str) -> Option<(&str, &str)> {
 
 /// Whether this is a host, perhaps with a port that is not the scheme's own.
 fn check(scheme: &str, authority: &str) -> Result<(), &'static str> {
-    let end = if authority.starts_with('[') { authority.find(']').map_or(0, |end| end + 1) } else { authority.find(':').unwrap_or(authority.len()) };
+    let end = if authority.starts_with('[') {
+        authority.find(']').map_or(0, |end| end + 1)
+    } else {
+        authority.find(':').unwrap_or(authority.len())
+    };
     let (host, port) = authority.split_at_checked(end).ok_or("has no host")?;
     if !is_host(host) {
         return Err("has no host after \"://\", or more than a host and a port");

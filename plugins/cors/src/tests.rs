@@ -132,11 +132,7 @@ fn an_origin_that_is_not_meant_gets_no_say() {
 #[test]
 fn a_response_says_who_may_read_it_in_place_of_the_upstream() {
     let vary = [("vary", "Accept"), ("vary", "Origin")];
-    let mine = [
-        (ALLOW_ORIGIN, "https://a.b.example.org"),
-        (ALLOW_CREDENTIALS, "true"),
-        (EXPOSE, "x-total"),
-    ];
+    let mine = [(ALLOW_ORIGIN, "https://a.b.example.org"), (ALLOW_CREDENTIALS, "true"), (EXPOSE, "x-total")];
     check(APP, Request::get("/a").header("origin", "https://a.b.example.org"), 0, &[&mine[..], &vary].concat());
     let star = [(ALLOW_ORIGIN, "*"), (EXPOSE, "*"), ("vary", "Accept")];
     check(ANY, Request::get("/a").header("origin", "https://a.test"), 0, &star);

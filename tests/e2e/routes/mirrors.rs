@@ -30,8 +30,10 @@ async fn copies(gateway: &TestGateway, result: &str) -> f64 {
 }
 
 async fn until_copies(gateway: &TestGateway, result: &str, count: f64) {
-    eventually(&format!("{count} copies are {result}"), async || (copies(gateway, result).await == count).then_some(()))
-        .await;
+    eventually(&format!("{count} copies are {result}"), async || {
+        (copies(gateway, result).await == count).then_some(())
+    })
+    .await;
 }
 
 /// Waits until no copy is under way, and says how many there were.
@@ -158,8 +160,7 @@ async fn a_mirror_that_is_dead_or_answers_nonsense_fails_nothing() {
     let main = Server::named("main").await;
     let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let odd = Scripted::answering(b"220 smtp.example.com\r\n\r\n").await;
-    let gateway =
-        mirroring(main.text(), &[("dead", dead), ("odd", odd.text())], json!(["dead", "odd"]));
+    let gateway = mirroring(main.text(), &[("dead", dead), ("odd", odd.text())], json!(["dead", "odd"]));
     for body in ["", "body"] {
         assert_eq!(gateway.post("/a", &[], body).await.text(), "main");
     }
@@ -239,7 +240,8 @@ async fn an_endless_answer_is_cut() {
 async fn what_is_not_sent_on_is_not_mirrored() {
     let (main, shadow) = (Server::named("main").await, Server::named("shadow").await);
     let mut config = config(main.text(), &[("shadow", shadow.text())], json!("shadow"));
-    config["routes"][0]["plugins"] = json!([{ "key-auth": { "keys": [{ "key": "a-key-that-is-long", "subject": "a" }] } }]);
+    config["routes"][0]["plugins"] =
+        json!([{ "key-auth": { "keys": [{ "key": "a-key-that-is-long", "subject": "a" }] } }]);
     let gateway = TestGateway::start(config);
     gateway.get("/a").await.problem(401);
     let key = ("x-api-key", "a-key-that-is-long");

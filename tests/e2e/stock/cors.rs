@@ -46,7 +46,9 @@ async fn cors_allow_origins_methods_headers_credentials_and_max_age() {
     }))
     .await;
     // A preflight has no key, and is answered before one is asked for.
-    let answer = preflight(&gateway, &[("origin", "https://a.b.example.org"), ("access-control-request-headers", "x-api-key")]).await;
+    let answer =
+        preflight(&gateway, &[("origin", "https://a.b.example.org"), ("access-control-request-headers", "x-api-key")])
+            .await;
     assert_eq!((answer.status, answer.text().as_str()), (204, ""));
     for (name, value) in [
         ("access-control-allow-origin", "https://a.b.example.org"),
@@ -116,7 +118,8 @@ async fn cors_gives_another_origin_no_say_and_removes_the_upstreams() {
 async fn cors_for_everybody_is_the_same_for_everybody() {
     let (gateway, _server) = gateway(json!({ "origins": ["*"], "methods": ["*"], "headers": ["*"] })).await;
     for origin in ["https://anything.test:8443", "null"] {
-        let answer = preflight(&gateway, &[("origin", origin), ("access-control-request-private-network", "true")]).await;
+        let answer =
+            preflight(&gateway, &[("origin", origin), ("access-control-request-private-network", "true")]).await;
         assert_eq!(answer.status, 204);
         assert_eq!(all(&answer, "access-control-allow-origin"), ["*"]);
         assert_eq!(all(&answer, "access-control-allow-methods"), ["*"]);

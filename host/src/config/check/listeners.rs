@@ -119,10 +119,12 @@ impl Checker<'_> {
             }
             let is_it = |target: &ForwardTarget| target.upstream == *name;
             let by_udp = |listener: &Listener| listener.protocol == Layer::Udp && listener.to.iter().any(is_it);
-            let route = sections
-                .routes
-                .iter()
-                .find(|(_, route)| route.upstreams().chain(route.mirrors.iter().map(|mirror| mirror.upstream.as_str())).any(|to| to == *name));
+            let route = sections.routes.iter().find(|(_, route)| {
+                route
+                    .upstreams()
+                    .chain(route.mirrors.iter().map(|mirror| mirror.upstream.as_str()))
+                    .any(|to| to == *name)
+            });
             let plugin =
                 sections.plugins.iter().find(|(_, plugin)| plugin.grants.upstreams.iter().any(|to| to == name));
             let listener = sections.listeners.iter().find(|(_, listener)| by_udp(listener));

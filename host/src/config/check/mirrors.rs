@@ -13,7 +13,8 @@ impl Checker<'_> {
         let list = child(route_pointer, "mirror");
         if !route.mirrors.is_empty() && route.upstreams().next().is_none() {
             let message = "the route sends nothing on, so there is nothing to copy";
-            self.found.push(self.document.at_key(&list, message).with_help("name an upstream in \"to\", or leave it out"));
+            self.found
+                .push(self.document.at_key(&list, message).with_help("name an upstream in \"to\", or leave it out"));
         }
         let mut upstreams = Seen::new("the mirror");
         for (at, mirror) in route.mirrors.iter().enumerate() {

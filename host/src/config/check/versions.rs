@@ -60,10 +60,9 @@ impl Checker<'_> {
         };
         let names = versions.list.keys().map(String::as_str);
         let listed: Vec<&str> = names.clone().take(MOST_LISTED).collect();
-        let unknown = self.document.at_value(
-            &child(pointer, "default"),
-            format!("there is no version {}", quoted(default.as_str())),
-        );
+        let unknown = self
+            .document
+            .at_value(&child(pointer, "default"), format!("there is no version {}", quoted(default.as_str())));
         let unknown = unknown.with_suggestion(default.as_str(), names);
         self.found.push(unknown.with_help(format!("there are: {}", listed.join(", "))));
     }
