@@ -47,6 +47,7 @@ pub use background::tick;
 pub use bindings::Direction;
 pub use bodies::Bodies;
 pub use breaker::Settings as BreakerSettings;
+pub use callout::{Callee, Script};
 pub use chain::{Chain, Stop};
 pub use engine::{COMPONENT_BYTES, Engine, MEMORY_BYTES};
 pub use failure::{Failure, FailureKind};

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
+use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
 
 use super::artifact::{Artifact, LoadError};
 use super::cache::CompileCache;
@@ -102,7 +102,9 @@ fn config() -> Config {
         .epoch_interruption(true)
         .max_wasm_stack(WASM_STACK)
         .async_stack_size(ASYNC_STACK)
-        .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(32));
+        .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(32))
+        // Traps name source lines where a component has them, as what an author tries out has. Stock plugins have none.
+        .wasm_backtrace_details(WasmBacktraceDetails::Enable);
     config
 }
 

@@ -15,7 +15,7 @@ use crate::capability::secrets::Secrets;
 use crate::capability::store;
 use crate::config::{self, Diagnostic, PluginUse, Source, child};
 use crate::plugin::{
-    Abilities, Artifact, BreakerSettings, Engine, Isolation, Lent, Limits, LoadError, OnError, Plugin, Settings,
+    Abilities, Artifact, BreakerSettings, Callee, Engine, Isolation, Lent, Limits, LoadError, OnError, Plugin, Settings,
 };
 use crate::stock;
 use crate::upstream::Upstream;
@@ -272,7 +272,7 @@ impl Builder<'_> {
             store: store.map(|store| Arc::as_ptr(store) as usize),
             secrets: secrets.fingerprint(),
         };
-        let metrics = match Metrics::new(declarations(artifact), metrics::DEFAULT_MAX_SERIES) {
+        let metrics = match Metrics::new(artifact.manifest().declarations(), metrics::DEFAULT_MAX_SERIES) {
             Ok(metrics) => metrics,
             Err(error) => {
                 let message = format!("plugin {name:?}: its manifest is not valid: {error}");
@@ -280,8 +280,6 @@ impl Builder<'_> {
                 return None;
             }
         };
-        let mut written = BTreeSet::new();
-        texts(config, &mut written);
         let abilities = Abilities {
             store: self.workshop.stores.named(name, store::Limits::default()),
             limiter: Arc::default(),
@@ -293,8 +291,8 @@ impl Builder<'_> {
             metrics: Arc::new(metrics),
             counters: self.workshop.metrics.plugin(name),
             secrets,
-            upstreams,
-            written: Arc::new(written),
+            upstreams: upstreams.into_iter().map(|(name, upstream)| (name, Callee::Upstream(upstream))).collect(),
+            written: Abilities::written_in(config),
         };
         Some((key, abilities))
     }
@@ -332,30 +330,6 @@ fn limits(config: &config::Plugin, all: &config::Limits) -> Limits {
         header_count: all.header_count as usize,
         header_bytes: all.header_bytes.as_usize(),
         ..Limits::default()
-    }
-}
-
-fn declarations(artifact: &Artifact) -> Vec<metrics::Declaration> {
-    let declaration = |declared: &crate::plugin::MetricDeclaration| metrics::Declaration {
-        name: declared.name.clone(),
-        kind: match declared.kind.as_str() {
-            "gauge" => metrics::Kind::Gauge,
-            "histogram" => metrics::Kind::Histogram(Vec::new()),
-            _ => metrics::Kind::Counter,
-        },
-        help: declared.help.clone(),
-        labels: declared.labels.clone(),
-    };
-    artifact.manifest().metrics.iter().map(declaration).collect()
-}
-
-/// Every text in a configuration, however deep.
-fn texts(value: &Value, found: &mut BTreeSet<String>) {
-    match value {
-        Value::String(text) => drop(found.insert(text.clone())),
-        Value::Array(items) => items.iter().for_each(|item| texts(item, found)),
-        Value::Object(fields) => fields.values().for_each(|field| texts(field, found)),
-        _ => {}
     }
 }
 
