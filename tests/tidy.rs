@@ -106,7 +106,9 @@ const ROOMS: &[(&str, &[&str])] = &[
             "watch",
         ],
     ),
-    ("cli", &["config", "gateway", "headers", "l4", "retry", "router", "snapshot", "telemetry", "upstream"]),
+    // What authors of plugins do; it starts gateways, and walks exchanges through chains without one.
+    ("author", &["body", "capability", "config", "exchange", "gateway", "plugin", "telemetry", "watch"]),
+    ("cli", &["author", "config", "gateway", "headers", "l4", "retry", "router", "snapshot", "telemetry", "upstream"]),
 ];
 
 /// Crates that only some rooms may name.
@@ -122,6 +124,7 @@ const CRATES: &[(&str, &[&str])] = &[
         &[
             "admin",
             "admission",
+            "author",
             "capability",
             "discovery",
             "drain",
@@ -139,7 +142,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ),
     ("hickory_resolver", &["discovery"]),
     ("redis", &["capability"]),
-    ("schemars", &["config"]),
+    ("schemars", &["author", "config"]),
     ("notify", &["watch"]),
 ];
 

@@ -1,7 +1,8 @@
-//! What a person types: `run`, `check`, `schema`, `explain`.
+//! What a person types: `run`, `check`, `schema`, `explain`, `plugin`.
 
 mod explain;
 mod explain_layer4;
+mod plugin;
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
@@ -57,6 +58,9 @@ enum Command {
         #[arg(long, default_value = "gateway.json")]
         config: PathBuf,
     },
+    /// Writing plugins: begin one, build, test, measure and run it.
+    #[command(subcommand)]
+    Plugin(plugin::Command),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -74,6 +78,7 @@ pub fn main() -> ExitCode {
         Command::Run { config } => run(&config),
         Command::Check { config, format } => return check(&config, format),
         Command::Schema => schema(),
+        Command::Plugin(command) => return command.run(),
         Command::Explain { method, url, headers, config } => build(&config).and_then(|snapshot| {
             let layer4 = explain_layer4::explain(&snapshot, &method, &url);
             print(&layer4.unwrap_or_else(|| explain::explain(&snapshot, &method, &url, &headers))?)

@@ -24,7 +24,6 @@ use std::sync::{Arc, OnceLock};
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use serde_path_to_error::Segment;
 
 pub mod address;
 pub mod admin;
@@ -37,6 +36,7 @@ pub mod diagnostic;
 pub mod document;
 pub mod expand;
 mod explain;
+mod file;
 mod forms;
 pub mod health;
 pub mod layer4;
@@ -63,6 +63,7 @@ pub use delivery::{Backoff, Concurrency, GrpcStatus, Retries, RetryBudget, Retry
 pub use diagnostic::{Diagnostic, Report, Span, Text, suggest};
 pub use document::{Document, child};
 pub use expand::{Environment, Process};
+pub use file::read;
 pub use health::{EjectOn, Ejection, Expect, GrpcHealth, Health, InitialHealth, StatusRange, SuccessRate, TcpHealth};
 pub use layer4::{AcceptProxyProtocol, ForwardTarget, Layer, Others, Passthrough, ProxyProtocol};
 pub use limits::{Limits, Timeouts};
@@ -218,7 +219,7 @@ impl Loaded {
                     }
                     return Err(document.report(found));
                 }
-                Err(_) => found.push(misread(&document)),
+                Err(_) => found.push(file::misread::<Config>(&document)),
             }
         }
         let salvaged = sections::Salvaged::from(document.value());
@@ -246,8 +247,7 @@ impl Loaded {
 /// inside the entry of the chain, so that an editor completes and checks them. The same input always gives the same
 /// text.
 pub fn json_schema(plugins: &BTreeMap<String, Value>) -> Value {
-    let settings = SchemaSettings::draft2020_12().with_transform(schemars::transform::RecursiveTransform(without_null));
-    let mut schema = settings.into_generator().into_root_schema_for::<Config>().to_value();
+    let mut schema = schema_of::<Config>();
     if let Some(root) = schema.as_object_mut() {
         root.insert("title".to_owned(), json!("gateway.json"));
     }
@@ -266,6 +266,12 @@ pub fn json_schema(plugins: &BTreeMap<String, Value>) -> Value {
     schema
 }
 
+/// The JSON Schema of a type that is read from a file.
+fn schema_of<T: JsonSchema>() -> Value {
+    let settings = SchemaSettings::draft2020_12().with_transform(schemars::transform::RecursiveTransform(without_null));
+    settings.into_generator().into_root_schema_for::<T>().to_value()
+}
+
 /// The schema for checking gateway.json, compiled once. Plugin names are resolved later, so it holds none of theirs.
 fn own_schema() -> &'static Result<Schema, String> {
     static OWN: OnceLock<Result<Schema, String>> = OnceLock::new();
@@ -273,28 +279,6 @@ fn own_schema() -> &'static Result<Schema, String> {
         let schema = json_schema(&BTreeMap::new());
         Schema::compile(&schema).map_err(|error| format!("the gateway's own schema is wrong: {error}"))
     })
-}
-
-/// Where serde refuses what the schema allows. To JSON Schema 2.0 is an integer; anything else would be a fault of
-/// ours. serde's own words are not shown, because they may hold an expanded value.
-fn misread(document: &Document) -> Diagnostic {
-    let read: Result<Config, _> = serde_path_to_error::deserialize(document.value());
-    let mut pointer = String::new();
-    for segment in read.err().iter().flat_map(|error| error.path().iter()) {
-        match segment {
-            Segment::Seq { index } => pointer = child(&pointer, index),
-            Segment::Map { key } => pointer = child(&pointer, key),
-            Segment::Enum { variant } => pointer = child(&pointer, variant),
-            Segment::Unknown => break,
-        }
-    }
-    let written = document.written(&pointer);
-    match document.value().pointer(&pointer) {
-        Some(Value::Number(_)) => document
-            .at_value(&pointer, format!("expected an integer, found {written}"))
-            .with_help("write it without a fraction and an exponent"),
-        _ => document.at_value(&pointer, format!("the gateway cannot read {written}")),
-    }
 }
 
 /// An optional key is left out, never null: one way to write a thing. Names of Rust's integer types say nothing to a

@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod admission;
+pub mod author;
 pub mod balance;
 pub mod body;
 pub mod capability;
