@@ -10,7 +10,9 @@
 //!   * **never async on the request path**: the only futures are those that refresh JWKS documents, which run on the
 //!     admin runtime, and those of an interface whose point is to wait (`password`), which put their plugin on a fiber.
 
+pub mod codec;
 pub mod concurrency;
+pub mod json_schema;
 pub mod jwt;
 pub mod limiter;
 pub mod log;

@@ -32,6 +32,7 @@ mod link;
 mod loan;
 mod run;
 mod shared;
+mod stage;
 mod state;
 
 use std::cell::RefCell;
@@ -277,7 +278,7 @@ impl Plugin {
             FailureKind::HostCalls => self.metrics().limit_hit(PluginLimit::HostCalls),
             FailureKind::Body => self.metrics().limit_hit(PluginLimit::BodyBytes),
             FailureKind::Instance => self.metrics().limit_hit(PluginLimit::Instances),
-            FailureKind::Answer | FailureKind::Open => {}
+            FailureKind::Answer | FailureKind::Coding | FailureKind::Open => {}
         }
         Failure { plugin: self.name().clone(), hook: call.name(), kind, detail }
     }

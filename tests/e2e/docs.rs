@@ -34,6 +34,7 @@ fn every_configuration_in_the_documents_loads() {
                 std::fs::write(folder.path().join(file), "{\"keys\":[]}").unwrap();
             }
             std::fs::write(folder.path().join("redis.key"), "open-sesame").unwrap();
+            std::fs::write(folder.path().join("openapi.json"), r#"{"openapi":"3.1.0","paths":{}}"#).unwrap();
             std::fs::write(folder.path().join("sticky.key"), "sixteen bytes or more").unwrap();
             for stem in ["shop", "api", "gateway"] {
                 authority.issue(&[&format!("{stem}.test")]).write(folder.path(), stem);

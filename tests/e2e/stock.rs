@@ -2,7 +2,10 @@
 
 mod acl;
 mod basic_auth;
+mod compress;
 mod concurrency;
+mod decompress;
 mod ip;
 mod quota;
 mod request_size;
+mod validate;

@@ -6,6 +6,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::missing_panics_doc)] // a test fails by panicking
 
 mod client;
+mod codings;
 mod dns;
 mod gateway;
 mod grpc;
@@ -19,6 +20,7 @@ mod websocket;
 mod wire;
 
 pub use client::{Answer, Client, raw, send};
+pub use codings::{Inflating, compress, decompress};
 pub use dns::{Dns, Mood, Record};
 pub use gateway::TestGateway;
 pub use grpc::{BytesCodec, GrpcClient, GrpcServer};

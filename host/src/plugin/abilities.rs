@@ -5,10 +5,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use wasmtime::{Error, Result};
 
-use super::bindings::{clock, hooks, jwt, log, metrics, password, random, secrets, shared_store, types};
+use super::bindings::{
+    Direction, MutateError, clock, codec, hooks, json_schema, jwt, log, metrics, password, random, secrets,
+    shared_store, types,
+};
 use super::floor;
 use super::state::{Call, State};
-use crate::capability::{jwt as keys, log as lines, password as passwords, store};
+use crate::capability::{
+    codec as codings, json_schema as schemas, jwt as keys, log as lines, password as passwords, store,
+};
 use crate::telemetry;
 use crate::telemetry::metrics::PluginLimit;
 
@@ -214,6 +219,31 @@ impl jwt::Host for State {
     }
 }
 
+impl json_schema::Host for State {
+    fn declare(&mut self, name: String, document: String, places: Vec<String>) -> Result<Result<(), String>> {
+        self.charge()?;
+        if self.call != Call::Configure {
+            return Err(Error::msg("json-schema.declare was called outside of configure"));
+        }
+        Ok(self.lent.abilities.schemas.declare(&name, &document, &places))
+    }
+
+    fn check(
+        &mut self,
+        name: String,
+        place: String,
+        value: Vec<u8>,
+    ) -> Result<Result<Vec<json_schema::Violation>, json_schema::CheckError>> {
+        self.charge()?;
+        let checked = self.lent.abilities.schemas.check(&name, &place, &value);
+        let violation = |schemas::Violation { pointer, message }| json_schema::Violation { pointer, message };
+        Ok(checked.map(|found| found.into_iter().map(violation).collect()).map_err(|error| match error {
+            schemas::CheckError::NotJson(why) => json_schema::CheckError::NotJson(why),
+            schemas::CheckError::Unknown => json_schema::CheckError::UnknownSchema,
+        }))
+    }
+}
+
 impl password::Host for State {
     async fn check(&mut self, hash: String) -> Result<Result<(), String>> {
         self.charge()?;
@@ -237,6 +267,36 @@ impl password::Host for State {
             passwords::VerifyError::Unsupported(reason) => password::VerifyError::Unsupported(reason),
             passwords::VerifyError::Busy => password::VerifyError::Busy,
         }))
+    }
+}
+
+impl codec::Host for State {
+    fn compress(&mut self, direction: Direction, coding: codec::Coding, level: u32) -> Result<Result<(), MutateError>> {
+        self.charge()?;
+        self.has_exchange()?;
+        Ok(self.set_codecs(direction, |codecs| codecs.compress = Some((coding.into(), level))))
+    }
+
+    fn decompress(
+        &mut self,
+        direction: Direction,
+        coding: codec::Coding,
+        bounds: codec::Bounds,
+    ) -> Result<Result<(), MutateError>> {
+        self.charge()?;
+        self.has_exchange()?;
+        let bounds = codings::Bounds { bytes: bounds.bytes, ratio: bounds.ratio };
+        Ok(self.set_codecs(direction, |codecs| codecs.decompress = Some((coding.into(), bounds))))
+    }
+}
+
+impl From<codec::Coding> for codings::Coding {
+    fn from(coding: codec::Coding) -> Self {
+        match coding {
+            codec::Coding::Gzip => codings::Coding::Gzip,
+            codec::Coding::Brotli => codings::Coding::Brotli,
+            codec::Coding::Zstd => codings::Coding::Zstd,
+        }
     }
 }
 

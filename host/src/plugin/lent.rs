@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::artifact::{Artifact, Import};
 use super::link::Counts;
 use crate::capability::concurrency::Places;
+use crate::capability::json_schema::Schemas;
 use crate::capability::jwt::KeySets;
 use crate::capability::limiter::Limiter;
 use crate::capability::meters::Meters;
@@ -40,6 +41,8 @@ pub struct Abilities {
     pub places: Arc<Places>,
     /// What it keeps in a server instead of in the four above, which are then what it falls back to.
     pub share: Option<Arc<Share>>,
+    /// Private to this configuration.
+    pub schemas: Arc<Schemas>,
     /// None in `describe`, where nothing is lent.
     pub key_sets: Option<Arc<KeySets>>,
     /// Shared by all plugins.

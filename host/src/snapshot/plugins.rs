@@ -288,6 +288,7 @@ impl Builder<'_> {
             meters: Arc::default(),
             places: Arc::default(),
             share: store.map(|store| Arc::new(Share::new(store.clone(), name, &key.config))),
+            schemas: Arc::default(),
             key_sets: Some(Arc::new(KeySets::new(self.workshop.documents.clone()))),
             passwords: self.workshop.passwords.clone(),
             metrics: Arc::new(metrics),

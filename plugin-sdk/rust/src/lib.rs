@@ -42,11 +42,13 @@
 
 pub mod claims;
 pub mod clock;
+pub mod codec;
 pub mod concurrency;
 pub mod credential;
 mod decision;
 mod exchange;
 pub mod http_client;
+pub mod json_schema;
 pub mod jwt;
 pub mod log;
 mod manifest;
@@ -56,6 +58,7 @@ pub mod password;
 mod plugin;
 pub mod random;
 pub mod rate_limit;
+pub mod representation;
 pub mod rules;
 pub mod secrets;
 pub mod shared_store;

@@ -38,11 +38,12 @@ use std::{marker::PhantomData, time::Duration};
 use http::StatusCode;
 
 pub use request::Request;
-pub use world::{Line, Measure};
+pub use world::{Codec, Line, Measure};
 
 use crate::{
     BodyDecision, BodyMode, Decision, Direction, Exchange, Hook, Identity, Plugin, Section,
     http_client::{self, CallError},
+    json_schema::Violation,
     jwt::VerifyError,
     plugin,
 };
@@ -90,6 +91,19 @@ impl Double {
     #[must_use]
     pub fn declared_keys(&self, name: &str) -> Option<String> {
         with(|world| world.keys.get(name).cloned())
+    }
+
+    /// What is wrong with any value, by the schema at this place. The double checks nothing: a value is good unless the test
+    /// says so.
+    pub fn violation(&self, name: &str, place: &str, pointer: &str, message: &str) {
+        let violation = Violation { pointer: pointer.to_owned(), message: message.to_owned() };
+        with(|world| world.violations.entry((name.to_owned(), place.to_owned())).or_default().push(violation));
+    }
+
+    /// The values that [`crate::json_schema::check`] was asked about, with name and place of the schema.
+    #[must_use]
+    pub fn checked(&self) -> Vec<(String, String, serde_json::Value)> {
+        with(|world| world.checked.clone())
     }
 
     /// Says of which password a hash was made. The double hashes nothing; any text that begins like a hash is one.
@@ -333,6 +347,13 @@ impl Double {
     #[must_use]
     pub fn body_mode(&self, direction: Direction) -> BodyMode {
         with(|world| world.exchange.body_mode(direction))
+    }
+
+    /// What the plugin asked [`crate::codec`] for, in order. The double compresses nothing: bodies come to its hooks as the
+    /// test sends them.
+    #[must_use]
+    pub fn codecs(&self) -> Vec<(Direction, Codec)> {
+        with(|world| world.exchange.codecs.clone())
     }
 
     /// What the plugin kept for this exchange.

@@ -90,16 +90,12 @@ pub(crate) mod exchange {
     }
 
     pub(crate) fn set_body_mode(direction: Direction, mode: BodyMode) -> Result<(), MutateError> {
-        let direction = match direction {
-            Direction::Request => types::Direction::Request,
-            Direction::Response => types::Direction::Response,
-        };
         let mode = match mode {
             BodyMode::Skip => types::BodyMode::Skip,
             BodyMode::Whole => types::BodyMode::Whole,
             BodyMode::Chunks => types::BodyMode::Chunks,
         };
-        exchange::set_body_mode(direction, mode).map_err(Into::into)
+        exchange::set_body_mode(direction.into(), mode).map_err(Into::into)
     }
 
     pub(crate) fn set_state(state: &[u8]) -> Result<(), MutateError> {
@@ -249,6 +245,42 @@ pub(crate) mod concurrency {
     }
 }
 
+pub(crate) mod codec {
+    use super::wit::{codec, types};
+    use crate::{
+        Direction, MutateError,
+        codec::{Bounds, Coding},
+    };
+
+    pub(crate) fn compress(direction: Direction, coding: Coding, level: u32) -> Result<(), MutateError> {
+        codec::compress(direction.into(), coding.into(), level).map_err(Into::into)
+    }
+
+    pub(crate) fn decompress(direction: Direction, coding: Coding, bounds: Bounds) -> Result<(), MutateError> {
+        let bounds = codec::Bounds { bytes: bounds.bytes, ratio: bounds.ratio };
+        codec::decompress(direction.into(), coding.into(), bounds).map_err(Into::into)
+    }
+
+    impl From<Direction> for types::Direction {
+        fn from(direction: Direction) -> Self {
+            match direction {
+                Direction::Request => Self::Request,
+                Direction::Response => Self::Response,
+            }
+        }
+    }
+
+    impl From<Coding> for codec::Coding {
+        fn from(coding: Coding) -> Self {
+            match coding {
+                Coding::Gzip => Self::Gzip,
+                Coding::Br => Self::Brotli,
+                Coding::Zstd => Self::Zstd,
+            }
+        }
+    }
+}
+
 pub(crate) mod shared_store {
     use std::time::Duration;
 
@@ -317,6 +349,25 @@ pub(crate) mod jwt {
             jwt::VerifyError::KeysUnavailable => VerifyError::KeysUnavailable,
             jwt::VerifyError::Other(text) => VerifyError::Other(text),
         })
+    }
+}
+
+pub(crate) mod json_schema {
+    use super::wit::json_schema;
+    use crate::json_schema::{CheckError, Violation};
+
+    pub(crate) fn declare(name: &str, document: &str, places: &[String]) -> Result<(), String> {
+        let places: Vec<&str> = places.iter().map(String::as_str).collect();
+        json_schema::declare(name, document, &places)
+    }
+
+    pub(crate) fn check(name: &str, place: &str, value: &[u8]) -> Result<Vec<Violation>, CheckError> {
+        let violation = |found: json_schema::Violation| Violation { pointer: found.pointer, message: found.message };
+        match json_schema::check(name, place, value) {
+            Ok(found) => Ok(found.into_iter().map(violation).collect()),
+            Err(json_schema::CheckError::NotJson(why)) => Err(CheckError::NotJson(why)),
+            Err(json_schema::CheckError::UnknownSchema) => Err(CheckError::Unknown),
+        }
     }
 }
 

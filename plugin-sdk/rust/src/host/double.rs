@@ -397,6 +397,71 @@ pub(crate) mod rate_limit {
     }
 }
 
+pub(crate) mod codec {
+    use crate::{
+        Direction, MutateError,
+        codec::{Bounds, Coding},
+        testing::{
+            Codec,
+            world::{Phase, with},
+        },
+    };
+
+    pub(crate) fn compress(direction: Direction, coding: Coding, level: u32) -> Result<(), MutateError> {
+        set(direction, Codec::Compress { coding, level })
+    }
+
+    pub(crate) fn decompress(direction: Direction, coding: Coding, bounds: Bounds) -> Result<(), MutateError> {
+        set(direction, Codec::Decompress { coding, bounds })
+    }
+
+    fn set(direction: Direction, codec: Codec) -> Result<(), MutateError> {
+        with(|world| match (direction, world.phase) {
+            (_, Phase::Outside | Phase::Configure) => panic!("a codec was asked for outside of a hook, which traps"),
+            (Direction::Request, Phase::Request) | (Direction::Response, Phase::Response) => {
+                world.exchange.codecs.push((direction, codec));
+                Ok(())
+            }
+            _ => Err(MutateError::WrongPhase),
+        })
+    }
+}
+
+pub(crate) mod json_schema {
+    use crate::{
+        json_schema::{CheckError, Violation},
+        testing::world::{Phase, with},
+    };
+
+    pub(crate) fn declare(name: &str, document: &str, places: &[String]) -> Result<(), String> {
+        let document: serde_json::Value = serde_json::from_str(document).map_err(|error| error.to_string())?;
+        if let Some(missing) = places.iter().find(|place| document.pointer(place).is_none()) {
+            return Err(format!("there is nothing at {missing:?}"));
+        }
+        with(|world| {
+            assert!(
+                world.phase == Phase::Configure,
+                "schemas are declared in configure; elsewhere it traps in the gateway"
+            );
+            world.schemas.extend(places.iter().map(|place| (name.to_owned(), place.clone())));
+        });
+        Ok(())
+    }
+
+    pub(crate) fn check(name: &str, place: &str, value: &[u8]) -> Result<Vec<Violation>, CheckError> {
+        let key = (name.to_owned(), place.to_owned());
+        let value: serde_json::Value =
+            serde_json::from_slice(value).map_err(|error| CheckError::NotJson(error.to_string()))?;
+        with(|world| {
+            if !world.schemas.contains(&key) {
+                return Err(CheckError::Unknown);
+            }
+            world.checked.push((key.0.clone(), key.1.clone(), value));
+            Ok(world.violations.get(&key).cloned().unwrap_or_default())
+        })
+    }
+}
+
 pub(crate) mod concurrency {
     use crate::{
         concurrency::Outcome,
