@@ -48,6 +48,7 @@ pub mod credential;
 mod decision;
 mod exchange;
 pub mod http_client;
+pub mod json;
 pub mod json_schema;
 pub mod jwt;
 pub mod log;
