@@ -112,6 +112,11 @@ impl Server {
         self.received.lock().unwrap().clone()
     }
 
+    /// Forgets what it got.
+    pub fn forget(&self) {
+        self.received.lock().unwrap().clear();
+    }
+
     /// The only request it got.
     pub fn only(&self) -> Received {
         let mut received = self.received();
