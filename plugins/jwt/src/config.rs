@@ -14,11 +14,10 @@ use gatewright_sdk::{
 /// Lets in who has a signed token that is valid. Needs `algorithms`, and at least one of `keys`, `jwks` and
 /// `jwks_file`; with `jwks` or `jwks_file` also `issuer`, as one provider often signs for many with the same keys.
 #[config]
-#[schemars(extend("anyOf" = [
-    { "required": ["keys"] },
-    { "required": ["jwks", "issuer"] },
-    { "required": ["jwks_file", "issuer"] },
-]))]
+#[schemars(extend(
+    "anyOf" = [{ "required": ["keys"] }, { "required": ["jwks"] }, { "required": ["jwks_file"] }],
+    "dependentRequired" = { "jwks": ["issuer"], "jwks_file": ["issuer"] },
+))]
 pub struct Config {
     /// What `iss` must be, to the letter.
     pub(crate) issuer: Option<String>,
