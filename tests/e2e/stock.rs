@@ -3,6 +3,10 @@
 mod acl;
 mod basic_auth;
 mod concurrency;
+mod forward_auth;
+mod hmac;
 mod ip;
+mod jwt;
+mod mtls;
 mod quota;
 mod request_size;

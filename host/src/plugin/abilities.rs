@@ -199,7 +199,29 @@ impl jwt::Host for State {
             return Err(Error::msg("jwt.verify was called outside of a hook"));
         };
         let verified = key_sets.verify(&keys, &token, since_epoch().as_secs());
-        Ok(verified.map(|claims| claims.to_string()).map_err(|error| match error {
+        Ok(verified.map(|claims| claims.to_string()).map_err(Into::into))
+    }
+
+    fn verify_message(
+        &mut self,
+        keys: String,
+        kid: Option<String>,
+        algorithm: String,
+        message: Vec<u8>,
+        signature: Vec<u8>,
+    ) -> Result<Result<(), jwt::VerifyError>> {
+        self.charge()?;
+        let Some(key_sets) = &self.lent.abilities.key_sets else {
+            return Err(Error::msg("jwt.verify-message was called outside of a hook"));
+        };
+        let signed = keys::Signed { kid: kid.as_deref(), algorithm: &algorithm, message: &message, signature: &signature };
+        Ok(key_sets.verify_message(&keys, &signed).map_err(Into::into))
+    }
+}
+
+impl From<keys::VerifyError> for jwt::VerifyError {
+    fn from(error: keys::VerifyError) -> Self {
+        match error {
             keys::VerifyError::Malformed => jwt::VerifyError::Malformed,
             keys::VerifyError::UnknownKey => jwt::VerifyError::UnknownKey,
             keys::VerifyError::BadSignature => jwt::VerifyError::BadSignature,
@@ -210,7 +232,7 @@ impl jwt::Host for State {
             keys::VerifyError::AlgorithmNotAllowed => jwt::VerifyError::AlgorithmNotAllowed,
             keys::VerifyError::KeysUnavailable => jwt::VerifyError::KeysUnavailable,
             keys::VerifyError::Other(reason) => jwt::VerifyError::Other(reason),
-        }))
+        }
     }
 }
 

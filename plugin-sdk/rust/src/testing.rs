@@ -81,6 +81,11 @@ impl Double {
         with(|world| world.tokens.insert(token.to_owned(), outcome.map(str::to_owned)));
     }
 
+    /// The signature that the key `kid` makes of a message, for [`crate::jwt::verify_message`]. Every other one is wrong.
+    pub fn signature(&self, kid: &str, algorithm: &str, message: &str, signature: &[u8]) {
+        with(|world| world.signatures.insert(format!("{kid} {algorithm} {message}"), signature.to_vec()));
+    }
+
     /// Makes [`crate::jwt::declare`] refuse every key set.
     pub fn refuse_keys(&self, why: &str) {
         with(|world| world.keys_refused = Some(why.to_owned()));

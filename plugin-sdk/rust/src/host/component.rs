@@ -305,18 +305,34 @@ pub(crate) mod jwt {
     pub(crate) use super::wit::jwt::declare;
 
     pub(crate) fn verify(keys: &str, token: &str) -> Result<String, VerifyError> {
-        jwt::verify(keys, token).map_err(|error| match error {
-            jwt::VerifyError::Malformed => VerifyError::Malformed,
-            jwt::VerifyError::UnknownKey => VerifyError::UnknownKey,
-            jwt::VerifyError::BadSignature => VerifyError::BadSignature,
-            jwt::VerifyError::Expired => VerifyError::Expired,
-            jwt::VerifyError::NotYetValid => VerifyError::NotYetValid,
-            jwt::VerifyError::WrongIssuer => VerifyError::WrongIssuer,
-            jwt::VerifyError::WrongAudience => VerifyError::WrongAudience,
-            jwt::VerifyError::AlgorithmNotAllowed => VerifyError::AlgorithmNotAllowed,
-            jwt::VerifyError::KeysUnavailable => VerifyError::KeysUnavailable,
-            jwt::VerifyError::Other(text) => VerifyError::Other(text),
-        })
+        jwt::verify(keys, token).map_err(Into::into)
+    }
+
+    pub(crate) fn verify_message(
+        keys: &str,
+        kid: Option<&str>,
+        algorithm: &str,
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<(), VerifyError> {
+        jwt::verify_message(keys, kid, algorithm, message, signature).map_err(Into::into)
+    }
+
+    impl From<jwt::VerifyError> for VerifyError {
+        fn from(error: jwt::VerifyError) -> Self {
+            match error {
+                jwt::VerifyError::Malformed => Self::Malformed,
+                jwt::VerifyError::UnknownKey => Self::UnknownKey,
+                jwt::VerifyError::BadSignature => Self::BadSignature,
+                jwt::VerifyError::Expired => Self::Expired,
+                jwt::VerifyError::NotYetValid => Self::NotYetValid,
+                jwt::VerifyError::WrongIssuer => Self::WrongIssuer,
+                jwt::VerifyError::WrongAudience => Self::WrongAudience,
+                jwt::VerifyError::AlgorithmNotAllowed => Self::AlgorithmNotAllowed,
+                jwt::VerifyError::KeysUnavailable => Self::KeysUnavailable,
+                jwt::VerifyError::Other(text) => Self::Other(text),
+            }
+        }
     }
 }
 

@@ -477,6 +477,25 @@ pub(crate) mod jwt {
             world.tokens.get(token).cloned().unwrap_or(Err(VerifyError::BadSignature))
         })
     }
+
+    pub(crate) fn verify_message(
+        keys: &str,
+        kid: Option<&str>,
+        algorithm: &str,
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<(), VerifyError> {
+        with(|world| {
+            if !world.keys.contains_key(keys) {
+                return Err(VerifyError::Other(format!("no key set {keys:?} was declared")));
+            }
+            let made = format!("{} {algorithm} {}", kid.unwrap_or_default(), String::from_utf8_lossy(message));
+            match world.signatures.get(&made) {
+                Some(right) if right == signature => Ok(()),
+                _ => Err(VerifyError::BadSignature),
+            }
+        })
+    }
 }
 
 pub(crate) mod password {

@@ -40,6 +40,8 @@ pub(crate) struct World {
     pub(crate) keys: BTreeMap<String, String>,
     pub(crate) keys_refused: Option<String>,
     pub(crate) tokens: BTreeMap<String, Result<String, VerifyError>>,
+    /// By key, algorithm and message.
+    pub(crate) signatures: BTreeMap<String, Vec<u8>>,
     pub(crate) passwords: BTreeMap<String, String>,
     pub(crate) passwords_checked: Vec<String>,
     pub(crate) passwords_busy: bool,
