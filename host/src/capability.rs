@@ -11,6 +11,7 @@
 //!     admin runtime, and those of an interface whose point is to wait (`password`), which put their plugin on a fiber.
 
 pub mod concurrency;
+pub mod consumers;
 pub mod jwt;
 pub mod limiter;
 pub mod log;

@@ -3,7 +3,6 @@
 mod explain;
 mod explain_layer4;
 
-use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -121,8 +120,7 @@ fn check(path: &Path, format: Format) -> ExitCode {
 }
 
 fn schema() -> Result<(), Error> {
-    let plugins: BTreeMap<String, serde_json::Value> = gateway::stock_schemas()?;
-    let text = serde_json::to_string_pretty(&config::json_schema(&plugins)).unwrap_or_default();
+    let text = serde_json::to_string_pretty(&gateway::schema()?).unwrap_or_default();
     print(&format!("{text}\n"))
 }
 

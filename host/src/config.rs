@@ -30,6 +30,7 @@ pub mod address;
 pub mod admin;
 mod alternatives;
 mod check;
+pub mod consumer;
 pub mod cookie;
 pub mod delivery;
 mod destination;
@@ -58,6 +59,7 @@ pub mod upstream;
 
 pub use address::{EndpointAddress, ListenAddress};
 pub use admin::{AccessLog, Admin, Cache, Secret, Shutdown};
+pub use consumer::Consumer;
 pub use cookie::{CookieName, CookiePath};
 pub use delivery::{Backoff, Concurrency, GrpcStatus, Retries, RetryBudget, RetryOn, RouteTimeouts};
 pub use diagnostic::{Diagnostic, Report, Span, Text, suggest};
@@ -116,6 +118,10 @@ pub struct Config {
     /// `grants` name one. Default: none.
     #[schemars(transform = forms::keyed_by_name)]
     pub stores: BTreeMap<String, Store>,
+
+    /// Who calls, by name: credentials for plugins that check them, groups, limits. Default: none.
+    #[schemars(transform = forms::keyed_by_name)]
+    pub consumers: BTreeMap<String, Consumer>,
 
     /// Which requests go where. A request that no route matches is answered with 404. Default: none.
     #[schemars(length(max = 100_000))]
@@ -243,34 +249,43 @@ impl Loaded {
 }
 
 /// The JSON Schema of gateway.json. `plugins` are the configuration schemas of stock plugins by name, which are placed
-/// inside the entry of the chain, so that an editor completes and checks them. The same input always gives the same
-/// text.
-pub fn json_schema(plugins: &BTreeMap<String, Value>) -> Value {
+/// inside the entry of the chain, and `credentials` those of what they take of consumers, so that an editor completes and
+/// checks them. The same input always gives the same text.
+pub fn json_schema(plugins: &BTreeMap<String, Value>, credentials: &BTreeMap<String, Value>) -> Value {
     let settings = SchemaSettings::draft2020_12().with_transform(schemars::transform::RecursiveTransform(without_null));
     let mut schema = settings.into_generator().into_root_schema_for::<Config>().to_value();
     if let Some(root) = schema.as_object_mut() {
         root.insert("title".to_owned(), json!("gateway.json"));
     }
     for (name, plugin) in plugins {
-        let definition = format!("plugin.{name}");
-        let mut plugin = plugin.clone();
-        relocate_references(&mut plugin, &format!("#/$defs/{definition}"));
-        if let Some(object) = plugin.as_object_mut() {
-            object.remove("$schema");
-            object.remove("$id");
-        }
-        schema["$defs"][definition.as_str()] = plugin;
-        let reference = json!({ "$ref": format!("#/$defs/{definition}") });
+        let reference = embed(&mut schema, &format!("plugin.{name}"), plugin);
         schema["$defs"][route::PLUGIN_USE]["anyOf"][1]["properties"][name] = reference;
     }
+    for (name, credential) in credentials {
+        let reference = embed(&mut schema, &format!("credential.{name}"), credential);
+        let listed = json!({ "type": "array", "items": reference });
+        schema["$defs"]["Consumer"]["properties"]["credentials"]["properties"][name] = listed;
+    }
     schema
+}
+
+/// Places the schema of a plugin's own among the definitions, and gives the reference to it.
+fn embed(schema: &mut Value, definition: &str, part: &Value) -> Value {
+    let mut part = part.clone();
+    relocate_references(&mut part, &format!("#/$defs/{definition}"));
+    if let Some(object) = part.as_object_mut() {
+        object.remove("$schema");
+        object.remove("$id");
+    }
+    schema["$defs"][definition] = part;
+    json!({ "$ref": format!("#/$defs/{definition}") })
 }
 
 /// The schema for checking gateway.json, compiled once. Plugin names are resolved later, so it holds none of theirs.
 fn own_schema() -> &'static Result<Schema, String> {
     static OWN: OnceLock<Result<Schema, String>> = OnceLock::new();
     OWN.get_or_init(|| {
-        let schema = json_schema(&BTreeMap::new());
+        let schema = json_schema(&BTreeMap::new(), &BTreeMap::new());
         Schema::compile(&schema).map_err(|error| format!("the gateway's own schema is wrong: {error}"))
     })
 }

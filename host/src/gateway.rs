@@ -305,7 +305,7 @@ impl Shared {
     }
 }
 
-pub use start::{build, stock_schemas};
+pub use start::{build, schema};
 
 /// Reads and checks a configuration file.
 fn load(path: &Path) -> Result<Loaded, Error> {

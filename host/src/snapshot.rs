@@ -4,6 +4,7 @@
 //! that can fail afterwards. Nothing in a snapshot ever changes. What did not change since the previous one is taken
 //! over (upstreams with their connections, plugins with their warm instances), so that a reload costs what it changes.
 
+mod consumers;
 mod delivery;
 mod discovery;
 mod health;

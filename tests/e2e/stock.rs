@@ -3,6 +3,7 @@
 mod acl;
 mod basic_auth;
 mod concurrency;
+mod consumers;
 mod forward_auth;
 mod hmac;
 mod ip;

@@ -33,19 +33,21 @@ pub fn build(path: &Path) -> Result<Snapshot, Error> {
     Snapshot::build(loaded, &workshop, None).map_err(|report| Error::Config(Box::new(report)))
 }
 
-/// The configuration schema of each stock plugin that has one.
+/// The JSON Schema of gateway.json with those of the stock plugins in it.
 ///
 /// # Errors
 /// A stock plugin does not load, which only a broken build can cause.
-pub fn stock_schemas() -> Result<BTreeMap<String, serde_json::Value>, Error> {
+pub fn schema() -> Result<serde_json::Value, Error> {
     let engine = Engine::new(None).map_err(|error| Error::System(format!("plugin engine: {error:#}")))?;
-    let mut schemas = BTreeMap::new();
+    let (mut plugins, mut credentials) = (BTreeMap::new(), BTreeMap::new());
     for name in stock::names() {
         let artifact = engine.load(stock::component(name).unwrap_or_default());
         let artifact = artifact.map_err(|error| Error::System(format!("stock plugin {name}: {error}")))?;
-        schemas.extend(artifact.manifest().config_schema.clone().map(|schema| (name.to_owned(), schema)));
+        let manifest = artifact.manifest();
+        plugins.extend(manifest.config_schema.clone().map(|schema| (name.to_owned(), schema)));
+        credentials.extend(manifest.credential_schema.clone().map(|schema| (name.to_owned(), schema)));
     }
-    Ok(schemas)
+    Ok(config::json_schema(&plugins, &credentials))
 }
 
 /// What builds snapshots for the configuration at `path`.

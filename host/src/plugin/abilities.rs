@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use wasmtime::{Error, Result};
 
-use super::bindings::{clock, hooks, jwt, log, metrics, password, random, secrets, shared_store, types};
+use super::bindings::{clock, consumers, hooks, jwt, log, metrics, password, random, secrets, shared_store, types};
 use super::floor;
 use super::state::{Call, State};
 use crate::capability::{jwt as keys, log as lines, password as passwords, store};
@@ -259,6 +259,21 @@ impl password::Host for State {
             passwords::VerifyError::Unsupported(reason) => password::VerifyError::Unsupported(reason),
             passwords::VerifyError::Busy => password::VerifyError::Busy,
         }))
+    }
+}
+
+impl consumers::Host for State {
+    fn credentials(&mut self) -> Result<Vec<consumers::Credential>> {
+        self.charge()?;
+        if self.call != Call::Configure {
+            return Err(Error::msg("consumers.credentials was called outside of configure"));
+        }
+        let credential = |credential: &crate::capability::consumers::Credential| consumers::Credential {
+            consumer: credential.consumer.to_string(),
+            claims: credential.claims.to_string(),
+            definition: credential.definition.clone(),
+        };
+        Ok(self.lent.abilities.credentials.iter().map(credential).collect())
     }
 }
 

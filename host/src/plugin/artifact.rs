@@ -38,6 +38,7 @@ pub enum Import {
     SharedStore,
     RateLimit,
     Concurrency,
+    Consumers,
     Jwt,
     Secrets,
     HttpClient,
@@ -66,6 +67,8 @@ pub struct Manifest {
     pub version: String,
     /// JSON Schema of the configuration; without one every configuration is accepted.
     pub config_schema: Option<Value>,
+    /// JSON Schema of what it takes of consumers as a credential; without one any object is accepted.
+    pub credential_schema: Option<Value>,
     pub metrics: Vec<MetricDeclaration>,
 }
 
@@ -199,6 +202,7 @@ impl Import {
             "shared-store" => Import::SharedStore,
             "rate-limit" => Import::RateLimit,
             "concurrency" => Import::Concurrency,
+            "consumers" => Import::Consumers,
             "jwt" => Import::Jwt,
             "secrets" => Import::Secrets,
             "http-client" => Import::HttpClient,
@@ -220,6 +224,7 @@ impl Import {
             Import::SharedStore => "shared-store",
             Import::RateLimit => "rate-limit",
             Import::Concurrency => "concurrency",
+            Import::Consumers => "consumers",
             Import::Jwt => "jwt",
             Import::Secrets => "secrets",
             Import::HttpClient => "http-client",
@@ -258,11 +263,13 @@ impl Manifest {
         let value: Value = serde_json::from_str(text).map_err(|error| format!("describe gave no JSON: {error}"))?;
         let Value::Object(fields) = &value else { return Err("describe gave JSON that is no object".into()) };
         let text = |name: &str| fields.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let schema = |name: &str| fields.get(name).filter(|schema| !schema.is_null()).cloned();
         let metrics = fields.get("metrics").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         Ok(Manifest {
             name: text("name"),
             version: text("version"),
-            config_schema: fields.get("config-schema").filter(|schema| !schema.is_null()).cloned(),
+            config_schema: schema("config-schema"),
+            credential_schema: schema("credential-schema"),
             metrics: metrics.iter().filter_map(MetricDeclaration::parse).collect(),
         })
     }

@@ -9,7 +9,7 @@ use wasmtime::component::{Component, HasSelf, Linker, LinkerInstance, WasmList, 
 
 use super::artifact::Import;
 use super::bindings::{
-    self, BodyMode, Caller, Direction, MutateError, Section, clock, concurrency, hooks, http_client, jwt, log, metrics,
+    self, BodyMode, Caller, Direction, MutateError, Section, clock, concurrency, consumers, hooks, http_client, jwt, log, metrics,
     password, random, rate_limit, secrets, shared_store, types,
 };
 use super::engine::Engine;
@@ -50,6 +50,7 @@ pub(super) fn linker(
             Import::SharedStore => shared_store::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?,
             Import::RateLimit => rate_limit::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?,
             Import::Concurrency => concurrency::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?,
+            Import::Consumers => consumers::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?,
             Import::Jwt => jwt::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?,
             Import::Secrets => secrets::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?,
             Import::HttpClient => http_client::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?,

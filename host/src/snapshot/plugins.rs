@@ -6,8 +6,9 @@ use std::sync::{Arc, PoisonError};
 
 use serde_json::Value;
 
-use super::Workshop;
+use super::{Workshop, consumers};
 use super::stores::Stores;
+use crate::capability::consumers::Credential;
 use crate::capability::jwt::KeySets;
 use crate::capability::metrics::{self, Metrics};
 use crate::capability::remote::Share;
@@ -15,7 +16,7 @@ use crate::capability::secrets::Secrets;
 use crate::capability::store;
 use crate::config::{self, Diagnostic, PluginUse, Source, child};
 use crate::plugin::{
-    Abilities, Artifact, BreakerSettings, Engine, Isolation, Lent, Limits, LoadError, OnError, Plugin, Settings,
+    Abilities, Artifact, BreakerSettings, Engine, Import, Isolation, Lent, Limits, LoadError, OnError, Plugin, Settings,
 };
 use crate::stock;
 use crate::upstream::Upstream;
@@ -40,6 +41,8 @@ struct Key {
     upstreams: Vec<(String, usize)>,
     /// The store by identity, for the same reason.
     store: Option<usize>,
+    /// Those of consumers, where the plugin takes them.
+    credentials: Arc<[Credential]>,
     /// Digest of the values of the secrets that were granted.
     secrets: Vec<u8>,
 }
@@ -134,6 +137,9 @@ pub(super) fn build(
     for name in loaded.config.plugins.keys() {
         builder.artifact(name, &child(&child("/plugins", name), "source"));
     }
+    for (name, pointer) in consumers::plugins_of(&loaded.config) {
+        builder.credentials(name, &pointer);
+    }
     for (route, config) in loaded.config.routes.iter().enumerate() {
         let chain = config.plugins.iter().enumerate();
         let chain = chain.filter_map(|(index, used)| builder.plugin(&mut plugins, used, &used.pointer(route, index)));
@@ -196,6 +202,28 @@ impl Builder<'_> {
                 let message = format!("plugin {:?} cannot run here: {reason}", used.name);
                 self.mistakes.push(self.loaded.diagnostic(pointer, message, None));
                 None
+            }
+        }
+    }
+
+    /// Whether a consumer's credentials are such as the plugin takes.
+    fn credentials(&mut self, name: &str, pointer: &str) {
+        let Some((artifact, _)) = self.artifact(name, pointer) else { return };
+        if !artifact.imports().contains(&Import::Consumers) {
+            let message = format!("the plugin {name:?} takes no credentials of consumers");
+            self.mistakes.push(self.loaded.diagnostic(pointer, message, None));
+            return;
+        }
+        let Some(schema) = &artifact.manifest().credential_schema else { return };
+        let listed = serde_json::json!({ "type": "array", "items": schema });
+        match config::Schema::compile(&listed) {
+            Ok(schema) => {
+                let value = self.loaded.document.value().pointer(pointer).cloned().unwrap_or_default();
+                self.mistakes.extend(schema.check(&value, &self.loaded.document, pointer));
+            }
+            Err(error) => {
+                let message = format!("plugin {name:?}: its schema of credentials is not valid: {error}");
+                self.mistakes.push(self.loaded.diagnostic(pointer, message, None));
             }
         }
     }
@@ -268,6 +296,10 @@ impl Builder<'_> {
             digest: artifact.digest().to_owned(),
             config: config.to_string(),
             settings: format!("{declared:?} {:?}", self.loaded.config.limits),
+            credentials: match artifact.imports().contains(&Import::Consumers) {
+                true => consumers::credentials_of(&self.loaded.config, name),
+                false => Arc::default(),
+            },
             upstreams: upstreams.iter().map(|(name, one)| (name.to_string(), Arc::as_ptr(one) as usize)).collect(),
             store: store.map(|store| Arc::as_ptr(store) as usize),
             secrets: secrets.fingerprint(),
@@ -293,6 +325,7 @@ impl Builder<'_> {
             metrics: Arc::new(metrics),
             counters: self.workshop.metrics.plugin(name),
             secrets,
+            credentials: key.credentials.clone(),
             upstreams,
             written: Arc::new(written),
         };

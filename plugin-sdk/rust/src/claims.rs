@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// Claims: a JSON object.
 #[derive(Clone, Debug, Default)]
@@ -20,6 +20,15 @@ impl Claims {
     #[must_use]
     pub const fn none() -> Self {
         Self(Value::Null)
+    }
+
+    /// As a map.
+    #[must_use]
+    pub fn into_map(self) -> Map<String, Value> {
+        match self.0 {
+            Value::Object(claims) => claims,
+            _ => Map::new(),
+        }
     }
 
     /// By name, or by JSON pointer (RFC 6901) where the name begins with `/`. A claim that is null is not there.

@@ -43,6 +43,7 @@
 pub mod claims;
 pub mod clock;
 pub mod concurrency;
+pub mod consumers;
 pub mod credential;
 mod decision;
 mod exchange;

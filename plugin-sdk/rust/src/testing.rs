@@ -71,6 +71,12 @@ impl Double {
 
     // ------------------------------------------------------------ what surrounds the plugin
 
+    /// Adds a consumer's credential. `claims` is what the gateway knows of the consumer.
+    pub fn credential(&self, consumer: &str, claims: &str, definition: &str) {
+        let credential = [consumer, claims, definition].map(str::to_owned).into();
+        with(|world| world.credentials.push(credential));
+    }
+
     /// Grants a secret.
     pub fn secret(&self, name: &str, value: &str) {
         with(|world| world.secrets.insert(name.to_owned(), value.to_owned()));

@@ -4,16 +4,22 @@ use std::collections::BTreeMap;
 
 use gatewright_sdk::{
     config, rules,
+    serde::Serialize,
     serde_json::{Map, Value},
     units::Span,
 };
 
-/// Lets in who signs its requests with a known key: HTTP message signatures (RFC 9421).
+/// Lets in who signs its requests with a known key: HTTP message signatures (RFC 9421). At least one of `keys` and `consumers` is
+/// given.
 #[config]
+#[schemars(extend("anyOf" = [{ "required": ["keys"] }, { "required": ["consumers"] }]))]
 pub struct Config {
     /// The keys that requests may be signed with, at least one.
     #[schemars(length(min = 1))]
-    pub(crate) keys: Vec<Key>,
+    pub(crate) keys: Option<Vec<Key>>,
+    /// Whether the keys that consumers have under `hmac` are let in too.
+    #[serde(default)]
+    pub(crate) consumers: bool,
     /// What every signature has to cover. `@target-uri` covers authority, path and query too, `@request-target` path and query.
     #[serde(default = "method_and_target")]
     #[schemars(length(min = 1))]
@@ -43,7 +49,7 @@ pub struct Config {
 
 /// Whether a signature has to have a `nonce`.
 #[config]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) enum Nonce {
     /// It has to, so that no request can be sent twice.
     #[default]
@@ -85,9 +91,36 @@ pub struct Key {
     pub(crate) claims: BTreeMap<String, Value>,
 }
 
+/// A key of a consumer. Exactly one of `secret`, `key`, `pem` and `jwk` is given.
+#[config]
+#[schemars(extend("oneOf" = [
+    { "required": ["secret"] }, { "required": ["key"] }, { "required": ["pem"] }, { "required": ["jwk"] },
+]))]
+pub struct Credential {
+    /// The `keyid` of its signatures; the consumer's name unless set.
+    #[schemars(length(min = 1, max = 256))]
+    pub(crate) id: Option<String>,
+    /// The one algorithm it is for.
+    pub(crate) alg: Algorithm,
+    /// The name of a secret that is granted to this plugin and holds the key of `hmac-sha256`, at least 32 bytes.
+    #[schemars(length(min = 1))]
+    pub(crate) secret: Option<String>,
+    /// The key of `hmac-sha256` itself.
+    #[schemars(length(min = 1))]
+    pub(crate) key: Option<String>,
+    /// How the key of `hmac-sha256` is written.
+    #[serde(default)]
+    pub(crate) encoding: Encoding,
+    /// A public key in PEM.
+    #[schemars(length(min = 1))]
+    pub(crate) pem: Option<String>,
+    /// A public key as a JSON Web Key (RFC 7517).
+    pub(crate) jwk: Option<Map<String, Value>>,
+}
+
 /// How a shared key is written.
 #[config]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) enum Encoding {
     /// The bytes of the text are the key.
     #[default]
@@ -140,7 +173,7 @@ impl Config {
     /// What is wrong, by its key.
     pub(crate) fn check(&self) -> Result<(), String> {
         rules::check_value(&self.realm).map_err(|why| format!("realm: {:?} {why}", self.realm))?;
-        let minutes = |minutes| std::time::Duration::from_secs(60 * minutes);
+        let minutes = |minutes: u64| std::time::Duration::from_secs(60 * minutes);
         if self.max_age.0.is_zero() || self.max_age.0 > minutes(24 * 60) {
             return Err("max_age: more than nothing, and at most 1d".to_owned());
         }
@@ -149,7 +182,9 @@ impl Config {
         }
         let is_plain = |tag: &str| !tag.is_empty() && tag.bytes().all(|byte| matches!(byte, b' '..=b'~'));
         match &self.tag {
-            Some(tag) if !is_plain(tag) => Err(format!("tag: {tag:?} is empty or has a character that no tag can have")),
+            Some(tag) if !is_plain(tag) => {
+                Err(format!("tag: {tag:?} is empty or has a character that no tag can have"))
+            }
             _ => Ok(()),
         }
     }

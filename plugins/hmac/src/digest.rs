@@ -1,6 +1,6 @@
 //! `Content-Digest` (RFC 9530): what the body has to be.
 
-use gatewright_sdk::serde::{self, Deserialize, Serialize};
+use gatewright_sdk::serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256, Sha512};
 
 use crate::structured::{self, Member, Value};
@@ -29,7 +29,10 @@ impl Digests {
             })
         };
         // One that is there and is no digest spoils the field.
-        let (sha256, sha512) = (digest("sha-256").map_or(Some(None), |it| it.map(Some))?, digest("sha-512").map_or(Some(None), |it| it.map(Some))?);
+        let (sha256, sha512) = (
+            digest("sha-256").map_or(Some(None), |it| it.map(Some))?,
+            digest("sha-512").map_or(Some(None), |it| it.map(Some))?,
+        );
         (sha256.is_some() || sha512.is_some()).then_some(Self { sha256, sha512 })
     }
 
@@ -50,13 +53,18 @@ mod tests {
     #[test]
     fn bodies_and_their_digests() {
         let sha256 = "sha-256=:X48E9qOokqqrvdts8nOJRJN3OWDUoyWxBf7kbu9DBPE=:";
-        let sha512 = "sha-512=:WZDPaVn/7XgHaAy8pmojAkGWoRx2UFChF41A2svX+TaPm+AbwAgBWnrIiYllu7BNNyealdVLvRwEmTHWXvJwew==:";
+        let sha512 =
+            "sha-512=:WZDPaVn/7XgHaAy8pmojAkGWoRx2UFChF41A2svX+TaPm+AbwAgBWnrIiYllu7BNNyealdVLvRwEmTHWXvJwew==:";
         for (field, body, fits) in [
             (sha256.to_owned(), BODY, Some(true)),
             (sha512.to_owned(), BODY, Some(true)),
             (format!("{sha256}, {sha512}"), BODY, Some(true)),
             (format!("md5=:AAAA:, unixsum=1, {sha512}"), BODY, Some(true)),
-            ("sha-256=:RK/0qy18MlBSVnWgjwz6lZEWjP/lF5HF9bvEF8FabDg=:".to_owned(), b"{\"hello\": \"world\"}\n", Some(true)),
+            (
+                "sha-256=:RK/0qy18MlBSVnWgjwz6lZEWjP/lF5HF9bvEF8FabDg=:".to_owned(),
+                b"{\"hello\": \"world\"}\n",
+                Some(true),
+            ),
             ("sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:".to_owned(), b"", Some(true)),
             (sha256.to_owned(), b"{\"hello\": \"World\"}", Some(false)),
             (format!("{sha256}, sha-512=:AAAA:"), BODY, Some(false)),

@@ -7,12 +7,13 @@ use base64::{
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
 use gatewright_sdk::{
+    consumers::Consumer,
     jwt::{self, VerifyError},
     secrets,
     serde_json::{self, Value, json},
 };
 
-use crate::config::{Algorithm, Encoding, Key};
+use crate::config::{Algorithm, Credential, Encoding, Key};
 
 pub(crate) struct Keys(BTreeMap<String, Known>);
 
@@ -29,36 +30,28 @@ impl Keys {
     ///
     /// # Errors
     /// Names the key by its place, never by what it is.
-    pub(crate) fn new(keys: Vec<Key>) -> Result<Self, String> {
-        if keys.is_empty() {
-            return Err("keys: at least one is needed".to_owned());
-        }
-        let mut known = BTreeMap::new();
-        let mut sets: BTreeMap<&str, (Vec<&str>, Vec<Value>)> = BTreeMap::new();
-        for (index, key) in keys.into_iter().enumerate() {
+    pub(crate) fn new(keys: Option<Vec<Key>>, consumers: Vec<(Credential, Consumer)>) -> Result<Self, String> {
+        let mut table = Table::default();
+        for (index, key) in keys.into_iter().flatten().enumerate() {
             let at = |why: String| format!("keys[{index}]: {why}");
-            let mut entry = material(&key).map_err(at)?;
-            let algorithm = key.alg.of_tokens();
-            entry["kid"] = json!(key.id);
-            entry["alg"] = json!(algorithm);
-            let (algorithms, entries) = sets.entry(set_of(key.alg)).or_default();
-            if !algorithms.contains(&algorithm) {
-                algorithms.push(algorithm);
-            }
-            entries.push(entry);
-            let claims = serde_json::to_string(&key.claims).map_err(|error| at(error.to_string()))?;
-            let subject = key.subject.unwrap_or_else(|| key.id.clone());
-            if key.id.is_empty() || subject.is_empty() {
-                return Err(at("id or subject is empty".to_owned()));
-            }
-            if known.insert(key.id.clone(), Known { algorithm: key.alg, subject, claims }).is_some() {
-                return Err(at(format!("the id {:?} is there twice", key.id)));
-            }
+            let Key { id, alg, secret, key, encoding, pem, jwk, subject, claims } = key;
+            let claims = serde_json::to_string(&claims).map_err(|error| at(error.to_string()))?;
+            let subject = subject.unwrap_or_else(|| id.clone());
+            let credential = Credential { id: None, alg, secret, key, encoding, pem, jwk };
+            table.add(id, &credential, subject, claims).map_err(at)?;
         }
-        for (set, (algorithms, keys)) in sets {
+        for (credential, Consumer { name, claims }) in consumers {
+            let id = credential.id.clone().unwrap_or_else(|| name.clone());
+            let added = table.add(id, &credential, name.clone(), claims);
+            added.map_err(|why| format!("the consumer {name:?}: {why}"))?;
+        }
+        if table.known.is_empty() {
+            return Err("keys: at least one is needed, here or of a consumer".to_owned());
+        }
+        for (set, (algorithms, keys)) in table.sets {
             jwt::declare(set, &json!({ "algorithms": algorithms, "keys": keys }).to_string())?;
         }
-        Ok(Self(known))
+        Ok(Self(table.known))
     }
 
     pub(crate) fn get(&self, id: &str) -> Option<&Known> {
@@ -72,6 +65,35 @@ impl Keys {
     }
 }
 
+/// Keys as they are read.
+#[derive(Default)]
+struct Table {
+    known: BTreeMap<String, Known>,
+    /// Algorithms and keys, by the name of the set.
+    sets: BTreeMap<&'static str, (Vec<&'static str>, Vec<Value>)>,
+}
+
+impl Table {
+    fn add(&mut self, id: String, credential: &Credential, subject: String, claims: String) -> Result<(), String> {
+        let mut entry = material(credential)?;
+        let algorithm = credential.alg.of_tokens();
+        entry["kid"] = json!(id);
+        entry["alg"] = json!(algorithm);
+        if id.is_empty() || subject.is_empty() {
+            return Err("id or subject is empty".to_owned());
+        }
+        let (algorithms, entries) = self.sets.entry(set_of(credential.alg)).or_default();
+        if !algorithms.contains(&algorithm) {
+            algorithms.push(algorithm);
+        }
+        entries.push(entry);
+        match self.known.insert(id.clone(), Known { algorithm: credential.alg, subject, claims }) {
+            None => Ok(()),
+            Some(_) => Err(format!("the id {id:?} is there twice")),
+        }
+    }
+}
+
 const fn set_of(algorithm: Algorithm) -> &'static str {
     match algorithm {
         Algorithm::HmacSha256 => "shared",
@@ -80,11 +102,12 @@ const fn set_of(algorithm: Algorithm) -> &'static str {
 }
 
 /// The key as the gateway takes it.
-fn material(key: &Key) -> Result<Value, String> {
+fn material(key: &Credential) -> Result<Value, String> {
     let is_shared = key.alg == Algorithm::HmacSha256;
     match (&key.secret, &key.key, &key.pem, &key.jwk) {
         (Some(name), None, None, None) if is_shared => {
-            let secret = secrets::get(name).ok_or_else(|| format!("the secret {name:?} is not granted to this plugin"))?;
+            let secret =
+                secrets::get(name).ok_or_else(|| format!("the secret {name:?} is not granted to this plugin"))?;
             shared(&secret, key.encoding)
         }
         (None, Some(text), None, None) if is_shared => shared(text, key.encoding),

@@ -4,11 +4,14 @@
 //! long as it would be good. The gateway checks the signature natively (the `jwt` capability: the algorithms are the same, byte for
 //! byte); the plugin puts together what was signed. A body is bound to the signature by its digest (RFC 9530).
 
+use std::time::UNIX_EPOCH;
+
 use gatewright_sdk::{
-    BodyDecision, BodyMode, Decision, Direction, Exchange, Metric, Plugin, Response, StatusCode, clock,
+    BodyDecision, BodyMode, Decision, Direction, Exchange, Metric, Plugin, Response, StatusCode, clock, consumers,
     jwt::VerifyError,
     log, plugin, rules,
-    serde::{self, Deserialize, Serialize},
+    schemars::{JsonSchema, Schema, SchemaGenerator},
+    serde::{Deserialize, Serialize},
     serde_json,
     shared_store::{self, SwapError},
 };
@@ -21,8 +24,8 @@ mod keys;
 mod signature;
 mod structured;
 
-pub use config::Config;
 use config::Nonce;
+pub use config::{Config, Credential};
 use digest::Digests;
 use keys::{Keys, Known};
 use signature::{BadTime, Found, Signature};
@@ -46,7 +49,8 @@ struct Refusal(&'static str, &'static str);
 
 const MISSING: Refusal = Refusal("missing", "The request is not signed.");
 const MALFORMED: Refusal = Refusal("malformed", "The headers signature-input and signature do not fit each other.");
-const UNKNOWN: Refusal = Refusal("unknown", "The signature is by an unknown key, or by another algorithm than the key is for.");
+const UNKNOWN: Refusal =
+    Refusal("unknown", "The signature is by an unknown key, or by another algorithm than the key is for.");
 const TIMELESS: Refusal = Refusal("time", "The signature has no created, or times that are no whole seconds.");
 const EXPIRED: Refusal = Refusal("expired", "The signature is too old.");
 const FUTURE: Refusal = Refusal("time", "The signature is from the future.");
@@ -73,6 +77,7 @@ impl Plugin for Hmac {
 
     const METRICS: &'static [&'static Metric] = &[&DENIED];
     const WANTS: &'static [&'static str] = &["jwt", "shared-store"];
+    const CREDENTIAL: Option<fn(&mut SchemaGenerator) -> Schema> = Some(Credential::json_schema);
 
     fn new(mut config: Config) -> Result<Self, String> {
         config.check()?;
@@ -91,7 +96,7 @@ impl Plugin for Hmac {
             accepted.push_str(&format!(";tag={}", rules::quoted(tag)));
         }
         Ok(Self {
-            keys: Keys::new(std::mem::take(&mut config.keys))?,
+            keys: Keys::new(config.keys.take(), if config.consumers { consumers::credentials()? } else { Vec::new() })?,
             challenge: format!("Signature realm={}", rules::quoted(&config.realm)),
             components,
             content_digest,
@@ -140,7 +145,8 @@ impl Hmac {
         if signature.has("alg") && signature.text("alg") != Some(known.algorithm.name()) {
             return Err(UNKNOWN);
         }
-        signature.check_time(clock::now(), self.config.max_age.0, self.config.leeway.0).map_err(|bad| match bad {
+        let now = clock::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        signature.check_time(now, self.config.max_age.0, self.config.leeway.0).map_err(|bad| match bad {
             BadTime::Missing => TIMELESS,
             BadTime::Expired => EXPIRED,
             BadTime::Future => FUTURE,
@@ -193,7 +199,11 @@ impl Hmac {
             Ok(()) => Decision::Proceed,
             Err(error) => {
                 log::error("the signature is good but the request could not be held", &[("why", &error.to_string())]);
-                Decision::problem(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error", "The signature was not used.")
+                Decision::problem(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "Internal Server Error",
+                    "The signature was not used.",
+                )
             }
         }
     }

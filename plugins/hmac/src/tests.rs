@@ -306,6 +306,25 @@ fn headers_that_do_not_fit_each_other() {
 }
 
 #[test]
+fn a_key_may_be_a_consumers() {
+    let gateway = Double::new();
+    let key = format!(r#"{{ "id": "ada", "alg": "hmac-sha256", "key": "{KEY}" }}"#);
+    gateway.credential("shop", r#"{"consumer":"shop"}"#, &key);
+    gateway.credential("lab", r#"{"consumer":"lab"}"#, &key.replace(r#""id": "ada", "#, ""));
+    let hmac: Hmac = gateway.configure(r#"{ "consumers": true }"#).unwrap();
+    let input = format!(r#"{COVERED};created={NOW};keyid="ada";nonce="n""#);
+    gateway.receive(signed(&gateway, get(), &input, LINES));
+    assert_eq!(gateway.on_request(&hmac), Decision::Proceed);
+    let identity = gateway.identity().unwrap();
+    assert_eq!((&*identity.subject, &*identity.claims), ("shop", r#"{"consumer":"shop"}"#));
+    let shared: Value = serde_json::from_str(&gateway.declared_keys("shared").unwrap()).unwrap();
+    assert_eq!(shared["keys"][1]["kid"], "lab");
+    gateway.credential("other", "{}", &key);
+    let refused = gateway.configure::<Hmac>(r#"{ "consumers": true }"#).err().unwrap();
+    assert!(refused.contains("the consumer \"other\": the id \"ada\" is there twice"), "{refused}");
+}
+
+#[test]
 fn one_good_signature_of_several_is_enough() {
     let (gateway, hmac) = gateway(r#", "tag": "shop""#);
     let input = format!(r#"{COVERED};created={NOW};keyid="ada";nonce="n";tag="shop""#);

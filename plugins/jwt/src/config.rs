@@ -56,6 +56,10 @@ pub struct Config {
     /// list, it must contain one of them.
     #[serde(default)]
     pub(crate) required_claims: BTreeMap<String, Value>,
+    /// Whether the token has to be a consumer's, which then is the caller: one that has a claim with a value, under `jwt` of its
+    /// credentials. A valid token of nobody is answered with 403.
+    #[serde(default)]
+    pub(crate) consumers: bool,
     /// Request headers to write, each with the claim it is written from (a name, or a JSON pointer that begins with
     /// `/`). Lists and objects are written as JSON. A claim that is not there leaves no header, whatever the client
     /// sent.
@@ -64,6 +68,20 @@ pub struct Config {
     /// What the `WWW-Authenticate` of a refusal names.
     #[serde(default = "api")]
     pub(crate) realm: String,
+}
+
+/// By which tokens a consumer is known.
+#[config]
+pub struct Credential {
+    /// The claim that names it: a name, or a JSON pointer that begins with `/`. What `subject` of the plugin says unless set.
+    #[schemars(length(min = 1))]
+    pub(crate) claim: Option<String>,
+    /// What the claim is, or has in it where it is a list.
+    #[schemars(length(min = 1))]
+    pub(crate) value: String,
+    /// What `iss` of the token is, where more than one issuer is trusted.
+    #[schemars(length(min = 1))]
+    pub(crate) issuer: Option<String>,
 }
 
 /// One text or a list.

@@ -8,17 +8,21 @@
 use gatewright_sdk::{
     Decision, Exchange, Metric, MutateError, Plugin, StatusCode,
     claims::Claims,
+    consumers,
     credential::{self, Found, Location},
     jwt::{self, VerifyError},
     log, plugin, rules,
+    schemars::{JsonSchema, Schema, SchemaGenerator},
 };
 
 mod claims;
 mod config;
+mod owners;
 mod refusal;
 
 use claims::Demands;
-pub use config::Config;
+pub use config::{Config, Credential};
+use owners::Owners;
 use refusal::Refusals;
 
 static DENIED: Metric = Metric::counter("denied", "Requests without a good token.", &["reason"]);
@@ -30,6 +34,8 @@ pub struct Jwt {
     optional: bool,
     subject: String,
     demands: Demands,
+    /// None where a token's owner need not be a consumer.
+    owners: Option<Owners>,
     /// Header and the claim it is written from.
     claim_headers: Vec<(String, String)>,
     refusals: Refusals,
@@ -41,9 +47,14 @@ impl Plugin for Jwt {
 
     const METRICS: &'static [&'static Metric] = &[&DENIED];
     const WANTS: &'static [&'static str] = &["jwt"];
+    const CREDENTIAL: Option<fn(&mut SchemaGenerator) -> Schema> = Some(Credential::json_schema);
 
     fn new(config: Config) -> Result<Self, String> {
         jwt::declare(KEYS, &config.definition()?)?;
+        let owners = match config.consumers {
+            true => Some(Owners::new(consumers::credentials()?, &config.subject)?),
+            false => None,
+        };
         let Config { from, forward, optional, subject, scopes, required_claims, claims_to_headers, realm, .. } = config;
         from.check().map_err(|why| format!("from: {why}"))?;
         for header in claims_to_headers.keys() {
@@ -56,6 +67,7 @@ impl Plugin for Jwt {
             refusals: Refusals::new(&realm, &scopes, &from)?,
             demands: Demands::new(scopes, required_claims)?,
             claim_headers: claims_to_headers.into_iter().collect(),
+            owners,
             from,
             forward,
             optional,
@@ -78,7 +90,15 @@ impl Plugin for Jwt {
         if !self.demands.are_met(&claims) {
             return self.refuse(&self.refusals.insufficient);
         }
-        self.changed(self.admit(exchange, &claims, &text))
+        match self.owners.as_ref().map(|owners| owners.of(&claims)) {
+            None => self.changed(self.admit(exchange, &claims, || {
+                exchange.set_identity(&claims.text(&self.subject).unwrap_or_default(), &text)
+            })),
+            Some(Some(consumer)) => {
+                self.changed(self.admit(exchange, &claims, || consumer.admit_with(exchange, claims.clone().into_map())))
+            }
+            Some(None) => self.refuse(&self.refusals.ownerless),
+        }
     }
 }
 
@@ -97,12 +117,17 @@ impl Jwt {
         }
     }
 
-    fn admit(&self, exchange: &Exchange, claims: &Claims, text: &str) -> Result<(), MutateError> {
+    fn admit(
+        &self,
+        exchange: &Exchange,
+        claims: &Claims,
+        identify: impl FnOnce() -> Result<(), MutateError>,
+    ) -> Result<(), MutateError> {
         if !self.forward {
             self.from.hide(exchange)?;
         }
         self.write_claims(exchange, claims)?;
-        exchange.set_identity(&claims.text(&self.subject).unwrap_or_default(), text)
+        identify()
     }
 
     /// Every header that stands for a claim is set or removed, so that none is left as the client sent it.

@@ -7,6 +7,8 @@ pub(crate) struct Refusals {
     pub(crate) missing: Refusal,
     pub(crate) unclear: Refusal,
     pub(crate) insufficient: Refusal,
+    /// A good token of nobody we know.
+    pub(crate) ownerless: Refusal,
     /// The one refusal that is not the client's fault.
     pub(crate) unavailable: Refusal,
     challenge: String,
@@ -55,6 +57,10 @@ impl Refusals {
                     "The token does not allow this request.",
                 )
                 .with_header("www-authenticate", insufficient),
+            },
+            ownerless: Refusal {
+                reason: "unknown",
+                response: Response::problem(StatusCode::FORBIDDEN, "Forbidden", "The token is not of a known consumer."),
             },
             unavailable: Refusal {
                 reason: "keys-unavailable",

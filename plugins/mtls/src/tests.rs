@@ -61,7 +61,10 @@ fn a_certificate_meets_a_rule_whose_every_condition_it_meets() {
         (r#""email": "OPS@shop.test""#, false),
         (r#""ip": "10.0.0.7""#, true),
         (r#""ip": "10.0.0.8""#, false),
-        (r#""fingerprint": "00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:00:11:22:33:44:55:66:77:88:99:aa:bb:cc:dd:ee:ff""#, true),
+        (
+            r#""fingerprint": "00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:00:11:22:33:44:55:66:77:88:99:aa:bb:cc:dd:ee:ff""#,
+            true,
+        ),
         (r#""serial": "0A:0B", "issuer": "CN=clients""#, true),
         (r#""serial": "0a""#, false),
         (r#""dns": "orders.shop.test", "issuer": "CN=others""#, false),
@@ -69,7 +72,8 @@ fn a_certificate_meets_a_rule_whose_every_condition_it_meets() {
         let (gateway, decision) = decide(&format!(r#"{{ "allow": [{{ {rule} }}] }}"#), shown());
         assert_eq!(decision == Decision::Proceed, meets, "{rule}");
         assert_eq!(gateway.identity().is_some(), meets, "{rule}");
-        let (_, denied) = decide(&format!(r#"{{ "allow": [{{ "ip": "10.0.0.7" }}], "deny": [{{ {rule} }}] }}"#), shown());
+        let (_, denied) =
+            decide(&format!(r#"{{ "allow": [{{ "ip": "10.0.0.7" }}], "deny": [{{ {rule} }}] }}"#), shown());
         assert_eq!(denied == Decision::Proceed, !meets, "deny {rule}");
     }
 }
@@ -105,11 +109,50 @@ fn the_caller_is_what_the_operator_says() {
 }
 
 #[test]
+fn a_certificate_may_be_a_consumers() {
+    let decide = |credentials: &[(&str, &str)], config: &str| {
+        let gateway = Double::new();
+        for (consumer, rule) in credentials {
+            gateway.credential(consumer, &format!(r#"{{"consumer":"{consumer}","groups":["partners"]}}"#), rule);
+        }
+        let mtls: Mtls = gateway.configure(config).unwrap();
+        gateway.receive(shown());
+        let _ = gateway.on_request(&mtls);
+        let reason = gateway.measures().pop().map(|measure| measure.labels.join(""));
+        gateway.identity().map(|identity| (identity.subject, identity.claims)).ok_or(reason)
+    };
+    let orders = ("shop", r#"{ "dns": "orders.shop.test" }"#);
+    let (subject, claims) = decide(&[orders], r#"{ "consumers": true, "allow": [{ "dns": "*.shop.test" }] }"#).unwrap();
+    let claims: Value = serde_json::from_str(&claims).unwrap();
+    assert_eq!(
+        (subject.as_str(), &claims["consumer"], &claims["groups"]),
+        ("shop", &json!("shop"), &json!(["partners"]))
+    );
+    assert_eq!(claims["fingerprint"], json!(FINGERPRINT));
+    let both = [orders, ("lab", r#"{ "uri": "spiffe://shop/*" }"#)];
+    assert_eq!(decide(&both, r#"{ "consumers": true }"#), Err(Some("ambiguous".to_owned())));
+    let other = [("lab", r#"{ "dns": "lab.test" }"#)];
+    assert_eq!(decide(&other, r#"{ "consumers": true }"#), Err(Some("not-allowed".to_owned())));
+    let denied = r#"{ "consumers": true, "deny": [{ "serial": "0a0b", "issuer": "CN=clients" }] }"#;
+    assert_eq!(decide(&[orders], denied), Err(Some("denied".to_owned())));
+
+    let gateway = Double::new();
+    assert!(gateway.configure::<Mtls>(r#"{ "consumers": true }"#).err().unwrap().contains("of a consumer"));
+    gateway.credential("shop", "{}", "{}");
+    let refused = gateway.configure::<Mtls>(r#"{ "consumers": true }"#).err().unwrap();
+    assert!(refused.contains("the consumer \"shop\": at least one condition"), "{refused}");
+}
+
+#[test]
 fn without_a_certificate_nobody_comes_in() {
-    let forged = Request::get("/").header("connection.tls.client.subject", "CN=orders").header("x-subject", "CN=orders");
+    let forged =
+        Request::get("/").header("connection.tls.client.subject", "CN=orders").header("x-subject", "CN=orders");
     let (gateway, decision) = decide(r#"{ "allow": [{ "uri": "spiffe://shop/*" }] }"#, forged.clone());
     let Decision::Respond(response) = decision else { panic!("let in") };
-    assert_eq!((response.status, response.header("content-type")), (StatusCode::FORBIDDEN, Some("application/problem+json")));
+    assert_eq!(
+        (response.status, response.header("content-type")),
+        (StatusCode::FORBIDDEN, Some("application/problem+json"))
+    );
     assert_eq!(gateway.measures().last().unwrap().labels, ["missing"]);
 
     let optional = r#"{ "optional": true, "allow": [{ "uri": "spiffe://other/*" }] }"#;

@@ -191,6 +191,14 @@ pub(crate) mod random {
     pub(crate) use super::wit::random::{bytes, number};
 }
 
+pub(crate) mod consumers {
+    /// Consumer, claims, definition.
+    pub(crate) fn credentials() -> Vec<(String, String, String)> {
+        let credentials = super::wit::consumers::credentials().into_iter();
+        credentials.map(|credential| (credential.consumer, credential.claims, credential.definition)).collect()
+    }
+}
+
 pub(crate) mod secrets {
     pub(crate) use super::wit::secrets::get;
 }

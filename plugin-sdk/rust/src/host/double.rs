@@ -367,6 +367,18 @@ pub(crate) mod random {
     }
 }
 
+pub(crate) mod consumers {
+    use crate::testing::world::{Phase, with};
+
+    pub(crate) fn credentials() -> Vec<(String, String, String)> {
+        with(|world| {
+            let configures = world.phase == Phase::Configure;
+            assert!(configures, "consumers::credentials outside of Plugin::new traps in the gateway");
+            world.credentials.clone()
+        })
+    }
+}
+
 pub(crate) mod secrets {
     use crate::testing::world::with;
 

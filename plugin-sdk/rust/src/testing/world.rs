@@ -36,6 +36,8 @@ pub(crate) struct World {
     pub(crate) lines: Vec<Line>,
     pub(crate) metrics_declared: Vec<&'static str>,
     pub(crate) measures: Vec<Measure>,
+    /// Consumer, claims, definition.
+    pub(crate) credentials: Vec<(String, String, String)>,
     pub(crate) secrets: BTreeMap<String, String>,
     pub(crate) keys: BTreeMap<String, String>,
     pub(crate) keys_refused: Option<String>,
