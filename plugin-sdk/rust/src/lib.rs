@@ -40,6 +40,7 @@
 //! is kept in its [`Exchange::state`]; what belongs to all is in [`shared_store`]; fields of the plugin are for what
 //! follows from the configuration.
 
+pub mod bearer;
 pub mod claims;
 pub mod clock;
 pub mod concurrency;
@@ -47,6 +48,7 @@ pub mod consumers;
 pub mod credential;
 mod decision;
 mod exchange;
+pub mod form;
 pub mod http_client;
 pub mod jwt;
 pub mod log;

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use gatewright_sdk::{
-    config,
+    bearer::Settings,
+    config, consumers,
     credential::Location,
     schemars,
     serde::{self, Serialize},
@@ -68,20 +69,6 @@ pub struct Config {
     /// What the `WWW-Authenticate` of a refusal names.
     #[serde(default = "api")]
     pub(crate) realm: String,
-}
-
-/// By which tokens a consumer is known.
-#[config]
-pub struct Credential {
-    /// The claim that names it: a name, or a JSON pointer that begins with `/`. What `subject` of the plugin says unless set.
-    #[schemars(length(min = 1))]
-    pub(crate) claim: Option<String>,
-    /// What the claim is, or has in it where it is a list.
-    #[schemars(length(min = 1))]
-    pub(crate) value: String,
-    /// What `iss` of the token is, where more than one issuer is trusted.
-    #[schemars(length(min = 1))]
-    pub(crate) issuer: Option<String>,
 }
 
 /// One text or a list.
@@ -152,6 +139,24 @@ fn api() -> String {
 }
 
 impl Config {
+    /// What is not the gateway's to check.
+    ///
+    /// # Errors
+    /// A consumer's credential is none.
+    pub(crate) fn settings(self) -> Result<Settings, String> {
+        Ok(Settings {
+            from: self.from,
+            forward: self.forward,
+            optional: self.optional,
+            subject: self.subject,
+            scopes: self.scopes,
+            required_claims: self.required_claims,
+            claims_to_headers: self.claims_to_headers,
+            realm: self.realm,
+            owners: self.consumers.then(consumers::credentials).transpose()?,
+        })
+    }
+
     /// The key set's definition, as the contract describes it at `jwt.declare`. Addresses and paths stay as they were
     /// written, for the gateway accepts no others.
     ///
