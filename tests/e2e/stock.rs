@@ -9,5 +9,6 @@ mod hmac;
 mod ip;
 mod jwt;
 mod mtls;
+mod oauth2;
 mod quota;
 mod request_size;
