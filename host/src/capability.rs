@@ -19,6 +19,7 @@ pub mod meters;
 pub mod metrics;
 pub mod password;
 pub mod remote;
+pub mod seal;
 pub mod secrets;
 pub mod store;
 mod table;

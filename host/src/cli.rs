@@ -11,7 +11,6 @@ use std::time::Duration;
 use clap::{Parser, Subcommand, ValueEnum};
 use serde_json::json;
 
-use crate::config;
 use crate::gateway::{self, Error, Gateway};
 use crate::snapshot::Snapshot;
 use crate::telemetry::{self, Level};

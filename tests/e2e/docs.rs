@@ -35,6 +35,7 @@ fn every_configuration_in_the_documents_loads() {
             std::fs::write(folder.path().join("redis.key"), "open-sesame").unwrap();
             std::fs::write(folder.path().join("sticky.key"), "sixteen bytes or more").unwrap();
             std::fs::write(folder.path().join("id.secret"), "secret").unwrap();
+            std::fs::write(folder.path().join("cookies.key"), "thirty-two bytes or more for cookies").unwrap();
             std::fs::write(folder.path().join("hmac.key"), "thirty-two bytes or more for hmac").unwrap();
             for stem in ["shop", "api", "gateway"] {
                 authority.issue(&[&format!("{stem}.test")]).write(folder.path(), stem);

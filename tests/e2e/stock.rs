@@ -10,5 +10,6 @@ mod ip;
 mod jwt;
 mod mtls;
 mod oauth2;
+mod oidc;
 mod quota;
 mod request_size;

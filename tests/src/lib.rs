@@ -5,11 +5,13 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::missing_panics_doc)] // a test fails by panicking
 
+mod browser;
 mod client;
 mod dns;
 mod gateway;
 mod grpc;
 mod guests;
+mod openid;
 mod redis;
 mod server;
 mod tls;
@@ -18,11 +20,13 @@ mod wait;
 mod websocket;
 mod wire;
 
+pub use browser::Browser;
 pub use client::{Answer, Client, raw, send};
 pub use dns::{Dns, Mood, Record};
 pub use gateway::TestGateway;
 pub use grpc::{BytesCodec, GrpcClient, GrpcServer};
 pub use guests::guest;
+pub use openid::OpenIdProvider;
 pub use redis::Redis;
 pub use server::{Received, Scripted, Server, read_head};
 pub use tls::{Authority, Issued, TlsClient, TlsSettings};

@@ -21,7 +21,7 @@ pub struct Consumer {
 
     /// How it proves who it is: lists of credentials by the name of the plugin that checks them, each as that plugin
     /// has it. A plugin takes them where its configuration says `"consumers": true`.
-    #[schemars(transform = super::forms::keyed_by_name, length(min = 1))]
+    #[schemars(transform = super::forms::keyed_by_name)]
     pub credentials: BTreeMap<String, Vec<Map<String, Value>>>,
 
     /// Limits of its own, by the name of the plugin that keeps them, each as that plugin has it: `{ "rate-limit":

@@ -5,10 +5,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use wasmtime::{Error, Result};
 
-use super::bindings::{clock, consumers, hooks, jwt, log, metrics, password, random, secrets, shared_store, types};
+use super::bindings::{clock, consumers, hooks, jwt, log, metrics, password, random, seal, secrets, shared_store, types};
 use super::floor;
 use super::state::{Call, State};
-use crate::capability::{jwt as keys, log as lines, password as passwords, store};
+use crate::capability::{jwt as keys, log as lines, password as passwords, seal as seals, store};
 use crate::telemetry;
 use crate::telemetry::metrics::PluginLimit;
 
@@ -274,6 +274,23 @@ impl consumers::Host for State {
             definition: credential.definition.clone(),
         };
         Ok(self.lent.abilities.credentials.iter().map(credential).collect())
+    }
+}
+
+impl seal::Host for State {
+    fn seal(&mut self, key: String, purpose: String, message: Vec<u8>) -> Result<Result<Vec<u8>, seal::SealError>> {
+        self.charge()?;
+        let Some(secret) = self.lent.abilities.secrets.get(&key) else { return Ok(Err(seal::SealError::UnknownKey)) };
+        Ok(seals::seal(secret, &purpose, &message).map_err(|error| match error {
+            seals::SealError::WeakKey => seal::SealError::WeakKey,
+            seals::SealError::TooLarge => seal::SealError::TooLarge,
+            seals::SealError::Random => seal::SealError::Other(error.to_string()),
+        }))
+    }
+
+    fn open(&mut self, key: String, purpose: String, sealed: Vec<u8>) -> Result<Option<Vec<u8>>> {
+        self.charge()?;
+        Ok(self.lent.abilities.secrets.get(&key).and_then(|secret| seals::open(secret, &purpose, &sealed)))
     }
 }
 

@@ -9,8 +9,8 @@ use wasmtime::component::{Component, HasSelf, Linker, LinkerInstance, WasmList, 
 
 use super::artifact::Import;
 use super::bindings::{
-    self, BodyMode, Caller, Direction, MutateError, Section, clock, concurrency, consumers, hooks, http_client, jwt, log, metrics,
-    password, random, rate_limit, secrets, shared_store, types,
+    self, BodyMode, Caller, Direction, MutateError, Section, clock, concurrency, consumers, hooks, http_client, jwt,
+    log, metrics, password, random, rate_limit, seal, secrets, shared_store, types,
 };
 use super::engine::Engine;
 use super::run::Edit;
@@ -52,6 +52,7 @@ pub(super) fn linker(
             Import::Concurrency => concurrency::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?,
             Import::Consumers => consumers::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?,
             Import::Jwt => jwt::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?,
+            Import::Seal => seal::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?,
             Import::Secrets => secrets::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?,
             Import::HttpClient => http_client::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?,
             Import::Password => password::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?,

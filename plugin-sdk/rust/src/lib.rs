@@ -60,6 +60,7 @@ mod plugin;
 pub mod random;
 pub mod rate_limit;
 pub mod rules;
+pub mod seal;
 pub mod secrets;
 pub mod shared_store;
 pub mod units;

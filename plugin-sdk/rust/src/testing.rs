@@ -71,6 +71,16 @@ impl Double {
 
     // ------------------------------------------------------------ what surrounds the plugin
 
+    /// Seals as [`crate::seal::seal`] would, for what a client brings along.
+    ///
+    /// # Panics
+    /// Where the secret is not there or too short.
+    #[must_use]
+    #[allow(clippy::expect_used)]
+    pub fn sealed(&self, key: &str, purpose: &str, message: &[u8]) -> Vec<u8> {
+        crate::host::seal::seal(key, purpose, message).expect("the secret is there and long enough")
+    }
+
     /// Adds a consumer's credential. `claims` is what the gateway knows of the consumer.
     pub fn credential(&self, consumer: &str, claims: &str, definition: &str) {
         let credential = [consumer, claims, definition].map(str::to_owned).into();

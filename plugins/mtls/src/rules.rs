@@ -130,12 +130,13 @@ impl Conditions {
             let read = |name: &String| read(name).map_err(|why| format!(".{key}: {name:?} {why}"));
             names.map(|names| names.iter().map(read).collect::<Result<Vec<_>, _>>()).transpose()
         };
-        let hexadecimal = |key: &str, texts: Option<OneOrMany>, digits: Option<usize>| {
+        let digits_of = |key: &str, texts: Option<OneOrMany>, digits: Option<usize>| {
             let texts = list(key, texts)?;
-            texts.map(|texts| texts.iter().map(|text| hexadecimal(text, digits)).collect::<Option<Vec<_>>>()).map_or(
-                Ok(None),
-                |texts| texts.map(Some).ok_or_else(|| format!(".{key}: it is written in hexadecimal digits")),
-            )
+            texts
+                .map(|texts| texts.iter().map(|text| hexadecimal(text, digits)).collect::<Option<Vec<_>>>())
+                .map_or(Ok(None), |texts| {
+                    texts.map(Some).ok_or_else(|| format!(".{key}: it is written in hexadecimal digits"))
+                })
         };
         Ok(Self {
             subject: wanted("subject", subject)?,
@@ -144,8 +145,8 @@ impl Conditions {
             uri: patterns("uri", uri, Pattern::uri)?,
             email: patterns("email", email, Pattern::email)?,
             ip: list("ip", ip)?.map(|ips| ips.iter().map(|ip| address(ip)).collect::<Result<_, _>>()).transpose()?,
-            fingerprint: hexadecimal("fingerprint", fingerprint, Some(64))?,
-            serial: hexadecimal("serial", serial, None)?,
+            fingerprint: digits_of("fingerprint", fingerprint, Some(64))?,
+            serial: digits_of("serial", serial, None)?,
             claims,
         })
     }
@@ -237,7 +238,9 @@ impl Pattern {
                 name.strip_suffix(parent.as_str()).is_some_and(|label| is_plain(label) && !label.contains('.'))
             }
             Self::Begins(start) => name.strip_prefix(start.as_str()).is_some_and(|rest| !rest.is_empty()),
-            Self::AnyAt(host) => name.strip_suffix(host.as_str()).is_some_and(|name| !name.is_empty() && !name.contains('@')),
+            Self::AnyAt(host) => {
+                name.strip_suffix(host.as_str()).is_some_and(|name| !name.is_empty() && !name.contains('@'))
+            }
         }
     }
 }
@@ -261,5 +264,7 @@ fn hexadecimal(text: &str, digits: Option<usize>) -> Option<String> {
 }
 
 fn address(text: &str) -> Result<String, String> {
-    text.parse().map(|address: std::net::IpAddr| address.to_string()).map_err(|_| format!(".ip: {text:?} is no address"))
+    text.parse()
+        .map(|address: std::net::IpAddr| address.to_string())
+        .map_err(|_| format!(".ip: {text:?} is no address"))
 }

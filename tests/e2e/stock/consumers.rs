@@ -59,25 +59,27 @@ async fn a_consumer_is_the_same_caller_whatever_it_shows() {
     let signer = Signer::new("one");
     let gateway = TestGateway::start(config(&behind, &signer, shop()));
     let basic = format!("Basic {}", BASE64.encode("shop:U*U"));
+    let basic = basic.as_str();
     let token = signer.bearer(json!({ "sub": "client-7" }));
     let lab = signer.bearer(json!({ "sub": "client-8", "groups": ["partners"] }));
     let stranger = signer.bearer(json!({ "sub": "client-9", "groups": ["partners"], "consumer": "shop" }));
     for (host, header, value, status) in [
         ("key.test", "x-api-key", "shop-key", 200),
-        ("basic.test", "authorization", &basic, 200),
-        ("jwt.test", "authorization", &token, 200),
+        ("basic.test", "authorization", basic, 200),
+        ("jwt.test", "authorization", token.as_str(), 200),
         ("any.test", "x-api-key", "shop-key", 200),
-        ("any.test", "authorization", &basic, 200),
+        ("any.test", "authorization", basic, 200),
         ("key.test", "x-api-key", "lab-key", 403),
-        ("jwt.test", "authorization", &lab, 403),
-        ("jwt.test", "authorization", &stranger, 403),
+        ("jwt.test", "authorization", lab.as_str(), 403),
+        ("jwt.test", "authorization", stranger.as_str(), 403),
         ("key.test", "x-api-key", "other-key", 401),
         ("basic.test", "authorization", "Basic c2hvcDp4", 401),
         ("any.test", "x-consumer", "shop", 403),
         ("any.test", "x-api-key", "other-key", 401),
     ] {
         behind.forget();
-        let answer = send(gateway.address(), "GET", "/", &[("host", host), (header, value), ("x-user", "root")], "").await;
+        let answer =
+            send(gateway.address(), "GET", "/", &[("host", host), (header, value), ("x-user", "root")], "").await;
         assert_eq!(answer.status, status, "{host} {value}: {}", answer.text());
         let received = behind.received();
         assert_eq!(received.len(), usize::from(status == 200), "{host} {value}");
@@ -185,4 +187,35 @@ async fn mistakes_in_consumers_are_shown_in_their_place_and_credentials_nowhere(
     }
     let records = serde_json::to_string(&gateway.records()).unwrap();
     assert!(!records.contains("s3cret-from-outside"), "{records}");
+}
+
+#[tokio::test]
+async fn a_consumer_has_a_limit_of_its_own() {
+    let limit = json!({ "rate-limit": { "limit": "2/h", "by": "identity", "consumers": true } });
+    let config = |limits: Value| {
+        json!({
+            "consumers": {
+                "shop": { "credentials": { "key-auth": [{ "key": "shop-key" }] }, "limits": limits },
+                "lab": { "credentials": { "key-auth": [{ "key": "lab-key" }] } },
+            },
+            "routes": [{ "match": {}, "plugins": [{ "key-auth": { "consumers": true } }, limit, "echo"] }],
+        })
+    };
+    let gateway = TestGateway::start(config(json!({ "rate-limit": "4/h" })));
+    for (key, allowed) in [("shop-key", 4), ("lab-key", 2)] {
+        let mut passed = 0;
+        for _ in 0..6 {
+            passed += usize::from(gateway.get_with("/", &[("x-api-key", key)]).await.status == 200);
+        }
+        assert_eq!(passed, allowed, "{key}");
+    }
+    for (limits, said) in [
+        (json!({ "rate-limit": "4 an hour" }), "4 an hour"),
+        (json!({ "key-auth": "4/h" }), "keeps no limits"),
+        (json!({ "rate-limt": "4/h" }), "there is no plugin \"rate-limt\""),
+    ] {
+        gateway.write_config(config(limits));
+        let refused = gateway.reload().unwrap_err().to_string();
+        assert!(refused.contains(said) && refused.contains("gateway.json:1:"), "{refused}");
+    }
 }

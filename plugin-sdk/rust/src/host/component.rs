@@ -199,6 +199,22 @@ pub(crate) mod consumers {
     }
 }
 
+pub(crate) mod seal {
+    use super::wit::seal;
+    use crate::seal::SealError;
+
+    pub(crate) use super::wit::seal::open;
+
+    pub(crate) fn seal(key: &str, purpose: &str, message: &[u8]) -> Result<Vec<u8>, SealError> {
+        seal::seal(key, purpose, message).map_err(|error| match error {
+            seal::SealError::UnknownKey => SealError::UnknownKey,
+            seal::SealError::WeakKey => SealError::WeakKey,
+            seal::SealError::TooLarge => SealError::TooLarge,
+            seal::SealError::Other(text) => SealError::Other(text),
+        })
+    }
+}
+
 pub(crate) mod secrets {
     pub(crate) use super::wit::secrets::get;
 }

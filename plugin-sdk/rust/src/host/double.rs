@@ -379,6 +379,33 @@ pub(crate) mod consumers {
     }
 }
 
+pub(crate) mod seal {
+    use crate::{seal::SealError, testing::world::with};
+
+    /// The double hides nothing: it keeps what was sealed, and gives out where it is.
+    pub(crate) fn seal(key: &str, purpose: &str, message: &[u8]) -> Result<Vec<u8>, SealError> {
+        with(|world| match world.secrets.get(key) {
+            None => Err(SealError::UnknownKey),
+            Some(secret) if secret.len() < 32 => Err(SealError::WeakKey),
+            Some(_) if message.len() > 65_536 => Err(SealError::TooLarge),
+            Some(secret) => {
+                let sealed = format!("sealed-{}", world.sealed.len()).into_bytes();
+                let bound = [secret.as_str(), purpose].map(str::to_owned);
+                world.sealed.insert(sealed.clone(), (bound, message.to_vec()));
+                Ok(sealed)
+            }
+        })
+    }
+
+    pub(crate) fn open(key: &str, purpose: &str, sealed: &[u8]) -> Option<Vec<u8>> {
+        with(|world| {
+            let secret = world.secrets.get(key)?;
+            let (bound, message) = world.sealed.get(sealed)?;
+            (*bound == [secret.as_str(), purpose]).then(|| message.clone())
+        })
+    }
+}
+
 pub(crate) mod secrets {
     use crate::testing::world::with;
 
