@@ -249,9 +249,13 @@ impl Loaded {
 }
 
 /// The JSON Schema of gateway.json. `plugins` are the configuration schemas of stock plugins by name, which are placed
-/// inside the entry of the chain, and `credentials` those of what they take of consumers, so that an editor completes and
-/// checks them. The same input always gives the same text.
-pub fn json_schema(plugins: &BTreeMap<String, Value>, credentials: &BTreeMap<String, Value>) -> Value {
+/// inside the entry of the chain, and `credentials` and `limits` those of what they take of consumers, so that an editor
+/// completes and checks them. The same input always gives the same text.
+pub fn json_schema(
+    plugins: &BTreeMap<String, Value>,
+    credentials: &BTreeMap<String, Value>,
+    limits: &BTreeMap<String, Value>,
+) -> Value {
     let settings = SchemaSettings::draft2020_12().with_transform(schemars::transform::RecursiveTransform(without_null));
     let mut schema = settings.into_generator().into_root_schema_for::<Config>().to_value();
     if let Some(root) = schema.as_object_mut() {
@@ -265,6 +269,10 @@ pub fn json_schema(plugins: &BTreeMap<String, Value>, credentials: &BTreeMap<Str
         let reference = embed(&mut schema, &format!("credential.{name}"), credential);
         let listed = json!({ "type": "array", "items": reference });
         schema["$defs"]["Consumer"]["properties"]["credentials"]["properties"][name] = listed;
+    }
+    for (name, limit) in limits {
+        let reference = embed(&mut schema, &format!("limit.{name}"), limit);
+        schema["$defs"]["Consumer"]["properties"]["limits"]["properties"][name] = reference;
     }
     schema
 }
@@ -285,7 +293,7 @@ fn embed(schema: &mut Value, definition: &str, part: &Value) -> Value {
 fn own_schema() -> &'static Result<Schema, String> {
     static OWN: OnceLock<Result<Schema, String>> = OnceLock::new();
     OWN.get_or_init(|| {
-        let schema = json_schema(&BTreeMap::new(), &BTreeMap::new());
+        let schema = json_schema(&BTreeMap::new(), &BTreeMap::new(), &BTreeMap::new());
         Schema::compile(&schema).map_err(|error| format!("the gateway's own schema is wrong: {error}"))
     })
 }

@@ -1,4 +1,4 @@
-//! `consumers`: the credentials that the operator wrote down for a plugin, each with whose it is.
+//! `consumers`: the credentials and the limits that the operator wrote down for a plugin, each with whose it is.
 //!
 //! They are given while a plugin is configured and never again, and only those that stand under the plugin's own name.
 //! Nothing here shows one: `Debug` prints the consumer's name.
@@ -14,6 +14,15 @@ pub struct Credential {
     /// What is known of the consumer: a JSON object, for an identity.
     pub claims: Arc<str>,
     /// The credential, a JSON object.
+    pub definition: String,
+}
+
+/// The limit of one consumer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Limit {
+    /// The consumer's name.
+    pub consumer: Arc<str>,
+    /// The limit, as JSON.
     pub definition: String,
 }
 

@@ -183,12 +183,12 @@ impl Checker<'_> {
                     self.found.push(wrong.with_suggestion(plugin, self.plugins.listed.iter().copied()));
                 }
             }
-            for claim in ["consumer", "groups", "limits"].into_iter().filter(|claim| consumer.claims.contains_key(*claim)) {
+            for claim in ["consumer", "groups"].into_iter().filter(|claim| consumer.claims.contains_key(*claim)) {
                 let pointer = child(&child(&pointer, "claims"), claim);
                 let message = format!("the claim {} is the gateway's own", quoted(claim));
                 let help = match claim {
-                    "consumer" => "it is the consumer's name".to_owned(),
-                    claim => format!("write \"{claim}\" beside \"claims\""),
+                    "consumer" => "it is the consumer's name",
+                    _ => "write \"groups\" beside \"claims\"",
                 };
                 self.found.push(self.document.at_key(&pointer, message).with_help(help));
             }

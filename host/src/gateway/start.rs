@@ -39,15 +39,16 @@ pub fn build(path: &Path) -> Result<Snapshot, Error> {
 /// A stock plugin does not load, which only a broken build can cause.
 pub fn schema() -> Result<serde_json::Value, Error> {
     let engine = Engine::new(None).map_err(|error| Error::System(format!("plugin engine: {error:#}")))?;
-    let (mut plugins, mut credentials) = (BTreeMap::new(), BTreeMap::new());
+    let (mut plugins, mut credentials, mut limits) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
     for name in stock::names() {
         let artifact = engine.load(stock::component(name).unwrap_or_default());
         let artifact = artifact.map_err(|error| Error::System(format!("stock plugin {name}: {error}")))?;
         let manifest = artifact.manifest();
         plugins.extend(manifest.config_schema.clone().map(|schema| (name.to_owned(), schema)));
         credentials.extend(manifest.credential_schema.clone().map(|schema| (name.to_owned(), schema)));
+        limits.extend(manifest.limit_schema.clone().map(|schema| (name.to_owned(), schema)));
     }
-    Ok(config::json_schema(&plugins, &credentials))
+    Ok(config::json_schema(&plugins, &credentials, &limits))
 }
 
 /// What builds snapshots for the configuration at `path`.

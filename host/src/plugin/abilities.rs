@@ -5,7 +5,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use wasmtime::{Error, Result};
 
-use super::bindings::{clock, consumers, hooks, jwt, log, metrics, password, random, seal, secrets, shared_store, types};
+use super::bindings::{
+    clock, consumers, hooks, jwt, log, metrics, password, random, seal, secrets, shared_store, types,
+};
 use super::floor;
 use super::state::{Call, State};
 use crate::capability::{jwt as keys, log as lines, password as passwords, seal as seals, store};
@@ -214,7 +216,8 @@ impl jwt::Host for State {
         let Some(key_sets) = &self.lent.abilities.key_sets else {
             return Err(Error::msg("jwt.verify-message was called outside of a hook"));
         };
-        let signed = keys::Signed { kid: kid.as_deref(), algorithm: &algorithm, message: &message, signature: &signature };
+        let signed =
+            keys::Signed { kid: kid.as_deref(), algorithm: &algorithm, message: &message, signature: &signature };
         Ok(key_sets.verify_message(&keys, &signed).map_err(Into::into))
     }
 }
@@ -274,6 +277,18 @@ impl consumers::Host for State {
             definition: credential.definition.clone(),
         };
         Ok(self.lent.abilities.credentials.iter().map(credential).collect())
+    }
+
+    fn limits(&mut self) -> Result<Vec<consumers::Limit>> {
+        self.charge()?;
+        if self.call != Call::Configure {
+            return Err(Error::msg("consumers.limits was called outside of configure"));
+        }
+        let limit = |limit: &crate::capability::consumers::Limit| consumers::Limit {
+            consumer: limit.consumer.to_string(),
+            definition: limit.definition.clone(),
+        };
+        Ok(self.lent.abilities.consumer_limits.iter().map(limit).collect())
     }
 }
 

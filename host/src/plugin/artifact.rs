@@ -68,8 +68,10 @@ pub struct Manifest {
     pub version: String,
     /// JSON Schema of the configuration; without one every configuration is accepted.
     pub config_schema: Option<Value>,
-    /// JSON Schema of what it takes of consumers as a credential; without one any object is accepted.
+    /// JSON Schema of what it takes of consumers as a credential; without one it takes none.
     pub credential_schema: Option<Value>,
+    /// JSON Schema of a consumer's limit; without one it keeps none.
+    pub limit_schema: Option<Value>,
     pub metrics: Vec<MetricDeclaration>,
 }
 
@@ -273,6 +275,7 @@ impl Manifest {
             version: text("version"),
             config_schema: schema("config-schema"),
             credential_schema: schema("credential-schema"),
+            limit_schema: schema("limit-schema"),
             metrics: metrics.iter().filter_map(MetricDeclaration::parse).collect(),
         })
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::artifact::{Artifact, Import};
 use super::link::Counts;
 use crate::capability::concurrency::Places;
-use crate::capability::consumers::Credential;
+use crate::capability::consumers::{Credential, Limit};
 use crate::capability::jwt::KeySets;
 use crate::capability::limiter::Limiter;
 use crate::capability::meters::Meters;
@@ -53,6 +53,8 @@ pub struct Abilities {
     pub secrets: Granted,
     /// The credentials of consumers that stand under the plugin's name.
     pub credentials: Arc<[Credential]>,
+    /// The limits that stand there.
+    pub consumer_limits: Arc<[Limit]>,
     /// The upstreams that were granted.
     pub upstreams: BTreeMap<Arc<str>, Arc<Upstream>>,
     /// Every text in the plugin's configuration: what it may name as an address or a path.

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use crate::capability::consumers::Credential;
+use crate::capability::consumers::{Credential, Limit};
 use crate::config::{Config, Consumer, child};
 
 /// The credentials that stand under a plugin's name, in the order of the consumers' names.
@@ -22,6 +22,15 @@ pub(super) fn credentials_of(config: &Config, plugin: &str) -> Arc<[Credential]>
     credentials.into()
 }
 
+/// The limits that stand under a plugin's name.
+pub(super) fn limits_of(config: &Config, plugin: &str) -> Arc<[Limit]> {
+    let limit = |(name, consumer): (&String, &Consumer)| {
+        let definition = consumer.limits.get(plugin)?.to_string();
+        Some(Limit { consumer: name.as_str().into(), definition })
+    };
+    config.consumers.iter().filter_map(limit).collect()
+}
+
 /// What later plugins learn of a consumer that has proved who it is.
 fn claims(name: &str, consumer: &Consumer) -> String {
     let mut claims = consumer.claims.clone();
@@ -29,19 +38,26 @@ fn claims(name: &str, consumer: &Consumer) -> String {
     if !consumer.groups.is_empty() {
         claims.insert("groups".to_owned(), consumer.groups.clone().into());
     }
-    if !consumer.limits.is_empty() {
-        let limits: Map<String, Value> = consumer.limits.clone().into_iter().collect();
-        claims.insert("limits".to_owned(), limits.into());
-    }
     Value::Object(claims).to_string()
 }
 
-/// Every plugin that consumers have credentials for, with the places of their lists.
-pub(super) fn plugins_of(config: &Config) -> impl Iterator<Item = (&str, String)> {
-    config.consumers.iter().flat_map(|(name, consumer)| {
-        let pointer = child(&child("/consumers", name), "credentials");
-        consumer.credentials.keys().map(move |plugin| (plugin.as_str(), child(&pointer, plugin)))
-    })
+/// What a plugin may take of consumers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    Credentials,
+    Limits,
+}
+
+/// Every plugin that consumers have something for, with what that is and where it stands.
+pub(super) fn taken(config: &Config) -> Vec<(&str, Taken, String)> {
+    let mut found = Vec::new();
+    for (name, consumer) in &config.consumers {
+        let pointer = child("/consumers", name);
+        let places = consumer.credentials.keys().map(|plugin| (plugin, Taken::Credentials, "credentials"));
+        let places = places.chain(consumer.limits.keys().map(|plugin| (plugin, Taken::Limits, "limits")));
+        found.extend(places.map(|(plugin, taken, key)| (plugin.as_str(), taken, child(&child(&pointer, key), plugin))));
+    }
+    found
 }
 
 #[cfg(test)]
@@ -58,14 +74,15 @@ mod tests {
             "credentials": { "key-auth": [{ "key": "a" }, { "key": "b" }], "jwt": [{ "value": "shop" }] },
         }))
         .unwrap();
-        let other: Consumer = serde_json::from_value(json!({ "credentials": { "key-auth": [{ "key": "c" }] } })).unwrap();
+        let other: Consumer =
+            serde_json::from_value(json!({ "credentials": { "key-auth": [{ "key": "c" }] } })).unwrap();
         let consumers = [("shop".to_owned(), shop), ("other".to_owned(), other)].into();
         let config = Config { consumers, ..Config::default() };
         let told = |plugin: &str| -> Vec<String> {
             let credentials = credentials_of(&config, plugin);
             credentials.iter().map(|one| format!("{} {} {}", one.consumer, one.claims, one.definition)).collect()
         };
-        let claims = r#"{"tier":"gold","consumer":"shop","groups":["partners"],"limits":{"rate-limit":"9/s"}}"#;
+        let claims = r#"{"tier":"gold","consumer":"shop","groups":["partners"]}"#;
         assert_eq!(
             told("key-auth"),
             [
@@ -76,6 +93,9 @@ mod tests {
         );
         assert_eq!(told("jwt"), [format!(r#"shop {claims} {{"value":"shop"}}"#)]);
         assert!(told("basic-auth").is_empty());
+        let limits = limits_of(&config, "rate-limit");
+        let limits: Vec<_> = limits.iter().map(|limit| (&*limit.consumer, &*limit.definition)).collect();
+        assert_eq!(limits, [("shop", "\"9/s\"")]);
         assert!(!format!("{:?}", credentials_of(&config, "key-auth")).contains("\"key\""), "no credential is shown");
     }
 }

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::{Workshop, consumers};
+use super::Workshop;
+use super::consumers::{self, Taken};
 use super::stores::Stores;
-use crate::capability::consumers::Credential;
+use crate::capability::consumers::{Credential, Limit};
 use crate::capability::jwt::KeySets;
 use crate::capability::metrics::{self, Metrics};
 use crate::capability::remote::Share;
@@ -43,6 +44,7 @@ struct Key {
     store: Option<usize>,
     /// Those of consumers, where the plugin takes them.
     credentials: Arc<[Credential]>,
+    consumer_limits: Arc<[Limit]>,
     /// Digest of the values of the secrets that were granted.
     secrets: Vec<u8>,
 }
@@ -137,8 +139,8 @@ pub(super) fn build(
     for name in loaded.config.plugins.keys() {
         builder.artifact(name, &child(&child("/plugins", name), "source"));
     }
-    for (name, pointer) in consumers::plugins_of(&loaded.config) {
-        builder.credentials(name, &pointer);
+    for (name, taken, pointer) in consumers::taken(&loaded.config) {
+        builder.taken_of_consumers(name, taken, &pointer);
     }
     for (route, config) in loaded.config.routes.iter().enumerate() {
         let chain = config.plugins.iter().enumerate();
@@ -206,23 +208,31 @@ impl Builder<'_> {
         }
     }
 
-    /// Whether a consumer's credentials are such as the plugin takes.
-    fn credentials(&mut self, name: &str, pointer: &str) {
+    /// Whether what consumers have for a plugin is such as it takes.
+    fn taken_of_consumers(&mut self, name: &str, taken: Taken, pointer: &str) {
         let Some((artifact, _)) = self.artifact(name, pointer) else { return };
-        if !artifact.imports().contains(&Import::Consumers) {
-            let message = format!("the plugin {name:?} takes no credentials of consumers");
+        let manifest = artifact.manifest();
+        let (schema, what) = match taken {
+            Taken::Credentials => (&manifest.credential_schema, "takes no credentials"),
+            Taken::Limits => (&manifest.limit_schema, "keeps no limits"),
+        };
+        let Some(schema) = schema else {
+            let message = format!("the plugin {name:?} {what} of consumers");
             self.mistakes.push(self.loaded.diagnostic(pointer, message, None));
             return;
-        }
-        let Some(schema) = &artifact.manifest().credential_schema else { return };
-        let listed = serde_json::json!({ "type": "array", "items": schema });
-        match config::Schema::compile(&listed) {
+        };
+        let schema = match taken {
+            Taken::Credentials => json!({ "type": "array", "items": schema }),
+            Taken::Limits => schema.clone(),
+        };
+        match config::Schema::compile(&schema) {
             Ok(schema) => {
                 let value = self.loaded.document.value().pointer(pointer).cloned().unwrap_or_default();
                 self.mistakes.extend(schema.check(&value, &self.loaded.document, pointer));
             }
             Err(error) => {
-                let message = format!("plugin {name:?}: its schema of credentials is not valid: {error}");
+                let message =
+                    format!("plugin {name:?}: its schema of what it takes of consumers is not valid: {error}");
                 self.mistakes.push(self.loaded.diagnostic(pointer, message, None));
             }
         }
@@ -291,15 +301,14 @@ impl Builder<'_> {
             .map(|(name, upstream)| (name.clone(), upstream.clone()))
             .collect();
         let store = declared.grants.store.as_deref().and_then(|name| self.materials.stores.get(name));
+        let takes = artifact.imports().contains(&Import::Consumers);
         let key = Key {
             name: name.to_owned(),
             digest: artifact.digest().to_owned(),
             config: config.to_string(),
             settings: format!("{declared:?} {:?}", self.loaded.config.limits),
-            credentials: match artifact.imports().contains(&Import::Consumers) {
-                true => consumers::credentials_of(&self.loaded.config, name),
-                false => Arc::default(),
-            },
+            credentials: if takes { consumers::credentials_of(&self.loaded.config, name) } else { Arc::default() },
+            consumer_limits: if takes { consumers::limits_of(&self.loaded.config, name) } else { Arc::default() },
             upstreams: upstreams.iter().map(|(name, one)| (name.to_string(), Arc::as_ptr(one) as usize)).collect(),
             store: store.map(|store| Arc::as_ptr(store) as usize),
             secrets: secrets.fingerprint(),
@@ -326,6 +335,7 @@ impl Builder<'_> {
             counters: self.workshop.metrics.plugin(name),
             secrets,
             credentials: key.credentials.clone(),
+            consumer_limits: key.consumer_limits.clone(),
             upstreams,
             written: Arc::new(written),
         };

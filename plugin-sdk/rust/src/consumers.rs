@@ -1,17 +1,19 @@
 //! The consumers of the gateway's configuration: who may call, whoever proves it.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
-use crate::{Exchange, MutateError, claims::Claims, host::consumers as host};
+use crate::{Exchange, Identity, MutateError, claims::Claims, host::consumers as host};
 
 /// A consumer, as a plugin makes it the caller of an exchange.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Consumer {
     /// The subject of its identity.
     pub name: String,
-    /// The claims of its identity: the text of a JSON object with `consumer`, and `groups` and `limits` where it has some.
+    /// The claims of its identity: the text of a JSON object with `consumer`, and `groups` where it has some.
     pub claims: String,
 }
 
@@ -30,7 +32,7 @@ impl Consumer {
     /// # Errors
     /// As [`Exchange::set_identity`].
     pub fn admit_with(&self, exchange: &Exchange, mut said: Map<String, Value>) -> Result<(), MutateError> {
-        for own in ["consumer", "groups", "limits"] {
+        for own in ["consumer", "groups"] {
             said.remove(own);
         }
         let known: Map<String, Value> = serde_json::from_str(&self.claims).unwrap_or_default();
@@ -50,6 +52,25 @@ pub fn credentials<T: DeserializeOwned>() -> Result<Vec<(T, Consumer)>, String> 
         Err(_) => Err(format!("a credential of the consumer {name:?} is not one that this plugin takes")),
     };
     host::credentials().into_iter().map(read).collect()
+}
+
+/// The limits of their own that consumers have under this plugin's name, by consumer; for [`crate::Plugin::new`]. The gateway has
+/// checked them against [`crate::Plugin::LIMIT`].
+///
+/// # Errors
+/// Names the consumer whose limit is none.
+pub fn limits<T: DeserializeOwned>() -> Result<BTreeMap<String, T>, String> {
+    let read = |(consumer, definition): (String, String)| match serde_json::from_str(&definition) {
+        Ok(limit) => Ok((consumer, limit)),
+        Err(error) => Err(format!("the limit of the consumer {consumer:?}: {error}")),
+    };
+    host::limits().into_iter().map(read).collect()
+}
+
+/// Which consumer the caller is, if it is one.
+#[must_use]
+pub fn of(identity: &Identity) -> Option<String> {
+    Claims::parse(&identity.claims)?.text("consumer").map(std::borrow::Cow::into_owned)
 }
 
 /// By which claims a consumer is known: the credential of every plugin that proves claims.

@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::{Exported, Metric, State};
 
 /// The manifest as the gateway reads it: a JSON object with `name`, `version`, `config-schema`, `credential-schema`,
-/// `metrics`, `wants` and `state`. For tests of the schema, and for tools.
+/// `limit-schema`, `metrics`, `wants` and `state`. For tests of the schema, and for tools.
 #[must_use]
 #[allow(clippy::expect_used)]
 pub fn manifest<P: Exported>() -> String {
@@ -21,6 +21,7 @@ pub fn manifest<P: Exported>() -> String {
         metrics: P::METRICS,
         config_schema: generator().into_root_schema_for::<P::Config>(),
         credential_schema: P::CREDENTIAL.map(|credential| credential(&mut generator())),
+        limit_schema: P::LIMIT.map(|limit| limit(&mut generator())),
     };
     serde_json::to_string(&manifest).expect("texts and lists always serialize")
 }
@@ -36,6 +37,8 @@ struct Manifest {
     config_schema: Schema,
     #[serde(skip_serializing_if = "Option::is_none")]
     credential_schema: Option<Schema>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit_schema: Option<Schema>,
 }
 
 /// Draft 2020-12, without references and without `$schema`: the gateway puts it inside its own schema, where a

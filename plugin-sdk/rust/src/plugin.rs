@@ -26,8 +26,11 @@ pub trait Plugin: Sized + 'static {
     const WANTS: &'static [&'static str] = &[];
 
     /// The JSON Schema of what the plugin takes of consumers as a credential, most often `Some(<Credential as
-    /// JsonSchema>::json_schema)`. Without it any object is a credential.
+    /// JsonSchema>::json_schema)`. Without it the plugin takes none.
     const CREDENTIAL: Option<fn(&mut SchemaGenerator) -> Schema> = None;
+
+    /// The JSON Schema of a limit that consumers have of their own. Without it the plugin keeps none.
+    const LIMIT: Option<fn(&mut SchemaGenerator) -> Schema> = None;
 
     /// Whether an instance remembers anything between exchanges.
     const STATE: State = State::None;

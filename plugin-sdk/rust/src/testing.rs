@@ -87,6 +87,11 @@ impl Double {
         with(|world| world.credentials.push(credential));
     }
 
+    /// Gives a consumer a limit of its own.
+    pub fn consumer_limit(&self, consumer: &str, definition: &str) {
+        with(|world| world.consumer_limits.push((consumer.to_owned(), definition.to_owned())));
+    }
+
     /// Grants a secret.
     pub fn secret(&self, name: &str, value: &str) {
         with(|world| world.secrets.insert(name.to_owned(), value.to_owned()));

@@ -197,6 +197,11 @@ pub(crate) mod consumers {
         let credentials = super::wit::consumers::credentials().into_iter();
         credentials.map(|credential| (credential.consumer, credential.claims, credential.definition)).collect()
     }
+
+    /// Consumer, definition.
+    pub(crate) fn limits() -> Vec<(String, String)> {
+        super::wit::consumers::limits().into_iter().map(|limit| (limit.consumer, limit.definition)).collect()
+    }
 }
 
 pub(crate) mod seal {

@@ -377,6 +377,14 @@ pub(crate) mod consumers {
             world.credentials.clone()
         })
     }
+
+    pub(crate) fn limits() -> Vec<(String, String)> {
+        with(|world| {
+            let configures = world.phase == Phase::Configure;
+            assert!(configures, "consumers::limits outside of Plugin::new traps in the gateway");
+            world.consumer_limits.clone()
+        })
+    }
 }
 
 pub(crate) mod seal {

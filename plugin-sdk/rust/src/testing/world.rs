@@ -38,6 +38,8 @@ pub(crate) struct World {
     pub(crate) measures: Vec<Measure>,
     /// Consumer, claims, definition.
     pub(crate) credentials: Vec<(String, String, String)>,
+    /// Consumer, definition.
+    pub(crate) consumer_limits: Vec<(String, String)>,
     /// What was sealed: secret and purpose, and the message.
     pub(crate) sealed: BTreeMap<Vec<u8>, ([String; 2], Vec<u8>)>,
     pub(crate) secrets: BTreeMap<String, String>,
