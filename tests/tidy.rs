@@ -21,6 +21,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     // As written; nothing of how it runs.
     ("config", &[]),
     ("body", &[]),
+    ("gather", &[]),
     ("drain", &[]),
     ("stock", &[]),
     ("watch", &["telemetry"]),
@@ -31,12 +32,15 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("tls", &["drain"]),
     ("tunnel", &["drain"]),
     // It is told of a connection's handshake, and its requests say so.
-    ("http", &["body", "drain", "headers", "problem", "tls", "tunnel"]),
+    ("http", &["body", "drain", "gather", "headers", "problem", "tls", "tunnel"]),
     ("problem", &["exchange"]),
     ("discovery", &[]),
     // At layer 4 there is nothing between socket and upstream.
     ("l4", &["balance", "drain", "proxy_protocol", "telemetry", "upstream"]),
-    ("upstream", &["balance", "body", "discovery", "health", "proxy_protocol", "retry", "telemetry", "tunnel"]),
+    (
+        "upstream",
+        &["balance", "body", "discovery", "gather", "health", "proxy_protocol", "retry", "telemetry", "tunnel"],
+    ),
     ("exchange", &["plugin", "telemetry", "tls", "tunnel"]),
     ("plugin", &["body", "capability", "exchange", "problem", "telemetry", "upstream"]),
     (

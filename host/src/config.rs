@@ -38,6 +38,7 @@ pub mod document;
 pub mod expand;
 mod explain;
 mod forms;
+pub mod forwarding;
 pub mod health;
 pub mod layer4;
 pub mod limits;
@@ -62,6 +63,7 @@ pub use delivery::{Backoff, Concurrency, GrpcStatus, Retries, RetryBudget, Retry
 pub use diagnostic::{Diagnostic, Report, Span, Text, suggest};
 pub use document::{Document, child};
 pub use expand::{Environment, Process};
+pub use forwarding::Forwarding;
 pub use health::{EjectOn, Ejection, Expect, GrpcHealth, Health, InitialHealth, StatusRange, SuccessRate, TcpHealth};
 pub use layer4::{AcceptProxyProtocol, ForwardTarget, Layer, Others, Passthrough, ProxyProtocol};
 pub use limits::{Limits, Timeouts};
@@ -130,6 +132,9 @@ pub struct Config {
     /// comes from one of these addresses, and discarded everywhere else. Default: none.
     #[schemars(length(max = 10_000))]
     pub trusted_proxies: Vec<Cidr>,
+
+    /// What upstreams are told of the client. Default: everything.
+    pub forwarding: Forwarding,
 
     /// Secrets by name, which plugins may read where `grants` says so. Default: none.
     #[schemars(transform = forms::keyed_by_name)]

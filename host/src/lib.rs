@@ -14,6 +14,7 @@ pub mod discovery;
 pub mod drain;
 pub mod exchange;
 pub mod gateway;
+pub(crate) mod gather;
 pub mod headers;
 pub mod health;
 pub mod http;

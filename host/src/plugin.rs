@@ -20,6 +20,7 @@ mod callout;
 mod chain;
 mod edit;
 mod engine;
+mod epoch;
 mod failure;
 mod floor;
 mod guard;
@@ -176,7 +177,8 @@ impl Plugin {
         }
         let mut instance = match self.check_out(exchange, position) {
             Some(instance) => instance,
-            None => self.make(call).await?,
+            // Boxed, because it is rare and would make the future of every request larger.
+            None => Box::pin(self.make(call)).await?,
         };
         let Some(function) = pick(&instance.hooks) else {
             self.check_in(instance, exchange, position);

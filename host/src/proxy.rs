@@ -29,14 +29,22 @@ use error::Error;
 use tail::Tail;
 
 /// Answers one request. `snapshot` is the configuration it sees from start to end.
-pub async fn handle(snapshot: Arc<Snapshot>, connection: Arc<Connection>, request: Request<Body>) -> Response<Body> {
+///
+/// The head is taken apart at once, and not when the future is first polled, which would then have room for it twice.
+pub fn handle(
+    snapshot: Arc<Snapshot>,
+    connection: Arc<Connection>,
+    request: Request<Body>,
+) -> impl Future<Output = Response<Body>> {
     let (exchange, body) = accept(&snapshot, &connection, request);
     let mut tail = Tail::new(exchange, snapshot.clone());
-    let body = match body {
-        Ok(body) => respond(&snapshot, &mut tail, body).await,
-        Err(error) => error.answer(&mut tail.exchange),
-    };
-    tail.response(body)
+    async move {
+        let body = match body {
+            Ok(body) => respond(&snapshot, &mut tail, body).await,
+            Err(error) => error.answer(&mut tail.exchange),
+        };
+        tail.response(body)
+    }
 }
 
 /// Puts the head in order and starts the exchange, which is there also for a request that is refused.
@@ -111,7 +119,9 @@ async fn forward(snapshot: &Snapshot, route: &Route, rule: usize, tail: &mut Tai
         exchange.request.headers.remove(header::CONTENT_LENGTH);
     }
     if let Some(whole) = bodies.take_if(|bodies| bodies.wants_whole()) {
-        body = match whole.collect(exchange, body).await {
+        // Boxed, as what is rare is all along the path: the future of every request is moved once, and is as large as the
+        // largest of its parts.
+        body = match Box::pin(whole.collect(exchange, body)).await {
             ControlFlow::Continue(body) => body.map_err(Error::RequestBody)?,
             ControlFlow::Break(stop) => return stopped(stop),
         };
@@ -213,7 +223,7 @@ async fn filter_response(chain: &Arc<Chain>, tail: &mut Tail, body: Body) -> Bod
         tail.stream = Some(bodies);
         return body;
     }
-    match bodies.collect(exchange, body).await {
+    match Box::pin(bodies.collect(exchange, body)).await {
         ControlFlow::Continue(Ok(body)) => body,
         ControlFlow::Continue(Err(error)) => Error::ResponseBody(error).answer(exchange),
         ControlFlow::Break(stop) => stopped(stop).unwrap_or_else(|error| error.answer(exchange)),

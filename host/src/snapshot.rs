@@ -120,7 +120,7 @@ impl Snapshot {
         let rules = layer4::rules(&loaded.config, &workshop.metrics, &upstreams);
         let http = http_settings(&loaded.config, &workshop.metrics);
         Ok(Snapshot {
-            forwarding: Policy::default(),
+            forwarding: policy(&loaded.config.forwarding),
             observer: workshop.observer.clone(),
             http_without_h2: Arc::new(without_h2(&http)),
             http_without_h1: Arc::new(http::Settings { http1: false, ..http.clone() }),
@@ -281,6 +281,20 @@ fn admin_token(loaded: &Loaded, secrets: &Secrets, mistakes: &mut Vec<Diagnostic
             mistakes.push(unknown.with_suggestion(name, names));
             None
         }
+    }
+}
+
+fn policy(forwarding: &config::Forwarding) -> Policy {
+    let config::Forwarding { x_forwarded, forwarded, via, response_via, request_id } = *forwarding;
+    Policy {
+        x_forwarded_for: x_forwarded,
+        x_forwarded_proto: x_forwarded,
+        x_forwarded_host: x_forwarded,
+        x_forwarded_port: x_forwarded,
+        forwarded,
+        via,
+        response_via,
+        x_request_id: request_id,
     }
 }
 

@@ -10,6 +10,7 @@ mod discovery;
 mod docs;
 mod failures;
 mod first_steps;
+mod forwarding;
 mod health;
 mod hostile;
 mod invariants;

@@ -15,6 +15,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::chunks::Chunks;
 use super::progress::Progress;
+use crate::gather;
 
 /// A socket that reports to the [`Progress`] of the request on it.
 pub(super) struct Wire {
@@ -107,7 +108,7 @@ impl AsyncWrite for Wire {
         if self.broken {
             return Poll::Ready(Ok(length()));
         }
-        Pin::new(&mut self.socket).poll_write_vectored(context, slices).map(|result| {
+        gather::poll_write(&mut self.socket, context, slices).map(|result| {
             let result = self.written(result, length());
             if let Ok(count) = result {
                 self.progress.add_sent(count, slices.iter().map(|slice| &**slice));

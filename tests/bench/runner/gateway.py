@@ -5,6 +5,9 @@ from collections.abc import Callable
 
 from arms import KEY, LIMIT, RESPONSE_HEADERS, Arm, Site, Tools, at_layer_4, holds_policies
 
+# The peers add nothing to requests, as most of them do unless told to; one row has what the gateway adds by default.
+SILENT = {"x_forwarded": False, "forwarded": False, "via": False, "request_id": False}
+
 NO_OP, CHUNKS, HOSTILE = "guest_noop", "guest_chunks", "guest_hostile"
 
 
@@ -16,6 +19,7 @@ def settings(site: Site, routes: list[dict], plugins: dict | None = None) -> dic
         "plugins": plugins or {},
         "routes": routes,
         "access_log": "off",
+        "forwarding": SILENT,
     }
 
 
@@ -29,6 +33,11 @@ def command(site: Site, config: dict) -> list[str]:
 
 def plain(site: Site) -> list[str]:
     return command(site, settings(site, [route()]))
+
+
+def telling(site: Site) -> list[str]:
+    """With all that upstreams are told of the client by default: seven header fields."""
+    return command(site, {**settings(site, [route()]), "forwarding": {}})
 
 
 def forwarding(site: Site) -> list[str]:
@@ -71,6 +80,7 @@ def needs_gateway(*guests: str) -> Callable[[Tools], str | None]:
 
 ARMS = [
     Arm("gateway", plain, needs_gateway()),
+    Arm("gateway, telling", telling, needs_gateway()),
     Arm("gateway + 16 no-op", chain(16, "shared"), needs_gateway(NO_OP)),
     Arm("gateway + 4 fresh", chain(4, "request"), needs_gateway(NO_OP)),
     Arm("gateway policies", policies, needs_gateway(), headers=KEY, prove=holds_policies),
