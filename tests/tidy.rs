@@ -16,11 +16,14 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("health", &[]),
     ("headers", &[]),
     ("retry", &[]),
+    ("versions", &[]),
     ("rewrite", &["headers"]),
-    ("proxy_protocol", &[]),
+    ("networks", &[]),
+    ("proxy_protocol", &["networks"]),
     // As written; nothing of how it runs.
     ("config", &[]),
     ("body", &[]),
+    ("gather", &[]),
     ("drain", &[]),
     ("stock", &[]),
     ("watch", &["telemetry"]),
@@ -31,12 +34,16 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("tls", &["drain"]),
     ("tunnel", &["drain"]),
     // It is told of a connection's handshake, and its requests say so.
-    ("http", &["body", "drain", "headers", "problem", "tls", "tunnel"]),
+    ("http", &["body", "drain", "gather", "headers", "problem", "tls", "tunnel"]),
     ("problem", &["exchange"]),
     ("discovery", &[]),
     // At layer 4 there is nothing between socket and upstream.
     ("l4", &["balance", "drain", "proxy_protocol", "telemetry", "upstream"]),
-    ("upstream", &["balance", "body", "discovery", "health", "proxy_protocol", "retry", "telemetry", "tunnel"]),
+    ("mirror", &["body", "upstream"]),
+    (
+        "upstream",
+        &["balance", "body", "discovery", "gather", "health", "proxy_protocol", "retry", "telemetry", "tls", "tunnel"],
+    ),
     ("exchange", &["plugin", "telemetry", "tls", "tunnel"]),
     ("plugin", &["body", "capability", "exchange", "problem", "telemetry", "upstream"]),
     (
@@ -53,6 +60,8 @@ const ROOMS: &[(&str, &[&str])] = &[
             "health",
             "http",
             "l4",
+            "mirror",
+            "networks",
             "plugin",
             "proxy_protocol",
             "retry",
@@ -62,6 +71,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "telemetry",
             "tls",
             "upstream",
+            "versions",
         ],
     ),
     (
@@ -72,12 +82,14 @@ const ROOMS: &[(&str, &[&str])] = &[
             "exchange",
             "headers",
             "http",
+            "mirror",
             "plugin",
             "problem",
             "rewrite",
             "snapshot",
             "tunnel",
             "upstream",
+            "versions",
         ],
     ),
     ("admin", &["telemetry"]),
@@ -95,6 +107,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "http",
             "l4",
             "listener",
+            "mirror",
             "plugin",
             "proxy",
             "retry",
@@ -106,13 +119,32 @@ const ROOMS: &[(&str, &[&str])] = &[
             "watch",
         ],
     ),
-    ("cli", &["config", "gateway", "headers", "l4", "retry", "router", "snapshot", "telemetry", "upstream"]),
+    // What authors of plugins do; it starts gateways, and walks exchanges through chains without one.
+    ("author", &["body", "capability", "config", "exchange", "gateway", "plugin", "telemetry", "watch"]),
+    (
+        "cli",
+        &[
+            "author",
+            "config",
+            "gateway",
+            "headers",
+            "l4",
+            "mirror",
+            "retry",
+            "router",
+            "snapshot",
+            "telemetry",
+            "upstream",
+            "versions",
+        ],
+    ),
 ];
 
 /// Crates that only some rooms may name.
 const CRATES: &[(&str, &[&str])] = &[
     ("wasmtime", &["plugin"]),
     ("rustls", &["tls"]),
+    ("rustls_native_certs", &["tls"]),
     ("tokio_rustls", &["tls"]),
     ("rcgen", &["tls"]),
     ("x509_parser", &["tls"]),
@@ -122,6 +154,7 @@ const CRATES: &[(&str, &[&str])] = &[
         &[
             "admin",
             "admission",
+            "author",
             "capability",
             "discovery",
             "drain",
@@ -129,6 +162,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "http",
             "l4",
             "listener",
+            "mirror",
             "plugin",
             "proxy",
             "tls",
@@ -139,7 +173,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ),
     ("hickory_resolver", &["discovery"]),
     ("redis", &["capability"]),
-    ("schemars", &["config"]),
+    ("schemars", &["author", "config"]),
     ("notify", &["watch"]),
 ];
 

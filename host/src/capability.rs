@@ -10,7 +10,10 @@
 //!   * **never async on the request path**: the only futures are those that refresh JWKS documents, which run on the
 //!     admin runtime, and those of an interface whose point is to wait (`password`), which put their plugin on a fiber.
 
+pub mod codec;
 pub mod concurrency;
+pub mod consumers;
+pub mod json_schema;
 pub mod jwt;
 pub mod limiter;
 pub mod log;
@@ -18,6 +21,7 @@ pub mod meters;
 pub mod metrics;
 pub mod password;
 pub mod remote;
+pub mod seal;
 pub mod secrets;
 pub mod store;
 mod table;

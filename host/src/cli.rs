@@ -1,9 +1,10 @@
-//! What a person types: `run`, `check`, `schema`, `explain`.
+//! What a person types: `run`, `check`, `schema`, `explain`, `plugin`.
 
 mod explain;
 mod explain_layer4;
+mod explain_tls;
+mod plugin;
 
-use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -12,7 +13,6 @@ use std::time::Duration;
 use clap::{Parser, Subcommand, ValueEnum};
 use serde_json::json;
 
-use crate::config;
 use crate::gateway::{self, Error, Gateway};
 use crate::snapshot::Snapshot;
 use crate::telemetry::{self, Level};
@@ -57,6 +57,9 @@ enum Command {
         #[arg(long, default_value = "gateway.json")]
         config: PathBuf,
     },
+    /// Writing plugins: begin one, build, test, measure and run it.
+    #[command(subcommand)]
+    Plugin(plugin::Command),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -74,6 +77,7 @@ pub fn main() -> ExitCode {
         Command::Run { config } => run(&config),
         Command::Check { config, format } => return check(&config, format),
         Command::Schema => schema(),
+        Command::Plugin(command) => return command.run(),
         Command::Explain { method, url, headers, config } => build(&config).and_then(|snapshot| {
             let layer4 = explain_layer4::explain(&snapshot, &method, &url);
             print(&layer4.unwrap_or_else(|| explain::explain(&snapshot, &method, &url, &headers))?)
@@ -121,8 +125,7 @@ fn check(path: &Path, format: Format) -> ExitCode {
 }
 
 fn schema() -> Result<(), Error> {
-    let plugins: BTreeMap<String, serde_json::Value> = gateway::stock_schemas()?;
-    let text = serde_json::to_string_pretty(&config::json_schema(&plugins)).unwrap_or_default();
+    let text = serde_json::to_string_pretty(&gateway::schema()?).unwrap_or_default();
     print(&format!("{text}\n"))
 }
 

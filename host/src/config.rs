@@ -24,12 +24,12 @@ use std::sync::{Arc, OnceLock};
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use serde_path_to_error::Segment;
 
 pub mod address;
 pub mod admin;
 mod alternatives;
 mod check;
+pub mod consumer;
 pub mod cookie;
 pub mod delivery;
 mod destination;
@@ -37,11 +37,16 @@ pub mod diagnostic;
 pub mod document;
 pub mod expand;
 mod explain;
+mod file;
 mod forms;
+pub mod forwarding;
+pub mod grpc;
 pub mod health;
+pub mod https;
 pub mod layer4;
 pub mod limits;
 pub mod listener;
+pub mod mirror;
 pub mod pattern;
 pub mod plugin;
 pub mod resolver;
@@ -55,18 +60,25 @@ pub mod text;
 pub mod tls;
 pub mod units;
 pub mod upstream;
+pub mod versions;
 
 pub use address::{EndpointAddress, ListenAddress};
 pub use admin::{AccessLog, Admin, Cache, Secret, Shutdown};
+pub use consumer::Consumer;
 pub use cookie::{CookieName, CookiePath};
 pub use delivery::{Backoff, Concurrency, GrpcStatus, Retries, RetryBudget, RetryOn, RouteTimeouts};
 pub use diagnostic::{Diagnostic, Report, Span, Text, suggest};
 pub use document::{Document, child};
 pub use expand::{Environment, Process};
+pub use file::read;
+pub use forwarding::Forwarding;
+pub use grpc::{GrpcMatch, GrpcPart};
 pub use health::{EjectOn, Ejection, Expect, GrpcHealth, Health, InitialHealth, StatusRange, SuccessRate, TcpHealth};
+pub use https::{Hsts, HttpsRedirect};
 pub use layer4::{AcceptProxyProtocol, ForwardTarget, Layer, Others, Passthrough, ProxyProtocol};
 pub use limits::{Limits, Timeouts};
-pub use listener::{Listener, Protocol};
+pub use listener::{AddressLists, Listener, Protocol};
+pub use mirror::Mirror;
 pub use pattern::{HostPattern, PathPattern, Regex};
 pub use plugin::{Breaker, Grants, Isolation, OnError, Plugin, PluginLimits, Source};
 pub use resolver::{DnsServer, Resolver, Unresolved};
@@ -76,11 +88,12 @@ pub use schema::Schema;
 pub use store::{OnStoreError, RedisAddress, Store};
 pub use target::Target;
 pub use text::{Cidr, Name};
-pub use tls::{Certificate, ClientCertificates, ListenerTls, TlsVersion};
+pub use tls::{Certificate, ClientCertificates, ListenerTls, TlsVersion, UpstreamTls};
 pub use units::{Duration, Rate, Size};
 pub use upstream::{
     Balance, Endpoint, Hash, HashBy, NoneAvailable, Resolve, SameSite, Sticky, Upstream, UpstreamProtocol,
 };
+pub use versions::{Version, VersionBy, Versions};
 
 /// The configuration of the gateway. Durations, sizes and rates are strings with units ("5s", "64KiB", "100/min");
 /// comments and trailing commas are allowed; in every string `${VAR}`, `${VAR:-default}` and `${file:path}` are
@@ -117,6 +130,10 @@ pub struct Config {
     #[schemars(transform = forms::keyed_by_name)]
     pub stores: BTreeMap<String, Store>,
 
+    /// Who calls, by name: credentials for plugins that check them, groups, limits. Default: none.
+    #[schemars(transform = forms::keyed_by_name)]
+    pub consumers: BTreeMap<String, Consumer>,
+
     /// Which requests go where. A request that no route matches is answered with 404. Default: none.
     #[schemars(length(max = 100_000))]
     pub routes: Vec<Route>,
@@ -137,6 +154,15 @@ pub struct Config {
     /// comes from one of these addresses, and discarded everywhere else. Default: none.
     #[schemars(length(max = 10_000))]
     pub trusted_proxies: Vec<Cidr>,
+
+    /// What upstreams are told of the client. Default: everything.
+    pub forwarding: Forwarding,
+
+    /// PEM files with authorities that are trusted beside the system's where the configuration names no other: by `tls` of
+    /// upstreams without `ca`, and for addresses that begin with https and name no upstream. Paths are relative to
+    /// gateway.json; the files are watched. Default: none.
+    #[schemars(length(max = 100), inner(length(min = 1)))]
+    pub trusted_authorities: Vec<String>,
 
     /// Secrets by name, which plugins may read where `grants` says so. Default: none.
     #[schemars(transform = forms::keyed_by_name)]
@@ -218,7 +244,7 @@ impl Loaded {
                     }
                     return Err(document.report(found));
                 }
-                Err(_) => found.push(misread(&document)),
+                Err(_) => found.push(file::misread::<Config>(&document)),
             }
         }
         let salvaged = sections::Salvaged::from(document.value());
@@ -243,58 +269,58 @@ impl Loaded {
 }
 
 /// The JSON Schema of gateway.json. `plugins` are the configuration schemas of stock plugins by name, which are placed
-/// inside the entry of the chain, so that an editor completes and checks them. The same input always gives the same
-/// text.
-pub fn json_schema(plugins: &BTreeMap<String, Value>) -> Value {
-    let settings = SchemaSettings::draft2020_12().with_transform(schemars::transform::RecursiveTransform(without_null));
-    let mut schema = settings.into_generator().into_root_schema_for::<Config>().to_value();
+/// inside the entry of the chain, and `credentials` and `limits` those of what they take of consumers, so that an editor
+/// completes and checks them. The same input always gives the same text.
+pub fn json_schema(
+    plugins: &BTreeMap<String, Value>,
+    credentials: &BTreeMap<String, Value>,
+    limits: &BTreeMap<String, Value>,
+) -> Value {
+    let mut schema = schema_of::<Config>();
     if let Some(root) = schema.as_object_mut() {
         root.insert("title".to_owned(), json!("gateway.json"));
     }
     for (name, plugin) in plugins {
-        let definition = format!("plugin.{name}");
-        let mut plugin = plugin.clone();
-        relocate_references(&mut plugin, &format!("#/$defs/{definition}"));
-        if let Some(object) = plugin.as_object_mut() {
-            object.remove("$schema");
-            object.remove("$id");
-        }
-        schema["$defs"][definition.as_str()] = plugin;
-        let reference = json!({ "$ref": format!("#/$defs/{definition}") });
+        let reference = embed(&mut schema, &format!("plugin.{name}"), plugin);
         schema["$defs"][route::PLUGIN_USE]["anyOf"][1]["properties"][name] = reference;
     }
+    for (name, credential) in credentials {
+        let reference = embed(&mut schema, &format!("credential.{name}"), credential);
+        let listed = json!({ "type": "array", "items": reference });
+        schema["$defs"]["Consumer"]["properties"]["credentials"]["properties"][name] = listed;
+    }
+    for (name, limit) in limits {
+        let reference = embed(&mut schema, &format!("limit.{name}"), limit);
+        schema["$defs"]["Consumer"]["properties"]["limits"]["properties"][name] = reference;
+    }
     schema
+}
+
+/// The JSON Schema of a type that is read from a file.
+fn schema_of<T: JsonSchema>() -> Value {
+    let settings = SchemaSettings::draft2020_12().with_transform(schemars::transform::RecursiveTransform(without_null));
+    settings.into_generator().into_root_schema_for::<T>().to_value()
+}
+
+/// Places the schema of a plugin's own among the definitions, and gives the reference to it.
+fn embed(schema: &mut Value, definition: &str, part: &Value) -> Value {
+    let mut part = part.clone();
+    relocate_references(&mut part, &format!("#/$defs/{definition}"));
+    if let Some(object) = part.as_object_mut() {
+        object.remove("$schema");
+        object.remove("$id");
+    }
+    schema["$defs"][definition] = part;
+    json!({ "$ref": format!("#/$defs/{definition}") })
 }
 
 /// The schema for checking gateway.json, compiled once. Plugin names are resolved later, so it holds none of theirs.
 fn own_schema() -> &'static Result<Schema, String> {
     static OWN: OnceLock<Result<Schema, String>> = OnceLock::new();
     OWN.get_or_init(|| {
-        let schema = json_schema(&BTreeMap::new());
+        let schema = json_schema(&BTreeMap::new(), &BTreeMap::new(), &BTreeMap::new());
         Schema::compile(&schema).map_err(|error| format!("the gateway's own schema is wrong: {error}"))
     })
-}
-
-/// Where serde refuses what the schema allows. To JSON Schema 2.0 is an integer; anything else would be a fault of
-/// ours. serde's own words are not shown, because they may hold an expanded value.
-fn misread(document: &Document) -> Diagnostic {
-    let read: Result<Config, _> = serde_path_to_error::deserialize(document.value());
-    let mut pointer = String::new();
-    for segment in read.err().iter().flat_map(|error| error.path().iter()) {
-        match segment {
-            Segment::Seq { index } => pointer = child(&pointer, index),
-            Segment::Map { key } => pointer = child(&pointer, key),
-            Segment::Enum { variant } => pointer = child(&pointer, variant),
-            Segment::Unknown => break,
-        }
-    }
-    let written = document.written(&pointer);
-    match document.value().pointer(&pointer) {
-        Some(Value::Number(_)) => document
-            .at_value(&pointer, format!("expected an integer, found {written}"))
-            .with_help("write it without a fraction and an exponent"),
-        _ => document.at_value(&pointer, format!("the gateway cannot read {written}")),
-    }
 }
 
 /// An optional key is left out, never null: one way to write a thing. Names of Rust's integer types say nothing to a

@@ -44,6 +44,8 @@ pub struct Parts {
     pub received: Received,
     /// The matched route, once one is found.
     pub route: Option<Arc<RouteFacts>>,
+    /// The version of the API that the request is for, where the route has several.
+    pub version: Option<Version>,
     /// Who is calling, once a plugin has proved it.
     pub identity: Option<Caller>,
     /// What plugins noted, by `plugin.<plugin>.<name>`.
@@ -80,6 +82,14 @@ pub struct RouteFacts {
     /// The upstreams that `set-upstream` may choose from.
     pub upstreams: Vec<Arc<str>>,
     pub metrics: Option<Arc<RouteMetrics>>,
+}
+
+/// A version of an API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    /// Its place among those of the route.
+    pub index: usize,
+    pub name: Arc<str>,
 }
 
 /// A proven caller.
@@ -122,6 +132,7 @@ impl Exchange {
             id,
             started: now,
             route: None,
+            version: None,
             identity: None,
             attributes: Vec::new(),
             upstream_choice: None,
@@ -147,7 +158,7 @@ impl Parts {
     /// A fact by the name that plugins and placeholders use; `None` where it is not known (yet).
     ///
     /// Names: `source.address`, `source.peer`, `listener.name`, `connection.protocol`, `connection.tls.*` (see
-    /// [`tls::Peer::attribute`]), `request.id`, `route.name`, `identity.subject`, `upstream.name`, `upstream.endpoint`,
+    /// [`tls::Peer::attribute`]), `request.id`, `route.name`, `route.version`, `identity.subject`, `upstream.name`, `upstream.endpoint`,
     /// `request.duration-us`, and `plugin.<plugin>.<name>`.
     pub fn attribute(&self, name: &str) -> Option<String> {
         let known = |text: &str| (!text.is_empty()).then(|| text.to_owned());
@@ -160,6 +171,7 @@ impl Parts {
             "request.duration-us" => Some(self.started.elapsed().as_micros().to_string()),
             "identity.subject" => self.identity.as_ref().and_then(|caller| known(&caller.subject)),
             "route.name" => self.route.as_ref().and_then(|route| known(&route.name)),
+            "route.version" => self.version.as_ref().and_then(|version| known(&version.name)),
             "upstream.name" => self.outcome.upstream.as_deref().and_then(known),
             "upstream.endpoint" => self.outcome.endpoint.as_deref().and_then(known),
             _ => match name.strip_prefix("connection.tls.") {

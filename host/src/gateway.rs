@@ -12,6 +12,7 @@ mod discovery;
 mod endpoints;
 mod fetch;
 mod observer;
+mod outbound;
 mod start;
 mod stores;
 mod tasks;
@@ -55,7 +56,7 @@ pub(crate) struct Shared {
     turn: tokio::sync::Mutex<()>,
     draining: AtomicBool,
     watch: OnceLock<Watch>,
-    fetcher: Arc<fetch::Fetcher>,
+    outbound: Arc<outbound::Outbound>,
 }
 
 /// What a change of the configuration opens and closes.
@@ -228,7 +229,7 @@ impl Shared {
         load: impl FnOnce(&Snapshot) -> Result<Loaded, Error> + Send + 'static,
     ) -> Result<(), Error> {
         let (previous, workshop, shared) = (self.current(), self.workshop.clone(), self.clone());
-        self.fetcher.hold();
+        self.outbound.hold();
         let built = aside::run(move || {
             let loaded = load(&previous)?;
             shared.watch_also(&loaded.config, &previous);
@@ -236,7 +237,7 @@ impl Shared {
         });
         let built = built.await.unwrap_or_else(|error| Err(Error::System(format!("the build failed: {error}"))));
         let built = built.map(Arc::new);
-        self.fetcher.release(built.as_ref().ok().cloned());
+        self.outbound.release(built.as_ref().ok().cloned());
         let applied = match built {
             Ok(snapshot) => {
                 await_keys(&snapshot).await;
@@ -244,7 +245,7 @@ impl Shared {
             }
             Err(error) => Err(error),
         };
-        self.fetcher.release(None);
+        self.outbound.release(None);
         match &applied {
             Ok(()) => self.workshop.metrics.reload_applied(),
             Err(_) => self.workshop.metrics.reload_refused(),
@@ -305,7 +306,7 @@ impl Shared {
     }
 }
 
-pub use start::{build, stock_schemas};
+pub use start::{build, schema};
 
 /// Reads and checks a configuration file.
 fn load(path: &Path) -> Result<Loaded, Error> {

@@ -31,7 +31,7 @@ use thread_local::ThreadLocal;
 
 use crate::balance::Split;
 use crate::drain::Drain;
-use crate::proxy_protocol::{self, Header, Version};
+use crate::proxy_protocol::Header;
 use crate::telemetry::metrics::Layer4Metrics;
 use crate::upstream::Upstream;
 use sni::Names;
@@ -105,8 +105,8 @@ pub struct Ends {
 }
 
 impl Ends {
-    /// The header that tells a server of them.
-    fn header(&self, version: Version) -> Vec<u8> {
-        proxy_protocol::write(version, Header::Proxied { source: self.client, destination: self.local })
+    /// What a server is told of them, if it wants to know.
+    fn header(&self) -> Header {
+        Header::Proxied { source: self.client, destination: self.local }
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod admission;
+pub mod author;
 pub mod balance;
 pub mod body;
 pub mod capability;
@@ -14,11 +15,14 @@ pub mod discovery;
 pub mod drain;
 pub mod exchange;
 pub mod gateway;
+pub(crate) mod gather;
 pub mod headers;
 pub mod health;
 pub mod http;
 pub mod l4;
 pub mod listener;
+pub mod mirror;
+pub mod networks;
 pub mod plugin;
 pub mod problem;
 pub mod proxy;
@@ -32,4 +36,5 @@ pub mod telemetry;
 pub mod tls;
 pub mod tunnel;
 pub mod upstream;
+pub mod versions;
 pub mod watch;

@@ -20,6 +20,7 @@ mod callout;
 mod chain;
 mod edit;
 mod engine;
+mod epoch;
 mod failure;
 mod floor;
 mod guard;
@@ -32,6 +33,7 @@ mod link;
 mod loan;
 mod run;
 mod shared;
+mod stage;
 mod state;
 
 use std::cell::RefCell;
@@ -47,6 +49,7 @@ pub use background::tick;
 pub use bindings::Direction;
 pub use bodies::Bodies;
 pub use breaker::Settings as BreakerSettings;
+pub use callout::{Callee, Script};
 pub use chain::{Chain, Stop};
 pub use engine::{COMPONENT_BYTES, Engine, MEMORY_BYTES};
 pub use failure::{Failure, FailureKind};
@@ -177,7 +180,8 @@ impl Plugin {
         }
         let mut instance = match self.check_out(exchange, position) {
             Some(instance) => instance,
-            None => self.make(call).await?,
+            // Boxed, because it is rare and would make the future of every request larger.
+            None => Box::pin(self.make(call)).await?,
         };
         let Some(function) = pick(&instance.hooks) else {
             self.check_in(instance, exchange, position);
@@ -277,7 +281,7 @@ impl Plugin {
             FailureKind::HostCalls => self.metrics().limit_hit(PluginLimit::HostCalls),
             FailureKind::Body => self.metrics().limit_hit(PluginLimit::BodyBytes),
             FailureKind::Instance => self.metrics().limit_hit(PluginLimit::Instances),
-            FailureKind::Answer | FailureKind::Open => {}
+            FailureKind::Answer | FailureKind::Coding | FailureKind::Open => {}
         }
         Failure { plugin: self.name().clone(), hook: call.name(), kind, detail }
     }

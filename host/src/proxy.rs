@@ -24,7 +24,7 @@ use crate::plugin::{Bodies, Chain, Direction, Stop};
 use crate::problem::grpc;
 use crate::snapshot::{Found, Goal, Route, Snapshot};
 use crate::tunnel::Upgrade;
-use crate::{headers, upstream};
+use crate::{headers, mirror, upstream};
 use error::Error;
 use tail::Tail;
 
@@ -32,11 +32,17 @@ use tail::Tail;
 pub async fn handle(snapshot: Arc<Snapshot>, connection: Arc<Connection>, request: Request<Body>) -> Response<Body> {
     let (exchange, body) = accept(&snapshot, &connection, request);
     let mut tail = Tail::new(exchange, snapshot.clone());
+    let https = snapshot.https(&connection.listener);
     let body = match body {
-        Ok(body) => respond(&snapshot, &mut tail, body).await,
         Err(error) => error.answer(&mut tail.exchange),
+        Ok(_) if https.is_some_and(|https| https.redirects(&mut tail.exchange)) => Body::Empty,
+        Ok(body) => respond(&snapshot, &mut tail, body).await,
     };
-    tail.response(body)
+    let mut response = tail.response(body);
+    if let Some(hsts) = https.and_then(|https| https.hsts.as_ref()) {
+        response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
+    }
+    response
 }
 
 /// Puts the head in order and starts the exchange, which is there also for a request that is refused.
@@ -63,11 +69,15 @@ fn accept(snapshot: &Snapshot, connection: &Connection, request: Request<Body>) 
         protocol: protocol(parts.version),
         tls: connection.tls.clone(),
     };
+    let refused = refused.map(Error::Refused).or_else(|| {
+        let gate = snapshot.gate(&connection.listener)?;
+        (!gate.lets_in(client)).then_some(Error::KeptOut)
+    });
     let is_grpc = grpc::is_request(parts.version, &head.headers);
     let mut exchange = Exchange::start(head, source, id, Instant::now(), snapshot.observer.clone());
     exchange.upgrade = asked;
     exchange.received.is_grpc = is_grpc;
-    (exchange, refused.map_or(Ok(body), |reject| Err(Error::Refused(reject))))
+    (exchange, refused.map_or(Ok(body), Err))
 }
 
 /// Route, request hooks, upstream, response hooks.
@@ -78,6 +88,13 @@ async fn respond(snapshot: &Snapshot, tail: &mut Tail, body: Body) -> Body {
     };
     exchange.route = Some(route.facts.clone());
     tail.route = Some(index);
+    if let Some(versions) = &route.versions {
+        let request = &exchange.request;
+        match versions.version(&request.headers, request.target.path(), snapshot.pattern(rule)) {
+            Ok(version) => exchange.version = Some(version),
+            Err(refusal) => return Error::Version(refusal, versions.names().to_vec()).answer(exchange),
+        }
+    }
     if let Some(admission) = &route.admission {
         match Box::pin(admission.admit()).await {
             Ok(admitted) => tail.admitted = Some(admitted),
@@ -111,12 +128,15 @@ async fn forward(snapshot: &Snapshot, route: &Route, rule: usize, tail: &mut Tai
         exchange.request.headers.remove(header::CONTENT_LENGTH);
     }
     if let Some(whole) = bodies.take_if(|bodies| bodies.wants_whole()) {
-        body = match whole.collect(exchange, body).await {
+        // Boxed, as what is rare is all along the path: the future of every request is moved once, and is as large as the
+        // largest of its parts.
+        body = match Box::pin(whole.collect(exchange, body)).await {
             ControlFlow::Continue(body) => body.map_err(Error::RequestBody)?,
             ControlFlow::Break(stop) => return stopped(stop),
         };
     }
-    let target = route.pick(exchange.upstream_choice.as_deref()).ok_or(Error::NoTarget)?;
+    let version = exchange.version.as_ref().map(|version| version.index);
+    let target = route.pick(exchange.upstream_choice.as_deref(), version).ok_or(Error::NoTarget)?;
     let to = match &target.goal {
         Goal::Upstream(upstream) => upstream,
         Goal::Redirect(redirect) => {
@@ -130,12 +150,18 @@ async fn forward(snapshot: &Snapshot, route: &Route, rule: usize, tail: &mut Tai
     let began = exchange.started;
     let deadline = deadline::of(exchange);
     let mut head = take_head(exchange, route.chain.looks_back());
+    let mirrors = route.mirrors.as_ref().filter(|_| exchange.upgrade.is_none());
+    let copies = mirrors.map(|mirrors| mirrors.copies(&head, &client(exchange), snapshot.pattern(rule)));
     if let Some(edits) = &target.edits {
         edits.request(&mut head, snapshot.pattern(rule))?;
     }
     let asked = upgrade::ask(exchange, route, &mut head)?;
     let body = match bodies {
         Some(bodies) => bodies.stream_request(body, tail.lend()),
+        None => body,
+    };
+    let body = match copies {
+        Some(copies) => mirror::send(copies, body),
         None => body,
     };
 
@@ -213,7 +239,7 @@ async fn filter_response(chain: &Arc<Chain>, tail: &mut Tail, body: Body) -> Bod
         tail.stream = Some(bodies);
         return body;
     }
-    match bodies.collect(exchange, body).await {
+    match Box::pin(bodies.collect(exchange, body)).await {
         ControlFlow::Continue(Ok(body)) => body,
         ControlFlow::Continue(Err(error)) => Error::ResponseBody(error).answer(exchange),
         ControlFlow::Break(stop) => stopped(stop).unwrap_or_else(|error| error.answer(exchange)),

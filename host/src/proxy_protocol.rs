@@ -13,7 +13,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use ipnet::IpNet;
+use crate::networks::Networks;
 
 /// Between whom a connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub enum Header {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// Where the proxies are, whose connections have to begin with a header.
-    pub trusted: Vec<IpNet>,
+    pub trusted: Networks,
     /// Whether connections from elsewhere are served, as if there was no such protocol.
     pub others: bool,
     /// How long a header may take.
@@ -49,8 +49,7 @@ pub enum Verdict {
 impl Policy {
     /// For a connection from this address.
     pub fn verdict(&self, peer: IpAddr) -> Verdict {
-        let peer = peer.to_canonical();
-        match self.trusted.iter().any(|network| network.contains(&peer)) {
+        match self.trusted.contain(peer) {
             true => Verdict::Header,
             false if self.others => Verdict::Plain,
             false => Verdict::Refuse,

@@ -4,29 +4,34 @@
 //! that can fail afterwards. Nothing in a snapshot ever changes. What did not change since the previous one is taken
 //! over (upstreams with their connections, plugins with their warm instances), so that a reload costs what it changes.
 
+mod consumers;
 mod delivery;
 mod discovery;
 mod health;
+mod https;
 mod layer4;
 mod listeners;
+mod mirrors;
 mod plugins;
 mod routes;
 mod stores;
 mod targets;
 mod upstreams;
+mod versions;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use ipnet::IpNet;
-
+pub use https::Https;
 pub use layer4::{Layer, Rules};
 pub use listeners::Listen;
+pub use mirrors::{Mirrored, Mirrors};
 pub use plugins::{Loader, ReadPlugin};
 pub use routes::{BodyLimits, Route};
 pub use targets::{Edits, Goal, Target};
+pub use versions::Versioned;
 
 use crate::capability::jwt::Documents;
 use crate::capability::password::Passwords;
@@ -37,6 +42,7 @@ use crate::config::{self, Diagnostic, Loaded, Report};
 use crate::exchange::{Observer, RequestHead};
 use crate::headers::Policy;
 use crate::http;
+use crate::networks::{Gate, Networks};
 use crate::plugin::{Engine, Plugin};
 use crate::router::{PathPattern, RequestView, Router};
 use crate::telemetry::metrics::{Metrics, RequestLimit};
@@ -59,12 +65,18 @@ pub struct Snapshot {
     servers: listeners::Servers,
     /// By the listener's name.
     rules: BTreeMap<Arc<str>, Arc<Rules>>,
+    https: BTreeMap<Arc<str>, Https>,
     pub router: Router,
     routes: Vec<Route>,
     upstreams: BTreeMap<Arc<str>, Arc<Upstream>>,
     plugins: plugins::Loaded,
     stores: stores::Stores,
-    trusted: Vec<IpNet>,
+    trust: Arc<tls::Trust>,
+    /// Where relative paths begin.
+    directory: PathBuf,
+    trusted: Networks,
+    /// Whether a listener keeps anybody out.
+    has_gates: bool,
     /// How names of endpoints are asked for.
     pub resolver: crate::discovery::Settings,
     admin_token: Option<String>,
@@ -103,8 +115,10 @@ impl Snapshot {
     pub fn build(loaded: Loaded, workshop: &Workshop, previous: Option<&Snapshot>) -> Result<Snapshot, Report> {
         let mut mistakes = Vec::new();
         let secrets = read_secrets(&loaded, workshop, &mut mistakes);
+        let trust = trust(&loaded, &workshop.directory, &mut mistakes);
+        let outward = (&*trust, &*workshop.directory);
         let upstreams =
-            upstreams::build(&loaded, &secrets, previous.map(|previous| &previous.upstreams), &mut mistakes);
+            upstreams::build(&loaded, &secrets, outward, previous.map(|previous| &previous.upstreams), &mut mistakes);
         let resolver = discovery::settings(&loaded, workshop);
         if mistakes.is_empty() {
             discovery::ask(&loaded, &resolver, &upstreams, &mut mistakes);
@@ -114,7 +128,7 @@ impl Snapshot {
         let plugins = plugins::build(&loaded, workshop, materials, previous.map(|p| &p.plugins), &mut mistakes);
         let routes = routes::build(&loaded, workshop, &upstreams, &plugins, previous);
         let router = routes::router(&loaded, &mut mistakes);
-        let trusted = loaded.config.trusted_proxies.iter().map(|cidr| cidr.get()).collect();
+        let trusted = layer4::networks(&loaded.config.trusted_proxies);
         let admin_token = admin_token(&loaded, &secrets, &mut mistakes);
         let servers = listeners::servers(&loaded, &workshop.directory, previous.map(|p| &p.servers), &mut mistakes);
         if !mistakes.is_empty() {
@@ -122,9 +136,10 @@ impl Snapshot {
         }
         let listeners = listeners::listeners(&loaded.config);
         let rules = layer4::rules(&loaded.config, &workshop.metrics, &upstreams);
+        let has_gates = rules.values().any(|rules| rules.gate.is_some());
         let http = http_settings(&loaded.config, &workshop.metrics);
         Ok(Snapshot {
-            forwarding: Policy::default(),
+            forwarding: policy(&loaded.config.forwarding),
             observer: workshop.observer.clone(),
             http_without_h2: Arc::new(without_h2(&http)),
             http_without_h1: Arc::new(http::Settings { http1: false, ..http.clone() }),
@@ -133,12 +148,16 @@ impl Snapshot {
             listeners,
             servers,
             rules,
+            https: https::https(&loaded.config),
             router,
             routes,
             upstreams,
             plugins,
             stores,
             trusted,
+            trust,
+            directory: workshop.directory.clone(),
+            has_gates,
             resolver,
             loaded,
         })
@@ -156,6 +175,22 @@ impl Snapshot {
     /// What holds for the connections of this listener; `None` where this snapshot has no such listener.
     pub fn rules_of(&self, listen: &Listen) -> Option<&Arc<Rules>> {
         self.rules.get(&listen.name)
+    }
+
+    /// What the listener does for its clients to come over TLS; `None` where that is nothing.
+    #[inline]
+    pub fn https(&self, listener: &str) -> Option<&Https> {
+        self.https.get(listener)
+    }
+
+    /// The listeners that do something for their clients to come over TLS, by name.
+    pub fn https_listeners(&self) -> impl Iterator<Item = (&Arc<str>, &Https)> {
+        self.https.iter()
+    }
+
+    /// Who may send requests to a listener; `None` where it is everybody.
+    pub fn gate(&self, listener: &str) -> Option<&Gate> {
+        if self.has_gates { self.rules.get(listener)?.gate.as_ref() } else { None }
     }
 
     /// The rules of every listener, by its name.
@@ -225,10 +260,15 @@ impl Snapshot {
         self.loaded.config.timeouts.handshake.into()
     }
 
+    /// Whom servers are trusted by where nothing else is said.
+    pub fn trust(&self) -> &Arc<tls::Trust> {
+        &self.trust
+    }
+
     /// The files that this snapshot was made from, besides gateway.json: a change to one of them asks for a new build.
     pub fn files(&self) -> Vec<PathBuf> {
-        let certificates = self.servers.values().flat_map(|server| server.settings().files());
-        self.plugins.files().into_iter().chain(certificates).collect()
+        let (config, directory) = (&self.loaded.config, &self.directory);
+        self.plugins.files().into_iter().chain(tls_files(config, directory)).collect()
     }
 
     /// What clients of the admin API have to show; `None` where the configuration asks for nothing.
@@ -239,7 +279,7 @@ impl Snapshot {
     /// Whether the address is one of a proxy whose forwarding headers are believed.
     #[inline]
     pub fn trusts(&self, address: IpAddr) -> bool {
-        self.trusted.iter().any(|network| network.contains(&address))
+        self.trusted.contain(address)
     }
 }
 
@@ -249,7 +289,27 @@ pub fn files_of(config: &config::Config, directory: &Path) -> Vec<PathBuf> {
         Some(config::Source::File(file)) => Some(directory.join(file)),
         _ => None,
     });
-    plugins.chain(listeners::files(config, directory)).collect()
+    plugins.chain(tls_files(config, directory)).collect()
+}
+
+/// Certificates, keys and authorities, on both sides.
+fn tls_files(config: &config::Config, directory: &Path) -> Vec<PathBuf> {
+    let authorities = config.trusted_authorities.iter().map(|file| directory.join(file));
+    let both = listeners::files(config, directory).into_iter().chain(upstreams::files(config, directory));
+    both.chain(authorities).collect()
+}
+
+/// What `trusted_authorities` adds to the system's.
+fn trust(loaded: &Loaded, directory: &Path, mistakes: &mut Vec<Diagnostic>) -> Arc<tls::Trust> {
+    let files: Vec<PathBuf> = loaded.config.trusted_authorities.iter().map(|file| directory.join(file)).collect();
+    let trust = tls::Trust::load(&files).unwrap_or_else(|found| {
+        mistakes.extend(found.into_iter().map(|(at, mistake)| {
+            let pointer = format!("/trusted_authorities/{at}");
+            loaded.diagnostic(&pointer, mistake.message, mistake.help.as_deref())
+        }));
+        tls::Trust::default()
+    });
+    Arc::new(trust)
 }
 
 fn read_secrets(loaded: &Loaded, workshop: &Workshop, mistakes: &mut Vec<Diagnostic>) -> Secrets {
@@ -291,6 +351,20 @@ fn admin_token(loaded: &Loaded, secrets: &Secrets, mistakes: &mut Vec<Diagnostic
             mistakes.push(unknown.with_suggestion(name, names));
             None
         }
+    }
+}
+
+fn policy(forwarding: &config::Forwarding) -> Policy {
+    let config::Forwarding { x_forwarded, forwarded, via, response_via, request_id } = *forwarding;
+    Policy {
+        x_forwarded_for: x_forwarded,
+        x_forwarded_proto: x_forwarded,
+        x_forwarded_host: x_forwarded,
+        x_forwarded_port: x_forwarded,
+        forwarded,
+        via,
+        response_via,
+        x_request_id: request_id,
     }
 }
 

@@ -41,6 +41,6 @@ pub mod upstream_metrics;
 
 pub use access_log::{AccessLog, Outcome, Record};
 pub use connection_record::ConnectionRecord;
-pub use log::{Fields, Level, enabled, log, log_as, log_report};
+pub use log::{Fields, Level, enabled, log, log_as, log_lines, log_report};
 pub use metrics::Metrics;
 pub use timestamp::write_rfc3339;

@@ -1,7 +1,8 @@
-//! TLS with clients: the only room that names rustls.
+//! TLS with clients and with servers: the only room that names rustls.
 //!
 //! ```text
 //! files ─certificate→ Certified ─names→ Chooser ─server→ Server ─accept→ a stream, and what is known of its peer
+//! files ─trust, server_names────────────connector→ Connector ─connect→ a stream to a server that is who it says
 //! ```
 //!
 //! A [`Server`] is what one listener speaks. It belongs to a snapshot and never changes: new files make a new one, which
@@ -10,15 +11,20 @@
 //! resume. It does not where other clients are let in than before: a resumed session is not asked for its certificate
 //! again, so a ticket must not outlive the rule that it was given by.
 //!
+//! A [`Connector`] is the same for the other side: what the connections to an upstream's endpoints speak.
+//!
 //! The stream of rustls is directly under hyper. What a listener without TLS costs is not changed by this room.
 
 mod accept;
 mod certificate;
 mod client_certificate;
+mod connector;
 mod names;
 mod peer;
 mod self_signed;
 mod server;
+mod server_names;
+mod trust;
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -27,8 +33,10 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
 pub use accept::{Refused, Stream};
 pub use client_certificate::ClientCertificate;
+pub use connector::{Connector, Failed, Outgoing, OutgoingPart, ServerStream};
 pub use peer::{Alpn, Peer};
 pub use server::{Certificates, Clients, Expiry, Pair, Part, Server, Settings};
+pub use trust::Trust;
 
 /// What is wrong with a file, for whoever wrote its name down.
 #[derive(Clone, Debug, PartialEq, Eq)]

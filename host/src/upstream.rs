@@ -2,7 +2,7 @@
 //! it, send, look at what comes.
 //!
 //! ```text
-//! Upstream ─ pick ─▶ Endpoint ─ lease ─▶ Http1 or H2c ─ send ─▶ Response, whose body holds what is still needed
+//! Upstream ─ pick ─▶ Endpoint ─ lease ─▶ Http1 or Http2 ─ send ─▶ Response, whose body holds what is still needed
 //!                       └ per core: Pool of connections, swept now and then
 //! ```
 //!
@@ -35,6 +35,7 @@ mod request;
 mod response;
 mod retried;
 mod settings;
+mod socket;
 mod switch;
 #[cfg(test)]
 mod tests;
@@ -57,6 +58,7 @@ pub use self::probe::{GrpcProbe, HttpProbe, Probe, TcpProbe};
 pub use self::probing::{Probes, Probing};
 pub use self::retried::Retried;
 pub use self::settings::{Address, AddressError, Hash, Named, NoneAvailable, Protocol, Server, Settings, Transport};
+pub use self::socket::Socket;
 pub use self::tunnel::{Place, Tunnel};
 
 use self::ceiling::Ceiling;
@@ -188,7 +190,7 @@ impl Upstream {
     ) -> Result<Response<Body>, Reason> {
         facts.endpoint = Some(endpoint.address_text());
         if let Some(request) = place
-            && let Err(reason) = request::prepare(request, endpoint.transport().protocol, endpoint.address())
+            && let Err(reason) = request::prepare(request, endpoint.transport(), endpoint.address())
         {
             *place = None;
             return Err(reason);

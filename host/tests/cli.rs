@@ -90,6 +90,45 @@ fn explain_tells_what_happens_when_endpoints_fail() {
 }
 
 #[test]
+fn explain_tells_what_tls_is_spoken_on_both_sides() {
+    let folder = tempfile::tempdir().unwrap();
+    let ca = folder.path().join("ca.pem");
+    let authority = rcgen::generate_simple_self_signed(vec!["u.internal".to_owned()]).unwrap();
+    std::fs::write(&ca, authority.cert.pem()).unwrap();
+    let file = File::new(
+        &r#"{ "listeners": [
+            { "address": ":80", "https_redirect": true },
+            { "address": ":443", "tls": { "self_signed": true, "hsts": true } },
+        ], "upstreams": { "u": { "endpoints": ["127.0.0.1:1"], "tls": {
+            "ca": "CA_FILE", "server_name": "u.internal", "subject_alt_names": ["spiffe://a/u"], "min_version": "1.3",
+        } } }, "routes": [{ "match": {}, "to": "u" }] }"#
+            .replace("CA_FILE", ca.to_str().unwrap()),
+    );
+    let explained = |url: &str| {
+        let output = gatewright(&["explain", "--config", file.path(), "GET", url]);
+        text(&output.stdout) + &text(&output.stderr)
+    };
+    let secure = explained("https://localhost/a");
+    for line in [
+        "listener :443 shows self-signed, which has the name",
+        "listener :443 adds Strict-Transport-Security: max-age=31536000",
+        "TLS as u.internal, trusting ",
+        ", certificate for spiffe://a/u, TLS 1.3 only",
+    ] {
+        assert!(secure.contains(line), "{line}: {secure}");
+    }
+    assert!(!secure.contains("listener :80 "), "{secure}");
+    let other = explained("https://other.test/a");
+    assert!(other.contains("shows self-signed, the first: no certificate has the name"), "{other}");
+    let plain = explained("http://localhost/a");
+    assert!(
+        plain.contains("listener :80 redirects all but /.well-known/acme-challenge/*: 308, scheme https"),
+        "{plain}"
+    );
+    assert!(!plain.contains("Strict-Transport-Security") && !plain.contains("shows"), "{plain}");
+}
+
+#[test]
 fn schema_is_json_with_the_stock_plugins_in_it() {
     let schema: serde_json::Value = serde_json::from_slice(&gatewright(&["schema"]).stdout).unwrap();
     for plugin in ["echo", "key-auth", "jwt", "rate-limit", "headers"] {

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 mod callouts;
+mod https_key_sets;
 mod key_sets;
 
 fn file(guest_name: &str) -> String {

@@ -4,8 +4,7 @@ use gatewright_tests::repository;
 
 #[test]
 fn the_schema_in_docs_is_fresh() {
-    let schema = gatewright::config::json_schema(&gatewright::gateway::stock_schemas().unwrap());
-    let fresh = serde_json::to_string_pretty(&schema).unwrap();
+    let fresh = serde_json::to_string_pretty(&gatewright::gateway::schema().unwrap()).unwrap();
     let kept = std::fs::read_to_string(repository().join("docs/gateway.schema.json")).unwrap();
     assert!(kept.trim_end() == fresh, "docs/gateway.schema.json is stale; run `make schema`");
 }
@@ -24,7 +23,7 @@ fn every_configuration_in_the_documents_loads() {
         for fence in text.replace("```jsonc\n", "```json\n").split("```json\n").skip(1) {
             let config = fence.split("```").next().unwrap();
             // A reader of some pages has built a plugin by then.
-            if !config.contains("\"routes\"") || config.contains("file:target/") {
+            if !config.contains("\"routes\"") || config.contains("file:build/") {
                 continue;
             }
             let folder = tempfile::tempdir().unwrap();
@@ -34,7 +33,11 @@ fn every_configuration_in_the_documents_loads() {
                 std::fs::write(folder.path().join(file), "{\"keys\":[]}").unwrap();
             }
             std::fs::write(folder.path().join("redis.key"), "open-sesame").unwrap();
+            std::fs::write(folder.path().join("openapi.json"), r#"{"openapi":"3.1.0","paths":{}}"#).unwrap();
             std::fs::write(folder.path().join("sticky.key"), "sixteen bytes or more").unwrap();
+            std::fs::write(folder.path().join("id.secret"), "secret").unwrap();
+            std::fs::write(folder.path().join("cookies.key"), "thirty-two bytes or more for cookies").unwrap();
+            std::fs::write(folder.path().join("hmac.key"), "thirty-two bytes or more for hmac").unwrap();
             for stem in ["shop", "api", "gateway"] {
                 authority.issue(&[&format!("{stem}.test")]).write(folder.path(), stem);
             }
@@ -50,6 +53,30 @@ fn every_configuration_in_the_documents_loads() {
         }
     }
     assert!(checked >= 5, "only {checked} configurations were found");
+}
+
+#[test]
+fn every_feature_of_the_gateway_api_names_tests_that_are_there() {
+    let page = std::fs::read_to_string(repository().join("docs/routing.md")).unwrap();
+    let rows: Vec<&str> = page.lines().filter(|line| line.starts_with("| Support")).collect();
+    assert!(rows.len() >= 30, "only {} features", rows.len());
+    for row in rows {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let [feature, here, tests] = cells.as_slice() else { panic!("{row}") };
+        let tests: Vec<&str> = tests.split('`').filter(|name| name.contains("::")).collect();
+        assert!(!tests.is_empty() || here.starts_with("no: "), "{feature} has no test and no reason");
+        for test in tests {
+            let (module, name) = test.rsplit_once("::").unwrap();
+            let file = repository().join(format!("tests/e2e/{}.rs", module.replace("::", "/")));
+            let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{feature}: {test}: {error}"));
+            let is_there = ["", "async "].iter().any(|kind| {
+                ["#[test]", "#[tokio::test]"]
+                    .iter()
+                    .any(|attribute| text.contains(&format!("{attribute}\n{kind}fn {name}(")))
+            });
+            assert!(is_there, "{feature}: there is no test {test}");
+        }
+    }
 }
 
 const HTPASSWD: &str = "ada:$2y$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW\n";

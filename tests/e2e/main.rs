@@ -2,6 +2,7 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used)] // a test fails by panicking
 
+mod addresses;
 mod admin;
 mod balancing;
 mod bodies;
@@ -10,10 +11,13 @@ mod discovery;
 mod docs;
 mod failures;
 mod first_steps;
+mod floods;
+mod forwarding;
 mod health;
 mod hostile;
 mod invariants;
 mod l4;
+mod never_drop;
 mod plugins;
 mod protocols;
 mod records;

@@ -3,6 +3,7 @@
 use gatewright_tests::{Server, TestGateway, Wire, eventually, guest};
 use serde_json::{Value, json};
 
+mod pinned;
 mod refused;
 
 /// A plugin whose component is a guest of these tests.

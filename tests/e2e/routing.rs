@@ -63,3 +63,126 @@ async fn weights_split_requests_over_upstreams() {
     }
     assert_eq!((one.received().len(), two.received().len()), (30, 10));
 }
+
+/// Who answers: the name of the route, or nothing for 404.
+async fn answers(gateway: &TestGateway, method: &str, target: &str, headers: &[(&str, &str)]) -> String {
+    let answer = gatewright_tests::send(gateway.address(), method, target, headers, "").await;
+    if answer.status == 404 { String::new() } else { answer.text() }
+}
+
+#[tokio::test]
+async fn query_param_matching() {
+    let gateway = TestGateway::start(json!({ "routes": [
+        route("whale", json!({ "query": { "animal": "whale" } })),
+        route("dolphin", json!({ "query": { "animal": "dolphin" } })),
+        route("blue-dolphin", json!({ "query": { "animal": "dolphin", "color": "blue" } })),
+        route("some-cat", json!({ "query": { "animal": { "regex": ".*cat" } } })),
+        route("colored", json!({ "query": { "color": { "present": true } } })),
+        route("plain", json!({ "path": "/plain", "query": { "color": { "present": false } } })),
+    ] }));
+    for (target, expected) in [
+        ("/?animal=whale", "whale"),
+        ("/?animal=dolphin", "dolphin"),
+        ("/?color=blue&animal=dolphin", "blue-dolphin"),
+        ("/?animal=dolphin&color=red", "dolphin"),
+        ("/?animal=%77hale", "whale"),
+        ("/?animal=whale&animal=dolphin", "whale"),
+        ("/?animal=bobcat", "some-cat"),
+        ("/?animal=cats", ""),
+        ("/?animal=Whale", ""),
+        ("/?Animal=whale", ""),
+        ("/?animal", ""),
+        ("/?color", "colored"),
+        ("/plain", "plain"),
+        ("/plain?color=", "colored"),
+        ("/", ""),
+    ] {
+        assert_eq!(answers(&gateway, "GET", target, &[]).await, expected, "{target}");
+    }
+}
+
+#[tokio::test]
+async fn method_matching() {
+    let gateway = TestGateway::start(json!({ "routes": [
+        route("post", json!({ "path": "/a", "methods": ["POST"] })),
+        route("read", json!({ "path": "/a", "methods": ["GET", "HEAD"] })),
+        route("header", json!({ "path": "/a", "headers": { "version": "four" } })),
+        route("get-header", json!({ "path": "/a", "methods": ["GET"], "headers": { "version": "five" } })),
+        route("own", json!({ "path": "/a", "methods": ["M-SEARCH"] })),
+    ] }));
+    for (method, headers, expected) in [
+        ("POST", vec![], "post"),
+        ("GET", vec![], "read"),
+        ("GET", vec![("version", "five")], "get-header"),
+        ("PUT", vec![("version", "four")], "header"),
+        ("GET", vec![("version", "four")], "read"),
+        ("M-SEARCH", vec![], "own"),
+        ("PUT", vec![], ""),
+        ("get", vec![], ""),
+    ] {
+        assert_eq!(answers(&gateway, method, "/a", &headers).await, expected, "{method} {headers:?}");
+    }
+}
+
+#[tokio::test]
+async fn header_matching() {
+    let gateway = TestGateway::start(json!({ "routes": [
+        route("one", json!({ "headers": { "Version": "one" } })),
+        route("two", json!({ "headers": { "version": "two" } })),
+        route("two-orange", json!({ "headers": { "version": "two", "color": "orange" } })),
+        route("blue-or-green", json!([{ "headers": { "color": "blue" } }, { "headers": { "color": "green" } }])),
+        route("regex", json!({ "headers": { "version": { "regex": "v[0-9]+" } } })),
+        route("beta", json!({ "headers": { "x-beta": { "present": true } } })),
+        route("none", json!({ "path": "/none", "headers": { "version": { "present": false } } })),
+    ] }));
+    for (target, headers, expected) in [
+        ("/", vec![("version", "one")], "one"),
+        ("/", vec![("VERSION", "two")], "two"),
+        ("/", vec![("version", "two"), ("color", "orange")], "two-orange"),
+        ("/", vec![("version", "two"), ("color", "blue")], "two"),
+        ("/", vec![("color", "green")], "blue-or-green"),
+        ("/", vec![("version", "three"), ("version", "one")], "one"),
+        ("/", vec![("version", "v12")], "regex"),
+        ("/", vec![("version", "v12x")], ""),
+        ("/", vec![("x-beta", "")], "beta"),
+        ("/", vec![("version", "One")], ""),
+        ("/none", vec![], "none"),
+        ("/none", vec![("version", "x")], ""),
+    ] {
+        assert_eq!(answers(&gateway, "GET", target, &headers).await, expected, "{target} {headers:?}");
+    }
+}
+
+#[tokio::test]
+async fn named_rules() {
+    let gateway = TestGateway::start(json!({ "routes": [
+        route("orders", json!({ "path": "/orders" })),
+        { "match": { "path": "/unnamed" }, "plugins": ["echo"] },
+    ] }));
+    for path in ["/orders", "/unnamed"] {
+        assert_eq!(gateway.get(path).await.status, 200);
+    }
+    let records = gateway.wait_for_records(2).await;
+    let route = |path: &str| records.iter().find(|record| record["path"] == path).unwrap()["route"].clone();
+    assert_eq!((route("/orders"), route("/unnamed")), (json!("orders"), json!("route-1")));
+    for name in ["orders", "route-1"] {
+        let label = format!("http_route=\"{name}\"");
+        let count = gateway.metric("http_server_request_duration_seconds_count", &[&label]).await;
+        assert_eq!(count, 1.0, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn backend_protocol_h2c() {
+    let server = gatewright_tests::Server::start_h2c(|_| http::Response::new("h2c".into())).await;
+    let gateway = TestGateway::start(json!({
+        "upstreams": { "h2c": { "endpoints": [server.text()], "protocol": "h2c" } },
+        "routes": [{ "match": {}, "to": "h2c" }],
+    }));
+    assert_eq!(gateway.get_with("/a?b", &[("host", "a.test")]).await.text(), "h2c");
+    let mut http2 = gatewright_tests::Client::http2(gateway.address()).await;
+    assert_eq!(http2.send("GET", "/a?b", &[], "").await.unwrap().text(), "h2c");
+    let received = server.received();
+    assert_eq!(received[0].authority.as_deref(), Some("a.test"));
+    assert!(received.iter().all(|request| request.target == "/a?b"), "{received:?}");
+}

@@ -2,7 +2,22 @@
 
 mod acl;
 mod basic_auth;
+mod compress;
 mod concurrency;
+mod consumers;
+mod cors;
+mod decompress;
+mod forward_auth;
+mod graphql_guard;
+mod hmac;
 mod ip;
+mod json;
+mod jwt;
+mod mtls;
+mod oauth2;
+mod oidc;
 mod quota;
+mod redact;
 mod request_size;
+mod rewrite;
+mod validate;

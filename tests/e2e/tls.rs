@@ -3,10 +3,14 @@
 mod certificates;
 mod clients;
 mod handshakes;
+mod https_only;
 mod mistakes;
 mod reload;
 mod sessions;
 mod termination;
+mod upstream_files;
+mod upstream_mistakes;
+mod upstreams;
 
 use gatewright_tests::{Answer, Authority, Issued, TestGateway};
 use serde_json::{Value, json};

@@ -5,27 +5,35 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::missing_panics_doc)] // a test fails by panicking
 
+mod browser;
 mod client;
+mod codings;
 mod dns;
 mod gateway;
 mod grpc;
 mod guests;
+mod openid;
 mod redis;
 mod server;
 mod tls;
+mod tls_server;
 mod token;
 mod wait;
 mod websocket;
 mod wire;
 
+pub use browser::Browser;
 pub use client::{Answer, Client, raw, send};
+pub use codings::{Inflating, compress, decompress};
 pub use dns::{Dns, Mood, Record};
 pub use gateway::TestGateway;
 pub use grpc::{BytesCodec, GrpcClient, GrpcServer};
 pub use guests::guest;
+pub use openid::OpenIdProvider;
 pub use redis::Redis;
 pub use server::{Received, Scripted, Server, read_head};
 pub use tls::{Authority, Issued, TlsClient, TlsSettings};
+pub use tls_server::{Handshake, ServerTls, TlsFront};
 pub use token::Signer;
 pub use wait::eventually;
 pub use websocket::{Socket, WebSockets};

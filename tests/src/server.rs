@@ -21,6 +21,8 @@ use tokio::task::JoinHandle;
 pub struct Received {
     pub method: String,
     pub target: String,
+    /// What `:scheme` said, in HTTP/2.
+    pub scheme: Option<String>,
     /// What `:authority` said, in HTTP/2.
     pub authority: Option<String>,
     pub headers: HeaderMap,
@@ -112,6 +114,11 @@ impl Server {
         self.received.lock().unwrap().clone()
     }
 
+    /// Forgets what it got.
+    pub fn forget(&self) {
+        self.received.lock().unwrap().clear();
+    }
+
     /// The only request it got.
     pub fn only(&self) -> Received {
         let mut received = self.received();
@@ -137,6 +144,7 @@ async fn serve(
     let received = Received {
         method: head.method.to_string(),
         target: head.uri.path_and_query().map(ToString::to_string).unwrap_or_default(),
+        scheme: head.uri.scheme_str().map(str::to_owned),
         authority: head.uri.authority().map(ToString::to_string),
         headers: head.headers,
         trailers: body.trailers().cloned(),

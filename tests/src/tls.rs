@@ -72,9 +72,14 @@ impl Authority {
 
     /// For clients that trust this authority alone.
     pub fn client(&self) -> TlsSettings {
+        TlsSettings { trust: Trust::Roots(self.roots()), ..TlsSettings::trusting_anybody() }
+    }
+
+    /// This authority alone.
+    pub fn roots(&self) -> RootCertStore {
         let mut roots = RootCertStore::empty();
         roots.add(self.0.der().clone()).unwrap();
-        TlsSettings { trust: Trust::Roots(roots), ..TlsSettings::trusting_anybody() }
+        roots
     }
 }
 

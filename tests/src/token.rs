@@ -28,6 +28,11 @@ impl Signer {
         json!({ "keys": [self.jwk()] })
     }
 
+    /// The signature of a message.
+    pub fn sign(&self, message: &[u8]) -> Vec<u8> {
+        self.key.sign(message).as_ref().to_vec()
+    }
+
     /// A token with these claims, and an `exp` in five minutes unless there is one.
     pub fn token(&self, mut claims: Value) -> String {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();

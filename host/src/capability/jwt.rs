@@ -40,7 +40,7 @@ pub use algorithm::{Algorithm, Algorithms};
 pub use fetch::{Documents, Fetch, FetchFuture, Fetched};
 pub use key::Key;
 pub use schedule::Timing;
-pub use verify::{MAX_TOKEN_BYTES, MAX_TRIED_KEYS, verify_signature};
+pub use verify::{MAX_TOKEN_BYTES, MAX_TRIED_KEYS, Signed, verify_signature};
 
 use definition::Definition;
 use keyset::KeySet;
@@ -116,6 +116,14 @@ impl KeySets {
     pub fn verify(&self, name: &str, token: &str, now_s: u64) -> Result<Arc<str>, VerifyError> {
         match self.sets.load().get(name) {
             Some(set) => set.verify(token, now_s),
+            None => Err(VerifyError::Other(format!("no key set {name:?} is declared"))),
+        }
+    }
+
+    /// Checks the signature of any bytes. Never waits.
+    pub fn verify_message(&self, name: &str, signed: &Signed<'_>) -> Result<(), VerifyError> {
+        match self.sets.load().get(name) {
+            Some(set) => set.verify_message(signed),
             None => Err(VerifyError::Other(format!("no key set {name:?} is declared"))),
         }
     }

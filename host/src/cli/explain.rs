@@ -4,12 +4,15 @@ use std::fmt::Write;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 
+use super::explain_tls;
 use crate::gateway::Error;
 use crate::headers::path;
+use crate::mirror::EVERY;
 use crate::retry::Policy;
 use crate::router::RequestView;
-use crate::snapshot::{Goal, Route, Snapshot};
+use crate::snapshot::{Goal, Mirrored, Route, Snapshot};
 use crate::upstream::{self, Upstream};
+use crate::versions::{Chosen, Refusal};
 
 /// Describes the request's way through the snapshot.
 ///
@@ -29,10 +32,18 @@ pub(super) fn explain(snapshot: &Snapshot, method: &str, url: &str, headers: &[S
     let request = RequestView { method: &method, authority, path, query, headers: &headers };
 
     let mut text = format!("{method} {authority}{target}\n");
+    explain_tls::describe(&mut text, snapshot, &uri);
     let verdicts = snapshot.router.explain(&request);
-    let found = snapshot.router.find(&request).and_then(|rule| snapshot.router.route(rule));
+    let rule = snapshot.router.find(&request);
+    let found = rule.and_then(|rule| snapshot.router.route(rule));
     match found.and_then(|index| Some((index, snapshot.route(index)?))) {
-        Some((index, route)) => describe(&mut text, snapshot, index, route),
+        Some((index, route)) => {
+            let chosen = route
+                .versions
+                .as_ref()
+                .map(|versions| versions.choose(&headers, path, rule.and_then(|rule| snapshot.pattern(rule))));
+            describe(&mut text, snapshot, index, route, chosen.as_ref());
+        }
         None => text.push_str("\nno route takes it: 404\n"),
     }
     text.push_str("\nroutes, best first:\n");
@@ -46,9 +57,16 @@ pub(super) fn explain(snapshot: &Snapshot, method: &str, url: &str, headers: &[S
     Ok(text)
 }
 
-fn describe(text: &mut String, snapshot: &Snapshot, index: usize, route: &Route) {
+fn describe(
+    text: &mut String,
+    snapshot: &Snapshot,
+    index: usize,
+    route: &Route,
+    chosen: Option<&Result<Chosen<'_>, Refusal>>,
+) {
     let line = snapshot.loaded.document.line(&format!("/routes/{index}"));
     let _ = writeln!(text, "\nroute {} ({}:{line})", route.facts.name, snapshot.loaded.document.file());
+    describe_version(text, route, chosen);
     let _ = writeln!(text, "  chain:");
     for plugin in route.chain.plugins() {
         let hooks = plugin.artifact().hooks().join(", ");
@@ -66,7 +84,8 @@ fn describe(text: &mut String, snapshot: &Snapshot, index: usize, route: &Route)
     }
     let _ = writeln!(text, "  to:");
     let mut has_target = false;
-    for (target, weight) in route.targets() {
+    let version = chosen.and_then(|chosen| chosen.as_ref().ok()).map(|chosen| chosen.index);
+    for (target, weight) in route.targets(version) {
         has_target = true;
         let edits = target.edits.as_ref().map(|edits| format!("; {edits}")).unwrap_or_default();
         let upstream = match &target.goal {
@@ -88,15 +107,48 @@ fn describe(text: &mut String, snapshot: &Snapshot, index: usize, route: &Route)
             settings.transport.connect_timeout,
             settings.transport.response_timeout
         );
+        if let Some(tls) = &settings.transport.tls {
+            let _ = writeln!(text, "      {}", tls.settings());
+        }
         let _ = writeln!(text, "      {}", health(upstream));
     }
     if !has_target {
         let _ = writeln!(text, "    nowhere: a plugin has to answer");
     }
+    describe_mirrors(text, route);
     let _ = writeln!(text, "  request body: at most {} bytes", route.limits.request_body);
     let upgrades = route.upgrades.protocols().collect::<Vec<_>>().join(", ");
     let _ = writeln!(text, "  upgrades: {}", if upgrades.is_empty() { "none" } else { &upgrades });
     describe_delivery(text, route);
+}
+
+/// Which version of the API it is for, and who says so.
+fn describe_version(text: &mut String, route: &Route, chosen: Option<&Result<Chosen<'_>, Refusal>>) {
+    let (Some(chosen), Some(versions)) = (chosen, &route.versions) else { return };
+    let _ = match chosen {
+        Ok(Chosen { name, by: Some(by), .. }) => writeln!(text, "  version: {name}, which {by} asks for"),
+        Ok(Chosen { name, by: None, .. }) => writeln!(text, "  version: {name}, the default"),
+        Err(Refusal::Unknown(by)) => writeln!(text, "  version: refused, {by} asks for one that is not there"),
+        Err(Refusal::Unsaid) => writeln!(text, "  version: refused, none is asked for and there is no default"),
+    };
+    let _ = writeln!(text, "  versions: {}", versions.names().join(", "));
+}
+
+/// Who gets copies.
+fn describe_mirrors(text: &mut String, route: &Route) {
+    for Mirrored { mirror, edits } in route.mirrors.iter().flat_map(|mirrors| mirrors.iter()) {
+        let settings = mirror.settings();
+        let edits = edits.as_ref().map(|edits| format!("; {edits}")).unwrap_or_default();
+        let _ = writeln!(
+            text,
+            "  mirror: {} gets a copy of {} %, {} at a time, at most {} bytes behind, answered within {:?}{edits}",
+            mirror.upstream().name(),
+            f64::from(settings.share) * 100.0 / f64::from(EVERY),
+            settings.max_concurrent,
+            settings.max_buffer,
+            settings.timeout
+        );
+    }
 }
 
 /// What happens when an endpoint fails or there are too many requests.

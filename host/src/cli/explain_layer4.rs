@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::gateway::Error;
 use crate::l4::{Forward, Route, Targets};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Rules, Snapshot};
 
 /// Describes where a listener forwards to, or who takes a server name; `None` where it is about a request. Methods of HTTP
 /// are written in capitals, so that none is meant by these words.
@@ -25,7 +25,7 @@ fn listener(snapshot: &Snapshot, name: &str) -> Option<String> {
         Route::To(targets) => describe(&mut text, targets),
         Route::ServerName(_) => text.push_str("  by server name: see `explain tls SERVER-NAME`\n"),
     }
-    bounds(&mut text, forward, rules.max_connections);
+    bounds(&mut text, forward, rules);
     Some(text)
 }
 
@@ -40,7 +40,7 @@ fn server_name(snapshot: &Snapshot, name: &str) -> Option<String> {
             Some(targets) => describe(&mut text, targets),
             None => text.push_str("  no entry takes it: refused with the alert unrecognized_name\n"),
         }
-        bounds(&mut text, forward, rules.max_connections);
+        bounds(&mut text, forward, rules);
     }
     (!text.is_empty()).then_some(text)
 }
@@ -54,16 +54,21 @@ fn describe(text: &mut String, targets: &Targets) {
         let timeout = settings.transport.connect_timeout;
         let name = upstream.name();
         let _ = write!(text, "    {name} (weight {weight}): {}; connect within {timeout:?}", endpoints.join(", "));
-        match settings.proxy_protocol {
+        match settings.transport.proxy_protocol {
             Some(version) => drop(writeln!(text, ", with a header of the PROXY protocol ({version:?})")),
             None => text.push('\n'),
         }
     }
 }
 
-fn bounds(text: &mut String, forward: &Forward, max_connections: Option<u64>) {
+fn bounds(text: &mut String, forward: &Forward, rules: &Rules) {
+    for (what, networks) in rules.gate.iter().flat_map(|gate| [("only from", &gate.allow), ("not from", &gate.deny)]) {
+        if !networks.is_empty() {
+            let _ = writeln!(text, "  {what} {networks}");
+        }
+    }
     let _ = writeln!(text, "  ends when nothing moves for {:?}", forward.idle_timeout);
-    if let Some(limit) = max_connections {
+    if let Some(limit) = rules.max_connections {
         let _ = writeln!(text, "  at most {limit} at a time");
     }
 }

@@ -88,7 +88,11 @@ impl Explainer<'_> {
         let only_missing =
             fitting.iter().all(|branch| branch.len() == 1) && all(|kind| matches!(kind, Kind::Required { .. }));
         if only_missing {
-            let message = format!("one of the keys {} is missing", list(allowed));
+            let missing = fitting.iter().flat_map(|branch| branch.iter()).filter_map(|inner| match inner.kind() {
+                Kind::Required { property } => property.as_str(),
+                _ => None,
+            });
+            let message = format!("one of the keys {} is missing", list(missing));
             self.found.push(self.document.at_value(pointer, message));
         }
         only_missing

@@ -4,7 +4,9 @@
 //! that nothing is called unknown only because it is wrong.
 
 mod health;
+mod mirrors;
 mod tls;
+mod versions;
 
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
@@ -16,7 +18,7 @@ use super::document::{Document, child};
 use super::route::{Match, PathMatch, ValueMatch};
 use super::sections::Sections;
 use super::text::quoted;
-use super::{HostPattern, Regex, Route, SameSite, Source, Upstream};
+use super::{GrpcMatch, HostPattern, Regex, Route, SameSite, Source, Upstream};
 
 mod listeners;
 
@@ -40,9 +42,11 @@ pub(super) fn check(sections: &Sections<'_>, document: &Document, stock_plugins:
     checker.listeners(sections);
     checker.tls(sections);
     checker.overlaps(sections);
+    checker.forwarded_over_tls(sections);
     checker.upstreams(sections);
     checker.plugins(sections);
     checker.stores(sections);
+    checker.consumers(sections);
     checker.routes(sections);
     checker.limits(sections);
     checker.found
@@ -84,6 +88,7 @@ impl Checker<'_> {
                 addresses.add(&mut self.found, self.document, &endpoint.address, &pointer);
             }
             self.balancing(upstream, &pointer);
+            self.upstream_tls(upstream, &pointer);
             self.within(&format!("{pointer}/connect_timeout"), upstream.connect_timeout, MILLISECOND, "5m");
             self.within(&format!("{pointer}/body_timeout"), upstream.body_timeout, MILLISECOND, "1h");
             self.health(&pointer, upstream);
@@ -167,6 +172,33 @@ impl Checker<'_> {
         }
     }
 
+    /// Plugins that are not there, and claims that the gateway writes itself.
+    fn consumers(&mut self, sections: &Sections<'_>) {
+        for (name, consumer) in &sections.consumers {
+            let pointer = child("/consumers", name);
+            let keyed = [
+                ("credentials", consumer.credentials.keys().collect::<Vec<_>>()),
+                ("limits", consumer.limits.keys().collect()),
+            ];
+            for (key, plugins) in keyed {
+                for plugin in plugins.into_iter().filter(|plugin| !self.plugins.known.contains(plugin.as_str())) {
+                    let pointer = child(&child(&pointer, key), plugin);
+                    let wrong = self.document.at_key(&pointer, format!("there is no plugin {}", quoted(plugin)));
+                    self.found.push(wrong.with_suggestion(plugin, self.plugins.listed.iter().copied()));
+                }
+            }
+            for claim in ["consumer", "groups"].into_iter().filter(|claim| consumer.claims.contains_key(*claim)) {
+                let pointer = child(&child(&pointer, "claims"), claim);
+                let message = format!("the claim {} is the gateway's own", quoted(claim));
+                let help = match claim {
+                    "consumer" => "it is the consumer's name",
+                    _ => "write \"groups\" beside \"claims\"",
+                };
+                self.found.push(self.document.at_key(&pointer, message).with_help(help));
+            }
+        }
+    }
+
     fn routes(&mut self, sections: &Sections<'_>) {
         let mut names = Seen::new("the route name");
         let mut matches: HashMap<MatchKey<'_>, String> = HashMap::new();
@@ -180,6 +212,8 @@ impl Checker<'_> {
                 unknown(&mut self.found, self.document, &self.plugins, &plugin.name, &plugin.pointer(*at, index));
             }
             self.destination(route, &pointer);
+            self.mirrors(route, &pointer);
+            self.versions(route, &pointer);
             self.delivery(route, &pointer);
         }
     }
@@ -223,6 +257,7 @@ impl Checker<'_> {
         for (at, one) in route.matches.iter().enumerate() {
             let pointer = if is_list { format!("{list}/{at}") } else { list.clone() };
             self.repeated_names(&child(&pointer, "headers"), one.headers.len());
+            self.grpc(one, &pointer);
             for key in MatchKey::all(one) {
                 let Some(first) = seen.get(&key) else {
                     seen.insert(key, pointer.clone());
@@ -234,6 +269,19 @@ impl Checker<'_> {
                 self.found
                     .push(duplicate.with_help(format!("the first is in line {line}; this one would never be reached")));
                 break;
+            }
+        }
+    }
+
+    /// A call of gRPC says its path and its method.
+    fn grpc(&mut self, one: &Match, pointer: &str) {
+        for key in ["path", "methods"].into_iter().filter(|_| one.grpc.is_some()) {
+            let pointer = child(pointer, key);
+            if self.document.value().pointer(&pointer).is_some() {
+                let message = format!("{} and \"grpc\" exclude each other", quoted(key));
+                let excluded = self.document.at_key(&pointer, message);
+                self.found
+                    .push(excluded.with_help("a call of gRPC is a POST to \"/service/method\"; match it by these two"));
             }
         }
     }
@@ -340,6 +388,7 @@ pub(super) fn unknown(
 struct MatchKey<'a> {
     host: Option<&'a HostPattern>,
     path: Option<PathKey<'a>>,
+    grpc: Option<&'a GrpcMatch>,
     methods: Vec<&'a str>,
     headers: Vec<(&'a str, &'a ValueMatch)>,
     query: Vec<(&'a str, &'a ValueMatch)>,
@@ -354,6 +403,7 @@ impl<'a> MatchKey<'a> {
             MatchKey {
                 host,
                 path: one.path.as_ref().map(PathKey::of),
+                grpc: one.grpc.as_ref(),
                 methods,
                 headers: one.headers.iter().map(|(name, value)| (name.as_str(), value)).collect(),
                 query: one.query.iter().map(|(name, value)| (name.as_str(), value)).collect(),

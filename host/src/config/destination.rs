@@ -13,7 +13,7 @@ impl Checker<'_> {
     /// Checks the route at `pointer`.
     pub(super) fn destination(&mut self, route: &Route, pointer: &str) {
         let to = child(pointer, "to");
-        let answers = !route.plugins.is_empty() || route.redirect.is_some();
+        let answers = !route.plugins.is_empty() || route.redirect.is_some() || route.versions.is_some();
         if !self.is_written(&to) && !answers {
             let lost = self.document.at_value(pointer, "the route has neither \"to\" nor plugins: nothing answers");
             self.found
@@ -91,7 +91,7 @@ impl Checker<'_> {
     }
 
     /// Whether every request of the route has what its new path is made of.
-    fn path_rewrite(&mut self, route: &Route, path: Option<&PathRewrite>, pointer: &str) {
+    pub(super) fn path_rewrite(&mut self, route: &Route, path: Option<&PathRewrite>, pointer: &str) {
         match path {
             None => {}
             Some(PathRewrite::Full(text)) => self.parameters(route, text, pointer),
@@ -126,13 +126,13 @@ impl Checker<'_> {
     }
 
     /// Names that differ only in case are one name, so one of the two changes would silently be lost.
-    fn header_changes(&mut self, changes: &HeaderChanges, pointer: &str) {
+    pub(super) fn header_changes(&mut self, changes: &HeaderChanges, pointer: &str) {
         for (key, read) in [("set", changes.set.len()), ("append", changes.append.len())] {
             self.repeated_names(&child(pointer, key), read);
         }
     }
 
-    fn is_written(&self, pointer: &str) -> bool {
+    pub(super) fn is_written(&self, pointer: &str) -> bool {
         self.document.value().pointer(pointer).is_some()
     }
 }
@@ -140,13 +140,13 @@ impl Checker<'_> {
 /// Whether every path of the match begins with something that can be replaced.
 fn has_prefix(one: &Match) -> bool {
     match &one.path {
-        None => true,
+        None => one.grpc.is_none(),
         Some(PathMatch::Pattern(pattern)) => pattern.is_prefix(),
         Some(PathMatch::Regex(_)) => false,
     }
 }
 
-fn parameters(one: &Match) -> Vec<String> {
+pub(super) fn parameters(one: &Match) -> Vec<String> {
     match &one.path {
         None => Vec::new(),
         Some(PathMatch::Pattern(pattern)) => pattern.parameters(),

@@ -8,13 +8,15 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use schemars::Schema;
-use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer, StrDeserializer, U64Deserializer};
+use serde::de::value::{
+    BoolDeserializer, MapAccessDeserializer, SeqAccessDeserializer, StrDeserializer, U64Deserializer,
+};
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Value, json};
 
 use super::text::{Written, text_schema};
 
-/// A type with a short form (a string, a number or an array) beside the long one, an object.
+/// A type with a short form (a string, a number, `true` or an array) beside the long one, an object.
 pub(super) trait TwoForms: Sized {
     type Short: DeserializeOwned + Into<Self>;
 
@@ -60,6 +62,10 @@ pub(super) fn read_either<'de, D: Deserializer<'de>, T: TwoForms>(deserializer: 
 
         fn visit_u64<E: Error>(self, number: u64) -> Result<T, E> {
             T::Short::deserialize(U64Deserializer::new(number)).map(Into::into)
+        }
+
+        fn visit_bool<E: Error>(self, flag: bool) -> Result<T, E> {
+            T::Short::deserialize(BoolDeserializer::new(flag)).map(Into::into)
         }
 
         fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<T, A::Error> {

@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use super::address::ListenAddress;
 use super::forms::{one_or_many, or_one_alone, or_text, two_forms};
+use super::https::HttpsRedirect;
 use super::layer4::{AcceptProxyProtocol, ForwardTarget, Layer, Passthrough};
-use super::text::Name;
+use super::text::{Cidr, Name};
 use super::tls::ListenerTls;
 use super::units::Duration;
 
@@ -32,6 +33,11 @@ pub struct Listener {
     /// TLS with clients. Default: none, they speak in the clear.
     #[serde(default)]
     pub tls: Option<ListenerTls>,
+
+    /// Sends clients to https: `true`, or an object. For a listener without TLS beside one with it. Default: their
+    /// requests are served.
+    #[serde(default)]
+    pub https_redirect: Option<HttpsRedirect>,
 
     /// "http", "tcp" or "udp": whether requests are served or what comes is forwarded as it is.
     #[serde(default)]
@@ -60,11 +66,31 @@ pub struct Listener {
     #[schemars(range(min = 1, max = 10_000_000))]
     pub max_connections: Option<u32>,
 
+    /// Who may come, by the client's address. Default: everybody.
+    #[serde(default)]
+    pub ip: Option<AddressLists>,
+
     /// Whether connections begin with a header of the PROXY protocol. Default: no.
     #[serde(default)]
     pub proxy_protocol: Option<AcceptProxyProtocol>,
 }
 two_forms!(Listener, short: ListenAddress);
+
+/// Who may come, by the client's address: that of the connection, or what the PROXY protocol or, for a request, one of
+/// `trusted_proxies` says of it. A connection that may not is closed at once, before TLS and before a byte of it is read
+/// (but for the PROXY protocol's header); a request that may not, behind a trusted proxy, gets 403; a datagram is dropped.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(extend("minProperties" = 1))]
+pub struct AddressLists {
+    /// Only these. Left out: everybody who is not in `deny`.
+    #[schemars(length(min = 1, max = 100_000))]
+    pub allow: Vec<Cidr>,
+
+    /// Not these, also where `allow` has them.
+    #[schemars(length(min = 1, max = 100_000))]
+    pub deny: Vec<Cidr>,
+}
 
 /// What a client may speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
@@ -97,11 +123,13 @@ impl From<ListenAddress> for Listener {
             name: None,
             protocols: Protocol::all(),
             tls: None,
+            https_redirect: None,
             protocol: Layer::Http,
             to: Vec::new(),
             passthrough: Vec::new(),
             idle_timeout: None,
             max_connections: None,
+            ip: None,
             proxy_protocol: None,
         }
     }

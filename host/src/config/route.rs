@@ -12,11 +12,14 @@ use serde_json::{Map, Value, json};
 
 use super::delivery::{Concurrency, Retries, RouteTimeouts};
 use super::forms::{keyed_by_header_name, one_or_many, or_one_alone, or_string, or_text, two_forms};
+use super::grpc::GrpcMatch;
+use super::mirror::Mirror;
 use super::pattern::{HostPattern, PathPattern, Regex};
 use super::rewrite::{Redirect, Rewrite};
 use super::target::Target;
 use super::text::{Name, Written, is_token, quoted, written_as_text};
 use super::units::Size;
+use super::versions::Versions;
 
 /// Which requests, through which plugins, to which upstream. A request takes the most specific route that matches it,
 /// not the first: an exact host before `*.` and no host; then an exact path, a template, the longest prefix, a regular
@@ -55,6 +58,16 @@ pub struct Route {
     #[serde(default)]
     pub rewrite: Option<Rewrite>,
 
+    /// The versions of an API, where it has several. Default: none.
+    #[serde(default)]
+    pub versions: Option<Versions>,
+
+    /// Upstreams that get copies of the requests and whose answers nobody gets: a name, an object, or a list of such.
+    /// Default: none.
+    #[serde(rename = "mirror", default, deserialize_with = "one_or_many")]
+    #[schemars(transform = or_one_alone, length(min = 1, max = 8))]
+    pub mirrors: Vec<Mirror>,
+
     /// In place of the limits for the whole gateway.
     #[serde(default)]
     pub limits: RouteLimits,
@@ -74,6 +87,14 @@ pub struct Route {
     pub upgrades: Vec<UpgradeProtocol>,
 }
 
+impl Route {
+    /// The upstreams that requests are sent on to.
+    pub fn upstreams(&self) -> impl Iterator<Item = &str> {
+        let of_versions = self.versions.iter().flat_map(|versions| versions.list.values().flat_map(|one| &one.to));
+        self.to.iter().chain(of_versions).filter_map(|target| target.upstream.as_deref())
+    }
+}
+
 /// Conditions on a request, all of which have to hold. What is left out holds always.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -87,6 +108,9 @@ pub struct Match {
     /// "/health" (exactly), "/orders/*" (`/orders` and everything below), "/users/{id}/posts" (a parameter stands for a
     /// segment), or an object with a `regex`.
     pub path: Option<PathMatch>,
+
+    /// Calls of gRPC, in place of `path` and `methods`: an object with `service`, `method`, both or neither.
+    pub grpc: Option<GrpcMatch>,
 
     /// One of these methods, in capitals.
     #[schemars(length(min = 1, max = 50), extend("uniqueItems" = true))]

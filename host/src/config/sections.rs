@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Admin, Config, Limits, Listener, Plugin, Route, Store, Upstream};
+use super::{Admin, Config, Consumer, Limits, Listener, Plugin, Route, Store, Upstream};
 
 /// The sections of a configuration that can be read, each item with its place.
 pub(super) struct Sections<'a> {
@@ -16,6 +16,7 @@ pub(super) struct Sections<'a> {
     pub(super) upstreams: Vec<(&'a str, &'a Upstream)>,
     pub(super) plugins: Vec<(&'a str, &'a Plugin)>,
     pub(super) stores: Vec<(&'a str, &'a Store)>,
+    pub(super) consumers: Vec<(&'a str, &'a Consumer)>,
     pub(super) routes: Vec<(usize, &'a Route)>,
     pub(super) admin: Option<&'a Admin>,
     pub(super) limits: Option<&'a Limits>,
@@ -29,6 +30,7 @@ impl<'a> Sections<'a> {
             upstreams: config.upstreams.iter().map(|(name, upstream)| (name.as_str(), upstream)).collect(),
             plugins: config.plugins.iter().map(|(name, plugin)| (name.as_str(), plugin)).collect(),
             stores: config.stores.iter().map(|(name, store)| (name.as_str(), store)).collect(),
+            consumers: config.consumers.iter().map(|(name, consumer)| (name.as_str(), consumer)).collect(),
             routes: config.routes.iter().enumerate().collect(),
             admin: config.admin.as_ref(),
             limits: Some(&config.limits),
@@ -42,6 +44,7 @@ pub(super) struct Salvaged {
     upstreams: BTreeMap<String, Upstream>,
     plugins: BTreeMap<String, Plugin>,
     stores: BTreeMap<String, Store>,
+    consumers: BTreeMap<String, Consumer>,
     routes: Vec<(usize, Route)>,
     admin: Option<Admin>,
     limits: Option<Limits>,
@@ -64,6 +67,7 @@ impl Salvaged {
             upstreams: members(value.get("upstreams")),
             plugins: members(value.get("plugins")),
             stores: members(value.get("stores")),
+            consumers: members(value.get("consumers")),
             routes: items(value.get("routes")),
             admin: value.get("admin").and_then(|admin| Admin::deserialize(admin).ok()),
             limits: value.get("limits").and_then(|limits| Limits::deserialize(limits).ok()),
@@ -76,6 +80,7 @@ impl Salvaged {
             upstreams: self.upstreams.iter().map(|(name, upstream)| (name.as_str(), upstream)).collect(),
             plugins: self.plugins.iter().map(|(name, plugin)| (name.as_str(), plugin)).collect(),
             stores: self.stores.iter().map(|(name, store)| (name.as_str(), store)).collect(),
+            consumers: self.consumers.iter().map(|(name, consumer)| (name.as_str(), consumer)).collect(),
             routes: self.routes.iter().map(|(at, route)| (*at, route)).collect(),
             admin: self.admin.as_ref(),
             limits: self.limits.as_ref(),

@@ -56,13 +56,15 @@ fn every_bad_configuration_is_reported_as_its_golden_file_says() {
 pub(super) const GOOD: &str = r#"{
     "$schema": "./schema.json",
     "workers": 2,
-    "listeners": [":8080", { "address": "[::1]:0", "name": "inner", "protocols": ["h2"] }, {
+    "listeners": [":8080", { "address": "[::1]:0", "name": "inner", "protocols": ["h2"], "https_redirect": true }, {
         "address": ":8443",
         "tls": {
             "certificates": [{ "cert": "a.pem", "key": "a.key" }, { "cert": "b.pem", "key": "b.key" }],
             "min_version": "1.3", "client": { "ca": "clients.pem", "required": false },
+            "hsts": { "max_age": "1h", "include_subdomains": true },
         },
-    }, { "address": ":8444", "tls": { "self_signed": true } }],
+    }, { "address": ":8444", "tls": { "self_signed": true, "hsts": true } },
+        { "address": ":8081", "https_redirect": { "port": 8443, "status": 307 } }],
     "upstreams": {
         "users": ["10.0.0.1:80", { "address": "Users.internal:81", "weight": 3 }],
         "carts": {
@@ -71,6 +73,10 @@ pub(super) const GOOD: &str = r#"{
             "none_available": "use-all", "sticky": { "cookie": "gw", "key": "token", "ttl": "1h", "path": "/shop",
             "same_site": "none", "secure": true },
         },
+        "secure": { "endpoints": ["s:443"], "protocol": "h2", "tls": {
+            "ca": "ca.pem", "server_name": "s.internal", "subject_alt_names": ["spiffe://a/s"], "min_version": "1.3",
+            "certificate": { "cert": "a.pem", "key": "a.key" },
+        } },
         "orders": { "endpoints": ["o:1"], "balance": "least-requests", "protocol": "h2c", "max_idle": 0, "max_age": "5m",
                     "max_requests": 100, "retry_budget": { "percent": 10 } },
     },
@@ -103,6 +109,7 @@ pub(super) const GOOD: &str = r#"{
     "limits": { "header_count": 50 },
     "timeouts": { "idle": "5s" },
     "trusted_proxies": ["10.0.0.0/8", "::1"],
+    "trusted_authorities": ["company.pem"],
     "secrets": { "token": { "env": "TOKEN" }, "key": { "file": "key.txt" } },
     "cache": { "directory": "cache" },
     "shutdown": { "drain_timeout": "5s" },
@@ -123,7 +130,7 @@ fn every_form_is_read() {
     let orders = &config.upstreams["orders"];
     assert_eq!(
         (orders.balance.clone(), orders.protocol, orders.max_idle),
-        (Balance::LeastRequests, UpstreamProtocol::Http2, 0)
+        (Balance::LeastRequests, UpstreamProtocol::Http2Clear, 0)
     );
     let carts = &config.upstreams["carts"];
     assert_eq!((carts.endpoints[0].weight, carts.endpoints[0].priority, carts.endpoints[1].priority), (0, 1, 0));
@@ -179,8 +186,11 @@ fn the_schema_is_the_same_each_time_and_says_everything() {
         "$defs": { "issuer": { "type": "string", "const": "$ref" } },
     });
     let plugins = BTreeMap::from([("jwt".to_owned(), plugin)]);
-    let schema = json_schema(&plugins);
-    assert_eq!(schema, json_schema(&plugins));
+    let credentials = BTreeMap::from([("jwt".to_owned(), json!({ "type": "object" }))]);
+    let schema = json_schema(&plugins, &credentials, &credentials);
+    assert_eq!(schema, json_schema(&plugins, &credentials, &credentials));
+    let listed = &schema["$defs"]["Consumer"]["properties"]["credentials"]["properties"]["jwt"];
+    assert_eq!(listed["items"]["$ref"], "#/$defs/credential.jwt");
     assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
     assert_eq!(schema["required"], json!(["listeners"]));
     assert_eq!(schema["$defs"]["Timeouts"]["properties"]["idle"]["default"], "1m");
@@ -188,7 +198,9 @@ fn the_schema_is_the_same_each_time_and_says_everything() {
     assert!(!text.contains("null") && !text.contains("uint"), "{text}");
 
     // Every key and every alternative is described.
-    let definitions = schema["$defs"].as_object().unwrap().iter().filter(|(name, _)| !name.starts_with("plugin."));
+    let definitions = schema["$defs"].as_object().unwrap().iter().filter(|(name, _)| {
+        !name.starts_with("plugin.") && !name.starts_with("credential.") && !name.starts_with("limit.")
+    });
     for (name, definition) in definitions.chain([(&"Config".to_owned(), &schema)]) {
         let forms = definition["anyOf"].as_array().cloned().unwrap_or_else(|| vec![definition.clone()]);
         for form in forms {

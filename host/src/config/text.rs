@@ -9,6 +9,7 @@ use std::str::FromStr;
 
 use super::address::{EndpointAddress, ListenAddress};
 use super::cookie::{CookieName, CookiePath};
+use super::grpc::GrpcName;
 use super::health::StatusRange;
 use super::pattern::{HostPattern, PathPattern, Regex};
 use super::plugin::Source;
@@ -17,6 +18,7 @@ use super::rewrite::{FieldName, FieldValue, Host, PathText};
 use super::route::{HeaderName, Method, UpgradeProtocol};
 use super::store::RedisAddress;
 use super::units::{Duration, Rate, Size};
+use super::versions::{Date, Link, VersionedType};
 
 /// A type written as one string.
 pub trait Written: FromStr<Err = String> {
@@ -65,6 +67,10 @@ pub const FORMATS: &[Format] = &[
     format::<FieldName>(),
     format::<FieldValue>(),
     format::<RedisAddress>(),
+    format::<GrpcName>(),
+    format::<VersionedType>(),
+    format::<Date>(),
+    format::<Link>(),
 ];
 
 const fn format<T: Written>() -> Format {

@@ -1,7 +1,9 @@
-//! `tls`: how clients are spoken to in secret, and what they are shown.
+//! `tls`: how clients and servers are spoken to in secret, what they are shown, and whom of them to trust.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use super::https::Hsts;
 
 /// TLS with the clients of a listener. One of `certificates` and `self_signed` is needed.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Deserialize, JsonSchema)]
@@ -23,6 +25,37 @@ pub struct ListenerTls {
 
     /// Asks clients for certificates. Default: they are not asked.
     pub client: Option<ClientCertificates>,
+
+    /// Tells browsers to come back over https alone: `true`, or an object. Default: nothing of it is said.
+    pub hsts: Option<Hsts>,
+}
+
+/// TLS with the endpoints of an upstream; `{}` has every default. Each connection is checked: the server's certificate
+/// has to be signed by an authority that is trusted here, to hold now, and to be for the name that is meant. There is no
+/// way around it; a self-signed certificate is trusted by naming it in `ca`.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct UpstreamTls {
+    /// A PEM file with the authorities of the servers: these and no others are trusted. The path is relative to
+    /// gateway.json; the file is watched. Default: the system's authorities and `trusted_authorities`.
+    #[schemars(length(min = 1))]
+    pub ca: Option<String>,
+
+    /// What is asked for in the handshake (SNI), and what the certificate has to be for: a host name, or an IP address,
+    /// for which nothing is asked. Default: the host of the endpoint's address.
+    #[schemars(length(min = 1, max = 253))]
+    pub server_name: Option<String>,
+
+    /// What the certificate has to be for instead, one of these: host names, IP addresses, or URIs such as
+    /// "spiffe://example/orders", among its subject alternative names. Default: `server_name`.
+    #[schemars(length(min = 1, max = 100), inner(length(min = 1, max = 2048)))]
+    pub subject_alt_names: Option<Vec<String>>,
+
+    /// What is shown to servers that ask for a certificate (mutual TLS). The files are watched. Default: nothing.
+    pub certificate: Option<Certificate>,
+
+    /// The oldest version that is spoken: "1.2" or "1.3". Default: "1.2".
+    pub min_version: TlsVersion,
 }
 
 /// A certificate and its key.

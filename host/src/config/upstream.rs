@@ -11,6 +11,7 @@ use super::forms::{or_short, or_text, two_forms};
 use super::health::{Ejection, Health};
 use super::layer4::ProxyProtocol;
 use super::route::HeaderName;
+use super::tls::UpstreamTls;
 use super::units::Duration;
 
 /// A named group of servers: a list of addresses, or an object with them and more.
@@ -39,7 +40,11 @@ pub struct Upstream {
     /// What the servers speak.
     pub protocol: UpstreamProtocol,
 
-    /// How long connecting may take, waiting for one of `max_connections` included. At most "5m".
+    /// TLS with the servers: `{}`, or an object with more. Probes speak it, too, but those of a TCP connection. Default:
+    /// none, they are spoken to in the clear.
+    pub tls: Option<UpstreamTls>,
+
+    /// How long connecting may take, the TLS handshake and waiting for one of `max_connections` included. At most "5m".
     pub connect_timeout: Duration,
 
     /// How long an endpoint may take from the end of the request to the head of its response. A route may say
@@ -104,6 +109,7 @@ impl Default for Upstream {
             slow_start: None,
             none_available: NoneAvailable::Refuse,
             protocol: UpstreamProtocol::Http1,
+            tls: None,
             connect_timeout: Duration::seconds(2),
             response_timeout: Duration::seconds(30),
             body_timeout: Duration::seconds(300),
@@ -291,9 +297,12 @@ pub enum UpstreamProtocol {
     /// HTTP/1.1 (RFC 9112), one request at a time per connection.
     #[serde(rename = "http/1.1")]
     Http1,
+    /// HTTP/2 over TLS (RFC 9113), which the server has to agree to by ALPN. Needs `tls`.
+    #[serde(rename = "h2")]
+    Http2,
     /// HTTP/2 without TLS, by prior knowledge (RFC 9113, section 3.3).
     #[serde(rename = "h2c")]
-    Http2,
+    Http2Clear,
 }
 
 fn or_endpoints(schema: &mut Schema) {

@@ -7,6 +7,7 @@ use super::Shared;
 use crate::snapshot::Snapshot;
 use crate::telemetry::exposition::{Series, Value};
 use crate::telemetry::{self, Level};
+use crate::tls::Expiry;
 
 /// Looks at the certificates that run twice a day; never ends.
 pub(super) async fn watch(shared: Arc<Shared>) {
@@ -18,30 +19,38 @@ pub(super) async fn watch(shared: Arc<Shared>) {
 
 /// Tells of the certificates that end soon, or have.
 pub(super) fn warn(snapshot: &Snapshot, now: SystemTime) {
-    for (listener, server) in snapshot.tls_listeners() {
-        for expiry in server.expiries() {
-            let ends = expiry.end();
-            let fields: telemetry::Fields<'_> =
-                &[("listener", listener), ("certificate", &expiry.certificate), ("ends", &ends)];
-            if expiry.not_after <= now {
-                telemetry::log(Level::Error, "a certificate has expired", fields);
-            } else if expiry.is_near(now) {
-                telemetry::log(Level::Warn, "a certificate expires soon", fields);
-            }
+    for (side, name, expiry) in all(snapshot) {
+        let ends = expiry.end();
+        let fields: telemetry::Fields<'_> = &[(side, &name), ("certificate", &expiry.certificate), ("ends", &ends)];
+        if expiry.not_after <= now {
+            telemetry::log(Level::Error, "a certificate has expired", fields);
+        } else if expiry.is_near(now) {
+            telemetry::log(Level::Warn, "a certificate expires soon", fields);
         }
     }
 }
 
+/// The certificates that are shown, to clients and to servers: by what, its name, and when they end.
+fn all(snapshot: &Snapshot) -> Vec<(&'static str, Arc<str>, Expiry)> {
+    let to_clients = snapshot
+        .tls_listeners()
+        .flat_map(|(listener, server)| server.expiries().map(move |expiry| ("listener", listener.clone(), expiry)));
+    let to_servers = snapshot.upstreams().filter_map(|upstream| {
+        let expiry = upstream.settings().transport.tls.as_ref()?.expiry()?;
+        Some(("upstream", upstream.name().clone(), expiry))
+    });
+    to_clients.chain(to_servers).collect()
+}
+
 /// When each certificate ends, for the metrics page.
 pub(super) fn series(snapshot: &Snapshot) -> Vec<Series> {
-    let of = |listener: &Arc<str>, expiry: crate::tls::Expiry| Series {
+    let series = |(side, name, expiry): (&str, Arc<str>, Expiry)| Series {
         name: "gatewright_tls_certificate_expiry_timestamp_seconds".to_owned(),
         help: "When the certificate ends.".to_owned(),
-        labels: vec![("listener".to_owned(), listener.to_string()), ("certificate".to_owned(), expiry.certificate)],
+        labels: vec![(side.to_owned(), name.to_string()), ("certificate".to_owned(), expiry.certificate)],
         value: Value::Gauge(expiry.not_after.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())),
     };
-    let listeners = snapshot.tls_listeners();
-    listeners.flat_map(|(listener, server)| server.expiries().map(move |expiry| of(listener, expiry))).collect()
+    all(snapshot).into_iter().map(series).collect()
 }
 
 const PERIOD: Duration = Duration::from_secs(12 * 60 * 60);

@@ -1,5 +1,6 @@
 //! What upstreams and routes count of failures and overload, for the metrics page.
 
+use crate::mirror::End;
 use crate::retry::Cause;
 use crate::snapshot::Snapshot;
 use crate::telemetry::exposition::{Series, Value};
@@ -29,6 +30,17 @@ pub(super) fn series(snapshot: &Snapshot, series: &mut Vec<Series>) {
         }
     }
     for route in snapshot.routes() {
+        for mirror in route.mirrors.iter().flat_map(|mirrors| mirrors.iter()).map(|one| &one.mirror) {
+            let of = [("http_route", &*route.facts.name), ("upstream", &**mirror.upstream().name())];
+            for end in End::ALL {
+                let count = Value::Counter(mirror.counts().of(end));
+                let help = "Copies of requests for the mirrors of a route, by what became of them.";
+                let labels = [of[0], of[1], ("result", end.name())];
+                add("gatewright_mirrored_requests_total", help, &labels, count);
+            }
+            let help = "Copies of requests that are under way to a mirror.";
+            add("gatewright_mirror_active_requests", help, &of, gauge(mirror.counts().under_way()));
+        }
         let Some(admission) = &route.admission else { continue };
         let of = ("http_route", &*route.facts.name);
         let help = "Requests of a route whose max_concurrent is set.";

@@ -59,6 +59,7 @@ impl exchange::Observer for Observer {
             path: received.target.as_str(),
             user_agent: received.user_agent.as_ref().map_or(&[], |agent| agent.as_bytes()),
             route: route.map_or("", |route| &route.name),
+            version: exchange.version.as_ref().map_or("", |version| &version.name),
             status,
             upstream: outcome.upstream.as_deref(),
             endpoint: outcome.endpoint.as_deref(),

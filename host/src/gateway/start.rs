@@ -9,8 +9,9 @@ use std::sync::{Arc, Mutex, OnceLock};
 use arc_swap::ArcSwap;
 
 use super::control::Spawn;
+use super::outbound::Outbound;
 use super::worker::Worker;
-use super::{Error, Running, Shared, control, fetch, load, observer, system, tasks};
+use super::{Error, Running, Shared, control, load, observer, system, tasks};
 use crate::admin::{self, Admin};
 use crate::capability::jwt::{Documents, Timing};
 use crate::capability::store::Stores;
@@ -33,19 +34,22 @@ pub fn build(path: &Path) -> Result<Snapshot, Error> {
     Snapshot::build(loaded, &workshop, None).map_err(|report| Error::Config(Box::new(report)))
 }
 
-/// The configuration schema of each stock plugin that has one.
+/// The JSON Schema of gateway.json with those of the stock plugins in it.
 ///
 /// # Errors
 /// A stock plugin does not load, which only a broken build can cause.
-pub fn stock_schemas() -> Result<BTreeMap<String, serde_json::Value>, Error> {
+pub fn schema() -> Result<serde_json::Value, Error> {
     let engine = Engine::new(None).map_err(|error| Error::System(format!("plugin engine: {error:#}")))?;
-    let mut schemas = BTreeMap::new();
+    let (mut plugins, mut credentials, mut limits) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
     for name in stock::names() {
         let artifact = engine.load(stock::component(name).unwrap_or_default());
         let artifact = artifact.map_err(|error| Error::System(format!("stock plugin {name}: {error}")))?;
-        schemas.extend(artifact.manifest().config_schema.clone().map(|schema| (name.to_owned(), schema)));
+        let manifest = artifact.manifest();
+        plugins.extend(manifest.config_schema.clone().map(|schema| (name.to_owned(), schema)));
+        credentials.extend(manifest.credential_schema.clone().map(|schema| (name.to_owned(), schema)));
+        limits.extend(manifest.limit_schema.clone().map(|schema| (name.to_owned(), schema)));
     }
-    Ok(schemas)
+    Ok(config::json_schema(&plugins, &credentials, &limits))
 }
 
 /// What builds snapshots for the configuration at `path`.
@@ -56,7 +60,7 @@ fn workshop(
     path: &Path,
     config: &config::Config,
     access_log: Arc<AccessLog>,
-    fetcher: Arc<fetch::Fetcher>,
+    outbound: Arc<Outbound>,
 ) -> Result<Workshop, Error> {
     let directory = path.parent().unwrap_or(Path::new("")).to_owned();
     let cache = config.cache.as_ref().map(|cache| directory.join(&cache.directory));
@@ -68,7 +72,7 @@ fn workshop(
         stores: Stores::default(),
         loader: Mutex::new(Loader::default()),
         passwords: Arc::default(),
-        documents: Documents::new(fetcher, Timing::default()),
+        documents: Documents::new(outbound, Timing::default()),
         metrics,
         directory,
     })
@@ -78,8 +82,8 @@ fn workshop(
 pub(super) fn prepare(path: &Path, loaded: Loaded) -> Result<Arc<Shared>, Error> {
     let settings = access_log_settings(&loaded.config, path);
     let access_log = Arc::new(AccessLog::open(settings).map_err(system("access log"))?);
-    let fetcher = Arc::new(fetch::Fetcher::default());
-    let workshop = workshop(path, &loaded.config, access_log.clone(), fetcher.clone())?;
+    let outbound = Arc::new(Outbound::default());
+    let workshop = workshop(path, &loaded.config, access_log.clone(), outbound.clone())?;
     let snapshot = Snapshot::build(loaded, &workshop, None).map_err(|report| Error::Config(Box::new(report)))?;
     let shared = Arc::new(Shared {
         snapshot: ArcSwap::from_pointee(snapshot),
@@ -95,9 +99,9 @@ pub(super) fn prepare(path: &Path, loaded: Loaded) -> Result<Arc<Shared>, Error>
         turn: tokio::sync::Mutex::new(()),
         draining: AtomicBool::new(false),
         watch: OnceLock::new(),
-        fetcher,
+        outbound,
     });
-    shared.fetcher.attach(&shared);
+    shared.outbound.attach(&shared);
     Ok(shared)
 }
 

@@ -1,6 +1,6 @@
 //! A data core: one thread, one runtime, its own sockets. What it serves never leaves it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -18,8 +18,8 @@ use crate::l4::{self, Ends};
 use crate::listener::proxied::{self, Refusal};
 use crate::listener::{self, Bound};
 use crate::proxy;
-use crate::snapshot::{Layer, Listen};
-use crate::telemetry::metrics::{ListenerMetrics, RequestLimit};
+use crate::snapshot::{Layer, Listen, Rules, Snapshot};
+use crate::telemetry::metrics::{Dropped, ListenerMetrics, RequestLimit};
 use crate::telemetry::server_metrics::Handshake;
 use crate::telemetry::{self, Level};
 use crate::tls;
@@ -104,6 +104,9 @@ async fn accept(opening: Opening, shared: Arc<Shared>, places: Arc<Semaphore>) {
                     Err(refusal) => return refused(&shared, &listen, peer, &refusal),
                 },
             };
+            if !admits(&shared.current(), &rules, listen.layer, client.ip()) {
+                return kept_out(&shared, &listen, client);
+            }
             if listen.layer == Layer::Tcp {
                 // A listener that is gone from the configuration has nowhere to forward to.
                 let Some(forward) = rules.forward.clone() else { return };
@@ -171,16 +174,34 @@ fn refused(shared: &Shared, listen: &Listen, peer: SocketAddr, refusal: &Refusal
     telemetry::log(Level::Warn, "a connection is closed", fields);
 }
 
+/// Whether a connection of this client is served. A proxy that is trusted may come for others: each of its requests is
+/// judged by the client that it is for.
+fn admits(snapshot: &Snapshot, rules: &Rules, layer: Layer, client: IpAddr) -> bool {
+    rules.lets_in(client) || layer == Layer::Http && snapshot.trusts(client)
+}
+
+/// Notes a connection of a client that the listener keeps out.
+fn kept_out(shared: &Shared, listen: &Listen, client: SocketAddr) {
+    shared.workshop.metrics.server.limit_hit(RequestLimit::Address);
+    let fields: telemetry::Fields<'_> = &[("listener", &listen.name), ("client", &client)];
+    telemetry::log(Level::Info, "a connection is closed: the listener keeps its address out", fields);
+}
+
 async fn datagrams(opening: Opening, shared: Arc<Shared>, places: Arc<Semaphore>) {
     let Opening { bound, listen, drain, .. } = opening;
     let service = l4::udp::Service {
         metrics: shared.workshop.metrics.listener(&listen.name),
         access_log: shared.access_log.clone(),
         places,
-        rules: || {
+        rules: |client: IpAddr| {
             let snapshot = shared.current();
             let rules = snapshot.rules_of(&listen)?;
-            Some((rules.forward.clone()?, rules.max_connections.unwrap_or(u64::MAX)))
+            let forward = rules.forward.clone()?;
+            if !rules.lets_in(client) {
+                forward.metrics.dropped(Dropped::Address);
+                return None;
+            }
+            Some((forward, rules.max_connections.unwrap_or(u64::MAX)))
         },
     };
     if let Err(error) = l4::udp::serve(bound.into_udp(), service, drain).await {

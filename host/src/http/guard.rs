@@ -18,6 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::framing::Framing;
 use super::state::{State, Waiting};
+use crate::gather;
 use crate::headers::Reject;
 
 /// A checked byte stream.
@@ -178,7 +179,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<IO> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.io).poll_write_vectored(cx, slices);
+        let written = gather::poll_write(&mut self.io, cx, slices);
         self.state.write_waits(written.is_pending());
         written
     }

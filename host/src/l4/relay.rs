@@ -19,6 +19,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
+use crate::upstream::Socket;
+
 /// A stream that can be broken off.
 pub trait Stream: AsyncRead + AsyncWrite + Unpin {
     /// Makes the stream end with a reset when it is dropped.
@@ -29,6 +31,12 @@ impl Stream for TcpStream {
     fn abort(&self) {
         // Fails only for a socket that is gone already.
         let _ = self.set_zero_linger();
+    }
+}
+
+impl Stream for Socket {
+    fn abort(&self) {
+        Socket::abort(self);
     }
 }
 

@@ -36,8 +36,8 @@ async fn carry<C: Stream>(mut client: C, forward: &Forward, record: &mut Record)
         return record.failed(Outcome::Refused, "no entry takes the server name".to_owned());
     };
     record.upstream = Some(upstream.name().clone());
-    let tunnel = match upstream.connect(&upstream.ask_of_connection(record.ends().client.ip()), &mut record.facts).await
-    {
+    let (ask, header) = (upstream.ask_of_connection(record.ends().client.ip()), record.ends().header());
+    let tunnel = match upstream.connect(&ask, header, &mut record.facts).await {
         Ok(tunnel) => tunnel,
         Err(error) => {
             // The client sees what it would have seen without us: no connection.
@@ -48,10 +48,6 @@ async fn carry<C: Stream>(mut client: C, forward: &Forward, record: &mut Record)
         }
     };
     record.moved(first.len() as u64, 0);
-    let first = match upstream.settings().proxy_protocol {
-        None => first,
-        Some(version) => [record.ends().header(version), first].concat(),
-    };
     let relay = Relay::new(client, tunnel.stream, first);
     let end = relay.run(forward.idle_timeout, |received, sent| record.moved(received, sent)).await;
     record.relayed(&end);

@@ -8,7 +8,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -30,7 +30,7 @@ use crate::upstream::{Place, Upstream};
 
 /// What a listener's datagrams need.
 pub struct Service<R> {
-    /// The rules of now; none where the listener is gone.
+    /// The rules of now for this client; none where it may not come, or the listener is gone.
     pub rules: R,
     pub metrics: Arc<ListenerMetrics>,
     pub access_log: Arc<AccessLog>,
@@ -43,13 +43,13 @@ type Key = (SocketAddr, Option<Local>);
 
 /// Forwards datagrams until the drain is asked for, and then those of the sessions that there are until they are quiet.
 ///
-/// `rules` gives where to, and how many sessions there may be at a time.
+/// `rules` gives where to, and how many sessions there may be at a time; it is asked when a session begins.
 ///
 /// # Errors
 /// The socket cannot be used.
 pub async fn serve<R>(socket: std::net::UdpSocket, service: Service<R>, drain: Drain) -> io::Result<()>
 where
-    R: Fn() -> Option<(Arc<Forward>, u64)>,
+    R: Fn(IpAddr) -> Option<(Arc<Forward>, u64)>,
 {
     let local = socket.local_addr()?;
     let socket = Arc::new(Socket::new(socket)?);
@@ -88,7 +88,7 @@ where
             session.take(datagram);
             continue;
         }
-        let Some((forward, limit)) = (service.rules)() else { continue };
+        let Some((forward, limit)) = (service.rules)(peer.ip()) else { continue };
         if draining {
             forward.metrics.dropped(Dropped::Draining);
             continue;
@@ -226,6 +226,8 @@ impl Session {
         record.upstream = Some(upstream.name().clone());
         match upstream.connect_udp(&upstream.ask_of_connection(record.ends().client.ip()), &mut record.facts).await {
             Ok((server, place)) => {
+                // Until the runtime has heard of a new socket, it takes it for full.
+                let _ = server.writable().await;
                 let early = std::mem::take(&mut *self.early.lock().unwrap_or_else(PoisonError::into_inner));
                 early.iter().for_each(|datagram| self.pass_on(&server, datagram));
                 let _ = self.server.set(server);

@@ -5,10 +5,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use wasmtime::{Error, Result};
 
-use super::bindings::{clock, hooks, jwt, log, metrics, password, random, secrets, shared_store, types};
+use super::bindings::{
+    Direction, MutateError, clock, codec, consumers, hooks, json_schema, jwt, log, metrics, password, random, seal,
+    secrets, shared_store, types,
+};
 use super::floor;
 use super::state::{Call, State};
-use crate::capability::{jwt as keys, log as lines, password as passwords, store};
+use crate::capability::{
+    codec as codings, json_schema as schemas, jwt as keys, log as lines, password as passwords, seal as seals, store,
+};
 use crate::telemetry;
 use crate::telemetry::metrics::PluginLimit;
 
@@ -199,7 +204,30 @@ impl jwt::Host for State {
             return Err(Error::msg("jwt.verify was called outside of a hook"));
         };
         let verified = key_sets.verify(&keys, &token, since_epoch().as_secs());
-        Ok(verified.map(|claims| claims.to_string()).map_err(|error| match error {
+        Ok(verified.map(|claims| claims.to_string()).map_err(Into::into))
+    }
+
+    fn verify_message(
+        &mut self,
+        keys: String,
+        kid: Option<String>,
+        algorithm: String,
+        message: Vec<u8>,
+        signature: Vec<u8>,
+    ) -> Result<Result<(), jwt::VerifyError>> {
+        self.charge()?;
+        let Some(key_sets) = &self.lent.abilities.key_sets else {
+            return Err(Error::msg("jwt.verify-message was called outside of a hook"));
+        };
+        let signed =
+            keys::Signed { kid: kid.as_deref(), algorithm: &algorithm, message: &message, signature: &signature };
+        Ok(key_sets.verify_message(&keys, &signed).map_err(Into::into))
+    }
+}
+
+impl From<keys::VerifyError> for jwt::VerifyError {
+    fn from(error: keys::VerifyError) -> Self {
+        match error {
             keys::VerifyError::Malformed => jwt::VerifyError::Malformed,
             keys::VerifyError::UnknownKey => jwt::VerifyError::UnknownKey,
             keys::VerifyError::BadSignature => jwt::VerifyError::BadSignature,
@@ -210,6 +238,31 @@ impl jwt::Host for State {
             keys::VerifyError::AlgorithmNotAllowed => jwt::VerifyError::AlgorithmNotAllowed,
             keys::VerifyError::KeysUnavailable => jwt::VerifyError::KeysUnavailable,
             keys::VerifyError::Other(reason) => jwt::VerifyError::Other(reason),
+        }
+    }
+}
+
+impl json_schema::Host for State {
+    fn declare(&mut self, name: String, document: String, places: Vec<String>) -> Result<Result<(), String>> {
+        self.charge()?;
+        if self.call != Call::Configure {
+            return Err(Error::msg("json-schema.declare was called outside of configure"));
+        }
+        Ok(self.lent.abilities.schemas.declare(&name, &document, &places))
+    }
+
+    fn check(
+        &mut self,
+        name: String,
+        place: String,
+        value: Vec<u8>,
+    ) -> Result<Result<Vec<json_schema::Violation>, json_schema::CheckError>> {
+        self.charge()?;
+        let checked = self.lent.abilities.schemas.check(&name, &place, &value);
+        let violation = |schemas::Violation { pointer, message }| json_schema::Violation { pointer, message };
+        Ok(checked.map(|found| found.into_iter().map(violation).collect()).map_err(|error| match error {
+            schemas::CheckError::NotJson(why) => json_schema::CheckError::NotJson(why),
+            schemas::CheckError::Unknown => json_schema::CheckError::UnknownSchema,
         }))
     }
 }
@@ -237,6 +290,80 @@ impl password::Host for State {
             passwords::VerifyError::Unsupported(reason) => password::VerifyError::Unsupported(reason),
             passwords::VerifyError::Busy => password::VerifyError::Busy,
         }))
+    }
+}
+
+impl codec::Host for State {
+    fn compress(&mut self, direction: Direction, coding: codec::Coding, level: u32) -> Result<Result<(), MutateError>> {
+        self.charge()?;
+        self.has_exchange()?;
+        Ok(self.set_codecs(direction, |codecs| codecs.compress = Some((coding.into(), level))))
+    }
+
+    fn decompress(
+        &mut self,
+        direction: Direction,
+        coding: codec::Coding,
+        bounds: codec::Bounds,
+    ) -> Result<Result<(), MutateError>> {
+        self.charge()?;
+        self.has_exchange()?;
+        let bounds = codings::Bounds { bytes: bounds.bytes, ratio: bounds.ratio };
+        Ok(self.set_codecs(direction, |codecs| codecs.decompress = Some((coding.into(), bounds))))
+    }
+}
+
+impl From<codec::Coding> for codings::Coding {
+    fn from(coding: codec::Coding) -> Self {
+        match coding {
+            codec::Coding::Gzip => codings::Coding::Gzip,
+            codec::Coding::Brotli => codings::Coding::Brotli,
+            codec::Coding::Zstd => codings::Coding::Zstd,
+        }
+    }
+}
+
+impl consumers::Host for State {
+    fn credentials(&mut self) -> Result<Vec<consumers::Credential>> {
+        self.charge()?;
+        if self.call != Call::Configure {
+            return Err(Error::msg("consumers.credentials was called outside of configure"));
+        }
+        let credential = |credential: &crate::capability::consumers::Credential| consumers::Credential {
+            consumer: credential.consumer.to_string(),
+            claims: credential.claims.to_string(),
+            definition: credential.definition.clone(),
+        };
+        Ok(self.lent.abilities.credentials.iter().map(credential).collect())
+    }
+
+    fn limits(&mut self) -> Result<Vec<consumers::Limit>> {
+        self.charge()?;
+        if self.call != Call::Configure {
+            return Err(Error::msg("consumers.limits was called outside of configure"));
+        }
+        let limit = |limit: &crate::capability::consumers::Limit| consumers::Limit {
+            consumer: limit.consumer.to_string(),
+            definition: limit.definition.clone(),
+        };
+        Ok(self.lent.abilities.consumer_limits.iter().map(limit).collect())
+    }
+}
+
+impl seal::Host for State {
+    fn seal(&mut self, key: String, purpose: String, message: Vec<u8>) -> Result<Result<Vec<u8>, seal::SealError>> {
+        self.charge()?;
+        let Some(secret) = self.lent.abilities.secrets.get(&key) else { return Ok(Err(seal::SealError::UnknownKey)) };
+        Ok(seals::seal(secret, &purpose, &message).map_err(|error| match error {
+            seals::SealError::WeakKey => seal::SealError::WeakKey,
+            seals::SealError::TooLarge => seal::SealError::TooLarge,
+            seals::SealError::Random => seal::SealError::Other(error.to_string()),
+        }))
+    }
+
+    fn open(&mut self, key: String, purpose: String, sealed: Vec<u8>) -> Result<Option<Vec<u8>>> {
+        self.charge()?;
+        Ok(self.lent.abilities.secrets.get(&key).and_then(|secret| seals::open(secret, &purpose, &sealed)))
     }
 }
 

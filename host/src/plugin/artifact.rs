@@ -10,6 +10,7 @@ use wasmtime::component::{Component, ComponentExportIndex};
 use super::cache::hex;
 use super::engine::{COMPONENT_BYTES, Engine};
 use super::link::Counts;
+use crate::capability::metrics;
 
 /// A loaded component: compiled, with its exports found and its manifest read, but not yet configured.
 #[derive(Clone)]
@@ -38,7 +39,11 @@ pub enum Import {
     SharedStore,
     RateLimit,
     Concurrency,
+    Codec,
+    JsonSchema,
+    Consumers,
     Jwt,
+    Seal,
     Secrets,
     HttpClient,
     Password,
@@ -66,6 +71,10 @@ pub struct Manifest {
     pub version: String,
     /// JSON Schema of the configuration; without one every configuration is accepted.
     pub config_schema: Option<Value>,
+    /// JSON Schema of what it takes of consumers as a credential; without one it takes none.
+    pub credential_schema: Option<Value>,
+    /// JSON Schema of a consumer's limit; without one it keeps none.
+    pub limit_schema: Option<Value>,
     pub metrics: Vec<MetricDeclaration>,
 }
 
@@ -90,6 +99,8 @@ pub enum LoadError {
     /// wasmtime refused it; the text says where.
     Invalid(String),
     MissingExport(&'static str),
+    /// A component, but none of the contract's worlds: what it exports.
+    OtherWorld(Vec<String>),
     WrongVersion(String),
     UnknownImport(String),
     /// `describe` failed, or its answer is not a manifest.
@@ -159,6 +170,15 @@ impl Artifact {
         })
     }
 
+    /// The version of the contract that it was built for.
+    pub fn contract(&self) -> String {
+        let component = self.component();
+        let exports: Vec<String> =
+            component.component_type().exports(component.engine()).map(|(name, _)| name.to_owned()).collect();
+        let version = exports.iter().find_map(|name| name.strip_prefix("gatewright:plugin/lifecycle@"));
+        version.unwrap_or(VERSION).to_owned()
+    }
+
     /// The names of the hooks it has, as in the contract.
     pub fn hooks(&self) -> Vec<&'static str> {
         let exports = self.exports();
@@ -199,7 +219,11 @@ impl Import {
             "shared-store" => Import::SharedStore,
             "rate-limit" => Import::RateLimit,
             "concurrency" => Import::Concurrency,
+            "codec" => Import::Codec,
+            "json-schema" => Import::JsonSchema,
+            "consumers" => Import::Consumers,
             "jwt" => Import::Jwt,
+            "seal" => Import::Seal,
             "secrets" => Import::Secrets,
             "http-client" => Import::HttpClient,
             "password" => Import::Password,
@@ -220,7 +244,11 @@ impl Import {
             Import::SharedStore => "shared-store",
             Import::RateLimit => "rate-limit",
             Import::Concurrency => "concurrency",
+            Import::Codec => "codec",
+            Import::JsonSchema => "json-schema",
+            Import::Consumers => "consumers",
             Import::Jwt => "jwt",
+            Import::Seal => "seal",
             Import::Secrets => "secrets",
             Import::HttpClient => "http-client",
             Import::Password => "password",
@@ -258,13 +286,31 @@ impl Manifest {
         let value: Value = serde_json::from_str(text).map_err(|error| format!("describe gave no JSON: {error}"))?;
         let Value::Object(fields) = &value else { return Err("describe gave JSON that is no object".into()) };
         let text = |name: &str| fields.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let schema = |name: &str| fields.get(name).filter(|schema| !schema.is_null()).cloned();
         let metrics = fields.get("metrics").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         Ok(Manifest {
             name: text("name"),
             version: text("version"),
-            config_schema: fields.get("config-schema").filter(|schema| !schema.is_null()).cloned(),
+            config_schema: schema("config-schema"),
+            credential_schema: schema("credential-schema"),
+            limit_schema: schema("limit-schema"),
             metrics: metrics.iter().filter_map(MetricDeclaration::parse).collect(),
         })
+    }
+
+    /// The metrics as the host keeps them.
+    pub fn declarations(&self) -> Vec<metrics::Declaration> {
+        let declaration = |declared: &MetricDeclaration| metrics::Declaration {
+            name: declared.name.clone(),
+            kind: match declared.kind.as_str() {
+                "gauge" => metrics::Kind::Gauge,
+                "histogram" => metrics::Kind::Histogram(Vec::new()),
+                _ => metrics::Kind::Counter,
+            },
+            help: declared.help.clone(),
+            labels: declared.labels.clone(),
+        };
+        self.metrics.iter().map(declaration).collect()
     }
 }
 
@@ -294,6 +340,12 @@ impl fmt::Display for LoadError {
             ),
             LoadError::Invalid(reason) => write!(f, "the component is not valid: {reason}"),
             LoadError::MissingExport(name) => write!(f, "the component does not export {name}"),
+            LoadError::OtherWorld(exports) => write!(
+                f,
+                "the component does not export lifecycle.describe, as every plugin does; it was built for another world: \
+                 it exports {}",
+                exports.join(", ")
+            ),
             LoadError::WrongVersion(name) => {
                 write!(f, "the component was built for {name}; this gateway speaks version {VERSION} of the contract")
             }
@@ -323,12 +375,19 @@ fn check_kind(bytes: &[u8]) -> Result<(), LoadError> {
     }
 }
 
-/// A wrong version of the contract looks like a missing export; the words should name what is really wrong.
+/// A wrong version of the contract, or another contract, looks like a missing export; the words should name what is
+/// really wrong.
 fn missing(component: &Component, name: &'static str) -> LoadError {
+    const MOST_NAMED: usize = 5;
     let engine = component.engine();
-    let other = component.component_type().exports(engine).map(|(name, _)| name.to_owned()).find(|name| {
-        let Some((path, version)) = name.split_once('@') else { return false };
-        path.starts_with("gatewright:plugin/") && !is_spoken(version)
-    });
-    other.map_or(LoadError::MissingExport(name), LoadError::WrongVersion)
+    let exports: Vec<String> = component.component_type().exports(engine).map(|(name, _)| name.to_owned()).collect();
+    let ours = |name: &&String| name.starts_with("gatewright:plugin/");
+    let version = |name: &str| name.split_once('@').map_or(String::new(), |(_, version)| version.to_owned());
+    if let Some(other) = exports.iter().filter(ours).find(|name| !is_spoken(&version(name))) {
+        return LoadError::WrongVersion(other.clone());
+    }
+    if exports.iter().any(|name| ours(&name)) || exports.is_empty() {
+        return LoadError::MissingExport(name);
+    }
+    LoadError::OtherWorld(exports.into_iter().take(MOST_NAMED).collect())
 }

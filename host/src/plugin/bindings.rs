@@ -17,6 +17,6 @@ pub use self::gatewright::plugin::types::{
     BodyDecision, BodyMode, Caller, Decision, Direction, LocalResponse, MutateError, Section,
 };
 pub use self::gatewright::plugin::{
-    clock, concurrency, hooks, http_client, jwt, log, metrics, password, random, rate_limit, secrets, shared_store,
-    types,
+    clock, codec, concurrency, consumers, hooks, http_client, json_schema, jwt, log, metrics, password, random,
+    rate_limit, seal, secrets, shared_store, types,
 };

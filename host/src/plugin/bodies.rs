@@ -3,7 +3,8 @@
 //! A chain without body hooks never comes here. Where a plugin asked for chunks, each chunk goes through the plugins
 //! that asked, in the order of the chain (reversed for the response), and what a plugin holds back is joined with what
 //! comes next. Where one asked for the whole body, the head waits, so that hook may still change it. What is held is
-//! bounded by `limits.body` of the plugin that holds it.
+//! bounded by `limits.body` of the plugin that holds it. Where a plugin asked for it, the body is decompressed before its
+//! hook and compressed behind it, by the host and at the same place of the chain ([`super::stage`]).
 //!
 //! A streamed request body meets its hooks while the exchange already waits for the upstream. So the exchange is put
 //! into a [`Loan`] that the streaming task and the request path take turns with.
@@ -20,52 +21,57 @@ use http_body_util::BodyExt;
 use smallvec::SmallVec;
 use tokio::sync::mpsc;
 
-use super::bindings::{BodyDecision, Direction};
-use super::chain::{Chain, Stop, Verdict, settle};
-use super::failure::FailureKind;
+use super::bindings::Direction;
+use super::chain::{Chain, Stop};
 use super::loan::Loan;
-use super::run::Mode;
-use super::state::Call;
+use super::run::{Codecs, Mode};
+use super::stage::{Portion, Stage, Then};
 use crate::body::{Body, BodyError};
+use crate::capability::codec::{Decoder, Encoder};
 use crate::exchange::{Exchange, Fault, Phase};
-use crate::telemetry::metrics;
 
-/// The body hooks that wait for one body.
+/// What waits for one body.
 pub struct Bodies {
     chain: Arc<Chain>,
     direction: Direction,
-    stages: SmallVec<[Stage; 2]>,
-}
-
-struct Stage {
-    position: usize,
-    mode: Mode,
-    held: BytesMut,
+    stages: SmallVec<[Stage; 1]>,
 }
 
 impl Bodies {
-    /// The hooks that asked for this body; `None` where nobody did, or where there is none.
+    /// What the plugins asked for with this body; `None` where nobody did, or where there is none.
     pub fn of(chain: &Arc<Chain>, exchange: &mut Exchange, direction: Direction, body: &Body) -> Option<Bodies> {
-        if exchange.run.wants(direction) == Mode::Skip || body.is_end_stream() {
+        if !exchange.run.wants(direction) || body.is_end_stream() {
             return None;
         }
-        let mut stages: SmallVec<[Stage; 2]> = SmallVec::new();
-        for position in 0..chain.plugins().len() {
-            let Some(slot) = exchange.run.slot(position) else { continue };
-            let mode = slot.mode(direction);
-            if slot.ran && mode != Mode::Skip {
-                stages.push(Stage { position, mode, held: BytesMut::new() });
-            }
+        let mut bodies = Bodies { chain: chain.clone(), direction, stages: SmallVec::new() };
+        let plugins = 0..chain.plugins().len();
+        match direction {
+            Direction::Request => plugins.for_each(|position| bodies.add(exchange, position, body)),
+            Direction::Response => plugins.rev().for_each(|position| bodies.add(exchange, position, body)),
         }
-        if matches!(direction, Direction::Response) {
-            stages.reverse();
+        Some(bodies)
+    }
+
+    /// The stages of one plugin: decompress, ask its hook, compress.
+    fn add(&mut self, exchange: &mut Exchange, position: usize, body: &Body) {
+        let Some(slot) = exchange.run.slot(position).filter(|slot| slot.ran) else { return };
+        let (mode, Codecs { decompress, compress }) = (slot.mode(self.direction), *slot.codecs_mut(self.direction));
+        if let Some((coding, bounds)) = decompress {
+            self.stages.push(Stage::decompress(position, Decoder::new(coding, bounds)));
         }
-        Some(Bodies { chain: chain.clone(), direction, stages })
+        if mode != Mode::Skip {
+            self.stages.push(Stage::hook(position, mode));
+        }
+        if let Some((coding, level)) = compress {
+            // Its length is known where nothing has changed it yet.
+            let length = body.size_hint().exact().filter(|_| self.stages.is_empty());
+            self.stages.push(Stage::compress(position, Encoder::new(coding, level, length)));
+        }
     }
 
     /// Whether some plugin sees the body whole, so that the head waits for it.
     pub fn wants_whole(&self) -> bool {
-        self.stages.iter().any(|stage| stage.mode == Mode::Whole)
+        self.stages.iter().any(Stage::is_whole)
     }
 
     /// Takes a body to its end and gives it back as the plugins left it.
@@ -76,17 +82,26 @@ impl Bodies {
     ) -> ControlFlow<Stop, Result<Body, BodyError>> {
         let mut output = BytesMut::new();
         let mut trailers = None;
-        while let Some(frame) = body.frame().await {
-            let frame = match frame {
-                Ok(frame) => frame,
-                Err(error) => return ControlFlow::Continue(Err(error)),
+        loop {
+            let (bytes, then) = match body.frame().await {
+                None => (Bytes::new(), Then::End),
+                Some(Err(error)) => return ControlFlow::Continue(Err(error)),
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(bytes) => (bytes, Then::More),
+                    Err(other) => {
+                        trailers = other.into_trailers().ok();
+                        continue;
+                    }
+                },
             };
-            match frame.into_data() {
-                Ok(chunk) => output.extend_from_slice(&self.push(exchange, chunk, false).await?),
-                Err(other) => trailers = other.into_trailers().ok(),
+            self.take(Portion { bytes, then });
+            while let Some(portion) = self.next(exchange).await? {
+                output.extend_from_slice(&portion.bytes);
+            }
+            if then == Then::End {
+                break;
             }
         }
-        output.extend_from_slice(&self.push(exchange, Bytes::new(), true).await?);
         let data = output.freeze();
         ControlFlow::Continue(Ok(match trailers {
             None => data.into(),
@@ -126,42 +141,35 @@ impl Bodies {
     /// Reads, asks the hooks, and hands on, one frame at a time. The answer is how many bytes were handed on, and
     /// whether the end was.
     async fn pump(mut self, mut body: Body, turns: &mut Turns, sender: &Frames) -> (u64, bool) {
-        let mut trailers = None;
-        let mut bytes = 0;
+        let minds_pauses = self.stages.iter().any(Stage::minds_pauses);
+        let (mut trailers, mut bytes, mut may_pause) = (None, 0, false);
         loop {
-            let frame = tokio::select! {
-                frame = body.frame() => frame,
-                () = sender.closed() => return (bytes, false),
-            };
-            let (chunk, end) = match frame {
-                None => (Bytes::new(), true),
-                Some(Ok(frame)) => match frame.into_data() {
-                    Ok(chunk) => (chunk, false),
+            let portion = match arrival(&mut body, sender, may_pause).await {
+                Arrival::Frame(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(bytes) => Portion { bytes, then: Then::More },
                     Err(other) => {
                         trailers = other.into_trailers().ok();
                         continue;
                     }
                 },
-                Some(Err(error)) => {
+                Arrival::Frame(Some(Err(error))) => {
                     if matches!(self.direction, Direction::Response) {
                         turns.note(Fault::Upstream, error.to_string()).await;
                     }
                     let _ = sender.send(Piece::Failed(error)).await;
                     return (bytes, false);
                 }
+                Arrival::Frame(None) => Portion { bytes: Bytes::new(), then: Then::End },
+                Arrival::Pause => Portion { bytes: Bytes::new(), then: Then::Pause },
+                Arrival::Left => return (bytes, false),
             };
-            let output = match self.push_in_turn(turns, chunk, end).await {
-                Ok(output) => output,
-                Err(reason) => {
-                    let _ = sender.send(Piece::Failed(BodyError::Plugin(reason))).await;
-                    return (bytes, false);
-                }
-            };
-            bytes += output.len() as u64;
-            if !output.is_empty() && sender.send(Piece::Frame(Frame::data(output))).await.is_err() {
-                return (bytes, false);
+            let then = portion.then;
+            may_pause = minds_pauses && then == Then::More;
+            match self.hand_on(portion, turns, sender).await {
+                Some(more) => bytes += more,
+                None => return (bytes, false),
             }
-            if end {
+            if then == Then::End {
                 if let Some(trailers) = trailers {
                     let _ = sender.send(Piece::Frame(Frame::trailers(trailers))).await;
                 }
@@ -170,8 +178,28 @@ impl Bodies {
         }
     }
 
-    /// One chunk through all hooks, when it is their turn. The error is for the log.
-    async fn push_in_turn(&mut self, turns: &mut Turns, chunk: Bytes, end: bool) -> Result<Bytes, String> {
+    /// Sends what becomes of a portion. The answer is how many bytes that was; `None` where it goes no further.
+    async fn hand_on(&mut self, portion: Portion, turns: &mut Turns, sender: &Frames) -> Option<u64> {
+        self.take(portion);
+        let mut sent = 0;
+        loop {
+            match self.next_in_turn(turns).await {
+                Ok(None) => return Some(sent),
+                Ok(Some(Portion { bytes, .. })) if bytes.is_empty() => {}
+                Ok(Some(Portion { bytes, .. })) => {
+                    sent += bytes.len() as u64;
+                    sender.send(Piece::Frame(Frame::data(bytes))).await.ok()?;
+                }
+                Err(reason) => {
+                    let _ = sender.send(Piece::Failed(BodyError::Plugin(reason))).await;
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// [`Bodies::next`], when it is this body's turn. The error is for the log.
+    async fn next_in_turn(&mut self, turns: &mut Turns) -> Result<Option<Portion>, String> {
         let mut turn;
         let exchange = match turns {
             Turns::Own(exchange) => exchange,
@@ -183,8 +211,8 @@ impl Bodies {
         if exchange.is_lent() {
             return Err("the exchange ended before the body".into());
         }
-        match self.push(exchange, chunk, end).await {
-            ControlFlow::Continue(output) => Ok(output),
+        match self.next(exchange).await {
+            ControlFlow::Continue(portion) => Ok(portion),
             ControlFlow::Break(stop) => {
                 let reason = stop.reason();
                 match exchange.phase {
@@ -197,105 +225,50 @@ impl Bodies {
         }
     }
 
-    /// One chunk through all hooks; what comes out may be empty (held), shorter or longer.
-    async fn push(&mut self, exchange: &mut Exchange, chunk: Bytes, end: bool) -> ControlFlow<Stop, Bytes> {
-        let mut chunk = chunk;
-        for stage in &mut self.stages {
-            if chunk.is_empty() && !end {
-                return ControlFlow::Continue(chunk);
-            }
-            if stage.mode == Mode::Whole {
-                stage.hold(&self.chain, self.direction, &chunk)?;
-                if !end {
-                    return ControlFlow::Continue(Bytes::new());
-                }
-                chunk = stage.held.split().freeze();
-            } else if !stage.held.is_empty() {
-                stage.held.extend_from_slice(&chunk);
-                chunk = stage.held.split().freeze();
-            }
-            chunk = stage.ask(&self.chain, exchange, self.direction, chunk, end).await?;
+    /// Puts a portion before the first stage; what was there before is worked off.
+    fn take(&mut self, portion: Portion) {
+        if let Some(stage) = self.stages.first_mut() {
+            stage.take(portion);
         }
-        ControlFlow::Continue(chunk)
+    }
+
+    /// The next piece that comes out behind the last stage; `None` once all stages are done with what they have. The last
+    /// one that has work goes first, so nothing gathers between two.
+    async fn next(&mut self, exchange: &mut Exchange) -> ControlFlow<Stop, Option<Portion>> {
+        while let Some(at) = self.stages.iter().rposition(Stage::has_work) {
+            let Some(stage) = self.stages.get_mut(at) else { break };
+            let portion = stage.work(&self.chain, exchange, self.direction).await?;
+            match self.stages.get_mut(at + 1) {
+                Some(next) => next.take(portion),
+                None if portion.is_nothing() => {}
+                None => return ControlFlow::Continue(Some(portion)),
+            }
+        }
+        ControlFlow::Continue(None)
     }
 }
 
-impl Stage {
-    fn hold(&mut self, chain: &Chain, direction: Direction, chunk: &Bytes) -> ControlFlow<Stop> {
-        let Some(plugin) = chain.plugins().get(self.position) else { return ControlFlow::Continue(()) };
-        let limit = plugin.lent().limits.body_bytes;
-        if self.held.len().saturating_add(chunk.len()) > limit {
-            // Whoever sent the body made it so long, so the breaker does not count it: a client could else take the plugin
-            // away from everybody. And `on_error` has no say, since the plugin is not what went wrong.
-            let detail = format!("the limit is {limit} bytes");
-            let failure = plugin.failure(call(direction), FailureKind::Body, detail);
-            plugin.metrics().failed(metrics::OnError::Deny);
-            return ControlFlow::Break(Stop::Failed(failure));
-        }
-        self.held.extend_from_slice(chunk);
-        ControlFlow::Continue(())
-    }
-
-    async fn ask(
-        &mut self,
-        chain: &Chain,
-        exchange: &mut Exchange,
-        direction: Direction,
-        chunk: Bytes,
-        end: bool,
-    ) -> ControlFlow<Stop, Bytes> {
-        let Some(plugin) = chain.plugins().get(self.position) else { return ControlFlow::Continue(chunk) };
-        let limit = plugin.lent().limits.body_bytes;
-        let hook = plugin.hook(
-            exchange,
-            self.position,
-            call(direction),
-            |hooks| match direction {
-                Direction::Request => hooks.on_request_body,
-                Direction::Response => hooks.on_response_body,
-            },
-            (chunk.to_vec(), end),
-            |(decision,)| Answer::read(decision, limit),
-        );
-        match settle(plugin, hook.await)? {
-            None | Some(Answer::Pass) => ControlFlow::Continue(chunk),
-            // There is nothing to come that the last bytes could be joined with, so they go on.
-            Some(Answer::Hold) if end => ControlFlow::Continue(chunk),
-            Some(Answer::Hold) => {
-                self.hold(chain, direction, &chunk)?;
-                ControlFlow::Continue(Bytes::new())
-            }
-            Some(Answer::Replace(bytes)) => ControlFlow::Continue(bytes),
-            Some(Answer::Stop(verdict)) => {
-                // Once the head is with the client there is only one way to stop.
-                let verdict = if exchange.phase == Phase::Sent { Verdict::Abort } else { verdict };
-                verdict.apply(plugin, exchange)?;
-                ControlFlow::Continue(chunk)
-            }
-        }
-    }
+/// What a pump goes on with.
+enum Arrival {
+    /// As [`BodyExt::frame`] says.
+    Frame(Option<Result<Frame<Bytes>, BodyError>>),
+    /// No frame was here, and none came while everybody else on this core had a turn.
+    Pause,
+    /// Whoever reads what comes out has left.
+    Left,
 }
 
-/// A body decision that was checked.
-enum Answer {
-    Pass,
-    Hold,
-    Replace(Bytes),
-    Stop(Verdict),
-}
-
-impl Answer {
-    fn read(decision: BodyDecision, limit: usize) -> Result<Answer, (FailureKind, &'static str)> {
-        match decision {
-            BodyDecision::Pass => Ok(Answer::Pass),
-            BodyDecision::Hold => Ok(Answer::Hold),
-            BodyDecision::Replace(bytes) if bytes.len() > limit => {
-                Err((FailureKind::Body, "the replacement is longer than limits.body"))
-            }
-            BodyDecision::Replace(bytes) => Ok(Answer::Replace(bytes.into())),
-            BodyDecision::Respond(response) => Verdict::respond(response).map(Answer::Stop),
-            BodyDecision::Abort => Ok(Answer::Stop(Verdict::Abort)),
-        }
+async fn arrival(body: &mut Body, sender: &Frames, may_pause: bool) -> Arrival {
+    if may_pause {
+        return tokio::select! {
+            biased;
+            frame = body.frame() => Arrival::Frame(frame),
+            () = tokio::task::yield_now() => Arrival::Pause,
+        };
+    }
+    tokio::select! {
+        frame = body.frame() => Arrival::Frame(frame),
+        () = sender.closed() => Arrival::Left,
     }
 }
 
@@ -339,13 +312,6 @@ impl Stop {
             Stop::Abort => "a plugin ended the exchange".into(),
             Stop::Failed(failure) => failure.to_string(),
         }
-    }
-}
-
-fn call(direction: Direction) -> Call {
-    match direction {
-        Direction::Request => Call::RequestBody,
-        Direction::Response => Call::ResponseBody,
     }
 }
 

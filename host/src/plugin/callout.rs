@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Request;
+use http::{Request, Response};
 use tokio::task::JoinSet;
 use wasmtime::Result;
 
@@ -62,9 +62,24 @@ impl http_client::Host for State {
     }
 }
 
+/// Who takes the calls of a plugin.
+#[derive(Clone)]
+pub enum Callee {
+    /// Servers, through their own pools.
+    Upstream(Arc<Upstream>),
+    /// A script in their place: what an author's tests run against.
+    Script(Arc<dyn Script>),
+}
+
+/// Answers in the place of an upstream.
+pub trait Script: Send + Sync {
+    /// The answer to one call; `None` where there is none, which the plugin sees as a connection that failed.
+    fn answer(&self, request: &Request<Bytes>) -> Option<Response<Bytes>>;
+}
+
 /// A callout that was allowed and is well formed.
 struct Callout {
-    upstream: Arc<Upstream>,
+    callee: Callee,
     request: Request<Bytes>,
     timeout: Duration,
     limit: usize,
@@ -77,33 +92,43 @@ impl State {
         }
         self.callouts = self.callouts.checked_sub(1).ok_or(CallError::LimitExceeded)?;
         let abilities = &self.lent.abilities;
-        let upstream = abilities.upstreams.get(request.upstream.as_str()).ok_or(CallError::UnknownUpstream)?.clone();
+        let callee = abilities.upstreams.get(request.upstream.as_str()).ok_or(CallError::UnknownUpstream)?.clone();
         let limits = &self.lent.limits;
         let timeout = match request.timeout_ms {
             0 => limits.callout_time,
             milliseconds => Duration::from_millis(milliseconds.into()).min(limits.callout_time),
         };
         let request = parse(request).map_err(|_| CallError::Other("the request is not valid HTTP".into()))?;
-        Ok(Callout { upstream, request, timeout, limit: limits.body_bytes })
+        Ok(Callout { callee, request, timeout, limit: limits.body_bytes })
     }
 }
 
 impl Callout {
     async fn run(self) -> Answer {
-        let response =
-            self.upstream.call(self.request, self.timeout, self.limit).await.map_err(|failure| match failure {
-                Failure::TimedOut(_) => CallError::TimedOut,
-                Failure::TooLarge(_) => CallError::ResponseTooLarge,
-                // The reason names addresses; the plugin has no need to know them.
-                Failure::Send(_) | Failure::Body(_) => {
-                    CallError::ConnectionFailed("the upstream gave no answer".into())
-                }
-            })?;
+        let response = match &self.callee {
+            Callee::Upstream(upstream) => {
+                upstream.call(self.request, self.timeout, self.limit).await.map_err(refusal)?
+            }
+            Callee::Script(script) => script.answer(&self.request).ok_or_else(no_answer)?,
+        };
         let (head, body) = response.into_parts();
         let headers =
             head.headers.iter().map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec())).collect();
         Ok(http_client::Response { status: head.status.as_u16(), headers, body: body.to_vec() })
     }
+}
+
+fn refusal(failure: Failure) -> CallError {
+    match failure {
+        Failure::TimedOut(_) => CallError::TimedOut,
+        Failure::TooLarge(_) => CallError::ResponseTooLarge,
+        Failure::Send(_) | Failure::Body(_) => no_answer(),
+    }
+}
+
+/// The reason names addresses; the plugin has no need to know them.
+fn no_answer() -> CallError {
+    CallError::ConnectionFailed("the upstream gave no answer".into())
 }
 
 fn parse(request: http_client::Request) -> std::result::Result<Request<Bytes>, super::bindings::MutateError> {

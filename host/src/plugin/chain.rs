@@ -104,8 +104,14 @@ impl Chain {
             };
             match step {
                 ControlFlow::Continue(()) => {}
-                ControlFlow::Break(Stop::Answer(body)) => replaced = Some(body),
-                ControlFlow::Break(Stop::Failed(failure)) => replaced = Some(failure.answer(exchange)),
+                ControlFlow::Break(Stop::Answer(body)) => {
+                    exchange.run.forget_response_codecs();
+                    replaced = Some(body);
+                }
+                ControlFlow::Break(Stop::Failed(failure)) => {
+                    exchange.run.forget_response_codecs();
+                    replaced = Some(failure.answer(exchange));
+                }
                 ControlFlow::Break(Stop::Abort) => return ControlFlow::Break(Stop::Abort),
             }
         }
@@ -138,7 +144,7 @@ impl Failure {
         exchange.outcome.answered_by = Some(self.plugin.clone());
         exchange.outcome.fault = Some(Fault::Plugin);
         exchange.outcome.error = Some(self.to_string().into());
-        let (head, body) = crate::problem::answer(self.status(), "A policy of this route failed.", exchange);
+        let (head, body) = crate::problem::answer(self.status(), self.for_client(), exchange);
         exchange.response = head;
         body
     }
@@ -200,7 +206,7 @@ pub(super) fn settle<T>(plugin: &Plugin, answer: Result<Option<T>, Failure>) -> 
         Err(failure) => match plugin.settings().on_error {
             OnError::Skip => {
                 plugin.metrics().failed(metrics::OnError::Skip);
-                plugin.lent().note(&format!("{failure}; skipped"));
+                plugin.lent().note(&format!("skipped: {failure}"));
                 ControlFlow::Continue(None)
             }
             OnError::Deny => {

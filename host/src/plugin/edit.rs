@@ -4,7 +4,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use super::bindings::{BodyMode, Direction, MutateError, Section};
 use super::journal::Change;
-use super::run::{Edit, STATE_BYTES};
+use super::run::{Codecs, Edit, STATE_BYTES};
 use super::state::State;
 use super::{bindings, guard};
 use crate::exchange::{Caller, Parts, Phase};
@@ -199,6 +199,28 @@ impl State {
         let Some(slot) = self.exchange.run.slot(self.position) else { return Err(MutateError::WrongPhase) };
         let before = std::mem::replace(slot.mode_mut(direction), mode.into());
         self.journal.note(Change::BodyMode(direction, before));
+        Ok(())
+    }
+
+    /// Changes what the host does with a body; in the header hook of its direction only.
+    pub(super) fn set_codecs(&mut self, direction: Direction, change: impl FnOnce(&mut Codecs)) -> Changed {
+        self.may_change(direction)?;
+        if self.in_body_hook() {
+            return Err(MutateError::WrongPhase);
+        }
+        let exchange = &mut *self.exchange;
+        let Some(slot) = exchange.run.slot(self.position) else { return Err(MutateError::WrongPhase) };
+        let codecs = slot.codecs_mut(direction);
+        let before = *codecs;
+        change(codecs);
+        self.journal.note(Change::Codecs(direction, before));
+        // It is of the bytes that came. Who believes it later would let through what is longer.
+        let (section, headers) = match direction {
+            Direction::Request => (Section::RequestHeaders, &mut exchange.request.headers),
+            Direction::Response => (Section::ResponseHeaders, &mut exchange.response.headers),
+        };
+        self.journal.note(Change::of_header(section, &header::CONTENT_LENGTH, headers));
+        headers.remove(header::CONTENT_LENGTH);
         Ok(())
     }
 

@@ -2,18 +2,17 @@
 //!
 //! One engine serves all plugins: pooled instances in pre-reserved address space, copy-on-write memory images, epochs
 //! instead of fuel (a compare per loop instead of a counter), no component-model concurrency (it doubles the price of
-//! a call). A thread of its own moves the epoch; compilation has threads of its own as well, so that neither a hook
-//! nor a deploy waits for the other.
+//! a call). A thread of its own moves the epoch (`epoch`); compilation has threads of its own as well, so that neither a
+//! hook nor a deploy waits for the other.
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
-use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
+use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
 
 use super::artifact::{Artifact, LoadError};
 use super::cache::CompileCache;
+use super::epoch::Epoch;
 
 /// Compiles components and runs their instances. Cheap to clone; the last clone ends the clock.
 #[derive(Clone)]
@@ -24,11 +23,8 @@ pub struct Engine {
 struct Shared {
     wasmtime: wasmtime::Engine,
     cache: Option<CompileCache>,
-    stopped: Arc<AtomicBool>,
+    epoch: Arc<Epoch>,
 }
-
-/// How long one tick of the epoch is. Time limits are rounded up to whole ticks.
-pub const TICK: Duration = Duration::from_millis(1);
 
 /// A component larger than this is refused before it is compiled: compile time grows with size.
 pub const COMPONENT_BYTES: usize = 64 << 20;
@@ -44,15 +40,9 @@ impl Engine {
     pub fn new(cache_directory: Option<&Path>) -> wasmtime::Result<Engine> {
         let wasmtime = wasmtime::Engine::new(&config())?;
         let cache = cache_directory.and_then(|directory| CompileCache::open(directory, &wasmtime));
-        let stopped = Arc::new(AtomicBool::new(false));
-        let (clock, stop) = (wasmtime.clone(), stopped.clone());
-        std::thread::Builder::new().name("plugin-clock".into()).spawn(move || {
-            while !stop.load(Ordering::Relaxed) {
-                std::thread::sleep(TICK);
-                clock.increment_epoch();
-            }
-        })?;
-        Ok(Engine { shared: Arc::new(Shared { wasmtime, cache, stopped }) })
+        let clock = wasmtime.clone();
+        let epoch = Arc::new(Epoch::start(move || clock.increment_epoch())?);
+        Ok(Engine { shared: Arc::new(Shared { wasmtime, cache, epoch }) })
     }
 
     /// Compiles a component, or takes it from the cache, and reads its manifest in an instance that is thrown away.
@@ -66,14 +56,13 @@ impl Engine {
         &self.shared.wasmtime
     }
 
+    /// What interrupts the hooks of its instances.
+    pub(super) fn epoch(&self) -> &Arc<Epoch> {
+        &self.shared.epoch
+    }
+
     pub(super) fn cache(&self) -> Option<&CompileCache> {
         self.shared.cache.as_ref()
-    }
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        self.stopped.store(true, Ordering::Relaxed);
     }
 }
 
@@ -102,7 +91,9 @@ fn config() -> Config {
         .epoch_interruption(true)
         .max_wasm_stack(WASM_STACK)
         .async_stack_size(ASYNC_STACK)
-        .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(32));
+        .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(32))
+        // Traps name source lines where a component has them, as what an author tries out has. Stock plugins have none.
+        .wasm_backtrace_details(WasmBacktraceDetails::Enable);
     config
 }
 

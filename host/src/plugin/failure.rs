@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use http::StatusCode;
+
 use super::state::{Call, Limit, State};
 use crate::telemetry::metrics::Hook;
 
@@ -29,8 +31,10 @@ pub enum FailureKind {
     HostCalls,
     /// It answered what is no answer: a status that does not exist, a header that may not be.
     Answer,
-    /// It kept a body that is longer than it may hold.
+    /// A body is longer than it may hold, or than it may become.
     Body,
+    /// A body that it wants decompressed is not what its coding makes.
+    Coding,
     /// No instance could be made: the pool is full, or `configure` failed.
     Instance,
     /// The breaker is open after too many failures in a row.
@@ -47,6 +51,7 @@ impl FailureKind {
             FailureKind::HostCalls => "host-calls",
             FailureKind::Answer => "answer",
             FailureKind::Body => "body",
+            FailureKind::Coding => "coding",
             FailureKind::Instance => "instance",
             FailureKind::Open => "open",
         }
@@ -64,15 +69,29 @@ impl FailureKind {
 }
 
 impl Failure {
-    /// The status of the answer that takes the request's place: a plugin that rests comes back, a body that is too long
-    /// is its sender's fault, everything else the plugin's.
-    pub fn status(&self) -> http::StatusCode {
+    /// The status of the answer that takes the request's place: a plugin that rests comes back, a body that is not as it
+    /// may be is its sender's fault, everything else the plugin's.
+    pub fn status(&self) -> StatusCode {
         match self.kind {
-            FailureKind::Open | FailureKind::Instance => http::StatusCode::SERVICE_UNAVAILABLE,
-            FailureKind::Body if self.hook == Call::RequestBody.name() => http::StatusCode::PAYLOAD_TOO_LARGE,
-            FailureKind::Body => http::StatusCode::BAD_GATEWAY,
-            _ => http::StatusCode::INTERNAL_SERVER_ERROR,
+            FailureKind::Open | FailureKind::Instance => StatusCode::SERVICE_UNAVAILABLE,
+            FailureKind::Body if self.is_about_request() => StatusCode::PAYLOAD_TOO_LARGE,
+            FailureKind::Coding if self.is_about_request() => StatusCode::BAD_REQUEST,
+            FailureKind::Body | FailureKind::Coding => StatusCode::BAD_GATEWAY,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
         }
+    }
+
+    /// One sentence with nothing internal in it.
+    pub(super) fn for_client(&self) -> &'static str {
+        match self.kind {
+            FailureKind::Body if self.is_about_request() => "The request body is too large.",
+            FailureKind::Coding if self.is_about_request() => "The request body is not what its Content-Encoding says.",
+            _ => "A policy of this route failed.",
+        }
+    }
+
+    fn is_about_request(&self) -> bool {
+        self.hook == Call::RequestBody.name()
     }
 }
 
@@ -85,7 +104,8 @@ impl fmt::Display for Failure {
             FailureKind::Memory => write!(f, "plugin {plugin:?} is over limits.memory in {hook}: {detail}"),
             FailureKind::HostCalls => write!(f, "plugin {plugin:?} is over limits.host_calls in {hook}: {detail}"),
             FailureKind::Answer => write!(f, "plugin {plugin:?} gave no valid answer in {hook}: {detail}"),
-            FailureKind::Body => write!(f, "plugin {plugin:?} holds more than limits.body in {hook}: {detail}"),
+            FailureKind::Body => write!(f, "plugin {plugin:?}: a body is too long in {hook}: {detail}"),
+            FailureKind::Coding => write!(f, "plugin {plugin:?}: a body cannot be decompressed in {hook}: {detail}"),
             FailureKind::Instance => write!(f, "plugin {plugin:?} has no instance for {hook}: {detail}"),
             FailureKind::Open => write!(f, "plugin {plugin:?} rests after failing again and again"),
         }

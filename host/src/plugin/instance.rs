@@ -142,7 +142,8 @@ pub(super) fn arm(store: &mut Store<State>, call: Call) {
 }
 
 fn new_store(engine: &Engine, lent: &Arc<Lent>, exports: &Exports) -> Store<State> {
-    let mut store = Store::new(engine.wasmtime(), State::new(lent.clone(), HookSet::new(exports)));
+    let mut store =
+        Store::new(engine.wasmtime(), State::new(lent.clone(), engine.epoch().clone(), HookSet::new(exports)));
     store.limiter(|state| state);
     store.epoch_deadline_callback(|mut store: StoreContextMut<'_, State>| Ok(store.data_mut().at_deadline()));
     store.set_hostcall_fuel(lent.limits.boundary_bytes);

@@ -9,7 +9,7 @@ use http::{HeaderMap, Method, StatusCode};
 use smallvec::SmallVec;
 
 use super::bindings::{Direction, Section};
-use super::run::Mode;
+use super::run::{Codecs, Mode};
 use crate::exchange::{Caller, Parts};
 
 /// The changes of the running hook, oldest first.
@@ -33,6 +33,7 @@ pub(super) enum Change {
     },
     Identity(Option<Caller>),
     BodyMode(Direction, Mode),
+    Codecs(Direction, Codecs),
     State(Vec<u8>),
     /// How many changes of the response were kept for later.
     Later(usize),
@@ -100,6 +101,11 @@ impl Change {
             Change::BodyMode(direction, mode) => {
                 if let Some(slot) = exchange.run.slot(position) {
                     *slot.mode_mut(direction) = mode;
+                }
+            }
+            Change::Codecs(direction, codecs) => {
+                if let Some(slot) = exchange.run.slot(position) {
+                    *slot.codecs_mut(direction) = codecs;
                 }
             }
             Change::Later(count) => {

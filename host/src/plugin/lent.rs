@@ -4,9 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::artifact::{Artifact, Import};
+use super::callout::Callee;
 use super::link::Counts;
 use crate::capability::concurrency::Places;
+use crate::capability::consumers::{Credential, Limit};
+use crate::capability::json_schema::Schemas;
 use crate::capability::jwt::KeySets;
 use crate::capability::limiter::Limiter;
 use crate::capability::meters::Meters;
@@ -17,7 +22,6 @@ use crate::capability::secrets::Granted;
 use crate::capability::store::Store;
 use crate::telemetry::metrics::PluginMetrics;
 use crate::telemetry::{self, Level};
-use crate::upstream::Upstream;
 
 /// Everything one plugin may use.
 pub struct Lent {
@@ -40,6 +44,8 @@ pub struct Abilities {
     pub places: Arc<Places>,
     /// What it keeps in a server instead of in the four above, which are then what it falls back to.
     pub share: Option<Arc<Share>>,
+    /// Private to this configuration.
+    pub schemas: Arc<Schemas>,
     /// None in `describe`, where nothing is lent.
     pub key_sets: Option<Arc<KeySets>>,
     /// Shared by all plugins.
@@ -50,13 +56,24 @@ pub struct Abilities {
     pub counters: Arc<PluginMetrics>,
     /// The secrets that were granted.
     pub secrets: Granted,
+    /// The credentials of consumers that stand under the plugin's name.
+    pub credentials: Arc<[Credential]>,
+    /// The limits that stand there.
+    pub consumer_limits: Arc<[Limit]>,
     /// The upstreams that were granted.
-    pub upstreams: BTreeMap<Arc<str>, Arc<Upstream>>,
+    pub upstreams: BTreeMap<Arc<str>, Callee>,
     /// Every text in the plugin's configuration: what it may name as an address or a path.
     pub written: Arc<BTreeSet<String>>,
 }
 
 impl Abilities {
+    /// Every text in a configuration, however deep: what `written` is for it.
+    pub fn written_in(config: &Value) -> Arc<BTreeSet<String>> {
+        let mut found = BTreeSet::new();
+        texts(config, &mut found);
+        Arc::new(found)
+    }
+
     /// Declares a key set, none of whose addresses the plugin may have made up.
     pub(super) fn declare_keys(&self, name: &str, definition: &str) -> Result<(), String> {
         let key_sets = self.key_sets.as_ref().ok_or("there are no key sets here")?;
@@ -144,8 +161,17 @@ impl Lent {
         Ok(())
     }
 
-    /// A line of the operator's log about this plugin.
+    /// A line of the operator's log about this plugin; a guest's stack comes on lines of its own.
     pub(super) fn note(&self, message: &str) {
-        telemetry::log_as(&self.name, Level::Warn, message, &[("plugin", &self.name)]);
+        telemetry::log_lines(&self.name, Level::Warn, message, &[("plugin", &self.name)]);
+    }
+}
+
+fn texts(value: &Value, found: &mut BTreeSet<String>) {
+    match value {
+        Value::String(text) => drop(found.insert(text.clone())),
+        Value::Array(items) => items.iter().for_each(|item| texts(item, found)),
+        Value::Object(fields) => fields.values().for_each(|field| texts(field, found)),
+        _ => {}
     }
 }

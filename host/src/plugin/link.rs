@@ -9,8 +9,8 @@ use wasmtime::component::{Component, HasSelf, Linker, LinkerInstance, WasmList, 
 
 use super::artifact::Import;
 use super::bindings::{
-    self, BodyMode, Caller, Direction, MutateError, Section, clock, concurrency, hooks, http_client, jwt, log, metrics,
-    password, random, rate_limit, secrets, shared_store, types,
+    self, BodyMode, Caller, Direction, MutateError, Section, clock, codec, concurrency, consumers, hooks, http_client,
+    json_schema, jwt, log, metrics, password, random, rate_limit, seal, secrets, shared_store, types,
 };
 use super::engine::Engine;
 use super::run::Edit;
@@ -50,7 +50,11 @@ pub(super) fn linker(
             Import::SharedStore => shared_store::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?,
             Import::RateLimit => rate_limit::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?,
             Import::Concurrency => concurrency::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?,
+            Import::Codec => codec::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?,
+            Import::JsonSchema => json_schema::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?,
+            Import::Consumers => consumers::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?,
             Import::Jwt => jwt::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?,
+            Import::Seal => seal::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?,
             Import::Secrets => secrets::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?,
             Import::HttpClient => http_client::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?,
             Import::Password => password::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?,

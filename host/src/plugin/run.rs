@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 use super::bindings::{BodyMode, Direction};
 use super::chain::Stop;
 use super::instance::Instance;
+use crate::capability::codec::{Bounds, Coding};
 use crate::capability::concurrency::Place;
 use crate::capability::remote::Lease;
 
@@ -24,6 +25,8 @@ pub(super) struct Slot {
     pub ran: bool,
     pub request_body: Mode,
     pub response_body: Mode,
+    pub request_codecs: Codecs,
+    pub response_codecs: Codecs,
     /// What the request hook wants done to the response's headers.
     pub later: Vec<Edit>,
     /// Set by `set-state`, at most [`STATE_BYTES`].
@@ -38,6 +41,14 @@ pub(super) struct Slot {
 pub(super) enum Held {
     Own { _place: Place },
     Shared { _lease: Lease },
+}
+
+/// What the host does with a body for the plugin: before its hook, and behind it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Codecs {
+    pub decompress: Option<(Coding, Bounds)>,
+    /// With the level, as [`crate::capability::codec::Encoder::new`] takes it.
+    pub compress: Option<(Coding, u32)>,
 }
 
 /// A change of a header block.
@@ -115,9 +126,16 @@ impl Run {
         self.stop.take()
     }
 
-    /// The most that any plugin that ran asked for, in one direction.
-    pub fn wants(&self, direction: Direction) -> Mode {
-        self.slots.iter().filter(|slot| slot.ran).map(|slot| slot.mode(direction)).max().unwrap_or_default()
+    /// Whether any plugin that ran asked for something with the body of one direction.
+    pub fn wants(&self, direction: Direction) -> bool {
+        self.slots.iter().any(|slot| slot.ran && slot.wants(direction))
+    }
+
+    /// The response that they were asked for is not the one that is sent.
+    pub(super) fn forget_response_codecs(&mut self) {
+        for slot in &mut self.slots {
+            slot.response_codecs = Codecs::default();
+        }
     }
 
     /// Frees the instances that belong to the exchange.
@@ -133,6 +151,21 @@ impl Slot {
         match direction {
             Direction::Request => self.request_body,
             Direction::Response => self.response_body,
+        }
+    }
+
+    fn wants(&self, direction: Direction) -> bool {
+        let codecs = match direction {
+            Direction::Request => &self.request_codecs,
+            Direction::Response => &self.response_codecs,
+        };
+        self.mode(direction) != Mode::Skip || codecs.decompress.is_some() || codecs.compress.is_some()
+    }
+
+    pub fn codecs_mut(&mut self, direction: Direction) -> &mut Codecs {
+        match direction {
+            Direction::Request => &mut self.request_codecs,
+            Direction::Response => &mut self.response_codecs,
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use wasmtime::{ResourceLimiter, UpdateDeadline};
 
-use super::engine::TICK;
+use super::epoch::{Epoch, TICK};
 use super::hook_set::HookSet;
 use super::journal::Journal;
 use super::lent::Lent;
@@ -13,6 +13,7 @@ use crate::exchange::{Exchange, Parts};
 /// The data of one store.
 pub struct State {
     pub(super) lent: Arc<Lent>,
+    epoch: Arc<Epoch>,
     /// The exchange of the running hook; empty between hooks.
     pub(super) exchange: Exchange,
     /// The plugin's place in the chain of that exchange.
@@ -69,9 +70,10 @@ struct HookClock {
 }
 
 impl State {
-    pub(super) fn new(lent: Arc<Lent>, hooks: HookSet) -> State {
+    pub(super) fn new(lent: Arc<Lent>, epoch: Arc<Epoch>, hooks: HookSet) -> State {
         State {
             lent,
+            epoch,
             exchange: Exchange::default(),
             position: 0,
             journal: Journal::default(),
@@ -98,6 +100,7 @@ impl State {
         let time = if matches!(call, Call::Describe | Call::Configure) { limits.configure_time } else { limits.time };
         let ticks = (time.as_micros() / TICK.as_micros()) as u64 + 1;
         self.clock = HookClock { ticks, ..HookClock::default() };
+        self.epoch.run_for(ticks);
         ticks
     }
 
@@ -141,6 +144,7 @@ impl State {
 
     /// A callout is over: the time it waited was not the hook's.
     pub(super) fn has_waited(&mut self) {
+        self.epoch.run_for(self.clock.ticks);
         self.clock.waited = true;
     }
 
@@ -150,6 +154,7 @@ impl State {
         if std::mem::take(&mut clock.waited) {
             clock.overruns = 0;
             clock.processor_at_overrun = None;
+            self.epoch.run_for(clock.ticks);
             return UpdateDeadline::Continue(clock.ticks);
         }
         let now = processor_time();
@@ -163,6 +168,7 @@ impl State {
             return UpdateDeadline::Interrupt;
         }
         clock.overruns += 1;
+        self.epoch.run_for(more);
         UpdateDeadline::Continue(more)
     }
 

@@ -1,5 +1,8 @@
 //! What can go wrong with a request in the gateway itself: whose fault it is, what the client learns, what the operator.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use http::{StatusCode, header};
 
 use crate::admission::Shed;
@@ -10,13 +13,18 @@ use crate::plugin::Failure;
 use crate::problem;
 use crate::rewrite::Unfit;
 use crate::upstream::SendError;
+use crate::versions::{By, Refusal};
 
 /// Why the gateway answers in place of an upstream or a plugin.
 #[derive(Debug)]
 pub(super) enum Error {
     /// The head is ambiguous or not allowed.
     Refused(Reject),
+    /// The listener's lists keep the client's address out.
+    KeptOut,
     NoRoute,
+    /// It asks for no version of the API that is there; with the names of those that are.
+    Version(Refusal, Vec<Arc<str>>),
     /// The route has as many requests as it may have.
     Shed(Shed),
     /// The request body is longer than the route's limit in bytes.
@@ -49,7 +57,7 @@ impl Error {
         exchange.outcome.error = Some(self.for_operator().into());
         exchange.outcome.aborted |= matches!(self, Error::Aborted);
         let status = self.status();
-        let (mut head, body) = problem::answer(status, self.for_client(), exchange);
+        let (mut head, body) = problem::answer(status, &self.for_client(), exchange);
         if let Some(seconds) = self.retry_after() {
             head.headers.insert(header::RETRY_AFTER, header::HeaderValue::from(seconds));
         }
@@ -63,7 +71,13 @@ impl Error {
     fn status(&self) -> StatusCode {
         match self {
             Error::Refused(reject) => reject.status(),
+            Error::KeptOut => StatusCode::FORBIDDEN,
             Error::NoRoute => StatusCode::NOT_FOUND,
+            Error::Version(Refusal::Unknown(By::Path(_)), _) => StatusCode::NOT_FOUND,
+            Error::Version(Refusal::Unknown(By::AcceptParameter(_) | By::MediaType { .. }), _) => {
+                StatusCode::NOT_ACCEPTABLE
+            }
+            Error::Version(Refusal::Unknown(By::Header(_)) | Refusal::Unsaid, _) => StatusCode::BAD_REQUEST,
             Error::TooLarge(_) | Error::RequestBody(BodyError::TooLarge(_)) => StatusCode::PAYLOAD_TOO_LARGE,
             Error::RequestBody(BodyError::TimedOut) => StatusCode::REQUEST_TIMEOUT,
             Error::RequestBody(_) => StatusCode::BAD_REQUEST,
@@ -81,9 +95,22 @@ impl Error {
     }
 
     /// One sentence with nothing internal in it.
-    fn for_client(&self) -> &'static str {
-        match self {
+    fn for_client(&self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
+            Error::Version(Refusal::Unknown(by), names) => {
+                return Cow::Owned(format!(
+                    "There is no such version as {by} asks for. There are: {}.",
+                    names.join(", ")
+                ));
+            }
+            Error::Version(Refusal::Unsaid, names) => {
+                return Cow::Owned(format!(
+                    "The request does not say which version it is for. There are: {}.",
+                    names.join(", ")
+                ));
+            }
             Error::Refused(reject) => reject.detail(),
+            Error::KeptOut => "Your address is not let in.",
             Error::NoRoute => "No route matches this request.",
             Error::Shed(_) => "There are too many requests at the moment. Try again later.",
             Error::TooLarge(_) | Error::RequestBody(BodyError::TooLarge(_)) => "The request body is too large.",
@@ -103,13 +130,16 @@ impl Error {
                 status if status.is_client_error() => "The request could not be sent on as it is.",
                 _ => "The upstream could not be reached or gave no valid answer.",
             },
-        }
+        })
     }
 
     fn for_operator(&self) -> String {
         match self {
             Error::Refused(reject) => format!("refused: {}", reject.detail()),
+            Error::KeptOut => "the listener keeps the client's address out".into(),
             Error::NoRoute => "no route matches".into(),
+            Error::Version(Refusal::Unknown(by), _) => format!("{by} asks for a version that is not there"),
+            Error::Version(Refusal::Unsaid, _) => "no version is asked for, and there is no default".into(),
             Error::Shed(shed) => format!("the route has {} requests already, which is its limit", shed.requests),
             Error::TooLarge(limit) => format!("the request body is longer than {limit} bytes"),
             Error::NoTarget => "no plugin answered, and the route has no \"to\"".into(),
@@ -128,7 +158,9 @@ impl Error {
     fn fault(&self) -> Fault {
         match self {
             Error::Refused(_)
+            | Error::KeptOut
             | Error::NoRoute
+            | Error::Version(..)
             | Error::Shed(_)
             | Error::TooLarge(_)
             | Error::Rewritten

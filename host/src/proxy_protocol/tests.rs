@@ -158,7 +158,7 @@ fn other_protocols_are_no_header() {
 
 #[test]
 fn only_who_is_trusted_is_listened_to() {
-    let trusted = vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()];
+    let trusted = ["10.0.0.0/8", "fd00::/8"].map(|range| range.parse::<ipnet::IpNet>().unwrap()).into_iter().collect();
     let mut policy = Policy { trusted, others: false, timeout: Duration::ZERO };
     for (peer, expected) in [
         ("10.1.2.3", Verdict::Header),

@@ -17,6 +17,15 @@ impl Fields {
         self.remove.is_empty() && self.set.is_empty() && self.append.is_empty()
     }
 
+    /// These and then others.
+    #[must_use]
+    pub fn and(mut self, others: &Fields) -> Fields {
+        self.remove.extend_from_slice(&others.remove);
+        self.set.extend_from_slice(&others.set);
+        self.append.extend_from_slice(&others.append);
+        self
+    }
+
     pub fn apply(&self, headers: &mut HeaderMap) {
         for name in &self.remove {
             headers.remove(name);

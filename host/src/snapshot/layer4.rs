@@ -1,6 +1,7 @@
 //! Listeners from their configuration: what holds for their connections, and where those at layer 4 go.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use super::listeners;
 use crate::config::{self, Config};
 use crate::l4::sni::Names;
 use crate::l4::{Forward, Route, Targets};
+use crate::networks::{Gate, Networks};
 use crate::proxy_protocol::Policy;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::Upstream;
@@ -37,6 +39,8 @@ impl Layer {
 pub struct Rules {
     /// More connections at a time are closed at once.
     pub max_connections: Option<u64>,
+    /// Who may come at all.
+    pub gate: Option<Gate>,
     /// Whether they begin with a header that says who the client is.
     pub proxied: Option<Policy>,
     /// Where they go, at layer 4.
@@ -54,8 +58,7 @@ pub(super) fn rules(
             to.iter().filter_map(|target| Some((upstreams.get(target.upstream.as_str())?.clone(), target.weight)));
         Targets::new(known.collect::<Vec<_>>())
     };
-    let rules = |listener: &config::Listener| {
-        let name = listeners::name(listener);
+    let rules = |(name, listener): (Arc<str>, &config::Listener)| {
         let forward = listener.is_layer4().then(|| {
             let route = match listener.passthrough.as_slice() {
                 [] => Route::To(targets(&listener.to)),
@@ -78,13 +81,26 @@ pub(super) fn rules(
         let is_udp = listener.protocol == config::Layer::Udp;
         let max_connections = listener.max_connections.map(u64::from).or(is_udp.then_some(UDP_SESSIONS));
         let proxied = listener.proxy_protocol.as_ref().map(|accept| Policy {
-            trusted: accept.trusted.iter().map(|cidr| cidr.get()).collect(),
+            trusted: networks(&accept.trusted),
             others: accept.others == config::Others::Plain,
             timeout: config.timeouts.header_read.into(),
         });
-        (name, Arc::new(Rules { max_connections, proxied, forward }))
+        let gate =
+            listener.ip.as_ref().map(|lists| Gate { allow: networks(&lists.allow), deny: networks(&lists.deny) });
+        (name, Arc::new(Rules { max_connections, gate, proxied, forward }))
     };
-    config.listeners.iter().map(rules).collect()
+    listeners::names(config).into_iter().zip(&config.listeners).map(rules).collect()
+}
+
+impl Rules {
+    /// Whether the client at this address may come.
+    pub fn lets_in(&self, client: IpAddr) -> bool {
+        self.gate.as_ref().is_none_or(|gate| gate.lets_in(client))
+    }
+}
+
+pub(super) fn networks(ranges: &[config::Cidr]) -> Networks {
+    ranges.iter().map(|range| range.get()).collect()
 }
 
 const TCP_IDLE: Duration = Duration::from_mins(10);

@@ -27,7 +27,7 @@ pub(super) type Servers = BTreeMap<Arc<str>, Arc<tls::Server>>;
 
 /// The sockets of all listeners.
 pub(super) fn listeners(config: &config::Config) -> Vec<Listen> {
-    let listen = |listener: &config::Listener| {
+    let listen = |(name, listener): (Arc<str>, &config::Listener)| {
         let ips = match listener.address.ip {
             Some(ip) => vec![ip],
             // A socket of its own for IPv4: one for both would show every IPv4 client as a mapped IPv6 address.
@@ -35,7 +35,7 @@ pub(super) fn listeners(config: &config::Config) -> Vec<Listen> {
             None => vec![IpAddr::V4(Ipv4Addr::UNSPECIFIED)],
         };
         let listen = Listen {
-            name: name(listener),
+            name,
             address: (Ipv4Addr::UNSPECIFIED, listener.address.port).into(),
             http1: listener.protocols.contains(&config::Protocol::Http1),
             http2: listener.protocols.contains(&config::Protocol::Http2),
@@ -45,7 +45,7 @@ pub(super) fn listeners(config: &config::Config) -> Vec<Listen> {
         let port = listener.address.port;
         ips.into_iter().map(move |ip| Listen { address: (ip, port).into(), ..listen.clone() }).collect::<Vec<_>>()
     };
-    config.listeners.iter().flat_map(listen).collect()
+    names(config).into_iter().zip(&config.listeners).flat_map(listen).collect()
 }
 
 /// Reads the certificates of all listeners. What did not change is the same as before.
@@ -56,9 +56,8 @@ pub(super) fn servers(
     mistakes: &mut Vec<Diagnostic>,
 ) -> Servers {
     let mut servers = Servers::new();
-    for (at, listener) in loaded.config.listeners.iter().enumerate() {
+    for (at, (name, listener)) in names(&loaded.config).into_iter().zip(&loaded.config.listeners).enumerate() {
         let Some(tls) = &listener.tls else { continue };
-        let name = name(listener);
         let previous = previous.and_then(|previous| previous.get(&name));
         let settings = settings(tls, &listener.protocols, directory);
         match tls::Server::load(settings, previous, SystemTime::now()) {
@@ -106,12 +105,20 @@ fn pointer(listener: usize, part: Part) -> String {
     }
 }
 
-/// What logs and metrics call a listener.
-pub(super) fn name(listener: &config::Listener) -> Arc<str> {
-    match &listener.name {
-        Some(name) => name.as_str().into(),
-        None => listener.address.to_string().into(),
-    }
+/// What logs and metrics call the listeners, in the order of the configuration. Several that take a free port of one
+/// address are told apart by a number: ":0", ":0#2".
+pub(super) fn names(config: &config::Config) -> Vec<Arc<str>> {
+    let mut seen: BTreeMap<String, u32> = BTreeMap::new();
+    let mut name = |listener: &config::Listener| -> Arc<str> {
+        if let Some(name) = &listener.name {
+            return name.as_str().into();
+        }
+        let address = listener.address.to_string();
+        let count = seen.entry(address.clone()).or_default();
+        *count += 1;
+        if *count == 1 { address.into() } else { format!("{address}#{count}").into() }
+    };
+    config.listeners.iter().map(&mut name).collect()
 }
 
 fn has_ipv6() -> bool {

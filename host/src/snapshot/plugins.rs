@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Workshop;
+use super::consumers::{self, Taken};
 use super::stores::Stores;
+use crate::capability::consumers::{Credential, Limit};
 use crate::capability::jwt::KeySets;
 use crate::capability::metrics::{self, Metrics};
 use crate::capability::remote::Share;
@@ -15,7 +17,8 @@ use crate::capability::secrets::Secrets;
 use crate::capability::store;
 use crate::config::{self, Diagnostic, PluginUse, Source, child};
 use crate::plugin::{
-    Abilities, Artifact, BreakerSettings, Engine, Isolation, Lent, Limits, LoadError, OnError, Plugin, Settings,
+    Abilities, Artifact, BreakerSettings, Callee, Engine, Import, Isolation, Lent, Limits, LoadError, OnError, Plugin,
+    Settings,
 };
 use crate::stock;
 use crate::upstream::Upstream;
@@ -40,6 +43,9 @@ struct Key {
     upstreams: Vec<(String, usize)>,
     /// The store by identity, for the same reason.
     store: Option<usize>,
+    /// Those of consumers, where the plugin takes them.
+    credentials: Arc<[Credential]>,
+    consumer_limits: Arc<[Limit]>,
     /// Digest of the values of the secrets that were granted.
     secrets: Vec<u8>,
 }
@@ -134,6 +140,9 @@ pub(super) fn build(
     for name in loaded.config.plugins.keys() {
         builder.artifact(name, &child(&child("/plugins", name), "source"));
     }
+    for (name, taken, pointer) in consumers::taken(&loaded.config) {
+        builder.taken_of_consumers(name, taken, &pointer);
+    }
     for (route, config) in loaded.config.routes.iter().enumerate() {
         let chain = config.plugins.iter().enumerate();
         let chain = chain.filter_map(|(index, used)| builder.plugin(&mut plugins, used, &used.pointer(route, index)));
@@ -196,6 +205,36 @@ impl Builder<'_> {
                 let message = format!("plugin {:?} cannot run here: {reason}", used.name);
                 self.mistakes.push(self.loaded.diagnostic(pointer, message, None));
                 None
+            }
+        }
+    }
+
+    /// Whether what consumers have for a plugin is such as it takes.
+    fn taken_of_consumers(&mut self, name: &str, taken: Taken, pointer: &str) {
+        let Some((artifact, _)) = self.artifact(name, pointer) else { return };
+        let manifest = artifact.manifest();
+        let (schema, what) = match taken {
+            Taken::Credentials => (&manifest.credential_schema, "takes no credentials"),
+            Taken::Limits => (&manifest.limit_schema, "keeps no limits"),
+        };
+        let Some(schema) = schema else {
+            let message = format!("the plugin {name:?} {what} of consumers");
+            self.mistakes.push(self.loaded.diagnostic(pointer, message, None));
+            return;
+        };
+        let schema = match taken {
+            Taken::Credentials => json!({ "type": "array", "items": schema }),
+            Taken::Limits => schema.clone(),
+        };
+        match config::Schema::compile(&schema) {
+            Ok(schema) => {
+                let value = self.loaded.document.value().pointer(pointer).cloned().unwrap_or_default();
+                self.mistakes.extend(schema.check(&value, &self.loaded.document, pointer));
+            }
+            Err(error) => {
+                let message =
+                    format!("plugin {name:?}: its schema of what it takes of consumers is not valid: {error}");
+                self.mistakes.push(self.loaded.diagnostic(pointer, message, None));
             }
         }
     }
@@ -263,16 +302,19 @@ impl Builder<'_> {
             .map(|(name, upstream)| (name.clone(), upstream.clone()))
             .collect();
         let store = declared.grants.store.as_deref().and_then(|name| self.materials.stores.get(name));
+        let takes = artifact.imports().contains(&Import::Consumers);
         let key = Key {
             name: name.to_owned(),
             digest: artifact.digest().to_owned(),
             config: config.to_string(),
             settings: format!("{declared:?} {:?}", self.loaded.config.limits),
+            credentials: if takes { consumers::credentials_of(&self.loaded.config, name) } else { Arc::default() },
+            consumer_limits: if takes { consumers::limits_of(&self.loaded.config, name) } else { Arc::default() },
             upstreams: upstreams.iter().map(|(name, one)| (name.to_string(), Arc::as_ptr(one) as usize)).collect(),
             store: store.map(|store| Arc::as_ptr(store) as usize),
             secrets: secrets.fingerprint(),
         };
-        let metrics = match Metrics::new(declarations(artifact), metrics::DEFAULT_MAX_SERIES) {
+        let metrics = match Metrics::new(artifact.manifest().declarations(), metrics::DEFAULT_MAX_SERIES) {
             Ok(metrics) => metrics,
             Err(error) => {
                 let message = format!("plugin {name:?}: its manifest is not valid: {error}");
@@ -280,21 +322,22 @@ impl Builder<'_> {
                 return None;
             }
         };
-        let mut written = BTreeSet::new();
-        texts(config, &mut written);
         let abilities = Abilities {
             store: self.workshop.stores.named(name, store::Limits::default()),
             limiter: Arc::default(),
             meters: Arc::default(),
             places: Arc::default(),
             share: store.map(|store| Arc::new(Share::new(store.clone(), name, &key.config))),
+            schemas: Arc::default(),
             key_sets: Some(Arc::new(KeySets::new(self.workshop.documents.clone()))),
             passwords: self.workshop.passwords.clone(),
             metrics: Arc::new(metrics),
             counters: self.workshop.metrics.plugin(name),
             secrets,
-            upstreams,
-            written: Arc::new(written),
+            credentials: key.credentials.clone(),
+            consumer_limits: key.consumer_limits.clone(),
+            upstreams: upstreams.into_iter().map(|(name, upstream)| (name, Callee::Upstream(upstream))).collect(),
+            written: Abilities::written_in(config),
         };
         Some((key, abilities))
     }
@@ -332,30 +375,6 @@ fn limits(config: &config::Plugin, all: &config::Limits) -> Limits {
         header_count: all.header_count as usize,
         header_bytes: all.header_bytes.as_usize(),
         ..Limits::default()
-    }
-}
-
-fn declarations(artifact: &Artifact) -> Vec<metrics::Declaration> {
-    let declaration = |declared: &crate::plugin::MetricDeclaration| metrics::Declaration {
-        name: declared.name.clone(),
-        kind: match declared.kind.as_str() {
-            "gauge" => metrics::Kind::Gauge,
-            "histogram" => metrics::Kind::Histogram(Vec::new()),
-            _ => metrics::Kind::Counter,
-        },
-        help: declared.help.clone(),
-        labels: declared.labels.clone(),
-    };
-    artifact.manifest().metrics.iter().map(declaration).collect()
-}
-
-/// Every text in a configuration, however deep.
-fn texts(value: &Value, found: &mut BTreeSet<String>) {
-    match value {
-        Value::String(text) => drop(found.insert(text.clone())),
-        Value::Array(items) => items.iter().for_each(|item| texts(item, found)),
-        Value::Object(fields) => fields.values().for_each(|field| texts(field, found)),
-        _ => {}
     }
 }
 

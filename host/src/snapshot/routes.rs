@@ -8,16 +8,17 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, Method, header};
 use http_body::{Body as _, Frame, SizeHint};
 
 use super::targets::{self, Target, Targets};
-use super::{Snapshot, Workshop, delivery, plugins};
+use super::{Snapshot, Versioned, Workshop, delivery, mirrors, plugins, versions};
 use crate::admission::Admission;
 use crate::body::{Body, BodyError};
 use crate::config::{self, Diagnostic, Loaded, child};
 use crate::exchange::RouteFacts;
 use crate::plugin::Chain;
+use crate::rewrite::Fields;
 use crate::router::{BuildError, HostPattern, PathPattern, PatternError, Problem, Router, Rule, ValueMatch, ValueTest};
 use crate::upstream::{Delivery, Upstream};
 
@@ -31,6 +32,10 @@ pub struct Route {
     /// How many there may be at a time.
     pub admission: Option<Arc<Admission>>,
     pub upgrades: Upgrades,
+    /// Who gets copies of what is sent on.
+    pub mirrors: Option<mirrors::Mirrors>,
+    /// The versions of an API, where it has several.
+    pub versions: Option<Box<Versioned>>,
     targets: Targets,
 }
 
@@ -60,17 +65,24 @@ pub struct BodyLimits {
 }
 
 impl Route {
-    /// Where the next request goes: to the upstream that a plugin chose, or to a target by weight.
-    pub fn pick(&self, choice: Option<&str>) -> Option<&Target> {
+    /// Where the next request goes: to the upstream that a plugin chose, or to a target by weight; of its version, where
+    /// there are versions.
+    pub fn pick(&self, choice: Option<&str>, version: Option<usize>) -> Option<&Target> {
+        let targets = self.targets_of(version);
         match choice {
-            Some(upstream) => self.targets.named(upstream),
-            None => self.targets.pick(),
+            Some(upstream) => targets.named(upstream).or_else(|| self.targets.named(upstream)),
+            None => targets.pick(),
         }
     }
 
+    fn targets_of(&self, version: Option<usize>) -> &Targets {
+        let versions = self.versions.as_ref().zip(version);
+        versions.and_then(|(versions, version)| versions.targets(version)).unwrap_or(&self.targets)
+    }
+
     /// Its targets with their weights, in the order of the configuration.
-    pub fn targets(&self) -> impl Iterator<Item = (&Target, u32)> {
-        self.targets.iter()
+    pub fn targets(&self, version: Option<usize>) -> impl Iterator<Item = (&Target, u32)> {
+        self.targets_of(version).iter()
     }
 }
 
@@ -145,9 +157,11 @@ pub(super) fn build(
         let body = config.limits.request_body.unwrap_or(loaded.config.limits.request_body);
         Route {
             admission: delivery::admission(config, &name, previous),
+            versions: versions::build(config, upstreams),
+            mirrors: mirrors::build(config, &name, upstreams, previous),
             facts: Arc::new(RouteFacts {
                 metrics: Some(workshop.metrics.route(&name)),
-                upstreams: config.to.iter().filter_map(|target| target.upstream.as_deref()).map(Arc::from).collect(),
+                upstreams: config.upstreams().map(Arc::from).collect(),
                 name: name.into(),
             }),
             chain: Arc::new(Chain::new(plugins.of_route(index))),
@@ -159,7 +173,7 @@ pub(super) fn build(
             },
             targets: match &config.redirect {
                 Some(redirect) => targets::redirect_only(redirect),
-                None => targets::build(&config.to, config.rewrite.as_ref(), upstreams),
+                None => targets::build(&config.to, config.rewrite.as_ref(), &Fields::default(), upstreams),
             },
         }
     };
@@ -201,11 +215,13 @@ fn explain(loaded: &Loaded, places: &[String], error: &BuildError) -> Diagnostic
 }
 
 fn rule(condition: &config::Match, route: usize) -> Result<Rule, PatternError> {
-    let path = match &condition.path {
-        None => PathPattern::any(),
-        Some(config::PathMatch::Pattern(pattern)) => PathPattern::parse(pattern.as_str())?,
-        Some(config::PathMatch::Regex(regex)) => PathPattern::regex(regex.as_str())?,
+    let path = match (&condition.path, &condition.grpc) {
+        (_, Some(call)) => calls(call)?,
+        (None, None) => PathPattern::any(),
+        (Some(config::PathMatch::Pattern(pattern)), None) => PathPattern::parse(pattern.as_str())?,
+        (Some(config::PathMatch::Regex(regex)), None) => PathPattern::regex(regex.as_str())?,
     };
+    let is_call = condition.grpc.is_some();
     let test = |test: &config::ValueMatch| match test {
         config::ValueMatch::Exact(text) => Ok(ValueTest::Exact(text.clone())),
         config::ValueMatch::Regex(regex) => ValueTest::regex(regex.as_str()),
@@ -213,14 +229,20 @@ fn rule(condition: &config::Match, route: usize) -> Result<Rule, PatternError> {
         config::ValueMatch::Present(false) => Ok(ValueTest::Absent),
     };
     let headers = condition.headers.iter().map(|(name, value)| (name.as_str(), value));
+    let content_type = is_call.then(|| ValueTest::regex(GRPC_CONTENT_TYPE).map(|test| ("content-type", test)));
     let query = condition.query.iter().map(|(name, value)| (name.as_str(), value));
     Ok(Rule {
         hosts: condition.host.iter().map(|host| HostPattern::parse(host.as_str())).collect::<Result<_, _>>()?,
         path,
         // The schema has checked that they are tokens.
-        methods: condition.methods.iter().filter_map(|method| method.as_str().parse().ok()).collect(),
+        methods: match is_call {
+            true => vec![Method::POST],
+            false => condition.methods.iter().filter_map(|method| method.as_str().parse().ok()).collect(),
+        },
         headers: headers
-            .map(|(name, value)| Ok(ValueMatch { name: name.into(), test: test(value)? }))
+            .map(|(name, value)| Ok((name, test(value)?)))
+            .chain(content_type)
+            .map(|header| header.map(|(name, test)| ValueMatch { name: name.into(), test }))
             .collect::<Result<_, _>>()?,
         query: query
             .map(|(name, value)| Ok(ValueMatch { name: name.into(), test: test(value)? }))
@@ -228,6 +250,31 @@ fn rule(condition: &config::Match, route: usize) -> Result<Rule, PatternError> {
         route,
     })
 }
+
+/// The paths of these calls: `/service/method`.
+fn calls(call: &config::GrpcMatch) -> Result<PathPattern, PatternError> {
+    use config::GrpcPart::{Name, Regex};
+    let text = |part: &Option<config::GrpcPart>, any: &str| match part {
+        Some(Name(name)) => name.as_str().to_owned(),
+        Some(Regex(_)) | None => any.to_owned(),
+    };
+    if !matches!(call.service, Some(Regex(_))) && !matches!(call.method, Some(Regex(_))) {
+        return PathPattern::parse(&format!(
+            "/{}/{}",
+            text(&call.service, "{service}"),
+            text(&call.method, "{method}")
+        ));
+    }
+    let regex = |part: &Option<config::GrpcPart>| match part {
+        Some(Name(name)) => name.as_str().replace('.', r"\."),
+        Some(Regex(regex)) => format!("(?:{})", regex.as_str()),
+        None => "[^/]+".to_owned(),
+    };
+    PathPattern::regex(&format!("/{}/{}", regex(&call.service), regex(&call.method)))
+}
+
+/// As the protocol has it: with a message format or parameters, in any case.
+const GRPC_CONTENT_TYPE: &str = r"(?i)application/grpc(?:[+;\s].*)?";
 
 /// What logs and metrics call a route without a name of its own: its place.
 fn name(config: &config::Route, index: usize) -> String {

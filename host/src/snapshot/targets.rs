@@ -130,10 +130,11 @@ fn matched<'a>(pattern: Option<&'a PathPattern>, path: &'a str) -> Matched<'a> {
     Matched { prefix: pattern.prefix_length(path), params: pattern.params(path).into_vec() }
 }
 
-/// Makes the targets of a list. What names an upstream that is not there has been reported already.
+/// Makes the targets of a list; `notices` is what all of their responses say. What names an upstream that is not there has been reported already.
 pub(super) fn build(
     to: &[config::Target],
     rewrite: Option<&config::Rewrite>,
+    notices: &Fields,
     upstreams: &BTreeMap<Arc<str>, Arc<Upstream>>,
 ) -> Targets {
     let mut targets = Targets::default();
@@ -146,13 +147,19 @@ pub(super) fn build(
         let edits = Edits {
             rewrite: config.rewrite.as_ref().or(rewrite).map(self::rewrite).unwrap_or_default(),
             request: fields(&config.request_headers),
-            response: fields(&config.response_headers),
+            response: fields(&config.response_headers).and(notices),
         };
         if let Some(goal) = goal {
             targets.push(Target { goal, edits: edits.boxed() }, config.weight);
         }
     }
     targets
+}
+
+/// What changes a request and nothing of the response; none where nothing does.
+pub(super) fn request_edits(rewrite: Option<&config::Rewrite>, headers: &config::HeaderChanges) -> Option<Box<Edits>> {
+    let rewrite = rewrite.map(self::rewrite).unwrap_or_default();
+    Edits { rewrite, request: fields(headers), response: Fields::default() }.boxed()
 }
 
 /// The only target of a route that redirects.

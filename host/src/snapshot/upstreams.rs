@@ -1,7 +1,9 @@
 //! Upstreams from their configuration.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Once};
+use std::time::SystemTime;
 
 use super::{delivery, discovery, health};
 use crate::balance::Policy;
@@ -9,6 +11,7 @@ use crate::capability::secrets::Secrets;
 use crate::config::{self, Diagnostic, Loaded, child};
 use crate::proxy_protocol::Version;
 use crate::telemetry::{self, Level};
+use crate::tls::{Connector, Outgoing, OutgoingPart, Pair, Trust};
 use crate::upstream::{
     Address, Hash, HashBy, Named, NoneAvailable, Protocol, SameSite, Server, Settings, Sticky, StickyKey, Transport,
     Upstream,
@@ -20,6 +23,7 @@ type Upstreams = BTreeMap<Arc<str>, Arc<Upstream>>;
 pub(super) fn build(
     loaded: &Loaded,
     secrets: &Secrets,
+    (trust, directory): (&Trust, &Path),
     previous: Option<&Upstreams>,
     mistakes: &mut Vec<Diagnostic>,
 ) -> Upstreams {
@@ -35,6 +39,15 @@ pub(super) fn build(
             }
         });
         let before = previous.and_then(|previous| previous.get(name.as_str()));
+        if let Some(tls) = &config.tls {
+            let before = before.and_then(|before| before.settings().transport.tls.as_ref());
+            match Connector::load(outgoing(tls, directory), trust, before, SystemTime::now()) {
+                Ok(connector) => settings.transport.tls = Some(connector),
+                Err(found) => mistakes.extend(found.into_iter().map(|(part, mistake)| {
+                    loaded.diagnostic(&tls_pointer(name, part), mistake.message, mistake.help.as_deref())
+                })),
+            }
+        }
         let upstream = match before {
             Some(before) if *before.settings() == settings => before.clone(),
             _ => Upstream::new(settings, before),
@@ -76,8 +89,13 @@ fn settings(name: &str, config: &config::Upstream, limits: &config::Limits) -> S
         transport: Transport {
             protocol: match config.protocol {
                 config::UpstreamProtocol::Http1 => Protocol::Http1,
-                config::UpstreamProtocol::Http2 => Protocol::H2c,
+                config::UpstreamProtocol::Http2 | config::UpstreamProtocol::Http2Clear => Protocol::Http2,
             },
+            tls: None,
+            proxy_protocol: config.proxy_protocol.map(|version| match version {
+                config::ProxyProtocol::V1 => Version::V1,
+                config::ProxyProtocol::V2 => Version::V2,
+            }),
             connect_timeout: config.connect_timeout.into(),
             response_timeout: config.response_timeout.into(),
             body_timeout: config.body_timeout.into(),
@@ -94,11 +112,38 @@ fn settings(name: &str, config: &config::Upstream, limits: &config::Limits) -> S
         probing: config.health.as_ref().map(health::probing),
         max_requests: config.max_requests.map(|most| most as usize),
         retry_budget: delivery::share(&config.retry_budget),
-        proxy_protocol: config.proxy_protocol.map(|version| match version {
-            config::ProxyProtocol::V1 => Version::V1,
-            config::ProxyProtocol::V2 => Version::V2,
-        }),
     }
+}
+
+fn outgoing(tls: &config::UpstreamTls, directory: &Path) -> Outgoing {
+    Outgoing {
+        ca: tls.ca.as_ref().map(|ca| directory.join(ca)),
+        server_name: tls.server_name.clone(),
+        names: tls.subject_alt_names.clone().unwrap_or_default(),
+        certificate: tls
+            .certificate
+            .as_ref()
+            .map(|pair| Pair { cert: directory.join(&pair.cert), key: directory.join(&pair.key) }),
+        tls12: tls.min_version == config::TlsVersion::Tls12,
+    }
+}
+
+fn tls_pointer(upstream: &str, part: OutgoingPart) -> String {
+    let tls = child(&child("/upstreams", upstream), "tls");
+    match part {
+        OutgoingPart::Whole => tls,
+        OutgoingPart::Authorities => format!("{tls}/ca"),
+        OutgoingPart::ServerName => format!("{tls}/server_name"),
+        OutgoingPart::Name(at) => format!("{tls}/subject_alt_names/{at}"),
+        OutgoingPart::Certificate => format!("{tls}/certificate/cert"),
+        OutgoingPart::Key => format!("{tls}/certificate/key"),
+    }
+}
+
+/// The files that upstreams are made from.
+pub(super) fn files(config: &config::Config, directory: &Path) -> Vec<PathBuf> {
+    let tls = config.upstreams.values().filter_map(|upstream| upstream.tls.as_ref());
+    tls.flat_map(|tls| outgoing(tls, directory).files().cloned().collect::<Vec<_>>()).collect()
 }
 
 fn named(endpoint: &config::Endpoint) -> Option<Named> {

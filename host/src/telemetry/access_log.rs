@@ -72,6 +72,8 @@ pub struct Record<'a> {
     pub path: &'a str,
     pub user_agent: &'a [u8],
     pub route: &'a str,
+    /// The version of the API; empty where the route has none.
+    pub version: &'a str,
     /// What the client got; `None` where it left before there was a response head.
     pub status: Option<u16>,
     pub upstream: Option<&'a str>,
@@ -217,6 +219,7 @@ impl Record<'_> {
             line.bytes("user_agent", self.user_agent);
         }
         text_if_any(&mut line, "route", self.route);
+        text_if_any(&mut line, "version", self.version);
         if let Some(status) = self.status {
             line.number("status", status.into());
         }
@@ -272,6 +275,7 @@ mod tests {
             path: "/orders/7?token=hush",
             user_agent: b"curl/8.5.0",
             route: "orders",
+            version: "v2",
             status: Some(200),
             upstream: Some("orders"),
             endpoint: Some("10.0.0.3:80"),
@@ -312,6 +316,7 @@ mod tests {
                 "path": "/orders/7",
                 "user_agent": "curl/8.5.0",
                 "route": "orders",
+                "version": "v2",
                 "status": 200,
                 "outcome": "complete",
                 "duration_us": 1500,
@@ -332,6 +337,7 @@ mod tests {
         let record = Record {
             status: None,
             route: "",
+            version: "",
             upstream: None,
             endpoint: None,
             attempts: 0,

@@ -27,6 +27,8 @@ labels! {
         NoEndpoint => "no-endpoint",
         /// The gateway is about to let go of the listener.
         Draining => "draining",
+        /// The listener keeps its sender out.
+        Address => "address",
     }
 }
 

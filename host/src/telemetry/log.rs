@@ -40,6 +40,12 @@ pub fn log_report(level: Level, message: &str, report: &str) {
     global().write(message, &Event { level, message, fields: &[], report: Some(report) });
 }
 
+/// Writes one event as [`log_as`] does; what follows the message's first line is its report, such as a guest's stack.
+pub fn log_lines(kind: &str, level: Level, text: &str, fields: Fields<'_>) {
+    let (message, report) = text.split_once('\n').map_or((text, None), |(message, report)| (message, Some(report)));
+    global().write(kind, &Event { level, message, fields, report });
+}
+
 /// Whether a line of this level would be written.
 pub fn enabled(level: Level) -> bool {
     global().enabled(level)

@@ -163,6 +163,8 @@ labels! {
         Framing => "framing",
         /// A connection that did not begin with a header of the PROXY protocol, or came from nobody who may send one.
         ProxyProtocol => "proxy-protocol",
+        /// A connection from an address that its listener keeps out.
+        Address => "address",
     }
 }
 

@@ -148,6 +148,14 @@ impl Server {
         &self.settings
     }
 
+    /// The certificates that a client may get that asks for this name, and whether that is because they have it.
+    pub fn shown_for(&self, name: &str) -> (Vec<String>, bool) {
+        let by_name = self.shown.names.find(&name.to_ascii_lowercase());
+        let ends: Vec<Expiry> = self.expiries().collect();
+        let files = by_name.unwrap_or(&self.shown.default).iter().filter_map(|at| ends.get(*at));
+        (files.map(|expiry| expiry.certificate.clone()).collect(), by_name.is_some())
+    }
+
     /// When its certificates end, in the order of the settings.
     pub fn expiries(&self) -> impl Iterator<Item = Expiry> {
         self.shown.all.iter().enumerate().map(|(at, certified)| Expiry {

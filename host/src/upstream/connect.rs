@@ -1,4 +1,4 @@
-//! Making a connection: the name's addresses, the TCP handshake, and hyper's side of it.
+//! Making a connection: the name's addresses, the handshakes of TCP and TLS, and hyper's side of it.
 
 use std::io;
 use std::net::SocketAddr;
@@ -7,18 +7,75 @@ use std::time::Duration;
 
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::connection::{Http1, Shared, Streams};
+use super::error::Reason;
 use super::progress::Progress;
-use super::settings::{Address, Place, Transport};
+use super::settings::{Address, Place, Protocol, Transport};
+use super::socket::Socket;
 use super::wire::Wire;
+use crate::proxy_protocol::{self, Header};
+use crate::tls::Alpn;
+
+/// A connection for requests of any client: over TLS where the transport has it.
+pub(super) async fn open(address: &Address, transport: &Transport, deadline: Instant) -> Result<Socket, Reason> {
+    let alpn = match transport.protocol {
+        Protocol::Http1 => Alpn::Http1,
+        Protocol::Http2 => Alpn::Http2,
+    };
+    secure(plain(address, transport, Header::Local, deadline).await?, address, transport, Some(alpn), deadline).await
+}
+
+/// A connection for what one client sends, whatever that is.
+pub(super) async fn open_for(
+    address: &Address,
+    transport: &Transport,
+    client: Header,
+    deadline: Instant,
+) -> Result<Socket, Reason> {
+    secure(plain(address, transport, client, deadline).await?, address, transport, None, deadline).await
+}
+
+/// A connection without TLS. Where the endpoint wants to know whose it is, that has been said.
+pub(super) async fn plain(
+    address: &Address,
+    transport: &Transport,
+    client: Header,
+    deadline: Instant,
+) -> Result<TcpStream, Reason> {
+    let timed_out = Reason::ConnectTimeout(transport.connect_timeout);
+    let Some(socket) = connect(address, deadline).await else { return Err(timed_out) };
+    let mut socket = socket.map_err(Reason::Connect)?;
+    if let Some(version) = transport.proxy_protocol {
+        let header = proxy_protocol::write(version, client);
+        let Ok(written) = timeout_at(deadline, socket.write_all(&header)).await else { return Err(timed_out) };
+        written.map_err(Reason::Connect)?;
+    }
+    Ok(socket)
+}
+
+async fn secure(
+    socket: TcpStream,
+    address: &Address,
+    transport: &Transport,
+    alpn: Option<Alpn>,
+    deadline: Instant,
+) -> Result<Socket, Reason> {
+    let Some(tls) = &transport.tls else { return Ok(Socket::Plain(socket)) };
+    match timeout_at(deadline, tls.connect(&address.host(), alpn, socket)).await {
+        Ok(Ok(stream)) => Ok(Socket::Secure(Box::new(stream))),
+        Ok(Err(failed)) => Err(Reason::Handshake(failed)),
+        Err(_) => Err(Reason::ConnectTimeout(transport.connect_timeout)),
+    }
+}
 
 /// A socket to the address. `None` when the time is over.
-pub(super) async fn connect(address: &Address, deadline: Instant) -> Option<io::Result<TcpStream>> {
+async fn connect(address: &Address, deadline: Instant) -> Option<io::Result<TcpStream>> {
     let socket = match address.place() {
         Place::Socket(address) => timeout_at(deadline, TcpStream::connect(address)).await.ok()?,
         Place::Name { host, port } => match timeout_at(deadline, lookup_host((&**host, *port))).await.ok()? {
@@ -83,7 +140,7 @@ fn in_turns(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
 /// the connection does: when the endpoint closes it, when its handle is dropped, when an answer is overdue, or when it
 /// becomes a tunnel.
 pub(super) async fn http1(
-    socket: TcpStream,
+    socket: Socket,
     transport: &Transport,
     slot: OwnedSemaphorePermit,
     progress: &Arc<Progress>,
@@ -106,8 +163,8 @@ pub(super) async fn http1(
 
 /// An HTTP/2 connection over the socket. Its task ends when the endpoint closes it or says GOAWAY, or when the pool and
 /// the last stream have let go of it.
-pub(super) async fn h2c(
-    socket: TcpStream,
+pub(super) async fn http2(
+    socket: Socket,
     transport: &Transport,
     slot: OwnedSemaphorePermit,
     streams: Arc<Streams>,

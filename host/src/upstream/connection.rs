@@ -25,7 +25,7 @@ use crate::tunnel::Upgrade;
 /// The right to send one request.
 pub(super) enum Lease {
     Http1(Http1),
-    H2c(H2c),
+    Http2(Http2),
 }
 
 /// What hyper makes of a request.
@@ -65,7 +65,7 @@ impl Lease {
                 let result = connection.begin(request).await;
                 connection.end(result, in_flight)
             }
-            Lease::H2c(place) => Box::pin(place.send(request, in_flight)).await,
+            Lease::Http2(place) => Box::pin(place.send(request, in_flight)).await,
         }
     }
 
@@ -73,14 +73,14 @@ impl Lease {
     pub(super) fn is_reused(&self) -> bool {
         match self {
             Lease::Http1(connection) => connection.reused,
-            Lease::H2c(place) => place.reused,
+            Lease::Http2(place) => place.reused,
         }
     }
 
     pub(super) fn progress(&self) -> &Progress {
         match self {
             Lease::Http1(connection) => &connection.progress,
-            Lease::H2c(place) => &place.progress,
+            Lease::Http2(place) => &place.progress,
         }
     }
 
@@ -88,7 +88,7 @@ impl Lease {
     pub(super) fn retire(&self) {
         match self {
             Lease::Http1(connection) => connection.progress.retire(),
-            Lease::H2c(place) => place.place.0.retired.store(true, Relaxed),
+            Lease::Http2(place) => place.place.0.retired.store(true, Relaxed),
         }
     }
 
@@ -233,22 +233,22 @@ impl Shared {
     }
 
     /// A place for a request, if one is free.
-    pub(super) fn place(&self, max_streams: u32) -> Option<H2c> {
+    pub(super) fn place(&self, max_streams: u32) -> Option<Http2> {
         let allowed = self.streams.allowed.load(Relaxed).min(max_streams);
         let free = !self.streams.retired.load(Relaxed) && self.streams.open.load(Relaxed) < allowed;
         free.then(|| self.take_place(true))
     }
 
     /// The place for the request that the connection was made for.
-    pub(super) fn first_place(&self) -> H2c {
+    pub(super) fn first_place(&self) -> Http2 {
         self.take_place(false)
     }
 
-    fn take_place(&self, reused: bool) -> H2c {
+    fn take_place(&self, reused: bool) -> Http2 {
         let open = &self.streams.open;
         open.store(open.load(Relaxed).saturating_add(1), Relaxed);
         let place = Place(Arc::clone(&self.streams));
-        H2c { sender: self.sender.clone(), place, progress: Arc::new(Progress::new()), reused }
+        Http2 { sender: self.sender.clone(), place, progress: Arc::new(Progress::new()), reused }
     }
 
     pub(super) fn opened(&self) -> Instant {
@@ -275,7 +275,7 @@ impl Shared {
 }
 
 /// A place on an HTTP/2 connection.
-pub(super) struct H2c {
+pub(super) struct Http2 {
     sender: http2::SendRequest<Outgoing>,
     place: Place,
     progress: Arc<Progress>,
@@ -292,7 +292,7 @@ impl Drop for Place {
     }
 }
 
-impl H2c {
+impl Http2 {
     async fn send(
         mut self,
         request: Request<Body>,
@@ -310,14 +310,14 @@ impl H2c {
             result = sent => result,
             () = poll_fn(|context| progress.poll_expired(context)) => {
                 // One stream cannot tell a slow endpoint from a dead connection: later requests take another.
-                Lease::H2c(self).retire();
+                Lease::Http2(self).retire();
                 let timeout = endpoint.transport().response_timeout;
                 return Err(Unanswered { reason: Reason::ResponseTimeout(timeout), again: None });
             }
         };
         progress.answered();
         match result {
-            Ok(response) => Lease::H2c(self).receive(response, in_flight),
+            Ok(response) => Lease::Http2(self).receive(response, in_flight),
             Err(mut error) => {
                 let unsent = error.take_message().map(Again::unsent);
                 let reason = reason(error.into_error(), &progress, endpoint);

@@ -148,7 +148,9 @@ impl Upstream {
 /// Why an attempt that failed so may be followed by another; none where the endpoint is not the cause.
 fn cause_of(reason: &Reason) -> Option<Cause> {
     match reason {
-        Reason::Connect(_) | Reason::ConnectTimeout(_) | Reason::Overloaded => Some(Cause::Connect),
+        Reason::Connect(_) | Reason::Handshake(_) | Reason::ConnectTimeout(_) | Reason::Overloaded => {
+            Some(Cause::Connect)
+        }
         Reason::Closed(_) | Reason::BadResponse(BadResponse::Truncated) => Some(Cause::Reset),
         Reason::ResponseTimeout(_) | Reason::AttemptTimeout(_) | Reason::RequestTimeout(_) => Some(Cause::Timeout),
         Reason::BadResponse(_) => Some(Cause::BadResponse),

@@ -160,7 +160,9 @@ impl Endpoint {
         let counters = self.counters();
         match &leased {
             Ok((_, Some(_))) => add(&counters.connects, 1),
-            Err(Reason::Connect(_) | Reason::ConnectTimeout(_)) => add(&counters.connect_failures, 1),
+            Err(Reason::Connect(_) | Reason::Handshake(_) | Reason::ConnectTimeout(_)) => {
+                add(&counters.connect_failures, 1)
+            }
             _ => {}
         }
         leased
@@ -214,7 +216,7 @@ impl Endpoint {
     /// Many requests that come at once make many HTTP/1.1 connections but only one for HTTP/2: `None` while another
     /// request of this core makes it.
     fn begin_opening(self: &Arc<Self>) -> Option<Opening<'_>> {
-        let shared = self.transport.protocol == Protocol::H2c;
+        let shared = self.transport.protocol == Protocol::Http2;
         if shared && std::mem::replace(&mut self.pool().borrow_mut().opening, true) {
             return None;
         }
@@ -227,10 +229,7 @@ impl Endpoint {
         deadline: Instant,
     ) -> Result<(Lease, Option<Duration>), Reason> {
         let started = Instant::now();
-        let Some(socket) = connect::connect(&self.address, deadline).await else {
-            return Err(Reason::ConnectTimeout(self.transport.connect_timeout));
-        };
-        let socket = socket.map_err(Reason::Connect)?;
+        let socket = connect::open(&self.address, &self.transport, deadline).await?;
         let lease = match self.transport.protocol {
             Protocol::Http1 => {
                 let progress = Arc::new(Progress::new());
@@ -238,11 +237,11 @@ impl Endpoint {
                 self.watch(&progress);
                 Lease::Http1(connection.map_err(Reason::Connect)?)
             }
-            Protocol::H2c => {
+            Protocol::Http2 => {
                 let streams = Arc::new(Streams::new(Arc::clone(&self.pool().borrow().available)));
-                let shared = connect::h2c(socket, &self.transport, slot, streams).await.map_err(Reason::Connect)?;
+                let shared = connect::http2(socket, &self.transport, slot, streams).await.map_err(Reason::Connect)?;
                 self.sweep_from_now_on();
-                Lease::H2c(self.pool().borrow_mut().share(shared))
+                Lease::Http2(self.pool().borrow_mut().share(shared))
             }
         };
         Ok((lease, Some(started.elapsed())))

@@ -9,6 +9,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use crate::body::BodyError;
+use crate::tls;
 
 /// A request that an upstream did not answer. The text names the upstream and the endpoint and is for the operator's
 /// log; a client is told the status and nothing of this.
@@ -31,6 +32,8 @@ pub enum Reason {
     Overloaded,
     /// No connection could be made.
     Connect(io::Error),
+    /// There is a connection, but none over TLS that can be trusted.
+    Handshake(tls::Failed),
     /// No connection was made in this time.
     ConnectTimeout(Duration),
     /// The answer did not begin in this time.
@@ -86,7 +89,9 @@ impl SendError {
             | Reason::ResponseTimeout(_)
             | Reason::AttemptTimeout(_)
             | Reason::RequestTimeout(_) => StatusCode::GATEWAY_TIMEOUT,
-            Reason::Connect(_) | Reason::Closed(_) | Reason::BadResponse(_) => StatusCode::BAD_GATEWAY,
+            Reason::Connect(_) | Reason::Handshake(_) | Reason::Closed(_) | Reason::BadResponse(_) => {
+                StatusCode::BAD_GATEWAY
+            }
             Reason::RequestBody(BodyError::TooLarge(_)) => StatusCode::PAYLOAD_TOO_LARGE,
             Reason::RequestBody(BodyError::TimedOut) => StatusCode::REQUEST_TIMEOUT,
             Reason::RequestBody(BodyError::Connection(_)) | Reason::ShortRequestBody | Reason::Authority => {
@@ -120,6 +125,7 @@ impl fmt::Display for SendError {
                 write!(f, "{endpoint} refused the connection")
             }
             Reason::Connect(error) => write!(f, "no connection to {endpoint}: {error}"),
+            Reason::Handshake(failed) => write!(f, "no TLS with {endpoint}: {failed}"),
             Reason::ConnectTimeout(time) => write!(f, "no connection to {endpoint} within {time:?}"),
             Reason::ResponseTimeout(time) => write!(f, "{endpoint} did not begin to answer within {time:?}"),
             Reason::AttemptTimeout(time) => write!(f, "{endpoint} did not begin to answer the attempt within {time:?}"),
@@ -142,6 +148,7 @@ impl Error for SendError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &self.reason {
             Reason::Connect(error) => Some(error),
+            Reason::Handshake(failed) => Some(failed),
             Reason::Closed(error) | Reason::BadResponse(BadResponse::Malformed(error)) => Some(error),
             Reason::RequestBody(error) => Some(error),
             _ => None,

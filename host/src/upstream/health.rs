@@ -360,7 +360,7 @@ type Counts = HashMap<usize, Sample>;
 fn failure(reason: &Reason) -> Option<Failure> {
     match reason {
         Reason::Connect(error) if is_our_own(error) => None,
-        Reason::Connect(_) | Reason::ConnectTimeout(_) => Some(Failure::Connect),
+        Reason::Connect(_) | Reason::Handshake(_) | Reason::ConnectTimeout(_) => Some(Failure::Connect),
         Reason::Closed(_) | Reason::BadResponse(_) => Some(Failure::Reset),
         Reason::ResponseTimeout(_) | Reason::AttemptTimeout(_) | Reason::RequestTimeout(_) => Some(Failure::Timeout),
         // Of the client, of the request, of our limits.

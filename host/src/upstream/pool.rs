@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::connection::{H2c, Http1, Lease, Shared};
+use super::connection::{Http1, Http2, Lease, Shared};
 use super::progress::Progress;
 use super::settings::{Protocol, Transport};
 
@@ -63,10 +63,10 @@ impl Pool {
                 }
                 None
             }
-            Protocol::H2c => {
+            Protocol::Http2 => {
                 self.shared.retain(|shared| !shared.is_closed());
                 let place = self.shared.iter_mut().find_map(|shared| shared.place(transport.max_streams));
-                place.map(Lease::H2c)
+                place.map(Lease::Http2)
             }
         }
     }
@@ -80,7 +80,7 @@ impl Pool {
     }
 
     /// Adds a new HTTP/2 connection and takes the first place on it.
-    pub(super) fn share(&mut self, shared: Shared) -> H2c {
+    pub(super) fn share(&mut self, shared: Shared) -> Http2 {
         let place = shared.first_place();
         self.shared.push(shared);
         place

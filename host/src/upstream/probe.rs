@@ -12,8 +12,9 @@ use http_body_util::{BodyExt, Limited};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
-use super::{Address, Ask, Facts, Upstream, connect};
+use super::{Address, Ask, Facts, Reason, Upstream, connect};
 use crate::body::Body;
+use crate::proxy_protocol::Header;
 
 /// What is asked.
 #[derive(Clone, Debug, PartialEq)]
@@ -88,9 +89,13 @@ impl HttpProbe {
 
 impl TcpProbe {
     async fn run(&self, upstream: &Upstream, address: &Address) -> Result<(), String> {
-        let deadline = Instant::now() + upstream.settings().transport.connect_timeout;
-        let socket = connect::connect(address, deadline).await.ok_or("no connection in time")?;
-        let mut socket = socket.map_err(|error| format!("no connection: {error}"))?;
+        let transport = &upstream.settings().transport;
+        let deadline = Instant::now() + transport.connect_timeout;
+        let socket = connect::plain(address, transport, Header::Local, deadline).await;
+        let mut socket = socket.map_err(|reason| match reason {
+            Reason::Connect(error) => format!("no connection: {error}"),
+            _ => "no connection in time".to_owned(),
+        })?;
         if let Some(text) = &self.send {
             socket.write_all(text.as_bytes()).await.map_err(|error| format!("it does not take the text: {error}"))?;
         }

@@ -74,7 +74,7 @@ impl Upstream {
         };
         settings.transport.max_idle = 0;
         if matches!(probe, Probe::Grpc(_)) {
-            settings.transport.protocol = Protocol::H2c;
+            settings.transport.protocol = Protocol::Http2;
         }
         Upstream::new(settings, None)
     }

@@ -15,22 +15,25 @@ use http_body::{Body as _, Frame, SizeHint};
 
 use super::error::Reason;
 use super::progress::Progress;
-use super::settings::{Address, Protocol};
+use super::settings::{Address, Protocol, Transport};
 use super::switch;
 use crate::body::Body;
 
 /// Puts the request into the form of the protocol.
-pub(super) fn prepare(request: &mut Request<Body>, protocol: Protocol, address: &Address) -> Result<(), Reason> {
+pub(super) fn prepare(request: &mut Request<Body>, transport: &Transport, address: &Address) -> Result<(), Reason> {
     if request.method() == Method::CONNECT {
         return Err(Reason::Tunnel);
     }
-    frame(request, protocol);
-    match protocol {
+    frame(request, transport.protocol);
+    match transport.protocol {
         Protocol::Http1 => {
             switch::ask(request);
             origin_form(request, address)
         }
-        Protocol::H2c => absolute_form(request, address),
+        Protocol::Http2 => {
+            let scheme = if transport.tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP };
+            absolute_form(request, scheme, address)
+        }
     }
 }
 
@@ -52,7 +55,7 @@ fn origin_form(request: &mut Request<Body>, address: &Address) -> Result<(), Rea
 
 /// `:scheme`, `:authority` and `:path` (RFC 9113, section 8.3.1) come from an absolute URI; `Host` becomes the
 /// authority.
-fn absolute_form(request: &mut Request<Body>, address: &Address) -> Result<(), Reason> {
+fn absolute_form(request: &mut Request<Body>, scheme: Scheme, address: &Address) -> Result<(), Reason> {
     *request.version_mut() = Version::HTTP_2;
     let host = request.headers_mut().remove(HOST);
     let authority = match (request.uri().authority(), host) {
@@ -61,7 +64,7 @@ fn absolute_form(request: &mut Request<Body>, address: &Address) -> Result<(), R
         (None, None) => address.as_str().parse(),
     };
     let mut parts = std::mem::take(request.uri_mut()).into_parts();
-    parts.scheme = Some(Scheme::HTTP);
+    parts.scheme = Some(scheme);
     parts.authority = Some(authority.map_err(|_| Reason::Authority)?);
     parts.path_and_query.get_or_insert(PathAndQuery::from_static("/"));
     *request.uri_mut() = Uri::from_parts(parts).map_err(|_| Reason::Authority)?;
@@ -219,7 +222,7 @@ mod tests {
     fn check(protocol: Protocol, request: Request<Body>) -> String {
         let mut request = request;
         let address = "10.0.0.3:80".parse().unwrap();
-        match prepare(&mut request, protocol, &address) {
+        match prepare(&mut request, &Transport { protocol, ..Transport::default() }, &address) {
             Err(reason) => format!("{reason:?}"),
             Ok(()) => {
                 let mut fields: Vec<_> = request
@@ -262,7 +265,7 @@ mod tests {
             let request = request.body(()).unwrap();
             let with_body = || request.clone().map(|()| Body::Empty);
             assert_eq!(check(Protocol::Http1, with_body()), http1);
-            assert_eq!(check(Protocol::H2c, with_body()), h2c);
+            assert_eq!(check(Protocol::Http2, with_body()), h2c);
         }
     }
 

@@ -12,7 +12,7 @@ use super::probing::Probing;
 use crate::discovery::{Found, Query};
 use crate::health::Ejection;
 use crate::proxy_protocol::Version;
-use crate::{balance, retry};
+use crate::{balance, retry, tls};
 
 /// An upstream: its name, its servers, how to choose among them and how to talk to them.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,8 +43,6 @@ pub struct Settings {
     pub max_requests: Option<usize>,
     /// How many requests may be sent again.
     pub retry_budget: retry::Share,
-    /// Whether connections at layer 4 begin with a header that says who the client is. Default: no.
-    pub proxy_protocol: Option<Version>,
 }
 
 impl Settings {
@@ -64,7 +62,6 @@ impl Settings {
             probing: None,
             max_requests: None,
             retry_budget: retry::Share::default(),
-            proxy_protocol: None,
         }
     }
 }
@@ -127,8 +124,12 @@ impl From<Address> for Server {
 pub struct Transport {
     /// What the endpoints speak. Default HTTP/1.1.
     pub protocol: Protocol,
-    /// How long a request waits for a connection: for the name's addresses, for the TCP handshake, and for a place
-    /// where all connections are taken. Default 2 s.
+    /// TLS with the endpoints. Default: none, they are spoken to in the clear.
+    pub tls: Option<Arc<tls::Connector>>,
+    /// Whether connections begin with a header that says who the client is: nobody, but at layer 4. Default: no.
+    pub proxy_protocol: Option<Version>,
+    /// How long a request waits for a connection: for the name's addresses, for the handshakes of TCP and TLS, and for a
+    /// place where all connections are taken. Default 2 s.
     pub connect_timeout: Duration,
     /// How long the endpoint may take to begin its answer, once it has all of the request that the client sent so far.
     /// The time in which the gateway itself waits for the client's body does not count. It is looked at in sweeps, so
@@ -162,6 +163,8 @@ impl Default for Transport {
     fn default() -> Self {
         Transport {
             protocol: Protocol::Http1,
+            tls: None,
+            proxy_protocol: None,
             connect_timeout: Duration::from_secs(2),
             response_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_secs(5 * 60),
@@ -183,8 +186,8 @@ pub enum Protocol {
     /// HTTP/1.1 with keep-alive (RFC 9112).
     #[default]
     Http1,
-    /// HTTP/2 in clear text with prior knowledge (RFC 9113, section 3.3).
-    H2c,
+    /// HTTP/2 (RFC 9113): agreed on by ALPN over TLS, by prior knowledge (section 3.3) without it.
+    Http2,
 }
 
 /// Where an endpoint is: `host:port`, with an IP address (in brackets for IPv6) or a name that is resolved each time a
@@ -226,7 +229,7 @@ impl Address {
             Place::Name { host, .. } => Place::Name { host: host.clone(), port: port.get() },
         };
         let host = self.text.rsplit_once(':').map_or(&*self.text, |(host, _)| host);
-        Address { text: format!("{host}:{port}").into(), place, host: None }
+        Address { text: format!("{host}:{port}").into(), place, host: self.host.clone() }
     }
 
     /// The host as it was written: what a certificate has to be for.

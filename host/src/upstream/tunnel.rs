@@ -6,18 +6,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
-use tokio::net::{TcpStream, UdpSocket};
+use tokio::net::UdpSocket;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::endpoint::{Endpoint, InFlight};
 use super::error::{Reason, SendError};
 use super::members::{Members, Tried};
+use super::socket::Socket;
 use super::{Ask, Facts, Upstream, connect};
+use crate::proxy_protocol::Header;
 
 /// A connection to an endpoint, and its place among the endpoint's connections.
 pub struct Tunnel {
-    pub stream: TcpStream,
+    pub stream: Socket,
     /// Held while the connection is used.
     pub place: Place,
 }
@@ -31,13 +33,14 @@ pub struct Place {
 
 impl Upstream {
     /// Connects to an endpoint; where that fails, to another, until one takes the connection. Each is tried once, and at
-    /// most [`MOST_ENDPOINTS`] are, so that the client waits for a bounded time.
-    pub async fn connect(&self, ask: &Ask, facts: &mut Facts) -> Result<Tunnel, SendError> {
+    /// most [`MOST_ENDPOINTS`] are, so that the client waits for a bounded time. An endpoint that wants to know whose the
+    /// connection is has been told of `client`.
+    pub async fn connect(&self, ask: &Ask, client: Header, facts: &mut Facts) -> Result<Tunnel, SendError> {
         let members = self.members.held();
         let mut tried = Tried::default();
         let mut reason = Reason::NoEndpoint;
         while let Some(endpoint) = self.next(&members, ask, &mut tried, facts) {
-            match endpoint.tunnel().await {
+            match endpoint.tunnel(client).await {
                 Ok((tunnel, connect_time)) => {
                     // To its health, an accepted connection is what an answer is to a request.
                     self.answered(&endpoint, StatusCode::OK);
@@ -96,15 +99,12 @@ impl Upstream {
 }
 
 impl Endpoint {
-    async fn tunnel(self: &Arc<Self>) -> Result<(Tunnel, Duration), Reason> {
+    async fn tunnel(self: &Arc<Self>, client: Header) -> Result<(Tunnel, Duration), Reason> {
         let slot = self.try_slot().ok_or(Reason::Overloaded)?;
         let place = self.place(Some(slot));
         let started = Instant::now();
-        let timeout = self.transport().connect_timeout;
-        let connected = match connect::connect(self.address(), started + timeout).await {
-            None => Err(Reason::ConnectTimeout(timeout)),
-            Some(connected) => connected.map_err(Reason::Connect),
-        };
+        let deadline = started + self.transport().connect_timeout;
+        let connected = connect::open_for(self.address(), self.transport(), client, deadline).await;
         self.count_connect(connected.is_ok());
         Ok((Tunnel { stream: connected?, place }, started.elapsed()))
     }

@@ -10,15 +10,16 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::chunks::Chunks;
 use super::progress::Progress;
+use super::socket::Socket;
+use crate::gather;
 
 /// A socket that reports to the [`Progress`] of the request on it.
 pub(super) struct Wire {
-    socket: TcpStream,
+    socket: Socket,
     progress: Arc<Progress>,
     /// Most bytes that may come before a response head is complete.
     head_limit: u32,
@@ -33,7 +34,7 @@ pub(super) struct Wire {
 
 impl Wire {
     pub(super) fn new(
-        socket: TcpStream,
+        socket: Socket,
         progress: Arc<Progress>,
         max_header_bytes: usize,
         slot: OwnedSemaphorePermit,
@@ -107,7 +108,7 @@ impl AsyncWrite for Wire {
         if self.broken {
             return Poll::Ready(Ok(length()));
         }
-        Pin::new(&mut self.socket).poll_write_vectored(context, slices).map(|result| {
+        gather::poll_write(&mut self.socket, context, slices).map(|result| {
             let result = self.written(result, length());
             if let Ok(count) = result {
                 self.progress.add_sent(count, slices.iter().map(|slice| &**slice));

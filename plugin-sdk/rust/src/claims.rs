@@ -1,8 +1,8 @@
 //! What is known of a caller: the claims of an [`Identity`](crate::Identity).
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeMap};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// Claims: a JSON object.
 #[derive(Clone, Debug, Default)]
@@ -20,6 +20,15 @@ impl Claims {
     #[must_use]
     pub const fn none() -> Self {
         Self(Value::Null)
+    }
+
+    /// As a map.
+    #[must_use]
+    pub fn into_map(self) -> Map<String, Value> {
+        match self.0 {
+            Value::Object(claims) => claims,
+            _ => Map::new(),
+        }
     }
 
     /// By name, or by JSON pointer (RFC 6901) where the name begins with `/`. A claim that is null is not there.
@@ -56,6 +65,35 @@ impl Claims {
             Some(one) => values.contains(one),
             None => false,
         }
+    }
+}
+
+/// What claims must say to be enough.
+#[derive(Clone, Debug, Default)]
+pub struct Demands {
+    scopes: Vec<String>,
+    /// A claim and the values of which one is enough.
+    required: Vec<(String, Vec<Value>)>,
+}
+
+impl Demands {
+    /// Every one of these scopes, and each of these claims with its value or one of its list.
+    ///
+    /// # Errors
+    /// Names the claim that can never be right.
+    pub fn new(scopes: Vec<String>, required: BTreeMap<String, Value>) -> Result<Self, String> {
+        let required = required.into_iter().map(|(claim, value)| match values(value) {
+            Ok(values) => Ok((claim, values)),
+            Err(why) => Err(format!("required_claims: {claim:?} {why}")),
+        });
+        Ok(Self { scopes, required: required.collect::<Result<_, _>>()? })
+    }
+
+    /// Whether these claims say all that.
+    #[must_use]
+    pub fn are_met(&self, claims: &Claims) -> bool {
+        self.scopes.iter().all(|scope| claims.has_scope(scope))
+            && self.required.iter().all(|(claim, values)| claims.is_any(claim, values))
     }
 }
 

@@ -8,7 +8,11 @@ use std::{borrow::Cow, fmt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Exchange, MutateError, rules};
+use crate::{
+    Exchange, MutateError,
+    form::{decode, pairs},
+    rules,
+};
 
 /// Where the credential is, such as `{ "header": "x-api-key" }`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -129,52 +133,11 @@ fn one<'a>(mut values: impl Iterator<Item = Cow<'a, [u8]>>) -> Found {
     }
 }
 
-struct Pair<'a> {
-    text: &'a str,
-    name: &'a str,
-    value: &'a str,
-}
-
-fn pairs(query: &str) -> impl Iterator<Item = Pair<'_>> {
-    query.split('&').map(|text| {
-        let (name, value) = text.split_once('=').unwrap_or((text, ""));
-        Pair { text, name, value }
-    })
-}
-
 fn without_parameter(path: &str, name: &str) -> String {
     let Some((before, query)) = path.split_once('?') else { return path.to_owned() };
     let rest: Vec<&str> =
         pairs(query).filter(|pair| decode(pair.name) != name.as_bytes()).map(|pair| pair.text).collect();
     if rest.is_empty() { before.to_owned() } else { format!("{before}?{}", rest.join("&")) }
-}
-
-/// As forms are encoded: `%XX` and `+`. A `%` without two digits stands for itself.
-fn decode(text: &str) -> Cow<'_, [u8]> {
-    if !text.contains(['%', '+']) {
-        return Cow::Borrowed(text.as_bytes());
-    }
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut bytes = text.as_bytes();
-    while let Some((&byte, rest)) = bytes.split_first() {
-        bytes = rest;
-        decoded.push(match (byte, rest) {
-            (b'+', _) => b' ',
-            (b'%', [high, low, rest @ ..]) => match (hex_digit(*high), hex_digit(*low)) {
-                (Some(high), Some(low)) => {
-                    bytes = rest;
-                    high << 4 | low
-                }
-                _ => b'%',
-            },
-            _ => byte,
-        });
-    }
-    Cow::Owned(decoded)
-}
-
-fn hex_digit(digit: u8) -> Option<u8> {
-    (digit as char).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
 fn cookies(header: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {

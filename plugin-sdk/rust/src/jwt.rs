@@ -64,3 +64,18 @@ pub fn declare(keys: &str, definition: &str) -> Result<(), String> {
 pub fn verify(keys: &str, token: &str) -> Result<String, VerifyError> {
     host::verify(keys, token)
 }
+
+/// Checks the signature of any bytes against a declared key set. `algorithm` is its name in a token (`"ES256"`), and the signature
+/// has the form that it has there: two numbers of a fixed length for ECDSA. `kid` is the key's name, where it is known.
+///
+/// # Errors
+/// Why it is not the signature of this message.
+pub fn verify_message(
+    keys: &str,
+    kid: Option<&str>,
+    algorithm: &str,
+    message: &[u8],
+    signature: &[u8],
+) -> Result<(), VerifyError> {
+    host::verify_message(keys, kid, algorithm, message, signature)
+}

@@ -40,13 +40,19 @@
 //! is kept in its [`Exchange::state`]; what belongs to all is in [`shared_store`]; fields of the plugin are for what
 //! follows from the configuration.
 
+pub mod bearer;
 pub mod claims;
 pub mod clock;
+pub mod codec;
 pub mod concurrency;
+pub mod consumers;
 pub mod credential;
 mod decision;
 mod exchange;
+pub mod form;
 pub mod http_client;
+pub mod json;
+pub mod json_schema;
 pub mod jwt;
 pub mod log;
 mod manifest;
@@ -56,7 +62,9 @@ pub mod password;
 mod plugin;
 pub mod random;
 pub mod rate_limit;
+pub mod representation;
 pub mod rules;
+pub mod seal;
 pub mod secrets;
 pub mod shared_store;
 pub mod units;

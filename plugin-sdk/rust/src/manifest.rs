@@ -1,12 +1,12 @@
 //! What a plugin says about itself.
 
-use schemars::{Schema, generate::SchemaSettings};
+use schemars::{Schema, SchemaGenerator, generate::SchemaSettings};
 use serde::Serialize;
 
 use crate::{Exported, Metric, State};
 
-/// The manifest as the gateway reads it: a JSON object with `name`, `version`, `config-schema`, `metrics`, `wants`
-/// and `state`. For tests of the schema, and for tools.
+/// The manifest as the gateway reads it: a JSON object with `name`, `version`, `config-schema`, `credential-schema`,
+/// `limit-schema`, `metrics`, `wants` and `state`. For tests of the schema, and for tools.
 #[must_use]
 #[allow(clippy::expect_used)]
 pub fn manifest<P: Exported>() -> String {
@@ -19,7 +19,9 @@ pub fn manifest<P: Exported>() -> String {
         },
         wants: P::WANTS,
         metrics: P::METRICS,
-        config_schema: config_schema::<P>(),
+        config_schema: generator().into_root_schema_for::<P::Config>(),
+        credential_schema: P::CREDENTIAL.map(|credential| credential(&mut generator())),
+        limit_schema: P::LIMIT.map(|limit| limit(&mut generator())),
     };
     serde_json::to_string(&manifest).expect("texts and lists always serialize")
 }
@@ -33,14 +35,18 @@ struct Manifest {
     wants: &'static [&'static str],
     metrics: &'static [&'static Metric],
     config_schema: Schema,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    credential_schema: Option<Schema>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit_schema: Option<Schema>,
 }
 
 /// Draft 2020-12, without references and without `$schema`: the gateway puts it inside its own schema, where a
 /// reference to `#/$defs` would point somewhere else.
-fn config_schema<P: Exported>() -> Schema {
+fn generator() -> SchemaGenerator {
     let settings = SchemaSettings::draft2020_12().with(|settings| {
         settings.inline_subschemas = true;
         settings.meta_schema = None;
     });
-    settings.into_generator().into_root_schema_for::<P::Config>()
+    settings.into_generator()
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::DeserializeOwned;
 
 use crate::{BodyDecision, Decision, Exchange, Metric};
@@ -24,6 +24,13 @@ pub trait Plugin: Sized + 'static {
     /// The interfaces the plugin cannot do without, as they are named in the contract (`"http-client"`, ...). For
     /// people and tools: what a component really imports is read from the component.
     const WANTS: &'static [&'static str] = &[];
+
+    /// The JSON Schema of what the plugin takes of consumers as a credential, most often `Some(<Credential as
+    /// JsonSchema>::json_schema)`. Without it the plugin takes none.
+    const CREDENTIAL: Option<fn(&mut SchemaGenerator) -> Schema> = None;
+
+    /// The JSON Schema of a limit that consumers have of their own. Without it the plugin keeps none.
+    const LIMIT: Option<fn(&mut SchemaGenerator) -> Schema> = None;
 
     /// Whether an instance remembers anything between exchanges.
     const STATE: State = State::None;

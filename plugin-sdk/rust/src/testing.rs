@@ -38,11 +38,12 @@ use std::{marker::PhantomData, time::Duration};
 use http::StatusCode;
 
 pub use request::Request;
-pub use world::{Line, Measure};
+pub use world::{Codec, Line, Measure};
 
 use crate::{
     BodyDecision, BodyMode, Decision, Direction, Exchange, Hook, Identity, Plugin, Section,
     http_client::{self, CallError},
+    json_schema::Violation,
     jwt::VerifyError,
     plugin,
 };
@@ -71,6 +72,27 @@ impl Double {
 
     // ------------------------------------------------------------ what surrounds the plugin
 
+    /// Seals as [`crate::seal::seal`] would, for what a client brings along.
+    ///
+    /// # Panics
+    /// Where the secret is not there or too short.
+    #[must_use]
+    #[allow(clippy::expect_used)]
+    pub fn sealed(&self, key: &str, purpose: &str, message: &[u8]) -> Vec<u8> {
+        crate::host::seal::seal(key, purpose, message).expect("the secret is there and long enough")
+    }
+
+    /// Adds a consumer's credential. `claims` is what the gateway knows of the consumer.
+    pub fn credential(&self, consumer: &str, claims: &str, definition: &str) {
+        let credential = [consumer, claims, definition].map(str::to_owned).into();
+        with(|world| world.credentials.push(credential));
+    }
+
+    /// Gives a consumer a limit of its own.
+    pub fn consumer_limit(&self, consumer: &str, definition: &str) {
+        with(|world| world.consumer_limits.push((consumer.to_owned(), definition.to_owned())));
+    }
+
     /// Grants a secret.
     pub fn secret(&self, name: &str, value: &str) {
         with(|world| world.secrets.insert(name.to_owned(), value.to_owned()));
@@ -79,6 +101,11 @@ impl Double {
     /// What the token is worth to [`crate::jwt::verify`]; a token the test does not name has a bad signature.
     pub fn token(&self, token: &str, outcome: Result<&str, VerifyError>) {
         with(|world| world.tokens.insert(token.to_owned(), outcome.map(str::to_owned)));
+    }
+
+    /// The signature that the key `kid` makes of a message, for [`crate::jwt::verify_message`]. Every other one is wrong.
+    pub fn signature(&self, kid: &str, algorithm: &str, message: &str, signature: &[u8]) {
+        with(|world| world.signatures.insert(format!("{kid} {algorithm} {message}"), signature.to_vec()));
     }
 
     /// Makes [`crate::jwt::declare`] refuse every key set.
@@ -90,6 +117,19 @@ impl Double {
     #[must_use]
     pub fn declared_keys(&self, name: &str) -> Option<String> {
         with(|world| world.keys.get(name).cloned())
+    }
+
+    /// What is wrong with any value, by the schema at this place. The double checks nothing: a value is good unless the test
+    /// says so.
+    pub fn violation(&self, name: &str, place: &str, pointer: &str, message: &str) {
+        let violation = Violation { pointer: pointer.to_owned(), message: message.to_owned() };
+        with(|world| world.violations.entry((name.to_owned(), place.to_owned())).or_default().push(violation));
+    }
+
+    /// The values that [`crate::json_schema::check`] was asked about, with name and place of the schema.
+    #[must_use]
+    pub fn checked(&self) -> Vec<(String, String, serde_json::Value)> {
+        with(|world| world.checked.clone())
     }
 
     /// Says of which password a hash was made. The double hashes nothing; any text that begins like a hash is one.
@@ -333,6 +373,13 @@ impl Double {
     #[must_use]
     pub fn body_mode(&self, direction: Direction) -> BodyMode {
         with(|world| world.exchange.body_mode(direction))
+    }
+
+    /// What the plugin asked [`crate::codec`] for, in order. The double compresses nothing: bodies come to its hooks as the
+    /// test sends them.
+    #[must_use]
+    pub fn codecs(&self) -> Vec<(Direction, Codec)> {
+        with(|world| world.exchange.codecs.clone())
     }
 
     /// What the plugin kept for this exchange.

@@ -122,6 +122,17 @@ impl Serialize for Span {
     }
 }
 
+impl Serialize for Size {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
+        let whole = units.iter().find(|(bits, _)| self.0 > 0 && self.0.trailing_zeros() >= *bits);
+        match whole {
+            Some((bits, unit)) => serializer.collect_str(&format_args!("{}{unit}", self.0 >> bits)),
+            None => serializer.collect_str(&format_args!("{}B", self.0)),
+        }
+    }
+}
+
 impl JsonSchema for Span {
     fn schema_name() -> Cow<'static, str> {
         "Span".into()
@@ -235,6 +246,11 @@ mod tests {
         assert_eq!(serde_json::from_str::<Span>(r#""5s""#).unwrap(), Span(Duration::from_secs(5)));
         assert_eq!(serde_json::from_str::<Rate>(r#""5\/s""#).unwrap().count, 5);
         assert!(serde_json::from_str::<Rate>("5").unwrap_err().to_string().contains("string"));
+        for (bytes, text) in
+            [(0, "0B"), (1, "1B"), (1000, "1000B"), (1024, "1KiB"), (10 << 20, "10MiB"), (1 << 40, "1024GiB")]
+        {
+            assert_eq!(serde_json::to_value(Size(bytes)).unwrap(), text);
+        }
         assert!(serde_json::from_str::<Span>(r#""soon""#).unwrap_err().to_string().contains("250ms"));
     }
 }

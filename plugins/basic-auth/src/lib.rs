@@ -7,9 +7,10 @@
 use std::collections::BTreeMap;
 
 use gatewright_sdk::{
-    Decision, Exchange, Metric, MutateError, Plugin, Response, StatusCode, config, log,
+    Decision, Exchange, Metric, MutateError, Plugin, Response, StatusCode, config, consumers, log,
     password::{self, VerifyError},
     plugin, rules,
+    schemars::{JsonSchema, Schema, SchemaGenerator},
     serde_json::Value,
 };
 
@@ -19,9 +20,9 @@ mod users;
 use credentials::{Credentials, Found};
 use users::{Caller, Users};
 
-/// Lets in who knows a name and its password. At least one of `users` and `htpasswd` is given.
+/// Lets in who knows a name and its password. At least one of `users`, `htpasswd` and `consumers` is given.
 #[config]
-#[schemars(extend("anyOf" = [{ "required": ["users"] }, { "required": ["htpasswd"] }]))]
+#[schemars(extend("anyOf" = [{ "required": ["users"] }, { "required": ["htpasswd"] }, { "required": ["consumers"] }]))]
 pub struct Config {
     /// Who is let in, at least one.
     #[schemars(length(min = 1))]
@@ -30,6 +31,12 @@ pub struct Config {
     /// (`htpasswd -B`). Empty lines and those that begin with `#` are left out.
     #[schemars(length(min = 1))]
     htpasswd: Option<String>,
+    /// Whether the names and passwords that consumers have under `basic-auth` are let in too.
+    #[serde(default)]
+    consumers: bool,
+    /// Whether a request without a name and password passes, without an identity. Wrong ones never do.
+    #[serde(default)]
+    optional: bool,
     /// Whether the password is taken out of the request before it is sent on.
     #[serde(default = "yes")]
     hide: bool,
@@ -59,6 +66,21 @@ pub struct User {
     claims: BTreeMap<String, Value>,
 }
 
+/// The name and password of a consumer. Exactly one of `hash` and `secret` is given.
+#[config]
+#[schemars(extend("oneOf" = [{ "required": ["hash"] }, { "required": ["secret"] }]))]
+pub struct Credential {
+    /// Without a colon; the consumer's own unless set.
+    #[schemars(length(min = 1))]
+    name: Option<String>,
+    /// The hash of the password: argon2 (`"$argon2id$..."`) or bcrypt (`"$2y$..."`).
+    #[schemars(length(min = 1))]
+    hash: Option<String>,
+    /// The name of a secret that is granted to this plugin and holds the hash.
+    #[schemars(length(min = 1))]
+    secret: Option<String>,
+}
+
 const fn yes() -> bool {
     true
 }
@@ -72,6 +94,7 @@ static DENIED: Metric = Metric::counter("denied", "Requests without a right name
 /// The plugin.
 pub struct BasicAuth {
     users: Users,
+    optional: bool,
     hide: bool,
     missing: Response,
     malformed: Response,
@@ -85,9 +108,10 @@ impl Plugin for BasicAuth {
 
     const METRICS: &'static [&'static Metric] = &[&DENIED];
     const WANTS: &'static [&'static str] = &["password"];
+    const CREDENTIAL: Option<fn(&mut SchemaGenerator) -> Schema> = Some(Credential::json_schema);
 
     fn new(config: Config) -> Result<Self, String> {
-        let Config { users, htpasswd, hide, realm } = config;
+        let Config { users, htpasswd, consumers, optional, hide, realm } = config;
         rules::check_value(&realm).map_err(|why| format!("realm: {realm:?} {why}"))?;
         let challenge = format!("Basic realm={}, charset=\"UTF-8\"", rules::quoted(&realm));
         let refusal = |detail| {
@@ -100,7 +124,12 @@ impl Plugin for BasicAuth {
             "Too many passwords are being checked; try again soon.",
         );
         Ok(Self {
-            users: Users::new(users, htpasswd.as_deref())?,
+            users: Users::new(
+                users,
+                htpasswd.as_deref(),
+                if consumers { consumers::credentials()? } else { Vec::new() },
+            )?,
+            optional,
             hide,
             missing: refusal("A name and a password are needed."),
             malformed: refusal("The header authorization does not hold one name and one password."),
@@ -112,6 +141,7 @@ impl Plugin for BasicAuth {
     fn on_request(&self, exchange: &Exchange) -> Decision {
         let credentials = match credentials::find(exchange) {
             Found::One(credentials) => credentials,
+            Found::Nothing if self.optional => return Decision::Proceed,
             Found::Nothing => return refuse("missing", &self.missing),
             Found::Malformed => return refuse("malformed", &self.malformed),
         };

@@ -102,6 +102,33 @@ fn a_name_that_nobody_has_costs_the_same_and_cannot_be_right() {
 }
 
 #[test]
+fn consumers_come_in_by_their_own_name_or_another() {
+    let (gateway, _) = gateway();
+    gateway.credential("shop", r#"{"consumer":"shop"}"#, r#"{ "hash": "$2y$05$eve" }"#);
+    gateway.credential("lab", r#"{"consumer":"lab"}"#, r#"{ "name": "bob", "secret": "bob-hash" }"#);
+    let auth: BasicAuth = gateway.configure(r#"{ "consumers": true }"#).unwrap();
+    for (name, password, consumer) in [("shop", "", "shop"), ("bob", "b\u{f6}b", "lab")] {
+        gateway.receive(basic(name, password));
+        assert_eq!(gateway.on_request(&auth), Decision::Proceed, "{name}");
+        let expected = Identity { subject: consumer.to_owned(), claims: format!(r#"{{"consumer":"{consumer}"}}"#) };
+        assert_eq!(gateway.identity(), Some(expected));
+    }
+    for (name, password) in [("lab", "b\u{f6}b"), ("eve", ""), ("ada", "open: sesame")] {
+        gateway.receive(basic(name, password));
+        assert_eq!(refusal(gateway.on_request(&auth)).0, 401, "{name}");
+    }
+    let twice =
+        gateway.configure::<BasicAuth>(r#"{ "consumers": true, "users": [{ "name": "bob", "hash": "$2y$05$eve" }] }"#);
+    assert!(twice.err().unwrap().contains("the consumer \"lab\": \"bob\" is there twice"));
+
+    let auth: BasicAuth = gateway.configure(r#"{ "consumers": true, "optional": true }"#).unwrap();
+    gateway.receive(Request::get("/"));
+    assert_eq!((gateway.on_request(&auth), gateway.identity()), (Decision::Proceed, None));
+    gateway.receive(basic("shop", "wrong"));
+    assert_eq!(refusal(gateway.on_request(&auth)).0, 401);
+}
+
+#[test]
 fn who_cannot_be_checked_now_may_come_again() {
     let (gateway, auth) = gateway();
     gateway.passwords_are_busy(true);

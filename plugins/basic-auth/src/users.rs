@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use gatewright_sdk::{password, secrets, serde_json};
+use gatewright_sdk::{consumers::Consumer, password, secrets, serde_json};
 
-use crate::User;
+use crate::{Credential, User};
 
 /// Hashes and callers by name.
 pub(crate) struct Users {
@@ -23,7 +23,11 @@ pub(crate) struct Caller {
 impl Users {
     /// # Errors
     /// Names the user by place and name, never by hash.
-    pub(crate) fn new(users: Option<Vec<User>>, htpasswd: Option<&str>) -> Result<Self, String> {
+    pub(crate) fn new(
+        users: Option<Vec<User>>,
+        htpasswd: Option<&str>,
+        consumers: Vec<(Credential, Consumer)>,
+    ) -> Result<Self, String> {
         let mut by_name = BTreeMap::new();
         for (index, user) in users.into_iter().flatten().enumerate() {
             let (name, entry) = entry(user).map_err(|why| format!("users[{index}]: {why}"))?;
@@ -38,8 +42,14 @@ impl Users {
             let (name, entry) = from_line(line).map_err(at)?;
             insert(&mut by_name, name, entry).map_err(at)?;
         }
+        for (Credential { name, hash, secret }, Consumer { name: consumer, claims }) in consumers {
+            let at = |why| format!("the consumer {consumer:?}: {why}");
+            let hash = one_hash(hash, secret).map_err(at)?;
+            let name = name.unwrap_or_else(|| consumer.clone());
+            insert(&mut by_name, name, (hash, Caller { subject: consumer.clone(), claims })).map_err(at)?;
+        }
         if by_name.is_empty() {
-            return Err("at least one user is needed, in users or in htpasswd".to_owned());
+            return Err("at least one user is needed, in users, in htpasswd or of a consumer".to_owned());
         }
         let hashes = by_name.values().map(|(hash, _)| hash.clone()).collect();
         Ok(Self { by_name, hashes })
@@ -76,14 +86,7 @@ fn insert(by_name: &mut BTreeMap<String, Entry>, name: String, entry: Entry) -> 
 }
 
 fn entry(user: User) -> Result<(String, Entry), String> {
-    let hash = match (user.hash, user.secret) {
-        (Some(hash), None) => hash,
-        (None, Some(secret)) => match secrets::get(&secret) {
-            Some(hash) => hash.trim_end().to_owned(),
-            None => return Err(format!("the secret {secret:?} is not granted to this plugin")),
-        },
-        _ => return Err("exactly one of hash and secret is needed".to_owned()),
-    };
+    let hash = one_hash(user.hash, user.secret)?;
     let claims = serde_json::to_string(&user.claims).map_err(|error| error.to_string())?;
     let subject = match user.subject {
         Some(subject) if subject.is_empty() => return Err("subject is empty".to_owned()),
@@ -91,6 +94,17 @@ fn entry(user: User) -> Result<(String, Entry), String> {
         None => user.name.clone(),
     };
     Ok((user.name, (hash, Caller { subject, claims })))
+}
+
+fn one_hash(hash: Option<String>, secret: Option<String>) -> Result<String, String> {
+    match (hash, secret) {
+        (Some(hash), None) => Ok(hash),
+        (None, Some(secret)) => match secrets::get(&secret) {
+            Some(hash) => Ok(hash.trim_end().to_owned()),
+            None => Err(format!("the secret {secret:?} is not granted to this plugin")),
+        },
+        _ => Err("exactly one of hash and secret is needed".to_owned()),
+    }
 }
 
 fn from_line(line: &str) -> Result<(String, Entry), String> {

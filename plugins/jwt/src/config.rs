@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use gatewright_sdk::{
-    config,
+    bearer::Settings,
+    config, consumers,
     credential::Location,
     schemars,
     serde::{self, Serialize},
@@ -14,11 +15,10 @@ use gatewright_sdk::{
 /// Lets in who has a signed token that is valid. Needs `algorithms`, and at least one of `keys`, `jwks` and
 /// `jwks_file`; with `jwks` or `jwks_file` also `issuer`, as one provider often signs for many with the same keys.
 #[config]
-#[schemars(extend("anyOf" = [
-    { "required": ["keys"] },
-    { "required": ["jwks", "issuer"] },
-    { "required": ["jwks_file", "issuer"] },
-]))]
+#[schemars(extend(
+    "anyOf" = [{ "required": ["keys"] }, { "required": ["jwks"] }, { "required": ["jwks_file"] }],
+    "dependentRequired" = { "jwks": ["issuer"], "jwks_file": ["issuer"] },
+))]
 pub struct Config {
     /// What `iss` must be, to the letter.
     pub(crate) issuer: Option<String>,
@@ -57,6 +57,10 @@ pub struct Config {
     /// list, it must contain one of them.
     #[serde(default)]
     pub(crate) required_claims: BTreeMap<String, Value>,
+    /// Whether the token has to be a consumer's, which then is the caller: one that has a claim with a value, under `jwt` of its
+    /// credentials. A valid token of nobody is answered with 403.
+    #[serde(default)]
+    pub(crate) consumers: bool,
     /// Request headers to write, each with the claim it is written from (a name, or a JSON pointer that begins with
     /// `/`). Lists and objects are written as JSON. A claim that is not there leaves no header, whatever the client
     /// sent.
@@ -135,6 +139,24 @@ fn api() -> String {
 }
 
 impl Config {
+    /// What is not the gateway's to check.
+    ///
+    /// # Errors
+    /// A consumer's credential is none.
+    pub(crate) fn settings(self) -> Result<Settings, String> {
+        Ok(Settings {
+            from: self.from,
+            forward: self.forward,
+            optional: self.optional,
+            subject: self.subject,
+            scopes: self.scopes,
+            required_claims: self.required_claims,
+            claims_to_headers: self.claims_to_headers,
+            realm: self.realm,
+            owners: self.consumers.then(consumers::credentials).transpose()?,
+        })
+    }
+
     /// The key set's definition, as the contract describes it at `jwt.declare`. Addresses and paths stay as they were
     /// written, for the gateway accepts no others.
     ///

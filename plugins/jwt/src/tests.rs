@@ -174,6 +174,51 @@ fn demands_on_claims() {
 }
 
 #[test]
+fn a_token_may_have_to_be_a_consumers() {
+    let claims =
+        json!({ "sub": "client-7", "iss": "https://id.example/", "groups": ["admin"], "roles": ["shop", "x"] });
+    for (credentials, caller) in [
+        (vec![("shop", r#"{ "value": "client-7" }"#)], Some("shop")),
+        (
+            vec![("lab", r#"{ "value": "client-8" }"#), ("shop", r#"{ "claim": "roles", "value": "shop" }"#)],
+            Some("shop"),
+        ),
+        (vec![("shop", r#"{ "value": "client-7", "issuer": "https://id.example/" }"#)], Some("shop")),
+        (vec![("shop", r#"{ "value": "client-7", "issuer": "https://other/" }"#)], None),
+        (vec![("shop", r#"{ "value": "client-7" }"#), ("shop", r#"{ "claim": "roles", "value": "x" }"#)], Some("shop")),
+        (vec![("shop", r#"{ "value": "client-7" }"#), ("lab", r#"{ "claim": "roles", "value": "x" }"#)], None),
+        (vec![("shop", r#"{ "value": "client" }"#)], None),
+    ] {
+        let gateway = Double::new();
+        gateway.token("good", Ok(&claims.to_string()));
+        for (consumer, credential) in &credentials {
+            gateway.credential(consumer, &format!(r#"{{"consumer":"{consumer}","groups":["partners"]}}"#), credential);
+        }
+        let jwt: Jwt = gateway.configure(&format!(r#"{{ {BASE}, "consumers": true }}"#)).unwrap();
+        gateway.receive(with_token("good"));
+        let decision = gateway.on_request(&jwt);
+        let Some(caller) = caller else {
+            assert_eq!((refusal(decision).0, gateway.identity()), (403, None), "{credentials:?}");
+            continue;
+        };
+        assert_eq!(decision, Decision::Proceed, "{credentials:?}");
+        let identity = gateway.identity().unwrap();
+        let known: Value = serde_json::from_str(&identity.claims).unwrap();
+        assert_eq!(
+            (identity.subject.as_str(), &known["consumer"], &known["sub"]),
+            (caller, &json!(caller), &json!("client-7"))
+        );
+        assert_eq!(known["groups"], json!(["partners"]), "groups are the consumer's, not the token's");
+    }
+    let gateway = Double::new();
+    let with_consumers = format!(r#"{{ {BASE}, "consumers": true }}"#);
+    assert!(gateway.configure::<Jwt>(&with_consumers).err().unwrap().contains("consumers"));
+    gateway.credential("one", "{}", r#"{ "value": "a" }"#);
+    gateway.credential("two", "{}", r#"{ "value": "a", "issuer": "i" }"#);
+    assert!(gateway.configure::<Jwt>(&with_consumers).err().unwrap().contains("\"one\" and \"two\""));
+}
+
+#[test]
 fn other_subjects_and_none() {
     for (more, claims, subject) in [
         (r#", "subject": "client_id""#, json!({ "client_id": "shop" }), "shop"),

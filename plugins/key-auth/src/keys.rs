@@ -1,9 +1,9 @@
 //! The table of keys.
 
-use gatewright_sdk::{secrets, serde_json};
+use gatewright_sdk::{consumers::Consumer, secrets, serde_json};
 use sha2::{Digest, Sha256};
 
-use crate::Key;
+use crate::{Credential, Key};
 
 /// Callers by the digest of their key, sorted.
 pub(crate) struct Keys(Vec<([u8; 32], Caller)>);
@@ -18,13 +18,17 @@ pub(crate) struct Caller {
 impl Keys {
     /// # Errors
     /// Names the key by its place in the list, never by what it is.
-    pub(crate) fn new(keys: Vec<Key>) -> Result<Self, String> {
-        if keys.is_empty() {
-            return Err("keys: at least one is needed".to_owned());
-        }
-        let mut table = Vec::with_capacity(keys.len());
-        for (index, key) in keys.into_iter().enumerate() {
+    pub(crate) fn new(keys: Option<Vec<Key>>, consumers: Vec<(Credential, Consumer)>) -> Result<Self, String> {
+        let mut table = Vec::new();
+        for (index, key) in keys.into_iter().flatten().enumerate() {
             table.push(entry(key).map_err(|why| format!("keys[{index}]: {why}"))?);
+        }
+        for (credential, Consumer { name, claims }) in consumers {
+            let digest = of_one(credential).map_err(|why| format!("the consumer {name:?}: {why}"))?;
+            table.push((digest, Caller { subject: name, claims }));
+        }
+        if table.is_empty() {
+            return Err("keys: at least one is needed, here or of a consumer".to_owned());
         }
         table.sort_by_key(|(digest, _)| *digest);
         if let Some([(_, one), (_, other)]) = table.array_windows().find(|[one, other]| one.0 == other.0) {
@@ -41,22 +45,26 @@ impl Keys {
 }
 
 fn entry(key: Key) -> Result<([u8; 32], Caller), String> {
-    let digest = match (key.key, key.sha256, key.secret) {
-        (Some(key), None, None) if !key.is_empty() => digest(&key),
-        (None, Some(hex), None) => from_hex(&hex).ok_or("sha256 is not 64 hexadecimal digits")?,
-        (None, None, Some(name)) => match secrets::get(&name) {
-            Some(key) if !key.is_empty() => digest(&key),
-            Some(_) => return Err(format!("the secret {name:?} is empty")),
-            None => return Err(format!("the secret {name:?} is not granted to this plugin")),
-        },
-        (Some(_), None, None) => return Err("key is empty".to_owned()),
-        _ => return Err("exactly one of key, sha256 and secret is needed".to_owned()),
-    };
+    let digest = of_one(Credential { key: key.key, sha256: key.sha256, secret: key.secret })?;
     if key.subject.is_empty() {
         return Err("subject is empty".to_owned());
     }
     let claims = serde_json::to_string(&key.claims).map_err(|error| error.to_string())?;
     Ok((digest, Caller { subject: key.subject, claims }))
+}
+
+fn of_one(credential: Credential) -> Result<[u8; 32], String> {
+    match (credential.key, credential.sha256, credential.secret) {
+        (Some(key), None, None) if !key.is_empty() => Ok(digest(&key)),
+        (None, Some(hex), None) => from_hex(&hex).ok_or_else(|| "sha256 is not 64 hexadecimal digits".to_owned()),
+        (None, None, Some(name)) => match secrets::get(&name) {
+            Some(key) if !key.is_empty() => Ok(digest(&key)),
+            Some(_) => Err(format!("the secret {name:?} is empty")),
+            None => Err(format!("the secret {name:?} is not granted to this plugin")),
+        },
+        (Some(_), None, None) => Err("key is empty".to_owned()),
+        _ => Err("exactly one of key, sha256 and secret is needed".to_owned()),
+    }
 }
 
 fn digest(key: &str) -> [u8; 32] {

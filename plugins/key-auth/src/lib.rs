@@ -6,9 +6,10 @@
 use std::collections::BTreeMap;
 
 use gatewright_sdk::{
-    Decision, Exchange, Metric, MutateError, Plugin, Response, StatusCode, config,
+    Decision, Exchange, Metric, MutateError, Plugin, Response, StatusCode, config, consumers,
     credential::{Found, Location},
     log, plugin, rules,
+    schemars::{JsonSchema, Schema, SchemaGenerator},
     serde_json::Value,
 };
 
@@ -16,15 +17,22 @@ mod keys;
 
 use keys::Keys;
 
-/// Lets in who has one of `keys`.
+/// Lets in who has one of `keys`, or the key of a consumer. At least one of `keys` and `consumers` is given.
 #[config]
+#[schemars(extend("anyOf" = [{ "required": ["keys"] }, { "required": ["consumers"] }]))]
 pub struct Config {
     /// The keys that are let in, at least one.
     #[schemars(length(min = 1))]
-    keys: Vec<Key>,
+    keys: Option<Vec<Key>>,
+    /// Whether the keys that consumers have under `key-auth` are let in too.
+    #[serde(default)]
+    consumers: bool,
     /// Where the client puts its key: `{ "header": NAME }`, `{ "query": NAME }` or `{ "cookie": NAME }`.
     #[serde(rename = "in", default = "x_api_key")]
     location: Location,
+    /// Whether a request without a key passes, without an identity. An unknown key never does.
+    #[serde(default)]
+    optional: bool,
     /// Whether the key is taken out of the request before it is sent on.
     #[serde(default = "yes")]
     hide: bool,
@@ -54,6 +62,21 @@ pub struct Key {
     claims: BTreeMap<String, Value>,
 }
 
+/// A key of a consumer. Exactly one of `key`, `sha256` and `secret` is given.
+#[config]
+#[schemars(extend("oneOf" = [{ "required": ["key"] }, { "required": ["sha256"] }, { "required": ["secret"] }]))]
+pub struct Credential {
+    /// The key itself. Better kept out of the file: `"${API_KEY}"` or `"${file:path}"`.
+    #[schemars(length(min = 1))]
+    key: Option<String>,
+    /// The SHA-256 of the key, in hexadecimal.
+    #[schemars(regex(pattern = r"^[0-9a-fA-F]{64}$"))]
+    sha256: Option<String>,
+    /// The name of a secret that is granted to this plugin and holds the key.
+    #[schemars(length(min = 1))]
+    secret: Option<String>,
+}
+
 fn x_api_key() -> Location {
     Location::Header("x-api-key".to_owned())
 }
@@ -72,6 +95,7 @@ static DENIED: Metric = Metric::counter("denied", "Requests without a known key.
 pub struct KeyAuth {
     keys: Keys,
     location: Location,
+    optional: bool,
     hide: bool,
     missing: Refusal,
     unclear: Refusal,
@@ -89,9 +113,10 @@ impl Plugin for KeyAuth {
     type Config = Config;
 
     const METRICS: &'static [&'static Metric] = &[&DENIED];
+    const CREDENTIAL: Option<fn(&mut SchemaGenerator) -> Schema> = Some(Credential::json_schema);
 
     fn new(config: Config) -> Result<Self, String> {
-        let Config { keys, location, hide, realm } = config;
+        let Config { keys, consumers, location, optional, hide, realm } = config;
         location.check().map_err(|why| format!("in: {why}"))?;
         rules::check_value(&realm).map_err(|why| format!("realm: {realm:?} {why}"))?;
         let challenge = format!("ApiKey realm={}", rules::quoted(&realm));
@@ -100,11 +125,12 @@ impl Plugin for KeyAuth {
             Refusal { reason, response: response.with_header("www-authenticate", challenge.as_str()) }
         };
         Ok(Self {
-            keys: Keys::new(keys)?,
+            keys: Keys::new(keys, if consumers { consumers::credentials()? } else { Vec::new() })?,
             missing: refusal("missing", &format!("An API key is needed in {location}.")),
             unclear: refusal("unclear", &format!("There must be exactly one API key in {location}.")),
             unknown: refusal("unknown", "The API key is not known."),
             location,
+            optional,
             hide,
         })
     }
@@ -112,6 +138,7 @@ impl Plugin for KeyAuth {
     fn on_request(&self, exchange: &Exchange) -> Decision {
         let caller = match self.location.find(exchange) {
             Found::One(key) => self.keys.caller(&key).ok_or(&self.unknown),
+            Found::Nothing if self.optional => return Decision::Proceed,
             Found::Nothing => Err(&self.missing),
             Found::Unclear => Err(&self.unclear),
         };

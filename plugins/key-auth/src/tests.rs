@@ -122,6 +122,46 @@ fn the_key_may_be_elsewhere_and_may_stay() {
 }
 
 #[test]
+fn keys_of_consumers_are_let_in_where_the_operator_says_so() {
+    let gateway = gateway();
+    gateway.credential("shop", r#"{"consumer":"shop","groups":["partners"]}"#, r#"{ "key": "shop-key" }"#);
+    gateway.credential("shop", r#"{"consumer":"shop","groups":["partners"]}"#, r#"{ "secret": "gamma" }"#);
+    let subject = |auth: &KeyAuth, key: &str| {
+        gateway.receive(Request::get("/").header("x-api-key", key));
+        let _ = gateway.on_request(auth);
+        gateway.identity()
+    };
+    let auth: KeyAuth =
+        gateway.configure(r#"{ "consumers": true, "keys": [{ "key": "own", "subject": "own" }] }"#).unwrap();
+    let shop =
+        Identity { subject: "shop".to_owned(), claims: r#"{"consumer":"shop","groups":["partners"]}"#.to_owned() };
+    assert_eq!(subject(&auth, "shop-key"), Some(shop.clone()));
+    assert_eq!(subject(&auth, "gamma-key"), Some(shop));
+    assert_eq!(subject(&auth, "own").unwrap().subject, "own");
+    assert_eq!(subject(&auth, "other"), None);
+    let auth: KeyAuth = gateway.configure(r#"{ "keys": [{ "key": "own", "subject": "own" }] }"#).unwrap();
+    assert_eq!(subject(&auth, "shop-key"), None);
+
+    let twice =
+        gateway.configure::<KeyAuth>(r#"{ "consumers": true, "keys": [{ "key": "shop-key", "subject": "own" }] }"#);
+    let refused = twice.err().unwrap();
+    assert!(refused.contains("\"shop\"") && !refused.contains("shop-key"), "{refused}");
+    gateway.credential("bad", "{}", r#"{ "sha256": "s3cret" }"#);
+    let refused = gateway.configure::<KeyAuth>(r#"{ "consumers": true }"#).err().unwrap();
+    assert!(refused.contains("the consumer \"bad\": sha256") && !refused.contains("s3cret"), "{refused}");
+}
+
+#[test]
+fn optional_lets_pass_who_has_no_key_but_not_who_has_a_bad_one() {
+    let gateway = gateway();
+    let auth: KeyAuth = gateway.configure(&config().replacen('{', r#"{ "optional": true,"#, 1)).unwrap();
+    gateway.receive(Request::get("/"));
+    assert_eq!((gateway.on_request(&auth), gateway.identity()), (Decision::Proceed, None));
+    gateway.receive(Request::get("/").header("x-api-key", "wrong"));
+    assert_eq!(refusal(gateway.on_request(&auth)).0, 401);
+}
+
+#[test]
 fn a_key_that_cannot_be_hidden_is_not_used() {
     let gateway = gateway();
     let auth: KeyAuth = gateway.configure(&config().replacen('{', r#"{ "in": { "query": "key" },"#, 1)).unwrap();
@@ -134,7 +174,8 @@ fn a_key_that_cannot_be_hidden_is_not_used() {
 #[test]
 fn bad_configurations_are_refused_by_name() {
     for (config, named) in [
-        (r#"{}"#, "keys"),
+        (r#"{}"#, "keys: at least one"),
+        (r#"{ "consumers": true }"#, "of a consumer"),
         (r#"{ "keys": [] }"#, "at least one"),
         (r#"{ "keys": [{ "key": "a" }] }"#, "subject"),
         (r#"{ "keys": [{ "subject": "a" }] }"#, "keys[0]: exactly one"),
@@ -160,7 +201,9 @@ fn the_schema_says_what_is_needed() {
     let manifest: serde_json::Value = serde_json::from_str(&manifest::<KeyAuth>()).unwrap();
     assert_eq!(manifest["name"], json!("key-auth"));
     let schema = &manifest["config-schema"];
-    assert_eq!(schema["required"], json!(["keys"]));
+    assert_eq!(schema["anyOf"], json!([{ "required": ["keys"] }, { "required": ["consumers"] }]));
+    assert_eq!(manifest["credential-schema"]["oneOf"][1], json!({ "required": ["sha256"] }));
+    assert_eq!(manifest["credential-schema"]["additionalProperties"], json!(false));
     assert_eq!(schema["additionalProperties"], json!(false));
     assert_eq!(schema["properties"]["in"]["default"], json!({ "header": "x-api-key" }));
     assert_eq!(schema["properties"]["keys"]["items"]["oneOf"][1], json!({ "required": ["sha256"] }));

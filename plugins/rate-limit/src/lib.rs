@@ -4,12 +4,15 @@
 //! for the header fields of draft-ietf-httpapi-ratelimit-headers-10, which the gateway keeps until there is a response.
 //! A refusal carries the fields itself.
 
+use std::collections::BTreeMap;
+
 use gatewright_sdk::{
-    Decision, Exchange, Metric, Plugin, Response, StatusCode, config, log,
+    Decision, Exchange, Metric, Plugin, Response, StatusCode, config, consumers, log,
     partition::{By, Partition},
     plugin,
     rate_limit::{self, LimitError, Outcome, Rule},
     rules,
+    schemars::{JsonSchema, Schema, SchemaGenerator},
     units::Rate,
 };
 
@@ -17,7 +20,7 @@ mod fields;
 mod limit;
 
 use fields::Fields;
-use limit::{Kind, Limit};
+use limit::{Kind, Limit, Own};
 
 /// Limits how often a client may call: `limit`, or several `limits` at once.
 #[config]
@@ -41,6 +44,10 @@ pub struct Config {
     #[serde(default)]
     #[schemars(length(min = 1, max = 16))]
     limits: Vec<Limit>,
+    /// Whether a consumer that has a limit of its own, under `rate-limit` of its `limits`, is under that one in place of these. It
+    /// wants `"by": "identity"`.
+    #[serde(default)]
+    consumers: bool,
     /// Who shares one limit: `"ip"` (a client's address; the default), `"identity"` (a caller that an earlier plugin
     /// proved), `"route"` (all requests of a route), `{ "header": NAME }` (requests with the same value), `cookie`, `query`
     /// and `claim` likewise, or a list: requests that are alike in all of it. What is missing is the address.
@@ -80,13 +87,32 @@ static LIMITED: Metric = Metric::counter("limited", "Requests over the limit.", 
 #[derive(Debug)]
 pub struct RateLimit {
     partition: Partition,
-    rules: Vec<Rule>,
+    everybody: Counted,
+    /// By consumer.
+    own: BTreeMap<String, Counted>,
     cost: u32,
     cost_header: Option<String>,
-    /// None where the responses carry no fields.
-    fields: Option<Fields>,
     refusal: Response,
     unavailable: Response,
+}
+
+/// What somebody is under.
+#[derive(Debug)]
+struct Counted {
+    rules: Vec<Rule>,
+    /// None where the responses carry no fields.
+    fields: Option<Fields>,
+}
+
+impl Counted {
+    fn new(limits: &[Limit], cost: u32, headers: bool) -> Result<Self, String> {
+        if limits.len() > 16 {
+            return Err("limits: at most 16".to_owned());
+        }
+        limits.iter().try_for_each(|limit| limit.check(cost))?;
+        let fields = Fields::new(limits)?;
+        Ok(Self { rules: limits.iter().map(Limit::rule).collect(), fields: headers.then_some(fields) })
+    }
 }
 
 #[plugin]
@@ -95,9 +121,11 @@ impl Plugin for RateLimit {
 
     const METRICS: &'static [&'static Metric] = &[&LIMITED];
     const WANTS: &'static [&'static str] = &["rate-limit"];
+    const LIMIT: Option<fn(&mut SchemaGenerator) -> Schema> = Some(Own::json_schema);
 
     fn new(config: Config) -> Result<Self, String> {
-        let Config { limit, window, burst, name, mut limits, by, cost, cost_header, ipv6_prefix, headers } = config;
+        let Config { limit, window, burst, name, mut limits, consumers, by, cost, cost_header, ipv6_prefix, headers } =
+            config;
         match limit {
             Some(limit) if limits.is_empty() => limits.push(Limit { limit, window, burst, name }),
             Some(_) => return Err("limit: not beside limits".to_owned()),
@@ -107,22 +135,21 @@ impl Plugin for RateLimit {
             }
             None => {}
         }
-        if limits.len() > 16 {
-            return Err("limits: at most 16".to_owned());
-        }
-        for limit in &limits {
-            limit.check(cost)?;
-        }
         if let Some(header) = &cost_header {
             rules::check_name(header).map_err(|why| format!("cost_header: {header:?} {why}"))?;
         }
-        let fields = Fields::new(&limits)?;
+        let mut own = BTreeMap::new();
+        for (consumer, limits) in if consumers { consumers::limits::<Own>()? } else { BTreeMap::new() } {
+            let counted = Counted::new(&limits.into_list(), cost, headers);
+            let counted = counted.map_err(|why| format!("the limit of the consumer {consumer:?}: {why}"))?;
+            own.insert(consumer, counted);
+        }
         Ok(Self {
             partition: Partition::new(by, ipv6_prefix)?,
-            rules: limits.iter().map(Limit::rule).collect(),
+            everybody: Counted::new(&limits, cost, headers)?,
+            own,
             cost,
             cost_header,
-            fields: headers.then_some(fields),
             refusal: Response::problem(
                 StatusCode::TOO_MANY_REQUESTS,
                 "Too Many Requests",
@@ -141,10 +168,11 @@ impl Plugin for RateLimit {
         let key = self.partition.key(exchange);
         let cost = self.cost(exchange);
         // The common case has a call of its own, which makes no lists.
-        match self.rules.as_slice() {
-            [Rule::TokenBucket(quota)] => self.decide(exchange, &[rate_limit::take(&key, *quota, cost)]),
+        let counted = self.counted(exchange);
+        match counted.rules.as_slice() {
+            [Rule::TokenBucket(quota)] => self.decide(exchange, counted, &[rate_limit::take(&key, *quota, cost)]),
             rules => match rate_limit::take_all(&key, rules, cost) {
-                Ok(outcomes) => self.decide(exchange, &outcomes),
+                Ok(outcomes) => self.decide(exchange, counted, &outcomes),
                 Err(error) => self.uncounted(&error),
             },
         }
@@ -158,21 +186,30 @@ impl RateLimit {
         said.filter(|cost| *cost > 0).unwrap_or(self.cost)
     }
 
-    fn decide(&self, exchange: &Exchange, outcomes: &[Outcome]) -> Decision {
+    /// What the caller is under.
+    fn counted(&self, exchange: &Exchange) -> &Counted {
+        if self.own.is_empty() {
+            return &self.everybody;
+        }
+        let consumer = exchange.identity().and_then(|identity| consumers::of(&identity));
+        consumer.and_then(|consumer| self.own.get(&consumer)).unwrap_or(&self.everybody)
+    }
+
+    fn decide(&self, exchange: &Exchange, counted: &Counted, outcomes: &[Outcome]) -> Decision {
         // The one that takes longest is the one to wait for.
         let refused = outcomes.iter().filter(|outcome| !outcome.allowed).map(|outcome| outcome.retry_after).max();
         if let Some(retry_after) = refused {
             LIMITED.add(1, &[]);
             let retry_after = fields::seconds(retry_after).max(1);
             let refusal = self.refusal.clone().with_header("retry-after", retry_after.to_string());
-            return Decision::Respond(match &self.fields {
+            return Decision::Respond(match &counted.fields {
                 Some(fields) => refusal
                     .with_header(fields::POLICY, fields.policy.as_str())
                     .with_header(fields::LIMIT, fields.limit(outcomes)),
                 None => refusal,
             });
         }
-        if let Some(fields) = &self.fields
+        if let Some(fields) = &counted.fields
             && let Err(error) = exchange.response_headers().append_all(&fields.block(outcomes))
         {
             log::warn("the response cannot tell the limit", &[("why", &error.to_string())]);

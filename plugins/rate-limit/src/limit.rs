@@ -5,6 +5,7 @@ use std::time::Duration;
 use gatewright_sdk::{
     config,
     rate_limit::{Quota, Rule, Window},
+    schemars, serde,
     units::Rate,
 };
 
@@ -23,6 +24,24 @@ pub struct Limit {
     /// The policy's name in the fields of the response.
     #[schemars(regex(pattern = r"^[A-Za-z0-9_.-]{1,64}$"))]
     pub(crate) name: Option<String>,
+}
+
+/// The limit of a consumer: how many requests in what time, or several limits as the plugin has them.
+#[derive(Debug, serde::Deserialize, schemars::JsonSchema)]
+#[serde(crate = "gatewright_sdk::serde", untagged)]
+#[schemars(crate = "gatewright_sdk::schemars")]
+pub enum Own {
+    One(Rate),
+    Several(Vec<Limit>),
+}
+
+impl Own {
+    pub(crate) fn into_list(self) -> Vec<Limit> {
+        match self {
+            Self::One(limit) => vec![Limit { limit, window: Kind::default(), burst: None, name: None }],
+            Self::Several(limits) => limits,
+        }
+    }
 }
 
 /// How requests are counted.

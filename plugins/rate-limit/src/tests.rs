@@ -208,3 +208,26 @@ fn the_schema_has_the_defaults() {
     assert_eq!(properties["ipv6_prefix"]["default"], json!(64));
     assert!(!properties.to_string().contains("$ref"));
 }
+
+#[test]
+fn a_consumer_may_have_a_limit_of_its_own() {
+    let gateway = Double::new();
+    gateway.consumer_limit("shop", "\"3/min\"");
+    gateway.consumer_limit("lab", r#"[{ "limit": "5/s" }, { "limit": "1/h", "window": "fixed", "name": "hour" }]"#);
+    let limit: RateLimit = gateway.configure(r#"{ "limit": "2/min", "by": "identity", "consumers": true }"#).unwrap();
+    let of = |subject: &str, claims: &str| {
+        let request = || from("203.0.113.9").identity(subject, claims);
+        (0..5).filter(|_| is_let_in(&gateway, &limit, request())).count()
+    };
+    assert_eq!(of("shop", r#"{"consumer":"shop"}"#), 3);
+    assert_eq!(of("lab", r#"{"consumer":"lab"}"#), 1);
+    assert_eq!(of("other", r#"{"consumer":"other"}"#), 2);
+    let named_alike: RateLimit =
+        gateway.configure(r#"{ "limit": "2/min", "by": "identity", "consumers": true }"#).unwrap();
+    let passed =
+        (0..5).filter(|_| is_let_in(&gateway, &named_alike, from("203.0.113.8").identity("shop", "{}"))).count();
+    assert!(passed <= 2, "a name is no consumer");
+    gateway.consumer_limit("bad", r#"[{ "limit": "1/s", "burst": 0 }]"#);
+    let refused = gateway.configure::<RateLimit>(r#"{ "limit": "2/min", "consumers": true }"#).err().unwrap();
+    assert!(refused.contains("\"bad\"") && refused.contains("burst"), "{refused}");
+}

@@ -21,6 +21,7 @@ import floors
 import gateway
 import haproxy
 import idle
+import latency
 import nginx
 from arms import Tools
 from figures import figure
@@ -49,6 +50,7 @@ def main() -> int:
         rounds = _cpu(options, pace, tools, raw)
         lines = _cpu_lines(rounds, options.only)
         lines += idle.lines(options.only, pace, tools, raw, _say)
+        lines += latency.lines(options.only, pace, tools, raw, _say)
         lines += faults.lines(options.only, pace, tools, raw, _say)
     _say("", keep=True)
     print(

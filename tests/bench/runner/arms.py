@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from load import answers, ask
-from processes import PROXY_CORE, Child, Failed
+from load import Load, answers, ask, handshakes, saturate, saturate_http2
+from processes import PROXY_CORE, Child, Failed, run
 
 
 @dataclass(frozen=True)
@@ -57,11 +57,17 @@ class Arm:
     headers: dict[str, str] = field(default_factory=dict)
     # Proves, once for each start, that the proxy does what the arm is named for.
     prove: Callable[["Arm", int], None] = lambda arm, port: proxies(arm, port)
+    over_tls: bool = False
+    # Loads the proxy at a port for so many seconds.
+    load: Callable[["Arm", int, float], Load] = lambda arm, port, seconds: saturate(port, arm.path, arm.headers, seconds)
+
+    def ask(self, port: int):
+        return ask(port, self.path, self.headers, over_tls=self.over_tls)
 
     def start(self, site: Site) -> Child:
         child = Child(self.name, self.prepare(site), site.folder, {PROXY_CORE})
         try:
-            child.wait_until(lambda: answers(site.port, self.path, self.headers), "an answer")
+            child.wait_until(lambda: answers(site.port, self.path, self.headers, self.over_tls), "an answer")
             self.prove(self, site.port)
         except BaseException:
             child.end()
@@ -70,13 +76,13 @@ class Arm:
 
 
 def proxies(arm: Arm, port: int) -> None:
-    answer = ask(port, arm.path, arm.headers)
+    answer = arm.ask(port)
     if (answer.status, len(answer.body)) != (200, 1024):
         raise Failed(f"{arm.name} does not proxy: {answer.status}, {len(answer.body)} bytes")
 
 
 def carries_a_mebibyte(arm: Arm, port: int) -> None:
-    answer = ask(port, arm.path, arm.headers)
+    answer = arm.ask(port)
     if (answer.status, len(answer.body)) != (200, 1 << 20):
         raise Failed(f"{arm.name} does not carry a mebibyte: {answer.status}, {len(answer.body)} bytes")
 
@@ -89,6 +95,32 @@ def at_layer_4(name: str, prepare: Callable[[Site], list[str]], missing: Callabl
         Arm(f"{name} tcp, connections", prepare, missing, headers={"connection": "close"}),
         Arm(f"{name} tcp, mebibytes", prepare, missing, path="/mebibyte", prove=carries_a_mebibyte),
     ]
+
+
+def over_tls(name: str, prepare: Callable[[Site], list[str]], missing: Callable[[Tools], str | None]) -> list[Arm]:
+    """One proxy that ends TLS, under three loads: a full handshake for each request, a resumed one, and HTTP/2."""
+    full = lambda arm, port, seconds: handshakes(port, seconds, resumed=False)
+    resumed = lambda arm, port, seconds: handshakes(port, seconds, resumed=True)
+    http2 = lambda arm, port, seconds: saturate_http2(port, arm.path, seconds)
+    return [
+        Arm(f"{name} tls, full handshakes", prepare, missing, over_tls=True, load=full),
+        Arm(f"{name} tls, resumed", prepare, missing, over_tls=True, load=resumed),
+        Arm(f"{name} http/2", prepare, missing, over_tls=True, load=http2),
+    ]
+
+
+def mebibytes(name: str, prepare: Callable[[Site], list[str]], missing: Callable[[Tools], str | None]) -> Arm:
+    """One proxy that carries a mebibyte for each request."""
+    return Arm(f"{name}, mebibytes", prepare, missing, path="/mebibyte", prove=carries_a_mebibyte)
+
+
+def certificate(site: Site) -> tuple[Path, Path]:
+    """A certificate of this run's own and its key, on P-256 for every proxy."""
+    cert, key = site.folder / "tls.pem", site.folder / "tls.key"
+    names = "subjectAltName=DNS:localhost,IP:127.0.0.1"
+    make = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30"]
+    run([*make, "-subj", "/CN=localhost", "-addext", names, "-keyout", str(key), "-out", str(cert)], 10)
+    return cert, key
 
 
 def holds_policies(arm: Arm, port: int) -> None:

@@ -3,7 +3,22 @@
 import json
 from collections.abc import Callable
 
-from arms import KEY, LIMIT, RESPONSE_HEADERS, Arm, Site, Tools, at_layer_4, holds_policies
+from arms import (
+    KEY,
+    LIMIT,
+    RESPONSE_HEADERS,
+    Arm,
+    Site,
+    Tools,
+    at_layer_4,
+    certificate,
+    holds_policies,
+    mebibytes,
+    over_tls,
+)
+
+# The peers add nothing to requests, as most of them do unless told to; one row has what the gateway adds by default.
+SILENT = {"x_forwarded": False, "forwarded": False, "via": False, "request_id": False}
 
 NO_OP, CHUNKS, HOSTILE = "guest_noop", "guest_chunks", "guest_hostile"
 
@@ -16,6 +31,7 @@ def settings(site: Site, routes: list[dict], plugins: dict | None = None) -> dic
         "plugins": plugins or {},
         "routes": routes,
         "access_log": "off",
+        "forwarding": SILENT,
     }
 
 
@@ -31,10 +47,23 @@ def plain(site: Site) -> list[str]:
     return command(site, settings(site, [route()]))
 
 
+def telling(site: Site) -> list[str]:
+    """With all that upstreams are told of the client by default: seven header fields."""
+    return command(site, {**settings(site, [route()]), "forwarding": {}})
+
+
 def forwarding(site: Site) -> list[str]:
     """The same bytes at layer 4: nothing looks inside."""
     config = settings(site, [])
     config["listeners"] = [{"address": f"127.0.0.1:{site.port}", "protocol": "tcp", "to": "up"}]
+    return command(site, config)
+
+
+def secure(site: Site) -> list[str]:
+    cert, key = certificate(site)
+    config = settings(site, [route()])
+    tls = {"certificates": [{"cert": str(cert), "key": str(key)}]}
+    config["listeners"] = [{"address": f"127.0.0.1:{site.port}", "tls": tls}]
     return command(site, config)
 
 
@@ -71,9 +100,12 @@ def needs_gateway(*guests: str) -> Callable[[Tools], str | None]:
 
 ARMS = [
     Arm("gateway", plain, needs_gateway()),
+    Arm("gateway, telling", telling, needs_gateway()),
     Arm("gateway + 16 no-op", chain(16, "shared"), needs_gateway(NO_OP)),
     Arm("gateway + 4 fresh", chain(4, "request"), needs_gateway(NO_OP)),
     Arm("gateway policies", policies, needs_gateway(), headers=KEY, prove=holds_policies),
     *at_layer_4("gateway", forwarding, needs_gateway()),
+    *over_tls("gateway", secure, needs_gateway()),
+    mebibytes("gateway", plain, needs_gateway()),
     Arm("gateway, 10,000 routes", many_routes, needs_gateway(), path="/service-5000/orders/1"),
 ]

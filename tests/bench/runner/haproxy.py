@@ -1,6 +1,19 @@
 """haproxy, bare and with its own policies."""
 
-from arms import KEY, LIMIT, RESPONSE_HEADERS, Arm, Site, at_layer_4, holds_policies, needs, program
+from arms import (
+    KEY,
+    LIMIT,
+    RESPONSE_HEADERS,
+    Arm,
+    Site,
+    at_layer_4,
+    certificate,
+    holds_policies,
+    mebibytes,
+    needs,
+    over_tls,
+    program,
+)
 
 
 def haproxy(site: Site) -> list[str]:
@@ -42,11 +55,17 @@ def forwarding(site: Site) -> list[str]:
     return [program("haproxy"), "-db", "-f", str(path)]
 
 
+def secure(site: Site) -> list[str]:
+    cert, key = certificate(site)
+    both = site.write("tls-both.pem", cert.read_text() + key.read_text())
+    return _haproxy(site, "", bind=f"ssl crt {both} alpn h2,http/1.1")
+
+
 def many_connections(site: Site) -> list[str]:
     return _haproxy(site, "", connections=12_288)
 
 
-def _haproxy(site: Site, policy: str, more: str = "", connections: int = 4096) -> list[str]:
+def _haproxy(site: Site, policy: str, more: str = "", connections: int = 4096, bind: str = "") -> list[str]:
     path = site.write(
         "haproxy.cfg",
         f"""
@@ -61,7 +80,7 @@ def _haproxy(site: Site, policy: str, more: str = "", connections: int = 4096) -
       timeout server 60s
       http-reuse always
     frontend front
-      bind 127.0.0.1:{site.port} backlog 4096
+      bind 127.0.0.1:{site.port} backlog 4096 {bind}
 {policy}
       default_backend up
     backend up
@@ -74,6 +93,8 @@ def _haproxy(site: Site, policy: str, more: str = "", connections: int = 4096) -
 
 ARMS = [
     *at_layer_4("haproxy", forwarding, needs("haproxy")),
+    *over_tls("haproxy", secure, needs("haproxy", "openssl", "h2load")),
+    mebibytes("haproxy", haproxy, needs("haproxy")),
     Arm("haproxy", haproxy, needs("haproxy")),
     Arm("haproxy policies", haproxy_policies, needs("haproxy"), headers=KEY, prove=holds_policies),
 ]

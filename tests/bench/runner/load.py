@@ -6,6 +6,7 @@ Latency is never taken from a saturating load: there it only says how long the q
 import http.client
 import itertools
 import re
+import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,9 +24,17 @@ class Answer:
 
 
 def ask(
-    port: int, path: str = "/", headers: dict[str, str] | None = None, method: str = "GET", body: bytes | None = None
+    port: int,
+    path: str = "/",
+    headers: dict[str, str] | None = None,
+    method: str = "GET",
+    body: bytes | None = None,
+    over_tls: bool = False,
 ) -> Answer:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    if over_tls:
+        connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=10, context=_trusting())
+    else:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     try:
         connection.request(method, path, body=body, headers=headers or {})
         response = connection.getresponse()
@@ -35,10 +44,18 @@ def ask(
         connection.close()
 
 
-def answers(port: int, path: str = "/", headers: dict[str, str] | None = None) -> bool:
+def _trusting() -> ssl.SSLContext:
+    """For certificates that were made a moment ago."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def answers(port: int, path: str = "/", headers: dict[str, str] | None = None, over_tls: bool = False) -> bool:
     """Whether the proxy and the upstream behind it are both there."""
     try:
-        return ask(port, path, headers).status == 200
+        return ask(port, path, headers, over_tls=over_tls).status == 200
     except OSError:
         return False
 
@@ -74,6 +91,43 @@ def counted(printed: str) -> Load:
     errors = re.search(r"connect (\d+), read (\d+), write (\d+), timeout (\d+)", printed)
     failed = (int(refused[1]) if refused else 0) + (sum(map(int, errors.groups())) if errors else 0)
     return Load(int(total[1]), float(total[2]) * {"ms": 1e-3, "s": 1.0, "m": 60.0}[total[3]], failed)
+
+
+def handshakes(port: int, seconds: float, resumed: bool) -> Load:
+    """Connections over TLS one after the other, each with a full handshake (or one that takes up the session of the one
+    before) and one request, which brings the ticket for the next."""
+    kind = "-reuse" if resumed else "-new"
+    # s_time's duration is whole seconds.
+    command = ["openssl", "s_time", "-connect", f"127.0.0.1:{port}", "-www", "/", kind, "-time", str(max(1, round(seconds)))]
+    return counted_handshakes(run(command, seconds), resumed)
+
+
+def counted_handshakes(printed: str, resumed: bool) -> Load:
+    """What `openssl s_time` says it did: a letter for each connection, `r` for one that was resumed. The first one that
+    could be is not counted by it."""
+    total = re.findall(r"(\d+) connections in (\d+) real seconds", printed)
+    letters = re.search(r"^([rt*3]{2,})$", printed, re.MULTILINE)
+    if not total or not letters or int(total[-1][0]) == 0:
+        raise Failed(f"openssl made no handshake: {printed[-400:]}")
+    wrong = sum(1 for letter in letters[1] if (letter == "r") != resumed)
+    return Load(int(total[-1][0]), float(total[-1][1]), wrong)
+
+
+def saturate_http2(port: int, path: str, seconds: float) -> Load:
+    """Eight connections over TLS with sixteen requests under way on each."""
+    command = ["h2load", "-t1", "-c8", "-m16", f"--duration={max(1, round(seconds))}", f"https://127.0.0.1:{port}{path}"]
+    return counted_http2(run(command, seconds))
+
+
+def counted_http2(printed: str) -> Load:
+    """What `h2load` says it did."""
+    took = re.search(r"finished in ([\d.]+)(ms|s|m)", printed)
+    counts = re.search(r"(\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout", printed)
+    agreed = "Application protocol: h2" in printed
+    if not took or not counts or int(counts[1]) == 0 or not agreed:
+        raise Failed(f"h2load got no answer over HTTP/2: {printed[-400:]}")
+    seconds = float(took[1]) * {"ms": 1e-3, "s": 1.0, "m": 60.0}[took[2]]
+    return Load(int(counts[1]), seconds, sum(map(int, counts.groups()[1:])))
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from arms import Arm, Site, Tools
-from load import answers, saturate
+from load import answers
 from nginx import upstream_command
 from processes import LOAD_CORE, Child, Failed, free_port
 
@@ -77,9 +77,9 @@ def cpu_rounds(arms: list[Arm], pace: Pace, tools: Tools, raw: Raw, say) -> list
 
 def _cpu_per_request(arm: Arm, pace: Pace, upstream_port: int, tools: Tools, raw: Raw, number: int) -> float:
     with started(arm, upstream_port, tools) as (child, site):
-        saturate(site.port, arm.path, arm.headers, pace.warm_seconds)
+        arm.load(arm, site.port, pace.warm_seconds)
         before = child.cpu_ns()
-        load = saturate(site.port, arm.path, arm.headers, pace.seconds)
+        load = arm.load(arm, site.port, pace.seconds)
         spent = child.cpu_ns() - before
         micros = spent / 1000 / load.requests
         # Busy tells whether the proxy or the load generator was the one that waited.

@@ -4,7 +4,21 @@ import os
 import subprocess
 from pathlib import Path
 
-from arms import KEY, LIMIT, RESPONSE_HEADERS, Arm, Site, Tools, at_layer_4, holds_policies, needs, program
+from arms import (
+    KEY,
+    LIMIT,
+    RESPONSE_HEADERS,
+    Arm,
+    Site,
+    Tools,
+    at_layer_4,
+    certificate,
+    holds_policies,
+    mebibytes,
+    needs,
+    over_tls,
+    program,
+)
 
 
 def upstream_command(folder: Path, port: int) -> list[str]:
@@ -40,6 +54,16 @@ def nginx(site: Site) -> list[str]:
     return _nginx(site.folder, _nginx_proxy(site, ""))
 
 
+def secure(site: Site) -> list[str]:
+    cert, key = certificate(site)
+    tls = f"""
+      ssl_certificate {cert};
+      ssl_certificate_key {key};
+      ssl_protocols TLSv1.2 TLSv1.3;
+      ssl_session_cache shared:tls:10m;"""
+    return _nginx(site.folder, tls + _nginx_proxy(site, "", "ssl http2"))
+
+
 def nginx_lua(site: Site) -> list[str]:
     headers = "\n".join(f'ngx.header["{name}"] = "{value}"' for name, value in RESPONSE_HEADERS.items())
     policy = f"""
@@ -59,11 +83,11 @@ def nginx_lua(site: Site) -> list[str]:
     return _nginx(site.folder, globals_ + _nginx_proxy(site, policy), modules)
 
 
-def _nginx_proxy(site: Site, policy: str) -> str:
+def _nginx_proxy(site: Site, policy: str, listen: str = "") -> str:
     return f"""
       upstream up {{ server 127.0.0.1:{site.upstream}; keepalive 256; keepalive_requests 1000000000; }}
       server {{
-        listen 127.0.0.1:{site.port} backlog=4096;
+        listen 127.0.0.1:{site.port} backlog=4096 {listen};
         location / {{ {policy}
           proxy_pass http://up;
           proxy_http_version 1.1;
@@ -121,6 +145,8 @@ _NGINX_TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 
 ARMS = [
     *at_layer_4("nginx", forwarding, needs_stream),
+    *over_tls("nginx", secure, needs("nginx", "openssl", "h2load")),
+    mebibytes("nginx", nginx, needs("nginx")),
     Arm("nginx", nginx, needs("nginx")),
     # The same again: what these two differ by is noise.
     Arm("nginx again", nginx, needs("nginx")),

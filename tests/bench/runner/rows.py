@@ -42,6 +42,11 @@ def tcp(load: str) -> tuple[str, ...]:
     return (f"nginx tcp{load}", f"haproxy tcp{load}")
 
 
+def peers(load: str) -> tuple[str, ...]:
+    """nginx and haproxy, under this load."""
+    return (f"nginx{load}", f"haproxy{load}")
+
+
 F2_WHERE_THE_BARS_WERE_SET = 16.5
 
 ROWS = [
@@ -81,5 +86,22 @@ ROWS = [
         1.2,
         0.95,
     ),
+    ratio(
+        "TLS, a full handshake for each request, vs the better of nginx and haproxy",
+        "gateway tls, full handshakes",
+        peers(" tls, full handshakes"),
+        1.2,
+        0.95,
+    ),
+    ratio(
+        "TLS, a resumed handshake for each request, vs the better of nginx and haproxy",
+        "gateway tls, resumed",
+        peers(" tls, resumed"),
+        1.2,
+        0.95,
+    ),
+    ratio("HTTP/2 over TLS vs the better of nginx and haproxy", "gateway http/2", peers(" http/2"), 1.2, 0.95),
+    ratio("bodies of a mebibyte vs the better of nginx and haproxy", "gateway, mebibytes", peers(", mebibytes"), 1.2, 0.95),
+    ratio("the seven header fields that tell upstreams of the client, vs none", "gateway, telling", ("gateway",), None, None),
     ratio("10,000 routes vs one", "gateway, 10,000 routes", ("gateway",), 1.1, 1.02),
 ]

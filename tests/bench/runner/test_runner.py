@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 from bodies import BodyServer, download, upload
 from figures import Figure, figure
 from idle import against_the_better, is_whole
-from load import as_if_open, counted
+from load import as_if_open, counted, counted_handshakes, counted_http2
 from processes import ALL_CORES, Child, Failed
 from report import Line
 from rows import ROWS
@@ -54,6 +54,26 @@ class Rows(unittest.TestCase):
         cpu = {"gateway": 20.0, "gateway + 16 no-op": 28.0, "f2": 33.0}
         self.assertEqual(row.value(cpu), 0.25)
         self.assertEqual(row.note([cpu]), "0.50 µs here")
+
+
+class Handshakes(unittest.TestCase):
+    PRINTED = "starting\n{letters}\n\n{count} connections in 0.12s; 1.0 connections/user sec, bytes read 9\n{count} connections in 2 real seconds, 9 bytes read per connection\n"
+
+    def test_each_has_to_be_of_the_kind_that_is_measured(self):
+        for letters, resumed, wrong in [("ttt", False, 0), ("rrr", True, 0), ("rtr", True, 1), ("trt", False, 1)]:
+            load = counted_handshakes(self.PRINTED.format(letters=letters, count=3), resumed)
+            self.assertEqual((load.requests, load.seconds, load.failed), (3, 2.0, wrong), letters)
+
+    def test_none_at_all_is_a_failure(self):
+        with self.assertRaises(Failed):
+            counted_handshakes("connect: refused", False)
+
+    def test_http2_has_to_be_agreed_on(self):
+        printed = "Application protocol: {}\nfinished in 1.50s, 10.0 req/s\nrequests: 9 total, 9 started, 9 done, 8 succeeded, 1 failed, 0 errored, 0 timeout\n"
+        load = counted_http2(printed.format("h2"))
+        self.assertEqual((load.requests, load.seconds, load.failed), (8, 1.5, 1))
+        with self.assertRaises(Failed):
+            counted_http2(printed.format("http/1.1"))
 
 
 class Idle(unittest.TestCase):

@@ -190,7 +190,7 @@ async fn a_key_set_that_cannot_be_used_is_a_mistake_in_the_configuration() {
             "uses a shared secret",
         ),
         (json!({ "algorithms": ["HS256"], "keys": [{ "secret": "short" }] }), "secret"),
-        (json!({ "algorithms": ["EdDSA"], "jwks": "http://id/keys" }), "is missing"),
+        (json!({ "algorithms": ["EdDSA"], "jwks": "http://id/keys" }), "\"issuer\" is missing"),
         (json!({ "algorithms": [], "keys": [{ "jwk": Signer::new("a").jwk() }] }), "algorithms"),
     ] {
         gateway.write_config(json!({

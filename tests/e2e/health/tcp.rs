@@ -42,3 +42,28 @@ async fn a_text_is_sent_and_another_expected() {
         );
     }
 }
+
+/// Servers behind the PROXY protocol read a header first: of a probe, that it is for nobody.
+#[tokio::test]
+async fn a_server_that_wants_the_proxy_protocol_is_told_that_the_gateway_speaks_for_itself() {
+    for (version, header) in [("v1", &b"PROXY UNKNOWN\r\n"[..]), ("v2", b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0")] {
+        let server = Scripted::start(move |mut stream| async move {
+            let mut got = vec![0; header.len() + 6];
+            if stream.read_exact(&mut got).await.is_ok() && got == [header, b"PING\r\n"].concat() {
+                let _ = stream.write_all(b"+PONG").await;
+            }
+            let _ = stream.shutdown().await;
+        })
+        .await;
+        let tcp = json!({ "send": "PING\r\n", "expect": "+PONG" });
+        let upstream = json!({
+            "endpoints": [server.text()], "proxy_protocol": version, "health": often(json!({ "tcp": tcp })),
+        });
+        let gateway = TestGateway::start(json!({
+            "listeners": [{ "address": "127.0.0.1:0", "protocol": "tcp", "to": "orders" }],
+            "upstreams": { "orders": upstream },
+        }));
+        let probed = until_probed_again(&gateway, &server.text()).await;
+        assert_eq!(probed["last_probe_error"], json!(null), "{version}: {probed:#}");
+    }
+}

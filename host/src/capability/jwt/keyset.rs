@@ -11,7 +11,7 @@ use super::definition::Definition;
 use super::fetch::{Document, Documents};
 use super::json;
 use super::key::Key;
-use super::verify::{Rules, Token};
+use super::verify::{Rules, Signed, Token};
 
 /// A declared key set. It does not change; the documents behind it do.
 pub(super) struct KeySet {
@@ -65,7 +65,7 @@ impl KeySet {
         let token = Token::parse(token)?;
         let keys = self.keys.iter().chain(loaded.iter().flat_map(|loaded| &loaded.keys));
         if let Err(error) = token.verify(keys, self.algorithms) {
-            return Err(self.explain(error, &token, loaded.iter().any(|loaded| loaded.keys.is_empty())));
+            return Err(self.explain(error, token.names_its_key(), loaded.iter().any(|loaded| loaded.keys.is_empty())));
         }
         let text = String::from_utf8(token.payload).map_err(|_| VerifyError::Malformed)?;
         let claims = json::object(text.as_bytes()).map_err(|_| VerifyError::Malformed)?;
@@ -78,6 +78,15 @@ impl KeySet {
         Ok(claims)
     }
 
+    /// Every time anew: what is signed here is not sent again and again, as a token is.
+    pub(super) fn verify_message(&self, signed: &Signed<'_>) -> Result<(), VerifyError> {
+        let loaded: SmallVec<[_; 2]> = self.documents.iter().map(|document| document.loaded()).collect();
+        let keys = self.keys.iter().chain(loaded.iter().flat_map(|loaded| &loaded.keys));
+        let verified = signed.verify(keys, self.algorithms);
+        let is_one_missing = loaded.iter().any(|loaded| loaded.keys.is_empty());
+        verified.map_err(|error| self.explain(error, signed.kid.is_some(), is_one_missing))
+    }
+
     pub(super) async fn attempted(&self) {
         for document in &self.documents {
             document.attempted().await;
@@ -86,10 +95,10 @@ impl KeySet {
 
     /// Where the right key may exist and only not be here, the documents are asked for it: those that are missing make
     /// it the gateway's fault, those that are there are wanted anew.
-    fn explain(&self, error: VerifyError, token: &Token<'_>, is_one_missing: bool) -> VerifyError {
+    fn explain(&self, error: VerifyError, names_its_key: bool, is_one_missing: bool) -> VerifyError {
         let may_exist = match error {
             VerifyError::UnknownKey => true,
-            VerifyError::BadSignature => !token.names_its_key(),
+            VerifyError::BadSignature => !names_its_key,
             _ => false,
         };
         if !may_exist {

@@ -5,6 +5,7 @@
 mod attacks;
 mod conformance;
 mod documents;
+mod messages;
 mod signers;
 
 use std::sync::Arc;

@@ -70,26 +70,51 @@ impl<'a> Token<'a> {
         self.kid.is_some()
     }
 
-    /// A token that names its key is checked with the keys of that name, or else with those that have no name; one
-    /// that names none with every key. In each case only with keys that fit, and with at most [`MAX_TRIED_KEYS`].
+    /// With [`Signed::verify`].
     pub(super) fn verify<'k>(
         &self,
         keys: impl Iterator<Item = &'k Key> + Clone,
         algorithms: Algorithms,
     ) -> Result<(), VerifyError> {
-        let allowed = self.algorithm.filter(|algorithm| algorithms.contains(*algorithm));
+        let algorithm = self.algorithm.map_or("", Algorithm::name);
+        let (message, signature) = (self.message.as_bytes(), &*self.signature);
+        Signed { kid: self.kid.as_deref(), algorithm, message, signature }.verify(keys, algorithms)
+    }
+}
+
+/// Bytes and a signature of them, nothing of it proven.
+#[derive(Debug, Clone, Copy)]
+pub struct Signed<'a> {
+    /// The name of the key, where it is known.
+    pub kid: Option<&'a str>,
+    /// As a token names it.
+    pub algorithm: &'a str,
+    pub message: &'a [u8],
+    /// In the form that it has in a token.
+    pub signature: &'a [u8],
+}
+
+impl Signed<'_> {
+    /// One that names its key is checked with the keys of that name, or else with those that have no name; one that names
+    /// none with every key. In each case only with keys that fit, and with at most [`MAX_TRIED_KEYS`].
+    pub(super) fn verify<'k>(
+        &self,
+        keys: impl Iterator<Item = &'k Key> + Clone,
+        algorithms: Algorithms,
+    ) -> Result<(), VerifyError> {
+        let allowed = Algorithm::named(self.algorithm).filter(|algorithm| algorithms.contains(*algorithm));
         let algorithm = allowed.ok_or(VerifyError::AlgorithmNotAllowed)?;
         if self.signature.is_empty() {
             return Err(VerifyError::BadSignature);
         }
-        let named = |key: &&Key| self.kid.is_some() && key.kid() == self.kid.as_deref();
+        let named = |key: &&Key| self.kid.is_some() && key.kid() == self.kid;
         let is_known = keys.clone().any(|key| named(&key));
         let candidates =
             keys.filter(|key| if is_known { named(key) } else { self.kid.is_none() || key.kid().is_none() });
 
         let mut tried = 0;
         for key in candidates.filter(|key| key.fits(algorithm)).take(MAX_TRIED_KEYS) {
-            if key.verify(algorithm, self.message.as_bytes(), &self.signature) {
+            if key.verify(algorithm, self.message, self.signature) {
                 return Ok(());
             }
             tried += 1;

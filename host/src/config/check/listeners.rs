@@ -26,6 +26,7 @@ impl Checker<'_> {
                 self.layer4_listener(listener, &pointer);
             } else {
                 self.http_listener(&pointer);
+                self.https(listener, &pointer);
             }
         }
         if let Some(admin) = sections.admin.filter(|admin| admin.address.port != 0) {
@@ -47,6 +48,8 @@ impl Checker<'_> {
         }
         let help = "a listener for HTTP takes it; with \"passthrough\", the servers have the certificates";
         self.misplaced(pointer, "tls", "what is forwarded as it is is not decrypted", help);
+        let help = "what is forwarded as it is goes where \"to\" says";
+        self.misplaced(pointer, "https_redirect", "only HTTP can be redirected", help);
         self.misplaced(pointer, "protocols", "only HTTP has versions to choose from", "leave it out");
         if listener.protocol == Layer::Udp {
             let help = "header and connection belong together; UDP has no connections";
@@ -119,10 +122,12 @@ impl Checker<'_> {
             }
             let is_it = |target: &ForwardTarget| target.upstream == *name;
             let by_udp = |listener: &Listener| listener.protocol == Layer::Udp && listener.to.iter().any(is_it);
-            let route = sections
-                .routes
-                .iter()
-                .find(|(_, route)| route.to.iter().any(|to| to.upstream.as_deref() == Some(*name)));
+            let route = sections.routes.iter().find(|(_, route)| {
+                route
+                    .upstreams()
+                    .chain(route.mirrors.iter().map(|mirror| mirror.upstream.as_str()))
+                    .any(|to| to == *name)
+            });
             let plugin =
                 sections.plugins.iter().find(|(_, plugin)| plugin.grants.upstreams.iter().any(|to| to == name));
             let listener = sections.listeners.iter().find(|(_, listener)| by_udp(listener));

@@ -1,9 +1,9 @@
-//! Listeners: whether their addresses keep apart, and whether what they say of TLS fits together. What is in the files
-//! of certificates is looked at when the snapshot is built.
+//! Whether the addresses of listeners keep apart, and whether what they and upstreams say of TLS fits together. What is
+//! in the files of certificates is looked at when the snapshot is built.
 
 use super::{Checker, address_pointer};
 use crate::config::sections::Sections;
-use crate::config::{Layer, ListenAddress};
+use crate::config::{Duration, Layer, ListenAddress, Listener, Upstream, UpstreamProtocol, child};
 
 impl Checker<'_> {
     /// A listener with TLS has something to show.
@@ -20,6 +20,61 @@ impl Checker<'_> {
                 let both = self.document.at_value(&format!("{pointer}/self_signed"), "there are certificates as well");
                 self.found.push(both.with_help("a self-signed certificate stands in place of others; leave one out"));
             }
+        }
+    }
+
+    /// Only who comes without TLS can be sent to it, and only to somewhere else.
+    pub(super) fn https(&mut self, listener: &Listener, pointer: &str) {
+        if let Some(redirect) = &listener.https_redirect {
+            let pointer = format!("{pointer}/https_redirect");
+            if listener.tls.is_some() {
+                let over = self.document.at_key(&pointer, "the clients of this listener speak TLS already");
+                self.found.push(over.with_help("it belongs to the listener without \"tls\""));
+            } else if listener.address.port != 0 && redirect.port == Some(listener.address.port) {
+                let loops =
+                    self.document.at_value(&format!("{pointer}/port"), "this is the port of the listener itself");
+                self.found.push(loops.with_help("it is the port where clients find https, such as 443"));
+            }
+        }
+        let Some(hsts) = listener.tls.as_ref().and_then(|tls| tls.hsts.as_ref()) else { return };
+        if hsts.preload && !(hsts.include_subdomains && hsts.max_age >= Duration::seconds(YEAR)) {
+            let pointer = format!("{pointer}/tls/hsts/preload");
+            let early = self.document.at_value(&pointer, "browsers' lists take no host with these settings");
+            self.found.push(early.with_help("they ask for \"include_subdomains\": true and a \"max_age\" of \"365d\""));
+        }
+    }
+
+    /// HTTP/2 has one name over TLS and another without.
+    pub(super) fn upstream_tls(&mut self, upstream: &Upstream, pointer: &str) {
+        let protocol = format!("{pointer}/protocol");
+        match (upstream.protocol, &upstream.tls) {
+            (UpstreamProtocol::Http2, None) => {
+                let alone = self.document.at_value(&protocol, "\"h2\" is HTTP/2 over TLS, and there is no \"tls\"");
+                self.found.push(alone.with_help("add \"tls\": {}, or write \"h2c\" for HTTP/2 in the clear"));
+            }
+            (UpstreamProtocol::Http2Clear, Some(_)) => {
+                let both = self.document.at_value(&protocol, "\"h2c\" is HTTP/2 in the clear, and there is \"tls\"");
+                self.found.push(both.with_help("write \"h2\" for HTTP/2 over TLS"));
+            }
+            _ => {}
+        }
+    }
+
+    /// What is forwarded as it is goes over TLS only where it is a stream that has no TLS of its own.
+    pub(super) fn forwarded_over_tls(&mut self, sections: &Sections<'_>) {
+        let has_tls =
+            |name: &str| sections.upstreams.iter().any(|(known, upstream)| *known == name && upstream.tls.is_some());
+        for (at, listener) in &sections.listeners {
+            let passed = listener.passthrough.iter().flat_map(|entry| &entry.to);
+            let passed = passed.map(|to| (to, "what comes is TLS already, and the servers have the certificates"));
+            let sent = listener.to.iter().filter(|_| listener.protocol == Layer::Udp);
+            let sent = sent.map(|to| (to, "datagrams are no stream to speak TLS over"));
+            let Some((to, why)) = passed.chain(sent).find(|(to, _)| has_tls(&to.upstream)) else { continue };
+            let pointer = child(&child("/upstreams", &to.upstream), "tls");
+            let line = self.document.line(&format!("/listeners/{at}"));
+            let message = format!("the listener in line {line} cannot forward to an upstream with TLS");
+            let misused = self.document.at_key(&pointer, message).with_label(why);
+            self.found.push(misused.with_help("name another upstream there, without this key"));
         }
     }
 
@@ -42,6 +97,9 @@ impl Checker<'_> {
         }
     }
 }
+
+/// In seconds.
+const YEAR: u64 = 365 * 24 * 60 * 60;
 
 /// Whether some connection could be for either. Equal addresses are another mistake, which is told elsewhere.
 fn overlap(one: ListenAddress, other: ListenAddress) -> bool {

@@ -84,7 +84,7 @@ impl http_body::Body for Open {
 }
 
 fn upstream(address: &str) -> Arc<Upstream> {
-    super::upstream(address, |transport| transport.protocol = Protocol::H2c)
+    super::upstream(address, |transport| transport.protocol = Protocol::Http2)
 }
 
 fn to(path: &str) -> Request<Body> {

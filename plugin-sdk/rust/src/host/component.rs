@@ -90,16 +90,12 @@ pub(crate) mod exchange {
     }
 
     pub(crate) fn set_body_mode(direction: Direction, mode: BodyMode) -> Result<(), MutateError> {
-        let direction = match direction {
-            Direction::Request => types::Direction::Request,
-            Direction::Response => types::Direction::Response,
-        };
         let mode = match mode {
             BodyMode::Skip => types::BodyMode::Skip,
             BodyMode::Whole => types::BodyMode::Whole,
             BodyMode::Chunks => types::BodyMode::Chunks,
         };
-        exchange::set_body_mode(direction, mode).map_err(Into::into)
+        exchange::set_body_mode(direction.into(), mode).map_err(Into::into)
     }
 
     pub(crate) fn set_state(state: &[u8]) -> Result<(), MutateError> {
@@ -191,6 +187,35 @@ pub(crate) mod random {
     pub(crate) use super::wit::random::{bytes, number};
 }
 
+pub(crate) mod consumers {
+    /// Consumer, claims, definition.
+    pub(crate) fn credentials() -> Vec<(String, String, String)> {
+        let credentials = super::wit::consumers::credentials().into_iter();
+        credentials.map(|credential| (credential.consumer, credential.claims, credential.definition)).collect()
+    }
+
+    /// Consumer, definition.
+    pub(crate) fn limits() -> Vec<(String, String)> {
+        super::wit::consumers::limits().into_iter().map(|limit| (limit.consumer, limit.definition)).collect()
+    }
+}
+
+pub(crate) mod seal {
+    use super::wit::seal;
+    use crate::seal::SealError;
+
+    pub(crate) use super::wit::seal::open;
+
+    pub(crate) fn seal(key: &str, purpose: &str, message: &[u8]) -> Result<Vec<u8>, SealError> {
+        seal::seal(key, purpose, message).map_err(|error| match error {
+            seal::SealError::UnknownKey => SealError::UnknownKey,
+            seal::SealError::WeakKey => SealError::WeakKey,
+            seal::SealError::TooLarge => SealError::TooLarge,
+            seal::SealError::Other(text) => SealError::Other(text),
+        })
+    }
+}
+
 pub(crate) mod secrets {
     pub(crate) use super::wit::secrets::get;
 }
@@ -246,6 +271,42 @@ pub(crate) mod concurrency {
     pub(crate) fn enter(key: &str, limit: u32) -> Outcome {
         let concurrency::Outcome { allowed, taken } = concurrency::enter(key, limit);
         Outcome { allowed, taken }
+    }
+}
+
+pub(crate) mod codec {
+    use super::wit::{codec, types};
+    use crate::{
+        Direction, MutateError,
+        codec::{Bounds, Coding},
+    };
+
+    pub(crate) fn compress(direction: Direction, coding: Coding, level: u32) -> Result<(), MutateError> {
+        codec::compress(direction.into(), coding.into(), level).map_err(Into::into)
+    }
+
+    pub(crate) fn decompress(direction: Direction, coding: Coding, bounds: Bounds) -> Result<(), MutateError> {
+        let bounds = codec::Bounds { bytes: bounds.bytes, ratio: bounds.ratio };
+        codec::decompress(direction.into(), coding.into(), bounds).map_err(Into::into)
+    }
+
+    impl From<Direction> for types::Direction {
+        fn from(direction: Direction) -> Self {
+            match direction {
+                Direction::Request => Self::Request,
+                Direction::Response => Self::Response,
+            }
+        }
+    }
+
+    impl From<Coding> for codec::Coding {
+        fn from(coding: Coding) -> Self {
+            match coding {
+                Coding::Gzip => Self::Gzip,
+                Coding::Br => Self::Brotli,
+                Coding::Zstd => Self::Zstd,
+            }
+        }
     }
 }
 
@@ -305,18 +366,53 @@ pub(crate) mod jwt {
     pub(crate) use super::wit::jwt::declare;
 
     pub(crate) fn verify(keys: &str, token: &str) -> Result<String, VerifyError> {
-        jwt::verify(keys, token).map_err(|error| match error {
-            jwt::VerifyError::Malformed => VerifyError::Malformed,
-            jwt::VerifyError::UnknownKey => VerifyError::UnknownKey,
-            jwt::VerifyError::BadSignature => VerifyError::BadSignature,
-            jwt::VerifyError::Expired => VerifyError::Expired,
-            jwt::VerifyError::NotYetValid => VerifyError::NotYetValid,
-            jwt::VerifyError::WrongIssuer => VerifyError::WrongIssuer,
-            jwt::VerifyError::WrongAudience => VerifyError::WrongAudience,
-            jwt::VerifyError::AlgorithmNotAllowed => VerifyError::AlgorithmNotAllowed,
-            jwt::VerifyError::KeysUnavailable => VerifyError::KeysUnavailable,
-            jwt::VerifyError::Other(text) => VerifyError::Other(text),
-        })
+        jwt::verify(keys, token).map_err(Into::into)
+    }
+
+    pub(crate) fn verify_message(
+        keys: &str,
+        kid: Option<&str>,
+        algorithm: &str,
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<(), VerifyError> {
+        jwt::verify_message(keys, kid, algorithm, message, signature).map_err(Into::into)
+    }
+
+    impl From<jwt::VerifyError> for VerifyError {
+        fn from(error: jwt::VerifyError) -> Self {
+            match error {
+                jwt::VerifyError::Malformed => Self::Malformed,
+                jwt::VerifyError::UnknownKey => Self::UnknownKey,
+                jwt::VerifyError::BadSignature => Self::BadSignature,
+                jwt::VerifyError::Expired => Self::Expired,
+                jwt::VerifyError::NotYetValid => Self::NotYetValid,
+                jwt::VerifyError::WrongIssuer => Self::WrongIssuer,
+                jwt::VerifyError::WrongAudience => Self::WrongAudience,
+                jwt::VerifyError::AlgorithmNotAllowed => Self::AlgorithmNotAllowed,
+                jwt::VerifyError::KeysUnavailable => Self::KeysUnavailable,
+                jwt::VerifyError::Other(text) => Self::Other(text),
+            }
+        }
+    }
+}
+
+pub(crate) mod json_schema {
+    use super::wit::json_schema;
+    use crate::json_schema::{CheckError, Violation};
+
+    pub(crate) fn declare(name: &str, document: &str, places: &[String]) -> Result<(), String> {
+        let places: Vec<&str> = places.iter().map(String::as_str).collect();
+        json_schema::declare(name, document, &places)
+    }
+
+    pub(crate) fn check(name: &str, place: &str, value: &[u8]) -> Result<Vec<Violation>, CheckError> {
+        let violation = |found: json_schema::Violation| Violation { pointer: found.pointer, message: found.message };
+        match json_schema::check(name, place, value) {
+            Ok(found) => Ok(found.into_iter().map(violation).collect()),
+            Err(json_schema::CheckError::NotJson(why)) => Err(CheckError::NotJson(why)),
+            Err(json_schema::CheckError::UnknownSchema) => Err(CheckError::Unknown),
+        }
     }
 }
 

@@ -1,11 +1,18 @@
 //! What the double knows, one per thread.
 
-use std::{cell::RefCell, collections::BTreeMap, fmt, time::Duration};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    time::Duration,
+};
 
 use super::{limiter::Limiter, meters::Meters, store::Store};
 use crate::{
     BodyMode, Direction, Hook, Identity, MutateError, Section,
+    codec::{Bounds, Coding},
     http_client::{self, CallError},
+    json_schema::Violation,
     jwt::VerifyError,
     log::Level,
 };
@@ -36,10 +43,22 @@ pub(crate) struct World {
     pub(crate) lines: Vec<Line>,
     pub(crate) metrics_declared: Vec<&'static str>,
     pub(crate) measures: Vec<Measure>,
+    /// Consumer, claims, definition.
+    pub(crate) credentials: Vec<(String, String, String)>,
+    /// Consumer, definition.
+    pub(crate) consumer_limits: Vec<(String, String)>,
+    /// What was sealed: secret and purpose, and the message.
+    pub(crate) sealed: BTreeMap<Vec<u8>, ([String; 2], Vec<u8>)>,
     pub(crate) secrets: BTreeMap<String, String>,
     pub(crate) keys: BTreeMap<String, String>,
     pub(crate) keys_refused: Option<String>,
     pub(crate) tokens: BTreeMap<String, Result<String, VerifyError>>,
+    /// The schemas that were declared, by name and place.
+    pub(crate) schemas: BTreeSet<(String, String)>,
+    pub(crate) violations: BTreeMap<(String, String), Vec<Violation>>,
+    pub(crate) checked: Vec<(String, String, serde_json::Value)>,
+    /// By key, algorithm and message.
+    pub(crate) signatures: BTreeMap<String, Vec<u8>>,
     pub(crate) passwords: BTreeMap<String, String>,
     pub(crate) passwords_checked: Vec<String>,
     pub(crate) passwords_busy: bool,
@@ -83,6 +102,13 @@ pub struct Measure {
     pub name: String,
     pub labels: Vec<String>,
     pub value: f64,
+}
+
+/// What a plugin asked to be done with a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Codec {
+    Compress { coding: Coding, level: u32 },
+    Decompress { coding: Coding, bounds: Bounds },
 }
 
 /// Which hook runs, and so what may be changed.
@@ -146,6 +172,7 @@ pub(crate) struct Exchange {
     pub(crate) upstream: Option<String>,
     /// The keys it has places under.
     pub(crate) places: Vec<String>,
+    pub(crate) codecs: Vec<(Direction, Codec)>,
     pub(crate) request_body: BodyMode,
     pub(crate) response_body: BodyMode,
 }
@@ -166,6 +193,7 @@ impl Default for Exchange {
             state: Vec::new(),
             upstream: None,
             places: Vec::new(),
+            codecs: Vec::new(),
             request_body: BodyMode::Skip,
             response_body: BodyMode::Skip,
         }

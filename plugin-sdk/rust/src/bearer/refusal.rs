@@ -1,27 +1,33 @@
 //! The answers to who is not let in (RFC 6750 section 3), made once where they do not depend on the token.
 
-use gatewright_sdk::{Response, StatusCode, credential::Location, jwt::VerifyError, rules};
+use http::StatusCode;
 
-pub(crate) struct Refusals {
+use crate::{Response, credential::Location, rules};
+
+#[derive(Debug)]
+pub(super) struct Refusals {
     /// No token: no error code either (RFC 6750 section 3.1).
-    pub(crate) missing: Refusal,
-    pub(crate) unclear: Refusal,
-    pub(crate) insufficient: Refusal,
+    pub(super) missing: Refusal,
+    pub(super) unclear: Refusal,
+    pub(super) insufficient: Refusal,
+    /// A good token of nobody we know.
+    pub(super) ownerless: Refusal,
     /// The one refusal that is not the client's fault.
-    pub(crate) unavailable: Refusal,
+    pub(super) unavailable: Response,
     challenge: String,
 }
 
-pub(crate) struct Refusal {
+#[derive(Debug)]
+pub(super) struct Refusal {
     /// The metric's label.
-    pub(crate) reason: &'static str,
-    pub(crate) response: Response,
+    pub(super) reason: &'static str,
+    pub(super) response: Response,
 }
 
 impl Refusals {
     /// # Errors
     /// Names the text that cannot be in a header.
-    pub(crate) fn new(realm: &str, scopes: &[String], from: &Location) -> Result<Self, String> {
+    pub(super) fn new(realm: &str, scopes: &[String], from: &Location) -> Result<Self, String> {
         rules::check_value(realm).map_err(|why| format!("realm: {realm:?} {why}"))?;
         for scope in scopes {
             // RFC 6749 section 3.3.
@@ -35,6 +41,8 @@ impl Refusals {
         if !scopes.is_empty() {
             insufficient.push_str(&format!(", scope=\"{}\"", scopes.join(" ")));
         }
+        let forbidden = |detail: &str| Response::problem(StatusCode::FORBIDDEN, "Forbidden", detail);
+        let unavailable = "Tokens cannot be checked at the moment.";
         Ok(Self {
             missing: Refusal {
                 reason: "missing",
@@ -49,39 +57,20 @@ impl Refusals {
             },
             insufficient: Refusal {
                 reason: "insufficient",
-                response: Response::problem(
-                    StatusCode::FORBIDDEN,
-                    "Forbidden",
-                    "The token does not allow this request.",
-                )
-                .with_header("www-authenticate", insufficient),
+                response: forbidden("The token does not allow this request.")
+                    .with_header("www-authenticate", insufficient),
             },
-            unavailable: Refusal {
-                reason: "keys-unavailable",
-                response: Response::problem(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    "Service Unavailable",
-                    "Tokens cannot be checked at the moment.",
-                )
+            ownerless: Refusal { reason: "unknown", response: forbidden("The token is not of a known consumer.") },
+            unavailable: Response::problem(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable", unavailable)
                 .with_header("retry-after", "5"),
-            },
             challenge,
         })
     }
 
-    /// Says why, in words that are fixed and so tell nothing but the reason.
-    pub(crate) fn invalid(&self, error: &VerifyError) -> Refusal {
-        let why = match error {
-            VerifyError::Other(_) => "the token is not valid".to_owned(),
-            error => error.to_string(),
-        };
+    pub(super) fn invalid(&self, why: &str) -> Response {
         let challenge =
-            format!("{}, error=\"invalid_token\", error_description={}", self.challenge, rules::quoted(&why));
-        let reason = match error {
-            VerifyError::Expired => "expired",
-            _ => "invalid",
-        };
-        Refusal { reason, response: unauthorized("The token is not valid.", challenge) }
+            format!("{}, error=\"invalid_token\", error_description={}", self.challenge, rules::quoted(why));
+        unauthorized("The token is not valid.", challenge)
     }
 }
 

@@ -1,0 +1,58 @@
+//! Python: pip brings componentize-py into a virtual environment of the project, which puts the code beside CPython.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::author::toolchain::{self, unusable};
+use crate::author::{Error, Project};
+
+/// Builds the component, and gives where it is. There is no other build for debugging: what is raised is logged with its
+/// traceback in any case.
+pub fn build(project: &Project) -> Result<PathBuf, Error> {
+    let environment = environment(project, "requirements.txt")?;
+    let made = project.output().join("cpython.wasm");
+    let mut componentize = Command::new(environment.join("bin/python"));
+    componentize.current_dir(&project.folder);
+    // Not the script in bin/, which names the folder that the environment was made in.
+    componentize.args(["-c", "import sys; from componentize_py import script; sys.exit(script())"]);
+    componentize.args([
+        "-d",
+        "wit",
+        "-w",
+        "plugin",
+        "componentize",
+        "--stub-wasi",
+        "-p",
+        ".",
+        "-p",
+        "sdk",
+        "main",
+        "-o",
+    ]);
+    componentize.arg(&made);
+    toolchain::run_quietly("putting the code beside CPython", &mut componentize, PYTHON)?;
+    Ok(made)
+}
+
+/// The project's virtual environment with what a file of requirements names, made or renewed where it is not as that file
+/// says.
+pub fn environment(project: &Project, requirements: &str) -> Result<PathBuf, Error> {
+    let folder = project.folder.join(".gatewright/python");
+    let wanted = project.folder.join(requirements);
+    let wanted_text = std::fs::read_to_string(&wanted).map_err(|error| unusable(&wanted, &error))?;
+    let installed = folder.join("installed.txt");
+    if std::fs::read_to_string(&installed).is_ok_and(|text| text == wanted_text) {
+        return Ok(folder);
+    }
+    let mut venv = Command::new("python3");
+    venv.args(["-m", "venv"]).arg(&folder);
+    toolchain::run_quietly("python3 makes a virtual environment", &mut venv, PYTHON)?;
+    let mut pip = Command::new(folder.join("bin/python"));
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"]).arg(&wanted);
+    toolchain::run_quietly(&format!("pip installs what {requirements} names"), &mut pip, PYTHON)?;
+    std::fs::write(&installed, wanted_text).map_err(|error| unusable(&installed, &error))?;
+    Ok(folder)
+}
+
+const PYTHON: &str =
+    "install Python 3.11 or newer with its venv; on Debian and Ubuntu\n\n    apt-get install python3 python3-venv\n";

@@ -1,0 +1,61 @@
+//! Upstreams that answer a plugin's calls from a file of test cases.
+
+use std::sync::{Mutex, PoisonError};
+
+use bytes::Bytes;
+use http::{Request, Response};
+
+use super::cases::{self, Fixture};
+use super::walk;
+use crate::plugin::Script;
+
+/// One upstream's fixtures, and the calls that none of them answers.
+pub struct Fixtures {
+    upstream: String,
+    fixtures: Vec<Fixture>,
+    unanswered: Mutex<Vec<String>>,
+}
+
+impl Fixtures {
+    pub fn new(upstream: &str, fixtures: &[Fixture]) -> Fixtures {
+        Fixtures { upstream: upstream.to_owned(), fixtures: fixtures.to_vec(), unanswered: Mutex::default() }
+    }
+
+    /// The calls so far that no fixture was for.
+    pub fn take_unanswered(&self) -> Vec<String> {
+        std::mem::take(&mut *self.unanswered.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Script for Fixtures {
+    fn answer(&self, request: &Request<Bytes>) -> Option<Response<Bytes>> {
+        match self.fixtures.iter().find(|fixture| fixture.fits(request)) {
+            Some(fixture) => fixture.response.as_ref().map(response),
+            None => {
+                let call = format!("{} {} of upstream {:?}", request.method(), request.uri(), self.upstream);
+                self.unanswered.lock().unwrap_or_else(PoisonError::into_inner).push(call);
+                None
+            }
+        }
+    }
+}
+
+impl Fixture {
+    fn fits(&self, request: &Request<Bytes>) -> bool {
+        let has = |(name, value): (&String, &String)| {
+            request.headers().get_all(name.as_str()).iter().any(|held| held.as_bytes() == value.as_bytes())
+        };
+        self.method.as_ref().is_none_or(|method| request.method().as_str() == method)
+            && self.path.as_ref().is_none_or(|path| request.uri().to_string() == *path)
+            && self.headers.iter().all(has)
+    }
+}
+
+fn response(written: &cases::Response) -> Response<Bytes> {
+    let body = cases::pieces(written.body.as_ref(), written.json.as_ref(), &written.chunks).concat();
+    let mut response = Response::new(Bytes::from(body));
+    // What cannot be sent was refused when the case began: see `walk::check`.
+    *response.status_mut() = http::StatusCode::from_u16(written.status).unwrap_or_default();
+    *response.headers_mut() = walk::headers(&written.headers).unwrap_or_default();
+    response
+}

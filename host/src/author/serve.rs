@@ -1,0 +1,153 @@
+//! `plugin run` and `plugin dev`: the whole gateway with just this plugin.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value, json};
+
+use super::build::{self, Profile};
+use super::toolchain::unusable;
+use super::{Error, Project};
+use crate::gateway::Gateway;
+use crate::telemetry::{self, Level};
+use crate::watch::Watch;
+
+/// Where a gateway for one plugin listens and what is behind it.
+#[derive(Clone)]
+pub struct Settings {
+    /// Such as "127.0.0.1:8080".
+    pub listen: String,
+    /// An address, or a URL of plain HTTP. Without one the stock plugin `echo` answers.
+    pub upstream: Option<String>,
+}
+
+/// Serves until a signal ends it. The gateway watches the component, so a new build takes over by itself.
+///
+/// # Errors
+/// The gateway does not start: its configuration, which lies in the project's folder `build`, is shown with the mistake.
+pub fn run(project: &Project, settings: &Settings) -> Result<(), Error> {
+    let path = configure(project, settings)?;
+    let gateway = Gateway::start(&path).map_err(Error::Gateway)?;
+    for (_, address) in gateway.addresses() {
+        telemetry::log(Level::Info, "listening", &[("plugin", &project.name()), ("address", &address)]);
+    }
+    gateway.run();
+    Ok(())
+}
+
+/// The same, and builds again whenever a source changes. A build that fails leaves what runs.
+///
+/// # Errors
+/// As for [`run`].
+pub fn dev(project: &Project, settings: &Settings) -> Result<(), Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Error::told(format!("no runtime: {error}")))?;
+    let (watch, mut changes) = runtime
+        .block_on(async { Watch::start(project.sources()) })
+        .map_err(|error| Error::told(format!("the sources cannot be watched: {error}")))?;
+    while !rebuild(project) {
+        if runtime.block_on(changes.recv()).is_none() {
+            return Ok(());
+        }
+    }
+    // It ends with the process, which is when the gateway ends.
+    let (folder, of) = (project.folder.clone(), settings.clone());
+    std::thread::spawn(move || {
+        while let Some(changed) = runtime.block_on(changes.recv()) {
+            let files = changed.files.iter().map(|file| shown(&folder, file)).collect::<Vec<_>>().join(", ");
+            telemetry::log(Level::Info, "changed", &[("files", &files)]);
+            match Project::open(&folder) {
+                Ok(project) => {
+                    if rebuild(&project)
+                        && let Err(error) = configure(&project, &of)
+                    {
+                        refuse(&error);
+                    }
+                    // New files are watched from the next change on.
+                    watch.set_files(project.sources());
+                }
+                Err(error) => refuse(&error),
+            }
+        }
+    });
+    run(project, settings)
+}
+
+/// Builds, and says what came of it. The answer is whether there is a component.
+fn rebuild(project: &Project) -> bool {
+    match build::build(project, Profile::Debug) {
+        Ok(built) => {
+            let seconds = format!("{:.1}", built.time.as_secs_f64());
+            telemetry::log(Level::Info, "built", &[("bytes", &built.size), ("seconds", &seconds)]);
+            true
+        }
+        Err(error) => {
+            refuse(&error);
+            false
+        }
+    }
+}
+
+fn refuse(error: &Error) {
+    telemetry::log_report(Level::Error, "not built; what runs is as it was", &error.to_string());
+}
+
+fn shown(folder: &Path, file: &Path) -> String {
+    file.strip_prefix(folder).unwrap_or(file).display().to_string()
+}
+
+/// Writes the gateway's configuration, which it watches too.
+fn configure(project: &Project, settings: &Settings) -> Result<PathBuf, Error> {
+    let path = project.output().join("gateway.json");
+    let text = serde_json::to_string_pretty(&configuration(project, settings)?).unwrap_or_default();
+    // For its author only, because plugin.json may take what it says from the environment.
+    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
+    file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|error| unusable(&path, &error))?;
+    Ok(path)
+}
+
+fn configuration(project: &Project, settings: &Settings) -> Result<Value, Error> {
+    let component: PathBuf = project.component(Profile::Debug);
+    let name = project.name();
+    let mut upstreams = Map::new();
+    for (name, address) in &project.manifest.upstreams {
+        upstreams.insert(name.clone(), json!([endpoint(address)?]));
+    }
+    let granted: Vec<&String> = project.manifest.upstreams.keys().collect();
+    let mut chain = vec![json!({ name: project.manifest.config })];
+    let mut route = json!({ "match": {} });
+    match &settings.upstream {
+        None => chain.push(json!("echo")),
+        Some(upstream) => {
+            upstreams.insert(BEHIND.to_owned(), json!([endpoint(upstream)?]));
+            route["to"] = json!(BEHIND);
+        }
+    }
+    route["plugins"] = json!(chain);
+    Ok(json!({
+        "listeners": [settings.listen],
+        "workers": 1,
+        "upstreams": upstreams,
+        "plugins": { name: { "source": format!("file:{}", component.display()), "grants": { "upstreams": granted } } },
+        "routes": [route],
+    }))
+}
+
+/// The address in what a person types for a server.
+fn endpoint(text: &str) -> Result<&str, Error> {
+    let address = match text.split_once("://") {
+        Some(("http", rest)) => rest,
+        Some((scheme, _)) => {
+            return Err(Error::told(format!(
+                "an upstream is reached over plain HTTP here, not over {scheme}: name its address, such as 127.0.0.1:3000"
+            )));
+        }
+        None => text,
+    };
+    Ok(address.trim_end_matches('/'))
+}
+
+/// The name of the upstream behind the plugin.
+const BEHIND: &str = "upstream";

@@ -1,0 +1,33 @@
+//! `consumers`: the credentials and the limits that the operator wrote down for a plugin, each with whose it is.
+//!
+//! They are given while a plugin is configured and never again, and only those that stand under the plugin's own name.
+//! Nothing here shows one: `Debug` prints the consumer's name.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// One credential of one consumer.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Credential {
+    /// The consumer's name.
+    pub consumer: Arc<str>,
+    /// What is known of the consumer: a JSON object, for an identity.
+    pub claims: Arc<str>,
+    /// The credential, a JSON object.
+    pub definition: String,
+}
+
+/// The limit of one consumer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Limit {
+    /// The consumer's name.
+    pub consumer: Arc<str>,
+    /// The limit, as JSON.
+    pub definition: String,
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Credential").field("consumer", &self.consumer).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,273 @@
+//! `gatewright plugin`: what authors of plugins type.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+
+use super::print;
+use crate::author::build::build;
+use crate::author::serve::{self, Settings};
+use crate::author::trial::Verdict;
+use crate::author::{Cases, Error, Language, Profile, Project, Stage, bench, inspect, template, trial};
+use crate::telemetry::log::{self, Format};
+use crate::telemetry::{self, Level};
+
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// Begins a plugin: a project that builds and passes its tests, with the SDK inside.
+    New {
+        /// Its name in gateway.json: lower-case letters, digits and hyphens.
+        name: String,
+        /// What it is written in.
+        #[arg(long, value_enum)]
+        lang: Language,
+        /// An empty or a new folder. Default: one of the plugin's name.
+        #[arg(long)]
+        path: Option<PathBuf>,
+    },
+    /// Writes the SDK of this gateway into the project, in place of the one that is there.
+    Sdk {
+        /// The project.
+        #[arg(default_value = ".")]
+        folder: PathBuf,
+    },
+    /// Builds the component, with the tools of the plugin's language.
+    Build {
+        /// The project.
+        #[arg(default_value = ".")]
+        folder: PathBuf,
+        /// With names and lines for traps, as `test`, `run` and `dev` build it.
+        #[arg(long)]
+        debug: bool,
+    },
+    /// Runs test cases against the component, in the real engine, without a network.
+    Test {
+        #[command(flatten)]
+        subject: Subject,
+    },
+    /// Measures what the header hooks cost, for each test case.
+    Bench {
+        #[command(flatten)]
+        subject: Subject,
+        /// Milliseconds for each figure.
+        #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u64).range(1..=60_000))]
+        time: u64,
+    },
+    /// Starts a gateway with just this plugin.
+    Run {
+        #[command(flatten)]
+        serving: Serving,
+    },
+    /// The same, and builds and swaps the plugin whenever a source changes.
+    Dev {
+        #[command(flatten)]
+        serving: Serving,
+    },
+    /// Prints what a component exports, imports and accepts.
+    Inspect {
+        /// A component. Default: the one of the project in this folder, built first.
+        component: Option<PathBuf>,
+        /// As one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// A component and its cases.
+#[derive(Args)]
+pub(super) struct Subject {
+    /// Files of cases. Default: tests/*.json of the project.
+    cases: Vec<PathBuf>,
+    /// The project, which is built first.
+    #[arg(long, default_value = ".")]
+    project: PathBuf,
+    /// A component in place of a project.
+    #[arg(long, requires = "cases")]
+    component: Option<PathBuf>,
+    /// Only the cases whose name contains this.
+    #[arg(long, default_value = "")]
+    only: String,
+}
+
+#[derive(Args)]
+pub(super) struct Serving {
+    /// The project.
+    #[arg(default_value = ".")]
+    folder: PathBuf,
+    /// Where clients connect.
+    #[arg(long, default_value = "127.0.0.1:8080")]
+    listen: String,
+    /// The server behind the plugin, such as 127.0.0.1:3000. Default: the stock plugin echo answers.
+    #[arg(long)]
+    upstream: Option<String>,
+}
+
+impl Command {
+    pub(super) fn run(self) -> ExitCode {
+        // An author reads what the plugin logs.
+        log::init(log::Settings { level: Level::Debug, format: Format::Text });
+        let done = match self {
+            Command::New { name, lang, path } => new(lang, &name, path),
+            Command::Sdk { folder } => sdk(&folder),
+            Command::Build { folder, debug } => build_project(&folder, debug),
+            Command::Test { subject } => test(&subject),
+            Command::Bench { subject, time } => bench_cases(&subject, Duration::from_millis(time)),
+            Command::Run { serving } => run(&serving),
+            Command::Dev { serving } => Project::open(&serving.folder)
+                .and_then(|project| serve::dev(&project, &serving.settings()))
+                .map(|()| ExitCode::SUCCESS),
+            Command::Inspect { component, json } => inspect_component(component, json),
+        };
+        telemetry::log::close(Duration::from_secs(1));
+        done.unwrap_or_else(|error| {
+            let text = match &error {
+                Error::File(_) => format!("{error}\n"),
+                other => format!("error: {other}\n"),
+            };
+            let _ = std::io::stderr().write_all(text.as_bytes());
+            ExitCode::FAILURE
+        })
+    }
+}
+
+fn new(language: Language, name: &str, path: Option<PathBuf>) -> Result<ExitCode, Error> {
+    let folder = path.unwrap_or_else(|| PathBuf::from(name));
+    let written = template::write(language, name, &folder)?;
+    for file in written {
+        say(&format!("  {}\n", folder.join(file).display()));
+    }
+    say(&format!(
+        "\n{name} is ready. Next:\n\n    cd {}\n    gatewright plugin test\n    gatewright plugin dev\n",
+        folder.display()
+    ));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn sdk(folder: &Path) -> Result<ExitCode, Error> {
+    let project = Project::open(folder)?;
+    template::write_sdk(project.manifest.language, &project.folder)?;
+    say(&format!("{} is the SDK of gatewright {}\n", project.folder.join("sdk").display(), env!("CARGO_PKG_VERSION")));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn build_project(folder: &Path, debug: bool) -> Result<ExitCode, Error> {
+    let project = Project::open(folder)?;
+    let built = build(&project, if debug { Profile::Debug } else { Profile::Release })?;
+    // A component that no gateway would load is not a success.
+    let stage = Stage::load(&built.component)?;
+    say(&format!(
+        "{} ({}, {}) in {:.1} s\n",
+        built.component.strip_prefix(&project.folder).unwrap_or(&built.component).display(),
+        inspect::size(stage.size()),
+        stage.artifact().hooks().join(", "),
+        built.time.as_secs_f64(),
+    ));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn test(subject: &Subject) -> Result<ExitCode, Error> {
+    let (stage, files) = subject.load(Profile::Debug)?;
+    let (mut good, mut bad) = (0, 0);
+    for file in &files {
+        let cases = Cases::read(file)?;
+        for verdict in trial::run(&stage, &cases, &subject.only)? {
+            if verdict.is_good() {
+                good += 1
+            } else {
+                bad += 1
+            }
+            say(&shown(file, &verdict));
+        }
+    }
+    if good + bad == 0 {
+        return Err(Error::Told(format!("no case has {:?} in its name, so nothing was tested", subject.only)));
+    }
+    say(&format!("\n{good} good, {bad} bad\n"));
+    Ok(if bad == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn shown(file: &Path, verdict: &Verdict) -> String {
+    if verdict.is_good() {
+        return format!("good  {}\n", verdict.name);
+    }
+    let mut text = format!("BAD   {} ({}:{})\n", verdict.name, file.display(), verdict.line);
+    for (step, difference) in &verdict.differences {
+        if let Some(step) = step {
+            text.push_str(&format!("      step {step}\n"));
+        }
+        difference.lines().for_each(|line| text.push_str(&format!("      {line}\n")));
+    }
+    text
+}
+
+fn bench_cases(subject: &Subject, time: Duration) -> Result<ExitCode, Error> {
+    let (stage, files) = subject.load(Profile::Release)?;
+    say(&format!(
+        "component {}, compiled in {:.0} ms\n\n{:>12} {:>12} {:>12}\n{:>12} {:>12} {:>12}  case\n",
+        inspect::size(stage.size()),
+        stage.compile_time().as_secs_f64() * 1e3,
+        "on-request",
+        "on-response",
+        "all, fresh",
+        "ns",
+        "ns",
+        "µs",
+    ));
+    for file in &files {
+        for cost in bench::run(&stage, &Cases::read(file)?, &subject.only, time)? {
+            let response = cost.response.map_or("-".to_owned(), |time| time.as_nanos().to_string());
+            let fresh = format!("{:.1}", cost.fresh.as_secs_f64() * 1e6);
+            say(&format!("{:>12} {response:>12} {fresh:>12}  {}\n", cost.request.as_nanos(), cost.name));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn run(serving: &Serving) -> Result<ExitCode, Error> {
+    let project = Project::open(&serving.folder)?;
+    build(&project, Profile::Debug)?;
+    serve::run(&project, &serving.settings())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn inspect_component(component: Option<PathBuf>, json: bool) -> Result<ExitCode, Error> {
+    let component = match component {
+        Some(component) => component,
+        None => build(&Project::open(Path::new("."))?, Profile::Release)?.component,
+    };
+    let stage = Stage::load(&component)?;
+    let value = || serde_json::to_string_pretty(&inspect::value(&stage)).unwrap_or_default() + "\n";
+    say(&if json { value() } else { inspect::text(&stage) });
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Subject {
+    /// The component, built first where it is a project's, and the files of its cases.
+    fn load(&self, profile: Profile) -> Result<(Stage, Vec<PathBuf>), Error> {
+        if let Some(component) = &self.component {
+            return Ok((Stage::load(component)?, self.cases.clone()));
+        }
+        let project = Project::open(&self.project)?;
+        let files = if self.cases.is_empty() { project.case_files()? } else { self.cases.clone() };
+        if files.is_empty() {
+            let folder = project.folder.join("tests");
+            return Err(Error::Told(format!("there are no cases: {} has no .json file", folder.display())));
+        }
+        let built = build(&project, profile)?;
+        Ok((Stage::load(&built.component)?, files))
+    }
+}
+
+impl Serving {
+    fn settings(&self) -> Settings {
+        Settings { listen: self.listen.clone(), upstream: self.upstream.clone() }
+    }
+}
+
+/// A reader that has seen enough is no failure, and of another there is nobody left to tell.
+fn say(text: &str) {
+    let _ = print(text);
+}

@@ -1,0 +1,164 @@
+//! Requests of the gateway's own to addresses that the operator wrote down: through an upstream where the address names
+//! one as its host, else directly. Nothing that a request carries ever comes here as an address.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http::uri::Scheme;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
+use tokio::sync::watch;
+
+use super::Shared;
+use crate::health::Ejection;
+use crate::snapshot::Snapshot;
+use crate::tls::{Connector, Outgoing, Trust};
+use crate::upstream::{Address, Server, Settings, Upstream};
+
+/// See the module.
+///
+/// Addresses are declared while a snapshot is built, and may name an upstream that only this snapshot has. So a request
+/// waits until the build is over, and then sees the upstreams of the snapshot that is about to run.
+pub(super) struct Outbound {
+    shared: OnceLock<Weak<Shared>>,
+    next: Mutex<Option<Arc<Snapshot>>>,
+    is_settled: watch::Sender<bool>,
+    direct: Mutex<Direct>,
+}
+
+/// What is sent, and how much may come back.
+pub(super) struct Call {
+    pub method: Method,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+    /// For the whole answer.
+    pub time: Duration,
+    pub bytes: usize,
+}
+
+/// The hosts that no upstream stands for, with their connections, for as long as the same authorities are trusted.
+#[derive(Default)]
+struct Direct {
+    /// For https; none before the first.
+    connector: Option<Arc<Connector>>,
+    hosts: BTreeMap<String, Arc<Upstream>>,
+}
+
+impl Default for Outbound {
+    fn default() -> Outbound {
+        let (shared, next, direct) = (OnceLock::new(), Mutex::default(), Mutex::default());
+        Outbound { shared, next, is_settled: watch::Sender::new(false), direct }
+    }
+}
+
+impl Outbound {
+    /// Tells where the upstreams of the running snapshot are.
+    pub fn attach(&self, shared: &Arc<Shared>) {
+        let _ = self.shared.set(Arc::downgrade(shared));
+        self.is_settled.send_replace(true);
+    }
+
+    /// A snapshot is being built: requests wait.
+    pub fn hold(&self) {
+        self.is_settled.send_replace(false);
+    }
+
+    /// The build is over: requests go on, with the upstreams of the new snapshot if there is one.
+    pub fn release(&self, next: Option<Arc<Snapshot>>) {
+        *self.next.lock().unwrap_or_else(PoisonError::into_inner) = next;
+        self.is_settled.send_replace(true);
+    }
+
+    /// Sends a request to an address and collects the answer.
+    ///
+    /// # Errors
+    /// Why there is none, for the operator.
+    pub async fn call(&self, address: &str, call: Call) -> Result<Response<Bytes>, String> {
+        let uri: Uri = address.parse().map_err(|_| "the address is not a valid URL".to_owned())?;
+        let (Some(scheme), Some(authority)) = (uri.scheme(), uri.authority()) else {
+            return Err("the address has no host".to_owned());
+        };
+        // The sender is this one's own, so it is there.
+        let _ = self.is_settled.subscribe().wait_for(|is_settled| *is_settled).await;
+        let snapshot = self.snapshot().ok_or("the gateway is ending")?;
+        let upstream = match snapshot.upstream(authority.host()) {
+            Some(upstream) => named(upstream, scheme)?,
+            None => self.direct(&snapshot, scheme, authority.host(), authority.port_u16())?,
+        };
+        let mut request = Request::new(call.body);
+        *request.method_mut() = call.method;
+        *request.uri_mut() = uri.path_and_query().map_or("/", |path| path.as_str()).parse().unwrap_or_default();
+        *request.headers_mut() = call.headers;
+        let host = HeaderValue::from_str(authority.as_str()).map_err(|error| error.to_string())?;
+        request.headers_mut().insert(header::HOST, host);
+        upstream.call(request, call.time, call.bytes).await.map_err(|error| error.to_string())
+    }
+
+    fn snapshot(&self) -> Option<Arc<Snapshot>> {
+        let next = self.next.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        next.or_else(|| Some(self.shared.get()?.upgrade()?.current()))
+    }
+
+    /// An upstream for a host that no upstream of the configuration stands for.
+    fn direct(
+        &self,
+        snapshot: &Snapshot,
+        scheme: &Scheme,
+        host: &str,
+        port: Option<u16>,
+    ) -> Result<Arc<Upstream>, String> {
+        let (is_secure, default_port) = match scheme.as_str() {
+            "https" => (true, 443),
+            "http" => (false, 80),
+            other => return Err(format!("an address begins with https or http, not {other:?}")),
+        };
+        let address = format!("{host}:{}", port.unwrap_or(default_port));
+        let address: Address = address.parse().map_err(|error| format!("{host}: {error}"))?;
+        let mut direct = self.direct.lock().unwrap_or_else(PoisonError::into_inner);
+        let connector = if is_secure { Some(direct.connector(snapshot.trust())?) } else { None };
+        let key = format!("{scheme}://{address}");
+        if let Some(known) = direct.hosts.get(&key) {
+            return Ok(known.clone());
+        }
+        if direct.hosts.len() >= MOST_HOSTS {
+            direct.hosts.clear();
+        }
+        let mut settings = Settings::new(host, vec![Server::from(address)]);
+        settings.transport.tls = connector;
+        // There is nobody to leave its requests to, and the reason of a failure is worth more than that it goes on.
+        settings.ejection = Ejection { on: Vec::new(), ..Ejection::default() };
+        let upstream = Upstream::new(settings, None);
+        direct.hosts.insert(key, upstream.clone());
+        Ok(upstream)
+    }
+}
+
+/// A name does not turn off what the address says of TLS.
+fn named(upstream: &Arc<Upstream>, scheme: &Scheme) -> Result<Arc<Upstream>, String> {
+    if *scheme == Scheme::HTTPS && upstream.settings().transport.tls.is_none() {
+        return Err(format!(
+            "the address begins with https, and the upstream {:?} speaks no TLS; give it \"tls\", or write http",
+            upstream.name()
+        ));
+    }
+    Ok(upstream.clone())
+}
+
+impl Direct {
+    /// What https is spoken with. Where other authorities are trusted than before, no connection is kept.
+    fn connector(&mut self, trust: &Trust) -> Result<Arc<Connector>, String> {
+        let settings = Outgoing { tls12: true, ..Outgoing::default() };
+        let connector = Connector::load(settings, trust, self.connector.as_ref(), SystemTime::now());
+        let connector = connector
+            .map_err(|found| found.iter().map(|(_, mistake)| mistake.to_string()).collect::<Vec<_>>().join("; "))?;
+        if self.connector.as_ref() != Some(&connector) {
+            self.hosts.clear();
+            self.connector = Some(connector.clone());
+        }
+        Ok(connector)
+    }
+}
+
+/// Hosts whose connections are kept: more than a configuration has addresses.
+const MOST_HOSTS: usize = 256;

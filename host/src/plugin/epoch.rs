@@ -1,0 +1,151 @@
+//! The clock that interrupts hooks: a thread that moves the engine's epoch on, while there is a hook that it may have to
+//! interrupt.
+//!
+//! A gateway at rest has no use for a thousand ticks a second, and one that shares its core with them pays for each
+//! with two switches of context. So the clock runs until the last deadline that somebody has asked for, and a while
+//! longer; then it waits. A hook that begins reads two numbers that hardly ever change.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::Thread;
+use std::time::Duration;
+
+/// How long one tick is. Time limits are rounded up to whole ticks.
+pub const TICK: Duration = Duration::from_millis(1);
+
+/// The epoch of one engine. Dropped, it ends its thread.
+pub(super) struct Epoch {
+    shared: Arc<Shared>,
+    thread: Thread,
+}
+
+struct Shared {
+    /// Ticks so far. Only the clock's thread writes.
+    now: AtomicU64,
+    /// The tick up to which the clock runs.
+    until: AtomicU64,
+    is_waiting: AtomicBool,
+    is_stopped: AtomicBool,
+}
+
+impl Epoch {
+    /// Starts the clock; `advance` moves the epoch by one.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn start(advance: impl Fn() + Send + 'static) -> std::io::Result<Epoch> {
+        let shared = Arc::new(Shared {
+            now: AtomicU64::new(0),
+            until: AtomicU64::new(0),
+            is_waiting: AtomicBool::new(false),
+            is_stopped: AtomicBool::new(false),
+        });
+        let clock = Arc::clone(&shared);
+        let thread = std::thread::Builder::new().name("plugin-clock".into()).spawn(move || clock.run(advance))?;
+        Ok(Epoch { shared, thread: thread.thread().clone() })
+    }
+
+    /// Sees to it that the next `ticks` come. To be called whenever a deadline is set, and when a guest goes on that has
+    /// waited.
+    #[inline]
+    pub fn run_for(&self, ticks: u64) {
+        let until = self.shared.now.load(Ordering::Relaxed).saturating_add(ticks);
+        if self.shared.until.load(Ordering::Relaxed) <= until {
+            self.prolong(until);
+        }
+    }
+
+    #[cold]
+    fn prolong(&self, until: u64) {
+        // Both here and in `wait` the one's store comes before its look at what the other stored, in one order of all:
+        // either the clock sees the new end, or this sees that it waits.
+        self.shared.until.fetch_max(until.saturating_add(LINGER), Ordering::SeqCst);
+        if self.shared.is_waiting.load(Ordering::SeqCst) {
+            self.thread.unpark();
+        }
+    }
+
+    /// Whether the clock stands still.
+    #[cfg(test)]
+    fn is_waiting(&self) -> bool {
+        self.shared.is_waiting.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Epoch {
+    fn drop(&mut self) {
+        self.shared.is_stopped.store(true, Ordering::SeqCst);
+        self.thread.unpark();
+    }
+}
+
+impl Shared {
+    fn run(&self, advance: impl Fn()) {
+        let mut now = 0;
+        while !self.is_stopped.load(Ordering::Relaxed) {
+            if self.until.load(Ordering::Relaxed) <= now {
+                self.wait(now);
+                continue;
+            }
+            std::thread::sleep(TICK);
+            now += 1;
+            self.now.store(now, Ordering::Relaxed);
+            advance();
+        }
+    }
+
+    fn wait(&self, now: u64) {
+        self.is_waiting.store(true, Ordering::SeqCst);
+        while self.until.load(Ordering::SeqCst) <= now && !self.is_stopped.load(Ordering::SeqCst) {
+            std::thread::park();
+        }
+        self.is_waiting.store(false, Ordering::SeqCst);
+    }
+}
+
+/// How many ticks the clock runs on after the last deadline: as often hooks have to ask for more.
+const LINGER: u64 = 1000;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    #[test]
+    fn the_clock_runs_as_long_as_it_is_asked_to_and_starts_again() {
+        let (send, ticks) = mpsc::channel();
+        let epoch = Epoch::start(move || send.send(()).unwrap()).unwrap();
+        for round in 1..=2 {
+            epoch.run_for(20);
+            for _ in 0..LINGER + 20 {
+                ticks.recv_timeout(Duration::from_secs(10)).unwrap();
+            }
+            while !epoch.is_waiting() {
+                std::thread::yield_now();
+            }
+            assert!(ticks.try_recv().is_err(), "round {round}: it stands still");
+        }
+    }
+
+    #[test]
+    fn a_running_clock_is_asked_for_more_only_when_its_end_is_near() {
+        let (send, ticks) = mpsc::channel();
+        let epoch = Epoch::start(move || send.send(()).unwrap_or_default()).unwrap();
+        epoch.run_for(5);
+        ticks.recv_timeout(Duration::from_secs(10)).unwrap();
+        let until = || epoch.shared.until.load(Ordering::SeqCst);
+        let before = until();
+        epoch.run_for(5);
+        assert_eq!(until(), before);
+        epoch.run_for(2 * LINGER);
+        assert!(until() > before);
+    }
+
+    #[test]
+    fn dropped_the_clock_ends() {
+        let (send, ticks) = mpsc::channel::<()>();
+        drop(Epoch::start(move || send.send(()).unwrap()).unwrap());
+        assert_eq!(ticks.recv_timeout(Duration::from_secs(10)), Err(mpsc::RecvTimeoutError::Disconnected));
+    }
+}

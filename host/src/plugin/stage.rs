@@ -1,0 +1,272 @@
+//! One thing that is done to a body on its way: a hook is asked, or it is compressed or decompressed.
+//!
+//! What a plugin does with a body is up to three stages: it is decompressed, the hook sees it, it is compressed. A stage
+//! has an inbox for one portion and works it off in bounded pieces, so that a portion which grows is never in memory as a
+//! whole. While one works nothing more comes to it.
+
+use std::io;
+use std::ops::ControlFlow;
+
+use bytes::{Bytes, BytesMut};
+
+use super::Plugin;
+use super::bindings::{BodyDecision, Direction};
+use super::chain::{Chain, Stop, Verdict, settle};
+use super::failure::FailureKind;
+use super::run::Mode;
+use super::state::Call;
+use crate::capability::codec::{self, Decoder, Encoder};
+use crate::exchange::{Exchange, Phase};
+use crate::telemetry::metrics;
+
+/// See the module.
+pub(super) struct Stage {
+    /// The plugin's place in the chain.
+    position: usize,
+    work: Work,
+    inbox: Portion,
+}
+
+enum Work {
+    Hook {
+        mode: Mode,
+        held: BytesMut,
+    },
+    Decompress(Box<Decoder>),
+    Compress(Box<Encoder>),
+    /// There was no memory for it.
+    Broken(io::Error),
+}
+
+/// Bytes of a body, and what comes after them.
+#[derive(Default)]
+pub(super) struct Portion {
+    pub bytes: Bytes,
+    pub then: Then,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Then {
+    /// More, perhaps at once.
+    #[default]
+    More,
+    /// Nothing for a while: what was taken in should go out.
+    Pause,
+    /// Nothing.
+    End,
+}
+
+impl Portion {
+    pub fn is_nothing(&self) -> bool {
+        self.bytes.is_empty() && self.then == Then::More
+    }
+}
+
+impl Stage {
+    pub fn hook(position: usize, mode: Mode) -> Stage {
+        Stage { position, work: Work::Hook { mode, held: BytesMut::new() }, inbox: Portion::default() }
+    }
+
+    pub fn decompress(position: usize, decoder: io::Result<Decoder>) -> Stage {
+        let work = decoder.map_or_else(Work::Broken, |decoder| Work::Decompress(Box::new(decoder)));
+        Stage { position, work, inbox: Portion::default() }
+    }
+
+    pub fn compress(position: usize, encoder: io::Result<Encoder>) -> Stage {
+        let work = encoder.map_or_else(Work::Broken, |encoder| Work::Compress(Box::new(encoder)));
+        Stage { position, work, inbox: Portion::default() }
+    }
+
+    /// Whether it sees the body whole, so that the head waits for it.
+    pub fn is_whole(&self) -> bool {
+        matches!(self.work, Work::Hook { mode: Mode::Whole, .. })
+    }
+
+    /// Whether it keeps bytes back that a pause should bring out.
+    pub fn minds_pauses(&self) -> bool {
+        matches!(self.work, Work::Compress(_))
+    }
+
+    /// Gets the next portion; the one before was worked off.
+    pub fn take(&mut self, portion: Portion) {
+        self.inbox = portion;
+    }
+
+    pub fn has_work(&self) -> bool {
+        let is_full = matches!(&self.work, Work::Decompress(decoder) if decoder.is_full());
+        is_full || !self.inbox.is_nothing()
+    }
+
+    /// Works off a piece of the inbox.
+    pub async fn work(
+        &mut self,
+        chain: &Chain,
+        exchange: &mut Exchange,
+        direction: Direction,
+    ) -> ControlFlow<Stop, Portion> {
+        let Some(plugin) = chain.plugins().get(self.position) else {
+            return ControlFlow::Continue(std::mem::take(&mut self.inbox));
+        };
+        match &mut self.work {
+            Work::Hook { mode, held } => {
+                let Portion { bytes, then } = std::mem::take(&mut self.inbox);
+                let end = then == Then::End;
+                let chunk = match mode {
+                    Mode::Whole => {
+                        keep(plugin, direction, held, &bytes)?;
+                        if !end {
+                            return ControlFlow::Continue(Portion { bytes: Bytes::new(), then });
+                        }
+                        held.split().freeze()
+                    }
+                    _ if bytes.is_empty() && !end => return ControlFlow::Continue(Portion { bytes, then }),
+                    _ if held.is_empty() => bytes,
+                    _ => {
+                        held.extend_from_slice(&bytes);
+                        held.split().freeze()
+                    }
+                };
+                let bytes = match ask(plugin, exchange, self.position, direction, &chunk, end).await? {
+                    None | Some(Answer::Pass) => chunk,
+                    // There is nothing to come that the last bytes could be joined with, so they go on.
+                    Some(Answer::Hold) if end => chunk,
+                    Some(Answer::Hold) => {
+                        keep(plugin, direction, held, &chunk)?;
+                        Bytes::new()
+                    }
+                    Some(Answer::Replace(bytes)) => bytes,
+                    Some(Answer::Stop(verdict)) => {
+                        // Once the head is with the client there is only one way to stop.
+                        let verdict = if exchange.phase == Phase::Sent { Verdict::Abort } else { verdict };
+                        verdict.apply(plugin, exchange)?;
+                        chunk
+                    }
+                };
+                ControlFlow::Continue(Portion { bytes, then })
+            }
+            Work::Decompress(decoder) => match decompress(decoder, &mut self.inbox) {
+                Ok(portion) => self.let_others(portion).await,
+                Err(error) => fail(plugin, direction, kind(error), error.to_string()),
+            },
+            Work::Compress(encoder) => match compress(encoder, &mut self.inbox) {
+                Ok(portion) => self.let_others(portion).await,
+                Err(error) => fail(plugin, direction, FailureKind::Instance, error.to_string()),
+            },
+            Work::Broken(error) => fail(plugin, direction, FailureKind::Instance, error.to_string()),
+        }
+    }
+
+    /// A long body takes a core for long, and others wait for the core: between two pieces it is their turn.
+    async fn let_others(&self, portion: Portion) -> ControlFlow<Stop, Portion> {
+        if self.has_work() {
+            tokio::task::yield_now().await;
+        }
+        ControlFlow::Continue(portion)
+    }
+}
+
+/// Keeps bytes back until more has come, within `limits.body`.
+fn keep(plugin: &Plugin, direction: Direction, held: &mut BytesMut, bytes: &Bytes) -> ControlFlow<Stop> {
+    let limit = plugin.lent().limits.body_bytes;
+    if held.len().saturating_add(bytes.len()) > limit {
+        return fail(plugin, direction, FailureKind::Body, format!("the limit is {limit} bytes"));
+    }
+    held.extend_from_slice(bytes);
+    ControlFlow::Continue(())
+}
+
+/// Ends a body that is not as it may be. Whoever sent it made it so, so the breaker does not count it: a client could else
+/// take the plugin away from everybody. And `on_error` has no say, since the plugin is not what went wrong.
+fn fail<T>(plugin: &Plugin, direction: Direction, kind: FailureKind, detail: String) -> ControlFlow<Stop, T> {
+    let failure = plugin.failure(call(direction), kind, detail);
+    plugin.metrics().failed(metrics::OnError::Deny);
+    ControlFlow::Break(Stop::Failed(failure))
+}
+
+async fn ask(
+    plugin: &Plugin,
+    exchange: &mut Exchange,
+    position: usize,
+    direction: Direction,
+    chunk: &Bytes,
+    end: bool,
+) -> ControlFlow<Stop, Option<Answer>> {
+    let limit = plugin.lent().limits.body_bytes;
+    let hook = plugin.hook(
+        exchange,
+        position,
+        call(direction),
+        |hooks| match direction {
+            Direction::Request => hooks.on_request_body,
+            Direction::Response => hooks.on_response_body,
+        },
+        (chunk.to_vec(), end),
+        |(decision,)| Answer::read(decision, limit),
+    );
+    settle(plugin, hook.await)
+}
+
+/// A body decision that was checked.
+enum Answer {
+    Pass,
+    Hold,
+    Replace(Bytes),
+    Stop(Verdict),
+}
+
+impl Answer {
+    fn read(decision: BodyDecision, limit: usize) -> Result<Answer, (FailureKind, &'static str)> {
+        match decision {
+            BodyDecision::Pass => Ok(Answer::Pass),
+            BodyDecision::Hold => Ok(Answer::Hold),
+            BodyDecision::Replace(bytes) if bytes.len() > limit => {
+                Err((FailureKind::Body, "the replacement is longer than limits.body"))
+            }
+            BodyDecision::Replace(bytes) => Ok(Answer::Replace(bytes.into())),
+            BodyDecision::Respond(response) => Verdict::respond(response).map(Answer::Stop),
+            BodyDecision::Abort => Ok(Answer::Stop(Verdict::Abort)),
+        }
+    }
+}
+
+fn call(direction: Direction) -> Call {
+    match direction {
+        Direction::Request => Call::RequestBody,
+        Direction::Response => Call::ResponseBody,
+    }
+}
+
+fn decompress(decoder: &mut Decoder, inbox: &mut Portion) -> Result<Portion, codec::Error> {
+    let bytes = decoder.step(&mut inbox.bytes)?;
+    if decoder.is_full() || !inbox.bytes.is_empty() {
+        return Ok(Portion { bytes, then: Then::More });
+    }
+    let then = std::mem::take(&mut inbox.then);
+    if then == Then::End {
+        decoder.finish()?;
+    }
+    Ok(Portion { bytes, then })
+}
+
+fn compress(encoder: &mut Encoder, inbox: &mut Portion) -> io::Result<Portion> {
+    let piece = inbox.bytes.split_to(inbox.bytes.len().min(codec::PIECE_BYTES));
+    let bytes = encoder.push(&piece)?;
+    if !inbox.bytes.is_empty() {
+        return Ok(Portion { bytes, then: Then::More });
+    }
+    let then = std::mem::take(&mut inbox.then);
+    let rest = match then {
+        Then::More => return Ok(Portion { bytes, then }),
+        Then::Pause => encoder.flush()?,
+        Then::End => encoder.finish()?,
+    };
+    let bytes = if bytes.is_empty() { rest } else { [bytes, rest].concat().into() };
+    Ok(Portion { bytes, then })
+}
+
+fn kind(error: codec::Error) -> FailureKind {
+    match error {
+        codec::Error::Malformed | codec::Error::Truncated => FailureKind::Coding,
+        codec::Error::TooLong | codec::Error::TooDense => FailureKind::Body,
+    }
+}

@@ -1,0 +1,84 @@
+//! Whom servers are trusted by, where the configuration says nothing else of one.
+
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+
+use super::Mistake;
+use super::certificate::{certificates, digest_of, quoted, read_file};
+
+/// The authorities of the system and those that the operator has added. The system's are read when they are first
+/// needed: most gateways never do.
+#[derive(Default)]
+pub struct Trust {
+    added: Vec<CertificateDer<'static>>,
+    roots: OnceLock<Result<Roots, Mistake>>,
+}
+
+/// Authorities, ready to be checked against.
+#[derive(Clone)]
+pub(super) struct Roots {
+    pub store: Arc<RootCertStore>,
+    /// Of the certificates.
+    pub digest: [u8; 32],
+}
+
+impl Trust {
+    /// Reads the files of the operator.
+    ///
+    /// # Errors
+    /// What is wrong with each of them, by its place in the list.
+    pub fn load(files: &[PathBuf]) -> Result<Trust, Vec<(usize, Mistake)>> {
+        let mut mistakes = Vec::new();
+        let mut added = Vec::new();
+        for (at, file) in files.iter().enumerate() {
+            let read = read_file(file).and_then(|pem| {
+                let found = certificates(file, &pem)?;
+                // What does not go into the store is no authority.
+                Roots::of(&found).map_err(|reason| unusable(&quoted(file), &reason))?;
+                Ok(found)
+            });
+            match read {
+                Ok(found) => added.extend(found),
+                Err(mistake) => mistakes.push((at, mistake)),
+            }
+        }
+        if mistakes.is_empty() { Ok(Trust { added, roots: OnceLock::new() }) } else { Err(mistakes) }
+    }
+
+    pub(super) fn roots(&self) -> Result<Roots, Mistake> {
+        self.roots.get_or_init(|| self.collect()).clone()
+    }
+
+    fn collect(&self) -> Result<Roots, Mistake> {
+        let system = rustls_native_certs::load_native_certs();
+        // What the system has may be of any age; what cannot be read of it vouches for nobody.
+        let usable =
+            system.certs.into_iter().filter(|certificate| Roots::of(std::slice::from_ref(certificate)).is_ok());
+        let all: Vec<CertificateDer<'static>> = usable.chain(self.added.iter().cloned()).collect();
+        if all.is_empty() {
+            let unknown = Mistake::new("this system knows no certificate authority to check servers with");
+            return Err(unknown.with_help(
+                "install them (Debian: ca-certificates), or name a file in \"ca\" here or in \"trusted_authorities\"",
+            ));
+        }
+        Roots::of(&all).map_err(|reason| unusable("the system", &reason))
+    }
+}
+
+impl Roots {
+    pub(super) fn of(all: &[CertificateDer<'static>]) -> Result<Roots, String> {
+        let mut store = RootCertStore::empty();
+        for certificate in all {
+            store.add(certificate.clone()).map_err(|error| error.to_string())?;
+        }
+        Ok(Roots { store: Arc::new(store), digest: digest_of(all.iter().map(|certificate| &**certificate)) })
+    }
+}
+
+/// Where a file holds a certificate that vouches for nobody.
+pub(super) fn unusable(whose: &str, reason: &str) -> Mistake {
+    Mistake::new(format!("{whose} has a certificate that cannot be used as an authority: {reason}"))
+}

@@ -1,0 +1,29 @@
+/** A call that has no answer. */
+export class CallFailed extends Error {
+  readonly reason:
+    | "unknown-upstream" | "timed-out" | "connection-failed" | "response-too-large" | "limit-exceeded" | "other";
+}
+
+export interface Answer {
+  status: number;
+  headers: [string, Uint8Array][];
+  body: Uint8Array;
+  text(): string;
+  json(): any;
+}
+
+/**
+ * Calls an upstream and waits for the answer.
+ * @throws CallFailed
+ */
+export function call(
+  upstream: string,
+  path: string,
+  options?: {
+    method?: string;
+    headers?: Record<string, string>;
+    body?: string | Uint8Array;
+    /** 0 is the operator's limit. */
+    timeoutMs?: number;
+  },
+): Answer;

@@ -1,0 +1,12 @@
+// Lines of the plugin's log. `fields` is an object of texts.
+import * as host from "gatewright:plugin/log@0.1.0";
+
+const at = (level) => (message, fields = {}) => host.write(level, String(message), Object.entries(fields).map(([name, value]) => [name, String(value)]));
+
+export const debug = at("debug");
+export const info = at("info");
+export const warn = at("warn");
+export const error = at("error");
+
+/** Whether a line of this level would be kept. */
+export const enabled = host.enabled;

@@ -1,0 +1,97 @@
+// What a plugin is made of: `definePlugin`, and the decisions of its hooks.
+import { write } from "gatewright:plugin/log@0.1.0";
+
+/**
+ * Makes the exports of a component. A plugin exports those of the result that its world (wit/world.wit) names:
+ *
+ *     export const { lifecycle, requestHook } = definePlugin({ ... });
+ *
+ * What a hook throws is logged, and then ends the hook as a failure: the gateway takes its changes back, and the
+ * operator's `on_error` decides about the request.
+ */
+export function definePlugin(plugin) {
+  return {
+    lifecycle: {
+      describe: () =>
+        JSON.stringify({
+          name: plugin.name,
+          version: plugin.version,
+          "config-schema": plugin.configSchema,
+          metrics: plugin.metrics,
+        }),
+      configure(text) {
+        try {
+          plugin.configure?.(JSON.parse(text || "{}"));
+        } catch (error) {
+          // The text is the operator's, beside the line of gateway.json; a string is the contract's error.
+          throw error instanceof Error ? error.message : String(error);
+        }
+      },
+    },
+    requestHook: { onRequest: guarded((end) => plugin.onRequest(end) ?? proceed) },
+    requestBodyHook: { onRequestBody: guarded((chunk, end) => plugin.onRequestBody(chunk, end) ?? pass) },
+    responseHook: { onResponse: guarded((end) => plugin.onResponse(end) ?? proceed) },
+    responseBodyHook: { onResponseBody: guarded((chunk, end) => plugin.onResponseBody(chunk, end) ?? pass) },
+    completionHook: { onComplete: guarded(() => plugin.onComplete()) },
+    background: { onTick: guarded(() => plugin.onTick() ?? null) },
+  };
+}
+
+/** On to the next plugin, with whatever was changed. */
+export const proceed = Object.freeze({ tag: "proceed" });
+/** Stop here and reset the client's stream. */
+export const abort = Object.freeze({ tag: "abort" });
+/** Send the chunk, and all that was held, on as it is. */
+export const pass = Object.freeze({ tag: "pass" });
+/** Keep the chunk back; it comes again joined with the next one. */
+export const hold = Object.freeze({ tag: "hold" });
+
+/** Send this in the place of the chunk and all that was held. */
+export function replace(body) {
+  return { tag: "replace", val: bytes(body) };
+}
+
+/** Stop here and answer the client. `headers` is an object or a list of pairs; `body` is a text or a Uint8Array. */
+export function respond(status, { headers = {}, body = "" } = {}) {
+  const fields = Array.isArray(headers) ? headers : Object.entries(headers);
+  return { tag: "respond", val: { status, headers: fields, body: bytes(body) } };
+}
+
+/** Answers with JSON. */
+export function respondJson(status, value, headers = {}) {
+  return respond(status, { headers: { "content-type": "application/json", ...headers }, body: JSON.stringify(value) });
+}
+
+/** Answers with a problem (RFC 9457), as the gateway itself does. */
+export function problem(status, title, detail) {
+  return respondJson(status, { type: "about:blank", title, status, detail }, { "content-type": "application/problem+json" });
+}
+
+/** A text as UTF-8. There is no TextEncoder here. */
+export function bytes(text) {
+  if (typeof text !== "string") return text;
+  return Uint8Array.from(unescape(encodeURIComponent(text)), (unit) => unit.charCodeAt(0));
+}
+
+/** UTF-8 as a text; what is not UTF-8 comes as U+FFFD. */
+export function text(bytes) {
+  let units = "";
+  // In pieces, because arguments are on the stack.
+  for (let at = 0; at < bytes.length; at += 4096) units += String.fromCharCode(...bytes.subarray(at, at + 4096));
+  try {
+    return decodeURIComponent(escape(units));
+  } catch {
+    return units.replace(/[\u0080-\u00ff]/g, "\ufffd");
+  }
+}
+
+function guarded(hook) {
+  return (...parameters) => {
+    try {
+      return hook(...parameters);
+    } catch (error) {
+      write("error", error instanceof Error ? `${error}\n${error.stack}` : String(error), []);
+      throw error;
+    }
+  };
+}

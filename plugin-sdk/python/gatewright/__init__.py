@@ -1,0 +1,182 @@
+"""Gatewright plugins in Python: a class, one method for each hook, and the decorator `plugin` on it.
+
+    from gatewright import Plugin, plugin, problem
+    from gatewright.exchange import request
+
+    @plugin
+    class Door(Plugin):
+        name = "door"
+        version = "1.0.0"
+
+        def on_request(self, end_of_stream):
+            if request.headers.get("x-word") != "sesame":
+                return problem(403, "Forbidden", "the door stays shut")
+
+The modules `exchange`, `log`, `http` and `store` each stand for what a world (wit/world.wit) may import; everything else
+of the contract is in `wit_world.imports`, as the bindings have it.
+"""
+
+import json
+import sys
+import traceback
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from componentize_py_types import Err
+from wit_world.imports import log as _log
+from wit_world.imports.types import (
+    BodyDecision_Abort,
+    BodyDecision_Hold,
+    BodyDecision_Pass,
+    BodyDecision_Replace,
+    BodyDecision_Respond,
+    Decision_Abort,
+    Decision_Proceed,
+    Decision_Respond,
+    LocalResponse,
+)
+
+__all__ = ["Abort", "Hold", "Plugin", "Replace", "Response", "plugin", "problem", "respond", "respond_json"]
+
+Fields = Mapping[str, str] | Iterable[tuple[str, str]]
+
+
+class Plugin:
+    """What a plugin is. Write the hooks that its world exports; the others are not there."""
+
+    #: Its name and version, for people.
+    name = "plugin"
+    version = "0.0.0"
+    #: JSON Schema of the configuration: the gateway checks against it, and points at the mistake.
+    config_schema: Mapping[str, Any] | None = None
+    #: The metrics it writes: mappings with `name`, `kind`, `help`, `labels`.
+    metrics: list[Mapping[str, Any]] = []
+
+    def configure(self, config: Any) -> None:
+        """Once for each instance, before any hook. A ValueError refuses the configuration with its text."""
+
+
+class Response:
+    """A decision: stop here and answer the client."""
+
+    def __init__(self, status: int, headers: Fields = (), body: str | bytes = b"") -> None:
+        fields = headers.items() if isinstance(headers, Mapping) else headers
+        self.local = LocalResponse(status, list(fields), body.encode() if isinstance(body, str) else body)
+
+
+class Abort:
+    """A decision: stop here and reset the client's stream."""
+
+
+class Hold:
+    """A decision of a body hook: keep the chunk back; it comes again joined with the next one."""
+
+
+class Replace:
+    """A decision of a body hook: send these bytes in the place of the chunk and all that was held."""
+
+    def __init__(self, body: str | bytes) -> None:
+        self.body = body.encode() if isinstance(body, str) else body
+
+
+def respond(status: int, headers: Fields = (), body: str | bytes = b"") -> Response:
+    """Answers the client."""
+    return Response(status, headers, body)
+
+
+def respond_json(status: int, value: Any, headers: Mapping[str, str] | None = None) -> Response:
+    """Answers with JSON."""
+    return Response(status, {"content-type": "application/json", **(headers or {})}, json.dumps(value))
+
+
+def problem(status: int, title: str, detail: str = "", headers: Mapping[str, str] | None = None) -> Response:
+    """Answers with a problem (RFC 9457), as the gateway itself does."""
+    body = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+    return respond_json(status, body, {"content-type": "application/problem+json", **(headers or {})})
+
+
+def plugin(cls: type[Plugin]) -> type[Plugin]:
+    """Makes a component of a class: the module gets the exports that the bindings look for."""
+    instance = cls()
+
+    class Lifecycle:
+        def describe(self) -> str:
+            return json.dumps(
+                {
+                    "name": cls.name,
+                    "version": cls.version,
+                    "config-schema": cls.config_schema,
+                    "metrics": list(cls.metrics),
+                }
+            )
+
+        def configure(self, config: str) -> None:
+            try:
+                instance.configure(json.loads(config or "{}"))
+            except (ValueError, KeyError, TypeError) as error:
+                raise Err(str(error)) from error
+
+    class RequestHook:
+        def on_request(self, end_of_stream: bool) -> Any:
+            return _decision(_guarded(instance.on_request, end_of_stream))
+
+    class ResponseHook:
+        def on_response(self, end_of_stream: bool) -> Any:
+            return _decision(_guarded(instance.on_response, end_of_stream))
+
+    class RequestBodyHook:
+        def on_request_body(self, chunk: bytes, end_of_stream: bool) -> Any:
+            return _body_decision(_guarded(instance.on_request_body, chunk, end_of_stream))
+
+    class ResponseBodyHook:
+        def on_response_body(self, chunk: bytes, end_of_stream: bool) -> Any:
+            return _body_decision(_guarded(instance.on_response_body, chunk, end_of_stream))
+
+    class CompletionHook:
+        def on_complete(self) -> None:
+            _guarded(instance.on_complete)
+
+    class Background:
+        def on_tick(self) -> int | None:
+            return _guarded(instance.on_tick)
+
+    exports = [Lifecycle, RequestHook, ResponseHook, RequestBodyHook, ResponseBodyHook, CompletionHook, Background]
+    module = sys.modules[cls.__module__]
+    for export in exports:
+        setattr(module, export.__name__, export)
+    return cls
+
+
+def _guarded(hook: Any, *arguments: Any) -> Any:
+    """What a hook raises is logged, and then ends it as a failure: `on_error` decides about the request."""
+    try:
+        return hook(*arguments)
+    except Exception:
+        _log.write(_log.Level.ERROR, traceback.format_exc(), [])
+        raise
+
+
+def _decision(decided: Any) -> Any:
+    match decided:
+        case None:
+            return Decision_Proceed()
+        case Response():
+            return Decision_Respond(decided.local)
+        case Abort():
+            return Decision_Abort()
+    raise TypeError(f"{decided!r} is no decision")
+
+
+def _body_decision(decided: Any) -> Any:
+    match decided:
+        case None:
+            return BodyDecision_Pass()
+        case Hold():
+            return BodyDecision_Hold()
+        case Replace():
+            return BodyDecision_Replace(decided.body)
+        case Response():
+            return BodyDecision_Respond(decided.local)
+        case Abort():
+            return BodyDecision_Abort()
+    raise TypeError(f"{decided!r} is no decision")

@@ -1,0 +1,40 @@
+"""Calls to upstreams that the operator granted. They look blocking; the gateway runs other work meanwhile."""
+
+import json as _json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from componentize_py_types import Err
+from wit_world.imports import http_client as _host
+
+__all__ = ["Answer", "CallFailed", "call"]
+
+
+class CallFailed(Exception):
+    """A call that has no answer."""
+
+
+class Answer(NamedTuple):
+    status: int
+    headers: list[tuple[str, bytes]]
+    body: bytes
+
+    def json(self) -> Any:
+        return _json.loads(self.body)
+
+
+def call(
+    upstream: str,
+    path: str,
+    method: str = "GET",
+    headers: Mapping[str, str] | None = None,
+    body: bytes = b"",
+    timeout_ms: int = 0,
+) -> Answer:
+    """Calls an upstream and waits for the answer. A `timeout_ms` of 0 is the operator's limit."""
+    request = _host.Request(upstream, method, path, list((headers or {}).items()), body, timeout_ms)
+    try:
+        response = _host.send(request)
+    except Err as error:
+        raise CallFailed(f"{upstream}: {error.value}") from error
+    return Answer(response.status, response.headers, response.body)

@@ -1,0 +1,25 @@
+"""Memory shared by all instances of the plugin in one gateway. A `ttl_ms` of None keeps a value for good."""
+
+from wit_world.imports import shared_store as _host
+
+__all__ = ["get", "increment", "remove", "set"]
+
+
+def get(key: str) -> bytes | None:
+    """The bytes under a key."""
+    entry = _host.get(key)
+    return entry.value if entry else None
+
+
+def set(key: str, value: bytes, ttl_ms: int | None = None) -> int:
+    """Gives the new version."""
+    return _host.set(key, value, ttl_ms)
+
+
+def remove(key: str) -> bool:
+    return _host.remove(key)
+
+
+def increment(key: str, delta: int = 1, ttl_ms: int | None = None) -> int:
+    """Adds to a counter and gives the new value. The time to live is set when the counter is made."""
+    return _host.increment(key, delta, ttl_ms)

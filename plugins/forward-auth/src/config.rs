@@ -1,0 +1,164 @@
+//! The configuration as the operator writes it.
+
+use std::collections::BTreeMap;
+
+use gatewright_sdk::{config, http::Method, rules, serde::Serialize, units::Span};
+
+/// Asks an upstream whether a request may pass, and lets it pass where the answer is 2xx.
+#[config]
+pub struct Config {
+    /// The name of the upstream that is asked. It has to be granted: `"grants": { "upstreams": [NAME] }`.
+    #[schemars(length(min = 1))]
+    pub(crate) upstream: String,
+    /// The path of the question, with its query if there is one.
+    #[serde(default = "root")]
+    #[schemars(regex(pattern = "^/"))]
+    pub(crate) path: String,
+    /// The method of the question. It never has a body; the method of the request is in `X-Forwarded-Method`.
+    #[serde(default = "get")]
+    pub(crate) method: String,
+    /// Headers of the request that are sent with the question.
+    #[serde(default = "credentials")]
+    pub(crate) request_headers: Vec<String>,
+    /// Headers of a 2xx answer that are written onto the request. They are taken from the client's request first, whatever
+    /// the answer, so that no client can say them itself.
+    #[serde(default)]
+    pub(crate) copy_headers: Vec<String>,
+    /// Headers of a 2xx answer that are added to the response to the client, such as `set-cookie`.
+    #[serde(default)]
+    pub(crate) response_headers: Vec<String>,
+    /// Statuses of an answer that are handed to the client, from 400 to 499.
+    #[serde(default = "unauthorized_forbidden")]
+    pub(crate) refusals: Vec<u16>,
+    /// Whether an answer that redirects (301, 302, 303, 307, 308) is handed to the client.
+    #[serde(default = "yes")]
+    pub(crate) redirects: bool,
+    /// Headers that are handed to the client with a refusal or a redirect.
+    #[serde(default = "challenges")]
+    pub(crate) refusal_headers: Vec<String>,
+    /// What happens where there is no answer, or one that means nothing: `"deny"` answers with 502, 503 or 504, `"allow"` lets
+    /// the request pass without an identity and without the copied headers.
+    #[serde(default)]
+    pub(crate) on_failure: OnFailure,
+    /// How long an answer may take; never longer than `limits.callout_time` of the plugin.
+    #[serde(default = "one_second")]
+    pub(crate) timeout: Span,
+    /// Where a 2xx answer says who is calling. Without the key the request gets no identity.
+    pub(crate) identity: Option<Identity>,
+}
+
+/// What happens where nobody has decided.
+#[config]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) enum OnFailure {
+    #[default]
+    Deny,
+    Allow,
+}
+
+/// Headers of the answer that say who is calling.
+#[config]
+pub struct Identity {
+    /// The header with the caller's name. An answer without it counts as none.
+    #[schemars(length(min = 1))]
+    pub(crate) subject: String,
+    /// The header with the caller's groups, separated by commas; the claim `groups`.
+    pub(crate) groups: Option<String>,
+    /// Claims by name, each with the header that its text is in.
+    #[serde(default)]
+    pub(crate) claims: BTreeMap<String, String>,
+}
+
+impl Config {
+    /// # Errors
+    /// What is wrong, by its key.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        if !self.path.starts_with('/') || !self.path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
+            return Err(format!("path: {:?} is not a path such as \"/verify\"", self.path));
+        }
+        match Method::from_bytes(self.method.as_bytes()) {
+            Ok(method) if method != Method::CONNECT => {}
+            _ => return Err(format!("method: {:?} is not a method that can be asked with", self.method)),
+        }
+        if let Some(status) = self.refusals.iter().find(|status| !(400..500).contains(*status)) {
+            return Err(format!("refusals: {status} is not from 400 to 499"));
+        }
+        if self.timeout.0.is_zero() {
+            return Err("timeout: it has to be more than nothing".to_owned());
+        }
+        for (key, names) in [
+            ("request_headers", &self.request_headers),
+            ("copy_headers", &self.copy_headers),
+            ("response_headers", &self.response_headers),
+            ("refusal_headers", &self.refusal_headers),
+        ] {
+            for name in names {
+                rules::check_name(name).map_err(|why| format!("{key}: {name:?} {why}"))?;
+            }
+        }
+        if let Some(name) = self.request_headers.iter().find(|name| is_told(name)) {
+            return Err(format!("request_headers: {name:?} is what the gateway tells itself of the request"));
+        }
+        match &self.identity {
+            Some(identity) => identity.check().map_err(|why| format!("identity.{why}")),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Identity {
+    fn check(&self) -> Result<(), String> {
+        let keys = [("subject", Some(&self.subject)), ("groups", self.groups.as_ref())];
+        let claims = self.claims.values().map(|name| ("claims", Some(name)));
+        for (key, name) in keys.into_iter().chain(claims) {
+            if let Some(name) = name {
+                rules::check_name(name).map_err(|why| format!("{key}: {name:?} {why}"))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What every question tells of its request; see [`crate::question`].
+pub(crate) const TOLD: [&str; 8] = [
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-method",
+    "x-forwarded-proto",
+    "x-forwarded-uri",
+    "x-original-method",
+    "x-original-uri",
+    "x-original-url",
+];
+
+fn is_told(name: &str) -> bool {
+    TOLD.iter().any(|told| told.eq_ignore_ascii_case(name))
+}
+
+fn root() -> String {
+    "/".to_owned()
+}
+
+fn get() -> String {
+    "GET".to_owned()
+}
+
+fn credentials() -> Vec<String> {
+    ["authorization", "cookie"].map(str::to_owned).to_vec()
+}
+
+fn unauthorized_forbidden() -> Vec<u16> {
+    vec![401, 403]
+}
+
+fn challenges() -> Vec<String> {
+    ["www-authenticate", "location", "set-cookie", "cache-control", "retry-after"].map(str::to_owned).to_vec()
+}
+
+const fn yes() -> bool {
+    true
+}
+
+const fn one_second() -> Span {
+    Span(std::time::Duration::from_secs(1))
+}

@@ -1,0 +1,160 @@
+//! `graphql-guard` bounds what GraphQL requests may ask for, before the upstream has to find out.
+//!
+//! One HTTP request can ask for anything at any depth, so limits on requests say little. This plugin reads the document
+//! and counts: how deep it goes, what it costs, how often it asks the same under another name. Fragments are counted
+//! wherever they are spread, without being written out, so a short document cannot hide a long one. What is over a limit,
+//! or is no GraphQL, is answered here.
+
+use std::collections::BTreeMap;
+
+use gatewright_sdk::{
+    BodyDecision, BodyMode, Decision, Direction, Exchange, Method, Metric, Plugin, Response, StatusCode, config, log,
+    plugin, serde_json::Value,
+};
+
+mod count;
+mod limits;
+mod request;
+
+use limits::{Judge, Refusal};
+pub use limits::{Limits, Persisted};
+use request::{Operation, requests};
+
+/// Bounds what GraphQL requests may ask for.
+#[config]
+#[derive(Debug)]
+pub struct Config {
+    /// The limits of one document.
+    #[serde(default)]
+    limits: Limits,
+    /// Whether `__schema` and `__type` may be asked for.
+    #[serde(default)]
+    introspection: bool,
+    /// Whether queries may come with `GET`. Mutations never may.
+    #[serde(default = "yes")]
+    get: bool,
+    /// The documents that clients may name in place of sending one.
+    #[serde(default)]
+    persisted: Option<Persisted>,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+static REFUSED: Metric = Metric::counter("refused", "Requests that were refused.", &["reason"]);
+
+/// The plugin.
+#[derive(Debug)]
+pub struct GraphqlGuard {
+    judge: Judge,
+    get: bool,
+}
+
+#[plugin]
+impl Plugin for GraphqlGuard {
+    type Config = Config;
+
+    const METRICS: &'static [&'static Metric] = &[&REFUSED];
+
+    fn new(config: Config) -> Result<Self, String> {
+        let Config { limits, introspection, get, persisted } = config;
+        Ok(Self { judge: Judge::new(limits, introspection, persisted)?, get })
+    }
+
+    fn on_request(&self, exchange: &Exchange) -> Decision {
+        let judged = match exchange.method() {
+            Method::GET | Method::HEAD if self.get => self.judge_query(&exchange.path()),
+            // Preflights ask for nothing.
+            Method::OPTIONS => Ok(()),
+            Method::POST => return self.begin(exchange),
+            _ => Err(Refusal::method(if self.get { "GET, POST" } else { "POST" })),
+        };
+        match judged {
+            Ok(()) => Decision::Proceed,
+            Err(refusal) => Decision::Respond(refused(&refusal)),
+        }
+    }
+
+    fn on_request_body(&self, exchange: &Exchange, body: Vec<u8>) -> BodyDecision {
+        let is_document = kind(exchange) == Some(Kind::Document);
+        match self.judge_body(is_document, &body) {
+            Ok(()) => BodyDecision::Pass,
+            Err(refusal) => BodyDecision::Respond(refused(&refusal)),
+        }
+    }
+}
+
+/// What a body is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// A request, or several, as JSON.
+    Json,
+    /// The bare document.
+    Document,
+}
+
+fn kind(exchange: &Exchange) -> Option<Kind> {
+    let kind = exchange.request_headers().get("content-type")?;
+    match kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
+        "application/json" => Some(Kind::Json),
+        "application/graphql" => Some(Kind::Document),
+        _ => None,
+    }
+}
+
+impl GraphqlGuard {
+    fn begin(&self, exchange: &Exchange) -> Decision {
+        let encoding = exchange.request_headers().get("content-encoding");
+        let is_plain = encoding.is_none_or(|encoding| encoding.trim().eq_ignore_ascii_case("identity"));
+        if kind(exchange).is_none() || !is_plain {
+            return Decision::Respond(refused(&Refusal::media_type()));
+        }
+        if exchange.end_of_stream() {
+            return Decision::Respond(refused(&Refusal::malformed("there is no body")));
+        }
+        match exchange.set_body_mode(Direction::Request, BodyMode::Whole) {
+            Ok(()) => Decision::Proceed,
+            Err(error) => {
+                log::error("the body cannot be read", &[("why", &error.to_string())]);
+                Decision::problem(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "Internal Server Error",
+                    "The body cannot be read.",
+                )
+            }
+        }
+    }
+
+    fn judge_query(&self, target: &str) -> Result<(), Refusal> {
+        let query = target.split_once('?').map_or("", |(_, query)| query);
+        let operation = Operation::of_query(query)?;
+        self.judge.judge(&operation, true)
+    }
+
+    fn judge_body(&self, is_document: bool, body: &[u8]) -> Result<(), Refusal> {
+        if is_document {
+            let text = std::str::from_utf8(body).map_err(|_| Refusal::malformed("it is not UTF-8"))?;
+            return self.judge.judge(&Operation::of_document(text), false);
+        }
+        let operations = requests(body)?;
+        self.judge.count(operations.len())?;
+        operations.iter().try_for_each(|operation| self.judge.judge(operation, false))
+    }
+}
+
+fn refused(refusal: &Refusal) -> Response {
+    REFUSED.add(1, &[refusal.reason]);
+    let response =
+        Response::problem(refusal.status, refusal.status.canonical_reason().unwrap_or_default(), &refusal.detail);
+    match refusal.allow {
+        Some(allow) => response.with_header("allow", allow),
+        None => response,
+    }
+}
+
+/// What a request says besides its document.
+type Variables = BTreeMap<String, Value>;
+
+#[cfg(test)]
+mod tests;

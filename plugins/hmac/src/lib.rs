@@ -1,0 +1,252 @@
+//! `hmac` lets in who signs its requests with a known key (HTTP message signatures, RFC 9421), and says who it is.
+//!
+//! A signature covers what the operator wants covered, is young, and is used once: its nonce is kept in the shared store for as
+//! long as it would be good. The gateway checks the signature natively (the `jwt` capability: the algorithms are the same, byte for
+//! byte); the plugin puts together what was signed. A body is bound to the signature by its digest (RFC 9530).
+
+use std::time::UNIX_EPOCH;
+
+use gatewright_sdk::{
+    BodyDecision, BodyMode, Decision, Direction, Exchange, Metric, Plugin, Response, StatusCode, clock, consumers,
+    jwt::VerifyError,
+    log, plugin, rules,
+    schemars::{JsonSchema, Schema, SchemaGenerator},
+    serde::{Deserialize, Serialize},
+    serde_json,
+    shared_store::{self, SwapError},
+};
+use sha2::{Digest, Sha256};
+
+mod base;
+mod config;
+mod digest;
+mod keys;
+mod signature;
+mod structured;
+
+use config::Nonce;
+pub use config::{Config, Credential};
+use digest::Digests;
+use keys::{Keys, Known};
+use signature::{BadTime, Found, Signature};
+use structured::Item;
+
+static DENIED: Metric = Metric::counter("denied", "Requests without a good signature.", &["reason"]);
+
+/// The plugin.
+pub struct Hmac {
+    config: Config,
+    keys: Keys,
+    components: Vec<Item>,
+    content_digest: Item,
+    challenge: String,
+    accepted: String,
+}
+
+/// Why a signature is not good: the metric's label, and what the client is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Refusal(&'static str, &'static str);
+
+const MISSING: Refusal = Refusal("missing", "The request is not signed.");
+const MALFORMED: Refusal = Refusal("malformed", "The headers signature-input and signature do not fit each other.");
+const UNKNOWN: Refusal =
+    Refusal("unknown", "The signature is by an unknown key, or by another algorithm than the key is for.");
+const TIMELESS: Refusal = Refusal("time", "The signature has no created, or times that are no whole seconds.");
+const EXPIRED: Refusal = Refusal("expired", "The signature is too old.");
+const FUTURE: Refusal = Refusal("time", "The signature is from the future.");
+const NO_NONCE: Refusal = Refusal("nonce", "The signature has no nonce, or one that is too long.");
+const REPLAYED: Refusal = Refusal("replayed", "The signature was used before.");
+const UNCOVERED: Refusal = Refusal("uncovered", "The signature does not cover what it has to.");
+const NO_DIGEST: Refusal = Refusal("digest", "The header content-digest has no digest that is known here.");
+const ANOTHER_BODY: Refusal = Refusal("digest", "The body is not the one that was signed.");
+const WRONG: Refusal = Refusal("wrong", "The signature is not of this request.");
+
+/// What is kept from the head to the end of the body.
+#[derive(Serialize, Deserialize)]
+#[serde(crate = "gatewright_sdk::serde")]
+struct Kept {
+    /// What the body has to be, if that was signed.
+    digests: Option<Digests>,
+    /// Under which key of the store the nonce is used.
+    nonce: Option<String>,
+}
+
+#[plugin]
+impl Plugin for Hmac {
+    type Config = Config;
+
+    const METRICS: &'static [&'static Metric] = &[&DENIED];
+    const WANTS: &'static [&'static str] = &["jwt", "shared-store"];
+    const CREDENTIAL: Option<fn(&mut SchemaGenerator) -> Schema> = Some(Credential::json_schema);
+
+    fn new(mut config: Config) -> Result<Self, String> {
+        config.check()?;
+        if config.components.is_empty() {
+            return Err("components: at least one is needed".to_owned());
+        }
+        let component = |text: &String| signature::component(text).map_err(|why| format!("components: {text:?} {why}"));
+        let components: Vec<Item> = config.components.iter().map(component).collect::<Result<_, _>>()?;
+        let content_digest = signature::component("content-digest").map_err(str::to_owned)?;
+        let covered: Vec<String> = components.iter().map(Item::to_string).collect();
+        let mut accepted = format!("sig=({});created", covered.join(" "));
+        if config.nonce == Nonce::Required {
+            accepted.push_str(";nonce");
+        }
+        if let Some(tag) = &config.tag {
+            accepted.push_str(&format!(";tag={}", rules::quoted(tag)));
+        }
+        Ok(Self {
+            keys: Keys::new(config.keys.take(), if config.consumers { consumers::credentials()? } else { Vec::new() })?,
+            challenge: format!("Signature realm={}", rules::quoted(&config.realm)),
+            components,
+            content_digest,
+            accepted,
+            config,
+        })
+    }
+
+    fn on_request(&self, exchange: &Exchange) -> Decision {
+        let signatures = match signature::find(exchange, self.config.tag.as_deref()) {
+            Found::Some(signatures) => signatures,
+            Found::Nothing if self.config.optional => return Decision::Proceed,
+            Found::Nothing => return self.refuse(MISSING).into(),
+            Found::Malformed => return self.refuse(MALFORMED).into(),
+        };
+        let mut why = None;
+        for signature in &signatures {
+            match self.check(exchange, signature) {
+                Ok((known, kept)) => return self.admit(exchange, known, kept),
+                Err(refusal) => _ = why.get_or_insert(refusal),
+            }
+        }
+        self.refuse(why.unwrap_or(MISSING)).into()
+    }
+
+    fn on_request_body(&self, exchange: &Exchange, body: Vec<u8>) -> BodyDecision {
+        let Ok(kept) = serde_json::from_slice::<Kept>(&exchange.state()) else {
+            log::error("what was signed is not known any more", &[]);
+            return unavailable().into();
+        };
+        if !kept.digests.as_ref().is_some_and(|digests| digests.fit(&body)) {
+            return self.refuse(ANOTHER_BODY).into();
+        }
+        match self.use_up(kept.nonce.as_deref()) {
+            Ok(()) => BodyDecision::Pass,
+            Err(response) => response.into(),
+        }
+    }
+}
+
+impl Hmac {
+    /// The key that made the signature, and what its body has to be.
+    fn check(&self, exchange: &Exchange, signature: &Signature) -> Result<(&Known, Kept), Refusal> {
+        let id = signature.text("keyid").ok_or(UNKNOWN)?;
+        let known = self.keys.get(id).ok_or(UNKNOWN)?;
+        if signature.has("alg") && signature.text("alg") != Some(known.algorithm.name()) {
+            return Err(UNKNOWN);
+        }
+        let now = clock::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        signature.check_time(now, self.config.max_age.0, self.config.leeway.0).map_err(|bad| match bad {
+            BadTime::Missing => TIMELESS,
+            BadTime::Expired => EXPIRED,
+            BadTime::Future => FUTURE,
+        })?;
+        let nonce = match signature.text("nonce") {
+            Some(nonce) if !nonce.is_empty() && nonce.len() <= LONGEST_NONCE_BYTES => Some(place(id, nonce)),
+            None if self.config.nonce == Nonce::Optional && !signature.has("nonce") => None,
+            _ => return Err(NO_NONCE),
+        };
+        if !self.components.iter().all(|component| signature.covers(component)) {
+            return Err(UNCOVERED);
+        }
+        let digests = self.digests(exchange, signature)?;
+        let base = base::Request::of(exchange).base(&signature.covered).map_err(|_| WRONG)?;
+        match self.keys.verify(id, &base, &signature.bytes) {
+            Ok(()) => Ok((known, Kept { digests, nonce })),
+            Err(VerifyError::BadSignature | VerifyError::Malformed) => Err(WRONG),
+            Err(error) => {
+                log::warn("a signature could not be checked", &[("why", &error.to_string())]);
+                Err(WRONG)
+            }
+        }
+    }
+
+    /// What the body has to be, where the signature says so.
+    fn digests(&self, exchange: &Exchange, signature: &Signature) -> Result<Option<Digests>, Refusal> {
+        let has_body = !exchange.end_of_stream();
+        if !signature.covers(&self.content_digest) {
+            return if self.config.digest && has_body { Err(UNCOVERED) } else { Ok(None) };
+        }
+        let digests = Digests::read(&exchange.request_headers().values("content-digest")).ok_or(NO_DIGEST)?;
+        match has_body {
+            true => Ok(Some(digests)),
+            false if digests.fit(b"") => Ok(None),
+            false => Err(ANOTHER_BODY),
+        }
+    }
+
+    /// A request with a body that is bound waits for the end of it; until then its nonce is free.
+    fn admit(&self, exchange: &Exchange, known: &Known, kept: Kept) -> Decision {
+        let waits = if kept.digests.is_some() {
+            let kept = serde_json::to_vec(&kept).unwrap_or_default();
+            exchange.set_state(&kept).and_then(|()| exchange.set_body_mode(Direction::Request, BodyMode::Whole))
+        } else if let Err(response) = self.use_up(kept.nonce.as_deref()) {
+            return response.into();
+        } else {
+            Ok(())
+        };
+        match waits.and_then(|()| exchange.set_identity(&known.subject, &known.claims)) {
+            Ok(()) => Decision::Proceed,
+            Err(error) => {
+                log::error("the signature is good but the request could not be held", &[("why", &error.to_string())]);
+                Decision::problem(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "Internal Server Error",
+                    "The signature was not used.",
+                )
+            }
+        }
+    }
+
+    /// Uses a nonce, which works once while its signature is good.
+    fn use_up(&self, nonce: Option<&str>) -> Result<(), Response> {
+        let Some(place) = nonce else { return Ok(()) };
+        let ends = self.config.max_age.0 + 2 * self.config.leeway.0;
+        match shared_store::compare_and_set(place, None, b"", Some(ends)) {
+            Ok(_) => Ok(()),
+            Err(SwapError::Conflict(_)) => Err(self.refuse(REPLAYED)),
+            Err(SwapError::Store(error)) => {
+                log::error("it cannot be kept that a nonce was used", &[("why", &error.to_string())]);
+                DENIED.add(1, &["store"]);
+                Err(unavailable())
+            }
+        }
+    }
+
+    fn refuse(&self, refusal: Refusal) -> Response {
+        let Refusal(reason, detail) = refusal;
+        DENIED.add(1, &[reason]);
+        Response::problem(StatusCode::UNAUTHORIZED, "Unauthorized", detail)
+            .with_header("www-authenticate", self.challenge.as_str())
+            .with_header("accept-signature", self.accepted.as_str())
+    }
+}
+
+fn unavailable() -> Response {
+    let detail = "Signatures cannot be checked at the moment.";
+    Response::problem(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable", detail).with_header("retry-after", "5")
+}
+
+/// Where the store has a nonce: of a length that does not depend on the client.
+fn place(id: &str, nonce: &str) -> String {
+    let mut hash = Sha256::new();
+    hash.update(u64::try_from(id.len()).unwrap_or(u64::MAX).to_le_bytes());
+    hash.update(id);
+    hash.update(nonce);
+    hash.finalize().iter().fold("nonce:".to_owned(), |text, byte| format!("{text}{byte:02x}"))
+}
+
+const LONGEST_NONCE_BYTES: usize = 256;
+
+#[cfg(test)]
+mod tests;

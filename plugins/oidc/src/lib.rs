@@ -1,0 +1,337 @@
+//! `oidc` signs people in with an OpenID Connect provider, and says who they are.
+//!
+//! A browser without a session is sent to the provider (authorization code with PKCE) and comes back with a code, which the
+//! gateway redeems for an ID token. Who it names is kept in a cookie that only the gateway can read (the `seal` capability), so the
+//! gateway itself remembers nothing but which sessions were ended. The login under way is in a cookie too: it can be
+//! finished in no other browser, and where it leads afterwards is a path of this host.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use gatewright_sdk::{
+    Decision, Exchange, Method, Metric, MutateError, Plugin, Response, StatusCode,
+    bearer::Bearer,
+    clock,
+    consumers::Owner,
+    form, log, plugin,
+    schemars::{JsonSchema, Schema, SchemaGenerator},
+    serde_json::Value,
+    shared_store::{self, SwapError},
+};
+use sha2::{Digest, Sha256};
+
+mod config;
+mod cookie;
+mod login;
+mod provider;
+mod session;
+
+pub use config::Config;
+use config::{Unauthenticated, origin_and_path};
+use cookie::{Cookie, NoCookie};
+use login::{Login, NoCode};
+use provider::{NoTokens, Provider};
+use session::Session;
+
+static DENIED: Metric = Metric::counter("denied", "Requests without a session.", &["reason"]);
+static LOGINS: Metric = Metric::counter("logins", "Logins that were begun, and what became of them.", &["outcome"]);
+
+/// The plugin.
+pub struct Oidc {
+    config: Config,
+    bearer: Bearer,
+    provider: Provider,
+    sessions: Cookie,
+    logins: Cookie,
+    /// Of the gateway, as browsers see it.
+    origin: String,
+    callback_path: String,
+}
+
+#[plugin]
+impl Plugin for Oidc {
+    type Config = Config;
+
+    const METRICS: &'static [&'static Metric] = &[&DENIED, &LOGINS];
+    const WANTS: &'static [&'static str] = &["http-client", "jwt", "seal", "secrets", "shared-store"];
+    const CREDENTIAL: Option<fn(&mut SchemaGenerator) -> Schema> = Some(Owner::json_schema);
+
+    fn new(config: Config) -> Result<Self, String> {
+        config.check()?;
+        let (sessions, logins) = (Cookie::new(&config, ""), Cookie::new(&config, "_login"));
+        sessions.check_keys()?;
+        let (origin, callback_path) = origin_and_path(&config.redirect_uri).ok_or("redirect_uri is no address")?;
+        let (origin, callback_path) = (origin.to_owned(), callback_path.to_owned());
+        if callback_path == config.logout_path {
+            return Err("logout_path: it is the path of redirect_uri".to_owned());
+        }
+        Ok(Self {
+            bearer: Bearer::new(config.settings()?, &DENIED)?,
+            provider: Provider::new(&config)?,
+            sessions,
+            logins,
+            origin,
+            callback_path,
+            config,
+        })
+    }
+
+    fn on_request(&self, exchange: &Exchange) -> Decision {
+        let target = exchange.path();
+        let (path, query) = target.split_once('?').unwrap_or((&target, ""));
+        if path == self.callback_path {
+            return self.finish(exchange, query).into();
+        }
+        if path == self.config.logout_path {
+            return self.log_out(exchange).into();
+        }
+        match self.session(exchange) {
+            Ok(Some(session)) => self.admit(exchange, &session),
+            Ok(None) => self.without_a_session(exchange, &target),
+            Err(response) => response.into(),
+        }
+    }
+}
+
+impl Oidc {
+    // ------------------------------------------------------------ requests with a session
+
+    fn admit(&self, exchange: &Exchange, session: &Session) -> Decision {
+        let decision = self.bearer.admit(exchange, &Value::Object(session.claims.clone()).to_string());
+        match (&decision, &session.access) {
+            (Decision::Proceed, Some(token)) => {
+                let set = exchange.request_headers().set("authorization", format!("Bearer {token}"));
+                set.map_or_else(|error| broken(&error).into(), |()| Decision::Proceed)
+            }
+            _ => decision,
+        }
+    }
+
+    /// The request's session, with fresh tokens; `None` where there is none, or none any more.
+    fn session(&self, exchange: &Exchange) -> Result<Option<Session>, Response> {
+        let now = now();
+        let Some(session) = self.sessions.open::<Session>(exchange) else { return Ok(None) };
+        if now >= session.ends || shared_store::get(&gone(&session.id)).is_some() {
+            return Ok(None);
+        }
+        let is_fresh = now < session.until.saturating_sub(self.config.refresh_before.0.as_secs());
+        match session.refresh.clone() {
+            Some(_) if is_fresh => Ok(Some(session)),
+            Some(token) => self.refresh(exchange, session, &token, now),
+            None => Ok(Some(session).filter(|session| now < session.until)),
+        }
+    }
+
+    /// New tokens, fetched by one request: a provider may end a session in which a refresh token is used twice. Others go on with
+    /// the old ones while they are good, and with what the one has got as soon as it is there.
+    fn refresh(
+        &self,
+        exchange: &Exchange,
+        session: Session,
+        token: &str,
+        now: u64,
+    ) -> Result<Option<Session>, Response> {
+        let (place, is_good) = (turn(token), now < session.until);
+        match shared_store::compare_and_set(&place, None, b"", Some(TURN)) {
+            Ok(_) => {}
+            Err(SwapError::Conflict(Some(entry))) if !entry.value.is_empty() => {
+                let text = String::from_utf8(entry.value).unwrap_or_default();
+                return match self.sessions.read::<Session>(&text) {
+                    Some(next) => self.keep(exchange, &text, next).map(Some),
+                    None => Ok(None),
+                };
+            }
+            Err(SwapError::Conflict(_)) if is_good => return Ok(Some(session)),
+            Err(SwapError::Conflict(_)) => return Err(unavailable("1")),
+            Err(SwapError::Store(error)) => {
+                log::warn("it cannot be kept who refreshes", &[("why", &error.to_string())])
+            }
+        }
+        match self.provider.refresh(token, session.claims.get("sub")) {
+            Ok(tokens) => {
+                let next = session.renewed(&self.config, tokens, now);
+                let text = self.sessions.seal(&next).map_err(|why| unfit(&why))?;
+                if let Err(error) = shared_store::set(&place, text.as_bytes(), Some(TURN)) {
+                    log::warn("new tokens are not there for other requests", &[("why", &error.to_string())]);
+                }
+                self.keep(exchange, &text, next).map(Some)
+            }
+            Err(NoTokens::Refused(why)) => {
+                log::info("a session was not renewed", &[("why", &why)]);
+                // No session reads like this, so it is over for other requests too.
+                if let Err(error) = shared_store::set(&place, b"over", Some(TURN)) {
+                    log::warn("other requests do not know that a session is over", &[("why", &error.to_string())]);
+                }
+                Ok(None)
+            }
+            Err(NoTokens::Failed(why)) => {
+                log::error("the provider gave no new tokens", &[("why", &why)]);
+                // For some seconds nobody asks again.
+                if let Err(error) = shared_store::set(&place, b"", Some(PAUSE)) {
+                    log::warn("it cannot be kept that the provider failed", &[("why", &error.to_string())]);
+                }
+                if is_good { Ok(Some(session)) } else { Err(unavailable("5")) }
+            }
+        }
+    }
+
+    /// Gives the browser the session as it is now.
+    fn keep(&self, exchange: &Exchange, text: &str, session: Session) -> Result<Session, Response> {
+        let cookie = self.sessions.set(text, session.ends.saturating_sub(now()));
+        exchange.response_headers().append("set-cookie", cookie).map_err(|error| broken(&error))?;
+        Ok(session)
+    }
+
+    // ------------------------------------------------------------ signing in
+
+    fn without_a_session(&self, exchange: &Exchange, target: &str) -> Decision {
+        if self.config.unauthenticated == Unauthenticated::Deny || !opens_a_page(exchange) {
+            return match self.bearer.token(exchange) {
+                Ok(_) => self.bearer.invalid("over", "the session is over"),
+                Err(decision) => decision,
+            };
+        }
+        let seconds = self.config.login_ttl.0.as_secs();
+        let login = Login::begin(target, now().saturating_add(seconds));
+        match self.logins.seal(&login) {
+            Ok(text) => {
+                LOGINS.add(1, &["begun"]);
+                redirect(&login.address(&self.config)).with_header("set-cookie", self.logins.set(&text, seconds)).into()
+            }
+            Err(why) => unfit(&why).into(),
+        }
+    }
+
+    /// The browser comes back from the provider.
+    fn finish(&self, exchange: &Exchange, query: &str) -> Response {
+        if exchange.method() != Method::GET {
+            return Response::problem(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "Method Not Allowed",
+                "The provider sends browsers here.",
+            )
+            .with_header("allow", "GET");
+        }
+        let Some(login) = self.logins.open::<Login>(exchange) else { return self.not_finished(NoCode::Foreign) };
+        let now = now();
+        let code = match login.code(query, &self.config.issuer, now) {
+            Ok(code) => code,
+            Err(why) => return self.not_finished(why),
+        };
+        let tokens = match self.provider.redeem(&code, &login.verifier, &login.nonce) {
+            Ok(tokens) => tokens,
+            Err(NoTokens::Refused(why)) => return self.not_finished(NoCode::Refused(why)),
+            Err(NoTokens::Failed(why)) => {
+                LOGINS.add(1, &["failed"]);
+                log::error("the provider gave no tokens for a code", &[("why", &why)]);
+                return unavailable("5");
+            }
+        };
+        let session = Session::begin(&self.config, tokens, now);
+        match self.sessions.seal(&session) {
+            Ok(text) => {
+                LOGINS.add(1, &["finished"]);
+                // The origin stands before it, so no path leads to another host.
+                redirect(&format!("{}{}", self.origin, login.return_to))
+                    .with_header("set-cookie", self.sessions.set(&text, session.ends.saturating_sub(now)))
+                    .with_header("set-cookie", self.logins.forget())
+            }
+            Err(why) => unfit(&why),
+        }
+    }
+
+    fn not_finished(&self, why: NoCode) -> Response {
+        let (outcome, status, phrase, detail) = match &why {
+            NoCode::Foreign => {
+                ("foreign", StatusCode::BAD_REQUEST, "Bad Request", "This is not the end of a login that began here.")
+            }
+            NoCode::Refused(_) => ("refused", StatusCode::FORBIDDEN, "Forbidden", "The provider did not let you in."),
+        };
+        LOGINS.add(1, &[outcome]);
+        if let NoCode::Refused(why) = why {
+            log::info("a login was refused", &[("why", &why)]);
+        }
+        Response::problem(status, phrase, detail).with_header("cache-control", "no-store")
+    }
+
+    // ------------------------------------------------------------ signing out
+
+    /// Ends the session here, for every copy of its cookie, and with the provider if that is wanted. Not for other sites' pages.
+    fn log_out(&self, exchange: &Exchange) -> Response {
+        let site = exchange.request_headers().get("sec-fetch-site");
+        if matches!(site.as_deref(), Some("cross-site")) || !matches!(exchange.method(), Method::GET | Method::POST) {
+            return Response::problem(StatusCode::FORBIDDEN, "Forbidden", "Only a page of this site can sign you out.");
+        }
+        if let Some(session) = self.sessions.open::<Session>(exchange) {
+            let left = Duration::from_secs(session.ends.saturating_sub(now()).max(1));
+            if let Err(error) = shared_store::set(&gone(&session.id), b"", Some(left)) {
+                log::error(
+                    "a session was signed out of, but not ended for copies of it",
+                    &[("why", &error.to_string())],
+                );
+            }
+        }
+        let after = format!("{}{}", self.origin, self.config.after_logout);
+        let address = match &self.config.end_session_endpoint {
+            Some(endpoint) => {
+                let fields = form::of(&[("client_id", &self.config.client_id), ("post_logout_redirect_uri", &after)]);
+                login::with_query(endpoint, &fields)
+            }
+            None => after,
+        };
+        redirect(&address).with_header("set-cookie", self.sessions.forget())
+    }
+}
+
+/// Whether somebody looks at what is answered: then he can sign in, and will see the page that he asked for.
+fn opens_a_page(exchange: &Exchange) -> bool {
+    let [mode, accept] = exchange.request_headers().select(["sec-fetch-mode", "accept"]);
+    let wants_a_page = || accept.is_some_and(|accept| accept.contains("text/html"));
+    matches!(exchange.method(), Method::GET | Method::HEAD) && mode.map_or_else(wants_a_page, |mode| mode == "navigate")
+}
+
+/// With a GET, whatever the request was.
+fn redirect(address: &str) -> Response {
+    Response::new(StatusCode::SEE_OTHER).with_header("location", address).with_header("cache-control", "no-store")
+}
+
+fn unavailable(seconds: &str) -> Response {
+    let detail = "The provider does not answer at the moment.";
+    Response::problem(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable", detail)
+        .with_header("retry-after", seconds)
+}
+
+fn unfit(why: &NoCookie) -> Response {
+    let why = match why {
+        NoCookie::TooLarge => "it is too large; keep fewer claims, or do not forward the access token".to_owned(),
+        NoCookie::Sealing(error) => error.to_string(),
+    };
+    log::error("a cookie cannot be made", &[("why", &why)]);
+    Response::problem(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error", "The session cannot be kept.")
+}
+
+fn broken(error: &MutateError) -> Response {
+    log::error("the request could not be changed", &[("why", &error.to_string())]);
+    Response::problem(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error", "The session was not used.")
+}
+
+/// Seconds since 1970.
+fn now() -> u64 {
+    clock::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+/// Where the store says that a session was ended.
+fn gone(session: &str) -> String {
+    format!("gone:{session}")
+}
+
+/// Where the store says that a refresh token is used, and what came of it.
+fn turn(token: &str) -> String {
+    Sha256::digest(token).iter().fold("turn:".to_owned(), |text, byte| format!("{text}{byte:02x}"))
+}
+
+/// How long a request with an old cookie can find what another has fetched; longer than the provider may take.
+const TURN: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,324 @@
+//! `redact` masks what should not leave: fields of JSON, and what looks like a secret in text.
+//!
+//! It is the last line, so it is shut where it cannot see: a body that says it is JSON and is not, or whose coding it does
+//! not know, goes nowhere. JSON is held whole. Text goes by line by line, so that a stream stays a stream; no match goes
+//! over the end of a line, and none is cut by the end of a chunk.
+
+use gatewright_sdk::{
+    BodyDecision, BodyMode, Decision, Direction, Exchange, Headers, Method, Metric, MutateError, Plugin, Response,
+    StatusCode,
+    codec::{self, Bounds, Coding},
+    config,
+    json::{self, Path, Value},
+    log, plugin, representation, rules,
+};
+
+mod pattern;
+
+use pattern::Patterns;
+pub use pattern::{Custom, Named, Pattern};
+
+/// Masks fields of JSON, and what looks like a secret in text.
+#[config]
+#[derive(Debug)]
+pub struct Config {
+    /// Whether responses are masked.
+    #[serde(default = "yes")]
+    response: bool,
+    /// Whether requests are masked.
+    #[serde(default)]
+    request: bool,
+    /// Fields of JSON bodies whose value is masked, as JSON Pointers (RFC 6901); a segment `*` is every item or member, `**` any
+    /// number of segments, so `/**/password` is every member of that name.
+    #[serde(default)]
+    fields: Vec<String>,
+    /// What is masked wherever it stands in a text, or in a text or a number of JSON.
+    #[serde(default)]
+    patterns: Vec<Pattern>,
+    /// Headers whose value is masked.
+    #[serde(default)]
+    headers: Vec<String>,
+    /// What stands there instead.
+    #[serde(default = "redacted")]
+    mask: String,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+fn redacted() -> String {
+    "[redacted]".to_owned()
+}
+
+static MASKED: Metric = Metric::counter("masked", "Bodies in which something was masked.", &["direction"]);
+static SHUT: Metric = Metric::counter("shut", "Bodies that could not be looked into.", &["direction"]);
+
+/// The plugin.
+#[derive(Debug)]
+pub struct Redact {
+    response: bool,
+    request: bool,
+    fields: Vec<Path>,
+    patterns: Patterns,
+    headers: Vec<String>,
+    mask: String,
+}
+
+#[plugin]
+impl Plugin for Redact {
+    type Config = Config;
+
+    const METRICS: &'static [&'static Metric] = &[&MASKED, &SHUT];
+
+    fn new(config: Config) -> Result<Self, String> {
+        let fields =
+            config.fields.iter().enumerate().map(|(index, text)| {
+                Path::parse(text).map_err(|why| format!("fields.{index}: the path {text:?} {why}"))
+            });
+        for name in &config.headers {
+            rules::check_name(name).map_err(|why| format!("headers: {name:?} {why}"))?;
+        }
+        rules::check_value(&config.mask).map_err(|why| format!("mask: it {why}"))?;
+        Ok(Self {
+            response: config.response,
+            request: config.request,
+            fields: fields.collect::<Result<_, _>>()?,
+            patterns: Patterns::new(config.patterns)?,
+            headers: config.headers,
+            mask: config.mask,
+        })
+    }
+
+    fn on_request(&self, exchange: &Exchange) -> Decision {
+        let headers = exchange.request_headers();
+        if self.response && self.looks_into_bodies() {
+            // What is not compressed need not be decompressed.
+            noted(headers.set("accept-encoding", "identity"));
+        }
+        if !self.request {
+            return Decision::Proceed;
+        }
+        self.mask_headers(headers);
+        if exchange.end_of_stream() {
+            return Decision::Proceed;
+        }
+        self.begin(exchange, Direction::Request, headers)
+    }
+
+    fn on_request_body(&self, exchange: &Exchange, body: Vec<u8>) -> BodyDecision {
+        self.body(exchange, Direction::Request, body)
+    }
+
+    fn on_response(&self, exchange: &Exchange) -> Decision {
+        if !self.response {
+            return Decision::Proceed;
+        }
+        let headers = exchange.response_headers();
+        self.mask_headers(headers);
+        if exchange.end_of_stream() || exchange.method() == Method::HEAD {
+            return Decision::Proceed;
+        }
+        self.begin(exchange, Direction::Response, headers)
+    }
+
+    fn on_response_body(&self, exchange: &Exchange, body: Vec<u8>) -> BodyDecision {
+        self.body(exchange, Direction::Response, body)
+    }
+}
+
+/// How a body is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Json,
+    Lines,
+}
+
+impl Kind {
+    fn of(content_type: &str) -> Option<Self> {
+        let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        let is_text = essence.starts_with("text/")
+            || essence.ends_with("+xml")
+            || ["application/xml", "application/x-ndjson", "application/javascript"].contains(&essence.as_str());
+        match json::is_json(&essence) {
+            true => Some(Self::Json),
+            false => is_text.then_some(Self::Lines),
+        }
+    }
+}
+
+impl Redact {
+    const fn looks_into_bodies(&self) -> bool {
+        !self.fields.is_empty() || !self.patterns.is_empty()
+    }
+
+    fn mask_headers(&self, headers: Headers<'_>) {
+        for name in &self.headers {
+            if headers.get(name).is_some() {
+                // A value that cannot be masked must not stay.
+                noted(headers.set(name, &self.mask).or_else(|error| headers.remove(name).and(Err(error))));
+            }
+        }
+    }
+
+    fn begin(&self, exchange: &Exchange, direction: Direction, headers: Headers<'_>) -> Decision {
+        let [kind, encoding] = headers.select(["content-type", "content-encoding"]);
+        let Some(kind) = kind.as_deref().and_then(Kind::of).filter(|_| self.looks_into_bodies()) else {
+            return Decision::Proceed;
+        };
+        match self.open(exchange, direction, headers, kind, encoding.as_deref()) {
+            Ok(()) => Decision::Proceed,
+            Err(error) => {
+                noted(Err(error));
+                Decision::Respond(shut(direction))
+            }
+        }
+    }
+
+    fn open(
+        &self,
+        exchange: &Exchange,
+        direction: Direction,
+        headers: Headers<'_>,
+        kind: Kind,
+        encoding: Option<&str>,
+    ) -> Result<(), MutateError> {
+        if let Some(encoding) = encoding.filter(|encoding| !encoding.trim().eq_ignore_ascii_case("identity")) {
+            let unknown = || MutateError::Other(format!("the coding {encoding:?} is not known"));
+            codec::decompress(direction, Coding::named(encoding).ok_or_else(unknown)?, BOUNDS)?;
+            headers.remove("content-encoding")?;
+        }
+        representation::changed(headers)?;
+        let mode = if kind == Kind::Json { BodyMode::Whole } else { BodyMode::Chunks };
+        exchange.set_body_mode(direction, mode)
+    }
+
+    fn body(&self, exchange: &Exchange, direction: Direction, body: Vec<u8>) -> BodyDecision {
+        let headers = match direction {
+            Direction::Request => exchange.request_headers(),
+            Direction::Response => exchange.response_headers(),
+        };
+        match headers.get("content-type").as_deref().and_then(Kind::of) {
+            Some(Kind::Json) => self.document(direction, &body),
+            _ => self.lines(exchange, direction, body),
+        }
+    }
+
+    fn document(&self, direction: Direction, body: &[u8]) -> BodyDecision {
+        match Value::parse(body) {
+            Ok(mut document) => match self.mask_document(&mut document) {
+                true => {
+                    MASKED.add(1, &[way(direction)]);
+                    BodyDecision::Replace(document.to_bytes())
+                }
+                false => BodyDecision::Pass,
+            },
+            Err(error) => {
+                log::warn(
+                    "a body cannot be looked into",
+                    &[("direction", way(direction)), ("why", &error.to_string())],
+                );
+                BodyDecision::Respond(shut(direction))
+            }
+        }
+    }
+
+    /// What ends with a line goes on; the beginning of the next one waits in the exchange's state, or, where it is too long
+    /// for that, with the gateway.
+    fn lines(&self, exchange: &Exchange, direction: Direction, chunk: Vec<u8>) -> BodyDecision {
+        let mut text = exchange.state();
+        text.extend_from_slice(&chunk);
+        let end = match text.iter().rposition(|byte| *byte == b'\n') {
+            _ if exchange.end_of_stream() => text.len(),
+            Some(at) => at + 1,
+            None => 0,
+        };
+        let rest = text.split_off(end);
+        if end == 0 && !exchange.end_of_stream() || rest.len() > MOST_KEPT {
+            return BodyDecision::Hold;
+        }
+        if let Err(error) = exchange.set_state(&rest) {
+            noted(Err(error));
+            return BodyDecision::Abort;
+        }
+        let mut masked = Vec::with_capacity(text.len());
+        for line in text.split_inclusive(|byte| *byte == b'\n') {
+            masked.extend(self.mask_line(line));
+        }
+        if masked != text {
+            MASKED.add(1, &[way(direction)]);
+        }
+        BodyDecision::Replace(masked)
+    }
+
+    /// A line that is JSON, as in a stream of JSON lines or of events, is masked as that.
+    fn mask_line(&self, line: &[u8]) -> Vec<u8> {
+        let data = line.strip_prefix(b"data:").unwrap_or(line);
+        let json = data.trim_ascii();
+        if !self.fields.is_empty()
+            && json.first().is_some_and(|byte| matches!(byte, b'{' | b'['))
+            && let Ok(mut document) = Value::parse(json)
+        {
+            if !self.mask_document(&mut document) {
+                return line.to_vec();
+            }
+            let at = line.len() - data.len() + data.len() - data.trim_ascii_start().len();
+            let (before, after) = (line.get(..at), line.get(at + json.len()..));
+            return [before.unwrap_or_default(), &document.to_bytes(), after.unwrap_or_default()].concat();
+        }
+        self.patterns.mask(line, &self.mask).unwrap_or_else(|| line.to_vec())
+    }
+
+    /// Whether there was anything to mask.
+    fn mask_document(&self, document: &mut Value) -> bool {
+        let mut found = false;
+        for path in &self.fields {
+            path.each(document, &mut |value| {
+                found = true;
+                *value = Value::String(self.mask.clone());
+            });
+        }
+        document.each_scalar(&mut |value| {
+            let text = match &*value {
+                Value::String(text) | Value::Number(text) => text,
+                _ => return,
+            };
+            if let Some(masked) = self.patterns.mask(text.as_bytes(), &self.mask) {
+                found = true;
+                *value = Value::String(String::from_utf8_lossy(&masked).into_owned());
+            }
+        });
+        found
+    }
+}
+
+const fn way(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Request => "request",
+        Direction::Response => "response",
+    }
+}
+
+fn shut(direction: Direction) -> Response {
+    SHUT.add(1, &[way(direction)]);
+    match direction {
+        Direction::Request => Response::problem(StatusCode::BAD_REQUEST, "Bad Request", "The body cannot be read."),
+        Direction::Response => {
+            Response::problem(StatusCode::BAD_GATEWAY, "Bad Gateway", "The upstream's answer could not be read.")
+        }
+    }
+}
+
+fn noted(changed: Result<(), MutateError>) {
+    if let Err(error) = changed {
+        log::error("the message was not changed as it should be", &[("why", &error.to_string())]);
+    }
+}
+
+/// How much of a body is held is bounded by `limits.body` besides.
+const BOUNDS: Bounds = Bounds { bytes: 64 << 20, ratio: 1000 };
+/// What the exchange's state has room for.
+const MOST_KEPT: usize = 60 << 10;
+
+#[cfg(test)]
+mod tests;

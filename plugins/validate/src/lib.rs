@@ -1,0 +1,213 @@
+//! `validate` checks requests before the upstream sees them: their body, query and headers against JSON Schemas, or all of it
+//! against the operations of an OpenAPI 3.1 document.
+//!
+//! The plugin knows which schema is for what and turns parameters into JSON; the gateway compiles and checks the schemas
+//! natively. What is not in the document is not let through, unless the configuration says so.
+
+use gatewright_sdk::{
+    BodyDecision, BodyMode, Decision, Direction, Exchange, Metric, Plugin, Response, StatusCode, config,
+    json_schema::{self, CheckError},
+    log, plugin,
+    serde_json::{self, Value},
+};
+
+mod openapi;
+mod parameter;
+mod refusal;
+mod schemas;
+
+use openapi::Document;
+use refusal::Refusal;
+use schemas::Schemas;
+
+/// Checks requests against JSON Schemas or an OpenAPI document.
+#[config]
+#[derive(Debug)]
+#[schemars(extend("anyOf" = [{ "required": ["body"] }, { "required": ["query"] }, { "required": ["headers"] }, { "required": ["openapi"] }]))]
+pub struct Config {
+    /// A JSON Schema (draft 2020-12) for JSON bodies.
+    body: Option<Value>,
+    /// The media types that a body may have, where `body` is given.
+    #[serde(default = "json")]
+    #[schemars(length(min = 1))]
+    content_types: Vec<String>,
+    /// Whether a request without a body is refused, where `body` is given and the method is one that has one (POST, PUT, PATCH).
+    #[serde(default = "yes")]
+    body_required: bool,
+    /// A JSON Schema for the arguments of the query, as an object. What its `properties` say are numbers, booleans or lists are
+    /// read as that.
+    query: Option<Value>,
+    /// The same for headers; names are in lower case.
+    headers: Option<Value>,
+    /// An OpenAPI 3.1 document, as JSON: an object, or text, such as `"${file:openapi.json}"`.
+    openapi: Option<Value>,
+    /// What comes before the paths of the document.
+    #[serde(default)]
+    base_path: String,
+    /// Whether requests that the document does not have are let through. Else they are answered with 404 or 405.
+    #[serde(default)]
+    allow_unknown: bool,
+}
+
+fn json() -> Vec<String> {
+    vec!["application/json".to_owned()]
+}
+
+const fn yes() -> bool {
+    true
+}
+
+static REFUSED: Metric = Metric::counter("refused", "Requests that are not as they should be.", &["reason"]);
+
+/// The plugin.
+#[derive(Debug)]
+pub struct Validate {
+    schemas: Schemas,
+    document: Option<Document>,
+    allow_unknown: bool,
+}
+
+/// What is to be checked of a body: media types, and the places of their schemas.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct BodyRules {
+    pub name: &'static str,
+    pub types: Vec<(String, Option<String>)>,
+    pub required: bool,
+}
+
+#[plugin]
+impl Plugin for Validate {
+    type Config = Config;
+
+    const METRICS: &'static [&'static Metric] = &[&REFUSED];
+
+    fn new(config: Config) -> Result<Self, String> {
+        let document = config.openapi.as_ref().map(|openapi| Document::new(openapi, &config.base_path)).transpose()?;
+        Ok(Self { allow_unknown: config.allow_unknown, document, schemas: Schemas::new(config)? })
+    }
+
+    fn on_request(&self, exchange: &Exchange) -> Decision {
+        match self.check_head(exchange) {
+            Ok(false) => Decision::Proceed,
+            Ok(true) => match exchange.set_body_mode(Direction::Request, BodyMode::Whole) {
+                Ok(()) => Decision::Proceed,
+                Err(error) => {
+                    log::error("the body cannot be read", &[("why", &error.to_string())]);
+                    Decision::problem(
+                        StatusCode::INTERNAL_SERVER_ERROR,
+                        "Internal Server Error",
+                        "The body cannot be read.",
+                    )
+                }
+            },
+            Err(refusal) => Decision::Respond(refused(&refusal)),
+        }
+    }
+
+    fn on_request_body(&self, exchange: &Exchange, body: Vec<u8>) -> BodyDecision {
+        match self.rules(exchange).and_then(|rules| check_body(&rules, exchange, &body)) {
+            Ok(()) => BodyDecision::Pass,
+            Err(refusal) => BodyDecision::Respond(refused(&refusal)),
+        }
+    }
+}
+
+impl Validate {
+    /// Whether the body is to be looked at.
+    fn check_head(&self, exchange: &Exchange) -> Result<bool, Refusal> {
+        let mut refusal = Refusal::parameters();
+        self.schemas.check(exchange, &mut refusal)?;
+        if let Some(operation) = self.operation(exchange)? {
+            operation.check_parameters(exchange, &mut refusal)?;
+        }
+        refusal.or_nothing()?;
+        let mut is_wanted = false;
+        for rules in self.rules(exchange)? {
+            is_wanted |= rules.wants(exchange)?;
+        }
+        Ok(is_wanted)
+    }
+
+    fn operation(&self, exchange: &Exchange) -> Result<Option<openapi::Match<'_>>, Refusal> {
+        let Some(document) = &self.document else { return Ok(None) };
+        match document.find(&exchange.path(), exchange.method().as_str()) {
+            Err(_) if self.allow_unknown => Ok(None),
+            found => found.map(Some),
+        }
+    }
+
+    fn rules(&self, exchange: &Exchange) -> Result<Vec<BodyRules>, Refusal> {
+        let of_document = self.operation(exchange)?.and_then(|operation| operation.body());
+        Ok(self.schemas.body(exchange).into_iter().chain(of_document).collect())
+    }
+}
+
+impl BodyRules {
+    /// Whether there is a body whose type has a schema.
+    fn wants(&self, exchange: &Exchange) -> Result<bool, Refusal> {
+        if exchange.end_of_stream() {
+            return if self.required { Err(Refusal::no_body()) } else { Ok(false) };
+        }
+        let [kind, encoding] = exchange.request_headers().select(["content-type", "content-encoding"]);
+        if encoding.is_some_and(|encoding| !encoding.trim().eq_ignore_ascii_case("identity")) {
+            return Err(Refusal::media_type("a body without a content coding"));
+        }
+        self.schema(kind.as_deref()).map(|schema| schema.is_some())
+    }
+
+    /// The place of the schema for a media type.
+    fn schema(&self, kind: Option<&str>) -> Result<Option<&str>, Refusal> {
+        let essence = kind.unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        let class = essence.split_once('/').map(|(class, _)| format!("{class}/*")).unwrap_or_default();
+        let fits = |wanted: &str| self.types.iter().find(|(kind, _)| *kind == wanted);
+        match fits(&essence).or_else(|| fits(&class)).or_else(|| fits("*/*")) {
+            Some((_, schema)) => Ok(schema.as_deref()),
+            None => {
+                let types: Vec<&str> = self.types.iter().map(|(kind, _)| kind.as_str()).collect();
+                Err(Refusal::media_type(&types.join(", ")))
+            }
+        }
+    }
+}
+
+fn check_body(rules: &[BodyRules], exchange: &Exchange, body: &[u8]) -> Result<(), Refusal> {
+    let kind = exchange.request_headers().get("content-type");
+    let mut refusal = Refusal::body();
+    for rules in rules {
+        if let Some(place) = rules.schema(kind.as_deref())? {
+            check(rules.name, place, body, |pointer, message| refusal.add("body", pointer, message))?;
+        }
+    }
+    refusal.or_nothing()
+}
+
+/// Checks one value and hands on what is wrong with it.
+fn check(name: &str, place: &str, value: &[u8], mut complain: impl FnMut(String, String)) -> Result<(), Refusal> {
+    match json_schema::check(name, place, value) {
+        Ok(violations) => {
+            violations.into_iter().for_each(|violation| complain(violation.pointer, violation.message));
+            Ok(())
+        }
+        Err(CheckError::NotJson(why)) => Err(Refusal::not_json(&why)),
+        Err(CheckError::Unknown) => {
+            log::error("a schema is missing", &[("place", place)]);
+            Err(Refusal::missing())
+        }
+    }
+}
+
+fn refused(refusal: &Refusal) -> Response {
+    REFUSED.add(1, &[refusal.reason]);
+    refusal.response()
+}
+
+/// JSON that the operator wrote as JSON, or as text.
+fn document(value: &Value) -> Result<Value, String> {
+    match value {
+        Value::String(text) => serde_json::from_str(text).map_err(|error| format!("it is not JSON: {error}")),
+        other => Ok(other.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests;
