@@ -159,6 +159,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "discovery",
             "drain",
             "gateway",
+            "gather",
             "http",
             "l4",
             "listener",

@@ -3,7 +3,9 @@
 //! A section that the schema refused is not among the [`Sections`] to check; but its name still counts as defined, so
 //! that nothing is called unknown only because it is wrong.
 
+mod consumers;
 mod health;
+mod listeners;
 mod mirrors;
 mod tls;
 mod versions;
@@ -19,8 +21,6 @@ use super::route::{Match, PathMatch, ValueMatch};
 use super::sections::Sections;
 use super::text::quoted;
 use super::{GrpcMatch, HostPattern, Regex, Route, SameSite, Source, Upstream};
-
-mod listeners;
 
 /// Everything that does not fit together.
 pub(super) fn check(sections: &Sections<'_>, document: &Document, stock_plugins: &[&str]) -> Vec<Diagnostic> {
@@ -168,33 +168,6 @@ impl Checker<'_> {
             self.within(&format!("{pointer}/place_lease"), store.place_lease, "1s", "1h");
             if let Some(secret) = &store.password {
                 unknown(&mut self.found, self.document, &self.secrets, secret, &format!("{pointer}/password"));
-            }
-        }
-    }
-
-    /// Plugins that are not there, and claims that the gateway writes itself.
-    fn consumers(&mut self, sections: &Sections<'_>) {
-        for (name, consumer) in &sections.consumers {
-            let pointer = child("/consumers", name);
-            let keyed = [
-                ("credentials", consumer.credentials.keys().collect::<Vec<_>>()),
-                ("limits", consumer.limits.keys().collect()),
-            ];
-            for (key, plugins) in keyed {
-                for plugin in plugins.into_iter().filter(|plugin| !self.plugins.known.contains(plugin.as_str())) {
-                    let pointer = child(&child(&pointer, key), plugin);
-                    let wrong = self.document.at_key(&pointer, format!("there is no plugin {}", quoted(plugin)));
-                    self.found.push(wrong.with_suggestion(plugin, self.plugins.listed.iter().copied()));
-                }
-            }
-            for claim in ["consumer", "groups"].into_iter().filter(|claim| consumer.claims.contains_key(*claim)) {
-                let pointer = child(&child(&pointer, "claims"), claim);
-                let message = format!("the claim {} is the gateway's own", quoted(claim));
-                let help = match claim {
-                    "consumer" => "it is the consumer's name",
-                    _ => "write \"groups\" beside \"claims\"",
-                };
-                self.found.push(self.document.at_key(&pointer, message).with_help(help));
             }
         }
     }
