@@ -62,8 +62,11 @@ impl request_hook::Guest for Pinned {
     }
 }
 
-/// Every function of the contract, by its interface: whether it does what it did.
-const ASKED: &[(&str, fn() -> bool)] = &[
+/// An interface, and whether its functions do what they did.
+type Asked = (&'static str, fn() -> bool);
+
+/// Every function of the contract.
+const ASKED: &[Asked] = &[
     ("exchange", || {
         let section = Section::RequestHeaders;
         exchange::method() == "POST"
