@@ -27,6 +27,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("drain", &[]),
     ("stock", &[]),
     ("watch", &["telemetry"]),
+    ("cache", &["body", "telemetry"]),
     ("capability", &[]),
     ("telemetry", &[]),
     ("admission", &[]),
@@ -52,6 +53,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "admission",
             "balance",
             "body",
+            "cache",
             "capability",
             "config",
             "discovery",
@@ -79,6 +81,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         &[
             "admission",
             "body",
+            "cache",
             "exchange",
             "headers",
             "http",
@@ -98,6 +101,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         &[
             "admin",
             "body",
+            "cache",
             "capability",
             "config",
             "discovery",
@@ -155,6 +159,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "admin",
             "admission",
             "author",
+            "cache",
             "capability",
             "discovery",
             "drain",
@@ -174,6 +179,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ),
     ("hickory_resolver", &["discovery"]),
     ("redis", &["capability"]),
+    ("quick_cache", &["cache"]),
     ("schemars", &["author", "config"]),
     ("notify", &["watch"]),
 ];

@@ -11,6 +11,7 @@
 //! | `GET /plugins` | the plugins that run |
 //! | `GET /upstreams` | every upstream with its endpoints: their health, why, since when, and what they were sent |
 //! | `PUT /plugins/NAME` | a new component for a plugin that the configuration names |
+//! | `DELETE /cache?url=URL`, `?tag=TAG` | forgets remembered responses; without either, all of them |
 //!
 //! Every refusal is `application/problem+json` (RFC 9457) and changes nothing.
 //!
@@ -70,8 +71,21 @@ pub trait Control: Send + Sync + 'static {
     /// A JSON value that lists the upstreams with their endpoints.
     fn upstreams(&self) -> serde_json::Value;
 
+    /// Forgets remembered responses, and says how many; called where blocking is allowed.
+    fn purge(&self, what: Purge) -> u64;
+
     /// Compiles a component off the request path, tries it, and puts it in the place of the one that runs.
     fn put_plugin<'a>(&'a self, name: &'a str, component: Bytes) -> Answer<'a, Result<Applied, Refused>>;
+}
+
+/// Which remembered responses are to go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Purge {
+    All,
+    /// Those of an address.
+    Url(String),
+    /// Those whose server gave them this tag.
+    Tag(String),
 }
 
 /// What an async function of [`Control`] gives.

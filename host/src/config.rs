@@ -28,6 +28,7 @@ use serde_json::{Map, Value, json};
 pub mod address;
 pub mod admin;
 mod alternatives;
+pub mod cache;
 mod check;
 pub mod consumer;
 pub mod cookie;
@@ -64,6 +65,7 @@ pub mod versions;
 
 pub use address::{EndpointAddress, ListenAddress};
 pub use admin::{AccessLog, Admin, Cache, Secret, Shutdown};
+pub use cache::{ResponseCache, RouteCache};
 pub use consumer::Consumer;
 pub use cookie::{CookieName, CookiePath};
 pub use delivery::{Backoff, Concurrency, GrpcStatus, Retries, RetryBudget, RetryOn, RouteTimeouts};
@@ -167,6 +169,9 @@ pub struct Config {
     /// Secrets by name, which plugins may read where `grants` says so. Default: none.
     #[schemars(transform = forms::keyed_by_name)]
     pub secrets: BTreeMap<String, Secret>,
+
+    /// What the routes with a `cache` share.
+    pub response_cache: ResponseCache,
 
     /// Where compiled plugins are kept between starts. Default: nowhere, every start compiles them.
     pub cache: Option<Cache>,

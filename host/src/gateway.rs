@@ -13,6 +13,7 @@ mod endpoints;
 mod fetch;
 mod observer;
 mod outbound;
+mod responses;
 mod start;
 mod stores;
 mod tasks;
@@ -220,6 +221,7 @@ impl Shared {
         series.extend(certificates::series(&snapshot));
         delivery::series(&snapshot, &mut series);
         series.extend(stores::series(&snapshot));
+        series.extend(responses::series(&snapshot));
         self.workshop.metrics.render(&self.access_log, &series)
     }
 

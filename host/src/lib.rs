@@ -8,6 +8,7 @@ pub mod admission;
 pub mod author;
 pub mod balance;
 pub mod body;
+pub mod cache;
 pub mod capability;
 pub mod cli;
 pub mod config;

@@ -5,8 +5,10 @@
 //! ran. The last step hands the exchange to the response's body, which ends it when the last byte is sent or when the
 //! client leaves.
 
+mod cached;
 mod deadline;
 mod error;
+mod refresh;
 mod tail;
 mod upgrade;
 
@@ -25,6 +27,7 @@ use crate::problem::grpc;
 use crate::snapshot::{Found, Goal, Route, Snapshot};
 use crate::tunnel::Upgrade;
 use crate::{headers, mirror, upstream};
+use cached::Way;
 use error::Error;
 use tail::Tail;
 
@@ -104,7 +107,11 @@ async fn respond(snapshot: &Snapshot, tail: &mut Tail, body: Body) -> Body {
 
     let exchange = &mut tail.exchange;
     let answer = match route.chain.on_request(exchange, body.is_end_stream()).await {
-        ControlFlow::Continue(()) => forward(snapshot, route, rule, tail, body).await,
+        ControlFlow::Continue(()) => match &route.cache {
+            None => forward(snapshot, route, rule, tail, body).await,
+            // Boxed, so that routes without a cache do not carry its state.
+            Some(rules) => Box::pin(cached::through(Way { snapshot, route, rule, rules }, tail, body)).await,
+        },
         ControlFlow::Break(stop) => stopped(stop),
     };
     let exchange = &mut tail.exchange;

@@ -33,6 +33,7 @@ pub use routes::{BodyLimits, Route};
 pub use targets::{Edits, Goal, Target};
 pub use versions::Versioned;
 
+use crate::cache::Cache;
 use crate::capability::jwt::Documents;
 use crate::capability::password::Passwords;
 use crate::capability::remote::Remote;
@@ -71,6 +72,8 @@ pub struct Snapshot {
     upstreams: BTreeMap<Arc<str>, Arc<Upstream>>,
     plugins: plugins::Loaded,
     stores: stores::Stores,
+    /// What the routes with a cache remember.
+    pub cache: Arc<Cache>,
     trust: Arc<tls::Trust>,
     /// Where relative paths begin.
     directory: PathBuf,
@@ -137,6 +140,7 @@ impl Snapshot {
         let listeners = listeners::listeners(&loaded.config);
         let rules = layer4::rules(&loaded.config, &workshop.metrics, &upstreams);
         let has_gates = rules.values().any(|rules| rules.gate.is_some());
+        let cache = cache(&loaded.config, previous);
         let http = http_settings(&loaded.config, &workshop.metrics);
         Ok(Snapshot {
             forwarding: policy(&loaded.config.forwarding),
@@ -154,6 +158,7 @@ impl Snapshot {
             upstreams,
             plugins,
             stores,
+            cache,
             trusted,
             trust,
             directory: workshop.directory.clone(),
@@ -339,6 +344,13 @@ fn read_secrets(loaded: &Loaded, workshop: &Workshop, mistakes: &mut Vec<Diagnos
         }
     }
     read
+}
+
+/// What was remembered so far, unless there is another amount of memory for it now.
+fn cache(config: &config::Config, previous: Option<&Snapshot>) -> Arc<Cache> {
+    let bytes = config.response_cache.memory.as_usize() as u64;
+    let same = previous.map(|previous| &previous.cache).filter(|cache| cache.bytes() == bytes);
+    same.map_or_else(|| Arc::new(Cache::new(bytes)), Arc::clone)
 }
 
 fn admin_token(loaded: &Loaded, secrets: &Secrets, mistakes: &mut Vec<Diagnostic>) -> Option<String> {

@@ -6,6 +6,7 @@ mod addresses;
 mod admin;
 mod balancing;
 mod bodies;
+mod cache;
 mod capabilities;
 mod discovery;
 mod docs;

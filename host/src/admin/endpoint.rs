@@ -6,11 +6,12 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
+use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 use tokio::task::{JoinError, spawn_blocking};
 
 use super::problem::{Problem, json_response, text_response};
-use super::{Applied, Control, IfMatch, Settings, body, guard};
+use super::{Applied, Control, IfMatch, Purge, Settings, body, guard};
 use crate::telemetry::{Level, log};
 
 /// What all connections share.
@@ -27,6 +28,7 @@ enum Endpoint {
     Config,
     Plugins,
     Upstreams,
+    Cache,
     /// The name is still to be checked by whoever knows the names.
     Plugin(String),
 }
@@ -63,6 +65,7 @@ impl Api {
             Endpoint::Config if head.method == Method::PUT => self.put_config(&head.headers, incoming).await,
             Endpoint::Plugins if reads => Ok(json_response(StatusCode::OK, &self.control.plugins())),
             Endpoint::Upstreams if reads => Ok(json_response(StatusCode::OK, &self.control.upstreams())),
+            Endpoint::Cache if head.method == Method::DELETE => self.purge(head.uri.query().unwrap_or_default()).await,
             Endpoint::Plugin(name) if head.method == Method::PUT => self.put_plugin(name, incoming).await,
             other => {
                 Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, "See the Allow header for what can be done here.")
@@ -77,6 +80,31 @@ impl Api {
         let control = Arc::clone(&self.control);
         let page = spawn_blocking(move || control.metrics()).await.map_err(fault)?;
         Ok(text_response(StatusCode::OK, crate::telemetry::exposition::CONTENT_TYPE, page))
+    }
+
+    async fn purge(&self, query: &str) -> Result<Response<Full<Bytes>>, Problem> {
+        let wrong = || {
+            Problem::new(StatusCode::BAD_REQUEST, "Name what is to go by url=ADDRESS or tag=TAG, or nothing for all.")
+        };
+        let decoded =
+            |value: &str| percent_decode_str(value).decode_utf8().map(|value| value.into_owned()).map_err(|_| wrong());
+        let what = match query.split_once('=') {
+            None if query.is_empty() => Purge::All,
+            Some(("url", url)) => Purge::Url(decoded(url)?),
+            Some(("tag", tag)) if !tag.is_empty() => Purge::Tag(decoded(tag)?),
+            _ => return Err(wrong()),
+        };
+        if let Purge::Url(url) = &what
+            && !url.parse::<http::Uri>().is_ok_and(|url| url.scheme().is_some() && url.authority().is_some())
+        {
+            return Err(Problem::new(
+                StatusCode::BAD_REQUEST,
+                "The address begins with http:// or https:// and a host.",
+            ));
+        }
+        let control = Arc::clone(&self.control);
+        let purged = spawn_blocking(move || control.purge(what)).await.map_err(fault)?;
+        Ok(json_response(StatusCode::OK, &json!({ "purged": purged })))
     }
 
     /// As plain text, because gateway.json may have comments, which JSON has not.
@@ -119,6 +147,7 @@ impl Endpoint {
             "/config" => Some(Endpoint::Config),
             "/plugins" => Some(Endpoint::Plugins),
             "/upstreams" => Some(Endpoint::Upstreams),
+            "/cache" => Some(Endpoint::Cache),
             _ => path
                 .strip_prefix("/plugins/")
                 .filter(|name| is_name(name))
@@ -130,6 +159,7 @@ impl Endpoint {
         match self {
             Endpoint::Config => "GET, HEAD, PUT",
             Endpoint::Plugin(_) => "PUT",
+            Endpoint::Cache => "DELETE",
             _ => "GET, HEAD",
         }
     }
@@ -149,6 +179,7 @@ fn index() -> Value {
             "GET /plugins": "the plugins that run",
             "GET /upstreams": "the upstreams and the health of their endpoints",
             "PUT /plugins/NAME": "a new component (.wasm) for a plugin",
+            "DELETE /cache": "forgets remembered responses: ?url=ADDRESS, ?tag=TAG, or all",
         },
     })
 }

@@ -92,6 +92,15 @@ impl Control for Fake {
         json!([{ "name": "orders", "endpoints": [] }])
     }
 
+    fn purge(&self, what: Purge) -> u64 {
+        match what {
+            Purge::All => 3,
+            Purge::Url(url) if url == "http://a/b?c=d" => 2,
+            Purge::Tag(tag) if tag == "shop 1" => 1,
+            _ => 0,
+        }
+    }
+
     fn put_plugin<'a>(&'a self, name: &'a str, component: Bytes) -> Answer<'a, Result<Applied, Refused>> {
         Box::pin(async move {
             match name {
@@ -448,4 +457,22 @@ async fn connections_over_the_limit_wait_for_their_turn() {
     let mut bytes = Vec::new();
     timeout(PATIENCE, second.read_to_end(&mut bytes)).await.unwrap().unwrap();
     assert_eq!(Reply::parse(&bytes).status, 200);
+}
+
+#[tokio::test]
+async fn what_is_remembered_is_purged_by_address_by_tag_or_altogether() {
+    let api = Api::start(Fake::new());
+    for (query, purged) in [("", 3), ("?url=http%3A%2F%2Fa%2Fb%3Fc%3Dd", 2), ("?tag=shop%201", 1), ("?tag=other", 0)] {
+        let reply = api.send("DELETE", &format!("/cache{query}"), "", b"").await;
+        assert_eq!((reply.status, reply.json()["purged"].as_u64()), (200, Some(purged)), "{query}");
+    }
+    for query in ["?url=", "?url=/path", "?tag=", "?tag=%ff", "?name=x", "?"] {
+        let reply = api.send("DELETE", &format!("/cache{query}"), "", b"").await;
+        if query == "?" {
+            assert_eq!(reply.status, 200, "an empty query is none");
+        } else {
+            reply.assert_problem(400);
+        }
+    }
+    api.get("/cache").await.assert_problem(405);
 }

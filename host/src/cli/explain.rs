@@ -119,6 +119,13 @@ fn describe(
     let _ = writeln!(text, "  request body: at most {} bytes", route.limits.request_body);
     let upgrades = route.upgrades.protocols().collect::<Vec<_>>().join(", ");
     let _ = writeln!(text, "  upgrades: {}", if upgrades.is_empty() { "none" } else { &upgrades });
+    let remembers = match &route.cache {
+        None => "no".to_owned(),
+        Some(rules) => {
+            format!("yes, bodies up to {} bytes; one fetch at a time, others wait {:?}", rules.max_body, rules.wait)
+        }
+    };
+    let _ = writeln!(text, "  remembers responses: {remembers}");
     describe_delivery(text, route);
 }
 

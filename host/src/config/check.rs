@@ -208,6 +208,11 @@ impl Checker<'_> {
             self.within(&format!("{pointer}/queue_timeout"), limit.queue_timeout, MILLISECOND, "1m");
             self.within(&format!("{pointer}/retry_after"), limit.retry_after, "1s", "1d");
         }
+        if let Some(cache) = &route.cache {
+            let pointer = format!("{route_pointer}/cache");
+            self.within(&format!("{pointer}/max_body"), cache.max_body, "0B", "1GiB");
+            self.within(&format!("{pointer}/wait"), cache.wait, MILLISECOND, "5m");
+        }
         let (request, attempt) = (route.timeouts.request, route.timeouts.attempt);
         if let (Some(request), Some(attempt)) = (request, attempt)
             && attempt > request
@@ -278,6 +283,9 @@ impl Checker<'_> {
     }
 
     fn limits(&mut self, sections: &Sections<'_>) {
+        if let Some(cache) = sections.response_cache {
+            self.within("/response_cache/memory", cache.memory, "64KiB", "64GiB");
+        }
         if let Some(limits) = sections.limits {
             self.within("/limits/request_line", limits.request_line, "256B", "63KiB");
             self.within("/limits/header_bytes", limits.header_bytes, "8KiB", "1MiB");

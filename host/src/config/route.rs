@@ -10,6 +10,7 @@ use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::cache::RouteCache;
 use super::delivery::{Concurrency, Retries, RouteTimeouts};
 use super::forms::{keyed_by_header_name, one_or_many, or_one_alone, or_string, or_text, two_forms};
 use super::grpc::GrpcMatch;
@@ -79,6 +80,10 @@ pub struct Route {
     /// When a request is sent again. Default: only to another endpoint, where nothing could be sent to the first.
     #[serde(default)]
     pub retries: Option<Retries>,
+
+    /// Remembers responses and answers from them. Default: every request goes to the upstream.
+    #[serde(default)]
+    pub cache: Option<RouteCache>,
 
     /// The protocols that a request may switch its connection to (`Upgrade` in HTTP/1.1, extended CONNECT in HTTP/2):
     /// tokens such as "websocket". A request for another one goes on as plain HTTP. Default: ["websocket"]; [] is none.

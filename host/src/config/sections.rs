@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Admin, Config, Consumer, Limits, Listener, Plugin, Route, Store, Upstream};
+use super::{Admin, Config, Consumer, Limits, Listener, Plugin, ResponseCache, Route, Store, Upstream};
 
 /// The sections of a configuration that can be read, each item with its place.
 pub(super) struct Sections<'a> {
@@ -20,6 +20,7 @@ pub(super) struct Sections<'a> {
     pub(super) routes: Vec<(usize, &'a Route)>,
     pub(super) admin: Option<&'a Admin>,
     pub(super) limits: Option<&'a Limits>,
+    pub(super) response_cache: Option<&'a ResponseCache>,
 }
 
 impl<'a> Sections<'a> {
@@ -34,6 +35,7 @@ impl<'a> Sections<'a> {
             routes: config.routes.iter().enumerate().collect(),
             admin: config.admin.as_ref(),
             limits: Some(&config.limits),
+            response_cache: Some(&config.response_cache),
         }
     }
 }
@@ -48,6 +50,7 @@ pub(super) struct Salvaged {
     routes: Vec<(usize, Route)>,
     admin: Option<Admin>,
     limits: Option<Limits>,
+    response_cache: Option<ResponseCache>,
 }
 
 impl Salvaged {
@@ -71,6 +74,7 @@ impl Salvaged {
             routes: items(value.get("routes")),
             admin: value.get("admin").and_then(|admin| Admin::deserialize(admin).ok()),
             limits: value.get("limits").and_then(|limits| Limits::deserialize(limits).ok()),
+            response_cache: value.get("response_cache").and_then(|cache| ResponseCache::deserialize(cache).ok()),
         }
     }
 
@@ -84,6 +88,7 @@ impl Salvaged {
             routes: self.routes.iter().map(|(at, route)| (*at, route)).collect(),
             admin: self.admin.as_ref(),
             limits: self.limits.as_ref(),
+            response_cache: self.response_cache.as_ref(),
         }
     }
 }

@@ -84,13 +84,19 @@ pub(super) const GOOD: &str = r#"{
         "jwt": { "on_error": "skip" },
         "geo": {
             "source": "file:geo.wasm", "isolation": "request", "limits": { "time": "5ms", "memory": "1MiB" },
-            "grants": { "upstreams": ["users"], "secrets": ["token"] }, "breaker": { "failures": 0 },
+            "grants": { "upstreams": ["users"], "secrets": ["token"], "store": "limits" }, "breaker": { "failures": 0 },
         },
     },
+    "stores": {
+        "limits": { "redis": "redis://[::1]:6380/2", "password": "token", "on_error": "deny", "take_ahead": 5 },
+        "others": { "redis": "valkey://limits.internal" },
+    },
+    "response_cache": { "memory": "1MiB" },
     "routes": [
         { "match": {}, "plugins": ["echo"] },
         {
             "name": "orders",
+            "cache": { "max_body": "0B", "default_ttl": "1m", "stale_if_error": "1h", "cookies": true },
             "match": [
                 { "host": "a.example", "path": "/o/{id}", "methods": ["GET", "PUT"] },
                 { "host": ["b.example", "*.c.example"], "path": { "regex": "/v[0-9]+/.*" },

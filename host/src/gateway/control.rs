@@ -15,6 +15,7 @@ use tokio::task::AbortHandle;
 
 use super::{Error, Shared, endpoints};
 use crate::admin::{self, Admin, Answer, Applied, ConfigText, Control, IfMatch, Refused};
+use crate::cache::Purge;
 use crate::config::{self, Loaded, Report};
 use crate::plugin::Artifact;
 use crate::stock;
@@ -208,6 +209,15 @@ impl Control for Api {
 
     fn upstreams(&self) -> Value {
         endpoints::list(&self.shared.current())
+    }
+
+    fn purge(&self, what: admin::Purge) -> u64 {
+        let cache = &self.shared.current().cache;
+        match what {
+            admin::Purge::All => cache.purge(&Purge::All),
+            admin::Purge::Tag(tag) => cache.purge(&Purge::Tag(tag)),
+            admin::Purge::Url(url) => Purge::url(&url).map_or(0, |url| cache.purge(&url)),
+        }
     }
 
     fn put_plugin<'a>(&'a self, name: &'a str, component: Bytes) -> Answer<'a, Result<Applied, Refused>> {

@@ -42,6 +42,8 @@ pub(super) enum Error {
     NoTunnel,
     /// The upstream did not switch to it, or did not prove that it has.
     NotSwitched,
+    /// The client wants a remembered response or none, and there is none.
+    NotCached,
     /// The client's own deadline is over.
     Deadline,
     Upstream(SendError),
@@ -89,7 +91,7 @@ impl Error {
             Error::Aborted => StatusCode::INTERNAL_SERVER_ERROR,
             Error::NoTunnel => StatusCode::NOT_IMPLEMENTED,
             Error::NotSwitched => StatusCode::BAD_GATEWAY,
-            Error::Deadline => StatusCode::GATEWAY_TIMEOUT,
+            Error::Deadline | Error::NotCached => StatusCode::GATEWAY_TIMEOUT,
             Error::Upstream(error) => error.status(),
         }
     }
@@ -122,6 +124,7 @@ impl Error {
             Error::Plugin(_) | Error::Aborted => "A policy of this route failed.",
             Error::NoTunnel => "This route does not switch to that protocol.",
             Error::NotSwitched => "The upstream did not switch to that protocol.",
+            Error::NotCached => "Nothing is remembered that answers this request.",
             Error::Deadline => "The deadline is over.",
             Error::Upstream(error) => match error.status() {
                 StatusCode::GATEWAY_TIMEOUT => "The upstream did not answer in time.",
@@ -150,6 +153,7 @@ impl Error {
             Error::Aborted => "a plugin ended the exchange".into(),
             Error::NoTunnel => "the route's \"upgrades\" do not have the protocol that was asked for".into(),
             Error::NotSwitched => "the upstream did not switch the protocol as it was asked to".into(),
+            Error::NotCached => "only-if-cached, and nothing is".into(),
             Error::Deadline => "no answer came before the deadline that the client set".into(),
             Error::Upstream(error) => error.to_string(),
         }
@@ -165,6 +169,7 @@ impl Error {
             | Error::TooLarge(_)
             | Error::Rewritten
             | Error::RequestBody(_)
+            | Error::NotCached
             | Error::NoTunnel => Fault::Request,
             Error::Plugin(_) | Error::Aborted => Fault::Plugin,
             Error::Upstream(error) if error.is_clients_fault() => Fault::Request,

@@ -18,7 +18,7 @@ pub struct Mirrors(Vec<Mirrored>);
 /// One mirror, with what it changes of a copy.
 pub struct Mirrored {
     pub mirror: Mirror,
-    pub edits: Option<Box<Edits>>,
+    pub edits: Option<Arc<Edits>>,
 }
 
 impl Mirrors {

@@ -15,6 +15,7 @@ use super::targets::{self, Target, Targets};
 use super::{Snapshot, Versioned, Workshop, delivery, mirrors, plugins, versions};
 use crate::admission::Admission;
 use crate::body::{Body, BodyError};
+use crate::cache;
 use crate::config::{self, Diagnostic, Loaded, child};
 use crate::exchange::RouteFacts;
 use crate::plugin::Chain;
@@ -36,6 +37,8 @@ pub struct Route {
     pub mirrors: Option<mirrors::Mirrors>,
     /// The versions of an API, where it has several.
     pub versions: Option<Box<Versioned>>,
+    /// How its responses are remembered, where they are.
+    pub cache: Option<Box<cache::Rules>>,
     targets: Targets,
 }
 
@@ -171,6 +174,7 @@ pub(super) fn build(
                 protocols: config.upgrades.iter().map(|protocol| protocol.as_str().into()).collect(),
                 idle_timeout: loaded.config.timeouts.tunnel.into(),
             },
+            cache: config.cache.as_ref().map(|config| Box::new(cache_rules(config))),
             targets: match &config.redirect {
                 Some(redirect) => targets::redirect_only(redirect),
                 None => targets::build(&config.to, config.rewrite.as_ref(), &Fields::default(), upstreams),
@@ -178,6 +182,19 @@ pub(super) fn build(
         }
     };
     loaded.config.routes.iter().enumerate().map(route).collect()
+}
+
+fn cache_rules(config: &config::RouteCache) -> cache::Rules {
+    cache::Rules {
+        max_body: config.max_body.as_usize(),
+        wait: config.wait.into(),
+        default_ttl: config.default_ttl.map(Into::into),
+        stale_while_revalidate: config.stale_while_revalidate.map(Into::into),
+        stale_if_error: config.stale_if_error.map(Into::into),
+        client_directives: config.client_directives,
+        cookies: config.cookies,
+        cache_status: config.cache_status,
+    }
 }
 
 /// Makes the router. A mistake is at the match that it is about.

@@ -22,7 +22,7 @@ use crate::upstream::Upstream;
 pub struct Target {
     pub goal: Goal,
     /// What the target changes; none for most, which then cost nothing.
-    pub edits: Option<Box<Edits>>,
+    pub edits: Option<Arc<Edits>>,
 }
 
 /// What becomes of a request that was given to a target.
@@ -150,16 +150,16 @@ pub(super) fn build(
             response: fields(&config.response_headers).and(notices),
         };
         if let Some(goal) = goal {
-            targets.push(Target { goal, edits: edits.boxed() }, config.weight);
+            targets.push(Target { goal, edits: edits.shared() }, config.weight);
         }
     }
     targets
 }
 
 /// What changes a request and nothing of the response; none where nothing does.
-pub(super) fn request_edits(rewrite: Option<&config::Rewrite>, headers: &config::HeaderChanges) -> Option<Box<Edits>> {
+pub(super) fn request_edits(rewrite: Option<&config::Rewrite>, headers: &config::HeaderChanges) -> Option<Arc<Edits>> {
     let rewrite = rewrite.map(self::rewrite).unwrap_or_default();
-    Edits { rewrite, request: fields(headers), response: Fields::default() }.boxed()
+    Edits { rewrite, request: fields(headers), response: Fields::default() }.shared()
 }
 
 /// The only target of a route that redirects.
@@ -170,12 +170,12 @@ pub(super) fn redirect_only(config: &config::Redirect) -> Targets {
 }
 
 impl Edits {
-    fn boxed(self) -> Option<Box<Edits>> {
+    fn shared(self) -> Option<Arc<Edits>> {
         let is_empty = self.rewrite.host.is_none()
             && self.rewrite.path.is_none()
             && self.request.is_empty()
             && self.response.is_empty();
-        (!is_empty).then(|| Box::new(self))
+        (!is_empty).then(|| Arc::new(self))
     }
 }
 

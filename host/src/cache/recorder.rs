@@ -1,0 +1,151 @@
+//! A response body on its way to the client, which is kept on the side and stored when it is whole.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+use http_body::{Body as _, Frame, SizeHint};
+
+use super::entry::Head;
+use super::flights::Ticket;
+use crate::body::{Body, BodyError};
+
+/// A response that is stored as soon as its body is there.
+pub struct Draft {
+    pub ticket: Ticket,
+    pub head: Head,
+    /// The longest body that is stored.
+    pub max_body: usize,
+}
+
+impl Draft {
+    fn store(self, body: Bytes) {
+        let cache = Arc::clone(self.ticket.cache());
+        cache.put(self.ticket, self.head.with_body(body));
+    }
+
+    /// It is too long: whoever waits for it need not, nor who comes next.
+    fn give_up(self) {
+        let cache = Arc::clone(self.ticket.cache());
+        cache.pass(self.ticket, self.head.came_s());
+    }
+}
+
+/// The body, which is stored when it has gone through. One that breaks off, is too long or that nobody reads to its
+/// end is not.
+pub fn record(draft: Draft, body: Body) -> Body {
+    if body.is_end_stream() {
+        draft.store(Bytes::new());
+        return Body::Empty;
+    }
+    match body {
+        Body::Full(bytes) if bytes.len() <= draft.max_body => {
+            draft.store(bytes.clone());
+            Body::Full(bytes)
+        }
+        body if body.size_hint().lower() > draft.max_body as u64 => {
+            draft.give_up();
+            body
+        }
+        body => Body::boxed(Recorder { body, kept: Kept::default(), draft: Some(draft) }),
+    }
+}
+
+struct Recorder {
+    body: Body,
+    kept: Kept,
+    /// None once it is stored, or is not to be.
+    draft: Option<Draft>,
+}
+
+impl Recorder {
+    fn note(&mut self, frame: &Option<Result<Frame<Bytes>, BodyError>>) {
+        let Some(draft) = self.draft.take() else { return };
+        let is_over = match frame {
+            None => true,
+            Some(Ok(frame)) => {
+                let chunk = frame.data_ref().filter(|chunk| !chunk.is_empty());
+                if self.kept.len() + chunk.map_or(0, Bytes::len) > draft.max_body {
+                    self.kept = Kept::Nothing;
+                    return draft.give_up();
+                }
+                if let Some(chunk) = chunk {
+                    self.kept.add(chunk);
+                }
+                self.body.is_end_stream()
+            }
+            Some(Err(_)) => return,
+        };
+        match is_over {
+            true => draft.store(std::mem::take(&mut self.kept).whole()),
+            false => self.draft = Some(draft),
+        }
+    }
+}
+
+/// What came so far; one chunk is kept as it is.
+#[derive(Default)]
+enum Kept {
+    #[default]
+    Nothing,
+    One(Bytes),
+    Many(BytesMut),
+}
+
+impl Kept {
+    fn len(&self) -> usize {
+        match self {
+            Kept::Nothing => 0,
+            Kept::One(bytes) => bytes.len(),
+            Kept::Many(bytes) => bytes.len(),
+        }
+    }
+
+    fn add(&mut self, chunk: &Bytes) {
+        *self = match std::mem::take(self) {
+            Kept::Nothing => Kept::One(chunk.clone()),
+            Kept::One(first) => {
+                let mut many = BytesMut::with_capacity((first.len() + chunk.len()) * 2);
+                many.extend_from_slice(&first);
+                many.extend_from_slice(chunk);
+                Kept::Many(many)
+            }
+            Kept::Many(mut many) => {
+                many.extend_from_slice(chunk);
+                Kept::Many(many)
+            }
+        };
+    }
+
+    /// A copy of just the size: a chunk is a part of a larger buffer, which would stay in memory with it.
+    fn whole(self) -> Bytes {
+        match self {
+            Kept::Nothing => Bytes::new(),
+            Kept::One(bytes) => Bytes::copy_from_slice(&bytes),
+            Kept::Many(bytes) => Bytes::copy_from_slice(&bytes),
+        }
+    }
+}
+
+impl http_body::Body for Recorder {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        self.note(&frame);
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
