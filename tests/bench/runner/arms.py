@@ -81,6 +81,15 @@ def proxies(arm: Arm, port: int) -> None:
         raise Failed(f"{arm.name} does not proxy: {answer.status}, {len(answer.body)} bytes")
 
 
+def remembers(arm: Arm, port: int) -> None:
+    """The upstream tells which user a request names: of the second, it is not asked."""
+    proxies(arm, port)
+    for user in ("first", "second"):
+        answer = ask(port, "/remembered", {"x-user": user})
+        if answer.headers.get("x-seen-user") != "first":
+            raise Failed(f"{arm.name} does not remember: {answer.headers}")
+
+
 def carries_a_mebibyte(arm: Arm, port: int) -> None:
     answer = arm.ask(port)
     if (answer.status, len(answer.body)) != (200, 1 << 20):

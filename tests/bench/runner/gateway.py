@@ -15,6 +15,7 @@ from arms import (
     holds_policies,
     mebibytes,
     over_tls,
+    remembers,
 )
 
 # The peers add nothing to requests, as most of them do unless told to; one row has what the gateway adds by default.
@@ -84,6 +85,12 @@ def policies(site: Site) -> list[str]:
     return command(site, settings(site, [route(plugins=chain)]))
 
 
+def cache(site: Site) -> list[str]:
+    """Everything is remembered: the upstream does not say for how long."""
+    remembering = route() | {"cache": {"default_ttl": "1h", "cache_status": False}}
+    return command(site, settings(site, [remembering]))
+
+
 def many_routes(site: Site) -> list[str]:
     """Ten thousand routes, of which the one asked for is in the middle."""
     return command(site, settings(site, [route(f"/service-{number}/orders/*") for number in range(10_000)]))
@@ -107,5 +114,6 @@ ARMS = [
     *at_layer_4("gateway", forwarding, needs_gateway()),
     *over_tls("gateway", secure, needs_gateway()),
     mebibytes("gateway", plain, needs_gateway()),
+    Arm("gateway cache", cache, needs_gateway(), prove=remembers),
     Arm("gateway, 10,000 routes", many_routes, needs_gateway(), path="/service-5000/orders/1"),
 ]

@@ -18,6 +18,7 @@ from arms import (
     needs,
     over_tls,
     program,
+    remembers,
 )
 
 
@@ -62,6 +63,15 @@ def secure(site: Site) -> list[str]:
       ssl_protocols TLSv1.2 TLSv1.3;
       ssl_session_cache shared:tls:10m;"""
     return _nginx(site.folder, tls + _nginx_proxy(site, "", "ssl http2"))
+
+
+def nginx_cache(site: Site) -> list[str]:
+    path = f"proxy_cache_path {site.folder}/cache keys_zone=all:10m;"
+    policy = """
+          proxy_cache all;
+          proxy_cache_valid any 1h;
+          proxy_ignore_headers Cache-Control Expires;"""
+    return _nginx(site.folder, path + _nginx_proxy(site, policy))
 
 
 def nginx_lua(site: Site) -> list[str]:
@@ -150,5 +160,6 @@ ARMS = [
     Arm("nginx", nginx, needs("nginx")),
     # The same again: what these two differ by is noise.
     Arm("nginx again", nginx, needs("nginx")),
+    Arm("nginx cache", nginx_cache, needs("nginx"), prove=remembers),
     Arm("nginx + Lua policies", nginx_lua, needs_lua, headers=KEY, prove=holds_policies),
 ]

@@ -71,6 +71,7 @@ ROWS = [
             / ((cpu["envoy + 16 wasm"] - cpu["envoy + 1 wasm"]) / 15)
         ),
     ),
+    ratio("cache hit vs nginx proxy_cache", "gateway cache", ("nginx cache",), 1.2, 0.9),
     ratio("TCP forwarding, small exchanges, vs the better of nginx and haproxy", "gateway tcp", tcp(""), 1.2, 0.95),
     ratio(
         "TCP forwarding, a connection for each exchange, vs the better of nginx and haproxy",
