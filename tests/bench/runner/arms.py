@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bearer import TOKEN
 from load import Load, answers, ask, handshakes, saturate, saturate_http2
 from processes import PROXY_CORE, Child, Failed, run
 
@@ -143,6 +144,16 @@ def holds_policies(arm: Arm, port: int) -> None:
     # The upstream answers with the request header that the policy sets.
     if answer.headers.get("x-seen-user") != "alice":
         raise Failed(f"{arm.name} does not set x-user on the request")
+
+
+def holds_tokens(arm: Arm, port: int) -> None:
+    """The same with a signed token in the place of the key. The last character of a signature has bits that say nothing;
+    the first has none."""
+    holds_policies(arm, port)
+    head, _, signature = TOKEN.rpartition(".")
+    forged = f"{head}.{'B' if signature[0] == 'A' else 'A'}{signature[1:]}"
+    if (status := ask(port, arm.path, {"authorization": f"Bearer {forged}"}).status) != 401:
+        raise Failed(f"{arm.name} lets a forged token in: {status}")
 
 
 KEY = {"x-api-key": "k1"}

@@ -3,7 +3,8 @@
 import json
 from collections.abc import Callable
 
-from arms import KEY, LIMIT, RESPONSE_HEADERS, Arm, Site, holds_policies, needs_tool
+from arms import KEY, LIMIT, RESPONSE_HEADERS, Arm, Site, holds_policies, holds_tokens, needs_tool
+from bearer import BEARER, ISSUER, JWK
 
 
 def envoy(site: Site) -> list[str]:
@@ -11,6 +12,26 @@ def envoy(site: Site) -> list[str]:
 
 
 def envoy_policies(site: Site) -> list[str]:
+    keys = {
+        "credentials": [{"key": "k1", "client": "alice"}, {"key": "k2", "client": "bob"}],
+        "key_sources": [{"header": "x-api-key"}],
+    }
+    return _policed(site, _filter("api_key_auth", "ApiKeyAuth", keys))
+
+
+def envoy_tokens(site: Site) -> list[str]:
+    """With the cache of tokens that it has for those it has seen, as the gateway has one."""
+    provider = {
+        "issuer": ISSUER,
+        "audiences": [ISSUER],
+        "local_jwks": {"inline_string": json.dumps({"keys": [JWK]})},
+        "jwt_cache_config": {"jwt_cache_size": 100},
+    }
+    rules = [{"match": {"prefix": "/"}, "requires": {"provider_name": "bench"}}]
+    return _policed(site, _filter("jwt_authn", "JwtAuthentication", {"providers": {"bench": provider}, "rules": rules}))
+
+
+def _policed(site: Site, authentication: dict) -> list[str]:
     always = {"default_value": {"numerator": 100, "denominator": "HUNDRED"}}
 
     def setting(headers: dict[str, str]) -> list[dict]:
@@ -20,14 +41,7 @@ def envoy_policies(site: Site) -> list[str]:
     return _envoy(
         site,
         [
-            _filter(
-                "api_key_auth",
-                "ApiKeyAuth",
-                {
-                    "credentials": [{"key": "k1", "client": "alice"}, {"key": "k2", "client": "bob"}],
-                    "key_sources": [{"header": "x-api-key"}],
-                },
-            ),
+            authentication,
             _filter(
                 "local_ratelimit",
                 "LocalRateLimit",
@@ -109,5 +123,6 @@ def _typed(name: str, message: str, value: dict) -> dict:
 ARMS = [
     Arm("envoy", envoy, needs_tool("envoy")),
     Arm("envoy policies", envoy_policies, needs_tool("envoy"), headers=KEY, prove=holds_policies),
+    Arm("envoy tokens", envoy_tokens, needs_tool("envoy"), headers=BEARER, prove=holds_tokens),
     *(Arm(f"envoy + {count} wasm", envoy_wasm(count), needs_tool("envoy", "no_op_filter")) for count in (1, 4, 16)),
 ]

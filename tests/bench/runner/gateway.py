@@ -13,10 +13,12 @@ from arms import (
     at_layer_4,
     certificate,
     holds_policies,
+    holds_tokens,
     mebibytes,
     over_tls,
     remembers,
 )
+from bearer import BEARER, ISSUER, JWK
 
 # The peers add nothing to requests, as most of them do unless told to; one row has what the gateway adds by default.
 SILENT = {"x_forwarded": False, "forwarded": False, "via": False, "request_id": False}
@@ -77,12 +79,17 @@ def chain(count: int, isolation: str) -> Callable[[Site], list[str]]:
 
 
 def policies(site: Site) -> list[str]:
-    chain = [
-        {"key-auth": {"keys": [{"key": "k1", "subject": "alice"}, {"key": "k2", "subject": "bob"}]}},
-        {"rate-limit": {"limit": f"{LIMIT}/min", "by": "identity"}},
-        {"headers": {"request": {"set": {"x-user": "alice"}}, "response": {"set": RESPONSE_HEADERS}}},
-    ]
-    return command(site, settings(site, [route(plugins=chain)]))
+    return policed(site, {"key-auth": {"keys": [{"key": "k1", "subject": "alice"}, {"key": "k2", "subject": "bob"}]}})
+
+
+def tokens(site: Site) -> list[str]:
+    return policed(site, {"jwt": {"issuer": ISSUER, "audience": ISSUER, "algorithms": ["ES256"], "keys": [{"jwk": JWK}]}})
+
+
+def policed(site: Site, authentication: dict) -> list[str]:
+    limit = {"rate-limit": {"limit": f"{LIMIT}/min", "by": "identity"}}
+    headers = {"headers": {"request": {"set": {"x-user": "alice"}}, "response": {"set": RESPONSE_HEADERS}}}
+    return command(site, settings(site, [route(plugins=[authentication, limit, headers])]))
 
 
 def cache(site: Site) -> list[str]:
@@ -111,6 +118,7 @@ ARMS = [
     Arm("gateway + 16 no-op", chain(16, "shared"), needs_gateway(NO_OP)),
     Arm("gateway + 4 fresh", chain(4, "request"), needs_gateway(NO_OP)),
     Arm("gateway policies", policies, needs_gateway(), headers=KEY, prove=holds_policies),
+    Arm("gateway tokens", tokens, needs_gateway(), headers=BEARER, prove=holds_tokens),
     *at_layer_4("gateway", forwarding, needs_gateway()),
     *over_tls("gateway", secure, needs_gateway()),
     mebibytes("gateway", plain, needs_gateway()),

@@ -9,11 +9,13 @@ from arms import (
     at_layer_4,
     certificate,
     holds_policies,
+    holds_tokens,
     mebibytes,
     needs,
     over_tls,
     program,
 )
+from bearer import BEARER, ISSUER, PEM
 
 
 def haproxy(site: Site) -> list[str]:
@@ -21,13 +23,40 @@ def haproxy(site: Site) -> list[str]:
 
 
 def haproxy_policies(site: Site) -> list[str]:
+    return _policed(
+        site,
+        """
+      acl known req.hdr(x-api-key) -m str k1
+      http-request deny deny_status 401 unless known
+      http-request track-sc0 req.hdr(x-api-key) table limits""",
+    )
+
+
+def haproxy_tokens(site: Site) -> list[str]:
+    """What is checked of a token is what `jwt` checks: algorithm, signature, issuer, audience and time."""
+    key = site.write("key.pem", PEM)
+    claim = lambda name: f"var(txn.bearer),jwt_payload_query('$.{name}')"
+    return _policed(
+        site,
+        f"""
+      http-request set-var(txn.bearer) http_auth_bearer
+      http-request set-var(txn.alg) var(txn.bearer),jwt_header_query('$.alg')
+      http-request deny deny_status 401 unless {{ var(txn.alg) -m str ES256 }}
+      http-request deny deny_status 401 unless {{ {claim("iss")} -m str {ISSUER} }}
+      http-request deny deny_status 401 unless {{ {claim("aud")} -m str {ISSUER} }}
+      http-request deny deny_status 401 unless {{ var(txn.bearer),jwt_verify(txn.alg,"{key}") 1 }}
+      http-request set-var(txn.now) date()
+      http-request deny deny_status 401 if {{ var(txn.bearer),jwt_payload_query('$.exp','int'),sub(txn.now) -m int lt 0 }}
+      http-request track-sc0 {claim("sub")} table limits
+      http-request del-header authorization""",
+    )
+
+
+def _policed(site: Site, authentication: str) -> list[str]:
     headers = "".join(f"      http-response set-header {name} {value}\n" for name, value in RESPONSE_HEADERS.items())
     return _haproxy(
         site,
-        f"""
-      acl known req.hdr(x-api-key) -m str k1
-      http-request deny deny_status 401 unless known
-      http-request track-sc0 req.hdr(x-api-key) table limits
+        f"""{authentication}
       http-request deny deny_status 429 if {{ sc_http_req_rate(0) gt {LIMIT} }}
       http-request set-header x-user alice
 {headers}""",
@@ -97,4 +126,5 @@ ARMS = [
     mebibytes("haproxy", haproxy, needs("haproxy")),
     Arm("haproxy", haproxy, needs("haproxy")),
     Arm("haproxy policies", haproxy_policies, needs("haproxy"), headers=KEY, prove=holds_policies),
+    Arm("haproxy tokens", haproxy_tokens, needs("haproxy"), headers=BEARER, prove=holds_tokens),
 ]
