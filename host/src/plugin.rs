@@ -299,6 +299,7 @@ impl Drop for Lending<'_> {
         let state = self.store.data_mut();
         state.call = Call::Idle;
         *self.exchange = state.exchange.take();
+        state.cancel_callouts();
     }
 }
 

@@ -224,6 +224,14 @@ declare module 'gatewright:plugin/http-client@0.1.0' {
    * Sends and does not wait.
    */
   export function dispatch(request: Request): void;
+  /**
+   * Begins a call; its number, for `next`. What is still under way when the hook returns is cancelled.
+   */
+  export function start(request: Request): number;
+  /**
+   * Waits for the first of the calls begun to be done, and gives it back once; none where none is under way.
+   */
+  export function next(): [number, Result<Response, CallError>] | undefined;
   export interface Request {
     /**
      * A name from the plugin's allow-list, never an address.

@@ -36,6 +36,7 @@ async fn one_tick(plugin: &Plugin, kept: &mut Option<Box<Instance>>) -> Result<O
     } else {
         on_tick.call(&mut instance.store, ())
     };
+    instance.store.data_mut().cancel_callouts();
     match answer {
         Ok((pause,)) => {
             *kept = Some(instance);

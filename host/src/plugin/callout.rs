@@ -13,7 +13,7 @@ use super::guard;
 use super::state::{Call, State};
 use crate::upstream::{CallError as Failure, Upstream};
 
-type Answer = std::result::Result<http_client::Response, CallError>;
+pub(super) type Answer = std::result::Result<http_client::Response, CallError>;
 
 impl http_client::Host for State {
     async fn send(&mut self, request: http_client::Request) -> Result<Answer> {
@@ -54,6 +54,26 @@ impl http_client::Host for State {
             self.has_waited();
         }
         Ok(answers)
+    }
+
+    async fn start(&mut self, request: http_client::Request) -> Result<std::result::Result<u32, CallError>> {
+        self.charge()?;
+        let callout = match self.prepare(request) {
+            Ok(callout) => callout,
+            Err(error) => return Ok(Err(error)),
+        };
+        // A number is never used twice in a hook: each call takes one from a budget that is never given back.
+        let number = self.lent.limits.callouts - self.callouts;
+        self.running.spawn(async move { (number, callout.run().await) });
+        Ok(Ok(number))
+    }
+
+    async fn next(&mut self) -> Result<Option<(u32, Answer)>> {
+        self.charge()?;
+        let Some(finished) = self.running.join_next().await else { return Ok(None) };
+        self.has_waited();
+        // A callout has nothing that panics; if one does, nobody may take its silence for an answer.
+        finished.map(Some).map_err(|_| wasmtime::Error::msg("a callout was lost"))
     }
 
     async fn dispatch(&mut self, request: http_client::Request) -> Result<std::result::Result<(), CallError>> {

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use tokio::task::JoinSet;
 use wasmtime::{ResourceLimiter, UpdateDeadline};
 
+use super::callout;
 use super::epoch::{Epoch, TICK};
 use super::hook_set::HookSet;
 use super::journal::Journal;
@@ -24,6 +26,8 @@ pub struct State {
     pub(super) host_calls: u32,
     pub(super) log_lines: u32,
     pub(super) callouts: u32,
+    /// Callouts that the hook began, by their numbers; dropped, they are cancelled.
+    pub(super) running: JoinSet<(u32, callout::Answer)>,
     /// What the guest printed since its last line end.
     printed: Vec<u8>,
     memory_bytes: usize,
@@ -81,6 +85,7 @@ impl State {
             host_calls: 0,
             log_lines: 0,
             callouts: 0,
+            running: JoinSet::new(),
             printed: Vec::new(),
             memory_bytes: 0,
             hooks,
@@ -146,6 +151,14 @@ impl State {
     pub(super) fn has_waited(&mut self) {
         self.epoch.run_for(self.clock.ticks);
         self.clock.waited = true;
+    }
+
+    /// The hook is over: what it began and did not wait for is of no use to anybody.
+    #[inline]
+    pub(super) fn cancel_callouts(&mut self) {
+        if !self.running.is_empty() {
+            self.running = JoinSet::new();
+        }
     }
 
     /// What to do with a hook that is at its deadline.

@@ -74,6 +74,14 @@ impl Request {
         host::send(self)
     }
 
+    /// Begins the call; [`next`] tells of its end by this number. What is still under way when the hook returns is cancelled.
+    ///
+    /// # Errors
+    /// Only what is known before it is sent.
+    pub fn start(&self) -> Result<u32, CallError> {
+        host::start(self)
+    }
+
     /// Sends and does not wait.
     ///
     /// # Errors
@@ -87,6 +95,13 @@ impl Request {
 #[must_use]
 pub fn send_all(requests: &[Request]) -> Vec<Result<Response, CallError>> {
     host::send_all(requests)
+}
+
+/// Waits for the first of the calls that [`Request::start`] began to be done, and gives it back once; `None` where none is
+/// under way.
+#[must_use]
+pub fn next() -> Option<(u32, Result<Response, CallError>)> {
+    host::next()
 }
 
 /// What the upstream answered.

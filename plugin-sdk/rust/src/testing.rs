@@ -267,7 +267,10 @@ impl Double {
     fn run<T>(&self, phase: Phase, hook: impl FnOnce() -> T) -> T {
         with(|world| world.phase = phase);
         let answer = hook();
-        with(|world| world.phase = Phase::Outside);
+        with(|world| {
+            world.phase = Phase::Outside;
+            world.running.clear();
+        });
         answer
     }
 

@@ -25,6 +25,9 @@ async fn a_plugin_calls_the_upstreams_it_was_granted_and_no_others() {
         (json!({ "upstreams": ["one", "two", "one"], "how": "send-all" }), "200:one|200:two|200:one"),
         (json!({ "upstreams": ["one", "two"], "how": "dispatch", "path": "/dispatched" }), "sent|sent"),
         (json!({ "upstreams": ["one"], "how": "send", "body": "posted" }), "200:one"),
+        (json!({ "upstreams": ["silent", "one"], "how": "race" }), "2:200:one"),
+        (json!({ "upstreams": ["silent", "silent"], "how": "race", "timeout": "50ms" }), "1:timed-out"),
+        (json!({ "upstreams": ["secret"], "how": "race" }), "unknown-upstream"),
         (
             json!({ "upstreams": ["secret", "nobody", "127.0.0.1:80"], "how": "send" }),
             "unknown-upstream|unknown-upstream|unknown-upstream",

@@ -444,6 +444,14 @@ pub(crate) mod http_client {
         with_request(request, |request| http_client::dispatch(request).map_err(Into::into))
     }
 
+    pub(crate) fn start(request: &Request) -> Result<u32, CallError> {
+        with_request(request, |request| http_client::start(request).map_err(Into::into))
+    }
+
+    pub(crate) fn next() -> Option<(u32, Result<Response, CallError>)> {
+        http_client::next().map(|(number, answer)| (number, response(answer)))
+    }
+
     pub(crate) fn send_all(requests: &[Request]) -> Vec<Result<Response, CallError>> {
         let headers: Vec<Vec<(&str, &str)>> = requests.iter().map(borrow_headers).collect();
         let requests: Vec<http_client::Request<'_>> =

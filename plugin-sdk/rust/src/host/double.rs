@@ -387,6 +387,23 @@ pub(crate) mod http_client {
         }
     }
 
+    /// It is answered at once, and its answer waits for [`next`].
+    pub(crate) fn start(request: &Request) -> Result<u32, CallError> {
+        let answer = match send(request) {
+            Err(error @ (CallError::UnknownUpstream | CallError::LimitExceeded)) => return Err(error),
+            answer => answer,
+        };
+        Ok(with(|world| {
+            let number = u32::try_from(world.calls.len()).unwrap_or(u32::MAX);
+            world.running.push_back((number, answer));
+            number
+        }))
+    }
+
+    pub(crate) fn next() -> Option<(u32, Result<Response, CallError>)> {
+        with(|world| world.running.pop_front())
+    }
+
     pub(crate) fn send_all(requests: &[Request]) -> Vec<Result<Response, CallError>> {
         requests.iter().map(send).collect()
     }

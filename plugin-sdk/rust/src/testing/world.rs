@@ -2,7 +2,7 @@
 
 use std::{
     cell::RefCell,
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     fmt,
     time::Duration,
 };
@@ -65,6 +65,8 @@ pub(crate) struct World {
     pub(crate) upstreams: BTreeMap<String, Answer>,
     pub(crate) route_upstreams: Vec<String>,
     pub(crate) calls: Vec<http_client::Request>,
+    /// Calls that the running hook began, with their answers.
+    pub(crate) running: VecDeque<(u32, Result<http_client::Response, CallError>)>,
 }
 
 impl World {

@@ -34,6 +34,8 @@ pub enum How {
     SendAll,
     /// Without waiting.
     Dispatch,
+    /// All at once, and the first that is done.
+    Race,
 }
 
 fn root() -> String {
@@ -73,6 +75,12 @@ impl Plugin for Callout {
         let told: Vec<String> = match self.how {
             How::Send => self.requests.iter().map(|request| tell(request.send())).collect(),
             How::SendAll => http_client::send_all(&self.requests).into_iter().map(tell).collect(),
+            How::Race => {
+                let refused = self.requests.iter().filter_map(|request| request.start().err());
+                let mut told: Vec<String> = refused.map(|error| name(&error).to_owned()).collect();
+                told.extend(http_client::next().map(|(number, answer)| format!("{number}:{}", tell(answer))));
+                told
+            }
             How::Dispatch => self.requests.iter().map(|request| tell_sent(request.dispatch())).collect(),
         };
         let _ = exchange.request_headers().set("x-callout", told.join("|"));
