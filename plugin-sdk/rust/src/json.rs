@@ -6,6 +6,7 @@
 
 mod parse;
 mod path;
+mod written;
 
 use std::fmt;
 
@@ -13,9 +14,10 @@ pub use parse::{DEPTH, ParseError};
 pub use path::Path;
 
 /// A document, or a part of one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Value {
     /// `null`
+    #[default]
     Null,
     /// `true` or `false`
     Bool(bool),
@@ -74,7 +76,8 @@ impl Value {
         text
     }
 
-    fn write(&self, text: &mut Vec<u8>) {
+    /// Writes the document behind what is in `text`.
+    pub(crate) fn write(&self, text: &mut Vec<u8>) {
         match self {
             Self::Null => text.extend_from_slice(b"null"),
             Self::Bool(true) => text.extend_from_slice(b"true"),
