@@ -2,6 +2,7 @@
 
 mod acl;
 mod basic_auth;
+mod compose;
 mod compress;
 mod concurrency;
 mod consumers;
