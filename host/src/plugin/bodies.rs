@@ -40,7 +40,12 @@ pub struct Bodies {
 impl Bodies {
     /// What the plugins asked for with this body; `None` where nobody did, or where there is none.
     pub fn of(chain: &Arc<Chain>, exchange: &mut Exchange, direction: Direction, body: &Body) -> Option<Bodies> {
-        if !exchange.run.wants(direction) || body.is_end_stream() {
+        if !exchange.run.wants(direction) {
+            return None;
+        }
+        // A request without a body can be given one by who sees it whole; a response is answered in the place of.
+        let gets_one = matches!(direction, Direction::Request) && exchange.run.wants_whole(direction);
+        if body.is_end_stream() && !gets_one {
             return None;
         }
         let mut bodies = Bodies { chain: chain.clone(), direction, stages: SmallVec::new() };

@@ -131,6 +131,11 @@ impl Run {
         self.slots.iter().any(|slot| slot.ran && slot.wants(direction))
     }
 
+    /// Whether any plugin that ran wants to see a body whole.
+    pub(super) fn wants_whole(&self, direction: Direction) -> bool {
+        self.slots.iter().any(|slot| slot.ran && slot.mode(direction) == Mode::Whole)
+    }
+
     /// The response that they were asked for is not the one that is sent.
     pub(super) fn forget_response_codecs(&mut self) {
         for slot in &mut self.slots {

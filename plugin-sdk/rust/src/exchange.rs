@@ -309,7 +309,8 @@ pub enum BodyMode {
     /// Nothing; bytes go through untouched.
     #[default]
     Skip,
-    /// All of it in one call, up to the operator's limit. The headers wait for it, so they can still be changed.
+    /// All of it in one call, up to the operator's limit. The headers wait for it, so they can still be changed. Of a
+    /// request without a body, an empty one, which can be replaced.
     Whole,
     /// Each chunk as it comes.
     Chunks,
