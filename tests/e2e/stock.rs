@@ -20,5 +20,7 @@ mod oidc;
 mod quota;
 mod redact;
 mod request_size;
+mod rest_graphql;
 mod rewrite;
 mod validate;
+mod xml_json;
