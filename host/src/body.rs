@@ -5,9 +5,10 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 
@@ -29,6 +30,14 @@ impl Body {
     /// Wraps any body.
     pub fn boxed(body: impl http_body::Body<Data = Bytes, Error = BodyError> + Send + 'static) -> Self {
         Body::Boxed(Box::pin(body))
+    }
+
+    /// Lets the body end with these trailers; what it brings of the same names gives way.
+    pub fn with_trailers(self, trailers: Option<Box<HeaderMap>>) -> Self {
+        match trailers.filter(|trailers| !trailers.is_empty()) {
+            Some(trailers) => Body::boxed(WithTrailers { body: self, trailers: Some(trailers) }),
+            None => self,
+        }
     }
 }
 
@@ -106,6 +115,55 @@ impl http_body::Body for Body {
             Body::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Body::Incoming(incoming) => incoming.size_hint(),
             Body::Boxed(body) => body.size_hint(),
+        }
+    }
+}
+
+/// A body with trailers of its own.
+struct WithTrailers {
+    body: Body,
+    /// Until they are sent.
+    trailers: Option<Box<HeaderMap>>,
+}
+
+impl http_body::Body for WithTrailers {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let brought = match ready!(Pin::new(&mut self.body).poll_frame(context)) {
+            Some(Ok(frame)) => match frame.into_trailers() {
+                Ok(trailers) => Some(trailers),
+                Err(frame) => return Poll::Ready(Some(Ok(frame))),
+            },
+            Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+            None => None,
+        };
+        let own = self.trailers.take().map(|trailers| *trailers);
+        let trailers = match (brought, own) {
+            (Some(mut brought), Some(own)) => {
+                replace_fields(&mut brought, own);
+                Some(brought)
+            }
+            (brought, own) => brought.or(own),
+        };
+        Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))))
+    }
+}
+
+/// Puts all values of the names in `by` in the place of those that are there.
+pub fn replace_fields(fields: &mut HeaderMap, by: HeaderMap) {
+    for name in by.keys() {
+        fields.remove(name);
+    }
+    let mut last = None;
+    for (name, value) in by {
+        last = name.or(last);
+        if let Some(name) = &last {
+            fields.append(name, value);
         }
     }
 }

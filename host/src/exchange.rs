@@ -13,7 +13,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Instant;
 
-pub use head::{Received, RequestHead, ResponseHead};
+pub use head::{Received, RequestHead, ResponseHead, Trailers};
 pub use record::{Fault, Observer, Outcome};
 
 use http::HeaderValue;
@@ -34,6 +34,8 @@ pub struct Exchange(Option<Box<Parts>>);
 pub struct Parts {
     pub request: RequestHead,
     pub response: ResponseHead,
+    /// As far as hooks may see them.
+    pub trailers: Trailers,
     /// Which head blocks may still be changed.
     pub phase: Phase,
     /// Where the request came in.
@@ -127,6 +129,7 @@ impl Exchange {
             received: request.received(),
             request,
             response: ResponseHead::default(),
+            trailers: Trailers::default(),
             phase: Phase::Request,
             source,
             id,

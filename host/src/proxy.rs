@@ -118,7 +118,7 @@ async fn respond(snapshot: &Snapshot, tail: &mut Tail, body: Body) -> Body {
     let body = answer.unwrap_or_else(|error| error.answer(exchange));
     let body = match route.chain.on_response(exchange, body.is_end_stream()).await {
         ControlFlow::Continue(None) => body,
-        ControlFlow::Continue(Some(replaced)) => replaced.into(),
+        ControlFlow::Continue(Some(replaced)) => Body::from(replaced),
         ControlFlow::Break(stop) => return stopped(stop).unwrap_or_else(|error| error.answer(exchange)),
     };
     filter_response(&route.chain, tail, body).await
@@ -131,6 +131,7 @@ async fn forward(snapshot: &Snapshot, route: &Route, rule: usize, tail: &mut Tai
     let mut body = route.limits.apply(&exchange.request.headers, body, &mut count).map_err(Error::TooLarge)?;
     exchange.outcome.request_bytes = count;
     let mut bodies = Bodies::of(&route.chain, exchange, Direction::Request, &body);
+    let may_become_grpc = bodies.is_some() || exchange.run.wants(Direction::Response);
     if bodies.is_some() {
         exchange.request.headers.remove(header::CONTENT_LENGTH);
     }
@@ -155,8 +156,13 @@ async fn forward(snapshot: &Snapshot, route: &Route, rule: usize, tail: &mut Tai
     exchange.phase = Phase::Upstream;
     let ask = to.ask(&client(exchange), &exchange.request.target, &exchange.request.headers);
     let began = exchange.started;
-    let deadline = deadline::of(exchange);
+    let becomes_grpc = may_become_grpc && grpc::is_message(&exchange.request.headers);
+    let deadline = deadline::of(exchange, becomes_grpc);
     let mut head = take_head(exchange, route.chain.looks_back());
+    if becomes_grpc {
+        // Servers insist on it, and a plugin has no say about hop-by-hop fields.
+        head.headers.insert(header::TE, header::HeaderValue::from_static("trailers"));
+    }
     let mirrors = route.mirrors.as_ref().filter(|_| exchange.upgrade.is_none());
     let copies = mirrors.map(|mirrors| mirrors.copies(&head, &client(exchange), snapshot.pattern(rule)));
     if let Some(edits) = &target.edits {
@@ -240,7 +246,9 @@ async fn filter_response(chain: &Arc<Chain>, tail: &mut Tail, body: Body) -> Bod
         return body;
     }
     let exchange = &mut tail.exchange;
-    let Some(bodies) = Bodies::of(chain, exchange, Direction::Response, &body) else { return body };
+    let Some(bodies) = Bodies::of(chain, exchange, Direction::Response, &body) else {
+        return body.with_trailers(exchange.trailers.response.take());
+    };
     exchange.response.headers.remove(header::CONTENT_LENGTH);
     if !bodies.wants_whole() {
         tail.stream = Some(bodies);

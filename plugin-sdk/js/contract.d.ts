@@ -139,6 +139,9 @@ declare module 'gatewright:plugin/exchange@0.1.0' {
    */
   export function encodedHeaders(section: Section): Uint8Array;
   /**
+   * Trailers are there when the last chunk of their body is, and can be read and changed in its hook. The response hook may
+   * set some as well, which a body that it answers with has too.
+   * 
    * A change of the response's headers that the request hook makes is kept, and made when
    * the response hooks of this plugin are due: after those of the plugins behind it, and
    * just before its own. A plugin that knows early what to add needs no response hook.
@@ -181,6 +184,13 @@ declare module 'gatewright:plugin/exchange@0.1.0' {
    * Asks for the body in one direction. Allowed until the first body byte.
    */
   export function setBodyMode(direction: Direction, mode: BodyMode): void;
+  /**
+   * For bodies in frames of their own, in a body hook with mode `chunks`: what is decided is about the chunk without its last
+   * `tail` bytes. These are kept and come again, joined with what follows, once there are at least `enough` of them or
+   * the body is over. Beyond the limit for bodies (`limit-exceeded`) there would never be enough. At the end of the
+   * body nothing is kept.
+   */
+  export function holdBack(tail: number, enough: number): void;
   /**
    * Bytes this plugin keeps for this exchange, from one hook to the next.
    * The host owns them, so they outlive the instance and end with the exchange.

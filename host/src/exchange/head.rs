@@ -22,6 +22,13 @@ pub struct ResponseHead {
     pub headers: HeaderMap,
 }
 
+/// The trailers of both bodies, from their arrival until they are sent on. Boxed, since most messages have none.
+#[derive(Clone, Debug, Default)]
+pub struct Trailers {
+    pub request: Option<Box<HeaderMap>>,
+    pub response: Option<Box<HeaderMap>>,
+}
+
 /// What of the request the log tells: as it came, whatever plugins made of it afterwards.
 #[derive(Clone, Debug)]
 pub struct Received {

@@ -26,7 +26,7 @@ use super::chain::{Chain, Stop};
 use super::loan::Loan;
 use super::run::{Codecs, Mode};
 use super::stage::{Portion, Stage, Then};
-use crate::body::{Body, BodyError};
+use crate::body::{Body, BodyError, replace_fields};
 use crate::capability::codec::{Decoder, Encoder};
 use crate::exchange::{Exchange, Fault, Phase};
 
@@ -86,7 +86,6 @@ impl Bodies {
         mut body: Body,
     ) -> ControlFlow<Stop, Result<Body, BodyError>> {
         let mut output = BytesMut::new();
-        let mut trailers = None;
         loop {
             let (bytes, then) = match body.frame().await {
                 None => (Bytes::new(), Then::End),
@@ -94,7 +93,7 @@ impl Bodies {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(bytes) => (bytes, Then::More),
                     Err(other) => {
-                        trailers = other.into_trailers().ok();
+                        arrived(exchange, self.direction, other);
                         continue;
                     }
                 },
@@ -107,11 +106,8 @@ impl Bodies {
                 break;
             }
         }
-        let data = output.freeze();
-        ControlFlow::Continue(Ok(match trailers {
-            None => data.into(),
-            Some(trailers) => Body::boxed(WithTrailers { data: Some(data), trailers: Some(trailers) }),
-        }))
+        let trailers = trailers(exchange, self.direction).take();
+        ControlFlow::Continue(Ok(Body::from(output.freeze()).with_trailers(trailers)))
     }
 
     /// Streams a request body through its hooks in a task of its own; the result is what goes to the upstream.
@@ -147,13 +143,13 @@ impl Bodies {
     /// whether the end was.
     async fn pump(mut self, mut body: Body, turns: &mut Turns, sender: &Frames) -> (u64, bool) {
         let minds_pauses = self.stages.iter().any(Stage::minds_pauses);
-        let (mut trailers, mut bytes, mut may_pause) = (None, 0, false);
+        let (mut bytes, mut may_pause) = (0, false);
         loop {
             let portion = match arrival(&mut body, sender, may_pause).await {
                 Arrival::Frame(Some(Ok(frame))) => match frame.into_data() {
                     Ok(bytes) => Portion { bytes, then: Then::More },
                     Err(other) => {
-                        trailers = other.into_trailers().ok();
+                        turns.arrived(self.direction, other).await;
                         continue;
                     }
                 },
@@ -175,8 +171,8 @@ impl Bodies {
                 None => return (bytes, false),
             }
             if then == Then::End {
-                if let Some(trailers) = trailers {
-                    let _ = sender.send(Piece::Frame(Frame::trailers(trailers))).await;
+                if let Some(trailers) = turns.trailers(self.direction).await {
+                    let _ = sender.send(Piece::Frame(Frame::trailers(*trailers))).await;
                 }
                 return (bytes, sender.send(Piece::End).await.is_ok());
             }
@@ -293,11 +289,52 @@ enum Piece {
 }
 
 impl Turns {
+    /// Keeps trailers until the end, so that hooks may see them.
+    async fn arrived(&mut self, direction: Direction, frame: Frame<Bytes>) {
+        match self {
+            Turns::Own(exchange) => arrived(exchange, direction, frame),
+            Turns::Loan(loan) => arrived(&mut *loan.turn().await, direction, frame),
+        }
+    }
+
+    /// The trailers as the hooks left them.
+    async fn trailers(&mut self, direction: Direction) -> Option<Box<HeaderMap>> {
+        let take = |exchange: &mut Exchange| match exchange.is_lent() {
+            true => None,
+            false => trailers(exchange, direction).take().filter(|trailers| !trailers.is_empty()),
+        };
+        match self {
+            Turns::Own(exchange) => take(exchange),
+            Turns::Loan(loan) => take(&mut *loan.turn().await),
+        }
+    }
+
     async fn note(&mut self, fault: Fault, reason: String) {
         match self {
             Turns::Own(exchange) => note(exchange, fault, reason),
             Turns::Loan(loan) => note(&mut *loan.turn().await, fault, reason),
         }
+    }
+}
+
+fn trailers(exchange: &mut Exchange, direction: Direction) -> &mut Option<Box<HeaderMap>> {
+    match direction {
+        Direction::Request => &mut exchange.trailers.request,
+        Direction::Response => &mut exchange.trailers.response,
+    }
+}
+
+/// Puts trailers where hooks see them. What the response hook set of the same names stays.
+fn arrived(exchange: &mut Exchange, direction: Direction, frame: Frame<Bytes>) {
+    if exchange.is_lent() {
+        return;
+    }
+    if let Ok(mut arrived) = frame.into_trailers() {
+        let trailers = trailers(exchange, direction);
+        if let Some(own) = trailers.take() {
+            replace_fields(&mut arrived, *own);
+        }
+        *trailers = Some(Box::new(arrived));
     }
 }
 
@@ -342,23 +379,5 @@ impl http_body::Body for Piped {
             Some(Piece::End) => None,
             None => Some(Err(BodyError::Plugin("the exchange ended before the body".into()))),
         })
-    }
-}
-
-/// A body in memory that ends with trailers.
-struct WithTrailers {
-    data: Option<Bytes>,
-    trailers: Option<HeaderMap>,
-}
-
-impl http_body::Body for WithTrailers {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if let Some(data) = self.data.take().filter(|data| !data.is_empty()) {
-            return Poll::Ready(Some(Ok(Frame::data(data))));
-        }
-        Poll::Ready(self.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))))
     }
 }

@@ -110,6 +110,7 @@ impl Chain {
                 }
                 ControlFlow::Break(Stop::Failed(failure)) => {
                     exchange.run.forget_response_codecs();
+                    exchange.trailers.response = None;
                     replaced = Some(failure.answer(exchange));
                 }
                 ControlFlow::Break(Stop::Abort) => return ControlFlow::Break(Stop::Abort),

@@ -4,8 +4,8 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use super::bindings::{BodyMode, Direction, MutateError, Section};
 use super::journal::Change;
-use super::run::{Codecs, Edit, STATE_BYTES};
-use super::state::State;
+use super::run::{Codecs, Edit, HoldBack, STATE_BYTES};
+use super::state::{Call, State};
 use super::{bindings, guard};
 use crate::exchange::{Caller, Parts, Phase};
 
@@ -13,12 +13,23 @@ type Changed = Result<(), MutateError>;
 
 // ------------------------------------------------------------------------------------------------------- reading
 
-/// The headers of a section; trailers are not seen by the hooks of this version, so they are empty.
+/// The headers of a section; of trailers none before they are here.
 pub(super) fn headers(exchange: &Parts, section: Section) -> Option<&HeaderMap> {
     match section {
         Section::RequestHeaders => Some(&exchange.request.headers),
         Section::ResponseHeaders => Some(&exchange.response.headers),
-        Section::RequestTrailers | Section::ResponseTrailers => None,
+        Section::RequestTrailers => exchange.trailers.request.as_deref(),
+        Section::ResponseTrailers => exchange.trailers.response.as_deref(),
+    }
+}
+
+/// The same to change them; trailers begin to be there.
+pub(super) fn headers_mut(exchange: &mut Parts, section: Section) -> &mut HeaderMap {
+    match section {
+        Section::RequestHeaders => &mut exchange.request.headers,
+        Section::ResponseHeaders => &mut exchange.response.headers,
+        Section::RequestTrailers => exchange.trailers.request.get_or_insert_default(),
+        Section::ResponseTrailers => exchange.trailers.response.get_or_insert_default(),
     }
 }
 
@@ -80,17 +91,15 @@ impl State {
 
     pub(super) fn edit_header(&mut self, section: Section, edit: Edit) -> Changed {
         let limits = self.lent.limits;
-        let direction = match section {
-            Section::RequestHeaders => Direction::Request,
+        match section {
             Section::ResponseHeaders if self.exchange.phase == Phase::Request => return self.edit_later(edit),
-            Section::ResponseHeaders => Direction::Response,
+            Section::RequestHeaders => self.may_change(Direction::Request)?,
+            Section::ResponseHeaders => self.may_change(Direction::Response)?,
+            Section::RequestTrailers if self.call == Call::RequestBody => {}
+            Section::ResponseTrailers if matches!(self.call, Call::Response | Call::ResponseBody) => {}
             Section::RequestTrailers | Section::ResponseTrailers => return Err(MutateError::WrongPhase),
-        };
-        self.may_change(direction)?;
-        let headers = match direction {
-            Direction::Request => &mut self.exchange.request.headers,
-            Direction::Response => &mut self.exchange.response.headers,
-        };
+        }
+        let headers = headers_mut(&mut self.exchange, section);
         let before = self.journal.len();
         self.journal.note(Change::of_header(section, edit.name(), headers));
         edit.apply(headers);
@@ -199,6 +208,19 @@ impl State {
         let Some(slot) = self.exchange.run.slot(self.position) else { return Err(MutateError::WrongPhase) };
         let before = std::mem::replace(slot.mode_mut(direction), mode.into());
         self.journal.note(Change::BodyMode(direction, before));
+        Ok(())
+    }
+
+    /// Keeps the end of the chunk that the running body hook is shown.
+    pub(super) fn hold_back(&mut self, tail: u64, enough: u64) -> Changed {
+        if !self.in_body_hook() {
+            return Err(MutateError::WrongPhase);
+        }
+        let limit = self.lent.limits.body_bytes;
+        let within = |bytes: u64| usize::try_from(bytes).ok().filter(|bytes| *bytes <= limit);
+        let (Some(tail), Some(enough)) = (within(tail), within(enough)) else { return Err(MutateError::LimitExceeded) };
+        let Some(slot) = self.exchange.run.slot(self.position) else { return Err(MutateError::WrongPhase) };
+        slot.hold_back = Some(HoldBack { tail, enough });
         Ok(())
     }
 

@@ -9,6 +9,7 @@ use http::{HeaderMap, Method, StatusCode};
 use smallvec::SmallVec;
 
 use super::bindings::{Direction, Section};
+use super::edit;
 use super::run::{Codecs, Mode};
 use crate::exchange::{Caller, Parts};
 
@@ -78,10 +79,7 @@ impl Change {
     fn undo(self, exchange: &mut Parts, position: usize) {
         match self {
             Change::Header { section, name, values } => {
-                let headers = match section {
-                    Section::RequestHeaders => &mut exchange.request.headers,
-                    _ => &mut exchange.response.headers,
-                };
+                let headers = edit::headers_mut(exchange, section);
                 headers.remove(&name);
                 for value in values {
                     headers.append(name.clone(), value);

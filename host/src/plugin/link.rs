@@ -169,6 +169,9 @@ fn exchange(mut exchange: LinkerInstance<'_, State>) -> wasmtime::Result<()> {
     e.func_wrap("set-body-mode", |s: Store, (direction, mode): (Direction, BodyMode)| -> wasmtime::Result<Changed> {
         Ok((begin(s)?.data_mut().set_body_mode(direction, mode),))
     })?;
+    e.func_wrap("hold-back", |s: Store, (tail, enough): (u64, u64)| -> wasmtime::Result<Changed> {
+        Ok((begin(s)?.data_mut().hold_back(tail, enough),))
+    })?;
     e.func_wrap("state", |s: Store, ()| {
         let mut s = begin(s)?;
         let state = s.data_mut();

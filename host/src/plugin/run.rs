@@ -29,6 +29,8 @@ pub(super) struct Slot {
     pub response_codecs: Codecs,
     /// What the request hook wants done to the response's headers.
     pub later: Vec<Edit>,
+    /// Set by `hold-back`, for the chunk of the hook that runs.
+    pub hold_back: Option<HoldBack>,
     /// Set by `set-state`, at most [`STATE_BYTES`].
     pub state: Vec<u8>,
     /// Set by `concurrency.enter`; given back with the exchange.
@@ -49,6 +51,13 @@ pub(super) struct Codecs {
     pub decompress: Option<(Coding, Bounds)>,
     /// With the level, as [`crate::capability::codec::Encoder::new`] takes it.
     pub compress: Option<(Coding, u32)>,
+}
+
+/// The end of a chunk that is kept, and how much has to be there for the hook to be called again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct HoldBack {
+    pub tail: usize,
+    pub enough: usize,
 }
 
 /// A change of a header block.

@@ -31,6 +31,8 @@ enum Work {
     Hook {
         mode: Mode,
         held: BytesMut,
+        /// With fewer bytes than that the hook is not called before the end.
+        enough: usize,
     },
     Decompress(Box<Decoder>),
     Compress(Box<Encoder>),
@@ -64,7 +66,7 @@ impl Portion {
 
 impl Stage {
     pub fn hook(position: usize, mode: Mode) -> Stage {
-        Stage { position, work: Work::Hook { mode, held: BytesMut::new() }, inbox: Portion::default() }
+        Stage { position, work: Work::Hook { mode, held: BytesMut::new(), enough: 0 }, inbox: Portion::default() }
     }
 
     pub fn decompress(position: usize, decoder: io::Result<Decoder>) -> Stage {
@@ -108,7 +110,7 @@ impl Stage {
             return ControlFlow::Continue(std::mem::take(&mut self.inbox));
         };
         match &mut self.work {
-            Work::Hook { mode, held } => {
+            Work::Hook { mode, held, enough } => {
                 let Portion { bytes, then } = std::mem::take(&mut self.inbox);
                 let end = then == Then::End;
                 let chunk = match mode {
@@ -120,13 +122,23 @@ impl Stage {
                         held.split().freeze()
                     }
                     _ if bytes.is_empty() && !end => return ControlFlow::Continue(Portion { bytes, then }),
+                    _ if !end && held.len().saturating_add(bytes.len()) < *enough => {
+                        keep(plugin, direction, held, &bytes)?;
+                        return ControlFlow::Continue(Portion { bytes: Bytes::new(), then });
+                    }
                     _ if held.is_empty() => bytes,
                     _ => {
                         held.extend_from_slice(&bytes);
                         held.split().freeze()
                     }
                 };
-                let bytes = match ask(plugin, exchange, self.position, direction, &chunk, end).await? {
+                let mut chunk = chunk;
+                let answer = ask(plugin, exchange, self.position, direction, &chunk, end).await?;
+                let back = exchange.run.slot(self.position).and_then(|slot| slot.hold_back.take());
+                let back = back.filter(|_| !end && answer.is_some()).unwrap_or_default();
+                *enough = back.enough;
+                let tail = chunk.split_off(chunk.len().saturating_sub(back.tail));
+                let bytes = match answer {
                     None | Some(Answer::Pass) => chunk,
                     // There is nothing to come that the last bytes could be joined with, so they go on.
                     Some(Answer::Hold) if end => chunk,
@@ -142,6 +154,7 @@ impl Stage {
                         chunk
                     }
                 };
+                keep(plugin, direction, held, &tail)?;
                 ControlFlow::Continue(Portion { bytes, then })
             }
             Work::Decompress(decoder) => match decompress(decoder, &mut self.inbox) {

@@ -11,11 +11,16 @@ use crate::exchange::ResponseHead;
 /// Whether this is the head of a gRPC request: HTTP/2, and `application/grpc`, perhaps with a format behind it. gRPC-Web
 /// is another protocol, with a name of its own.
 pub fn is_request(version: Version, headers: &HeaderMap) -> bool {
+    version == Version::HTTP_2 && is_message(headers)
+}
+
+/// Whether the content is gRPC's, whichever version of HTTP it came over: plugins translate from others.
+pub fn is_message(headers: &HeaderMap) -> bool {
     const NAME: &[u8] = b"application/grpc";
-    version == Version::HTTP_2
-        && headers.get(CONTENT_TYPE).and_then(|value| value.as_bytes().split_at_checked(NAME.len())).is_some_and(
-            |(name, rest)| name.eq_ignore_ascii_case(NAME) && matches!(rest.first(), None | Some(b'+' | b';')),
-        )
+    headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.as_bytes().split_at_checked(NAME.len()))
+        .is_some_and(|(name, rest)| name.eq_ignore_ascii_case(NAME) && matches!(rest.first(), None | Some(b'+' | b';')))
 }
 
 /// What `grpc-timeout` says: one to eight digits and a unit. `None` where there is none, or none that can be read: such

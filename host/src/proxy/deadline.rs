@@ -17,9 +17,9 @@ use crate::exchange::Exchange;
 use crate::problem::grpc;
 use crate::upstream::SendError;
 
-/// When the client stops waiting; `None` where it does not say, as with everything that is not gRPC.
-pub(super) fn of(exchange: &Exchange) -> Option<Instant> {
-    if !exchange.received.is_grpc {
+/// When the client stops waiting; `None` where it does not say, as with everything that neither is gRPC nor was made it.
+pub(super) fn of(exchange: &Exchange, becomes_grpc: bool) -> Option<Instant> {
+    if !exchange.received.is_grpc && !becomes_grpc {
         return None;
     }
     let timeout = grpc::timeout(&exchange.request.headers)?;

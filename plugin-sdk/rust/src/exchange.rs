@@ -72,6 +72,12 @@ impl Exchange {
         self.headers(Section::ResponseHeaders)
     }
 
+    /// The trailers of the response: see [`Section::ResponseTrailers`].
+    #[must_use]
+    pub const fn response_trailers(&self) -> Headers<'_> {
+        self.headers(Section::ResponseTrailers)
+    }
+
     /// The header block or the trailers of one direction.
     #[must_use]
     pub const fn headers(&self, section: Section) -> Headers<'_> {
@@ -154,6 +160,17 @@ impl Exchange {
     /// [`MutateError::WrongPhase`] once that body has begun.
     pub fn set_body_mode(&self, direction: Direction, mode: BodyMode) -> Result<(), MutateError> {
         host::set_body_mode(direction, mode)
+    }
+
+    /// Keeps the last `tail` bytes of the chunk, in a body hook with [`BodyMode::Chunks`]: what the hook decides is about the rest.
+    /// They come again, joined with what follows, once there are at least `enough` of them or the body is over. At the
+    /// end of the body nothing is kept.
+    ///
+    /// # Errors
+    /// [`MutateError::LimitExceeded`] where there would never be enough, because the limit for bodies is below it;
+    /// [`MutateError::WrongPhase`] in other hooks.
+    pub fn hold_back(&self, tail: usize, enough: usize) -> Result<(), MutateError> {
+        host::hold_back(tail, enough)
     }
 
     /// What this plugin kept for this exchange; empty at first.
@@ -286,11 +303,12 @@ impl HeaderBlock {
 pub enum Section {
     /// Can be changed until the request is sent on.
     RequestHeaders,
-    /// Can be read only, after the request's body.
+    /// There with the last chunk of the request's body, in whose hook they can be read and changed.
     RequestTrailers,
     /// Can be changed in the response hook.
     ResponseHeaders,
-    /// Can be read only, after the response's body.
+    /// There with the last chunk of the response's body, in whose hook they can be read and changed. The response hook
+    /// may set some for a body that it answers with.
     ResponseTrailers,
 }
 

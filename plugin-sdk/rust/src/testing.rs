@@ -223,9 +223,24 @@ impl Double {
         });
     }
 
+    /// Gives the response trailers, which its last chunk brings; beside those that the response hook set.
+    pub fn trailers(&self, trailers: &[(&str, &str)]) {
+        let trailers = trailers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.as_bytes().to_vec()));
+        with(|world| world.exchange.sections.entry(Section::ResponseTrailers).or_default().extend(trailers));
+    }
+
     /// Makes the changes that the request hook kept for the response, and runs the response hook unless the plugin
     /// skips it. After [`Double::respond`].
     pub fn on_response(&self, plugin: &impl Plugin) -> Decision {
+        self.respond_to(plugin, false)
+    }
+
+    /// The same for a response without a body.
+    pub fn on_bodyless_response(&self, plugin: &impl Plugin) -> Decision {
+        self.respond_to(plugin, true)
+    }
+
+    fn respond_to(&self, plugin: &impl Plugin, end_of_stream: bool) -> Decision {
         let is_skipped = with(|world| {
             let headers = world.exchange.sections.entry(Section::ResponseHeaders).or_default();
             world.exchange.later.drain(..).for_each(|edit| edit.apply(headers));
@@ -234,7 +249,7 @@ impl Double {
         if is_skipped {
             return Decision::Proceed;
         }
-        self.run(Phase::Response, || plugin.on_response(&Exchange::new(false)))
+        self.run(Phase::Response, || plugin.on_response(&Exchange::new(end_of_stream)))
     }
 
     /// Sends a request body through the plugin, in the mode the plugin asked for: what comes out behind it, or the
@@ -291,11 +306,18 @@ impl Double {
             Direction::Request => Phase::RequestBody { headers_wait: mode == BodyMode::Whole },
             Direction::Response => Phase::ResponseBody { headers_wait: mode == BodyMode::Whole },
         };
-        let (mut sent, mut held) = (Vec::new(), Vec::new());
+        let (mut sent, mut held, mut enough) = (Vec::new(), Vec::new(), 0);
         for (index, chunk) in chunks.iter().enumerate() {
             held.extend_from_slice(chunk);
             let end = index + 1 == chunks.len();
-            match self.run(phase, || hook(&Exchange::new(end), held.clone())) {
+            if !end && held.len() < enough {
+                continue;
+            }
+            let decision = self.run(phase, || hook(&Exchange::new(end), held.clone()));
+            let back = with(|world| world.exchange.held_back.take()).filter(|_| !end);
+            enough = back.map_or(0, |(_, enough)| enough);
+            let tail = held.split_off(held.len().saturating_sub(back.map_or(0, |(tail, _)| tail)));
+            match decision {
                 BodyDecision::Pass => sent.append(&mut held),
                 BodyDecision::Hold if end => sent.append(&mut held),
                 BodyDecision::Hold => {}
@@ -305,6 +327,7 @@ impl Double {
                 }
                 end @ (BodyDecision::Respond(_) | BodyDecision::Abort) => return Err(end),
             }
+            held.extend(tail);
         }
         Ok(sent)
     }

@@ -98,6 +98,10 @@ pub(crate) mod exchange {
         exchange::set_body_mode(direction.into(), mode).map_err(Into::into)
     }
 
+    pub(crate) fn hold_back(tail: usize, enough: usize) -> Result<(), MutateError> {
+        exchange::hold_back(tail as u64, enough as u64).map_err(Into::into)
+    }
+
     pub(crate) fn set_state(state: &[u8]) -> Result<(), MutateError> {
         exchange::set_state(state).map_err(Into::into)
     }

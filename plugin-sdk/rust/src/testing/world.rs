@@ -151,6 +151,8 @@ impl Phase {
         match section {
             Section::RequestHeaders => self.request_open(),
             Section::ResponseHeaders => self.response_open(),
+            Section::RequestTrailers if matches!(self, Self::RequestBody { .. }) => Ok(()),
+            Section::ResponseTrailers if matches!(self, Self::Response | Self::ResponseBody { .. }) => Ok(()),
             Section::RequestTrailers | Section::ResponseTrailers => Err(MutateError::WrongPhase),
         }
     }
@@ -177,6 +179,8 @@ pub(crate) struct Exchange {
     pub(crate) codecs: Vec<(Direction, Codec)>,
     pub(crate) request_body: BodyMode,
     pub(crate) response_body: BodyMode,
+    /// The tail that the running body hook keeps, and how much has to be there for the next call.
+    pub(crate) held_back: Option<(usize, usize)>,
 }
 
 impl Default for Exchange {
@@ -198,6 +202,7 @@ impl Default for Exchange {
             codecs: Vec::new(),
             request_body: BodyMode::Skip,
             response_body: BodyMode::Skip,
+            held_back: None,
         }
     }
 }

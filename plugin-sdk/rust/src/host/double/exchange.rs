@@ -203,6 +203,19 @@ pub(crate) fn set_body_mode(direction: Direction, mode: BodyMode) -> Result<(), 
     })
 }
 
+pub(crate) fn hold_back(tail: usize, enough: usize) -> Result<(), MutateError> {
+    change(|world| {
+        if !matches!(world.phase, Phase::RequestBody { .. } | Phase::ResponseBody { .. }) {
+            return Err(MutateError::WrongPhase);
+        }
+        if tail.max(enough) > BODY_LIMIT_BYTES {
+            return Err(MutateError::LimitExceeded);
+        }
+        world.exchange.held_back = Some((tail, enough));
+        Ok(())
+    })
+}
+
 pub(crate) fn state() -> Vec<u8> {
     look(|exchange| exchange.state.clone())
 }
@@ -267,6 +280,7 @@ fn trimmed(value: &str) -> String {
 /// The gateway's limits are set by the operator; these are near its defaults.
 const HEADER_LIMIT: usize = 100;
 const HEADER_LIMIT_BYTES: usize = 64 * 1024;
+const BODY_LIMIT_BYTES: usize = 1024 * 1024;
 const STATE_LIMIT_BYTES: usize = 64 * 1024;
 const CLAIMS_LIMIT_BYTES: usize = 64 * 1024;
 const NAME_LIMIT_BYTES: usize = 1024;
