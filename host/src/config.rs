@@ -98,7 +98,7 @@ pub use upstream::{
 pub use versions::{Version, VersionBy, Versions};
 
 /// The configuration of the gateway. Durations, sizes and rates are strings with units ("5s", "64KiB", "100/min");
-/// comments and trailing commas are allowed; in every string `${VAR}`, `${VAR:-default}` and `${file:path}` are
+/// comments and trailing commas are allowed; in every string `${VAR}`, `${VAR:-default}`, `${file:path}` and `${base64:path}` are
 /// replaced.
 #[derive(Clone, Debug, PartialEq, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]

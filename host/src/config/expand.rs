@@ -1,4 +1,4 @@
-//! `${VAR}`, `${VAR:-default}` and `${file:path}` inside a string; `$${` is a literal `${`.
+//! `${VAR}`, `${VAR:-default}`, `${file:path}` and `${base64:path}` inside a string; `$${` is a literal `${`.
 //!
 //! Strings only and once only: what comes in is never expanded again, so a secret with a `${` in it stays as it is.
 //! There is no nesting and no other `$`, so regular expressions rarely need the escape.
@@ -7,6 +7,9 @@ use std::io::{self, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+
 use super::text::quoted;
 
 /// Where the values come from: the process, or a test.
@@ -14,8 +17,8 @@ pub trait Environment {
     /// None where it is not set.
     fn variable(&self, name: &str) -> Option<String>;
 
-    /// The text of a file; a relative path begins at the configuration's directory.
-    fn file(&self, path: &str) -> io::Result<String>;
+    /// The content of a file; a relative path begins at the configuration's directory.
+    fn file(&self, path: &str) -> io::Result<Vec<u8>>;
 }
 
 /// The environment of this process.
@@ -37,14 +40,14 @@ impl Environment for Process {
         std::env::var(name).ok()
     }
 
-    fn file(&self, path: &str) -> io::Result<String> {
+    fn file(&self, path: &str) -> io::Result<Vec<u8>> {
         let file = std::fs::File::open(self.directory.join(path))?;
-        let mut text = String::new();
-        file.take(LARGEST_FILE + 1).read_to_string(&mut text)?;
-        if text.len() as u64 > LARGEST_FILE {
+        let mut content = Vec::new();
+        file.take(LARGEST_FILE + 1).read_to_end(&mut content)?;
+        if content.len() as u64 > LARGEST_FILE {
             return Err(io::Error::other("it is larger than 1 MiB"));
         }
-        Ok(text)
+        Ok(content)
     }
 }
 
@@ -93,10 +96,18 @@ pub(super) fn expand(text: &str, environment: &dyn Environment) -> Result<Option
 
 /// The value of what stands between the braces, or a message and a help.
 fn value_of(inner: &str, environment: &dyn Environment) -> Result<String, (String, String)> {
+    let cannot_read = |path: &str, error: io::Error| {
+        let help = "a relative path begins at the directory of the configuration file".to_owned();
+        (format!("cannot read the file {}: {error}", quoted(path)), help)
+    };
+    if let Some(path) = inner.strip_prefix("base64:") {
+        return Ok(BASE64.encode(environment.file(path).map_err(|error| cannot_read(path, error))?));
+    }
     if let Some(path) = inner.strip_prefix("file:") {
-        let mut text = environment.file(path).map_err(|error| {
-            let help = "a relative path begins at the directory of the configuration file".to_owned();
-            (format!("cannot read the file {}: {error}", quoted(path)), help)
+        let content = environment.file(path).map_err(|error| cannot_read(path, error))?;
+        let mut text = String::from_utf8(content).map_err(|_| {
+            let help = format!("write ${{base64:{path}}} where base64 of it is wanted");
+            (format!("the file {} is not text in UTF-8", quoted(path)), help)
         })?;
         // Editors and `echo` end a file with a newline that is no part of the value.
         let without_newline = text.strip_suffix('\n').map(|text| text.strip_suffix('\r').unwrap_or(text).len());
@@ -130,7 +141,7 @@ const LARGEST_FILE: u64 = 1024 * 1024;
 pub(super) mod tests {
     use super::*;
 
-    /// `HOST` is "h", `EMPTY` is empty, `SECRET` is "hunter2"; the file `token` holds "abc" and a newline.
+    /// `HOST` is "h", `EMPTY` is empty, `SECRET` is "hunter2"; the file `token` holds "abc" and a newline, `binary` no text.
     pub(in crate::config) struct Fake;
 
     impl Environment for Fake {
@@ -145,9 +156,10 @@ pub(super) mod tests {
             Some(value.to_owned())
         }
 
-        fn file(&self, path: &str) -> io::Result<String> {
+        fn file(&self, path: &str) -> io::Result<Vec<u8>> {
             match path {
-                "token" => Ok("abc\r\n".to_owned()),
+                "token" => Ok(b"abc\r\n".to_vec()),
+                "binary" => Ok(vec![0xff, 0x00]),
                 _ => Err(io::Error::new(io::ErrorKind::NotFound, "no such file")),
             }
         }
@@ -166,6 +178,8 @@ pub(super) mod tests {
             ("${NONE:-}", Some("")),
             ("${TRICKY}", Some("${HOST}")),
             ("${file:token}", Some("abc")),
+            ("${base64:token}", Some("YWJjDQo=")),
+            ("${base64:binary}", Some("/wA=")),
             ("$${HOST}", Some("${HOST}")),
             ("$$${HOST}", Some("$${HOST}")),
             ("$${${HOST}", Some("${h")),
@@ -181,6 +195,7 @@ pub(super) mod tests {
             ("${", &[(0, 2)][..]),
             ("a${HOST", &[(1, 7)]),
             ("é${NONE}é${file:none}", &[(2, 9), (11, 23)]),
+            ("${file:binary}${base64:none}", &[(0, 14), (14, 28)]),
             ("${}", &[(0, 3)]),
             ("${A B}", &[(0, 6)]),
             ("${source.address}", &[(0, 17)]),
