@@ -21,8 +21,11 @@ fn main() {
     let out = PathBuf::from(std::env::var_os("OUT_DIR").unwrap());
     std::fs::write(out.join("embedded.rs"), embedded::table(&root.canonicalize().unwrap())).unwrap();
     let mut table = String::from("pub static STOCK: &[(&str, &[u8])] = &[\n");
-    for (package, component) in guests::build(&guests::packages_in(&root.join("plugins"))) {
-        let name = package.strip_prefix(PREFIX).unwrap_or_else(|| panic!("{package} should begin with {PREFIX}"));
+    // What is not called so is no plugin, but what several of them are made of.
+    let mut plugins = guests::packages_in(&root.join("plugins"));
+    plugins.retain(|package| package.starts_with(PREFIX));
+    for (package, component) in guests::build(&plugins) {
+        let name = package.strip_prefix(PREFIX).unwrap_or_default();
         let embedded = out.join(format!("{name}.wasm"));
         std::fs::copy(&component, &embedded).unwrap_or_else(|error| panic!("{}: {error}", component.display()));
         writeln!(table, "    ({name:?}, include_bytes!({:?})),", embedded.display()).unwrap();

@@ -10,6 +10,8 @@ mod cors;
 mod decompress;
 mod forward_auth;
 mod graphql_guard;
+mod grpc_json;
+mod grpc_peers;
 mod hmac;
 mod ip;
 mod json;

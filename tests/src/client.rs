@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Version};
+use http::{HeaderMap, Method, Request, Response, Version};
 use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::Value;
@@ -90,6 +91,31 @@ impl Client {
         headers: &[(&str, &str)],
         body: impl Into<Bytes>,
     ) -> hyper::Result<Answer> {
+        let (head, body) = self.begin(method, target, headers, body).await?.into_parts();
+        let body = body.collect().await?;
+        let trailers = body.trailers().cloned();
+        let (status, version, headers) = (head.status.as_u16(), head.version, head.headers);
+        Ok(Answer { status, version, headers, trailers, body: body.to_bytes() })
+    }
+
+    /// Sends a request without a body, and gives `each` piece of the answer as it comes; fails where it breaks off.
+    pub async fn read(&mut self, method: &str, target: &str, headers: &[(&str, &str)], mut each: impl FnMut(Bytes)) {
+        let mut body = self.begin(method, target, headers, "").await.unwrap().into_body();
+        while let Some(frame) = body.frame().await {
+            if let Ok(piece) = frame.unwrap().into_data() {
+                each(piece);
+            }
+        }
+    }
+
+    /// Sends a request; the answer is read up to its head.
+    async fn begin(
+        &mut self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> hyper::Result<Response<Incoming>> {
         let mut request = Request::new(Full::new(body.into()));
         *request.method_mut() = Method::from_bytes(method.as_bytes()).unwrap();
         *request.uri_mut() = match self {
@@ -101,24 +127,19 @@ impl Client {
                 .headers_mut()
                 .append(http::HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
         }
-        let response = match self {
+        match self {
             Client::Http1(sender, address) => {
                 if !request.headers().contains_key("host") {
                     request.headers_mut().insert("host", address.to_string().parse().unwrap());
                 }
                 sender.ready().await?;
-                sender.send_request(request).await?
+                sender.send_request(request).await
             }
             Client::Http2(sender, _) => {
                 sender.ready().await?;
-                sender.send_request(request).await?
+                sender.send_request(request).await
             }
-        };
-        let (head, body) = response.into_parts();
-        let body = body.collect().await?;
-        let trailers = body.trailers().cloned();
-        let (status, version, headers) = (head.status.as_u16(), head.version, head.headers);
-        Ok(Answer { status, version, headers, trailers, body: body.to_bytes() })
+        }
     }
 }
 

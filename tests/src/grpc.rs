@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 
 use bytes::{Buf, BufMut, Bytes};
 use futures_util::{Stream, StreamExt};
+use prost::Message as _;
 use tokio::task::JoinHandle;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::codegen::{BoxFuture, Service, http};
@@ -64,6 +65,41 @@ pub struct Seen {
     pub cancelled: AtomicUsize,
     /// `grpc-timeout` of the last call.
     pub timeout: std::sync::Mutex<Option<String>>,
+    /// The head of the last call.
+    pub headers: std::sync::Mutex<http::HeaderMap>,
+    /// How many more messages `Ticks` may send.
+    pub ticks: Ticks,
+}
+
+/// Permits that a test gives.
+#[derive(Debug)]
+pub struct Ticks(tokio::sync::Semaphore);
+
+impl Default for Ticks {
+    fn default() -> Ticks {
+        Ticks(tokio::sync::Semaphore::new(0))
+    }
+}
+
+impl Ticks {
+    pub fn allow(&self, count: usize) {
+        self.0.add_permits(count);
+    }
+}
+
+/// The message of `tests/grpc/notes.proto`.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Note {
+    #[prost(string, tag = "1")]
+    pub text: String,
+    #[prost(int64, tag = "2")]
+    pub count: i64,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub data: Bytes,
+    #[prost(message, optional, boxed, tag = "4")]
+    pub inner: Option<Box<Note>>,
+    #[prost(string, repeated, tag = "5")]
+    pub tags: Vec<String>,
 }
 
 /// Counts a call as cancelled, unless it is told that it ended.
@@ -84,8 +120,9 @@ impl Drop for Running {
 }
 
 /// The server. `Unary` and `Bidi` echo, `Collect` joins what the client streams, `Split` streams the words of a
-/// request, `Fail` fails with details, `Hang` never answers, `Drip` answers once and then never again. Each answer has
-/// a trailer `x-trailer`.
+/// request, `Fail` fails with details, `Hang` never answers, `Drip` answers once and then never again. `Ticks` repeats the
+/// request as often as the test allows, up to its `count`; `Flood` sends as many notes of a MiB. Each answer has a trailer
+/// `x-trailer`.
 pub struct GrpcServer {
     address: SocketAddr,
     pub seen: Arc<Seen>,
@@ -153,6 +190,7 @@ impl Service<http::Request<tonic::body::Body>> for Echo {
             seen.calls.fetch_add(1, Ordering::SeqCst);
             let timeout = request.headers().get("grpc-timeout").map(|value| value.to_str().unwrap().to_owned());
             *seen.timeout.lock().unwrap() = timeout;
+            *seen.headers.lock().unwrap() = request.headers().clone();
             let method = request.uri().path().rsplit('/').next().unwrap().to_owned();
             let handler = Handler { method, seen };
             let mut grpc = tonic::server::Grpc::new(BytesCodec);
@@ -216,6 +254,27 @@ impl Service<Request<Streaming<Bytes>>> for Handler {
                     let mut status = Status::failed_precondition("not like this: 100 %, ü");
                     status.metadata_mut().insert("x-trailer", "of the failure".parse().unwrap());
                     return Err(status);
+                }
+                "Ticks" => {
+                    let message = messages.message().await?.unwrap_or_default();
+                    let count = Note::decode(message.clone()).map_or(0, |note| note.count);
+                    let state = (message, count, Running(Arc::clone(&running.0), false));
+                    Box::pin(futures_util::stream::unfold(state, |(message, left, running)| async move {
+                        if left == 0 {
+                            running.over();
+                            return None;
+                        }
+                        running.0.ticks.0.acquire().await.unwrap().forget();
+                        Some((Ok(message.clone()), (message, left - 1, running)))
+                    }))
+                }
+                "Flood" => {
+                    let count =
+                        Note::decode(messages.message().await?.unwrap_or_default()).map_or(0, |note| note.count);
+                    let note = Note { data: vec![7; 1 << 20].into(), ..Note::default() };
+                    let message = Bytes::from(note.encode_to_vec());
+                    let count = usize::try_from(count).unwrap_or_default();
+                    Box::pin(futures_util::stream::iter(std::iter::repeat_n(message, count).map(Ok)))
                 }
                 "Drip" => {
                     let running = Running(Arc::clone(&running.0), false);
