@@ -6,14 +6,16 @@ their policies is the same: look a key up (401 without one), count it against a 
 request header and two response headers.
 """
 
+import json
 import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import grpc
 from bearer import TOKEN
-from load import Load, answers, ask, handshakes, saturate, saturate_http2
+from load import Load, answers, ask, handshakes, saturate, saturate_http2, saturate_posts
 from processes import PROXY_CORE, Child, Failed, run
 
 
@@ -59,6 +61,8 @@ class Arm:
     # Proves, once for each start, that the proxy does what the arm is named for.
     prove: Callable[["Arm", int], None] = lambda arm, port: proxies(arm, port)
     over_tls: bool = False
+    # Whether the proxy and the upstream behind it are both there.
+    is_up: Callable[["Arm", int], bool] = lambda arm, port: answers(port, arm.path, arm.headers, arm.over_tls)
     # Loads the proxy at a port for so many seconds.
     load: Callable[["Arm", int, float], Load] = lambda arm, port, seconds: saturate(port, arm.path, arm.headers, seconds)
 
@@ -68,7 +72,7 @@ class Arm:
     def start(self, site: Site) -> Child:
         child = Child(self.name, self.prepare(site), site.folder, {PROXY_CORE})
         try:
-            child.wait_until(lambda: answers(site.port, self.path, self.headers, self.over_tls), "an answer")
+            child.wait_until(lambda: self.is_up(self, site.port), "an answer")
             self.prove(self, site.port)
         except BaseException:
             child.end()
@@ -122,6 +126,22 @@ def over_tls(name: str, prepare: Callable[[Site], list[str]], missing: Callable[
 def mebibytes(name: str, prepare: Callable[[Site], list[str]], missing: Callable[[Tools], str | None]) -> Arm:
     """One proxy that carries a mebibyte for each request."""
     return Arm(f"{name}, mebibytes", prepare, missing, path="/mebibyte", prove=carries_a_mebibyte)
+
+
+def translates(name: str, prepare: Callable[[Site], list[str]], missing: Callable[[Tools], str | None]) -> Arm:
+    """One proxy that makes a call of gRPC of each request in JSON, and JSON of its answer."""
+    headers = {"content-type": "application/json"}
+    load = lambda arm, port, seconds: saturate_posts(port, grpc.PATH, headers, grpc.JSON, seconds)
+    is_up = lambda arm, port: answers(port, grpc.PATH, headers, method="POST", body=grpc.JSON.encode())
+    return Arm(f"{name} rest to grpc", prepare, missing, headers=headers, prove=has_translated, is_up=is_up, load=load)
+
+
+def has_translated(arm: Arm, port: int) -> None:
+    answer = ask(port, grpc.PATH, arm.headers, "POST", grpc.JSON.encode())
+    if answer.status != 200 or json.loads(answer.body) != grpc.MESSAGE:
+        raise Failed(f"{arm.name} does not translate: {answer.status}, {answer.body[:200]!r}")
+    if ask(port, grpc.PATH, arm.headers, "POST", b'{"name":1}').status != 400:
+        raise Failed(f"{arm.name} takes what is no message")
 
 
 def certificate(site: Site) -> tuple[Path, Path]:

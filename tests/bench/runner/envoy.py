@@ -3,7 +3,8 @@
 import json
 from collections.abc import Callable
 
-from arms import KEY, LIMIT, RESPONSE_HEADERS, Arm, Site, holds_policies, holds_tokens, needs_tool
+import grpc
+from arms import KEY, LIMIT, RESPONSE_HEADERS, Arm, Site, holds_policies, holds_tokens, needs_tool, translates
 from bearer import BEARER, ISSUER, JWK
 
 
@@ -66,6 +67,17 @@ def _policed(site: Site, authentication: dict) -> list[str]:
     )
 
 
+def envoy_transcoder(site: Site) -> list[str]:
+    transcoder = {
+        "proto_descriptor_bin": grpc.DESCRIPTOR_SET,
+        "services": ["bench.Items"],
+        "auto_mapping": True,
+        "request_validation_options": {"reject_unknown_method": True},
+    }
+    transcoding = _filter("grpc_json_transcoder", "GrpcJsonTranscoder", transcoder)
+    return _envoy(site, [transcoding], grpc_at="127.0.0.2")
+
+
 def envoy_wasm(count: int) -> Callable[[Site], list[str]]:
     """`count` no-op Proxy-Wasm filters on V8, the only runtime that this Envoy has."""
 
@@ -78,8 +90,8 @@ def envoy_wasm(count: int) -> Callable[[Site], list[str]]:
     return prepare
 
 
-def _envoy(site: Site, filters: list[dict]) -> list[str]:
-    address = lambda port: {"socket_address": {"address": "127.0.0.1", "port_value": port}}
+def _envoy(site: Site, filters: list[dict], grpc_at: str | None = None) -> list[str]:
+    address = lambda port, host="127.0.0.1": {"socket_address": {"address": host, "port_value": port}}
     many = 1_000_000
     manager = {
         "stat_prefix": "front",
@@ -99,9 +111,13 @@ def _envoy(site: Site, filters: list[dict]) -> list[str]:
         },
         "load_assignment": {
             "cluster_name": "up",
-            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address(site.upstream)}}]}],
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address(site.upstream, grpc_at or "127.0.0.1")}}]}],
         },
     }
+    if grpc_at:
+        http2 = {"explicit_http_config": {"http2_protocol_options": {}}}
+        options = _typed("upstreams.http", "HttpProtocolOptions", http2)["typed_config"]
+        cluster["typed_extension_protocol_options"] = {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": options}
     connection = _typed("filters.network.http_connection_manager", "HttpConnectionManager", manager)
     listener = {"name": "front", "address": address(site.port), "filter_chains": [{"filters": [connection]}]}
     path = site.write("envoy.json", json.dumps({"static_resources": {"listeners": [listener], "clusters": [cluster]}}))
@@ -122,6 +138,7 @@ def _typed(name: str, message: str, value: dict) -> dict:
 
 ARMS = [
     Arm("envoy", envoy, needs_tool("envoy")),
+    translates("envoy", envoy_transcoder, needs_tool("envoy")),
     Arm("envoy policies", envoy_policies, needs_tool("envoy"), headers=KEY, prove=holds_policies),
     Arm("envoy tokens", envoy_tokens, needs_tool("envoy"), headers=BEARER, prove=holds_tokens),
     *(Arm(f"envoy + {count} wasm", envoy_wasm(count), needs_tool("envoy", "no_op_filter")) for count in (1, 4, 16)),

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 
+import grpc
 from arms import (
     KEY,
     LIMIT,
@@ -17,6 +18,7 @@ from arms import (
     mebibytes,
     over_tls,
     remembers,
+    translates,
 )
 from bearer import BEARER, ISSUER, JWK
 
@@ -98,6 +100,13 @@ def cache(site: Site) -> list[str]:
     return command(site, settings(site, [remembering]))
 
 
+def translating(site: Site) -> list[str]:
+    plugin = {"grpc-json": {"descriptor_set": grpc.DESCRIPTOR_SET}}
+    config = settings(site, [route(plugins=[plugin])])
+    config["upstreams"] = {"up": {"endpoints": [f"127.0.0.2:{site.upstream}"], "protocol": "h2c"}}
+    return command(site, config)
+
+
 def many_routes(site: Site) -> list[str]:
     """Ten thousand routes, of which the one asked for is in the middle."""
     return command(site, settings(site, [route(f"/service-{number}/orders/*") for number in range(10_000)]))
@@ -123,5 +132,6 @@ ARMS = [
     *over_tls("gateway", secure, needs_gateway()),
     mebibytes("gateway", plain, needs_gateway()),
     Arm("gateway cache", cache, needs_gateway(), prove=remembers),
+    translates("gateway", translating, needs_gateway()),
     Arm("gateway, 10,000 routes", many_routes, needs_gateway(), path="/service-5000/orders/1"),
 ]

@@ -7,6 +7,7 @@ import http.client
 import itertools
 import re
 import ssl
+import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,10 +53,17 @@ def _trusting() -> ssl.SSLContext:
     return context
 
 
-def answers(port: int, path: str = "/", headers: dict[str, str] | None = None, over_tls: bool = False) -> bool:
+def answers(
+    port: int,
+    path: str = "/",
+    headers: dict[str, str] | None = None,
+    over_tls: bool = False,
+    method: str = "GET",
+    body: bytes | None = None,
+) -> bool:
     """Whether the proxy and the upstream behind it are both there."""
     try:
-        return ask(port, path, headers, over_tls=over_tls).status == 200
+        return ask(port, path, headers, method, body, over_tls).status == 200
     except OSError:
         return False
 
@@ -67,7 +75,14 @@ class Load:
     failed: int
 
 
-def saturate(port: int, path: str, headers: dict[str, str], seconds: float, connections: int = CONNECTIONS) -> Load:
+def saturate(
+    port: int,
+    path: str,
+    headers: dict[str, str],
+    seconds: float,
+    connections: int = CONNECTIONS,
+    more: list[str] | None = None,
+) -> Load:
     """Keep-alive connections that each ask again as soon as they are answered."""
     fields = [part for name, value in headers.items() for part in ("-H", f"{name}: {value}")]
     # wrk's duration is whole seconds.
@@ -77,9 +92,18 @@ def saturate(port: int, path: str, headers: dict[str, str], seconds: float, conn
         f"-c{connections}",
         f"-d{max(1, round(seconds))}s",
         *fields,
+        *(more or []),
         f"http://127.0.0.1:{port}{path}",
     ]
     return counted(run(command, seconds))
+
+
+def saturate_posts(port: int, path: str, headers: dict[str, str], body: str, seconds: float) -> Load:
+    """The same with a body."""
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
+        script.write(f"wrk.method = 'POST'\nwrk.body = [==[{body}]==]\n")
+        script.flush()
+        return saturate(port, path, headers, seconds, more=["-s", script.name])
 
 
 def counted(printed: str) -> Load:

@@ -4,6 +4,7 @@ import os
 import subprocess
 from pathlib import Path
 
+import grpc
 from arms import (
     KEY,
     LIMIT,
@@ -32,8 +33,20 @@ def upstream_command(folder: Path, port: int) -> list[str]:
           default_type text/plain;
           location / {{ add_header x-seen-user $http_x_user; return 200 "{"x" * 1024}"; }}
           location = /mebibyte {{ root {_mebibyte(folder)}; }}
+        }}
+        server {{
+          # A server of gRPC, at another address: it answers every call with the same message.
+          listen 127.0.0.2:{port} http2 backlog=4096;
+          root {_grpc(folder)};
+          default_type application/grpc;
+          location / {{ add_trailer grpc-status 0; error_page 405 =200 /reply; try_files /reply =404; }}
         }}""",
     )
+
+
+def _grpc(folder: Path) -> Path:
+    (folder / "reply").write_bytes(grpc.frame())
+    return folder
 
 
 def _mebibyte(folder: Path) -> Path:

@@ -105,6 +105,13 @@ ROWS = [
     ),
     ratio("HTTP/2 over TLS vs the better of nginx and haproxy", "gateway http/2", peers(" http/2"), 1.2, 0.95),
     ratio("bodies of a mebibyte vs the better of nginx and haproxy", "gateway, mebibytes", peers(", mebibytes"), 1.2, 0.95),
+    ratio(
+        "REST to gRPC, a KiB each way, vs Envoy's grpc_json_transcoder",
+        "gateway rest to grpc",
+        ("envoy rest to grpc",),
+        1.5,
+        1.0,
+    ),
     ratio("the seven header fields that tell upstreams of the client, vs none", "gateway, telling", ("gateway",), None, None),
     ratio("10,000 routes vs one", "gateway, 10,000 routes", ("gateway",), 1.1, 1.02),
 ]
