@@ -130,6 +130,18 @@ impl Plugin {
         })
     }
 
+    /// Makes so many configured instances, and drops them when `look` has seen what that takes: for measurements.
+    ///
+    /// # Errors
+    /// One of them could not be made.
+    pub fn beside<T>(&self, count: usize, look: impl FnOnce() -> T) -> Result<T, String> {
+        let made = (0..count).map(|_| self.prepared.trial()).collect::<wasmtime::Result<Vec<_>>>();
+        let instances = made.map_err(|error| explain(&error))?;
+        let seen = look();
+        drop(instances);
+        Ok(seen)
+    }
+
     pub fn name(&self) -> &Arc<str> {
         &self.prepared.lent.name
     }

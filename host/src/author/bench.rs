@@ -1,15 +1,29 @@
-//! `plugin bench`: what the header hooks cost.
+//! `plugin bench`: what a component takes to start, and what its hooks cost.
 
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serde_json::{Value, json};
+
 use super::cases::{Case, Cases};
 use super::stage::Stage;
+use super::toolchain::unusable;
 use super::{Error, walk};
 use crate::config;
-use crate::exchange::ResponseHead;
-use crate::plugin::{Chain, Isolation};
+use crate::exchange::{Phase, ResponseHead};
+use crate::plugin::{Chain, Direction, Isolation, Stop};
+
+/// What a component takes before a hook runs.
+pub struct Start {
+    /// Bytes of the component.
+    pub size: usize,
+    /// From bytes to a component whose manifest is read, compiled for it.
+    pub compiled: Duration,
+    /// The same with the compiled code from the cache on disk.
+    pub cached: Duration,
+}
 
 /// What the hooks cost with the exchange of one case; without those of an empty chain.
 pub struct Cost {
@@ -18,8 +32,27 @@ pub struct Cost {
     pub request: Duration,
     /// None where the plugin has no response hook.
     pub response: Option<Duration>,
+    /// Both bodies as the case has them, in all their calls; none where the plugin has no body hook.
+    pub bodies: Option<Duration>,
     /// With a fresh instance, which is configured first (`isolation: request`): all hooks together.
     pub fresh: Duration,
+}
+
+/// Measures how a component starts, with a compile cache of its own; it is on stage then.
+///
+/// # Errors
+/// It is no plugin, or the folder for temporary files cannot be written to.
+pub fn start(component: &Path) -> Result<(Start, Stage), Error> {
+    let cache = std::env::temp_dir().join(format!("gatewright-bench-{}", std::process::id()));
+    let measured = (|| {
+        let compiled = Stage::load_with(component, Some(&cache))?;
+        let (size, time) = (compiled.size(), compiled.compile_time());
+        drop(compiled);
+        let cached = Stage::load_with(component, Some(&cache))?;
+        Ok((Start { size, compiled: time, cached: cached.compile_time() }, cached))
+    })();
+    std::fs::remove_dir_all(&cache).map_err(|error| unusable(&cache, &error))?;
+    measured
 }
 
 /// Measures the first exchange of every case, `time` for each figure. Cases whose configuration is refused are left out.
@@ -34,18 +67,58 @@ pub fn run(stage: &Stage, cases: &Cases, filter: &str, time: Duration) -> Result
     chosen.map(|(index, case)| runtime.block_on(measure(stage, cases, index, case, time))).collect()
 }
 
+/// Bytes that a configured instance has in memory: what each of several adds to this process. To be asked before the stage has had
+/// instances, because what they had stays with the pool.
+///
+/// # Errors
+/// The configuration of the first case is refused, or there is none.
+pub fn memory(stage: &Stage, cases: &Cases) -> Result<u64, Error> {
+    let first = cases.file.cases.iter().enumerate().find(|(_, case)| case.refused.is_none());
+    let (index, case) = first.ok_or_else(|| Error::told("every case is refused, so nothing can be measured"))?;
+    let chain = chain(stage, cases, index, case, Isolation::Shared)?;
+    let Some(plugin) = chain.plugins().first() else { return Ok(0) };
+    let with = |count: usize| plugin.beside(count, resident).map_err(Error::Told)?;
+    // A few have taken what all share.
+    let (few, many) = (with(FEW)?, with(FEW + COUNTED)?);
+    Ok(many.saturating_sub(few) / COUNTED as u64)
+}
+
+/// The figures for machines.
+pub fn value(start: &Start, memory: u64, costs: &[Cost]) -> Value {
+    let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+    let cases = costs.iter().map(|cost| {
+        json!({
+            "name": cost.name,
+            "request_ns": nanoseconds(cost.request),
+            "response_ns": cost.response.map(nanoseconds),
+            "bodies_ns": cost.bodies.map(nanoseconds),
+            "fresh_ns": nanoseconds(cost.fresh),
+        })
+    });
+    json!({
+        "size_bytes": start.size,
+        "compiled_ns": nanoseconds(start.compiled),
+        "cached_ns": nanoseconds(start.cached),
+        "memory_bytes": memory,
+        "cases": cases.collect::<Vec<_>>(),
+    })
+}
+
 async fn measure(stage: &Stage, cases: &Cases, index: usize, case: &Case, time: Duration) -> Result<Cost, Error> {
     let empty = Arc::new(Chain::default());
     let nothing = rounds(&empty, cases, case, time / 4).await?;
     let shared = rounds(&chain(stage, cases, index, case, Isolation::Shared)?, cases, case, time).await?;
     let fresh = rounds(&chain(stage, cases, index, case, Isolation::Request)?, cases, case, time).await?;
-    let has_response = stage.artifact().exports().on_response.is_some();
+    let exports = stage.artifact().exports();
+    let has_bodies = exports.on_request_body.is_some() || exports.on_response_body.is_some();
+    let bodies = shared.bodies.saturating_sub(nothing.bodies);
     let response = shared.response.saturating_sub(nothing.response);
     Ok(Cost {
         name: case.name.clone(),
         request: shared.request.saturating_sub(nothing.request),
-        response: has_response.then_some(response),
-        fresh: (fresh.request + fresh.response).saturating_sub(nothing.request + nothing.response),
+        response: exports.on_response.is_some().then_some(response),
+        bodies: has_bodies.then_some(bodies),
+        fresh: fresh.sum().saturating_sub(nothing.sum()),
     })
 }
 
@@ -58,36 +131,65 @@ fn chain(stage: &Stage, cases: &Cases, index: usize, case: &Case, isolation: Iso
     Ok(Arc::new(Chain::new(vec![cast.plugin])))
 }
 
-/// The medians of both hooks.
+/// Bytes of this process that are in memory.
+fn resident() -> Result<u64, Error> {
+    let path = Path::new("/proc/self/smaps_rollup");
+    let text = std::fs::read_to_string(path).map_err(|error| unusable(path, &error))?;
+    let line = text.lines().find_map(|line| line.strip_prefix("Rss:"));
+    let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
+    Ok(kilobytes.unwrap_or_default() << 10)
+}
+
+/// The medians of the hooks.
 struct Round {
     request: Duration,
     response: Duration,
+    bodies: Duration,
+}
+
+impl Round {
+    fn sum(&self) -> Duration {
+        self.request + self.response + self.bodies
+    }
 }
 
 async fn rounds(chain: &Arc<Chain>, cases: &Cases, case: &Case, time: Duration) -> Result<Round, Error> {
-    let steps = case.steps();
-    let step = steps.first().cloned().unwrap_or_default();
+    let step = case.steps().first().cloned().unwrap_or_default();
     let until = Instant::now() + time;
-    let (mut requests, mut responses) = (Vec::new(), Vec::new());
+    let (mut requests, mut responses, mut bodies) = (Vec::new(), Vec::new(), Vec::new());
     let upstream = ResponseHead { status: Some(http::StatusCode::OK), headers: walk::headers(&step.response.headers)? };
     while requests.len() < FEWEST || (Instant::now() < until && requests.len() < MOST) {
         let mut exchange = walk::start(&step, &cases.file.route)?;
+        let (request_body, response_body) = (walk::request_body(&step), walk::response_body(&step));
         let began = Instant::now();
-        let stop = chain.on_request(&mut exchange, true).await;
+        let mut stop = chain.on_request(&mut exchange, http_body::Body::is_end_stream(&request_body)).await;
         requests.push(began.elapsed());
+        let mut of_bodies = Duration::ZERO;
+        if stop.is_continue() {
+            let began = Instant::now();
+            stop = walk::through(chain, &mut exchange, Direction::Request, request_body).await;
+            of_bodies = began.elapsed();
+        }
         match stop {
             ControlFlow::Continue(()) => exchange.response = upstream.clone(),
-            ControlFlow::Break(crate::plugin::Stop::Failed(failure)) => return Err(Error::told(failure.to_string())),
+            ControlFlow::Break(Stop::Failed(failure)) => return Err(Error::told(failure.to_string())),
             ControlFlow::Break(_) => {}
         }
+        exchange.phase = Phase::Response;
         let began = Instant::now();
-        let stop = chain.on_response(&mut exchange, true).await;
+        let stop = chain.on_response(&mut exchange, http_body::Body::is_end_stream(&response_body)).await;
         responses.push(began.elapsed());
-        if let ControlFlow::Break(crate::plugin::Stop::Failed(failure)) = stop {
+        let began = Instant::now();
+        let stop = match stop {
+            ControlFlow::Continue(_) => walk::through(chain, &mut exchange, Direction::Response, response_body).await,
+            ControlFlow::Break(stop) => ControlFlow::Break(stop),
+        };
+        bodies.push(of_bodies + began.elapsed());
+        if let ControlFlow::Break(Stop::Failed(failure)) = stop {
             return Err(Error::told(failure.to_string()));
         }
     }
-    Ok(Round { request: median(requests), response: median(responses) })
+    Ok(Round { request: median(requests), response: median(responses), bodies: median(bodies) })
 }
 
 fn median(mut times: Vec<Duration>) -> Duration {
@@ -99,3 +201,6 @@ fn median(mut times: Vec<Duration>) -> Duration {
 const FEWEST: usize = 100;
 /// However fast: what a measurement may keep in memory.
 const MOST: usize = 2_000_000;
+/// Instances whose memory is measured, and those that are there before.
+const COUNTED: usize = 32;
+const FEW: usize = 8;

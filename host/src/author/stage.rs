@@ -45,8 +45,16 @@ impl Stage {
     /// # Errors
     /// It is not there, or it is no plugin that runs here.
     pub fn load(component: &Path) -> Result<Stage, Error> {
+        Stage::load_with(component, None)
+    }
+
+    /// The same with a folder for compiled code, which is taken from there where it can be.
+    ///
+    /// # Errors
+    /// As for [`Stage::load`].
+    pub fn load_with(component: &Path, cache: Option<&Path>) -> Result<Stage, Error> {
         let bytes = std::fs::read(component).map_err(|error| toolchain::unusable(component, &error))?;
-        let engine = Engine::new(None).map_err(|error| Error::told(format!("plugin engine: {error:#}")))?;
+        let engine = Engine::new(cache).map_err(|error| Error::told(format!("plugin engine: {error:#}")))?;
         let began = Instant::now();
         let artifact = engine.load(&bytes).map_err(|error| Error::told(format!("{}: {error}", component.display())))?;
         let compile_time = began.elapsed();
@@ -65,7 +73,7 @@ impl Stage {
         self.size
     }
 
-    /// From bytes to a component whose manifest is read.
+    /// From bytes to a component whose manifest is read: compiled, or from the cache.
     pub fn compile_time(&self) -> Duration {
         self.compile_time
     }

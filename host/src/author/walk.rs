@@ -76,6 +76,37 @@ pub async fn walk(chain: &Arc<Chain>, step: &Step, exchange: &mut Exchange) -> O
     outcome
 }
 
+/// The body that the client sends.
+pub fn request_body(step: &Step) -> Body {
+    let request = &step.request;
+    body(pieces(request.body.as_ref(), request.json.as_ref(), &request.chunks))
+}
+
+/// The body that the upstream answers with.
+pub fn response_body(step: &Step) -> Body {
+    let response = &step.response;
+    body(pieces(response.body.as_ref(), response.json.as_ref(), &response.chunks))
+}
+
+/// Takes a body through the body hooks, to the end.
+pub async fn through(
+    chain: &Arc<Chain>,
+    exchange: &mut Exchange,
+    direction: Direction,
+    body: Body,
+) -> ControlFlow<Stop, ()> {
+    if let Some(bodies) = Bodies::of(chain, exchange, direction, &body) {
+        if !bodies.wants_whole() {
+            exchange.phase = match direction {
+                Direction::Request => Phase::Upstream,
+                Direction::Response => Phase::Sent,
+            };
+        }
+        whole(complete(bodies.collect(exchange, body).await?)).await;
+    }
+    ControlFlow::Continue(())
+}
+
 /// The request's way to where an upstream would get it; the body is the upstream's answer.
 async fn forward(
     chain: &Arc<Chain>,
@@ -83,8 +114,7 @@ async fn forward(
     exchange: &mut Exchange,
     outcome: &mut Outcome,
 ) -> ControlFlow<Stop, Body> {
-    let request = &step.request;
-    let mut body = body(pieces(request.body.as_ref(), request.json.as_ref(), &request.chunks));
+    let mut body = request_body(step);
     chain.on_request(exchange, http_body::Body::is_end_stream(&body)).await?;
     let mut bodies = Bodies::of(chain, exchange, Direction::Request, &body);
     if let Some(whole) = bodies.take_if(|bodies| bodies.wants_whole()) {
@@ -102,10 +132,9 @@ async fn forward(
         headers: head.headers,
         body: whole(body).await,
     });
-    let response = &step.response;
     exchange.outcome.upstream = exchange.upstream_choice.as_deref().map(Into::into);
-    exchange.response = response_head(response).unwrap_or_default();
-    ControlFlow::Continue(self::body(pieces(response.body.as_ref(), response.json.as_ref(), &response.chunks)))
+    exchange.response = response_head(&step.response).unwrap_or_default();
+    ControlFlow::Continue(response_body(step))
 }
 
 /// The response's way to the client.

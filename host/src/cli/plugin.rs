@@ -48,10 +48,13 @@ pub(super) enum Command {
         #[command(flatten)]
         subject: Subject,
     },
-    /// Measures what the header hooks cost, for each test case.
+    /// Measures how the component starts, and what its hooks cost for each test case.
     Bench {
         #[command(flatten)]
         subject: Subject,
+        /// As one JSON object.
+        #[arg(long)]
+        json: bool,
         /// Milliseconds for each figure.
         #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u64).range(1..=60_000))]
         time: u64,
@@ -114,7 +117,7 @@ impl Command {
             Command::Sdk { folder } => sdk(&folder),
             Command::Build { folder, debug } => build_project(&folder, debug),
             Command::Test { subject } => test(&subject),
-            Command::Bench { subject, time } => bench_cases(&subject, Duration::from_millis(time)),
+            Command::Bench { subject, json, time } => bench_cases(&subject, json, Duration::from_millis(time)),
             Command::Run { serving } => run(&serving),
             Command::Dev { serving } => Project::open(&serving.folder)
                 .and_then(|project| serve::dev(&project, &serving.settings()))
@@ -203,25 +206,37 @@ fn shown(file: &Path, verdict: &Verdict) -> String {
     text
 }
 
-fn bench_cases(subject: &Subject, time: Duration) -> Result<ExitCode, Error> {
-    let (stage, files) = subject.load(Profile::Release)?;
+fn bench_cases(subject: &Subject, json: bool, time: Duration) -> Result<ExitCode, Error> {
+    let (component, files) = subject.built(Profile::Release)?;
+    let (start, stage) = bench::start(&component)?;
+    let files = files.iter().map(|file| Cases::read(file)).collect::<Result<Vec<Cases>, Error>>()?;
+    let memory = files.first().map_or(Ok(0), |cases| bench::memory(&stage, cases))?;
+    let mut costs = Vec::new();
+    for cases in &files {
+        costs.extend(bench::run(&stage, cases, &subject.only, time)?);
+    }
+    if json {
+        say(&(serde_json::to_string_pretty(&bench::value(&start, memory, &costs)).unwrap_or_default() + "\n"));
+        return Ok(ExitCode::SUCCESS);
+    }
     say(&format!(
-        "component {}, compiled in {:.0} ms\n\n{:>12} {:>12} {:>12}\n{:>12} {:>12} {:>12}  case\n",
-        inspect::size(stage.size()),
-        stage.compile_time().as_secs_f64() * 1e3,
-        "on-request",
-        "on-response",
-        "all, fresh",
-        "ns",
-        "ns",
-        "µs",
+        "component {}, compiled in {:.0} ms, from the cache in {:.1} ms; {} for each instance\n\n",
+        inspect::size(start.size),
+        start.compiled.as_secs_f64() * 1e3,
+        start.cached.as_secs_f64() * 1e3,
+        inspect::size(usize::try_from(memory).unwrap_or(usize::MAX)),
     ));
-    for file in &files {
-        for cost in bench::run(&stage, &Cases::read(file)?, &subject.only, time)? {
-            let response = cost.response.map_or("-".to_owned(), |time| time.as_nanos().to_string());
-            let fresh = format!("{:.1}", cost.fresh.as_secs_f64() * 1e6);
-            say(&format!("{:>12} {response:>12} {fresh:>12}  {}\n", cost.request.as_nanos(), cost.name));
-        }
+    let row = |cells: [&str; 4], name: &str| {
+        let cells = cells.map(|cell| format!("{cell:>12} ")).concat();
+        say(&format!("{cells} {name}\n"));
+    };
+    row(["on-request", "on-response", "bodies", "all, fresh"], "");
+    row(["ns", "ns", "ns", "µs"], "case");
+    for cost in &costs {
+        let nanoseconds = |time: Duration| time.as_nanos().to_string();
+        let if_there = |time: Option<Duration>| time.map_or("-".to_owned(), nanoseconds);
+        let (request, response, bodies) = (nanoseconds(cost.request), if_there(cost.response), if_there(cost.bodies));
+        row([&request, &response, &bodies, &format!("{:.1}", cost.fresh.as_secs_f64() * 1e6)], &cost.name);
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -245,10 +260,16 @@ fn inspect_component(component: Option<PathBuf>, json: bool) -> Result<ExitCode,
 }
 
 impl Subject {
-    /// The component, built first where it is a project's, and the files of its cases.
+    /// The component on stage, and the files of its cases.
     fn load(&self, profile: Profile) -> Result<(Stage, Vec<PathBuf>), Error> {
+        let (component, files) = self.built(profile)?;
+        Ok((Stage::load(&component)?, files))
+    }
+
+    /// The component, built first where it is a project's, and the files of its cases.
+    fn built(&self, profile: Profile) -> Result<(PathBuf, Vec<PathBuf>), Error> {
         if let Some(component) = &self.component {
-            return Ok((Stage::load(component)?, self.cases.clone()));
+            return Ok((component.clone(), self.cases.clone()));
         }
         let project = Project::open(&self.project)?;
         let files = if self.cases.is_empty() { project.case_files()? } else { self.cases.clone() };
@@ -256,8 +277,7 @@ impl Subject {
             let folder = project.folder.join("tests");
             return Err(Error::Told(format!("there are no cases: {} has no .json file", folder.display())));
         }
-        let built = build(&project, profile)?;
-        Ok((Stage::load(&built.component)?, files))
+        Ok((build(&project, profile)?.component, files))
     }
 }
 

@@ -72,7 +72,7 @@ fn from_an_empty_folder(language: &str, imports: &str) {
         folder.run(&["plugin", "bench", "--component", component, "--time", "20", "tests/cases.json"]).good();
     for case in ["the word opens the door", "another word does not", "no word does not"] {
         let line = measured.stdout.lines().find(|line| line.contains(case)).expect(case);
-        let fresh: f64 = line.split_whitespace().nth(2).unwrap().parse().unwrap();
+        let fresh: f64 = line.split_whitespace().nth(3).unwrap().parse().unwrap();
         assert!(fresh > 0.0, "{line}");
     }
 }
