@@ -12,6 +12,7 @@ use super::{Error, toolchain};
 use crate::config::{self, Name};
 
 /// A folder with a `plugin.json`.
+#[derive(Clone)]
 pub struct Project {
     /// Absolute.
     pub folder: PathBuf,
@@ -141,6 +142,7 @@ fn empty() -> Value {
 /// The file that makes a folder a project.
 pub const FILE: &str = "plugin.json";
 /// What tools make, which is not watched.
-const MADE: &[&str] = &["build", "target", "node_modules", "__pycache__", "tests", "README.md", "Cargo.lock"];
+const MADE: &[&str] =
+    &["build", "target", "node_modules", "__pycache__", "tests", "README.md", "Cargo.lock", "package-lock.json"];
 /// A watch costs the system something for each file.
 const MOST_SOURCES: usize = 2000;

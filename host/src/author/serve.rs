@@ -4,15 +4,19 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use super::build::{self, Profile};
 use super::toolchain::unusable;
 use super::{Error, Project};
 use crate::gateway::Gateway;
 use crate::telemetry::{self, Level};
-use crate::watch::Watch;
+use crate::watch::{Changed, Watch};
 
 /// Where a gateway for one plugin listens and what is behind it.
 #[derive(Clone)]
@@ -44,19 +48,17 @@ pub fn run(project: &Project, settings: &Settings) -> Result<(), Error> {
 pub fn dev(project: &Project, settings: &Settings) -> Result<(), Error> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Error::told(format!("no runtime: {error}")))?;
-    let (watch, mut changes) = runtime
-        .block_on(async { Watch::start(project.sources()) })
-        .map_err(|error| Error::told(format!("the sources cannot be watched: {error}")))?;
+    let mut sources = Sources::watch(&runtime, project)?;
     while !rebuild(project) {
-        if runtime.block_on(changes.recv()).is_none() {
+        if runtime.block_on(sources.changed()).is_none() {
             return Ok(());
         }
     }
     // It ends with the process, which is when the gateway ends.
     let (folder, of) = (project.folder.clone(), settings.clone());
     std::thread::spawn(move || {
-        while let Some(changed) = runtime.block_on(changes.recv()) {
-            let files = changed.files.iter().map(|file| shown(&folder, file)).collect::<Vec<_>>().join(", ");
+        while let Some(changed) = runtime.block_on(sources.changed()) {
+            let files = changed.iter().map(|file| shown(&folder, file)).collect::<Vec<_>>().join(", ");
             telemetry::log(Level::Info, "changed", &[("files", &files)]);
             match Project::open(&folder) {
                 Ok(project) => {
@@ -65,14 +67,48 @@ pub fn dev(project: &Project, settings: &Settings) -> Result<(), Error> {
                     {
                         refuse(&error);
                     }
-                    // New files are watched from the next change on.
-                    watch.set_files(project.sources());
                 }
                 Err(error) => refuse(&error),
             }
         }
     });
     run(project, settings)
+}
+
+/// The sources of a project, those that are not there yet with them.
+struct Sources {
+    project: Project,
+    known: Vec<PathBuf>,
+    watch: Watch,
+    changes: mpsc::Receiver<Changed>,
+}
+
+impl Sources {
+    fn watch(runtime: &Runtime, project: &Project) -> Result<Sources, Error> {
+        let known = project.sources();
+        let (watch, changes) = runtime
+            .block_on(async { Watch::start(known.clone()) })
+            .map_err(|error| Error::told(format!("the sources cannot be watched: {error}")))?;
+        Ok(Sources { project: project.clone(), known, watch, changes })
+    }
+
+    /// Waits for files that change, come or go. None at the end.
+    async fn changed(&mut self) -> Option<Vec<PathBuf>> {
+        loop {
+            let changed = timeout(LOOK, self.changes.recv()).await;
+            let now = self.project.sources();
+            let came = now.iter().filter(|file| !self.known.contains(file)).cloned().collect::<Vec<_>>();
+            if now != self.known {
+                self.known.clone_from(&now);
+                self.watch.set_files(now);
+            }
+            match changed {
+                Ok(changed) => return changed.map(|changed| changed.files),
+                Err(_) if !came.is_empty() => return Some(came),
+                Err(_) => {}
+            }
+        }
+    }
 }
 
 /// Builds, and says what came of it. The answer is whether there is a component.
@@ -149,5 +185,7 @@ fn endpoint(text: &str) -> Result<&str, Error> {
     Ok(address.trim_end_matches('/'))
 }
 
+/// How often a project is looked through for files that are new.
+const LOOK: Duration = Duration::from_millis(500);
 /// The name of the upstream behind the plugin.
 const BEHIND: &str = "upstream";

@@ -20,6 +20,11 @@ fn a_saved_source_is_built_and_swapped_while_the_gateway_serves() {
     running.wait_for("configuration applied");
     assert!(running.get("").contains("come back tomorrow"));
 
+    // A file that was not there before is a change as well.
+    folder.write("src/later.rs", "// nothing yet");
+    running.wait_for("src/later.rs");
+    running.wait_for("built");
+
     // A build that fails leaves what runs.
     folder.write("src/lib.rs", "fn");
     running.wait_for("not built; what runs is as it was");
