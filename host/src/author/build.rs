@@ -1,8 +1,11 @@
 //! `plugin build`: from sources to a component, with the tools of the author's language.
 
+mod c;
+mod go;
 mod javascript;
 mod python;
 mod rust;
+mod world;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -40,6 +43,8 @@ pub fn build(project: &Project, profile: Profile) -> Result<Built, Error> {
         Language::Rust => rust::build(project, profile)?,
         Language::Js | Language::Ts => javascript::build(project)?,
         Language::Python => python::build(project)?,
+        Language::C => c::build(project, profile)?,
+        Language::Go => go::build(project, profile)?,
     };
     let component = project.component(profile);
     put(&made, &component)?;

@@ -48,6 +48,8 @@ pub enum Language {
     /// TypeScript.
     Ts,
     Python,
+    C,
+    Go,
 }
 
 impl Language {
@@ -58,6 +60,8 @@ impl Language {
             Language::Js => "js",
             Language::Ts => "ts",
             Language::Python => "python",
+            Language::C => "c",
+            Language::Go => "go",
         }
     }
 }

@@ -50,8 +50,8 @@ pub fn write_sdk(language: Language, folder: &Path) -> Result<(), Error> {
             copy("plugin-sdk/js/", &sdk)?;
             copy("wit/", &folder.join(CONTRACT))
         }
-        Language::Python => {
-            copy("plugin-sdk/python/", &sdk)?;
+        Language::Python | Language::C | Language::Go => {
+            copy(&format!("plugin-sdk/{}/", language.name()), &sdk)?;
             copy("wit/", &folder.join(CONTRACT))
         }
     }
@@ -66,7 +66,8 @@ fn below(prefix: &str) -> impl Iterator<Item = (&'static str, &'static str)> + '
     FILES.iter().filter_map(move |(path, text)| Some((path.strip_prefix(prefix)?, *text)))
 }
 
-fn file(path: &str) -> &'static str {
+/// An embedded file by its path in the repository.
+pub(super) fn file(path: &str) -> &'static str {
     FILES.iter().find(|(known, _)| *known == path).map_or("", |(_, text)| text)
 }
 

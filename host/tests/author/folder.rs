@@ -1,5 +1,7 @@
 //! A folder of an author, and the binary in it.
 
+use std::fs::File;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -20,15 +22,31 @@ impl Folder {
         Folder(tempfile::tempdir().unwrap())
     }
 
-    /// A new project, with the tools of its language from an earlier run.
+    /// A new project, with the tools of its language: installed once, for all tests and runs.
     pub fn project(language: &str, name: &str) -> Folder {
         let folder = Folder::empty();
         folder.run(&["plugin", "new", "--lang", language, name, "--path", "."]).good();
-        for tools in ["node_modules", ".gatewright"] {
-            let kept = kept(language).join(tools);
-            if kept.is_dir() {
-                std::os::unix::fs::symlink(&kept, folder.path().join(tools)).unwrap();
+        let Some(kept) = tools(language) else { return folder };
+        std::fs::create_dir_all(kept.parent().unwrap()).unwrap();
+        let lock = File::create(kept.with_extension("lock")).unwrap();
+        lock.lock().unwrap();
+        if !kept.is_dir() {
+            folder.run(&["plugin", "build"]).good();
+            let beside = kept.with_extension("new");
+            let _ = std::fs::remove_dir_all(&beside);
+            std::fs::create_dir(&beside).unwrap();
+            for made in made_tools(folder.path()) {
+                let target = beside.join(made.file_name().unwrap());
+                // Elsewhere than on the disk of temporary files it has to be copied.
+                std::fs::rename(&made, &target).unwrap_or_else(|_| lay_over(&made, &target));
             }
+            std::fs::rename(&beside, &kept).unwrap();
+        }
+        drop(lock);
+        for made in made_tools(&kept) {
+            let link = folder.path().join(made.file_name().unwrap());
+            let _ = std::fs::remove_dir_all(&link);
+            std::os::unix::fs::symlink(&made, &link).unwrap();
         }
         folder
     }
@@ -55,33 +73,13 @@ impl Folder {
         command.current_dir(self.path()).args(arguments);
         // One folder for all Rust plugins, so that the SDK is compiled once; and only crates that are here already.
         command.env("CARGO_TARGET_DIR", build_folder().join("rust")).env("CARGO_NET_OFFLINE", "true");
+        // Nor is anything fetched for Go.
+        command.env("GOPROXY", "off");
         command
     }
 
     pub fn run(&self, arguments: &[&str]) -> Said {
         Said::of(self.command(arguments).output().unwrap())
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // The first run leaves the tools to later ones.
-        let Ok(text) = std::fs::read_to_string(self.path().join("plugin.json")) else { return };
-        let Some(language) = text.split("\"language\": \"").nth(1).and_then(|rest| rest.split('"').next()) else {
-            return;
-        };
-        for tools in ["node_modules", ".gatewright"] {
-            let (made, kept) = (self.path().join(tools), kept(language).join(tools));
-            if made.is_dir() && !made.is_symlink() && !kept.exists() {
-                let _ = std::fs::create_dir_all(kept.parent().unwrap());
-                let beside = kept.with_extension(std::process::id().to_string());
-                lay_over(&made, &beside);
-                // Another test may have been first.
-                if std::fs::rename(&beside, &kept).is_err() {
-                    let _ = std::fs::remove_dir_all(&beside);
-                }
-            }
-        }
     }
 }
 
@@ -122,9 +120,19 @@ fn build_folder() -> PathBuf {
     PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("authors")
 }
 
-/// Where the tools of a language are between runs.
-fn kept(language: &str) -> PathBuf {
-    build_folder().join(language)
+/// Where the tools of a language are between runs, by the file that names them. Rust has none of its own.
+fn tools(language: &str) -> Option<PathBuf> {
+    let template = repository().join("plugin-sdk/templates").join(language);
+    let named = ["requirements.txt", "package.json"].iter().find_map(|file| std::fs::read(template.join(file)).ok())?;
+    let mut hasher = DefaultHasher::new();
+    named.hash(&mut hasher);
+    let tools = PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache/gatewright/tools/authors");
+    Some(tools.join(format!("{language}-{:016x}", hasher.finish())))
+}
+
+/// The folders that package managers fill.
+fn made_tools(folder: &Path) -> impl Iterator<Item = PathBuf> {
+    ["node_modules", ".gatewright"].map(|name| folder.join(name)).into_iter().filter(|path| path.is_dir())
 }
 
 /// Copies a folder, with the symbolic links as they are.

@@ -8,6 +8,16 @@ fn a_rust_plugin_from_an_empty_folder() {
 }
 
 #[test]
+fn what_inspect_says_to_machines() {
+    let folder = Folder::project("rust", "front-door");
+    let value = folder.run(&["plugin", "inspect", "--json"]).good();
+    let at = value.stdout.find('{').unwrap();
+    let value: serde_json::Value = serde_json::from_str(&value.stdout[at..]).unwrap();
+    assert_eq!(value["config_schema"]["required"][0], "word");
+    assert!(value["imports"].as_array().unwrap().contains(&"exchange".into()), "{value}");
+}
+
+#[test]
 fn a_javascript_plugin_from_an_empty_folder() {
     from_an_empty_folder("js", "exchange, log");
 }
@@ -20,6 +30,26 @@ fn a_typescript_plugin_from_an_empty_folder() {
 #[test]
 fn a_python_plugin_from_an_empty_folder() {
     from_an_empty_folder("python", "exchange, log");
+}
+
+#[test]
+fn a_c_plugin_from_an_empty_folder() {
+    from_an_empty_folder("c", "exchange");
+}
+
+#[test]
+fn a_go_plugin_from_an_empty_folder() {
+    from_an_empty_folder("go", "exchange, log, random");
+}
+
+#[test]
+fn the_policy_in_c() {
+    hold_the_policy("c");
+}
+
+#[test]
+fn the_policy_in_go() {
+    hold_the_policy("go");
 }
 
 #[test]
@@ -58,23 +88,123 @@ fn from_an_empty_folder(language: &str, imports: &str) {
     ] {
         inspected.says(line);
     }
-    let value = folder.run(&["plugin", "inspect", "--json", "build/front-door.wasm"]).good();
-    let value: serde_json::Value = serde_json::from_str(&value.stdout).unwrap();
-    let mut held: Vec<&str> = value["imports"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
-    let mut wanted: Vec<&str> = imports.split(", ").collect();
-    held.sort_unstable();
-    wanted.sort_unstable();
-    assert_eq!(held, wanted);
-    assert_eq!(value["config_schema"]["required"][0], "word");
+    inspected.says("\"required\": [\n    \"word\"\n  ]");
+    let held = inspected.stdout.lines().find_map(|line| line.strip_prefix("imports")).unwrap();
+    let sorted = |names: &str| {
+        let mut names: Vec<String> = names.split(", ").map(|name| name.trim().to_owned()).collect();
+        names.sort_unstable();
+        names
+    };
+    assert_eq!(sorted(held), sorted(imports));
 
     let component = "build/front-door.wasm";
     let measured =
         folder.run(&["plugin", "bench", "--component", component, "--time", "20", "tests/cases.json"]).good();
+    let memory = measured.stdout.split_once("; ").unwrap().1;
+    assert!(memory.split(' ').next().unwrap().parse::<f64>().unwrap() > 0.0, "{memory}");
     for case in ["the word opens the door", "another word does not", "no word does not"] {
         let line = measured.stdout.lines().find(|line| line.contains(case)).expect(case);
         let fresh: f64 = line.split_whitespace().nth(3).unwrap().parse().unwrap();
         assert!(fresh > 0.0, "{line}");
     }
+}
+
+/// A hook has to be written and exported by the world; either without the other is told, by the language's own means.
+#[test]
+fn a_hook_without_its_other_half_is_told() {
+    for (language, file, hook, unexported, unwritten) in [
+        (
+            "c",
+            "src/plugin.c",
+            "void gw_on_response(bool end_of_stream, gw_decision *decision) {\n  (void)end_of_stream;\n  gw_proceed(decision);\n}\n",
+            "no previous prototype for function 'exports_gatewright_plugin_response_hook_on_response'",
+            "undefined symbol: exports_gatewright_plugin_response_hook_on_response",
+        ),
+        (
+            "go",
+            "plugin.go",
+            "func (d *door) OnResponse(gatewright.Exchange, bool) (gatewright.Decision, error) {\n\treturn gatewright.Proceed(), nil\n}\n",
+            "OnResponse would never run: wit/world.wit does not export it",
+            "does not satisfy gatewright.ResponseHook (missing method OnResponse)",
+        ),
+    ] {
+        let folder = Folder::project(language, "half");
+        let written = folder.read(file);
+        folder.write(file, format!("{written}\n{hook}"));
+        folder.run(&["plugin", "test"]).bad().says(unexported);
+        folder.write(file, written);
+        let world = folder.read("wit/world.wit");
+        let line = "  export gatewright:plugin/request-hook@0.1.0;\n";
+        folder.write("wit/world.wit", world.replace(line, &format!("{line}{}", line.replace("request", "response"))));
+        folder.run(&["plugin", "build"]).bad().says(unwritten);
+    }
+}
+
+/// The log of whoever tests a plugin says where it failed; the case says that it did.
+#[test]
+fn what_goes_wrong_in_c_has_a_place() {
+    let folder = Folder::project("c", "lost");
+    folder.write(
+        "src/plugin.c",
+        folder.read("src/plugin.c").replace("  gw_proceed(decision);", "  gw_fail(\"no way on\");"),
+    );
+    let said = folder.run(&["plugin", "test", "--only", "the word opens"]).bad();
+    for words in ["no way on", "trapped in on-request", "src/plugin.c:"] {
+        said.says(words);
+    }
+}
+
+/// Of Go: where it failed; that what would wait for ever does not; and that numbers that are meant to be secret are drawn anew
+/// in each instance.
+#[test]
+fn what_goes_wrong_in_go_has_a_place() {
+    // The name is that of a package of Go's own, which is as good as any.
+    let folder = Folder::project("go", "plugin");
+    let source = folder.read("plugin.go").replace("\"errors\"", "\"crypto/rand\"\n\t\"errors\"");
+    let proceed = "return gatewright.Proceed(), errors";
+    let way = |what: &str, statement: &str| {
+        format!("if what, _ := headers.Get(\"x-what\"); what == \"{what}\" {{\n{statement}\n}}\n")
+    };
+    let ways = [
+        way("panic", "panic(\"no way on\")"),
+        way("error", "return gatewright.Proceed(), headers.Set(\"connection\", \"close\")"),
+        way("wait", "<-make(chan int)"),
+        way("draw", "return gatewright.Problem(403, rand.Text(), \"\"), nil"),
+    ];
+    folder.write("plugin.go", source.replace(proceed, &(ways.concat() + proceed)));
+    let case = |what: &str| {
+        format!(
+            r#"{{ "name": "{what}", "request": {{ "headers": {{ "x-word": "sesame", "x-what": "{what}" }} }},
+            "expect": {{ "response": {{ "body": "" }} }} }}"#
+        )
+    };
+    let cases = ["panic", "error", "wait", "draw", "draw"].map(case).join(",");
+    folder.write("tests/cases.json", format!(r#"{{ "config": {{ "word": "sesame" }}, "cases": [{cases}] }}"#));
+    let said = folder.run(&["plugin", "test"]).bad();
+    for words in [
+        "panic: no way on",
+        "plugin.go:",
+        "(*door).OnRequest",
+        "connection: the gateway keeps this for itself",
+        "all goroutines are asleep - deadlock!",
+        "trapped in on-request",
+    ] {
+        said.says(words);
+    }
+    let drawn: Vec<&str> = said.stdout.split("\"about:blank\",\"title\":\"").skip(1).map(|rest| &rest[..26]).collect();
+    assert!(drawn.len() == 2 && drawn[0] != drawn[1], "{drawn:?}\n{}", said.stdout);
+}
+
+/// There is no system in C to print to, and none is made up.
+#[test]
+fn a_call_of_the_system_in_c_is_refused() {
+    let folder = Folder::project("c", "talker");
+    let source = folder.read("src/plugin.c");
+    let printing =
+        source.replace("  gw_proceed(decision);", "  printf(\"%d\", end_of_stream);\n  gw_proceed(decision);");
+    folder.write("src/plugin.c", format!("#include <stdio.h>\n{printing}"));
+    folder.run(&["plugin", "build"]).bad().says("the code calls the operating system (printf, fopen, time, ...)");
+    assert!(!folder.path().join("build/talker.wasm").exists());
 }
 
 fn hold_the_policy(language: &str) {

@@ -27,7 +27,7 @@ fn a_name_and_a_language_that_cannot_be() {
     let said = folder.run(&["plugin", "new", "--lang", "cobol", "a"]);
     assert_eq!(said.code, Some(2));
     said.says("invalid value 'cobol'");
-    said.says("rust, js, ts, python");
+    said.says("rust, js, ts, python, c, go");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
@@ -63,6 +63,8 @@ fn a_missing_tool_is_named_with_what_installs_it() {
         ("rust", "rustc is missing", "rustup target add wasm32-wasip2"),
         ("js", "npm is missing", "apt-get install nodejs npm"),
         ("ts", "npm is missing", "apt-get install nodejs npm"),
+        ("c", "python3 is missing", "apt-get install python3 python3-venv"),
+        ("go", "python3 is missing", "apt-get install python3 python3-venv"),
         ("python", "python3 is missing", "apt-get install python3 python3-venv"),
     ] {
         let folder = Folder::empty();

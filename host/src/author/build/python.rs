@@ -30,7 +30,7 @@ pub fn build(project: &Project) -> Result<PathBuf, Error> {
         "-o",
     ]);
     componentize.arg(&made);
-    toolchain::run_quietly("putting the code beside CPython", &mut componentize, PYTHON)?;
+    toolchain::run_quietly("putting the code beside CPython", &mut componentize, HINT)?;
     Ok(made)
 }
 
@@ -46,13 +46,13 @@ pub fn environment(project: &Project, requirements: &str) -> Result<PathBuf, Err
     }
     let mut venv = Command::new("python3");
     venv.args(["-m", "venv"]).arg(&folder);
-    toolchain::run_quietly("python3 makes a virtual environment", &mut venv, PYTHON)?;
+    toolchain::run_quietly("python3 makes a virtual environment", &mut venv, HINT)?;
     let mut pip = Command::new(folder.join("bin/python"));
     pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"]).arg(&wanted);
-    toolchain::run_quietly(&format!("pip installs what {requirements} names"), &mut pip, PYTHON)?;
+    toolchain::run_quietly(&format!("pip installs what {requirements} names"), &mut pip, HINT)?;
     std::fs::write(&installed, wanted_text).map_err(|error| unusable(&installed, &error))?;
     Ok(folder)
 }
 
-const PYTHON: &str =
+pub const HINT: &str =
     "install Python 3.11 or newer with its venv; on Debian and Ubuntu\n\n    apt-get install python3 python3-venv\n";
