@@ -21,6 +21,7 @@ import floors
 import gateway
 import haproxy
 import idle
+import languages
 import latency
 import nginx
 from arms import Tools
@@ -52,6 +53,7 @@ def main() -> int:
         lines += idle.lines(options.only, pace, tools, raw, _say)
         lines += latency.lines(options.only, pace, tools, raw, _say)
         lines += faults.lines(options.only, pace, tools, raw, _say)
+        lines += languages.lines(options.only, pace, tools, raw, _say)
     _say("", keep=True)
     print(
         f"{_processor()}, {len(CORES)} cores, Linux {platform.release()}; {pace.rounds} rounds of {pace.seconds:g} s\n"

@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
+import languages
 from arms import Site, Tools
 from bodies import BodyServer, download, upload
 from figures import figure
@@ -25,7 +27,7 @@ from report import Line
 @dataclass(frozen=True)
 class Fault:
     # The rows that its rounds give, each with its unit, bar and aim.
-    rows: list[tuple[str, str, float | None, float]]
+    rows: list[tuple[str, str, float | None, float | None]]
     guests: tuple[str, ...]
     # One round: a value for each row.
     round: Callable[[Tools, Raw], list[float]]
@@ -71,6 +73,29 @@ def swaps(tools: Tools, raw: Raw) -> list[float]:
         after = _settled(child, before)
         raw.write(kind="swaps", calm=calm.summary(), changed=seen.summary(), memory_before=before, memory_after=after)
         return [seen.failed, after / before, seen.p99_us / calm.p99_us]
+
+
+def uploads(tools: Tools, raw: Raw) -> list[float]:
+    """A plugin of a megabyte or more (JavaScript with its interpreter) that says which one it is is replaced under load."""
+    versions = {word: _saying(word, tools) for word in ("one", "two")}
+    with upstream() as upstream_port, _gateway(tools, upstream_port, lambda site: _said(site, versions["one"])) as (_, site, admin):
+        calm = _calm(site)
+        words = ["two", "one"]
+        components = {word: component.read_bytes() for word, component in versions.items()}
+        for word in words:
+            _upload(site, admin, word, components[word])
+        cached = [_upload(site, admin, words[number % 2], components[words[number % 2]]) for number in range(10)]
+        compiled = []
+        load = PacedLoad(site.folder, site.port, "/", {}, SECONDS)
+        with load.child:
+            while load.running:
+                word = words[len(compiled) % 2]
+                compiled.append(_upload(site, admin, word, components[word] + _custom_section(f"{len(compiled)}")))
+            seen = load.result()
+        raw.write(kind="uploads", calm=calm.summary(), changed=seen.summary(), cached=cached, compiled=compiled)
+        if seen.failed:
+            raise Failed(f"{seen.failed} requests failed while a plugin was replaced")
+        return [median(cached) * 1e3, median(compiled), seen.p99_us / calm.p99_us]
 
 
 def looping(tools: Tools, raw: Raw) -> list[float]:
@@ -126,6 +151,10 @@ def _swapped(site: Site) -> dict:
     return settings(site, [route(plugins=["no-op"])], plugins)
 
 
+def _said(site: Site, component: Path) -> dict:
+    return settings(site, [route(plugins=["said"])], {"said": {"source": f"file:{component}"}})
+
+
 def _looping(site: Site) -> dict:
     plugins = {"hostile": {"source": f"file:{site.tools.guest(HOSTILE)}"}}
     loop = {"hostile": {"do": "loop", "in": "on-request"}}
@@ -149,6 +178,26 @@ def _gateway(tools: Tools, upstream_port: int, config: Callable[[Site], dict]) -
         with Child("gateway", command(site, whole), site.folder, ALL_CORES) as child:
             child.wait_until(lambda: answers(site.port), "an answer")
             yield child, site, admin
+
+
+def _saying(word: str, tools: Tools) -> Path:
+    """A component that answers with a word."""
+    with tempfile.TemporaryDirectory(prefix="gatewright-bench-") as name:
+        source = Path(name) / "src/plugin.js"
+        source.parent.mkdir()
+        source.write_text(SAYING.replace("WORD", word))
+        component = languages.build("js", Path(name), tools)
+    return component.rename(component.parents[2] / f"said-{word}.wasm")
+
+
+def _upload(site: Site, admin: int, word: str, component: bytes) -> float:
+    """Seconds from the upload's first byte until a request is answered by that version."""
+    began = time.monotonic()
+    _put(admin, "/plugins/said", component)
+    while ask(site.port, "/").body != word.encode():
+        if time.monotonic() > began + 30:
+            raise Failed(f"the plugin that says {word} has not taken over")
+    return time.monotonic() - began
 
 
 def _change(admin: int, number: int, versions: list[bytes]) -> None:
@@ -188,6 +237,15 @@ def _custom_section(text: str) -> bytes:
     return bytes([0, len(name) + 1, len(name)]) + name
 
 
+SAYING = """
+import { definePlugin, respond } from "../sdk/plugin.js";
+
+export const { lifecycle, requestHook } = definePlugin({
+  name: "said",
+  version: "1.0.0",
+  onRequest: () => respond(200, { body: "WORD" }),
+});
+"""
 SWAPS, RELOADS = 1000, 200
 SECONDS = 5
 BODY_BYTES = 1 << 30
@@ -201,6 +259,15 @@ FAULTS = [
         ],
         (NO_OP,),
         swaps,
+    ),
+    Fault(
+        [
+            ("a plugin of 1.6 MB takes traffic, from its upload on, when it is in the cache", "ms", 50, None),
+            ("the same, when it has to be compiled", "s", 1.5, None),
+            ("the same: p99 meanwhile vs undisturbed", "", 1.5, None),
+        ],
+        (),
+        uploads,
     ),
     Fault(
         [

@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 from bodies import BodyServer, download, upload
 from figures import Figure, figure
 from idle import against_the_better, is_whole
+from languages import LANGUAGES, note, rows
 from load import as_if_open, counted, counted_handshakes, counted_http2
 from processes import ALL_CORES, Child, Failed
 from report import Line
@@ -137,6 +138,26 @@ class Bodies(unittest.TestCase):
             for length in (0, 1, 256 * 1024, 700_001):
                 upload(server.port, length)
                 download(server.port, length)
+
+
+class Languages(unittest.TestCase):
+    def test_every_language_has_both_plugins(self):
+        for language in LANGUAGES:
+            for what, *_, sources, cases, _case in rows(language):
+                self.assertTrue(sources.is_dir() and cases.is_file(), what)
+
+    def test_the_note_has_every_figure(self):
+        found = {
+            "size_bytes": 17_000,
+            "compiled_ns": 12_000_000,
+            "cached_ns": 1_300_000,
+            "memory_bytes": 31_000,
+            "cases": [{"request_ns": 900, "fresh_ns": 14_800}],
+        }
+        self.assertEqual(
+            note([found]),
+            "17 kB; compiled in 12 ms, from the cache in 1.3 ms; isolation request 14.8 µs; 31 kB for each instance",
+        )
 
 
 if __name__ == "__main__":
