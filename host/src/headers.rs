@@ -23,6 +23,7 @@ use http::uri::PathAndQuery;
 use http::{Method, StatusCode, Uri, Version, request};
 use smallvec::SmallVec;
 
+pub use authority::host;
 pub use forwarding::{Client, Facts, Policy, new_id};
 pub use reject::Reject;
 

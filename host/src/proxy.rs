@@ -16,7 +16,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::{Request, Response, header};
+use http::{Request, Response, Version, header};
 use http_body::Body as _;
 
 use crate::body::Body;
@@ -76,11 +76,21 @@ fn accept(snapshot: &Snapshot, connection: &Connection, request: Request<Body>) 
         let gate = snapshot.gate(&connection.listener)?;
         (!gate.lets_in(client)).then_some(Error::KeptOut)
     });
+    let refused = refused.or_else(|| misdirected(snapshot, connection, parts.version, head.authority()));
     let is_grpc = grpc::is_request(parts.version, &head.headers);
     let mut exchange = Exchange::start(head, source, id, Instant::now(), snapshot.observer.clone());
     exchange.upgrade = asked;
     exchange.received.is_grpc = is_grpc;
     (exchange, refused.map_or(Ok(body), Err))
+}
+
+/// Whether a client of HTTP/2 has sent a request over a connection whose certificate is for other hosts (RFC 9110, section
+/// 15.5.20): it then tries again on a connection of that host's own.
+fn misdirected(snapshot: &Snapshot, connection: &Connection, version: Version, authority: &str) -> Option<Error> {
+    let name = connection.tls.as_ref()?.server_name.as_deref().filter(|_| version == Version::HTTP_2)?;
+    let host = headers::host(authority);
+    let covers = name == host || snapshot.tls(&connection.listener).is_none_or(|tls| tls.covers(name, host));
+    (!covers).then_some(Error::Misdirected)
 }
 
 /// Route, request hooks, upstream, response hooks.

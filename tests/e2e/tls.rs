@@ -4,6 +4,7 @@ mod certificates;
 mod clients;
 mod handshakes;
 mod https_only;
+mod misdirected;
 mod mistakes;
 mod reload;
 mod sessions;

@@ -49,6 +49,13 @@ pub(super) fn settle(
     }
 }
 
+/// The host of a valid authority, without the dot that ends a complete name.
+pub fn host(authority: &str) -> &str {
+    let port = authority.rsplit_once(':').filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
+    let host = port.map_or(authority, |(host, _)| host);
+    host.strip_suffix('.').unwrap_or(host)
+}
+
 /// `uri-host [ ":" port ]` (RFC 9110 §7.2): a name or IPv4 address, or an IPv6 address in brackets. Not empty, and no
 /// user information.
 pub(super) fn is_valid(authority: &[u8]) -> bool {
@@ -119,6 +126,21 @@ mod tests {
             "a\u{fc}", "a:80:80",
         ] {
             assert!(!is_valid(invalid.as_bytes()), "{invalid}");
+        }
+    }
+
+    #[test]
+    fn the_host_of_an_authority() {
+        for (authority, expected) in [
+            ("a.test", "a.test"),
+            ("a.test:443", "a.test"),
+            ("a.test.:443", "a.test"),
+            ("a.test:", "a.test"),
+            ("[::1]", "[::1]"),
+            ("[::1]:443", "[::1]"),
+            ("10.0.0.1:1", "10.0.0.1"),
+        ] {
+            assert_eq!(host(authority), expected, "{authority}");
         }
     }
 

@@ -22,6 +22,8 @@ pub(super) enum Error {
     Refused(Reject),
     /// The listener's lists keep the client's address out.
     KeptOut,
+    /// The connection's certificate is not for the request's host.
+    Misdirected,
     NoRoute,
     /// It asks for no version of the API that is there; with the names of those that are.
     Version(Refusal, Vec<Arc<str>>),
@@ -74,6 +76,7 @@ impl Error {
         match self {
             Error::Refused(reject) => reject.status(),
             Error::KeptOut => StatusCode::FORBIDDEN,
+            Error::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Error::NoRoute => StatusCode::NOT_FOUND,
             Error::Version(Refusal::Unknown(By::Path(_)), _) => StatusCode::NOT_FOUND,
             Error::Version(Refusal::Unknown(By::AcceptParameter(_) | By::MediaType { .. }), _) => {
@@ -113,6 +116,7 @@ impl Error {
             }
             Error::Refused(reject) => reject.detail(),
             Error::KeptOut => "Your address is not let in.",
+            Error::Misdirected => "This connection is for other hosts.",
             Error::NoRoute => "No route matches this request.",
             Error::Shed(_) => "There are too many requests at the moment. Try again later.",
             Error::TooLarge(_) | Error::RequestBody(BodyError::TooLarge(_)) => "The request body is too large.",
@@ -140,6 +144,7 @@ impl Error {
         match self {
             Error::Refused(reject) => format!("refused: {}", reject.detail()),
             Error::KeptOut => "the listener keeps the client's address out".into(),
+            Error::Misdirected => "the connection's certificate is not for the request's host".into(),
             Error::NoRoute => "no route matches".into(),
             Error::Version(Refusal::Unknown(by), _) => format!("{by} asks for a version that is not there"),
             Error::Version(Refusal::Unsaid, _) => "no version is asked for, and there is no default".into(),
@@ -163,6 +168,7 @@ impl Error {
         match self {
             Error::Refused(_)
             | Error::KeptOut
+            | Error::Misdirected
             | Error::NoRoute
             | Error::Version(..)
             | Error::Shed(_)

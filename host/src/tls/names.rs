@@ -41,9 +41,33 @@ impl Names {
     }
 }
 
+/// Whether a name of a certificate is for this host. A wildcard stands for one label.
+pub(super) fn is_for(name: &str, host: &str) -> bool {
+    match name.strip_prefix("*.") {
+        Some(rest) => host.split_once('.').is_some_and(|(_, parent)| parent.eq_ignore_ascii_case(rest)),
+        None => name.eq_ignore_ascii_case(host),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_is_for_itself_and_a_wildcard_for_one_label() {
+        for (name, host, expected) in [
+            ("a.test", "a.test", true),
+            ("A.test", "a.Test", true),
+            ("a.test", "b.test", false),
+            ("*.test", "a.test", true),
+            ("*.a.test", "b.A.test", true),
+            ("*.test", "test", false),
+            ("*.test", "a.b.test", false),
+            ("a.test", "*.test", false),
+        ] {
+            assert_eq!(is_for(name, host), expected, "{name} {host}");
+        }
+    }
 
     #[test]
     fn exact_then_wildcard_then_none() {

@@ -16,7 +16,7 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{RootCertStore, SupportedProtocolVersion};
 
 use super::certificate::{Certified, Fault, certificates, date, digest_of, quoted, read_file};
-use super::names::Names;
+use super::names::{Names, is_for};
 use super::peer::Alpn;
 use super::{Mistake, provider, self_signed};
 
@@ -154,6 +154,18 @@ impl Server {
         let ends: Vec<Expiry> = self.expiries().collect();
         let files = by_name.unwrap_or(&self.shown.default).iter().filter_map(|at| ends.get(*at));
         (files.map(|expiry| expiry.certificate.clone()).collect(), by_name.is_some())
+    }
+
+    /// Whether a client that asked for `name` in its handshake may ask for `host` on the same connection: where a certificate
+    /// that it was shown is for both (RFC 9113, section 9.1.1). With one certificate alone there is nothing to tell hosts
+    /// apart by.
+    pub fn covers(&self, name: &str, host: &str) -> bool {
+        let Chooser { all, names, default } = &*self.shown;
+        if all.len() < 2 || name.eq_ignore_ascii_case(host) {
+            return true;
+        }
+        let shown = names.find(name).unwrap_or(default);
+        shown.iter().filter_map(|at| all.get(*at)).flat_map(|certified| &certified.names).any(|name| is_for(name, host))
     }
 
     /// When its certificates end, in the order of the settings.
