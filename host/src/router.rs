@@ -14,7 +14,8 @@
 //!
 //! 1. the more specific host: a name before a wildcard, a longer wildcard before a shorter one, no host last;
 //! 2. an exact path; then a template or prefix; a regex last;
-//! 3. of templates and prefixes, more literal segments; at a tie a template before a prefix, then more segments;
+//! 3. of templates and prefixes, more literal segments; at a tie a template before a prefix, then more segments,
+//!    then the one whose literals come earlier (so a service of gRPC before a method of any service);
 //! 4. a list of methods;
 //! 5. more header conditions;
 //! 6. more query conditions;

@@ -49,6 +49,7 @@ pub enum Advantage {
     PathKind { chosen: PathKind, other: PathKind },
     LiteralSegments { chosen: usize, other: usize },
     Segments { chosen: usize, other: usize },
+    EarlierLiteral,
     Methods,
     Headers { chosen: usize, other: usize },
     Query { chosen: usize, other: usize },
@@ -83,6 +84,7 @@ impl fmt::Display for Advantage {
                 write!(f, "more literal segments go first ({chosen} before {other})")
             }
             Advantage::Segments { chosen, other } => write!(f, "more segments go first ({chosen} before {other})"),
+            Advantage::EarlierLiteral => f.write_str("literal segments nearer to the start go first"),
             Advantage::Methods => f.write_str("a rule with methods goes first"),
             Advantage::Headers { chosen, other } => {
                 write!(f, "more header conditions go first ({chosen} before {other})")
@@ -188,6 +190,9 @@ fn advantage(chosen: &Compiled, other: &Compiled, request: &RequestView<'_>) -> 
     }
     if let Some((chosen, other)) = differs(|rule| rule.path.precedence().segments) {
         return Advantage::Segments { chosen, other };
+    }
+    if chosen_path.places != other_path.places {
+        return Advantage::EarlierLiteral;
     }
     if chosen.methods.is_empty() != other.methods.is_empty() {
         return Advantage::Methods;

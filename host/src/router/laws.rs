@@ -110,12 +110,18 @@ fn reference(specs: &[Spec], request: &Request) -> Option<usize> {
         let segments: Vec<&str> =
             spec.path.split('/').skip(1).filter(|text| *text != "*" && !text.ends_with("...}")).collect();
         let literals = segments.iter().filter(|segment| !segment.starts_with('{')).count();
+        let literal_places = segments.iter().map(|segment| !segment.starts_with('{'));
         let open = spec.path.ends_with("/*") || spec.path.ends_with("...}");
         let (kind, literals, closed, segments) = match spec.path.as_str() {
             path if path.starts_with('~') => ("3 regex", 0, 0, 0),
             _ if open => ("2 segments", literals, 0, segments.len()),
             path if path.contains('{') => ("2 segments", literals, 1, segments.len()),
             _ => ("1 exact", 0, 0, 0),
+        };
+        // Only patterns of segments come to this: exact paths that match are the same path.
+        let places: Vec<bool> = match kind {
+            "2 segments" => literal_places.collect(),
+            _ => Vec::new(),
         };
         let methods = !spec.methods.is_empty();
         (
@@ -124,6 +130,7 @@ fn reference(specs: &[Spec], request: &Request) -> Option<usize> {
             literals,
             closed,
             segments,
+            places,
             methods,
             spec.headers.len(),
             spec.query.len(),

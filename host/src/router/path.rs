@@ -179,7 +179,13 @@ impl PathPattern {
             Shape::Prefix { segments, .. } => (PathKind::Prefix, segments),
             Shape::Regex(_) => (PathKind::Regex, &[]),
         };
-        PathPrecedence { kind, segments: segments.len(), literals: segments.iter().filter(literal).count() }
+        let places = segments.iter().enumerate().filter(|(_, segment)| literal(segment));
+        PathPrecedence {
+            kind,
+            segments: segments.len(),
+            literals: segments.iter().filter(literal).count(),
+            places: places.fold(0, |bits, (at, _)| bits | FIRST.checked_shr(at as u32).unwrap_or(0)),
+        }
     }
 
     /// The pattern without the names of its parameters: two patterns with one text here match the same paths.
@@ -223,12 +229,20 @@ pub(super) struct PathPrecedence {
     pub(super) literals: usize,
     /// Literals and parameters.
     pub(super) segments: usize,
+    /// Where the literals are: a bit for each segment, the first the highest.
+    pub(super) places: u64,
 }
 
+/// The place of the first segment. There are no more segments than bits.
+const FIRST: u64 = 1 << 63;
+const _: () = assert!(super::MAX_SEGMENTS <= 64);
+
 impl PathPrecedence {
-    /// Less goes first: exact, then more literal segments, then the kind, then more segments.
+    /// Less goes first: exact, then more literal segments, then the kind, then more segments, then the pattern whose
+    /// literals come earlier.
     pub(super) fn key(self) -> impl Ord {
-        (Reverse(self.kind == PathKind::Exact), Reverse(self.literals), self.kind, Reverse(self.segments))
+        let is_exact = self.kind == PathKind::Exact;
+        (Reverse(is_exact), Reverse(self.literals), self.kind, Reverse(self.segments), Reverse(self.places))
     }
 
     /// Whether segments are what the pattern consists of.

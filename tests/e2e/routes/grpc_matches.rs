@@ -115,3 +115,17 @@ async fn grpc_matches_calls_alone_and_before_the_same_path() {
         assert_eq!(answer.header("x-server"), Some(expected), "{method} {content_type}");
     }
 }
+
+#[tokio::test]
+async fn a_service_goes_before_a_method_of_any_service_wherever_it_stands() {
+    let (one, two) = (named("one").await, named("two").await);
+    let service = json!({ "match": { "grpc": { "service": "shop.v1.Orders" } }, "to": "one" });
+    let method =
+        json!({ "match": { "grpc": { "method": "Get" }, "headers": { "x-any": { "present": true } } }, "to": "two" });
+    for routes in [json!([service, method]), json!([method, service])] {
+        let gateway = gateway(&[&one, &two], routes);
+        for (target, expected) in [("/shop.v1.Orders/Get", "one"), ("/shop.v1.Carts/Get", "two")] {
+            assert_eq!(call(&gateway, target, &[("x-any", "")]).await, expected, "{target}");
+        }
+    }
+}
