@@ -52,7 +52,7 @@ nextest:
 
 # What tests run beside the gateway. Without it they fail and say so.
 programs:
-	@tests/programs curl:curl openssl:openssl nginx:nginx redis-server:redis-server
+	@tests/programs curl:curl openssl:openssl nginx:nginx redis-server:redis-server docker-registry:docker-registry
 
 # For the tests of the plugin oidc: the provider that they sign in with, as tests/oidc/package-lock.json pins it.
 oidc-provider: node

@@ -38,6 +38,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("http", &["body", "drain", "gather", "headers", "problem", "tls", "tunnel"]),
     ("problem", &["exchange"]),
     ("discovery", &[]),
+    // A reference is parsed once, where it is written.
+    ("registry", &["config", "tls"]),
     // At layer 4 there is nothing between socket and upstream.
     ("l4", &["balance", "drain", "proxy_protocol", "telemetry", "upstream"]),
     ("mirror", &["body", "upstream"]),
@@ -66,6 +68,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "networks",
             "plugin",
             "proxy_protocol",
+            "registry",
             "retry",
             "rewrite",
             "router",
@@ -114,6 +117,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "mirror",
             "plugin",
             "proxy",
+            "registry",
             "retry",
             "snapshot",
             "stock",
@@ -124,7 +128,10 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     // What authors of plugins do; it starts gateways, and walks exchanges through chains without one.
-    ("author", &["body", "capability", "config", "exchange", "gateway", "plugin", "telemetry", "watch"]),
+    (
+        "author",
+        &["body", "capability", "config", "exchange", "gateway", "plugin", "registry", "telemetry", "tls", "watch"],
+    ),
     (
         "cli",
         &[
@@ -152,7 +159,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("tokio_rustls", &["tls"]),
     ("rcgen", &["tls"]),
     ("x509_parser", &["tls"]),
-    ("hyper", &["admin", "body", "http", "upstream"]),
+    ("hyper", &["admin", "body", "http", "registry", "upstream"]),
     (
         "tokio",
         &[
@@ -171,6 +178,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "mirror",
             "plugin",
             "proxy",
+            "registry",
             "tls",
             "tunnel",
             "upstream",

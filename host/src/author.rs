@@ -10,6 +10,7 @@ pub mod build;
 mod cases;
 mod compare;
 mod diff;
+pub mod distribution;
 mod fixtures;
 pub mod inspect;
 mod outcome;

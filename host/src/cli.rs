@@ -1,5 +1,6 @@
 //! What a person types: `run`, `check`, `schema`, `explain`, `plugin`.
 
+mod distribution;
 mod explain;
 mod explain_layer4;
 mod explain_tls;

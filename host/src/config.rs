@@ -50,6 +50,7 @@ pub mod listener;
 pub mod mirror;
 pub mod pattern;
 pub mod plugin;
+pub mod registry;
 pub mod resolver;
 pub mod rewrite;
 pub mod route;
@@ -83,6 +84,7 @@ pub use listener::{AddressLists, Listener, Protocol};
 pub use mirror::Mirror;
 pub use pattern::{HostPattern, PathPattern, Regex};
 pub use plugin::{Breaker, Grants, Isolation, OnError, Plugin, PluginLimits, Source};
+pub use registry::{OciDigest, OciReference, Registries, RegistryHost, Verify};
 pub use resolver::{DnsServer, Resolver, Unresolved};
 pub use rewrite::{HeaderChanges, PathRewrite, PathText, Redirect, Rewrite};
 pub use route::{HeaderName, Match, Method, PathMatch, PluginUse, Route, RouteLimits, ValueMatch};
@@ -126,6 +128,9 @@ pub struct Config {
     /// Plugins by name, where there is more to say than the name. Default: none; the stock plugins are there anyway.
     #[schemars(transform = forms::keyed_by_name)]
     pub plugins: BTreeMap<String, Plugin>,
+
+    /// The OCI registries that plugins come from.
+    pub registries: Registries,
 
     /// Servers that several gateways share for what they count, by name. A plugin keeps its counts there where its
     /// `grants` name one. Default: none.

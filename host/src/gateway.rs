@@ -13,6 +13,7 @@ mod endpoints;
 mod fetch;
 mod observer;
 mod outbound;
+mod pull;
 mod responses;
 mod start;
 mod stores;
@@ -21,6 +22,7 @@ mod worker;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -37,6 +39,7 @@ use crate::stock;
 use crate::telemetry::{self, AccessLog, Level};
 use crate::watch::Watch;
 use control::Spawn;
+use pull::Lacking;
 use worker::{Opening, Worker};
 
 /// A running gateway.
@@ -50,7 +53,6 @@ pub struct Gateway {
 pub(crate) struct Shared {
     snapshot: ArcSwap<Snapshot>,
     pub(crate) workshop: Arc<Workshop>,
-    path: PathBuf,
     access_log: Arc<AccessLog>,
     running: Mutex<Running>,
     /// Held for a whole change, so that of two changes the second sees the first.
@@ -58,6 +60,8 @@ pub(crate) struct Shared {
     draining: AtomicBool,
     watch: OnceLock<Watch>,
     outbound: Arc<outbound::Outbound>,
+    /// For changes that wait for registries.
+    fetches: tokio::sync::Semaphore,
 }
 
 /// What a change of the configuration opens and closes.
@@ -100,9 +104,9 @@ impl Gateway {
         let config = loaded.config.clone();
         if let Some((watch, _)) = &watching {
             // Before they are read, so that no change falls between.
-            let directory = path.parent().unwrap_or(Path::new(""));
-            watch.set_files(std::iter::once(path.to_owned()).chain(snapshot::files_of(&config, directory)));
+            watch.set_files(std::iter::once(path.to_owned()).chain(snapshot::files_of(&config, path)));
         }
+        pull::provide(&loaded, path)?;
         let shared = start::prepare(path, loaded)?;
         start::workers(&shared, &config)?;
         control.spawn(shared.workshop.documents.clone().run(std::future::pending()));
@@ -179,18 +183,31 @@ impl Shared {
     }
 
     async fn reload(self: &Arc<Self>, handle: &control::Handle) -> Result<(), Error> {
-        let path = self.path.clone();
-        self.change(handle, move |_| load(&path)).await
+        for _ in 0..ROUNDS {
+            let path = self.path().to_owned();
+            let turn = self.turn.lock().await;
+            let change = self.change_in_turn(handle, move |_| load(&path)).await?;
+            drop(turn);
+            match change {
+                Change::Made => return Ok(()),
+                Change::Lacks(lacking) => self.fetch(lacking).await?,
+            }
+        }
+        Err(unsettled())
     }
 
-    /// Builds what `load` gives and puts it in force.
-    async fn change(
-        self: &Arc<Self>,
-        handle: &control::Handle,
-        load: impl FnOnce(&Snapshot) -> Result<Loaded, Error> + Send + 'static,
-    ) -> Result<(), Error> {
-        let _turn = self.turn.lock().await;
-        self.change_in_turn(handle, load).await
+    /// Fetches what a change lacks. Nobody's turn waits for it.
+    async fn fetch(&self, lacking: Lacking) -> Result<(), Error> {
+        // Nobody closes it.
+        let _slot = self.fetches.acquire().await;
+        let fetched = aside::run(move || lacking.fetch()).await;
+        let fetched = fetched.unwrap_or_else(|error| Err(Error::System(format!("fetching plugins failed: {error}"))));
+        fetched.inspect_err(|_| self.workshop.metrics.reload_refused())
+    }
+
+    /// gateway.json.
+    fn path(&self) -> &Path {
+        &self.workshop.path
     }
 
     /// Takes a component in place of a plugin's source, for the next build; the answer is what was there.
@@ -225,20 +242,32 @@ impl Shared {
         self.workshop.metrics.render(&self.access_log, &series)
     }
 
+    /// Builds what `load` gives and puts it in force, unless something has to be fetched first.
     async fn change_in_turn(
         self: &Arc<Self>,
         handle: &control::Handle,
         load: impl FnOnce(&Snapshot) -> Result<Loaded, Error> + Send + 'static,
-    ) -> Result<(), Error> {
+    ) -> Result<Change, Error> {
         let (previous, workshop, shared) = (self.current(), self.workshop.clone(), self.clone());
         self.outbound.hold();
         let built = aside::run(move || {
             let loaded = load(&previous)?;
             shared.watch_also(&loaded.config, &previous);
-            Snapshot::build(loaded, &workshop, Some(&previous)).map_err(|report| Error::Config(Box::new(report)))
+            if let Some(lacking) = Lacking::of(&loaded, &workshop.path) {
+                return Ok(ControlFlow::Break(lacking));
+            }
+            let built = Snapshot::build(loaded, &workshop, Some(&previous));
+            built.map(|built| ControlFlow::Continue(Arc::new(built))).map_err(|report| Error::Config(Box::new(report)))
         });
         let built = built.await.unwrap_or_else(|error| Err(Error::System(format!("the build failed: {error}"))));
-        let built = built.map(Arc::new);
+        let built = match built {
+            Ok(ControlFlow::Continue(snapshot)) => Ok(snapshot),
+            Ok(ControlFlow::Break(lacking)) => {
+                self.outbound.release(None);
+                return Ok(Change::Lacks(lacking));
+            }
+            Err(error) => Err(error),
+        };
         self.outbound.release(built.as_ref().ok().cloned());
         let applied = match built {
             Ok(snapshot) => {
@@ -252,7 +281,7 @@ impl Shared {
             Ok(()) => self.workshop.metrics.reload_applied(),
             Err(_) => self.workshop.metrics.reload_refused(),
         }
-        applied
+        applied.map(|()| Change::Made)
     }
 
     /// Binds what is new, swaps, and lets go of what is old. `None` is for the start, where the snapshot is in place.
@@ -297,17 +326,25 @@ impl Shared {
     /// files, it is tried again as soon as the file has changed.
     fn watch_also(&self, config: &config::Config, running: &Snapshot) {
         if let Some(watch) = self.watch.get() {
-            let new = snapshot::files_of(config, &self.workshop.directory);
+            let new = snapshot::files_of(config, self.path());
             watch.set_files(self.files(running).into_iter().chain(new));
         }
     }
 
     /// The files whose change is a reason to reload.
     fn files(&self, snapshot: &Snapshot) -> Vec<PathBuf> {
-        std::iter::once(self.path.clone()).chain(snapshot.files()).collect()
+        std::iter::once(self.path().to_owned()).chain(snapshot.files()).collect()
     }
 }
 
+/// What has become of a change.
+enum Change {
+    Made,
+    /// Nothing yet: these have to be fetched first.
+    Lacks(Lacking),
+}
+
+pub use pull::{Locked, lock};
 pub use start::{build, schema};
 
 /// Reads and checks a configuration file.
@@ -360,6 +397,12 @@ async fn drain_all(drains: Vec<Drainer>, deadline: Duration) -> usize {
     left
 }
 
+fn unsettled() -> Error {
+    Error::System(
+        "the plugins that were fetched are not in the store; is \"registries.store\" one that keeps files?".into(),
+    )
+}
+
 fn system<E: std::fmt::Display>(what: &'static str) -> impl FnOnce(E) -> Error {
     move |error| Error::System(format!("{what}: {error}"))
 }
@@ -376,3 +419,8 @@ impl std::fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// Changes that wait for registries at the same time; more wait for their turn.
+const FETCHES: usize = 4;
+/// A configuration that changes again and again while it is fetched for is given up after so many.
+const ROUNDS: usize = 5;

@@ -28,6 +28,7 @@ pub mod plugin;
 pub mod problem;
 pub mod proxy;
 pub mod proxy_protocol;
+pub mod registry;
 pub mod retry;
 pub mod rewrite;
 pub mod router;

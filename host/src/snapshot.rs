@@ -13,6 +13,7 @@ mod layer4;
 mod listeners;
 mod mirrors;
 mod plugins;
+mod registries;
 mod routes;
 mod stores;
 mod targets;
@@ -29,6 +30,7 @@ pub use layer4::{Layer, Rules};
 pub use listeners::Listen;
 pub use mirrors::{Mirrored, Mirrors};
 pub use plugins::{Loader, ReadPlugin};
+pub use registries::{Sources, references, settings as registry_settings};
 pub use routes::{BodyLimits, Route};
 pub use targets::{Edits, Goal, Target};
 pub use versions::Versioned;
@@ -75,7 +77,8 @@ pub struct Snapshot {
     /// What the routes with a cache remember.
     pub cache: Arc<Cache>,
     trust: Arc<tls::Trust>,
-    /// Where relative paths begin.
+    /// gateway.json, and where relative paths begin.
+    path: PathBuf,
     directory: PathBuf,
     trusted: Networks,
     /// Whether a listener keeps anybody out.
@@ -105,7 +108,9 @@ pub struct Workshop {
     pub documents: Arc<Documents>,
     /// What checks passwords for all plugins.
     pub passwords: Arc<Passwords>,
-    /// Where relative paths begin: the directory of gateway.json.
+    /// gateway.json.
+    pub path: PathBuf,
+    /// Where relative paths begin: its directory.
     pub directory: PathBuf,
 }
 
@@ -126,8 +131,10 @@ impl Snapshot {
         if mistakes.is_empty() {
             discovery::ask(&loaded, &resolver, &upstreams, &mut mistakes);
         }
+        let sources = Sources::of(&loaded, &workshop.path, &mut mistakes);
         let stores = stores::build(&loaded, &secrets, previous.map(|previous| &previous.stores));
-        let materials = plugins::Materials { upstreams: &upstreams, stores: &stores, secrets: &secrets };
+        let materials =
+            plugins::Materials { upstreams: &upstreams, stores: &stores, secrets: &secrets, sources: &sources };
         let plugins = plugins::build(&loaded, workshop, materials, previous.map(|p| &p.plugins), &mut mistakes);
         let routes = routes::build(&loaded, workshop, &upstreams, &plugins, previous);
         let router = routes::router(&loaded, &mut mistakes);
@@ -161,6 +168,7 @@ impl Snapshot {
             cache,
             trusted,
             trust,
+            path: workshop.path.clone(),
             directory: workshop.directory.clone(),
             has_gates,
             resolver,
@@ -273,7 +281,8 @@ impl Snapshot {
     /// The files that this snapshot was made from, besides gateway.json: a change to one of them asks for a new build.
     pub fn files(&self) -> Vec<PathBuf> {
         let (config, directory) = (&self.loaded.config, &self.directory);
-        self.plugins.files().into_iter().chain(tls_files(config, directory)).collect()
+        let registries = registries::files(config, directory, &self.path);
+        self.plugins.files().into_iter().chain(registries).chain(tls_files(config, directory)).collect()
     }
 
     /// What clients of the admin API have to show; `None` where the configuration asks for nothing.
@@ -288,13 +297,14 @@ impl Snapshot {
     }
 }
 
-/// The files that a configuration names, which a snapshot of it is made from.
-pub fn files_of(config: &config::Config, directory: &Path) -> Vec<PathBuf> {
+/// The files that the configuration at `path` names, which a snapshot of it is made from.
+pub fn files_of(config: &config::Config, path: &Path) -> Vec<PathBuf> {
+    let directory = path.parent().unwrap_or(Path::new(""));
     let plugins = config.plugins.values().filter_map(|plugin| match &plugin.source {
         Some(config::Source::File(file)) => Some(directory.join(file)),
         _ => None,
     });
-    plugins.chain(tls_files(config, directory)).collect()
+    plugins.chain(registries::files(config, directory, path)).chain(tls_files(config, directory)).collect()
 }
 
 /// Certificates, keys and authorities, on both sides.
@@ -305,7 +315,7 @@ fn tls_files(config: &config::Config, directory: &Path) -> Vec<PathBuf> {
 }
 
 /// What `trusted_authorities` adds to the system's.
-fn trust(loaded: &Loaded, directory: &Path, mistakes: &mut Vec<Diagnostic>) -> Arc<tls::Trust> {
+pub fn trust(loaded: &Loaded, directory: &Path, mistakes: &mut Vec<Diagnostic>) -> Arc<tls::Trust> {
     let files: Vec<PathBuf> = loaded.config.trusted_authorities.iter().map(|file| directory.join(file)).collect();
     let trust = tls::Trust::load(&files).unwrap_or_else(|found| {
         mistakes.extend(found.into_iter().map(|(at, mistake)| {

@@ -22,6 +22,7 @@ mod never_drop;
 mod plugins;
 mod protocols;
 mod records;
+mod registries;
 mod reload;
 mod routes;
 mod routing;

@@ -54,9 +54,21 @@ impl Stage {
     /// As for [`Stage::load`].
     pub fn load_with(component: &Path, cache: Option<&Path>) -> Result<Stage, Error> {
         let bytes = std::fs::read(component).map_err(|error| toolchain::unusable(component, &error))?;
+        Stage::with(&bytes, &component.display().to_string(), cache)
+    }
+
+    /// Compiles a component, which is called `name` where it is wrong.
+    ///
+    /// # Errors
+    /// It is no plugin that runs here.
+    pub fn of(bytes: &[u8], name: &str) -> Result<Stage, Error> {
+        Stage::with(bytes, name, None)
+    }
+
+    fn with(bytes: &[u8], name: &str, cache: Option<&Path>) -> Result<Stage, Error> {
         let engine = Engine::new(cache).map_err(|error| Error::told(format!("plugin engine: {error:#}")))?;
         let began = Instant::now();
-        let artifact = engine.load(&bytes).map_err(|error| Error::told(format!("{}: {error}", component.display())))?;
+        let artifact = engine.load(bytes).map_err(|error| Error::told(format!("{name}: {error}")))?;
         let compile_time = began.elapsed();
         let schema = artifact.manifest().config_schema.as_ref().map(Schema::compile).transpose();
         let schema =

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
-use super::print;
+use super::{distribution, print};
 use crate::author::build::build;
 use crate::author::serve::{self, Settings};
 use crate::author::trial::Verdict;
@@ -77,6 +77,8 @@ pub(super) enum Command {
         #[arg(long)]
         json: bool,
     },
+    #[command(flatten)]
+    Distribution(distribution::Command),
 }
 
 /// A component and its cases.
@@ -123,6 +125,7 @@ impl Command {
                 .and_then(|project| serve::dev(&project, &serving.settings()))
                 .map(|()| ExitCode::SUCCESS),
             Command::Inspect { component, json } => inspect_component(component, json),
+            Command::Distribution(command) => command.run().map(|()| ExitCode::SUCCESS),
         };
         telemetry::log::close(Duration::from_secs(1));
         done.unwrap_or_else(|error| {

@@ -7,6 +7,7 @@ mod consumers;
 mod health;
 mod listeners;
 mod mirrors;
+mod registries;
 mod tls;
 mod versions;
 
@@ -45,6 +46,7 @@ pub(super) fn check(sections: &Sections<'_>, document: &Document, stock_plugins:
     checker.forwarded_over_tls(sections);
     checker.upstreams(sections);
     checker.plugins(sections);
+    checker.registries(sections);
     checker.stores(sections);
     checker.consumers(sections);
     checker.routes(sections);

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::registry::OciReference;
 use super::text::{Name, Written, written_as_text};
 use super::units::{Duration, Size};
 
@@ -14,8 +15,10 @@ use super::units::{Duration, Size};
 #[derive(Clone, Debug, PartialEq, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Plugin {
-    /// "file:geo.wasm" (a component; a relative path begins at the directory of gateway.json), or "stock:jwt" (one that
-    /// comes with the gateway). Default: the stock plugin of the same name.
+    /// "file:geo.wasm" (a component; a relative path begins at the directory of gateway.json),
+    /// "oci://ghcr.io/acme/geo:1.4@sha256:..." (one in a registry; with a tag alone, the digest is taken from the lock file
+    /// that `gatewright plugin lock` writes), or "stock:jwt" (one that comes with the gateway). Default: the stock plugin of
+    /// the same name.
     pub source: Option<Source>,
 
     /// What happens to an exchange when the plugin fails in it: it traps, takes too long, or breaks a limit.
@@ -39,6 +42,8 @@ pub struct Plugin {
 pub enum Source {
     /// A path; relative ones begin at the directory of gateway.json.
     File(PathBuf),
+    /// One in a registry.
+    Oci(OciReference),
     /// One that comes with the gateway.
     Stock(String),
 }
@@ -51,8 +56,12 @@ impl FromStr for Source {
             Some(("file", "")) => Err("the path is missing".to_owned()),
             Some(("file", path)) if path.contains('\0') => Err("a path has no NUL in it".to_owned()),
             Some(("file", path)) => Ok(Source::File(PathBuf::from(path))),
+            Some(("oci", rest)) => {
+                let rest = rest.strip_prefix("//").ok_or("it does not begin with \"oci://\"")?;
+                rest.parse().map(Source::Oci)
+            }
             Some(("stock", name)) => name.parse::<Name>().map(|name| Source::Stock(name.as_str().to_owned())),
-            _ => Err("it begins neither with \"file:\" nor with \"stock:\"".to_owned()),
+            _ => Err("it begins with none of \"file:\", \"oci://\" and \"stock:\"".to_owned()),
         }
     }
 }
@@ -61,6 +70,7 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Source::File(path) => write!(f, "file:{}", path.display()),
+            Source::Oci(reference) => write!(f, "oci://{reference}"),
             Source::Stock(name) => write!(f, "stock:{name}"),
         }
     }
@@ -69,9 +79,10 @@ impl fmt::Display for Source {
 impl Written for Source {
     const FORMAT: &'static str = "gateway-plugin-source";
     const NOUN: &'static str = "the source of a plugin";
-    const HINT: &'static str = "\"file:\" and a path, or \"stock:\" and a name: \"file:geo.wasm\", \"stock:jwt\"";
-    const PATTERN: Option<&'static str> = Some("^(file|stock):.");
-    const EXAMPLES: &'static [&'static str] = &["file:geo.wasm", "stock:jwt"];
+    const HINT: &'static str = "\"file:\" and a path, \"oci://\" and a reference, or \"stock:\" and a name: \"file:geo.wasm\", \
+                                \"oci://ghcr.io/acme/geo:1.4\", \"stock:jwt\"";
+    const PATTERN: Option<&'static str> = Some("^(file|oci|stock):.");
+    const EXAMPLES: &'static [&'static str] = &["file:geo.wasm", "oci://ghcr.io/acme/geo:1.4", "stock:jwt"];
 }
 written_as_text!(Source);
 

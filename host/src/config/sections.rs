@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Admin, Config, Consumer, Limits, Listener, Plugin, ResponseCache, Route, Store, Upstream};
+use super::{Admin, Config, Consumer, Limits, Listener, Plugin, Registries, ResponseCache, Route, Store, Upstream};
 
 /// The sections of a configuration that can be read, each item with its place.
 pub(super) struct Sections<'a> {
@@ -21,6 +21,7 @@ pub(super) struct Sections<'a> {
     pub(super) admin: Option<&'a Admin>,
     pub(super) limits: Option<&'a Limits>,
     pub(super) response_cache: Option<&'a ResponseCache>,
+    pub(super) registries: Option<&'a Registries>,
 }
 
 impl<'a> Sections<'a> {
@@ -36,6 +37,7 @@ impl<'a> Sections<'a> {
             admin: config.admin.as_ref(),
             limits: Some(&config.limits),
             response_cache: Some(&config.response_cache),
+            registries: Some(&config.registries),
         }
     }
 }
@@ -51,6 +53,7 @@ pub(super) struct Salvaged {
     admin: Option<Admin>,
     limits: Option<Limits>,
     response_cache: Option<ResponseCache>,
+    registries: Option<Registries>,
 }
 
 impl Salvaged {
@@ -75,6 +78,7 @@ impl Salvaged {
             admin: value.get("admin").and_then(|admin| Admin::deserialize(admin).ok()),
             limits: value.get("limits").and_then(|limits| Limits::deserialize(limits).ok()),
             response_cache: value.get("response_cache").and_then(|cache| ResponseCache::deserialize(cache).ok()),
+            registries: value.get("registries").and_then(|registries| Registries::deserialize(registries).ok()),
         }
     }
 
@@ -89,6 +93,7 @@ impl Salvaged {
             admin: self.admin.as_ref(),
             limits: self.limits.as_ref(),
             response_cache: self.response_cache.as_ref(),
+            registries: self.registries.as_ref(),
         }
     }
 }

@@ -80,7 +80,12 @@ pub(super) const GOOD: &str = r#"{
         "orders": { "endpoints": ["o:1"], "balance": "least-requests", "protocol": "h2c", "max_idle": 0, "max_age": "5m",
                     "max_requests": 100, "retry_budget": { "percent": 10 } },
     },
+    "registries": {
+        "store": "plugins", "credentials": "docker.json", "plain_http": ["registry.internal:5000"], "timeout": "5m",
+        "verify": [{ "prefix": "ghcr.io/acme", "keys": ["cosign.pub"] }, { "keys": ["a.pub", "b.pub"] }],
+    },
     "plugins": {
+        "far": { "source": "oci://ghcr.io/acme/far:1" },
         "jwt": { "on_error": "skip" },
         "geo": {
             "source": "file:geo.wasm", "isolation": "request", "limits": { "time": "5ms", "memory": "1MiB" },
@@ -144,6 +149,8 @@ fn every_form_is_read() {
     assert_eq!(carts.balance, Balance::Hash(Hash { by, bounded_load: Some(1.25) }));
     assert_eq!(carts.sticky.as_ref().map(|sticky| sticky.path.to_string()), Some("/shop".to_owned()));
     assert_eq!(config.plugins["jwt"].source, None);
+    assert_eq!(config.plugins["far"].source.as_ref().unwrap().to_string(), "oci://ghcr.io/acme/far:1");
+    assert_eq!((config.registries.verify[1].keys.len(), &*config.registries.verify[1].prefix), (2, ""));
     assert_eq!(config.plugins["geo"].source, Some(Source::File("geo.wasm".into())));
     assert_eq!(config.plugins["geo"].limits.host_calls, 10_000);
     let route = &config.routes[1];

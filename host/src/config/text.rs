@@ -13,6 +13,7 @@ use super::grpc::GrpcName;
 use super::health::StatusRange;
 use super::pattern::{HostPattern, PathPattern, Regex};
 use super::plugin::Source;
+use super::registry::RegistryHost;
 use super::resolver::DnsServer;
 use super::rewrite::{FieldName, FieldValue, Host, PathText};
 use super::route::{HeaderName, Method, UpgradeProtocol};
@@ -67,6 +68,7 @@ pub const FORMATS: &[Format] = &[
     format::<FieldName>(),
     format::<FieldValue>(),
     format::<RedisAddress>(),
+    format::<RegistryHost>(),
     format::<GrpcName>(),
     format::<VersionedType>(),
     format::<Date>(),

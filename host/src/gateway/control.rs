@@ -13,7 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
-use super::{Error, Shared, endpoints};
+use super::{Change, Error, ROUNDS, Shared, endpoints, unsettled};
 use crate::admin::{self, Admin, Answer, Applied, ConfigText, Control, IfMatch, Refused};
 use crate::cache::Purge;
 use crate::config::{self, Loaded, Report};
@@ -98,7 +98,7 @@ pub(super) async fn signals(shared: Arc<Shared>, handle: Handle) {
             _ = interrupt.recv() => break,
             _ = hangup.recv() => {
                 shared.access_log.reopen();
-                tell(&shared.reload(&handle).await, "SIGHUP");
+                reload(&shared, &handle, "SIGHUP".to_owned());
             }
         }
     }
@@ -128,8 +128,14 @@ pub(super) async fn follow_files(shared: Arc<Shared>, handle: Handle, watching: 
         let names: Vec<String> = changed.files.iter().map(|file| file.display().to_string()).collect();
         // A file that changed is what the operator wants now, whatever was uploaded in its place.
         shared.forget_uploads(&changed.files);
-        tell(&shared.reload(&handle).await, &names.join(", "));
+        reload(&shared, &handle, names.join(", "));
     }
+}
+
+/// Reloads in a task of its own: one that waits for a registry holds up neither a signal nor the next change.
+fn reload(shared: &Arc<Shared>, handle: &Handle, cause: String) {
+    let (shared, own) = (shared.clone(), handle.clone());
+    handle.spawn(async move { tell(&shared.reload(&own).await, &cause) });
 }
 
 /// Serves the admin API until the control thread ends.
@@ -175,19 +181,33 @@ impl Control for Api {
 
     fn apply_config(&self, text: String, if_match: IfMatch) -> Answer<'_, Result<Applied, Refused>> {
         Box::pin(async move {
-            let _turn = self.shared.turn.lock().await;
-            let current = self.config();
-            if !if_match.matches(&current.digest) {
-                return Err(Refused::Stale { current: current.digest });
+            for _ in 0..ROUNDS {
+                let turn = self.shared.turn.lock().await;
+                let current = self.config();
+                if !if_match.matches(&current.digest) {
+                    return Err(Refused::Stale { current: current.digest });
+                }
+                let (path, text) = (self.shared.path().to_owned(), text.clone());
+                let load = move |_: &_| {
+                    let names: Vec<&str> = stock::names().collect();
+                    let environment = config::Process::beside(&path);
+                    Loaded::parse(&path.to_string_lossy(), &text, &environment, &names)
+                        .map_err(|report| Error::Config(Box::new(report)))
+                };
+                let changed = match self.shared.change_in_turn(&self.handle, load).await {
+                    Ok(Change::Made) => Ok(()),
+                    Ok(Change::Lacks(lacking)) => {
+                        drop(turn);
+                        match self.shared.fetch(lacking).await {
+                            Ok(()) => continue,
+                            Err(error) => Err(error),
+                        }
+                    }
+                    Err(error) => Err(error),
+                };
+                return self.answer(changed, "PUT /config");
             }
-            let path = self.shared.path.clone();
-            let load = move |_: &_| {
-                let names: Vec<&str> = stock::names().collect();
-                let environment = config::Process::beside(&path);
-                Loaded::parse(&path.to_string_lossy(), &text, &environment, &names)
-                    .map_err(|report| Error::Config(Box::new(report)))
-            };
-            self.answer(self.shared.change_in_turn(&self.handle, load).await, "PUT /config")
+            self.answer(Err(unsettled()), "PUT /config")
         })
     }
 
@@ -229,7 +249,12 @@ impl Control for Api {
             }
             let digest = Artifact::digest_of(&component);
             let before = self.shared.upload(name, Some(component.to_vec().into()));
-            let changed = self.shared.change_in_turn(&self.handle, |previous| Ok(previous.loaded.clone())).await;
+            let changed = match self.shared.change_in_turn(&self.handle, |previous| Ok(previous.loaded.clone())).await {
+                Ok(Change::Made) => Ok(()),
+                // What runs has been fetched once, so this is a store that has lost something.
+                Ok(Change::Lacks(_)) => Err(unsettled()),
+                Err(error) => Err(error),
+            };
             self.shared.workshop.metrics.plugin(name).swapped(changed.is_ok());
             if changed.is_err() {
                 self.shared.upload(name, before);

@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use super::control::Spawn;
 use super::outbound::Outbound;
 use super::worker::Worker;
-use super::{Error, Running, Shared, control, load, observer, system, tasks};
+use super::{Error, Running, Shared, control, load, observer, pull, system, tasks};
 use crate::admin::{self, Admin};
 use crate::capability::jwt::{Documents, Timing};
 use crate::capability::store::Stores;
@@ -28,6 +28,7 @@ use crate::telemetry::{AccessLog, access_log};
 /// As [`Gateway::start`].
 pub fn build(path: &Path) -> Result<Snapshot, Error> {
     let loaded = load(path)?;
+    pull::provide(&loaded, path)?;
     let access_log = AccessLog::open(access_log::Settings { target: access_log::Target::Off, ..Default::default() });
     let access_log = Arc::new(access_log.map_err(system("access log"))?);
     let workshop = workshop(path, &loaded.config, access_log, Arc::default())?;
@@ -74,6 +75,7 @@ fn workshop(
         passwords: Arc::default(),
         documents: Documents::new(outbound, Timing::default()),
         metrics,
+        path: path.to_owned(),
         directory,
     })
 }
@@ -88,7 +90,6 @@ pub(super) fn prepare(path: &Path, loaded: Loaded) -> Result<Arc<Shared>, Error>
     let shared = Arc::new(Shared {
         snapshot: ArcSwap::from_pointee(snapshot),
         workshop: Arc::new(workshop),
-        path: path.to_owned(),
         access_log,
         running: Mutex::new(Running {
             workers: Vec::new(),
@@ -100,6 +101,7 @@ pub(super) fn prepare(path: &Path, loaded: Loaded) -> Result<Arc<Shared>, Error>
         draining: AtomicBool::new(false),
         watch: OnceLock::new(),
         outbound,
+        fetches: tokio::sync::Semaphore::new(super::FETCHES),
     });
     shared.outbound.attach(&shared);
     Ok(shared)

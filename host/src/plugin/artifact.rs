@@ -172,11 +172,21 @@ impl Artifact {
 
     /// The version of the contract that it was built for.
     pub fn contract(&self) -> String {
-        let component = self.component();
-        let exports: Vec<String> =
-            component.component_type().exports(component.engine()).map(|(name, _)| name.to_owned()).collect();
+        let exports = self.exported();
         let version = exports.iter().find_map(|name| name.strip_prefix("gatewright:plugin/lifecycle@"));
         version.unwrap_or(VERSION).to_owned()
+    }
+
+    /// Everything that it exports, by full names.
+    pub fn exported(&self) -> Vec<String> {
+        let component = self.component();
+        component.component_type().exports(component.engine()).map(|(name, _)| name.to_owned()).collect()
+    }
+
+    /// Everything that it imports, by full names.
+    pub fn imported(&self) -> Vec<String> {
+        let component = self.component();
+        component.component_type().imports(component.engine()).map(|(name, _)| name.to_owned()).collect()
     }
 
     /// The names of the hooks it has, as in the contract.

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::Workshop;
 use super::consumers::{self, Taken};
+use super::registries::Sources;
 use super::stores::Stores;
 use crate::capability::consumers::{Credential, Limit};
 use crate::capability::jwt::KeySets;
@@ -20,6 +21,7 @@ use crate::plugin::{
     Abilities, Artifact, BreakerSettings, Callee, Engine, Import, Isolation, Lent, Limits, LoadError, OnError, Plugin,
     Settings,
 };
+use crate::registry::{Absent, Store, Wanted};
 use crate::stock;
 use crate::upstream::Upstream;
 
@@ -64,6 +66,8 @@ pub struct Loader {
 pub enum ReadPlugin {
     File(PathBuf, std::io::Error),
     UnknownStock(String),
+    /// Why it is not to be had from the store.
+    Absent(Absent),
     Load(LoadError),
 }
 
@@ -76,7 +80,7 @@ impl Loader {
         }
     }
 
-    fn load(&mut self, engine: &Engine, name: &str, source: &Place) -> Result<Artifact, ReadPlugin> {
+    fn load(&mut self, engine: &Engine, name: &str, source: &Place<'_>) -> Result<Artifact, ReadPlugin> {
         if let Some(bytes) = self.uploaded.get(name).cloned() {
             return self.compile(engine, &bytes);
         }
@@ -84,6 +88,10 @@ impl Loader {
             Place::Stock(name) => {
                 let bytes = stock::component(name).ok_or_else(|| ReadPlugin::UnknownStock(name.clone()))?;
                 self.compile(engine, bytes)
+            }
+            Place::Store(store, wanted) => {
+                let bytes = store.component(wanted).map_err(ReadPlugin::Absent)?;
+                self.compile(engine, &bytes)
             }
             Place::File(path) => {
                 let bytes = std::fs::read(path).map_err(|error| ReadPlugin::File(path.clone(), error))?;
@@ -124,6 +132,7 @@ pub(super) struct Materials<'a> {
     pub upstreams: &'a BTreeMap<Arc<str>, Arc<Upstream>>,
     pub stores: &'a Stores,
     pub secrets: &'a Secrets,
+    pub sources: &'a Sources,
 }
 
 /// Loads every plugin of every chain, and every declared plugin that no chain uses, so that a mistake in it is found
@@ -172,12 +181,13 @@ struct Builder<'a> {
 }
 
 /// Where the bytes of a component are.
-enum Place {
+enum Place<'a> {
     Stock(String),
     File(PathBuf),
+    Store(&'a Store, &'a Wanted),
 }
 
-impl Builder<'_> {
+impl<'a> Builder<'a> {
     fn plugin(&mut self, plugins: &mut Loaded, used: &PluginUse, pointer: &str) -> Option<Arc<Plugin>> {
         let (artifact, schema) = self.artifact(&used.name, pointer)?;
         if let Some(schema) = schema {
@@ -244,7 +254,8 @@ impl Builder<'_> {
         if let Some(known) = self.artifacts.get(name) {
             return known.clone();
         }
-        let place = self.place(name);
+        // One whose source is not to be found has been reported.
+        let place = self.place(name)?;
         let mut loader = self.workshop.loader.lock().unwrap_or_else(PoisonError::into_inner);
         let loaded = loader.load(&self.workshop.engine, name, &place);
         drop(loader);
@@ -266,18 +277,20 @@ impl Builder<'_> {
         found
     }
 
-    fn place(&self, name: &str) -> Place {
-        match self.loaded.config.plugins.get(name).and_then(|plugin| plugin.source.as_ref()) {
+    fn place(&self, name: &str) -> Option<Place<'a>> {
+        let sources: &'a Sources = self.materials.sources;
+        Some(match self.loaded.config.plugins.get(name).and_then(|plugin| plugin.source.as_ref()) {
             Some(Source::File(path)) => Place::File(self.workshop.directory.join(path)),
+            Some(Source::Oci(_)) => Place::Store(&sources.store, sources.wanted(name)?),
             Some(Source::Stock(name)) => Place::Stock(name.clone()),
             None => Place::Stock(name.to_owned()),
-        }
+        })
     }
 
     fn files(&self) -> Vec<PathBuf> {
         let place = |name| match self.place(name) {
-            Place::File(path) => Some(path),
-            Place::Stock(_) => None,
+            Some(Place::File(path)) => Some(path),
+            _ => None,
         };
         self.artifacts.keys().filter_map(|name| place(name)).collect()
     }
@@ -386,6 +399,11 @@ impl std::fmt::Display for ReadPlugin {
                 let names: Vec<_> = stock::names().collect();
                 write!(f, "there is no stock plugin {name:?}; there are {}", names.join(", "))
             }
+            ReadPlugin::Absent(Absent::Missing) => f.write_str("it is not in the store of plugins, or not in full"),
+            ReadPlugin::Absent(Absent::Unsigned(reason)) => {
+                write!(f, "it is not signed as \"registries\" demands: {reason}")
+            }
+            ReadPlugin::Absent(Absent::NoPlugin(reason)) => write!(f, "the artifact is no plugin: {reason}"),
             ReadPlugin::Load(error) => error.fmt(f),
         }
     }

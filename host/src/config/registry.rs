@@ -1,0 +1,317 @@
+//! `registries`: where plugins whose source begins with "oci://" come from, and whose signatures they need.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::text::{Written, quoted, written_as_text};
+use super::units::{Duration, Size};
+
+/// How plugins come from OCI registries. What was fetched once is in the store and is not asked for again, so a start
+/// with every registry down works from there.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Registries {
+    /// The directory in which fetched plugins are kept, each under its digest; made where it is missing. Nothing in it is
+    /// trusted: digests and signatures are checked whenever it is read. A relative path begins at the directory of
+    /// gateway.json.
+    pub store: PathBuf,
+
+    /// A file with credentials as `docker login` writes it. A relative path begins at the directory of gateway.json.
+    /// Default: `config.json` in `$DOCKER_CONFIG`, else in `~/.docker`, where there is one.
+    pub credentials: Option<PathBuf>,
+
+    /// The hosts that are spoken with without TLS, on every port where none is given: "registry.internal:5000".
+    #[schemars(length(max = 100))]
+    pub plain_http: Vec<RegistryHost>,
+
+    /// How long connecting to a registry may take, TLS included, "1ms" to "60s".
+    pub connect_timeout: Duration,
+
+    /// How long everything that is fetched for one plugin may take, "1ms" to "1h". Requests never wait for it, and
+    /// neither do other changes of the configuration.
+    pub timeout: Duration,
+
+    /// The largest component that is fetched, "1KiB" to "64MiB".
+    pub max_size: Size,
+
+    /// Whose signatures plugins need. For a plugin the rule with the longest prefix holds; a plugin that no rule is for
+    /// needs none. Default: none.
+    #[schemars(length(max = 100))]
+    pub verify: Vec<Verify>,
+}
+
+impl Default for Registries {
+    fn default() -> Registries {
+        let loopback = ["localhost", "127.0.0.1", "[::1]"];
+        Registries {
+            store: PathBuf::from(".gatewright/plugins"),
+            credentials: None,
+            plain_http: loopback.iter().map(|host| RegistryHost((*host).to_owned())).collect(),
+            connect_timeout: Duration::seconds(5),
+            timeout: Duration::seconds(60),
+            max_size: Size::mebibytes(64),
+            verify: Vec::new(),
+        }
+    }
+}
+
+/// Whose signatures the plugins under a prefix need, in cosign's format.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Verify {
+    /// A registry, or a path in it, by whole segments: "ghcr.io", "ghcr.io/acme". Default: all plugins of all registries.
+    #[serde(default)]
+    #[schemars(length(max = 512))]
+    pub prefix: String,
+
+    /// PEM files with public keys (ECDSA on P-256, as `cosign generate-key-pair` writes cosign.pub). A signature by one of
+    /// them is enough; a plugin without one is refused. Relative paths begin at the directory of gateway.json; the files
+    /// are watched.
+    #[schemars(length(min = 1, max = 100))]
+    pub keys: Vec<PathBuf>,
+}
+
+impl Verify {
+    /// The prefix in the letters of references, without a slash at its end.
+    pub fn segments(&self) -> String {
+        self.prefix.strip_suffix('/').unwrap_or(&self.prefix).to_ascii_lowercase()
+    }
+
+    /// Whether this rule is for a repository, as "host/name".
+    pub fn is_for(&self, repository: &str) -> bool {
+        let prefix = self.segments();
+        let rest = repository.strip_prefix(&*prefix);
+        rest.is_some_and(|rest| prefix.is_empty() || rest.is_empty() || rest.starts_with('/'))
+    }
+}
+
+/// A plugin in a registry: `host/name`, with a tag, a digest, or both, of which the digest decides.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OciReference {
+    /// The registry, with its port where it has one of its own.
+    pub host: String,
+    /// The name in the registry.
+    pub name: String,
+    pub tag: Option<String>,
+    pub digest: Option<OciDigest>,
+}
+
+impl OciReference {
+    /// Registry and name, without tag and digest.
+    pub fn repository(&self) -> String {
+        format!("{}/{}", self.host, self.name)
+    }
+}
+
+impl FromStr for OciReference {
+    type Err = String;
+
+    /// As in a source, but without "oci://".
+    fn from_str(text: &str) -> Result<OciReference, String> {
+        let (text, digest) = match text.split_once('@') {
+            Some((text, digest)) => (text, Some(digest.parse()?)),
+            None => (text, None),
+        };
+        let (host, path) = text.split_once('/').ok_or("it has no name after the registry")?;
+        let host = host.parse::<RegistryHost>()?.0;
+        let (name, tag) = match path.split_once(':') {
+            Some((name, tag)) => (name, Some(tag)),
+            None => (path, None),
+        };
+        if name.len() > 255 || !name.split('/').all(is_segment) {
+            return Err(format!(
+                "{} is no name in a registry: segments of lower-case letters and digits",
+                quoted(name)
+            ));
+        }
+        if let Some(tag) = tag.filter(|tag| !is_tag(tag)) {
+            return Err(format!("{} is no tag", quoted(tag)));
+        }
+        if tag.is_none() && digest.is_none() {
+            return Err("it has neither a tag nor a digest".to_owned());
+        }
+        Ok(OciReference { host, name: name.to_owned(), tag: tag.map(str::to_owned), digest })
+    }
+}
+
+impl fmt::Display for OciReference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.host, self.name)?;
+        self.tag.iter().try_for_each(|tag| write!(f, ":{tag}"))?;
+        self.digest.iter().try_for_each(|digest| write!(f, "@{digest}"))
+    }
+}
+
+/// A digest of bytes: `sha256:` and 64 hexadecimal digits in lower case.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OciDigest(String);
+
+impl OciDigest {
+    /// The digits.
+    pub fn hex(&self) -> &str {
+        self.0.split_once(':').map_or("", |(_, hex)| hex)
+    }
+}
+
+impl FromStr for OciDigest {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<OciDigest, String> {
+        let hex = text.strip_prefix("sha256:").filter(|hex| hex.len() == 64);
+        match hex.is_some_and(|hex| hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))) {
+            true => Ok(OciDigest(text.to_owned())),
+            false => Err(format!("{} is not \"sha256:\" and 64 hexadecimal digits in lower case", quoted(text))),
+        }
+    }
+}
+
+impl fmt::Display for OciDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The host of a registry, with or without a port.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RegistryHost(pub String);
+
+impl RegistryHost {
+    /// Whether a host, with a port or without, is this one. Without a port here, every port is.
+    pub fn is(&self, host: &str) -> bool {
+        host.strip_prefix(&*self.0).is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
+    }
+}
+
+impl FromStr for RegistryHost {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<RegistryHost, String> {
+        let is_wrong = || format!("{} is no registry's host", quoted(text));
+        let authority: http::uri::Authority = text.parse().map_err(|_| is_wrong())?;
+        let has_port = authority.as_str() != authority.host();
+        if text.contains('@') || (has_port && authority.port_u16().is_none()) {
+            return Err(is_wrong());
+        }
+        // Without this a name of two segments would be taken for a registry, as nobody means it.
+        let is_host = text == "localhost" || has_port || text.contains(['.', '[']);
+        if !is_host {
+            return Err(format!("{} is no registry's host: it has neither a dot nor a port", quoted(text)));
+        }
+        Ok(RegistryHost(text.to_ascii_lowercase()))
+    }
+}
+
+impl Serialize for RegistryHost {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl Written for RegistryHost {
+    const FORMAT: &'static str = "gateway-registry-host";
+    const NOUN: &'static str = "the host of a registry";
+    const HINT: &'static str = "a host, with or without a port: \"registry.internal:5000\"";
+    const PATTERN: Option<&'static str> = Some("^[A-Za-z0-9.:\\[\\]-]+$");
+    const EXAMPLES: &'static [&'static str] = &["registry.internal:5000", "10.0.0.5"];
+}
+written_as_text!(RegistryHost);
+
+/// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`, from the OCI distribution specification.
+fn is_segment(segment: &str) -> bool {
+    let is_word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let joints_are_good = segment
+        .split(is_word)
+        .all(|joint| matches!(joint, "" | "." | "_" | "__") || joint.bytes().all(|byte| byte == b'-'));
+    joints_are_good && segment.starts_with(is_word) && segment.ends_with(is_word)
+}
+
+fn is_tag(tag: &str) -> bool {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    tag.len() <= 128 && tag.starts_with(is_word) && tag.chars().all(|c| is_word(c) || matches!(c, '.' | '-'))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    const HEX: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+    #[test]
+    fn references_that_are_good_are_written_as_they_were_read() {
+        let digest = format!("sha256:{HEX}");
+        for text in [
+            "ghcr.io/acme/geo:1.4",
+            "localhost/a:b",
+            "localhost:5000/a/b_c/d-e.f__g:V1.0-rc_2",
+            "[::1]:5000/geo:1",
+            "10.0.0.1/geo:1",
+            &format!("ghcr.io/geo@{digest}"),
+            &format!("ghcr.io/geo:1@{digest}"),
+        ] {
+            assert_eq!(text.parse::<OciReference>().unwrap().to_string(), *text);
+        }
+    }
+
+    #[test]
+    fn references_that_are_not() {
+        for (text, words) in [
+            ("", "no name"),
+            ("geo", "no name"),
+            ("acme/geo:1", "neither a dot nor a port"),
+            ("ghcr.io/", "no name in a registry"),
+            ("ghcr.io/geo", "neither a tag nor a digest"),
+            ("ghcr.io/geo:", "no tag"),
+            ("ghcr.io/geo:a/b", "no tag"),
+            ("ghcr.io/geo:.a", "no tag"),
+            ("ghcr.io/Geo:1", "no name in a registry"),
+            ("ghcr.io/a//b:1", "no name in a registry"),
+            ("ghcr.io/a/../b:1", "no name in a registry"),
+            ("ghcr.io/-a:1", "no name in a registry"),
+            ("ghcr.io/a..b:1", "no name in a registry"),
+            ("user@ghcr.io/geo:1", "64 hexadecimal"),
+            ("ghcr.io:99999/geo:1", "no registry's host"),
+            ("ghcr.io/geo@sha256:12", "64 hexadecimal"),
+            ("ghcr.io/geo@md5:12", "64 hexadecimal"),
+            ("ghcr.io/geo:1?x", "no tag"),
+        ] {
+            let error = text.parse::<OciReference>().unwrap_err();
+            assert!(error.contains(words), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_rule_is_for_whole_segments() {
+        for (prefix, repository, expected) in [
+            ("", "ghcr.io/acme/geo", true),
+            ("ghcr.io", "ghcr.io/acme/geo", true),
+            ("GHCR.io/", "ghcr.io/acme/geo", true),
+            ("ghcr.io/acme", "ghcr.io/acme/geo", true),
+            ("ghcr.io/acme/geo", "ghcr.io/acme/geo", true),
+            ("ghcr.io/acme", "ghcr.io/acme-evil/geo", false),
+            ("ghcr.io", "ghcr.io.evil.example/acme/geo", false),
+            ("ghcr.io", "ghcr.io:5000/acme/geo", false),
+        ] {
+            let rule = Verify { prefix: prefix.to_owned(), keys: Vec::new() };
+            assert_eq!(rule.is_for(repository), expected, "{prefix} {repository}");
+        }
+    }
+
+    #[test]
+    fn a_host_without_a_port_is_meant_with_every_port() {
+        for (host, other, expected) in [
+            ("localhost", "localhost:5000", true),
+            ("localhost", "localhost", true),
+            ("localhost", "localhost.evil.example", false),
+            ("127.0.0.1:5000", "127.0.0.1:5000", true),
+            ("127.0.0.1:5000", "127.0.0.1:50001", false),
+            ("[::1]", "[::1]:5000", true),
+        ] {
+            assert_eq!(host.parse::<RegistryHost>().unwrap().is(other), expected, "{host} {other}");
+        }
+    }
+}

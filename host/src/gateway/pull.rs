@@ -1,0 +1,159 @@
+//! Plugins from registries: fetched before a build, so that a build only reads. While a fetch waits for a registry, the
+//! gateway serves, and other changes are made.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use super::{Error, load, system};
+use crate::config::{Diagnostic, Loaded, OciDigest, OciReference, child};
+use crate::registry::{self, Client, Lock, Settings, Store, Wanted};
+use crate::snapshot::{self, Sources};
+use crate::telemetry::{self, Level};
+
+/// What a configuration needs, and the store does not have.
+pub(super) struct Lacking {
+    loaded: Loaded,
+    directory: PathBuf,
+    store: Store,
+    /// By plugin name.
+    absent: BTreeMap<String, Wanted>,
+}
+
+impl Lacking {
+    /// `None` where a snapshot can be built from what there is.
+    pub fn of(loaded: &Loaded, path: &Path) -> Option<Lacking> {
+        // Mistakes are the build's to report.
+        let sources = Sources::of(loaded, path, &mut Vec::new());
+        let absent = sources.absent();
+        let directory = path.parent().unwrap_or(Path::new("")).to_owned();
+        (!absent.is_empty()).then(|| Lacking { loaded: loaded.clone(), directory, store: sources.store, absent })
+    }
+
+    /// Fetches all of it. For a thread on which nobody waits: it takes as long as the registries do, within
+    /// `registries.timeout` for each plugin.
+    ///
+    /// # Errors
+    /// Why not, at the source of each plugin. What else was fetched is kept.
+    pub fn fetch(self) -> Result<(), Error> {
+        let mut mistakes = Vec::new();
+        let trust = snapshot::trust(&self.loaded, &self.directory, &mut mistakes);
+        match snapshot::registry_settings(&self.loaded, &self.directory, trust) {
+            Ok(settings) if mistakes.is_empty() => {
+                let fetched = runtime()?.block_on(fetch_all(Arc::new(settings), &self.store, &self.absent));
+                mistakes.extend(fetched.iter().map(|(name, error)| self.mistake(name, error)));
+            }
+            Ok(_) => {}
+            Err(mistake) => mistakes.push(mistake),
+        }
+        if mistakes.is_empty() { Ok(()) } else { Err(Error::Config(Box::new(self.loaded.report(mistakes)))) }
+    }
+
+    fn mistake(&self, name: &str, error: &registry::Error) -> Diagnostic {
+        let pointer = child(&child("/plugins", name), "source");
+        self.loaded.diagnostic(&pointer, format!("plugin {name:?}: {error}"), None)
+    }
+}
+
+/// Has the store filled for a configuration, on a thread of its own.
+pub(super) fn provide(loaded: &Loaded, path: &Path) -> Result<(), Error> {
+    let Some(lacking) = Lacking::of(loaded, path) else { return Ok(()) };
+    let fetched = std::thread::scope(|scope| scope.spawn(|| lacking.fetch()).join());
+    fetched.unwrap_or_else(|_| Err(Error::System("fetching plugins failed".into())))
+}
+
+/// Fetches what the store lacks; the answer is what failed.
+async fn fetch_all(
+    settings: Arc<Settings>,
+    store: &Store,
+    absent: &BTreeMap<String, Wanted>,
+) -> BTreeMap<String, registry::Error> {
+    let slots = Arc::new(Semaphore::new(AT_ONCE));
+    let mut fetches = JoinSet::new();
+    for (name, wanted) in absent.clone() {
+        let (settings, store, slots) = (settings.clone(), store.clone(), slots.clone());
+        fetches.spawn(async move {
+            // Nobody closes it.
+            let _slot = slots.acquire().await;
+            let began = Instant::now();
+            let fetched = match Client::new(settings, wanted.reference.clone()) {
+                Ok(client) => client.fetch(&wanted, &store).await,
+                Err(error) => Err(error),
+            };
+            if fetched.is_ok() {
+                let seconds = format!("{:.3}", began.elapsed().as_secs_f64());
+                let (source, digest) = (&wanted.reference, &wanted.digest);
+                let fields: telemetry::Fields<'_> =
+                    &[("plugin", &name), ("source", source), ("digest", digest), ("seconds", &seconds)];
+                telemetry::log(Level::Info, "plugin fetched", fields);
+            }
+            (name, fetched)
+        });
+    }
+    let fetched = fetches.join_all().await;
+    fetched.into_iter().filter_map(|(name, fetched)| Some((name, fetched.err()?))).collect()
+}
+
+/// What a tag stands for from now on.
+pub struct Locked {
+    pub reference: OciReference,
+    pub digest: OciDigest,
+    /// What it stood for before.
+    pub before: Option<OciDigest>,
+}
+
+/// Writes the lock file of a configuration: tags that are in it keep their digest unless `update` says otherwise, and
+/// those that no plugin names any more are left out. The second part of the answer is where it is.
+///
+/// # Errors
+/// The file is as it was.
+pub fn lock(path: &Path, update: bool) -> Result<(Vec<Locked>, PathBuf), Error> {
+    let loaded = load(path)?;
+    let directory = path.parent().unwrap_or(Path::new(""));
+    let file = Lock::path_of(path);
+    let known = Lock::read(&file).map_err(Error::System)?;
+    let mut mistakes = Vec::new();
+    let trust = snapshot::trust(&loaded, directory, &mut mistakes);
+    let settings = snapshot::registry_settings(&loaded, directory, trust).map(Arc::new);
+    let settings = settings.map_err(|mistake| mistakes.push(mistake)).ok().filter(|_| mistakes.is_empty());
+    let Some(settings) = settings else { return Err(Error::Config(Box::new(loaded.report(mistakes)))) };
+    let runtime = runtime()?;
+    let (mut lock, mut all) = (Lock::default(), Vec::<Locked>::new());
+    for (name, reference) in snapshot::references(&loaded.config) {
+        if reference.digest.is_some() || all.iter().any(|locked| locked.reference == *reference) {
+            continue;
+        }
+        let before = known.digest(reference).cloned();
+        let kept = before.clone().filter(|_| !update).map(Ok);
+        let resolve = || {
+            let client = Client::new(settings.clone(), reference.clone())?;
+            runtime.block_on(client.resolve())
+        };
+        match kept.unwrap_or_else(resolve) {
+            Ok(digest) => {
+                lock.insert(reference, digest.clone());
+                all.push(Locked { reference: reference.clone(), digest, before });
+            }
+            Err(error) => {
+                let pointer = child(&child("/plugins", name), "source");
+                mistakes.push(loaded.diagnostic(&pointer, format!("plugin {name:?}: {error}"), None));
+            }
+        }
+    }
+    if !mistakes.is_empty() {
+        return Err(Error::Config(Box::new(loaded.report(mistakes))));
+    }
+    lock.write(&file).map_err(|error| Error::System(format!("{} cannot be written: {error}", file.display())))?;
+    Ok((all, file))
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Error> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(system("runtime"))
+}
+
+/// Plugins that are fetched at the same time.
+const AT_ONCE: usize = 4;

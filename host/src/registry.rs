@@ -1,0 +1,161 @@
+//! Plugins in OCI registries: the only room that speaks with registries.
+//!
+//! ```text
+//! component ─manifest→ Manifest ─client→ registry ──fetch (manifest, signatures, component)──→ store
+//! store ─manifest, signature→ component        what a snapshot loads: nothing is asked of a registry for it
+//! ```
+//!
+//! An artifact is a manifest that names one layer, in the layout of the CNCF (config `application/vnd.wasm.config.v0+json`,
+//! layer `application/wasm`); older media types of the layer are read as well. What names a plugin is the digest of its
+//! manifest, from which all else follows: the manifest has the layer's digest, and a signature is one of the manifest's
+//! digest. So no registry, mirror, proxy or disk on the way has to be trusted, and [`Store::component`], the one door to
+//! a plugin's bytes, checks all of it each time.
+//!
+//! Nothing here decides what happens to a request. A fetch that fails is an error of the change that asked for it.
+//!
+//! Rejected: a client of the registries' own (every one brings a second HTTP stack, twice as many crates as the gateway
+//! has), and keeping connections (a fetch is a handful of requests, once per version of a plugin).
+
+mod auth;
+mod client;
+mod fetch;
+mod lock;
+mod manifest;
+mod push;
+mod signature;
+mod store;
+mod wire;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use auth::Credentials;
+pub use client::Client;
+pub use lock::Lock;
+pub use manifest::{Manifest, Target};
+pub use push::Pushed;
+pub use signature::{Keys, SigningKey, read_keys};
+pub use store::{Absent, Store};
+
+use aws_lc_rs::digest;
+
+use crate::config::{OciDigest, OciReference, RegistryHost};
+use crate::tls::Trust;
+
+/// How registries are spoken with.
+pub struct Settings {
+    /// The hosts without TLS.
+    pub plain_http: Vec<RegistryHost>,
+    /// Whom the others are trusted by.
+    pub trust: Arc<Trust>,
+    pub credentials: Credentials,
+    /// For each connection, TLS included.
+    pub connect_timeout: Duration,
+    /// For everything that one call asks of a registry.
+    pub timeout: Duration,
+    /// Of a component.
+    pub largest_bytes: usize,
+}
+
+/// A plugin that is to be in the store.
+#[derive(Clone)]
+pub struct Wanted {
+    pub reference: OciReference,
+    /// Of its manifest. It decides, whatever the reference says.
+    pub digest: OciDigest,
+    /// By one of whom it has to be signed; `None` where it needs no signature.
+    pub keys: Option<Arc<Keys>>,
+}
+
+/// Why a registry did not do what it was asked for. The text is for the operator, and has no secret in it.
+#[derive(Debug)]
+pub enum Error {
+    /// No connection, or one that broke off.
+    Unreachable {
+        host: String,
+        reason: String,
+    },
+    /// The time is over.
+    Timeout {
+        host: String,
+        time: Duration,
+    },
+    /// An answer that says no.
+    Refused {
+        host: String,
+        status: u16,
+        reason: String,
+    },
+    /// An answer that no registry gives.
+    Strange {
+        host: String,
+        what: String,
+    },
+    TooLarge {
+        what: String,
+        limit: usize,
+    },
+    /// Other bytes than those that were asked for.
+    Mismatch {
+        what: String,
+        wanted: OciDigest,
+        came: OciDigest,
+    },
+    /// The artifact is no plugin.
+    NoPlugin(String),
+    /// No signature by a key that the operator accepts.
+    Unsigned(String),
+    /// The disk of the store.
+    Store(PathBuf, std::io::Error),
+}
+
+impl Error {
+    /// Whether the same question may have another answer in a moment.
+    fn may_pass(&self) -> bool {
+        match self {
+            Error::Unreachable { .. } => true,
+            Error::Refused { status, .. } => *status == 429 || *status >= 500,
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Unreachable { host, reason } => write!(f, "the registry {host} cannot be reached: {reason}"),
+            Error::Timeout { host, time } => write!(f, "the registry {host} did not answer in full within {time:?}"),
+            Error::Refused { host, status, reason } => write!(f, "the registry {host} answered {status}: {reason}"),
+            Error::Strange { host, what } => write!(f, "{host} answered with {what}, which no registry does"),
+            Error::TooLarge { what, limit } => write!(f, "{what} is larger than {limit} bytes, which are accepted"),
+            Error::Mismatch { what, wanted, came } => {
+                write!(f, "{what} is not what its digest says: {wanted} was asked for, {came} came")
+            }
+            Error::NoPlugin(reason) => write!(f, "the artifact is no plugin: {reason}"),
+            Error::Unsigned(reason) => write!(f, "it is not signed as \"registries\" demands: {reason}"),
+            Error::Store(path, error) => write!(f, "{} cannot be written: {error}", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// The digest of bytes.
+pub fn digest_of(bytes: &[u8]) -> OciDigest {
+    named(&digest::digest(&digest::SHA256, bytes))
+}
+
+fn named(digest: &digest::Digest) -> OciDigest {
+    use fmt::Write;
+    let text = digest.as_ref().iter().fold(String::from("sha256:"), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    });
+    // It has the form of a digest by how it was made.
+    text.parse().unwrap_or_else(|error: String| unreachable!("{error}"))
+}
+
+/// The largest manifest: of plugins they have a few hundred bytes.
+const MANIFEST_BYTES: usize = 1 << 20;
