@@ -46,6 +46,8 @@ impl Body {
 pub enum BodyError {
     /// The connection it came over failed, or its framing was broken.
     Connection(hyper::Error),
+    /// The same of an HTTP/1.1 connection to an endpoint.
+    Upstream(std::io::Error),
     /// It came in chunks that are not framed as chunks are.
     Chunks,
     /// It is longer than allowed. The number is the limit in bytes.
@@ -62,6 +64,7 @@ impl fmt::Display for BodyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             BodyError::Connection(error) => write!(f, "the connection failed: {error}"),
+            BodyError::Upstream(error) => write!(f, "the endpoint's connection failed: {error}"),
             BodyError::TooLarge(limit) => write!(f, "the body is longer than {limit} bytes"),
             BodyError::TimedOut => f.write_str("no byte of the body came in time"),
             BodyError::Chunks => f.write_str("the chunks are not framed as chunks are"),
@@ -75,6 +78,7 @@ impl std::error::Error for BodyError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             BodyError::Connection(error) => Some(error),
+            BodyError::Upstream(error) => Some(error),
             _ => None,
         }
     }

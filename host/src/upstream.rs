@@ -9,15 +9,14 @@
 //! Upstreams belong to a snapshot and end with it; their endpoints are handed on to the next snapshot's upstream while
 //! address and transport stay the same, and with them the connections and counters.
 //!
-//! hyper's connections are used directly. Its legacy client was rejected: it locks a pool that all cores share, clones
-//! what it may have to send again, and wraps every body; so were tower layers, for what they hide. For a request whose
-//! answer comes in one piece over a kept connection, nothing here reads a clock, registers a timer, allocates, or waits
-//! for another core.
+//! HTTP/1.1 is spoken here (`http1`), HTTP/2 by hyper. hyper's legacy client was rejected: it locks a pool that all cores
+//! share, clones what it may have to send again, and wraps every body; so were tower layers, for what they hide. For a
+//! request whose answer comes in one piece over a kept connection, nothing here reads a clock, registers a timer, or waits
+//! for another core or another task.
 
 mod affinity;
 mod call;
 mod ceiling;
-mod chunks;
 mod connect;
 mod connection;
 mod deliver;
@@ -25,6 +24,7 @@ mod discovered;
 mod endpoint;
 mod error;
 mod health;
+mod http1;
 mod members;
 mod pool;
 mod probe;
@@ -40,7 +40,6 @@ mod switch;
 #[cfg(test)]
 mod tests;
 mod tunnel;
-mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;

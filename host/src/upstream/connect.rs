@@ -1,11 +1,11 @@
-//! Making a connection: the name's addresses, the handshakes of TCP and TLS, and hyper's side of it.
+//! Making a connection: the name's addresses, the handshakes of TCP and TLS, and those of HTTP/2.
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, lookup_host};
@@ -13,12 +13,10 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::connection::{Http1, Shared, Streams};
+use super::connection::{Shared, Streams};
 use super::error::Reason;
-use super::progress::Progress;
 use super::settings::{Address, Place, Protocol, Transport};
 use super::socket::Socket;
-use super::wire::Wire;
 use crate::proxy_protocol::{self, Header};
 use crate::tls::Alpn;
 
@@ -136,31 +134,6 @@ fn in_turns(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
     pairs.flat_map(|(ipv6, ipv4)| ipv6.into_iter().chain(ipv4)).copied().take(MOST_ADDRESSES).collect()
 }
 
-/// An HTTP/1.1 connection over the socket, which holds the place among the endpoint's connections. Its task ends when
-/// the connection does: when the endpoint closes it, when its handle is dropped, when an answer is overdue, or when it
-/// becomes a tunnel.
-pub(super) async fn http1(
-    socket: Socket,
-    transport: &Transport,
-    slot: OwnedSemaphorePermit,
-    progress: &Arc<Progress>,
-) -> io::Result<Http1> {
-    let wire = Wire::new(socket, Arc::clone(progress), transport.max_header_bytes, slot);
-    let mut builder = http1::Builder::new();
-    builder.max_header_size(transport.max_header_bytes);
-    builder.max_buf_size(transport.max_header_bytes.max(BUFFER_BYTES));
-    if transport.max_headers > HEADERS_ON_STACK {
-        builder.max_headers(transport.max_headers);
-    }
-    let (sender, connection) = builder.handshake(TokioIo::new(wire)).await.map_err(io::Error::other)?;
-    let task = tokio::spawn(async move {
-        // Its error has been told to whoever waited for an answer; with nobody waiting, it is of no interest.
-        let _ = connection.with_upgrades().await;
-    });
-    progress.belongs_to(task.abort_handle());
-    Ok(Http1::new(sender, Arc::clone(progress)))
-}
-
 /// An HTTP/2 connection over the socket. Its task ends when the endpoint closes it or says GOAWAY, or when the pool and
 /// the last stream have let go of it.
 pub(super) async fn http2(
@@ -193,11 +166,8 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 /// Addresses of a name that are tried.
 const MOST_ADDRESSES: usize = 16;
 
-/// What hyper reads at once, and how much of a request body it takes before the socket has.
+/// How much of a request body hyper takes before the socket has.
 const BUFFER_BYTES: usize = 64 * 1024;
-
-/// Up to this many header fields, hyper parses without an allocation.
-const HEADERS_ON_STACK: usize = 100;
 
 /// What an endpoint may send on a stream before the client has taken it: the memory that a slow client can hold.
 const STREAM_WINDOW: u32 = 256 * 1024;

@@ -1,35 +1,30 @@
-//! One connection to an endpoint, or one place on a shared one, and what sending a request over it can end in.
+//! One connection to an endpoint, or one place on a shared one over HTTP/2, and what sending a request over it can end in.
 
 use std::error::Error;
 use std::future::poll_fn;
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 
-use http::{Request, Response, StatusCode, Version};
+use http::{Request, Response};
 use http_body::Body as _;
 use hyper::body::Incoming;
-use hyper::client::conn::{TrySendError, http1, http2};
+use hyper::client::conn::http2;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::endpoint::{Endpoint, InFlight};
 use super::error::{BadResponse, Reason};
+use super::http1;
 use super::progress::Progress;
-use super::request::{self, Outgoing};
+use super::request::Outgoing;
 use super::response::{self, Held};
-use super::switch;
 use crate::body::Body;
-use crate::tunnel::Upgrade;
 
 /// The right to send one request.
 pub(super) enum Lease {
-    Http1(Http1),
+    Http1(Box<http1::Connection>),
     Http2(Http2),
 }
-
-/// What hyper makes of a request.
-type Answer = Result<Response<Incoming>, TrySendError<Request<Outgoing>>>;
 
 /// A request without an answer.
 pub(super) struct Unanswered {
@@ -60,11 +55,7 @@ impl Lease {
         in_flight: InFlight<&Arc<Endpoint>>,
     ) -> Result<Response<Body>, Unanswered> {
         match self {
-            // One future and no more: each further one around it moves the request once more.
-            Lease::Http1(mut connection) => {
-                let result = connection.begin(request).await;
-                connection.end(result, in_flight)
-            }
+            Lease::Http1(connection) => connection.send(request, in_flight).await,
             Lease::Http2(place) => Box::pin(place.send(request, in_flight)).await,
         }
     }
@@ -72,122 +63,16 @@ impl Lease {
     /// Whether the connection had carried requests before.
     pub(super) fn is_reused(&self) -> bool {
         match self {
-            Lease::Http1(connection) => connection.reused,
+            Lease::Http1(connection) => connection.is_reused(),
             Lease::Http2(place) => place.reused,
         }
     }
 
     pub(super) fn progress(&self) -> &Progress {
         match self {
-            Lease::Http1(connection) => &connection.progress,
+            Lease::Http1(connection) => connection.progress(),
             Lease::Http2(place) => &place.progress,
         }
-    }
-
-    /// No further request over this connection.
-    pub(super) fn retire(&self) {
-        match self {
-            Lease::Http1(connection) => connection.progress.retire(),
-            Lease::Http2(place) => place.place.0.retired.store(true, Relaxed),
-        }
-    }
-
-    /// Back to the others, if it can take another request.
-    pub(super) fn give_back(self, endpoint: &Arc<Endpoint>) {
-        if let Lease::Http1(connection) = self
-            && connection.is_ready()
-            && !connection.is_retired()
-        {
-            endpoint.put(connection);
-        }
-    }
-
-    /// Turns what came into what is passed on. A bad response takes the connection with it.
-    fn receive(
-        self,
-        mut response: Response<Incoming>,
-        in_flight: InFlight<&Arc<Endpoint>>,
-    ) -> Result<Response<Body>, Unanswered> {
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS
-            && let Lease::Http1(Http1 { asked: Some(asked), .. }) = &self
-        {
-            let switched = switch::receive(response, asked, in_flight.keep());
-            return switched.map_err(|flaw| Unanswered { reason: Reason::BadResponse(flaw), again: None });
-        }
-        let limit = in_flight.endpoint().transport().max_headers;
-        let chunked = response::check(&mut response, limit, self.progress())
-            .map_err(|flaw| Unanswered { reason: Reason::BadResponse(flaw), again: None })?;
-        // hyper would answer in kind and send its next request as HTTP/1.0, where a body of unknown length is lost.
-        if response.version() < Version::HTTP_11 {
-            self.retire();
-        }
-        Ok(response.map(|body| {
-            if self.is_done(&body) {
-                self.give_back(in_flight.endpoint());
-                Body::from(body)
-            } else {
-                Body::boxed(Held::new(body, chunked, self, in_flight.keep()))
-            }
-        }))
-    }
-
-    /// Whether all of the response is here. hyper says so of an HTTP/1.1 connection by taking the next request: it
-    /// reads a short body together with the head, and has gone idle when we look.
-    fn is_done(&self, body: &Incoming) -> bool {
-        body.is_end_stream() || matches!(self, Lease::Http1(connection) if connection.is_ready())
-    }
-}
-
-/// An HTTP/1.1 connection, taken for one request.
-pub(super) struct Http1 {
-    sender: http1::SendRequest<Outgoing>,
-    progress: Arc<Progress>,
-    reused: bool,
-    /// The present request asks for another protocol.
-    asked: Option<Box<Upgrade>>,
-}
-
-impl Http1 {
-    pub(super) fn new(sender: http1::SendRequest<Outgoing>, progress: Arc<Progress>) -> Self {
-        Http1 { sender, progress, reused: false, asked: None }
-    }
-
-    pub(super) fn is_ready(&self) -> bool {
-        self.sender.is_ready()
-    }
-
-    pub(super) fn is_retired(&self) -> bool {
-        self.progress.is_retired()
-    }
-
-    pub(super) fn reused(self) -> Self {
-        Http1 { reused: true, ..self }
-    }
-
-    fn begin(&mut self, request: Request<Body>) -> impl Future<Output = Answer> + use<> {
-        self.asked = switch::asked(&request);
-        let request = request.map(|body| Outgoing::new(body, &self.progress));
-        self.progress.begin(self.reused && request::is_replayable(&request));
-        self.sender.try_send_request(request)
-    }
-
-    fn end(self, answer: Answer, in_flight: InFlight<&Arc<Endpoint>>) -> Result<Response<Body>, Unanswered> {
-        self.progress.answered();
-        match answer {
-            Ok(response) => Lease::Http1(self).receive(response, in_flight),
-            Err(error) => Err(self.unanswered(error, in_flight.endpoint())),
-        }
-    }
-
-    fn unanswered(&self, mut error: TrySendError<Request<Outgoing>>, endpoint: &Endpoint) -> Unanswered {
-        let unsent = error.take_message().map(Again::unsent);
-        let reason = reason(error.into_error(), &self.progress, endpoint);
-        let closed = matches!(reason, Reason::Closed(_)) && !self.progress.has_received();
-        // Kept only if `begin` found the request replayable.
-        let kept = || request::from_wire(&self.progress.take_sent()?);
-        let unread = || kept().map(|request| Again::Unread(Box::new(request)));
-        let again = unsent.or_else(|| closed.then(unread).flatten());
-        Unanswered { reason, again }
     }
 }
 
@@ -293,6 +178,15 @@ impl Drop for Place {
 }
 
 impl Http2 {
+    pub(super) fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    /// No further request over this connection.
+    pub(super) fn retire(&self) {
+        self.place.0.retired.store(true, Relaxed);
+    }
+
     async fn send(
         mut self,
         request: Request<Body>,
@@ -302,22 +196,22 @@ impl Http2 {
         let progress = Arc::clone(&self.progress);
         endpoint.watch(&progress);
         let request = request.map(|body| Outgoing::new(body, &progress));
-        let copy = (self.reused && request::is_replayable(&request)).then(|| copy_of(&request));
-        progress.begin(false);
+        let copy = (self.reused && http1::is_replayable(&request)).then(|| copy_of(&request));
+        progress.begin();
         let sent = self.sender.try_send_request(request);
         let result = tokio::select! {
             biased;
             result = sent => result,
             () = poll_fn(|context| progress.poll_expired(context)) => {
                 // One stream cannot tell a slow endpoint from a dead connection: later requests take another.
-                Lease::Http2(self).retire();
+                self.retire();
                 let timeout = endpoint.transport().response_timeout;
                 return Err(Unanswered { reason: Reason::ResponseTimeout(timeout), again: None });
             }
         };
         progress.answered();
         match result {
-            Ok(response) => Lease::Http2(self).receive(response, in_flight),
+            Ok(response) => self.receive(response, in_flight),
             Err(mut error) => {
                 let unsent = error.take_message().map(Again::unsent);
                 let reason = reason(error.into_error(), &progress, endpoint);
@@ -326,6 +220,23 @@ impl Http2 {
                 Err(Unanswered { reason, again: unsent.or(unread) })
             }
         }
+    }
+}
+
+impl Http2 {
+    /// Turns what came into what is passed on.
+    fn receive(
+        self,
+        mut response: Response<Incoming>,
+        in_flight: InFlight<&Arc<Endpoint>>,
+    ) -> Result<Response<Body>, Unanswered> {
+        let limit = in_flight.endpoint().transport().max_headers;
+        response::check(&mut response, limit, false)
+            .map_err(|flaw| Unanswered { reason: Reason::BadResponse(flaw), again: None })?;
+        Ok(response.map(|body| match body.is_end_stream() {
+            true => Body::Empty,
+            false => Body::boxed(Held::new(body, self, in_flight.keep())),
+        }))
     }
 }
 
@@ -359,24 +270,13 @@ fn reason(error: hyper::Error, progress: &Progress, endpoint: &Endpoint) -> Reas
     if error.is_body_write_aborted() {
         return Reason::ShortRequestBody;
     }
-    if error.is_parse() || error.is_parse_too_large() {
-        return Reason::BadResponse(BadResponse::Malformed(error));
-    }
-    if error.is_incomplete_message() && progress.has_received() {
-        return Reason::BadResponse(BadResponse::Truncated);
-    }
-    let cause = error.source();
-    if cause.and_then(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind)
-        == Some(io::ErrorKind::FileTooLarge)
-    {
-        return Reason::BadResponse(BadResponse::Informational);
-    }
     // A broken HTTP/2 answer is found by our side, and ends the stream or the connection.
-    let broken = cause
+    let broken = error
+        .source()
         .and_then(|cause| cause.downcast_ref::<h2::Error>())
         .is_some_and(|error| error.is_library() && error.reason().is_some_and(|reason| reason != h2::Reason::NO_ERROR));
     match broken {
-        true => Reason::BadResponse(BadResponse::Malformed(error)),
-        false => Reason::Closed(error),
+        true => Reason::BadResponse(BadResponse::Malformed(Box::new(error))),
+        false => Reason::Closed(Box::new(error)),
     }
 }

@@ -14,9 +14,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 
 use super::connect;
-use super::connection::{Http1, Lease, Streams};
+use super::connection::{Lease, Streams};
 use super::error::Reason;
 use super::health::Standing;
+use super::http1;
 use super::members::now;
 use super::pool::{Pool, Sweeps};
 use super::progress::Progress;
@@ -233,9 +234,8 @@ impl Endpoint {
         let lease = match self.transport.protocol {
             Protocol::Http1 => {
                 let progress = Arc::new(Progress::new());
-                let connection = connect::http1(socket, &self.transport, slot, &progress).await;
                 self.watch(&progress);
-                Lease::Http1(connection.map_err(Reason::Connect)?)
+                Lease::Http1(http1::Connection::new(socket, progress, slot))
             }
             Protocol::Http2 => {
                 let streams = Arc::new(Streams::new(Arc::clone(&self.pool().borrow().available)));
@@ -248,11 +248,11 @@ impl Endpoint {
     }
 
     /// Keeps an unused connection, unless there are enough, or a request on another core waits for its place.
-    pub(super) fn put(&self, connection: Http1) {
+    pub(super) fn put(&self, connection: Box<http1::Connection>) {
         let mut pool = self.pool().borrow_mut();
         let wanted_elsewhere = pool.waiting == 0 && self.waiting.load(Relaxed) > 0;
         if !wanted_elsewhere && pool.idle() < self.transport.max_idle {
-            pool.put(connection.reused());
+            pool.put(connection);
         }
     }
 

@@ -43,7 +43,7 @@ pub enum Reason {
     /// The request had no answer within the route's limit for all attempts.
     RequestTimeout(Duration),
     /// The connection, or the HTTP/2 stream, ended before an answer began.
-    Closed(hyper::Error),
+    Closed(Box<dyn Error + Send + Sync>),
     /// What came is not a response that can be passed on: malformed, ambiguous, too large, or a protocol switch that
     /// nobody asked for.
     BadResponse(BadResponse),
@@ -61,7 +61,7 @@ pub enum Reason {
 #[derive(Debug)]
 pub enum BadResponse {
     /// Its bytes are not HTTP, or its header block is over a limit.
-    Malformed(hyper::Error),
+    Malformed(Box<dyn Error + Send + Sync>),
     /// The connection ended in the middle of the header block.
     Truncated,
     /// More informational (1xx) responses than are read.
@@ -133,7 +133,7 @@ impl fmt::Display for SendError {
                 write!(f, "{endpoint} did not begin to answer within {time:?} of the request")
             }
             Reason::Closed(error) => {
-                write!(f, "{endpoint} closed the connection before it answered: {}", Chain(error))
+                write!(f, "{endpoint} closed the connection before it answered: {}", Chain(&**error))
             }
             Reason::BadResponse(flaw) => write!(f, "{endpoint} sent a bad response: {flaw}"),
             Reason::RequestBody(error) => write!(f, "the request body for {endpoint} failed: {error}"),
@@ -149,7 +149,7 @@ impl Error for SendError {
         match &self.reason {
             Reason::Connect(error) => Some(error),
             Reason::Handshake(failed) => Some(failed),
-            Reason::Closed(error) | Reason::BadResponse(BadResponse::Malformed(error)) => Some(error),
+            Reason::Closed(error) | Reason::BadResponse(BadResponse::Malformed(error)) => Some(&**error),
             Reason::RequestBody(error) => Some(error),
             _ => None,
         }
@@ -159,7 +159,7 @@ impl Error for SendError {
 impl fmt::Display for BadResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            BadResponse::Malformed(error) => write!(f, "{}", Chain(error)),
+            BadResponse::Malformed(error) => write!(f, "{}", Chain(&**error)),
             BadResponse::Truncated => f.write_str("the connection ended within the header block"),
             BadResponse::Informational => f.write_str("too many informational responses"),
             BadResponse::SwitchingProtocols => f.write_str("101 to a protocol that the request did not ask for"),

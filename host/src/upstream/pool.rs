@@ -10,7 +10,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::connection::{Http1, Http2, Lease, Shared};
+use super::connection::{Http2, Lease, Shared};
+use super::http1;
 use super::progress::Progress;
 use super::settings::{Protocol, Transport};
 
@@ -34,7 +35,7 @@ pub(super) struct Pool {
 
 /// An unused HTTP/1.1 connection, and the sweeps it has seen so.
 struct Idle {
-    connection: Http1,
+    connection: Box<http1::Connection>,
     sweeps: u32,
 }
 
@@ -56,8 +57,8 @@ impl Pool {
     pub(super) fn take(&mut self, transport: &Transport) -> Option<Lease> {
         match transport.protocol {
             Protocol::Http1 => {
-                while let Some(idle) = self.idle.pop() {
-                    if idle.connection.is_ready() {
+                while let Some(mut idle) = self.idle.pop() {
+                    if idle.connection.is_open() {
                         return Some(Lease::Http1(idle.connection));
                     }
                 }
@@ -72,7 +73,7 @@ impl Pool {
     }
 
     /// Keeps an HTTP/1.1 connection for the next request.
-    pub(super) fn put(&mut self, connection: Http1) {
+    pub(super) fn put(&mut self, connection: Box<http1::Connection>) {
         self.idle.push(Idle { connection, sweeps: 0 });
         if self.waiting > 0 {
             self.available.notify_one();
@@ -111,7 +112,10 @@ impl Pool {
         });
         self.idle.retain_mut(|idle| {
             idle.sweeps = idle.sweeps.saturating_add(1);
-            !spare && idle.sweeps <= sweeps.idle && idle.connection.is_ready() && !idle.connection.is_retired()
+            !spare
+                && idle.sweeps <= sweeps.idle
+                && !idle.connection.progress().is_retired()
+                && idle.connection.is_open()
         });
         self.shared.retain_mut(|shared| {
             if old(shared.opened()) {
@@ -124,6 +128,13 @@ impl Pool {
 
     /// Unused HTTP/1.1 connections.
     pub(super) fn idle(&self) -> usize {
+        self.idle.len()
+    }
+
+    /// Lets go of unused connections that were closed; how many are left.
+    #[cfg(test)]
+    pub(super) fn drop_closed(&mut self) -> usize {
+        self.idle.retain_mut(|idle| idle.connection.is_open());
         self.idle.len()
     }
 

@@ -9,10 +9,9 @@
 //! read is not held against the endpoint.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::body::BodyError;
@@ -27,24 +26,14 @@ pub(super) struct Progress {
     sweeps: AtomicU32,
     /// Whoever waits for the present answer has a time limit of its own.
     own_limit: AtomicBool,
-    /// Bytes that came while awaiting.
-    received: AtomicU32,
-    /// What came after the response's head is no valid chunks.
-    unchunked: AtomicBool,
     /// The sweep gave this request up.
     expired: AtomicBool,
     /// The connection takes no further request.
     retired: AtomicBool,
-    /// HTTP/1.1: the connection, which an overdue answer ends. Not set for a stream.
-    connection: OnceLock<AbortHandle>,
-    /// HTTP/2: the one who waits for an overdue answer.
+    /// Who is to be told that an answer is overdue.
     waiter: Mutex<Option<Waker>>,
-    /// Why the request body failed.
+    /// HTTP/2: why the request body failed, of which hyper is told nothing.
     fault: Mutex<Option<BodyError>>,
-    /// `sent` takes a copy of what is written for the present request.
-    keeping: AtomicBool,
-    /// The head of a request that may have to be sent again.
-    sent: Mutex<Vec<u8>>,
 }
 
 /// Who gives up when the head of an answer does not come.
@@ -63,31 +52,15 @@ impl Progress {
             awaiting: AtomicBool::new(false),
             sweeps: AtomicU32::new(0),
             own_limit: AtomicBool::new(false),
-            received: AtomicU32::new(0),
-            unchunked: AtomicBool::new(false),
             expired: AtomicBool::new(false),
             retired: AtomicBool::new(false),
-            connection: OnceLock::new(),
             waiter: Mutex::new(None),
             fault: Mutex::new(None),
-            keeping: AtomicBool::new(false),
-            sent: Mutex::new(Vec::new()),
         }
     }
 
-    /// The connection that ends when its answer is overdue.
-    pub(super) fn belongs_to(&self, connection: AbortHandle) {
-        // Set once, right after the connection's task is spawned; a second call would be a mistake without effect.
-        let _ = self.connection.set(connection);
-    }
-
-    /// A request goes out. With `keep`, its bytes are kept until its answer begins.
-    pub(super) fn begin(&self, keep: bool) {
-        if keep {
-            lock(&self.sent).clear();
-        }
-        self.keeping.store(keep, Relaxed);
-        self.received.store(0, Relaxed);
+    /// A request goes out.
+    pub(super) fn begin(&self) {
         self.sweeps.store(1, Relaxed);
         self.awaiting.store(true, Relaxed);
     }
@@ -143,10 +116,7 @@ impl Progress {
         }
         self.answered();
         self.expired.store(true, Relaxed);
-        match self.connection.get() {
-            Some(connection) => connection.abort(),
-            None => lock(&self.waiter).take().into_iter().for_each(Waker::wake),
-        }
+        lock(&self.waiter).take().into_iter().for_each(Waker::wake);
     }
 
     /// Whether the sweep gave the request up.
@@ -154,7 +124,7 @@ impl Progress {
         self.expired.load(Relaxed)
     }
 
-    /// Ready when the sweep has given the request up. For HTTP/2: an HTTP/1.1 connection ends by itself.
+    /// Ready when the sweep has given the request up.
     pub(super) fn poll_expired(&self, context: &mut Context<'_>) -> Poll<()> {
         if self.is_expired() {
             return Poll::Ready(());
@@ -184,59 +154,6 @@ impl Progress {
     pub(super) fn take_fault(&self) -> Option<BodyError> {
         lock(&self.fault).take()
     }
-
-    /// Bytes came in. Says how many did since the request went out, 0 when none is out.
-    pub(super) fn add_received(&self, bytes: usize) -> u32 {
-        if !self.awaiting.load(Relaxed) {
-            return 0;
-        }
-        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        let received = self.received.load(Relaxed).saturating_add(bytes);
-        self.received.store(received, Relaxed);
-        received
-    }
-
-    /// Whether anything came since the request went out.
-    pub(super) fn has_received(&self) -> bool {
-        self.received.load(Relaxed) > 0
-    }
-
-    /// Whether what came so far after the head cannot be chunks.
-    pub(super) fn set_unchunked(&self, unchunked: bool) {
-        self.unchunked.store(unchunked, Relaxed);
-    }
-
-    pub(super) fn is_unchunked(&self) -> bool {
-        self.unchunked.load(Relaxed)
-    }
-
-    pub(super) fn is_awaiting(&self) -> bool {
-        self.awaiting.load(Relaxed)
-    }
-
-    /// Bytes were written: kept if `begin` said so, up to a bound.
-    pub(super) fn add_sent<'a>(&self, written: usize, pieces: impl Iterator<Item = &'a [u8]>) {
-        if !self.keeping.load(Relaxed) {
-            return;
-        }
-        let mut sent = lock(&self.sent);
-        if sent.len().saturating_add(written) > KEPT_BYTES {
-            self.keeping.store(false, Relaxed);
-            *sent = Vec::new();
-            return;
-        }
-        let mut left = written;
-        for piece in pieces {
-            let piece = piece.get(..left).unwrap_or(piece);
-            sent.extend_from_slice(piece);
-            left -= piece.len();
-        }
-    }
-
-    /// What was written since `begin`, if all of it was kept. What is left of an earlier request is not it.
-    pub(super) fn take_sent(&self) -> Option<Vec<u8>> {
-        self.keeping.load(Relaxed).then(|| std::mem::take(&mut *lock(&self.sent)))
-    }
 }
 
 /// Nothing that holds one of these locks can panic.
@@ -244,41 +161,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A longer request head is not kept, and so not sent again: it is rare, and this is memory of every open connection.
-const KEPT_BYTES: usize = 8 * 1024;
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn only_the_present_request_is_kept() {
-        let progress = Progress::new();
-        let write = |text: &[u8]| progress.add_sent(text.len(), [text].into_iter());
-        progress.begin(true);
-        write(b"GET / ");
-        progress.answered();
-        progress.begin(false);
-        write(b"POST / ");
-        progress.answered();
-        assert_eq!(progress.take_sent(), None);
-
-        progress.begin(true);
-        progress.add_sent(4, [&b"ab"[..], b"cdef"].into_iter());
-        write(b"ef");
-        assert_eq!(progress.take_sent().as_deref(), Some(&b"abcdef"[..]));
-
-        progress.begin(true);
-        write(&vec![b'x'; KEPT_BYTES]);
-        write(b"x");
-        assert_eq!(progress.take_sent(), None, "too long");
-    }
-
-    #[test]
     fn a_wait_with_a_limit_of_its_own_is_not_swept() {
         let progress = Progress::new();
         progress.wait(Patience::Own);
-        progress.begin(false);
+        progress.begin();
         (0..99).for_each(|_| progress.sweep(2, 4));
         assert!(!progress.is_expired());
         progress.answered();
@@ -295,7 +186,7 @@ mod tests {
             progress.is_expired()
         };
         assert!(!sweep(9), "nothing is awaited");
-        progress.begin(false);
+        progress.begin();
         progress.clients_turn();
         assert!(!sweep(9), "the client sends");
         progress.endpoints_turn();

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
 use http_body::{Body as _, Frame, SizeHint};
 
 use super::error::Reason;
@@ -91,11 +91,11 @@ fn frame(request: &mut Request<Body>, protocol: Protocol) {
         (Some(length), _) => {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
         }
-        // A length that was announced and cannot be checked yet: hyper sends no more, and ends the connection on less.
+        // A length that was announced and cannot be checked yet: no more is sent, and less ends the connection.
         (None, Some(value)) if parse_length(value).is_some() && single(headers) => {}
         (None, _) => {
             headers.remove(CONTENT_LENGTH);
-            // Said here, because without it hyper drops the body of a GET.
+            // Said here; HTTP/2 has no need of it.
             if protocol == Protocol::Http1 {
                 headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
             }
@@ -123,34 +123,7 @@ pub(super) fn parse_length(value: &HeaderValue) -> Option<u64> {
     })
 }
 
-/// Whether the request can go out again when nobody knows what became of it: it means the same twice (RFC 9110,
-/// section 9.2.2), and there is no body that is gone.
-pub(super) fn is_replayable(request: &Request<Outgoing>) -> bool {
-    let idempotent = matches!(
-        *request.method(),
-        Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE
-    );
-    idempotent && request.body().is_end_stream()
-}
-
-/// The request whose head hyper wrote as these bytes. Keeping the bytes and parsing them again when, once in a while,
-/// an unused connection turns out to be closed is ten times cheaper than a clone of every request.
-pub(super) fn from_wire(head: &[u8]) -> Option<Request<Body>> {
-    let mut fields = [httparse::EMPTY_HEADER; 256];
-    let mut parsed = httparse::Request::new(&mut fields);
-    parsed.parse(head).ok().filter(httparse::Status::is_complete)?;
-    let mut request = Request::new(Body::Empty);
-    *request.method_mut() = parsed.method?.parse().ok()?;
-    *request.uri_mut() = parsed.path?.parse().ok()?;
-    request.headers_mut().reserve(parsed.headers.len());
-    for field in parsed.headers {
-        let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
-        request.headers_mut().append(name, HeaderValue::from_bytes(field.value).ok()?);
-    }
-    Some(request)
-}
-
-/// A request body on its way to an endpoint. One that streams tells whose turn it is, and keeps for us why it failed.
+/// A request body on its way to an endpoint over HTTP/2. One that streams tells whose turn it is, and keeps for us why it failed.
 pub(super) struct Outgoing {
     body: Body,
     progress: Option<Arc<Progress>>,
@@ -299,14 +272,5 @@ mod tests {
             let expected = format!("{method} / {before}host=x {after}");
             assert_eq!(shown, expected.trim_end(), "{method} {field:?}");
         }
-    }
-
-    #[test]
-    fn a_head_comes_back_from_the_wire() {
-        let request = from_wire(b"GET /a?b HTTP/1.1\r\nhost: x\r\nx-a: 1\r\nx-a: \xff\r\n\r\n").unwrap();
-        assert_eq!(request.uri(), "/a?b");
-        assert_eq!(request.headers()["host"], "x");
-        assert_eq!(request.headers().get_all("x-a").iter().count(), 2);
-        assert!(from_wire(b"GET / HTTP/1.1\r\nhost: x\r\n").is_none());
     }
 }

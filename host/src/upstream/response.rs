@@ -5,54 +5,56 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, Response, StatusCode, Version};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::connection::Lease;
+use super::connection::Http2;
 use super::endpoint::{Endpoint, InFlight};
 use super::error::BadResponse;
-use super::progress::Progress;
 use super::request::parse_length;
 use crate::body::BodyError;
 
-/// Refuses what hyper's parser lets through although another reader might see another end of the message: RFC 9112,
-/// section 6.3, lets a proxy repair some of it, but a server that sends it is broken or under attack. Says whether the
-/// body comes in chunks.
-pub(super) fn check(
-    response: &mut Response<Incoming>,
-    max_headers: usize,
-    progress: &Progress,
-) -> Result<bool, BadResponse> {
+/// Refuses what a parser lets through although another reader might see another end of the message: RFC 9112, section 6.3,
+/// lets a proxy repair some of it, but a server that sends it is broken or under attack. `is_head` says that the request
+/// was a HEAD.
+pub(super) fn check<B>(response: &mut Response<B>, max_headers: usize, is_head: bool) -> Result<Framing, BadResponse> {
     if response.headers().len() > max_headers {
         return Err(BadResponse::TooManyHeaders(max_headers));
     }
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+    let status = response.status();
+    if status == StatusCode::SWITCHING_PROTOCOLS {
         return Err(BadResponse::SwitchingProtocols);
     }
-    let chunked = check_framing(response.version(), response.headers())?;
-    // These two end with their head, whatever it says (RFC 9112, section 6.3); what comes after them is nobody's body.
-    let chunked = chunked && !matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    if chunked && progress.is_unchunked() {
-        return Err(BadResponse::Chunks);
-    }
-    if response.status() == StatusCode::NO_CONTENT {
+    let framing = framing(response.version(), response.headers())?;
+    if status == StatusCode::NO_CONTENT {
         // It must not have one (RFC 9110, section 8.6), and some clients would wait for the bytes.
         response.headers_mut().remove(CONTENT_LENGTH);
     }
-    Ok(chunked)
+    // These end with their head, whatever it says (RFC 9112, section 6.3); what comes after them is nobody's body.
+    let is_empty = is_head || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    Ok(if is_empty { Framing::Nothing } else { framing })
 }
 
-fn check_framing(version: Version, headers: &HeaderMap) -> Result<bool, BadResponse> {
+/// Where an HTTP/1.1 response ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Framing {
+    Nothing,
+    Length(u64),
+    Chunked,
+    UntilClosed,
+}
+
+fn framing(version: Version, headers: &HeaderMap) -> Result<Framing, BadResponse> {
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
-    let length = lengths.next();
-    if length.is_some_and(|length| parse_length(length).is_none()) || lengths.next().is_some() {
+    let length = lengths.next().map(|length| parse_length(length).ok_or(BadResponse::ContentLength)).transpose()?;
+    if lengths.next().is_some() {
         return Err(BadResponse::ContentLength);
     }
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     let Some(coding) = codings.next() else {
-        return Ok(false);
+        return Ok(length.map_or(Framing::UntilClosed, Framing::Length));
     };
     if length.is_some() {
         return Err(BadResponse::TwoLengths);
@@ -61,30 +63,28 @@ fn check_framing(version: Version, headers: &HeaderMap) -> Result<bool, BadRespo
     if version != Version::HTTP_11 || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") || codings.next().is_some() {
         return Err(BadResponse::TransferEncoding);
     }
-    Ok(true)
+    Ok(Framing::Chunked)
 }
 
-/// A response body that is still coming. It keeps its connection, or its place on one, and the request counted as in
-/// flight; at its end, the connection goes back into the pool; dropped before, the connection closes (HTTP/1.1) or the
-/// stream is reset (HTTP/2).
-///
-/// Only bodies that are not complete when the head is read are wrapped so: it costs an allocation.
+/// Whether an endpoint goes on after this response of HTTP/1 (RFC 9112, section 9.3). One that speaks HTTP/1.0 is not asked
+/// to.
+pub(super) fn keeps_connection<B>(response: &Response<B>) -> bool {
+    let options =
+        response.headers().get_all(CONNECTION).iter().flat_map(|value| value.as_bytes().split(|&byte| byte == b','));
+    let mut options = options.map(<[u8]>::trim_ascii);
+    response.version() == Version::HTTP_11 && !options.any(|option| option.eq_ignore_ascii_case(b"close"))
+}
+
+/// A body of HTTP/2 that is still coming. It keeps its place on the connection, and the request counted as in flight;
+/// dropped before its end, the stream is reset.
 pub(super) struct Held {
     body: Incoming,
-    /// It comes in chunks, which have to be valid to the last.
-    chunked: bool,
-    held: Option<(Lease, InFlight<Arc<Endpoint>>)>,
+    held: Option<(Http2, InFlight<Arc<Endpoint>>)>,
 }
 
 impl Held {
-    pub(super) fn new(body: Incoming, chunked: bool, lease: Lease, in_flight: InFlight<Arc<Endpoint>>) -> Self {
-        Held { body, chunked, held: Some((lease, in_flight)) }
-    }
-
-    fn finish(&mut self) {
-        if let Some((lease, in_flight)) = self.held.take() {
-            lease.give_back(in_flight.endpoint());
-        }
+    pub(super) fn new(body: Incoming, place: Http2, in_flight: InFlight<Arc<Endpoint>>) -> Self {
+        Held { body, held: Some((place, in_flight)) }
     }
 }
 
@@ -97,25 +97,21 @@ impl http_body::Body for Held {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let polled = Pin::new(&mut self.body).poll_frame(context);
-        let Some((lease, _)) = &self.held else {
+        let Some((place, _)) = &self.held else {
             return polled.map_err(BodyError::Connection);
         };
-        let progress = lease.progress();
+        let progress = place.progress();
         let frame = match polled {
             Poll::Ready(frame) => frame,
             Poll::Pending => {
                 progress.body_is_awaited();
                 ready!(progress.poll_expired(context));
-                lease.retire();
+                place.retire();
                 self.held = None;
                 return Poll::Ready(Some(Err(BodyError::TimedOut)));
             }
         };
         progress.body_has_come();
-        if self.chunked && progress.is_unchunked() {
-            self.held = None;
-            return Poll::Ready(Some(Err(BodyError::Chunks)));
-        }
         match &frame {
             Some(Err(_)) => {
                 let expired = progress.is_expired();
@@ -126,7 +122,7 @@ impl http_body::Body for Held {
             }
             // The last bytes of a known length are the end: a reader that counts does not ask again.
             Some(Ok(_)) if !self.body.is_end_stream() => {}
-            _ => self.finish(),
+            _ => self.held = None,
         }
         Poll::Ready(frame.map(|frame| frame.map_err(BodyError::Connection)))
     }
@@ -150,9 +146,9 @@ mod tests {
         let te = |value| ("transfer-encoding", value);
         let cl = |value| ("content-length", value);
         for (fields, expected) in [
-            (vec![], "Ok(false)"),
-            (vec![cl("0")], "Ok(false)"),
-            (vec![te("Chunked")], "Ok(true)"),
+            (vec![], "Ok(UntilClosed)"),
+            (vec![cl("7")], "Ok(Length(7))"),
+            (vec![te("Chunked")], "Ok(Chunked)"),
             (vec![cl("5"), cl("5")], "Err(ContentLength)"),
             (vec![cl("5, 5")], "Err(ContentLength)"),
             (vec![cl("+5")], "Err(ContentLength)"),
@@ -168,9 +164,9 @@ mod tests {
             for (name, value) in &fields {
                 headers.append(*name, value.parse().unwrap());
             }
-            assert_eq!(format!("{:?}", check_framing(Version::HTTP_11, &headers)), expected, "{fields:?}");
+            assert_eq!(format!("{:?}", framing(Version::HTTP_11, &headers)), expected, "{fields:?}");
         }
         let chunked = HeaderMap::from_iter([(TRANSFER_ENCODING, "chunked".parse().unwrap())]);
-        assert!(check_framing(Version::HTTP_10, &chunked).is_err());
+        assert!(framing(Version::HTTP_10, &chunked).is_err());
     }
 }

@@ -153,7 +153,7 @@ pub struct Transport {
     pub max_pending: usize,
     /// Requests at a time on one HTTP/2 connection; where the endpoint announces fewer, fewer. Default 100, at least 1.
     pub max_streams: u32,
-    /// Fields in a response's header block. Default 100: above it hyper allocates for every response.
+    /// Fields in a response's header block. Default 100: above it parsing allocates for every response.
     pub max_headers: usize,
     /// Bytes of a response's header block, and of its trailers. Default 64 KiB, at least 8 KiB.
     pub max_header_bytes: usize,

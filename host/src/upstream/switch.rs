@@ -1,17 +1,11 @@
 //! An endpoint that switches to another protocol: the connection leaves the pool for good and becomes a tunnel's end.
 
-use std::io;
-use std::sync::Arc;
-
 use http::header::{CONNECTION, HeaderValue, UPGRADE};
 use http::{Request, Response};
-use hyper::body::Incoming;
-use hyper_util::rt::TokioIo;
 
-use super::endpoint::{Endpoint, InFlight};
 use super::error::BadResponse;
 use crate::body::Body;
-use crate::tunnel::{End, Handover, Opened, Upgrade};
+use crate::tunnel::Upgrade;
 
 /// What the request asks to be switched to.
 pub(super) fn asked(request: &Request<Body>) -> Option<Box<Upgrade>> {
@@ -34,22 +28,12 @@ pub(super) fn ask(request: &mut Request<Body>) {
     }
 }
 
-/// The 101 of an endpoint that was asked for it. Its [`End`] is in the extensions.
-pub(super) fn receive(
-    mut response: Response<Incoming>,
-    asked: &Upgrade,
-    in_flight: InFlight<Arc<Endpoint>>,
-) -> Result<Response<Body>, BadResponse> {
+/// The 101 of an endpoint, which has to be to what it was asked for.
+pub(super) fn check(response: Response<()>, asked: &Upgrade) -> Result<Response<()>, BadResponse> {
     let mut protocols = response.headers().get_all(UPGRADE).iter();
     let is_asked = |protocol: &HeaderValue| protocol.as_bytes().eq_ignore_ascii_case(asked.protocol.as_bytes());
     if !protocols.next().is_some_and(is_asked) || protocols.next().is_some() {
         return Err(BadResponse::SwitchingProtocols);
     }
-    let io = hyper::upgrade::on(&mut response);
-    let end: End = Box::pin(async move {
-        let io = io.await.map_err(io::Error::other)?;
-        Ok(Opened { stream: Box::new(TokioIo::new(io)), held: Box::new(in_flight) })
-    });
-    response.extensions_mut().insert(Handover::new(end));
-    Ok(response.map(|_| Body::Empty))
+    Ok(response)
 }

@@ -1,0 +1,223 @@
+//! An HTTP/1.1 connection to an endpoint, read and written by whoever's request is on it.
+//!
+//! Nothing runs beside the request: its future, and then the body of its response, write what is left of the request
+//! and read what has come. A request without a body is one write, a short answer one read, and between them nobody is
+//! woken but the one who waits. hyper's client was measured first: it has a task of its own for each connection, two
+//! channels between that task and the request, and one for the body, and these cost more than the bytes.
+//!
+//! What is read is held to RFC 9112 more strictly than must be: a response whose end two readers could see in two places
+//! is refused ([`response::check`](super::response::check), [`chunks`]), and whatever comes behind a response ends the
+//! connection.
+//!
+//! An unused connection is not watched. That it was closed is seen when it would be taken, without a call to the system
+//! unless something came, and by the sweep.
+
+mod answer;
+mod chunks;
+mod head;
+mod switched;
+mod upload;
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::BytesMut;
+use http::{Method, Request, Response, StatusCode};
+use tokio::io::{AsyncRead as _, AsyncReadExt as _, ReadBuf};
+use tokio::sync::OwnedSemaphorePermit;
+
+use self::answer::Answer;
+use self::upload::Upload;
+use super::connection::{Again, Unanswered};
+use super::endpoint::{Endpoint, InFlight};
+use super::error::{BadResponse, Reason};
+use super::progress::Progress;
+use super::response;
+use super::socket::Socket;
+use super::switch;
+use crate::body::Body;
+use crate::tunnel::Upgrade;
+
+/// See the module.
+pub(super) struct Connection {
+    socket: Socket,
+    /// What came and is not used yet.
+    input: BytesMut,
+    /// How much is read at once.
+    reads: usize,
+    progress: Arc<Progress>,
+    /// It has carried requests before.
+    reused: bool,
+    /// The place among the endpoint's connections, which is taken as long as the socket is open: also when it has
+    /// become a tunnel.
+    _slot: OwnedSemaphorePermit,
+}
+
+impl Connection {
+    pub(super) fn new(socket: Socket, progress: Arc<Progress>, slot: OwnedSemaphorePermit) -> Box<Self> {
+        let (input, reads) = (BytesMut::new(), SHORT_READ);
+        Box::new(Connection { socket, input, reads, progress, reused: false, _slot: slot })
+    }
+
+    pub(super) fn progress(&self) -> &Arc<Progress> {
+        &self.progress
+    }
+
+    pub(super) fn is_reused(&self) -> bool {
+        self.reused
+    }
+
+    /// Whether it takes a request: the endpoint has not closed it, and has sent nothing that nobody asked for.
+    pub(super) fn is_open(&mut self) -> bool {
+        let mut byte = [0; 1];
+        let mut byte = ReadBuf::new(&mut byte);
+        // Nobody is to be woken: the next request reads, too.
+        let mut context = Context::from_waker(Waker::noop());
+        self.input.is_empty() && Pin::new(&mut self.socket).poll_read(&mut context, &mut byte).is_pending()
+    }
+
+    /// Sends the request and waits for the head of its answer.
+    pub(super) async fn send(
+        mut self: Box<Self>,
+        mut request: Request<Body>,
+        in_flight: InFlight<&Arc<Endpoint>>,
+    ) -> Result<Response<Body>, Unanswered> {
+        // Whether this one may go out again if the endpoint turns out to have closed an unused connection.
+        let replayable = self.reused && is_replayable(&request);
+        let asked = switch::asked(&request);
+        let mut upload = Upload::new(&mut request);
+        self.progress.begin();
+        let limits = head::Limits::of(in_flight.endpoint().transport());
+        let mut heads = head::Heads::default();
+        let answer = poll_fn(|context| self.poll_answer(&mut upload, &mut heads, &limits, context)).await;
+        self.progress.answered();
+        match answer {
+            Ok(head) => self.receive(head, &request, asked, upload, in_flight),
+            Err(failed) => {
+                let unread = failed.nothing_came && replayable && matches!(failed.reason, Reason::Closed(_));
+                let again = unread.then(|| Again::Unread(Box::new(request)));
+                Err(Unanswered { reason: failed.reason, again })
+            }
+        }
+    }
+
+    /// Writes what can be written of the request, until the head of its answer is there.
+    fn poll_answer(
+        &mut self,
+        upload: &mut Upload,
+        heads: &mut head::Heads,
+        limits: &head::Limits,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Response<()>, Failed>> {
+        if let Poll::Ready(Err(error)) = upload.poll(&mut self.socket, &self.progress, context) {
+            return Poll::Ready(Err(Failed { reason: error.into(), nothing_came: false }));
+        }
+        loop {
+            match heads.read(&mut self.input, limits) {
+                Ok(Some(head)) => return Poll::Ready(Ok(head)),
+                Ok(None) => {}
+                Err(flaw) => {
+                    return Poll::Ready(Err(Failed { reason: Reason::BadResponse(flaw), nothing_came: false }));
+                }
+            }
+            let nothing_came = self.input.is_empty() && heads.is_first();
+            match self.poll_fill(context) {
+                Poll::Ready(Ok(1..)) => {}
+                Poll::Ready(Ok(0)) if !nothing_came => {
+                    let reason = Reason::BadResponse(BadResponse::Truncated);
+                    return Poll::Ready(Err(Failed { reason, nothing_came }));
+                }
+                Poll::Ready(end) => {
+                    let error = end.err().unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into());
+                    return Poll::Ready(Err(Failed { reason: Reason::Closed(Box::new(error)), nothing_came }));
+                }
+                Poll::Pending => break,
+            }
+        }
+        if self.progress.poll_expired(context).is_ready() {
+            let reason = Reason::ResponseTimeout(limits.response_timeout);
+            return Poll::Ready(Err(Failed { reason, nothing_came: false }));
+        }
+        Poll::Pending
+    }
+
+    /// Turns what came into what is passed on. A bad response takes the connection with it.
+    fn receive(
+        mut self: Box<Self>,
+        head: Response<()>,
+        request: &Request<Body>,
+        asked: Option<Box<Upgrade>>,
+        upload: Upload,
+        in_flight: InFlight<&Arc<Endpoint>>,
+    ) -> Result<Response<Body>, Unanswered> {
+        let bad = |flaw| Unanswered { reason: Reason::BadResponse(flaw), again: None };
+        let mut response = head;
+        if let Some(asked) = asked
+            && response.status() == StatusCode::SWITCHING_PROTOCOLS
+        {
+            let head = switch::check(response, &asked).map_err(bad)?;
+            return Ok(switched::receive(head, self, in_flight.keep()));
+        }
+        let limit = in_flight.endpoint().transport().max_headers;
+        let framing = response::check(&mut response, limit, request.method() == Method::HEAD).map_err(bad)?;
+        let keeps = response::keeps_connection(&response);
+        let answer = Answer::new(framing, &mut self.input, in_flight.endpoint().transport()).map_err(bad)?;
+        if !keeps {
+            self.progress.retire();
+        }
+        Ok(response.map(|()| answer.body(self, upload, in_flight)))
+    }
+
+    /// Reads what there is; 0 is the end of what the endpoint sends.
+    fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.input.reserve(self.reads);
+        let capacity = self.input.capacity().saturating_sub(self.input.len());
+        // The future has no state, so that it can be made for each poll.
+        let polled = pin!(self.socket.read_buf(&mut self.input)).poll(context);
+        if let Poll::Ready(Ok(count)) = polled
+            && count == capacity
+        {
+            self.reads = self.reads.saturating_mul(2).min(LONG_READ);
+        }
+        polled
+    }
+
+    /// Back to the others, if it can take another request.
+    fn give_back(mut self: Box<Self>, endpoint: &Endpoint) {
+        if !self.input.is_empty() || self.progress.is_retired() {
+            return;
+        }
+        if self.input.capacity() > LONG_READ / 2 {
+            self.input = BytesMut::new();
+        }
+        self.reads = SHORT_READ;
+        self.reused = true;
+        endpoint.put(self);
+    }
+}
+
+/// A request that has no answer.
+struct Failed {
+    reason: Reason,
+    /// Not a byte of an answer was there.
+    nothing_came: bool,
+}
+
+/// Whether the request can go out again when nobody knows what became of it: it means the same twice (RFC 9110,
+/// section 9.2.2), and there is no body that is gone.
+pub(super) fn is_replayable<B: http_body::Body>(request: &Request<B>) -> bool {
+    let idempotent = matches!(
+        *request.method(),
+        Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE
+    );
+    idempotent && request.body().is_end_stream()
+}
+
+/// What is read at once of an answer that is short: a head, and a body of a few kilobytes.
+const SHORT_READ: usize = 8 << 10;
+
+/// The most that is read at once of a long one.
+const LONG_READ: usize = 64 << 10;
