@@ -190,7 +190,7 @@ impl Shared {
             drop(turn);
             match change {
                 Change::Made => return Ok(()),
-                Change::Lacks(lacking) => self.fetch(lacking).await?,
+                Change::Lacks(lacking) => self.fetch(*lacking).await?,
             }
         }
         Err(unsettled())
@@ -264,7 +264,7 @@ impl Shared {
             Ok(ControlFlow::Continue(snapshot)) => Ok(snapshot),
             Ok(ControlFlow::Break(lacking)) => {
                 self.outbound.release(None);
-                return Ok(Change::Lacks(lacking));
+                return Ok(Change::Lacks(Box::new(lacking)));
             }
             Err(error) => Err(error),
         };
@@ -341,7 +341,7 @@ impl Shared {
 enum Change {
     Made,
     /// Nothing yet: these have to be fetched first.
-    Lacks(Lacking),
+    Lacks(Box<Lacking>),
 }
 
 pub use pull::{Locked, lock};

@@ -198,7 +198,7 @@ impl Control for Api {
                     Ok(Change::Made) => Ok(()),
                     Ok(Change::Lacks(lacking)) => {
                         drop(turn);
-                        match self.shared.fetch(lacking).await {
+                        match self.shared.fetch(*lacking).await {
                             Ok(()) => continue,
                             Err(error) => Err(error),
                         }
