@@ -47,8 +47,8 @@ fn page() -> serde_json::Value {
                         "optional": true, "default": [] },
             "news": { "upstream": "news", "path": "/news", "optional": true },
         },
-        "answer": { "body": { "name": "$(parts.user/name)", "orders": "$(parts.orders)", "news": "$(parts.news/0)",
-                              "failed": "$(failed)" } },
+        "answer": { "body": { "failed": "$(failed)", "name": "$(parts.user/name)", "news": "$(parts.news/0)",
+                              "orders": "$(parts.orders)" } },
     })
 }
 
