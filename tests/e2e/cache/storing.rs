@@ -1,0 +1,135 @@
+//! What is kept, and what is not for others.
+
+use bytes::Bytes;
+use gatewright_tests::{Client, Received, Scripted, Server, TestGateway, Wire, read_head};
+use http::Response;
+use http_body_util::Full;
+use serde_json::json;
+use tokio::io::AsyncWriteExt;
+
+use super::{MAX_AGE, counting, gateway, status};
+
+#[tokio::test]
+async fn what_is_not_for_all_is_not_kept() {
+    for fields in [
+        &[("cache-control", "no-store")][..],
+        &[("cache-control", "private, max-age=100")],
+        &[("cache-control", "public, max-age=100"), ("set-cookie", "a=b")],
+        &[("cache-control", "max-age=100"), ("vary", "*")],
+    ] {
+        let server = counting(fields).await;
+        let gateway = gateway(&server.text(), json!({}));
+        assert_eq!(gateway.get("/").await.text(), "answer 1", "{fields:?}");
+        assert_eq!(gateway.get("/").await.text(), "answer 2", "{fields:?}");
+    }
+    let server = counting(&[("cache-control", "max-age=100")]).await;
+    let gateway = gateway(&server.text(), json!({}));
+    for (count, credential) in
+        [("authorization", "Bearer a"), ("cookie", "session=a")].repeat(2).into_iter().enumerate()
+    {
+        let answer = gateway.get_with("/", &[credential]).await;
+        assert_eq!(answer.text(), format!("answer {}", count + 1), "an answer to somebody is for him");
+    }
+    // What everybody gets, they get as well.
+    assert_eq!(gateway.get("/").await.text(), "answer 5");
+    assert_eq!(gateway.get_with("/", &[("cookie", "session=a")]).await.text(), "answer 5");
+}
+
+#[tokio::test]
+async fn cookies_count_for_nothing_where_the_operator_says_so() {
+    let server = counting(&[("cache-control", "max-age=100"), ("set-cookie", "theme=dark")]).await;
+    let gateway = gateway(&server.text(), json!({ "cookies": true }));
+    for _ in 0..2 {
+        assert_eq!(gateway.get_with("/", &[("cookie", "session=a")]).await.text(), "answer 1");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_to_a_proven_caller_is_kept_only_where_its_server_says_so() {
+    let keys = json!([{ "key": "ada", "subject": "ada" }, { "key": "bob", "subject": "bob" }]);
+    for (control, texts) in [("max-age=100", ["answer 1", "answer 2"]), ("max-age=100, public", ["answer 1"; 2])] {
+        let fields: &'static [(&str, &str)] = Box::leak(Box::new([("cache-control", control)]));
+        let server = counting(fields).await;
+        let gateway = TestGateway::start(json!({
+            "upstreams": { "behind": [server.text()] },
+            "routes": [{ "match": {}, "plugins": [{ "key-auth": { "keys": keys } }], "cache": {}, "to": "behind" }],
+        }));
+        for (key, text) in ["ada", "bob"].into_iter().zip(texts) {
+            assert_eq!(gateway.get_with("/", &[("x-api-key", key)]).await.text(), text, "{control}");
+        }
+        // What is remembered is behind the plugins all the same.
+        assert_eq!(gateway.get("/").await.status, 401);
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_of_the_gateways_own_is_not_remembered() {
+    let server = counting(&MAX_AGE).await;
+    let gateway = TestGateway::start(json!({
+        "upstreams": { "behind": [server.text()] },
+        "routes": [{
+            "match": {},
+            "cache": { "default_ttl": "1h" },
+            "to": [{ "redirect": { "host": "b.test", "status": 301 } }, { "upstream": "behind", "weight": 0 }],
+        }],
+    }));
+    for _ in 0..2 {
+        let answer = gateway.get("/").await;
+        assert_eq!((answer.status, status(&answer).as_str()), (301, "fwd=uri-miss; fwd-status=301"));
+    }
+}
+
+#[tokio::test]
+async fn bodies_that_break_off_or_are_too_long_are_not_kept() {
+    let breaks = Scripted::start(|mut stream| async move {
+        read_head(&mut stream).await;
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncache-control: max-age=9\r\ncontent-length: 9\r\n\r\nhalf").await;
+    })
+    .await;
+    let gateway_one = gateway(&breaks.text(), json!({}));
+    for _ in 0..2 {
+        let mut wire = Wire::connect(gateway_one.address()).await;
+        wire.send("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
+        let text = wire.read_to_end().await;
+        assert!(text.contains("fwd=uri-miss") && text.ends_with("half"), "{text}");
+    }
+    let long = Server::start(|_: &Received| {
+        let body = Full::new(Bytes::from(vec![b'x'; 3000]));
+        Response::builder().header("cache-control", "max-age=100").body(body).unwrap()
+    })
+    .await;
+    let gateway_two = gateway(&long.text(), json!({ "max_body": "2KiB" }));
+    for count in 1..4 {
+        assert_eq!(gateway_two.get("/").await.body.len(), 3000);
+        assert_eq!(long.received().len(), count);
+    }
+}
+
+#[tokio::test]
+async fn memory_stays_within_what_the_operator_gave() {
+    let server = Server::start(|_: &Received| {
+        let body = Full::new(Bytes::from(vec![b'x'; 10_000]));
+        Response::builder().header("cache-control", "max-age=100").body(body).unwrap()
+    })
+    .await;
+    let gateway = TestGateway::start(json!({
+        "response_cache": { "memory": "256KiB" },
+        "upstreams": { "behind": [server.text()] },
+        "routes": [{ "match": {}, "cache": {}, "to": "behind" }],
+    }));
+    let mut client = Client::http1(gateway.address()).await;
+    for number in 0..200 {
+        assert_eq!(client.send("GET", &format!("/{number}"), &[], "").await.unwrap().body.len(), 10_000);
+    }
+    let used = gateway.metric("gatewright_cache_bytes", &[]).await;
+    assert!(used > 10_000.0 && used <= 256.0 * 1024.0, "{used}");
+}
+
+#[tokio::test]
+async fn a_reload_keeps_what_is_remembered() {
+    let server = counting(&[("cache-control", "max-age=100")]).await;
+    let gateway = gateway(&server.text(), json!({}));
+    assert_eq!(gateway.get("/").await.text(), "answer 1");
+    gateway.reload().unwrap();
+    assert_eq!(gateway.get("/").await.text(), "answer 1");
+}
