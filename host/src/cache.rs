@@ -167,25 +167,32 @@ impl Cache {
         if ticket.is_doomed() || entry.weight() + KEY_OVERHEAD_BYTES > self.bytes {
             return ticket.answered();
         }
-        let key = ticket.key().clone();
-        let known = self.shelf.peek(&*key).map(|variants| variants.entries.clone()).unwrap_or_default();
-        let mut entries: Vec<Arc<Entry>> = known.into_iter().filter(|known| !entry.replaces(known)).collect();
+        let mut entries = self.known(&ticket);
+        entries.retain(|known| !entry.replaces(known));
         entries.truncate(MOST_VARIANTS - 1);
         entries.insert(0, Arc::new(entry));
-        self.shelf.insert(key, Arc::new(Variants { entries, pass_until_s: 0 }));
         self.count(Event::Stored);
-        // A purge that came in between has found nothing to take away.
-        if ticket.is_doomed() {
-            self.shelf.remove(ticket.key());
-        }
-        ticket.answered();
+        self.settle(ticket, Variants { entries, pass_until_s: 0 });
     }
 
     /// Remembers that what came under this key cannot be stored.
     pub fn pass(&self, ticket: Ticket, now_s: u64) {
-        let known = self.shelf.peek(&**ticket.key()).map(|variants| variants.entries.clone()).unwrap_or_default();
-        let variants = Variants { entries: known, pass_until_s: now_s + PASS_SECONDS };
+        let entries = self.known(&ticket);
+        self.settle(ticket, Variants { entries, pass_until_s: now_s + PASS_SECONDS });
+    }
+
+    /// What is there already under the key of a fetch.
+    fn known(&self, ticket: &Ticket) -> Vec<Arc<Entry>> {
+        self.shelf.peek(&**ticket.key()).map(|variants| variants.entries.clone()).unwrap_or_default()
+    }
+
+    /// Puts what is known after a fetch in the place of what was, and ends the fetch.
+    fn settle(&self, ticket: Ticket, variants: Variants) {
         self.shelf.insert(ticket.key().clone(), Arc::new(variants));
+        // What a purge has taken away since it was read must not come back.
+        if ticket.is_doomed() {
+            self.shelf.remove(ticket.key());
+        }
         ticket.answered();
     }
 
