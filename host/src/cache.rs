@@ -24,7 +24,6 @@ mod policy;
 mod recorder;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::HeaderMap;
 use quick_cache::sync::{Cache as Shelf, DefaultLifecycle};
@@ -263,8 +262,6 @@ const KEY_OVERHEAD_BYTES: u64 = 200;
 const TYPICAL_ENTRY_BYTES: u64 = 16 << 10;
 /// How long nobody waits for what could not be stored.
 const PASS_SECONDS: u64 = 10;
-/// How long a request waits for another's fetch, unless the route says otherwise.
-pub const DEFAULT_WAIT: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests;

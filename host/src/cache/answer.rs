@@ -8,13 +8,13 @@ use http::header::{
 use http::{Method, StatusCode};
 
 use super::conditions::Conditions;
-use super::entry::{Entry, number};
+use super::entry::Entry;
 
 impl Entry {
     /// The status, the head and the body that answer a request with this method and these conditions.
     pub fn answer(&self, method: &Method, conditions: &Conditions, now_s: u64) -> (StatusCode, HeaderMap, Bytes) {
         let mut headers = self.headers.clone();
-        headers.insert(AGE, number(self.age(now_s)));
+        headers.insert(AGE, HeaderValue::from(self.age(now_s)));
         if conditions.is_met(&self.headers) && self.status == StatusCode::OK {
             unchanged(&mut headers);
             return (StatusCode::NOT_MODIFIED, headers, Bytes::new());
@@ -44,7 +44,7 @@ impl Entry {
         }
         if self.status != StatusCode::NO_CONTENT {
             let length = if is_head { length } else { body.len() as u64 };
-            headers.insert(CONTENT_LENGTH, number(length));
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
         }
         (status, headers, if is_head { Bytes::new() } else { body })
     }

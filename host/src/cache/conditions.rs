@@ -55,10 +55,10 @@ impl Conditions {
             });
         }
         // Without a Last-Modified, what was made by then is not newer (RFC 9111 §4.3.2).
-        match (self.modified_since, date(response, &LAST_MODIFIED).or_else(|| date(response, &DATE))) {
-            (Some(since), Some(modified)) => modified <= since,
-            _ => false,
-        }
+        self.modified_since.is_some_and(|since| {
+            let modified = date(response, &LAST_MODIFIED).or_else(|| date(response, &DATE));
+            modified.is_some_and(|modified| modified <= since)
+        })
     }
 
     /// The bytes that are asked for of a body of this length. `Err` where there are none of them.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::{
-    AGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MODIFIED_SINCE,
+    AGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderMap, HeaderName, IF_MODIFIED_SINCE,
     IF_NONE_MATCH, LAST_MODIFIED, VARY,
 };
 
@@ -40,9 +40,10 @@ impl Head {
         now_s: u64,
         delay_s: u64,
     ) -> Option<Head> {
-        let life = policy::life(asked, rules, status, headers, now_s, delay_s)?;
+        let says = Directives::of_response(headers);
+        let life = policy::life(asked, rules, &says, status, headers, now_s, delay_s)?;
         let mut kept = headers.clone();
-        for name in Directives::of_response(headers).fields {
+        for name in says.fields {
             kept.remove(name);
         }
         kept.remove(AGE);
@@ -71,7 +72,7 @@ impl Head {
 impl Entry {
     /// Whether a request with these fields may be answered with it.
     pub(super) fn suits(&self, fields: &HeaderMap) -> bool {
-        self.vary.iter().all(|(name, value)| *value == said(fields, name))
+        self.vary.iter().all(|(name, value)| said(fields, name).eq(value.iter().copied()))
     }
 
     /// Whether requests that had the other one have this one now.
@@ -120,8 +121,9 @@ impl Entry {
                 headers.append(name, value.clone());
             }
         }
-        let life = policy::life(asked, rules, self.status, &headers, now_s, delay_s)?;
-        for name in Directives::of_response(&headers).fields {
+        let says = Directives::of_response(&headers);
+        let life = policy::life(asked, rules, &says, self.status, &headers, now_s, delay_s)?;
+        for name in says.fields {
             headers.remove(name);
         }
         headers.remove(AGE);
@@ -149,22 +151,15 @@ fn vary(fields: &HeaderMap, response: &HeaderMap) -> Box<[(HeaderName, Box<[u8]>
     let mut names: Vec<HeaderName> = lists.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok()).collect();
     names.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
     names.dedup();
-    names.into_iter().map(|name| (name.clone(), said(fields, &name))).collect()
+    names.into_iter().map(|name| (name.clone(), said(fields, &name).collect::<Box<[u8]>>())).collect()
 }
 
 /// All values of a field in one, without space around commas, which means nothing (RFC 9111 §4.1).
-fn said(fields: &HeaderMap, name: &HeaderName) -> Box<[u8]> {
-    let mut values = fields.get_all(name).iter();
-    let Some(first) = values.next() else { return Box::default() };
+fn said(fields: &HeaderMap, name: &HeaderName) -> impl Iterator<Item = u8> {
     // One byte that no value has tells an empty field from none.
-    let mut all = vec![0];
-    for value in std::iter::once(first).chain(values) {
-        for part in value.as_bytes().split(|byte| *byte == b',') {
-            all.extend_from_slice(part.trim_ascii());
-            all.push(b',');
-        }
-    }
-    all.into()
+    let is_there = fields.contains_key(name).then_some(0_u8);
+    let parts = fields.get_all(name).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    is_there.into_iter().chain(parts.flat_map(|part| part.trim_ascii().iter().copied().chain([b','])))
 }
 
 /// The tags by which it is purged, which are nobody's business but the cache's.
@@ -190,10 +185,6 @@ pub(super) fn weak(tag: &[u8]) -> &[u8] {
 pub fn hide_tags(headers: &mut HeaderMap) {
     headers.remove(CACHE_TAG);
     headers.remove(SURROGATE_KEY);
-}
-
-pub(super) fn number(value: u64) -> HeaderValue {
-    HeaderValue::from(value)
 }
 
 /// What is about the body, which stays what it was (RFC 9111 §3.2).

@@ -60,16 +60,17 @@ pub struct Life {
     pub always_ask: bool,
 }
 
-/// Whether a response may be stored, and how long it is good then. `now_s` is when it came, `delay_s` how long it took.
+/// Whether a response that `says` this may be stored, and how long it is good then. `now_s` is when it came, `delay_s` how
+/// long it took.
 pub(super) fn life(
     asked: &Asked,
     rules: &Rules,
+    says: &Directives,
     status: StatusCode,
     headers: &HeaderMap,
     now_s: u64,
     delay_s: u64,
 ) -> Option<Life> {
-    let says = Directives::of_response(headers);
     let is_understood = UNDERSTOOD.contains(&status.as_u16());
     let no_store = says.no_store && !(says.must_understand && is_understood);
     if no_store

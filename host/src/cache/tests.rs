@@ -15,7 +15,7 @@ const AN_HOUR_AGO: &str = "Sun, 06 Nov 1994 07:49:37 GMT";
 fn rules() -> Rules {
     Rules {
         max_body: 1000,
-        wait: DEFAULT_WAIT,
+        wait: std::time::Duration::from_secs(5),
         default_ttl: None,
         stale_while_revalidate: None,
         stale_if_error: None,
