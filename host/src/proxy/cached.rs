@@ -1,9 +1,11 @@
 //! The part of a request's way that leads through the cache, on routes that have one: between the request hooks and the
 //! upstream. What comes out is a response like any other, and the response hooks run on it.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Method, StatusCode};
 use http_body::Body as _;
@@ -121,8 +123,7 @@ impl<'a> Visit<'a> {
             match (known, verdict) {
                 (Some(entry), Some(Verdict::Fresh)) => {
                     self.cache().count(Event::Hit);
-                    let status = format!("hit; ttl={}", entry.ttl(now_s));
-                    return Ok(self.serve(tail, &entry, now_s, &status));
+                    return Ok(self.serve(tail, &entry, now_s, format_args!("hit; ttl={}", entry.ttl(now_s))));
                 }
                 (Some(entry), Some(verdict @ (Verdict::Stale | Verdict::Tolerated))) => {
                     self.cache().count(Event::Stale);
@@ -131,8 +132,7 @@ impl<'a> Visit<'a> {
                     {
                         refresh(self.way, &self.asked, &tail.exchange, ticket, entry.clone());
                     }
-                    let status = format!("hit; ttl={}", entry.ttl(now_s));
-                    return Ok(self.serve(tail, &entry, now_s, &status));
+                    return Ok(self.serve(tail, &entry, now_s, format_args!("hit; ttl={}", entry.ttl(now_s))));
                 }
                 (known, _) => match self.turn(known, now_s).await {
                     Some(fetch) => break fetch,
@@ -211,8 +211,8 @@ impl<'a> Visit<'a> {
             && cache::may_serve_on_error(entry, &self.asked.directives, now_s)
         {
             self.cache().count(Event::Stale);
-            let status = format!("hit; ttl={}; detail=stale-if-error", entry.ttl(now_s));
-            return Ok(self.serve(tail, entry, now_s, &status));
+            let ttl = entry.ttl(now_s);
+            return Ok(self.serve(tail, entry, now_s, format_args!("hit; ttl={ttl}; detail=stale-if-error")));
         }
         let body = answer?;
         let status = exchange.response.status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -226,15 +226,14 @@ impl<'a> Visit<'a> {
                 if let Some(ticket) = ticket {
                     self.cache().put(ticket, fresh);
                 }
-                let told = format!("hit; fwd={why}; fwd-status=304");
-                return Ok(self.serve(tail, &answered, now_s, &told));
+                return Ok(self.serve(tail, &answered, now_s, format_args!("hit; fwd={why}; fwd-status=304")));
             }
             // It may no longer be kept, but it is what this request asks for. Of what one caller is told, nothing follows
             // for what others are.
             if !self.asked.is_authorised {
                 self.cache().invalidate(&self.key);
             }
-            return Ok(self.serve(tail, entry, now_s, &format!("fwd={why}; fwd-status=304")));
+            return Ok(self.serve(tail, entry, now_s, format_args!("fwd={why}; fwd-status=304")));
         }
         self.cache().count(Event::Miss);
         let fields = &exchange.response.headers;
@@ -242,7 +241,7 @@ impl<'a> Visit<'a> {
             Head::of(&self.asked, self.way.rules, &received, status, fields, now_s, delay_s).filter(|_| is_upstreams);
         cache::hide_tags(&mut exchange.response.headers);
         let told = if head.is_some() && ticket.is_some() { "; stored" } else { "" };
-        tell(self.way.rules, tail, &format!("fwd={why}; fwd-status={}{told}", status.as_u16()));
+        tell(self.way.rules, tail, format_args!("fwd={why}; fwd-status={}{told}", status.as_u16()));
         let body = match (ticket, head) {
             (Some(ticket), Some(head)) => {
                 cache::record(Draft { ticket, head, max_body: self.way.rules.max_body }, body)
@@ -272,7 +271,7 @@ impl<'a> Visit<'a> {
         body
     }
 
-    fn serve(&self, tail: &mut Tail, entry: &Entry, now_s: u64, told: &str) -> Body {
+    fn serve(&self, tail: &mut Tail, entry: &Entry, now_s: u64, told: fmt::Arguments<'_>) -> Body {
         let (status, headers, body) = entry.answer(&self.method, &self.conditions, now_s);
         let exchange = &mut tail.exchange;
         exchange.response.status = Some(status);
@@ -309,7 +308,7 @@ fn key(exchange: &Exchange, route: &Route) -> String {
 }
 
 /// Tells the client what the cache did, if it is to know.
-fn tell(rules: &Rules, tail: &mut Tail, told: &str) {
+fn tell(rules: &Rules, tail: &mut Tail, told: impl fmt::Display) {
     if rules.cache_status
         && let Ok(value) = HeaderValue::try_from(format!("gatewright; {told}"))
     {
