@@ -261,11 +261,11 @@ impl<'a> Visit<'a> {
         if response.status == Some(StatusCode::OK) && self.conditions.is_met(&response.headers) {
             response.status = Some(StatusCode::NOT_MODIFIED);
             cache::unchanged(&mut response.headers);
-            finish(body);
+            finish(body, self.way.rules.max_body);
             return Body::Empty;
         }
         if self.method == Method::HEAD {
-            finish(body);
+            finish(body, self.way.rules.max_body);
             return Body::Empty;
         }
         body
@@ -281,15 +281,24 @@ impl<'a> Visit<'a> {
     }
 }
 
-/// Reads a body that the client does not want to its end, so that it is stored.
-fn finish(body: Body) {
-    if !body.is_end_stream() {
-        tokio::spawn(drain(body));
+/// Reads a body that the client does not want, so that it is stored.
+fn finish(body: Body, max_body: usize) {
+    if !body.is_end_stream() && body.size_hint().lower() <= max_body as u64 {
+        tokio::spawn(drain(body, max_body));
     }
 }
 
-pub(super) async fn drain(mut body: Body) {
-    let all = async { while let Some(Ok(_)) = body.frame().await {} };
+/// Reads a body to its end, or until it is longer than what is stored: a client must not make the gateway fetch what nobody
+/// has a use for.
+pub(super) async fn drain(mut body: Body, max_body: usize) {
+    let all = async {
+        let mut bytes = 0;
+        while bytes <= max_body
+            && let Some(Ok(frame)) = body.frame().await
+        {
+            bytes += frame.data_ref().map_or(0, Bytes::len);
+        }
+    };
     let _ = timeout(LONGEST_DRAIN, all).await;
 }
 

@@ -28,7 +28,8 @@ pub(super) fn refresh(way: Way<'_>, asked: &Asked, exchange: &Exchange, ticket: 
         forwarding: snapshot.forwarding.clone(),
         edits: target.edits.clone(),
         rules: rules.clone(),
-        asked: Asked { directives: cache::Directives::default(), ..asked.clone() },
+        // What the client says of the cache is about its own answer.
+        asked: Asked { directives: cache::Directives::default(), is_authorised: asked.is_authorised },
         fields,
         entry,
     };
@@ -88,7 +89,8 @@ impl Background {
         }
         match Head::of(&self.asked, &self.rules, &self.fields, head.status, &head.headers, now_s, delay_s) {
             Some(kept) => {
-                drain(cache::record(Draft { ticket, head: kept, max_body: self.rules.max_body }, body)).await;
+                let max_body = self.rules.max_body;
+                drain(cache::record(Draft { ticket, head: kept, max_body }, body), max_body).await;
             }
             None => cache.pass(ticket, now_s),
         }
