@@ -157,9 +157,10 @@ impl Client {
     async fn token(&self, realm: &str, service: Option<String>, scope: Option<String>) -> Result<HeaderValue, Error> {
         let strange = |what: &str| Error::Strange { host: self.reference.host.clone(), what: what.to_owned() };
         let uri: Uri = realm.parse().map_err(|_| strange("a token service at an address that is none"))?;
-        let host = uri.authority().map(|host| host.as_str()).unwrap_or_default().to_owned();
+        let host = uri.authority().map(|host| host.as_str()).filter(|host| !host.contains('@'));
+        let Some(host) = host else { return Err(strange("a token service at an address without a host")) };
         // Credentials go there, so it is held to the same as the registry itself.
-        if uri.scheme() != Some(&self.scheme) || (self.scheme == Scheme::HTTP && !self.may_be_plain(&host)) {
+        if uri.scheme() != Some(&self.scheme) || (self.scheme == Scheme::HTTP && !self.may_be_plain(host)) {
             return Err(strange("a token service that is not spoken with over TLS"));
         }
         let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
@@ -171,7 +172,7 @@ impl Client {
         let separator = if uri.query().is_some() { '&' } else { '?' };
         let path = format!("{}{separator}{query}", uri.path_and_query().map_or("/", |path| path.as_str()));
         let mut request = Request::new(Full::default());
-        *request.uri_mut() = wire::address(&self.scheme, &host, &path)?;
+        *request.uri_mut() = wire::address(&self.scheme, host, &path)?;
         if let Some(basic) = self.settings.credentials.basic(&self.reference.host) {
             request.headers_mut().insert(header::AUTHORIZATION, basic);
         }
