@@ -35,7 +35,6 @@ pub use auth::Credentials;
 pub use client::Client;
 pub use lock::Lock;
 pub use manifest::{Manifest, Target};
-pub use push::Pushed;
 pub use signature::{Keys, SigningKey, read_keys};
 pub use store::{Absent, Store};
 

@@ -42,8 +42,7 @@ pub fn push(file: &Path, reference: &OciReference, options: &Options) -> Result<
     let bytes = read(file)?;
     let artifact = stage.artifact();
     let target = Target { exports: artifact.exported(), imports: artifact.imported() };
-    let pushed = at(reference, options, async |client| client.push(&bytes, &target).await)?;
-    Ok(pushed.digest)
+    at(reference, options, async |client| client.push(&bytes, &target).await)
 }
 
 /// Pulls a component, with all that can be checked of it. With keys, one of them has to have signed it.
@@ -54,12 +53,11 @@ pub fn pull(reference: &OciReference, keys: &[PathBuf], options: &Options) -> Re
     let keys = if keys.is_empty() { None } else { Some(Arc::new(accepted(keys)?)) };
     let folder = Scratch::new()?;
     let store = Store::new(folder.path.clone());
-    let digest = at(reference, options, async |client| {
+    let wanted = at(reference, options, async |client| {
         let digest = client.resolve().await?;
         let wanted = Wanted { reference: reference.clone(), digest, keys: keys.clone() };
         client.fetch(&wanted, &store).await.map(|()| wanted)
-    });
-    let wanted = digest?;
+    })?;
     let component = store.component(&wanted).map_err(|_| Error::told("what was pulled cannot be read again"))?;
     Stage::of(&component, &reference.to_string())?;
     Ok(Pulled { digest: wanted.digest, component })

@@ -38,6 +38,9 @@ impl Client {
     }
 
     /// The digest that a reference stands for: its own, or that of its tag at this moment.
+    ///
+    /// # Errors
+    /// The registry does not say what the tag is.
     pub async fn resolve(&self) -> Result<OciDigest, Error> {
         match (&self.reference.digest, &self.reference.tag) {
             (Some(digest), _) => Ok(digest.clone()),

@@ -13,15 +13,13 @@ use super::signature::{PAYLOAD, SigningKey, tag_of};
 use super::{Error, digest_of};
 use crate::config::OciDigest;
 
-/// What a push has left in the registry.
-pub struct Pushed {
-    /// Of the artifact's manifest: what a configuration names.
-    pub digest: OciDigest,
-}
-
 impl Client {
-    /// Pushes a component under the tag of the reference.
-    pub async fn push(&self, component: &[u8], target: &Target) -> Result<Pushed, Error> {
+    /// Pushes a component under the tag of the reference. The answer is the digest of the artifact's manifest: what a
+    /// configuration names.
+    ///
+    /// # Errors
+    /// The registry does not take it; it then has at most some blobs more, which nothing names.
+    pub async fn push(&self, component: &[u8], target: &Target) -> Result<OciDigest, Error> {
         self.within(async {
             let (config, manifest) = of_component(component, target);
             self.put_blob(component).await?;
@@ -29,12 +27,15 @@ impl Client {
             let digest = digest_of(&manifest);
             let name = self.reference.tag.clone().unwrap_or_else(|| digest.to_string());
             self.put_manifest(&name, manifest).await?;
-            Ok(Pushed { digest })
+            Ok(digest)
         })
         .await
     }
 
     /// Signs the artifact with this digest, beside the signatures that it has. One by the same key is not made twice.
+    ///
+    /// # Errors
+    /// The artifact is not there, the key cannot sign, or the registry does not take the signature.
     pub async fn sign(&self, artifact: &OciDigest, key: &SigningKey) -> Result<(), Error> {
         self.within(async {
             // What is signed has to be there, and it has to be what its digest says.

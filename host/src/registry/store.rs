@@ -56,6 +56,9 @@ impl Store {
     }
 
     /// The bytes of a plugin, with everything checked that can be: digests, and a signature where one is needed.
+    ///
+    /// # Errors
+    /// It has to be fetched, or what is there may not run.
     pub fn component(&self, wanted: &Wanted) -> Result<Vec<u8>, Absent> {
         let manifest = self.read(&wanted.digest, MANIFEST_BYTES as u64).ok_or(Absent::Missing)?;
         let manifest = Manifest::parse(&manifest).map_err(Absent::NoPlugin)?;
