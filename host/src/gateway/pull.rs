@@ -44,7 +44,10 @@ impl Lacking {
         let trust = snapshot::trust(&self.loaded, &self.directory, &mut mistakes);
         match snapshot::registry_settings(&self.loaded, &self.directory, trust) {
             Ok(settings) if mistakes.is_empty() => {
-                let fetched = runtime()?.block_on(fetch_all(Arc::new(settings), &self.store, &self.absent));
+                let runtime = runtime()?;
+                let fetched = runtime.block_on(fetch_all(Arc::new(settings), &self.store, &self.absent));
+                // A name that is still being looked up is not waited for.
+                runtime.shutdown_background();
                 mistakes.extend(fetched.iter().map(|(name, error)| self.mistake(name, error)));
             }
             Ok(_) => {}
@@ -144,6 +147,7 @@ pub fn lock(path: &Path, update: bool) -> Result<(Vec<Locked>, PathBuf), Error> 
             }
         }
     }
+    runtime.shutdown_background();
     if !mistakes.is_empty() {
         return Err(Error::Config(Box::new(loaded.report(mistakes))));
     }
