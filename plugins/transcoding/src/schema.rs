@@ -26,6 +26,8 @@ pub struct Sources<'a> {
 pub struct Schema {
     pool: DescriptorPool,
     methods: Vec<Method>,
+    /// The places of the methods by their paths.
+    by_path: BTreeMap<String, usize>,
 }
 
 /// A method of one of the services.
@@ -57,7 +59,8 @@ impl Schema {
         if methods.is_empty() {
             return Err("there is no service in it".to_owned());
         }
-        Ok(Self { pool, methods })
+        let by_path = methods.iter().enumerate().map(|(at, method)| (method.path.clone(), at)).collect();
+        Ok(Self { pool, methods, by_path })
     }
 
     /// All types.
@@ -75,7 +78,8 @@ impl Schema {
     /// The method of a path, with its place.
     #[must_use]
     pub fn method(&self, path: &str) -> Option<(usize, &Method)> {
-        self.methods.iter().enumerate().find(|(_, method)| method.path == path)
+        let at = *self.by_path.get(path)?;
+        Some((at, self.methods.get(at)?))
     }
 
     /// What the rules of all methods say; those without a rule take `POST /package.Service/Method` with the message as body.
