@@ -86,6 +86,9 @@ pub(crate) fn fields(of: &MessageDescriptor, path: &str) -> Result<Vec<FieldDesc
     let mut message = Some(of.clone());
     let mut fields: Vec<FieldDescriptor> = Vec::new();
     for name in path.split('.') {
+        if fields.len() == DEEPEST {
+            return Err("is nested too deeply");
+        }
         let within = message.take().ok_or("leads into something that has no fields")?;
         let field = within.get_field_by_name(name).or_else(|| within.get_field_by_json_name(name));
         let field = field.ok_or("is not a field")?;
@@ -123,3 +126,6 @@ pub(crate) fn set(
     }
     Ok(())
 }
+
+/// No reader of protobuf takes messages that are deeper, and writing one takes stack for each level.
+const DEEPEST: usize = 100;

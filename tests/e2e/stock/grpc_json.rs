@@ -64,6 +64,7 @@ async fn what_is_no_call_never_reaches_the_server() {
     let server = GrpcServer::start().await;
     let gateway = TestGateway::start(config(&server.text(), json!({})));
     let large = format!(r#"{{"text":"{}"}}"#, "x".repeat(5 << 20));
+    let deep = format!("/v1/notes/a?{}count=1", "inner.".repeat(200));
     for (method, path, body, status) in [
         ("GET", "/v2", "", 404),
         ("DELETE", "/v1/notes", "", 405),
@@ -75,6 +76,7 @@ async fn what_is_no_call_never_reaches_the_server() {
         ("POST", "/v1/notes", &large, 413),
         ("GET", "/v1/notes/a?count=x", "", 400),
         ("GET", "/v1/notes/a?words=x", "", 400),
+        ("GET", &deep, "", 400),
         ("POST", "/v1/notes:collect", "{\"text\":\"a\"}\n{", 400),
     ] {
         let answer = send(gateway.address(), method, path, &[], body.to_owned()).await;
