@@ -327,7 +327,8 @@ fn decode(text: &str, is_one: bool) -> Option<String> {
     }
     let mut value = String::with_capacity(text.len());
     let mut rest = text;
-    while let Some(at) = rest.to_ascii_lowercase().find("%2f") {
+    let slash = |text: &str| text.as_bytes().windows(3).position(|it| it.eq_ignore_ascii_case(b"%2f"));
+    while let Some(at) = slash(rest) {
         value.push_str(&percent_decode_str(rest.get(..at)?).decode_utf8().ok()?);
         value.push_str(rest.get(at..at + 3)?);
         rest = rest.get(at + 3..)?;
