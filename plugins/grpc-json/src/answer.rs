@@ -6,10 +6,10 @@ use gatewright_sdk::{
 use gatewright_transcoding::{
     Code, DynamicMessage, Refusal, Status,
     frame::{self, Next},
-    json,
+    is_grpc, json,
 };
 
-use crate::{ENDED, GrpcJson, Known, is_grpc};
+use crate::{ENDED, GrpcJson, Known};
 
 impl GrpcJson {
     /// What the head of an answer says of the rest.

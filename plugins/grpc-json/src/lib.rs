@@ -8,7 +8,9 @@ use gatewright_sdk::{
     BodyDecision, BodyMode, Decision, Direction, Exchange, HeaderBlock, Metric, MutateError, Plugin, Response,
     StatusCode, log, plugin,
 };
-use gatewright_transcoding::{Binding, Code, Found, Method, Query, Refusal, Router, Schema, deadline, json};
+use gatewright_transcoding::{
+    Binding, Code, Found, Method, Query, Refusal, Router, Schema, deadline, is_coded, is_grpc, json,
+};
 
 mod answer;
 mod call;
@@ -135,7 +137,7 @@ impl GrpcJson {
         encoding: Option<&str>,
         timeout: Option<&str>,
     ) -> Result<Option<String>, Refusal> {
-        if encoding.is_some_and(|encoding| !encoding.trim().eq_ignore_ascii_case("identity")) {
+        if is_coded(encoding) {
             let detail = "The body may have no content coding.";
             return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::InvalidArgument, detail));
         }
@@ -173,11 +175,6 @@ fn begin(exchange: &Exchange, known: &Known<'_>, timeout: Option<&str>) -> Resul
     headers.set_all(&block)?;
     let mode = if known.method.client_streams { BodyMode::Chunks } else { BodyMode::Whole };
     exchange.set_body_mode(Direction::Request, mode)
-}
-
-fn is_grpc(kind: &str) -> bool {
-    let rest = kind.trim().get(..16).filter(|name| name.eq_ignore_ascii_case("application/grpc"));
-    rest.is_some() && matches!(kind.trim().as_bytes().get(16), None | Some(b'+' | b';'))
 }
 
 fn refused(refusal: &Refusal) -> Response {

@@ -9,7 +9,7 @@ use gatewright_sdk::{
     BodyDecision, BodyMode, Decision, Direction, Exchange, Metric, MutateError, Plugin, Response, StatusCode, config,
     log, plugin,
 };
-use gatewright_transcoding::{Code, Method, Refusal, Schema, Sources, deadline};
+use gatewright_transcoding::{Code, Method, Refusal, Schema, Sources, deadline, is_coded, is_grpc};
 
 mod connect;
 mod web;
@@ -92,11 +92,10 @@ impl Plugin for GrpcWeb {
     fn on_response(&self, exchange: &Exchange) -> Decision {
         let Some(speech) = Speech::kept(exchange) else { return Decision::Proceed };
         let kind = exchange.response_headers().get("content-type").unwrap_or_default();
-        let is_servers = kind.starts_with("application/grpc") && !kind.starts_with("application/grpc-web");
         let begun = match speech {
             _ if kind.starts_with("application/problem+json") => Ok(gateways_own(exchange, speech).into()),
             // Of what stands before the server, or of another plugin: clients know what its status means. Or of this one.
-            _ if !is_servers => {
+            _ if !is_grpc(&kind) => {
                 noted(exchange.set_body_mode(Direction::Response, BodyMode::Skip));
                 return Decision::Proceed;
             }
@@ -143,7 +142,7 @@ impl GrpcWeb {
     fn begin(&self, exchange: &Exchange, speech: Speech) -> Result<(), Refusal> {
         let headers = exchange.request_headers();
         let [encoding, milliseconds] = headers.select(["content-encoding", "connect-timeout-ms"]);
-        if encoding.is_some_and(|encoding| !encoding.trim().eq_ignore_ascii_case("identity")) {
+        if is_coded(encoding.as_deref()) {
             let detail = "The body may have no content coding.";
             return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::Unimplemented, detail));
         }

@@ -10,7 +10,7 @@ use gatewright_sdk::{
 use gatewright_transcoding::{
     Binding, Code, DynamicMessage, Message as _, Method, Refusal, Schema, Sources, Status,
     frame::{self, Next},
-    json,
+    is_coded, is_grpc, json,
 };
 use serde_json::Value;
 
@@ -74,7 +74,7 @@ impl Plugin for JsonGrpc {
 
     fn on_request(&self, exchange: &Exchange) -> Decision {
         let kind = exchange.request_headers().get("content-type").unwrap_or_default();
-        if !matches!(kind.split([';', '+']).next(), Some("application/grpc")) {
+        if !is_grpc(&kind) {
             return Decision::Proceed;
         }
         let method = match self.method(exchange) {
@@ -107,11 +107,11 @@ impl Plugin for JsonGrpc {
     fn on_response(&self, exchange: &Exchange) -> Decision {
         let Some((_, method)) = self.kept(exchange) else { return Decision::Proceed };
         let [kind, encoding] = exchange.response_headers().select(["content-type", "content-encoding"]);
-        if kind.is_some_and(|kind| kind.starts_with("application/grpc")) {
+        if kind.is_some_and(|kind| is_grpc(&kind)) {
             // The gateway's own.
             return Decision::Proceed;
         }
-        if encoding.is_some_and(|encoding| !encoding.trim().eq_ignore_ascii_case("identity")) {
+        if is_coded(encoding.as_deref()) {
             return failed(&Status::new(Code::Internal, "The answer has a content coding.")).into();
         }
         if !exchange.end_of_stream() {
@@ -131,7 +131,7 @@ impl Plugin for JsonGrpc {
 
     fn on_response_body(&self, exchange: &Exchange, body: Vec<u8>) -> BodyDecision {
         let Some((at, method)) = self.kept(exchange) else { return BodyDecision::Pass };
-        if exchange.response_headers().get("content-type").is_some_and(|kind| kind.starts_with("application/grpc")) {
+        if exchange.response_headers().get("content-type").is_some_and(|kind| is_grpc(&kind)) {
             return BodyDecision::Pass;
         }
         if let Some(status) = self.status(exchange, &body) {

@@ -4,6 +4,7 @@
 //! Nothing here knows an exchange; a plugin reads one, asks here, and writes it.
 
 mod binding;
+mod content;
 pub mod deadline;
 pub mod frame;
 pub mod json;
@@ -17,6 +18,7 @@ mod status;
 mod template;
 
 pub use binding::{Binding, BodyOf, Parts};
+pub use content::{is_coded, is_grpc};
 pub use prost_reflect::{self, DynamicMessage, prost::Message};
 pub use query::{Query, decoded};
 pub use refusal::Refusal;
