@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use gatewright_sdk::{
-    BodyDecision, BodyMode, Decision, Direction, Exchange, Metric, MutateError, Plugin, Response, StatusCode, config,
-    log, plugin,
+    BodyDecision, BodyMode, Decision, Direction, Exchange, Method as Verb, Metric, MutateError, Plugin, Response,
+    StatusCode, config, log, plugin,
 };
 use gatewright_transcoding::{
     Binding, Code, DynamicMessage, Message as _, Method, Refusal, Schema, Sources, Status,
@@ -43,7 +43,7 @@ static CALLS: Metric = Metric::counter("calls", "Calls, by the name of their sta
 pub struct JsonGrpc {
     schema: Schema,
     /// The rules of each method, in its order, with their methods of HTTP.
-    rules: Vec<Vec<(String, Binding)>>,
+    rules: Vec<Vec<(Verb, Binding)>>,
     base_path: String,
     json: json::Options,
 }
@@ -57,14 +57,14 @@ impl Plugin for JsonGrpc {
     fn new(config: Config) -> Result<Self, String> {
         let descriptor_set = config.descriptor_set.as_deref();
         let schema = Schema::new(Sources { descriptor_set, protos: &config.protos, services: &config.services })?;
-        let (bindings, mistakes) = schema.bindings();
-        if !mistakes.is_empty() {
-            return Err(mistakes.join("; "));
-        }
         let mut rules = vec![Vec::new(); schema.methods().len()];
-        for (verb, binding) in bindings {
+        for (verb, binding) in schema.bindings()? {
+            let verb = match verb {
+                Some(verb) => verb.parse::<Verb>().map_err(|_| format!("{verb:?} is no method of HTTP"))?,
+                None => Verb::POST,
+            };
             if let Some(of_method) = rules.get_mut(binding.method) {
-                of_method.push((verb.unwrap_or_else(|| "POST".to_owned()), binding));
+                of_method.push((verb, binding));
             }
         }
         // Servers may say more than was agreed.
@@ -84,9 +84,8 @@ impl Plugin for JsonGrpc {
             }
             Some((at, _)) => at,
         };
-        let kept = u32::try_from(method).unwrap_or(u32::MAX).to_le_bytes();
         let begun = exchange
-            .set_state(&kept)
+            .set_state(&Kept { method, rule: 0 }.to_bytes())
             .and_then(|()| exchange.set_body_mode(Direction::Request, BodyMode::Whole))
             .and_then(|()| exchange.set_body_mode(Direction::Response, BodyMode::Whole));
         match begun {
@@ -96,8 +95,8 @@ impl Plugin for JsonGrpc {
     }
 
     fn on_request_body(&self, exchange: &Exchange, body: Vec<u8>) -> BodyDecision {
-        let Some((at, method)) = self.kept(exchange) else { return BodyDecision::Pass };
-        let sent = read(method, &body).and_then(|message| self.request(exchange, at, &message));
+        let Some((kept, method)) = self.kept(exchange) else { return BodyDecision::Pass };
+        let sent = read(method, &body).and_then(|message| self.request(exchange, kept.method, &message));
         match sent {
             Ok(body) => BodyDecision::Replace(body),
             Err(refusal) => failed(&Status::new(refusal.code, &refusal.detail)).into(),
@@ -130,14 +129,14 @@ impl Plugin for JsonGrpc {
     }
 
     fn on_response_body(&self, exchange: &Exchange, body: Vec<u8>) -> BodyDecision {
-        let Some((at, method)) = self.kept(exchange) else { return BodyDecision::Pass };
+        let Some((kept, method)) = self.kept(exchange) else { return BodyDecision::Pass };
         if exchange.response_headers().get("content-type").is_some_and(|kind| is_grpc(&kind)) {
             return BodyDecision::Pass;
         }
         if let Some(status) = self.status(exchange, &body) {
             return failed(&status).into();
         }
-        let message = match self.answer(exchange, at, method, &body) {
+        let message = match self.answer(exchange, kept, method, &body) {
             Ok(message) => message,
             Err(refusal) => {
                 let detail = format!("The answer is not as it should be. {}", refusal.detail);
@@ -157,11 +156,10 @@ impl JsonGrpc {
         self.schema.method(path.split('?').next().unwrap_or_default())
     }
 
-    /// The method that the exchange's call is of, and which of its rules was used.
-    fn kept(&self, exchange: &Exchange) -> Option<(usize, &Method)> {
-        let state = exchange.state();
-        let at = u32::from_le_bytes(*state.first_chunk()?) as usize;
-        Some((at, self.schema.methods().get(at)?))
+    /// What the exchange's call is of.
+    fn kept(&self, exchange: &Exchange) -> Option<(Kept, &Method)> {
+        let kept = Kept::of_bytes(&exchange.state())?;
+        Some((kept, self.schema.methods().get(kept.method)?))
     }
 
     /// Makes the call a request, by the first rule that its message fits; what is returned is the body.
@@ -174,12 +172,9 @@ impl JsonGrpc {
         });
         let Some((rule, verb, path, body)) = made else { return Err(refusal) };
         let headers = exchange.request_headers();
-        let verb = verb.parse().unwrap_or(gatewright_sdk::Method::POST);
-        let mut state = exchange.state();
-        state.push(u8::try_from(rule).unwrap_or(u8::MAX));
         let changed = exchange
-            .set_state(&state)
-            .and_then(|()| exchange.set_method(&verb))
+            .set_state(&Kept { method: at, rule }.to_bytes())
+            .and_then(|()| exchange.set_method(verb))
             .and_then(|()| exchange.set_path(&format!("{}{path}", self.base_path)))
             .and_then(|()| {
                 ["grpc-encoding", "grpc-accept-encoding"].into_iter().try_for_each(|name| headers.remove(name))
@@ -219,19 +214,42 @@ impl JsonGrpc {
         Some(Status { details: details.flatten(), ..Status::new(code, message) })
     }
 
-    fn answer(&self, exchange: &Exchange, at: usize, method: &Method, body: &[u8]) -> Result<DynamicMessage, Refusal> {
-        let rule = exchange.state().last().copied().map_or(0, usize::from);
+    fn answer(&self, exchange: &Exchange, kept: Kept, method: &Method, body: &[u8]) -> Result<DynamicMessage, Refusal> {
         let kind = exchange.response_headers().get("content-type");
-        let field =
-            self.rules.get(at).and_then(|rules| rules.get(rule)).and_then(|(_, binding)| binding.response_body.clone());
-        match field {
+        let rule = self.rules.get(kept.method).and_then(|rules| rules.get(kept.rule));
+        match rule.and_then(|(_, binding)| binding.response_body.as_ref()) {
             Some(field) => {
                 let mut message = DynamicMessage::new(method.output.clone());
-                self.json.field(&mut message, &field, kind.as_deref(), body)?;
+                self.json.field(&mut message, field, kind.as_deref(), body)?;
                 Ok(message)
             }
             None => self.json.message(&method.output, kind.as_deref(), body),
         }
+    }
+}
+
+/// What is kept of a call from hook to hook.
+#[derive(Clone, Copy, Debug)]
+struct Kept {
+    /// The place of the method in the schema.
+    method: usize,
+    /// Which of its rules was used; the first one before that is known.
+    rule: usize,
+}
+
+impl Kept {
+    fn to_bytes(self) -> [u8; 8] {
+        let Self { method, rule } = self;
+        // A schema that has more of either is larger than a configuration may be.
+        let [a, b, c, d] = u32::try_from(method).unwrap_or(u32::MAX).to_le_bytes();
+        let [e, f, g, h] = u32::try_from(rule).unwrap_or(u32::MAX).to_le_bytes();
+        [a, b, c, d, e, f, g, h]
+    }
+
+    fn of_bytes(bytes: &[u8]) -> Option<Self> {
+        let (method, rule) = bytes.split_first_chunk()?;
+        let rule = rule.first_chunk()?;
+        Some(Self { method: u32::from_le_bytes(*method) as usize, rule: u32::from_le_bytes(*rule) as usize })
     }
 }
 

@@ -82,24 +82,21 @@ impl Schema {
         Some((at, self.methods.get(at)?))
     }
 
-    /// What the rules of all methods say; those without a rule take `POST /package.Service/Method` with the message as body.
+    /// The rules of [`Schema::bindings`], to be found by method and path.
     ///
     /// # Errors
     /// All that is wrong with them.
     pub fn router(&self, verbs: Verbs) -> Result<Router<Binding>, String> {
-        let (rules, mistakes) = self.bindings();
-        if !mistakes.is_empty() {
-            return Err(mistakes.join("; "));
-        }
-        Router::new(
-            rules.into_iter().map(|(method, binding)| (method, binding.template().clone(), binding)).collect(),
-            verbs,
-        )
+        let rules = self.bindings()?.into_iter();
+        Router::new(rules.map(|(method, binding)| (method, binding.template().clone(), binding)).collect(), verbs)
     }
 
-    /// All bindings with their methods of HTTP (`None` is any), and what is wrong with rules that are none.
-    #[must_use]
-    pub fn bindings(&self) -> (Vec<(Option<String>, Binding)>, Vec<String>) {
+    /// The rules of all methods, with their methods of HTTP (`None` is any). A method without a rule takes
+    /// `POST /package.Service/Method` with the message as body.
+    ///
+    /// # Errors
+    /// All that is wrong with them.
+    pub fn bindings(&self) -> Result<Vec<(Option<String>, Binding)>, String> {
         let (mut bindings, mut mistakes) = (Vec::new(), Vec::new());
         for (at, method) in self.methods.iter().enumerate() {
             match binding::of(at, method, &method.descriptor, &self.pool) {
@@ -107,7 +104,7 @@ impl Schema {
                 Err(why) => mistakes.push(format!("{}: {why}", method.path)),
             }
         }
-        (bindings, mistakes)
+        if mistakes.is_empty() { Ok(bindings) } else { Err(mistakes.join("; ")) }
     }
 }
 
