@@ -10,8 +10,9 @@ pub(crate) struct Call {
     pub sequence: Sequence,
     /// Whether the answer has had a message.
     pub had: bool,
-    /// The method of HTTP, path with query, and the body's media type (or nothing), as they came.
-    pub method: String,
+    /// The place of its rule.
+    pub rule: u32,
+    /// Path with query, and the body's media type (or nothing), as they came.
     pub target: String,
     pub content_type: String,
 }
@@ -29,12 +30,11 @@ pub(crate) enum Form {
 
 impl Call {
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(14 + self.method.len() + self.target.len() + self.content_type.len());
+        let mut bytes = Vec::with_capacity(17 + self.target.len() + self.content_type.len());
         bytes.push(self.form as u8);
         bytes.push(u8::from(self.had));
         bytes.extend(self.sequence.to_bytes());
-        bytes.extend(self.method.as_bytes());
-        bytes.push(b' ');
+        bytes.extend(self.rule.to_le_bytes());
         bytes.extend(self.target.as_bytes());
         bytes.push(b' ');
         bytes.extend(self.content_type.as_bytes());
@@ -44,16 +44,22 @@ impl Call {
     pub(crate) fn of_bytes(bytes: &[u8]) -> Option<Self> {
         let ([form, had], rest) = bytes.split_first_chunk::<2>()?;
         let (sequence, rest) = rest.split_first_chunk()?;
-        // Neither of the first two has a space.
-        let (method, rest) = std::str::from_utf8(rest).ok()?.split_once(' ')?;
-        let (target, content_type) = rest.split_once(' ')?;
+        let (rule, rest) = rest.split_first_chunk()?;
+        // A target has no space.
+        let (target, content_type) = std::str::from_utf8(rest).ok()?.split_once(' ')?;
         let form = match form {
             1 => Form::Lines,
             2 => Form::Events,
             _ => Form::Array,
         };
-        let (method, target, content_type) = (method.to_owned(), target.to_owned(), content_type.to_owned());
-        Some(Self { form, had: *had != 0, sequence: Sequence::of_bytes(*sequence), method, target, content_type })
+        Some(Self {
+            form,
+            had: *had != 0,
+            sequence: Sequence::of_bytes(*sequence),
+            rule: u32::from_le_bytes(*rule),
+            target: target.to_owned(),
+            content_type: content_type.to_owned(),
+        })
     }
 }
 
@@ -115,8 +121,8 @@ mod tests {
     #[test]
     fn what_is_kept_comes_back() {
         for form in [Form::Array, Form::Lines, Form::Events] {
-            let (method, target, content_type) = ("GET".to_owned(), "/a?c".to_owned(), "a/b; c=d".to_owned());
-            let call = Call { form, had: true, sequence: Sequence::default(), method, target, content_type };
+            let (target, content_type) = ("/a?c".to_owned(), "a/b; c=d".to_owned());
+            let call = Call { form, had: true, sequence: Sequence::default(), rule: 300, target, content_type };
             assert_eq!(Call::of_bytes(&call.to_bytes()).unwrap(), call);
         }
         assert_eq!(Call::of_bytes(b""), None);

@@ -4,12 +4,14 @@
 //! the upstream. The answer becomes JSON again: at once where there is one message, else message by message as they come.
 //! Metadata are headers both ways.
 
+use std::time::Duration;
+
 use gatewright_sdk::{
     BodyDecision, BodyMode, Decision, Direction, Exchange, HeaderBlock, Metric, MutateError, Plugin, Response,
     StatusCode, log, plugin,
 };
 use gatewright_transcoding::{
-    Binding, Code, Found, Method, Query, Refusal, Router, Schema, deadline, is_coded, is_grpc, json,
+    Binding, Code, Found, Method, Query, Refusal, Router, Schema, Verbs, deadline, is_coded, is_grpc, json,
 };
 
 mod answer;
@@ -26,11 +28,17 @@ static ENDED: Metric = Metric::counter("calls", "Calls that were made, by the na
 /// The plugin.
 #[derive(Debug)]
 pub struct GrpcJson {
-    config: Config,
     schema: Schema,
-    router: Router<Binding>,
+    rules: Vec<Binding>,
+    /// To places in `rules`.
+    router: Router<u32>,
+    verbs: Verbs,
     query: Query,
     json: json::Options,
+    base_path: String,
+    pass_unknown: bool,
+    timeout_header: String,
+    timeout: Option<Duration>,
 }
 
 /// A call with the rule and the method that it is for.
@@ -38,7 +46,7 @@ struct Known<'a> {
     call: Call,
     binding: &'a Binding,
     method: &'a Method,
-    /// Of the fields in the path.
+    /// Of the fields in the path; the hooks of the answer have no use for them.
     values: Vec<String>,
 }
 
@@ -50,27 +58,51 @@ impl Plugin for GrpcJson {
 
     fn new(config: Config) -> Result<Self, String> {
         let schema = config.schema()?;
-        let router = schema.router(config.verbs())?;
-        Ok(Self { schema, router, query: config.query(), json: config.json(), config })
+        let (rules, places): (Vec<_>, Vec<_>) = schema
+            .bindings()?
+            .into_iter()
+            .zip(0..)
+            .map(|((method, rule), at)| {
+                let place = (method, rule.template().clone(), at);
+                (rule, place)
+            })
+            .unzip();
+        let verbs = config.verbs();
+        Ok(Self {
+            schema,
+            rules,
+            router: Router::new(places, verbs)?,
+            verbs,
+            query: config.query(),
+            json: config.json(),
+            base_path: config.base_path,
+            pass_unknown: config.pass_unknown,
+            timeout_header: config.timeout_header,
+            timeout: config.timeout.map(|most| most.0),
+        })
     }
 
     fn on_request(&self, exchange: &Exchange) -> Decision {
-        let names = ["content-type", "content-encoding", "accept", &self.config.timeout_header];
+        let names = ["content-type", "content-encoding", "accept", &self.timeout_header];
         let [kind, encoding, accept, timeout] = exchange.request_headers().select(names);
         if kind.as_deref().is_some_and(is_grpc) {
             return Decision::Proceed;
         }
-        let call = Call {
-            form: Form::accepted(accept.as_deref()),
-            sequence: Default::default(),
-            had: false,
-            method: exchange.method().to_string(),
-            target: exchange.path(),
-            content_type: kind.unwrap_or_default(),
-        };
-        let known = match self.find(call) {
+        let target = exchange.path();
+        let found = self.find(exchange.method().as_str(), &target).and_then(|(rule, values)| {
+            let call = Call {
+                form: Form::accepted(accept.as_deref()),
+                sequence: Default::default(),
+                had: false,
+                rule,
+                target,
+                content_type: kind.unwrap_or_default(),
+            };
+            self.of(call, values).ok_or_else(nothing)
+        });
+        let known = match found {
             Ok(known) => known,
-            Err(_) if self.config.pass_unknown => return Decision::Proceed,
+            Err(_) if self.pass_unknown => return Decision::Proceed,
             Err(refusal) => return refused(&refusal).into(),
         };
         let begun = self.check(&known, encoding.as_deref(), timeout.as_deref());
@@ -81,7 +113,7 @@ impl Plugin for GrpcJson {
     }
 
     fn on_request_body(&self, exchange: &Exchange, body: Vec<u8>) -> BodyDecision {
-        let Some(known) = self.known(exchange) else { return BodyDecision::Pass };
+        let Some(known) = self.known_with_values(exchange) else { return BodyDecision::Pass };
         let sent =
             if known.method.client_streams { self.stream(exchange, known, &body) } else { self.frame(&known, &body) };
         match sent {
@@ -107,15 +139,10 @@ impl Plugin for GrpcJson {
 }
 
 impl GrpcJson {
-    fn find(&self, call: Call) -> Result<Known<'_>, Refusal> {
-        let path = call.target.split('?').next().unwrap_or_default();
-        let nothing = || Refusal::new(StatusCode::NOT_FOUND, Code::Unimplemented, "There is no such method.");
-        let path = path.strip_prefix(self.config.base_path.as_str()).ok_or_else(nothing)?;
-        match self.router.find(&call.method, path) {
-            Found::Rule(binding, values) => {
-                let method = self.schema.methods().get(binding.method).ok_or_else(nothing)?;
-                Ok(Known { call, binding, method, values })
-            }
+    /// The place of the rule for a request, and the values of the fields in its path.
+    fn find(&self, method: &str, target: &str) -> Result<(u32, Vec<String>), Refusal> {
+        match self.router.find(method, self.path(target).ok_or_else(nothing)?) {
+            Found::Rule(at, values) => Ok((*at, values)),
             Found::OtherMethods(methods) => {
                 let detail = "This path takes other methods.";
                 let refusal = Refusal::new(StatusCode::METHOD_NOT_ALLOWED, Code::Unimplemented, detail);
@@ -125,9 +152,26 @@ impl GrpcJson {
         }
     }
 
+    /// What the rules see of a target; `None` where it is outside of `base_path`.
+    fn path<'target>(&self, target: &'target str) -> Option<&'target str> {
+        target.split('?').next()?.strip_prefix(self.base_path.as_str())
+    }
+
+    fn of(&self, call: Call, values: Vec<String>) -> Option<Known<'_>> {
+        let binding = self.rules.get(call.rule as usize)?;
+        let method = self.schema.methods().get(binding.method)?;
+        Some(Known { call, binding, method, values })
+    }
+
     /// The call that the exchange became in its request hook.
     fn known(&self, exchange: &Exchange) -> Option<Known<'_>> {
-        self.find(Call::of_bytes(&exchange.state())?).ok()
+        self.of(Call::of_bytes(&exchange.state())?, Vec::new())
+    }
+
+    fn known_with_values(&self, exchange: &Exchange) -> Option<Known<'_>> {
+        let known = self.known(exchange)?;
+        let values = known.binding.template().matches(self.path(&known.call.target)?, self.verbs)?;
+        Some(Known { values, ..known })
     }
 
     /// Refuses what is wrong before the body is seen. The answer is the time that the call has.
@@ -146,12 +190,11 @@ impl GrpcJson {
             self.message(known, None, b"")?;
         }
         let asked = timeout.map(|text| {
-            let detail = format!("The header {} is no time.", self.config.timeout_header);
+            let detail = format!("The header {} is no time.", self.timeout_header);
             deadline::parse(text).ok_or_else(|| Refusal::bad(&detail))
         });
         let asked = asked.transpose()?;
-        let most = self.config.timeout.map(|most| most.0);
-        let time = [asked, most].into_iter().flatten().min();
+        let time = [asked, self.timeout].into_iter().flatten().min();
         Ok(time.map(deadline::text))
     }
 }
@@ -175,6 +218,10 @@ fn begin(exchange: &Exchange, known: &Known<'_>, timeout: Option<&str>) -> Resul
     headers.set_all(&block)?;
     let mode = if known.method.client_streams { BodyMode::Chunks } else { BodyMode::Whole };
     exchange.set_body_mode(Direction::Request, mode)
+}
+
+fn nothing() -> Refusal {
+    Refusal::new(StatusCode::NOT_FOUND, Code::Unimplemented, "There is no such method.")
 }
 
 fn refused(refusal: &Refusal) -> Response {

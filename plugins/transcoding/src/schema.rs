@@ -7,7 +7,7 @@ use miette::Diagnostic as _;
 use prost_reflect::{DescriptorPool, MessageDescriptor, MethodDescriptor, ServiceDescriptor};
 use protox::file::{ChainFileResolver, File, FileResolver, GoogleFileResolver};
 
-use crate::{Binding, Router, Verbs, binding};
+use crate::{Binding, binding};
 
 /// What a schema is made of: one of the first two.
 #[derive(Clone, Copy, Debug)]
@@ -80,15 +80,6 @@ impl Schema {
     pub fn method(&self, path: &str) -> Option<(usize, &Method)> {
         let at = *self.by_path.get(path)?;
         Some((at, self.methods.get(at)?))
-    }
-
-    /// The rules of [`Schema::bindings`], to be found by method and path.
-    ///
-    /// # Errors
-    /// All that is wrong with them.
-    pub fn router(&self, verbs: Verbs) -> Result<Router<Binding>, String> {
-        let rules = self.bindings()?.into_iter();
-        Router::new(rules.map(|(method, binding)| (method, binding.template().clone(), binding)).collect(), verbs)
     }
 
     /// The rules of all methods, with their methods of HTTP (`None` is any). A method without a rule takes
