@@ -70,7 +70,8 @@ impl Plugin for GrpcWeb {
         let [kind, version] = exchange.request_headers().select(["content-type", "connect-protocol-version"]);
         let Some(speech) = self.speech(exchange, kind.as_deref(), version.is_some()) else { return Decision::Proceed };
         CALLS.add(1, &[speech.name()]);
-        match self.begin(exchange, speech) {
+        let time = self.check(exchange, speech);
+        match time.and_then(|time| begin(exchange, speech, time).map_err(|error| lost(&error))) {
             Ok(()) => Decision::Proceed,
             Err(refusal) => refused(exchange, speech, &refusal).into(),
         }
@@ -138,10 +139,9 @@ impl GrpcWeb {
         Some(self.schema.as_ref()?.method(path)?.1)
     }
 
-    /// Makes the head of the request that of a gRPC call.
-    fn begin(&self, exchange: &Exchange, speech: Speech) -> Result<(), Refusal> {
-        let headers = exchange.request_headers();
-        let [encoding, milliseconds] = headers.select(["content-encoding", "connect-timeout-ms"]);
+    /// Refuses what is wrong before the body is seen. The answer is the time that a call of Connect has.
+    fn check(&self, exchange: &Exchange, speech: Speech) -> Result<Option<Duration>, Refusal> {
+        let [encoding, milliseconds] = exchange.request_headers().select(["content-encoding", "connect-timeout-ms"]);
         if is_coded(encoding.as_deref()) {
             let detail = "The body may have no content coding.";
             return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::Unimplemented, detail));
@@ -150,33 +150,13 @@ impl GrpcWeb {
             let detail = "The gateway does not know the types of this method, which JSON needs.";
             return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::Unimplemented, detail));
         }
-        let timeout = milliseconds.filter(|_| speech.is_connect()).map(|text| {
+        let time = milliseconds.filter(|_| speech.is_connect()).map(|text| {
             let text = text.trim();
             let is_number = (1..=10).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
             let time = text.parse().ok().filter(|_| is_number).map(Duration::from_millis);
             time.ok_or_else(|| Refusal::bad("The header connect-timeout-ms is no time."))
         });
-        let timeout = timeout.transpose()?;
-        let mut changed = exchange.set_state(&[speech as u8]);
-        let mut change = |next: &mut dyn FnMut() -> Result<(), MutateError>| {
-            if changed.is_ok() {
-                changed = next();
-            }
-        };
-        for name in ["connect-protocol-version", "connect-timeout-ms", "accept-encoding", "x-grpc-web"] {
-            change(&mut || headers.remove(name));
-        }
-        change(&mut || headers.set("content-type", "application/grpc+proto"));
-        change(&mut || headers.set("grpc-accept-encoding", "identity"));
-        if let Some(timeout) = timeout {
-            change(&mut || headers.set("grpc-timeout", deadline::text(timeout)));
-        }
-        if speech != Speech::Web {
-            change(&mut || exchange.set_body_mode(Direction::Request, BodyMode::Whole));
-        }
-        let mode = if speech.is_connect() { BodyMode::Whole } else { BodyMode::Chunks };
-        change(&mut || exchange.set_body_mode(Direction::Response, mode));
-        changed.map_err(|error| lost(&error))
+        time.transpose()
     }
 }
 
@@ -213,6 +193,25 @@ impl Speech {
             Self::ConnectJson => "application/json",
         }
     }
+}
+
+/// Makes the head of the request that of a gRPC call.
+fn begin(exchange: &Exchange, speech: Speech, time: Option<Duration>) -> Result<(), MutateError> {
+    exchange.set_state(&[speech as u8])?;
+    let headers = exchange.request_headers();
+    for name in ["connect-protocol-version", "connect-timeout-ms", "accept-encoding", "x-grpc-web"] {
+        headers.remove(name)?;
+    }
+    headers.set("content-type", "application/grpc+proto")?;
+    headers.set("grpc-accept-encoding", "identity")?;
+    if let Some(time) = time {
+        headers.set("grpc-timeout", deadline::text(time))?;
+    }
+    if speech != Speech::Web {
+        exchange.set_body_mode(Direction::Request, BodyMode::Whole)?;
+    }
+    let mode = if speech.is_connect() { BodyMode::Whole } else { BodyMode::Chunks };
+    exchange.set_body_mode(Direction::Response, mode)
 }
 
 /// The answer to a request that is no call.
