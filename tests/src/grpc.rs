@@ -130,6 +130,11 @@ pub struct GrpcServer {
 }
 
 impl GrpcServer {
+    /// Its service as a `.proto` file.
+    pub fn proto() -> String {
+        std::fs::read_to_string(crate::repository().join("tests/grpc/notes.proto")).unwrap()
+    }
+
     pub async fn start() -> GrpcServer {
         GrpcServer::start_at("127.0.0.1:0".parse().unwrap()).await
     }

@@ -1,48 +1,36 @@
 //! Peers of other makers: servers and clients by Python's grpcio, clients from npm. They run as processes of their own.
 
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
+use crate::companion::{Companion, tools};
 use crate::repository;
+
+const HINT: &str = "install grpcio and the clients from npm with: make grpc-peers";
 
 /// Where `make grpc-peers` puts them.
 fn installed() -> PathBuf {
-    let home = PathBuf::from(std::env::var_os("HOME").expect("there is a home"));
-    let folder = home.join(".cache/gatewright/tools/grpc");
-    assert!(
-        folder.join(".installed").is_file(),
-        "grpcio and the clients from npm are missing; install them with: make grpc-peers"
-    );
+    let folder = tools().join("grpc");
+    assert!(folder.join(".installed").is_file(), "{HINT}");
     folder
 }
 
 /// A server by grpcio. It ends when it is dropped.
-pub struct GrpcPeer {
-    process: Child,
-    /// Its end is the process's.
-    input: Option<ChildStdin>,
-    port: u16,
-}
+pub struct GrpcPeer(Companion);
 
 impl GrpcPeer {
     /// `set` is a file with a descriptor set.
     pub fn serve(set: &Path) -> GrpcPeer {
         let mut command = Command::new(installed().join("python/bin/python"));
         command.arg(repository().join("tests/grpc/peer.py")).arg("serve").arg(set);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut process = command.spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let port = line.trim().parse().unwrap_or_else(|_| panic!("grpcio does not start: {line:?}"));
-        GrpcPeer { input: process.stdin.take(), process, port }
+        GrpcPeer(Companion::start(command, HINT))
     }
 
     /// `host:port`, for a configuration.
     pub fn text(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        self.0.text()
     }
 
     /// Calls a method with one message by grpcio: what it prints.
@@ -51,13 +39,6 @@ impl GrpcPeer {
         command.arg(repository().join("tests/grpc/peer.py")).arg("call").arg(set);
         let output = command.args([address, method, &message.to_string()]).output().await.unwrap();
         serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)))
-    }
-}
-
-impl Drop for GrpcPeer {
-    fn drop(&mut self) {
-        drop(self.input.take());
-        let _ = self.process.wait();
     }
 }
 

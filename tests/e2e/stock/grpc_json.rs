@@ -4,7 +4,7 @@ use std::convert::Infallible;
 
 use bytes::Bytes;
 use futures_util::stream;
-use gatewright_tests::{Client, GrpcServer, Server, TestGateway, Wire, eventually, repository, send};
+use gatewright_tests::{Client, GrpcServer, Server, TestGateway, Wire, eventually, send};
 use http::{HeaderMap, HeaderValue, Response};
 use http_body_util::{Full, StreamBody};
 use hyper::body::{Frame, Incoming};
@@ -12,8 +12,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
 
 fn plugin(more: Value) -> Value {
-    let proto = std::fs::read_to_string(repository().join("tests/grpc/notes.proto")).unwrap();
-    let mut config = json!({ "protos": { "notes.proto": proto } });
+    let mut config = json!({ "protos": { "notes.proto": GrpcServer::proto() } });
     config.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     json!({ "grpc-json": config })
 }

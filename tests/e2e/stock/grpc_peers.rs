@@ -4,8 +4,7 @@ use std::path::PathBuf;
 
 use base64::Engine as _;
 use gatewright_tests::{
-    Client, GrpcClient, GrpcPeer, GrpcServer, Note, Server, TestGateway, Wire, call_by_npm, eventually, repository,
-    send,
+    Client, GrpcClient, GrpcPeer, GrpcServer, Note, Server, TestGateway, Wire, call_by_npm, eventually, send,
 };
 use http::Response;
 use http_body_util::Full;
@@ -13,13 +12,9 @@ use prost::Message as _;
 use serde_json::{Value, json};
 use tonic::Code;
 
-fn proto() -> String {
-    std::fs::read_to_string(repository().join("tests/grpc/notes.proto")).unwrap()
-}
-
 /// The descriptor set of notes.proto in a file, as protoc would write it.
 fn descriptor_set() -> (tempfile::TempDir, PathBuf) {
-    let protos = [("notes.proto".to_owned(), proto())].into();
+    let protos = [("notes.proto".to_owned(), GrpcServer::proto())].into();
     let sources = gatewright_transcoding::Sources { descriptor_set: None, protos: &protos, services: &[] };
     let set = gatewright_transcoding::Schema::new(sources).unwrap().pool().encode_to_vec();
     let folder = tempfile::tempdir().unwrap();
@@ -37,7 +32,7 @@ fn config(upstream: &str, protocol: &str, plugins: Value) -> Value {
 }
 
 fn web(upstream: &str) -> Value {
-    config(upstream, "h2c", json!([{ "grpc-web": { "protos": { "notes.proto": proto() } } }]))
+    config(upstream, "h2c", json!([{ "grpc-web": { "protos": { "notes.proto": GrpcServer::proto() } } }]))
 }
 
 #[tokio::test]
@@ -180,7 +175,7 @@ async fn rest() -> Server {
 #[tokio::test]
 async fn grpc_clients_to_rest() {
     let server = rest().await;
-    let plugins = json!([{ "json-grpc": { "protos": { "notes.proto": proto() }, "base_path": "/api" } }]);
+    let plugins = json!([{ "json-grpc": { "protos": { "notes.proto": GrpcServer::proto() }, "base_path": "/api" } }]);
     let mut config = config(&server.text(), "http/1.1", plugins);
     config["routes"][0]["match"] = json!({ "path": "/test.Echo/*" });
     let gateway = TestGateway::start(config);
