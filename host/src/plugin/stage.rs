@@ -113,7 +113,7 @@ impl Stage {
             Work::Hook { mode, held, enough } => {
                 let Portion { bytes, then } = std::mem::take(&mut self.inbox);
                 let end = then == Then::End;
-                let chunk = match mode {
+                let mut chunk = match mode {
                     Mode::Whole => {
                         keep(plugin, direction, held, &bytes)?;
                         if !end {
@@ -132,7 +132,6 @@ impl Stage {
                         held.split().freeze()
                     }
                 };
-                let mut chunk = chunk;
                 let answer = ask(plugin, exchange, self.position, direction, &chunk, end).await?;
                 let back = exchange.run.slot(self.position).and_then(|slot| slot.hold_back.take());
                 let back = back.filter(|_| !end && answer.is_some()).unwrap_or_default();
