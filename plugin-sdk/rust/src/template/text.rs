@@ -2,19 +2,60 @@
 
 use std::borrow::Cow;
 
-use super::{Fault, Place, Scope, Values, scalar};
+use super::{Fault, Place, Scope, Values, place::is_name, scalar};
 
 /// Text and places in turn. `a$(b)c` is a head `a` and one place, `b` with the text `c` behind it.
+///
+/// A plugin whose values come from elsewhere has places of its own: [`Text::named`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Text {
+pub struct Text<P = Place> {
     head: String,
-    rest: Vec<(Place, String)>,
+    rest: Vec<(P, String)>,
 }
 
 impl Text {
     /// # Errors
     /// What is wrong with it.
     pub fn parse(text: &str, scope: &Scope<'_>) -> Result<Self, String> {
+        Self::read(text, |place| Place::parse(place, scope))
+    }
+
+    /// The text with its values, each as `encode` makes it; `None` from there refuses one.
+    ///
+    /// # Errors
+    /// The first place that has no value which is a text, a number or a truth value, or one that is refused.
+    pub fn render<'a>(
+        &'a self,
+        values: &impl Values,
+        encode: impl Fn(&str) -> Option<Cow<'_, str>>,
+    ) -> Result<String, Fault<'a>> {
+        self.fill(|place, text| {
+            let value = place.find(values);
+            let value = value.as_deref().and_then(scalar).ok_or(Fault::Missing(place))?;
+            text.push_str(&encode(value).ok_or(Fault::Unfit(place))?);
+            Ok(())
+        })
+    }
+}
+
+impl Text<String> {
+    /// A text whose places are names of letters, digits, `.`, `-` and `_`. `what` is what they name, such as "an attribute".
+    ///
+    /// # Errors
+    /// What is wrong with it, as a clause that follows the text.
+    pub fn named(text: &str, what: &str) -> Result<Self, String> {
+        Self::read(text, |name| {
+            if is_name(name) {
+                Ok(name.to_owned())
+            } else {
+                Err(format!("has $({name}), which is not the name of {what}"))
+            }
+        })
+    }
+}
+
+impl<P> Text<P> {
+    fn read(text: &str, place: impl Fn(&str) -> Result<P, String>) -> Result<Self, String> {
         let mut template = Self { head: String::new(), rest: Vec::new() };
         let mut rest = text;
         while let Some((before, after)) = rest.split_once("$(") {
@@ -25,10 +66,10 @@ impl Text {
                 continue;
             }
             template.push(before);
-            let Some((place, after)) = after.split_once(')') else {
+            let Some((within, after)) = after.split_once(')') else {
                 return Err("has a \"$(\" without a \")\"; a plain one is written \"$$(\"".to_owned());
             };
-            template.rest.push((Place::parse(place, scope)?, String::new()));
+            template.rest.push((place(within)?, String::new()));
             rest = after;
         }
         template.push(rest);
@@ -44,7 +85,7 @@ impl Text {
 
     /// The place that it is and nothing else.
     #[must_use]
-    pub fn only(&self) -> Option<&Place> {
+    pub fn only(&self) -> Option<&P> {
         match self.rest.as_slice() {
             [(place, behind)] if self.head.is_empty() && behind.is_empty() => Some(place),
             _ => None,
@@ -57,8 +98,14 @@ impl Text {
         self.rest.is_empty().then_some(self.head.as_str())
     }
 
+    /// What is before the first place.
+    #[must_use]
+    pub fn head(&self) -> &str {
+        &self.head
+    }
+
     /// The places in it, in order.
-    pub fn places(&self) -> impl Iterator<Item = &Place> {
+    pub fn places(&self) -> impl Iterator<Item = &P> {
         self.rest.iter().map(|(place, _)| place)
     }
 
@@ -68,24 +115,18 @@ impl Text {
     }
 
     /// What comes before each place, and the place.
-    pub(super) fn before(&self) -> impl Iterator<Item = (&str, &Place)> {
+    pub(super) fn before(&self) -> impl Iterator<Item = (&str, &P)> {
         self.texts().zip(self.places())
     }
 
-    /// The text with its values, each as `encode` makes it; `None` from there refuses one.
+    /// The text with what `put` writes for each place.
     ///
     /// # Errors
-    /// The first place that has no value which is a text, a number or a truth value, or one that is refused.
-    pub fn render<'a>(
-        &'a self,
-        values: &impl Values,
-        encode: impl Fn(&str) -> Option<Cow<'_, str>>,
-    ) -> Result<String, Fault<'a>> {
+    /// The first one of `put`.
+    pub fn fill<'a, E>(&'a self, mut put: impl FnMut(&'a P, &mut String) -> Result<(), E>) -> Result<String, E> {
         let mut text = self.head.clone();
         for (place, behind) in &self.rest {
-            let value = place.find(values);
-            let value = value.as_deref().and_then(scalar).ok_or(Fault::Missing(place))?;
-            text.push_str(&encode(value).ok_or(Fault::Unfit(place))?);
+            put(place, &mut text)?;
             text.push_str(behind);
         }
         Ok(text)
