@@ -76,3 +76,19 @@ pub fn compress(direction: Direction, coding: Coding, level: u32) -> Result<(), 
 pub fn decompress(direction: Direction, coding: Coding, bounds: Bounds) -> Result<(), MutateError> {
     host::decompress(direction, coding, bounds)
 }
+
+/// Has a response's body decompressed that is held whole, by its `Content-Encoding`; false where that is none that is known.
+///
+/// # Errors
+/// As [`compress`].
+pub fn decompress_whole(content_encoding: Option<&str>) -> Result<bool, MutateError> {
+    let coding = content_encoding.map(str::trim).filter(|coding| !coding.eq_ignore_ascii_case("identity"));
+    match coding.map(Coding::named) {
+        None => Ok(true),
+        Some(None) => Ok(false),
+        Some(Some(coding)) => decompress(Direction::Response, coding, WHOLE).map(|()| true),
+    }
+}
+
+/// How much is held is bounded by `limits.body` before that.
+const WHOLE: Bounds = Bounds { bytes: 64 << 20, ratio: 1000 };

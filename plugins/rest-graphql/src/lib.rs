@@ -7,10 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use gatewright_sdk::{
-    BodyDecision, BodyMode, Decision, Direction, Exchange, Method, Metric, MutateError, Plugin, Response, StatusCode,
-    codec::{self, Bounds, Coding},
+    BodyDecision, BodyMode, Decision, Direction, Exchange, HeaderBlock, Method, Metric, MutateError, Plugin, Response,
+    StatusCode, codec,
     json::{self, Path, Value},
-    log, plugin,
+    log, plugin, representation,
     template::{Document, PathPattern, RequestValues, Root, Scope, Target},
 };
 
@@ -30,8 +30,10 @@ static FAILED: Metric = Metric::counter("failed", "Requests without a result.", 
 pub struct RestGraphql {
     pattern: Option<PathPattern>,
     endpoint: String,
-    query: String,
-    operation: Option<String>,
+    /// What the upstream is sent, up to the values of the variables.
+    question: Vec<u8>,
+    /// The headers that go with it.
+    headers: HeaderBlock,
     variables: Vec<(Variable, Document)>,
     roots: BTreeSet<Root>,
     reading: Reading,
@@ -71,8 +73,12 @@ impl Plugin for RestGraphql {
             messages: config.messages,
             partial: config.partial,
         };
-        let (endpoint, query, operation) = (config.endpoint, config.query, config.operation);
-        Ok(Self { pattern, endpoint, query, operation, variables, roots, reading })
+        let mut headers = HeaderBlock::new();
+        headers.push("content-type", "application/json");
+        headers.push("accept", "application/graphql-response+json, application/json;q=0.9");
+        headers.push("accept-encoding", "identity");
+        let question = question(config.query, config.operation);
+        Ok(Self { pattern, endpoint: config.endpoint, question, headers, variables, roots, reading })
     }
 
     fn on_request(&self, exchange: &Exchange) -> Decision {
@@ -167,34 +173,43 @@ impl RestGraphql {
                 None => {}
             }
         }
-        let mut question = vec![("query".to_owned(), Value::String(self.query.clone()))];
-        question.extend(self.operation.iter().map(|name| ("operationName".to_owned(), Value::String(name.clone()))));
-        question.push(("variables".to_owned(), Value::Object(variables)));
-        Ok(Value::Object(question).to_bytes())
+        let mut question = self.question.clone();
+        question.extend(Value::Object(variables).to_bytes());
+        question.push(b'}');
+        Ok(question)
     }
 
     fn ask(&self, exchange: &Exchange) -> Result<(), MutateError> {
         exchange.set_method(&Method::POST)?;
         exchange.set_path(&self.endpoint)?;
         let headers = exchange.request_headers();
-        headers.set("content-type", "application/json")?;
-        headers.set("accept", "application/graphql-response+json, application/json;q=0.9")?;
-        headers.set("accept-encoding", "identity")?;
-        OF_ANOTHER_REQUEST.iter().try_for_each(|name| headers.remove(name))
+        headers.set_all(&self.headers)?;
+        representation::asked_anew(headers)
     }
 }
 
 /// Gets the response's head and body ready to be read; false where the coding is not known.
 fn prepare(exchange: &Exchange, coding: Option<&str>) -> Result<bool, MutateError> {
-    let headers = exchange.response_headers();
-    if let Some(coding) = coding.map(str::trim).filter(|coding| !coding.eq_ignore_ascii_case("identity")) {
-        let Some(coding) = Coding::named(coding) else { return Ok(false) };
-        codec::decompress(Direction::Response, coding, BOUNDS)?;
+    if !codec::decompress_whole(coding)? {
+        return Ok(false);
     }
+    let headers = exchange.response_headers();
     headers.set("content-type", "application/json")?;
-    OF_ANOTHER_BODY.iter().try_for_each(|name| headers.remove(name))?;
+    representation::replaced(headers)?;
+    headers.remove("last-modified")?;
     exchange.set_body_mode(Direction::Response, BodyMode::Whole)?;
     Ok(true)
+}
+
+/// What every request is sent with, up to the values of the variables.
+fn question(query: String, operation: Option<String>) -> Vec<u8> {
+    let mut members = vec![("query".to_owned(), Value::String(query))];
+    members.extend(operation.map(|name| ("operationName".to_owned(), Value::String(name))));
+    let mut question = Value::Object(members).to_bytes();
+    // The last brace comes behind the variables.
+    question.pop();
+    question.extend(b",\"variables\":");
+    question
 }
 
 /// Each declared variable that is given, with its template.
@@ -266,25 +281,6 @@ fn broken(error: &MutateError) -> Response {
 
 const KNOWN: [(&str, u16); 4] =
     [("BAD_USER_INPUT", 400), ("FORBIDDEN", 403), ("NOT_FOUND", 404), ("UNAUTHENTICATED", 401)];
-
-/// What is true of the client's request and not of the upstream's.
-const OF_ANOTHER_REQUEST: [&str; 7] =
-    ["content-encoding", "content-digest", "content-md5", "digest", "if-none-match", "if-modified-since", "range"];
-
-/// What is true of the upstream's body and not of the client's.
-const OF_ANOTHER_BODY: [&str; 8] = [
-    "accept-ranges",
-    "content-digest",
-    "content-encoding",
-    "content-md5",
-    "digest",
-    "etag",
-    "last-modified",
-    "repr-digest",
-];
-
-/// Of a response; how much of it is held is bounded by `limits.body` before that.
-const BOUNDS: Bounds = Bounds { bytes: 64 << 20, ratio: 1000 };
 
 #[cfg(test)]
 mod tests;
