@@ -7,10 +7,10 @@
 use std::collections::BTreeSet;
 
 use gatewright_sdk::{
-    BodyDecision, BodyMode, Decision, Direction, Exchange, Metric, MutateError, Plugin, Response, StatusCode,
-    codec::{self, Bounds, Coding},
+    BodyDecision, BodyMode, Decision, Direction, Exchange, HeaderBlock, Metric, MutateError, Plugin, Response,
+    StatusCode, codec,
     json::{self, Path, Value},
-    log, plugin,
+    log, plugin, representation,
     template::{Document, PathPattern, RequestValues, Root},
 };
 
@@ -40,6 +40,8 @@ pub struct XmlJson {
     pattern: Option<PathPattern>,
     endpoint: Option<String>,
     method: Option<gatewright_sdk::Method>,
+    /// What the upstream's request has whatever it says; with `soap` the media type as well.
+    headers: HeaderBlock,
     request: Option<Document>,
     roots: BTreeSet<Root>,
     root: Option<String>,
@@ -149,16 +151,12 @@ impl XmlJson {
                 Some(self.without_root(read).ok_or_else(|| malformed("its outermost element is another one"))?)
             }
         };
+        let Some(template) = &self.request else { return Ok(read.unwrap_or_default()) };
         let names = self.pattern.as_ref().map_or(&[][..], PathPattern::names);
         let segments = self.pattern.as_ref().and_then(|pattern| pattern.matches(&exchange.path())).unwrap_or_default();
         let path = names.iter().map(String::as_str).zip(segments);
-        let values = RequestValues::read(exchange, &self.roots, path, read.clone());
-        match &self.request {
-            None => Ok(read.unwrap_or_default()),
-            Some(template) => {
-                template.value(&values).ok_or_else(|| malformed("there is nothing in it that is asked for"))
-            }
-        }
+        let values = RequestValues::read(exchange, &self.roots, path, read);
+        template.value(&values).ok_or_else(|| malformed("there is nothing in it that is asked for"))
     }
 
     fn translate_request(&self, exchange: &Exchange, value: &Value) -> Result<Vec<u8>, Response> {
@@ -166,14 +164,16 @@ impl XmlJson {
             let detail = format!("The request cannot be written as XML: {error}.");
             refused("malformed", StatusCode::BAD_REQUEST, &detail)
         };
-        let rooted = self.with_root(value);
         match (self.upstream, &self.soap) {
             (Language::Json, _) => Ok(value.to_bytes()),
-            (Language::Xml, None) => self.document(&rooted).map_err(wrong),
+            (Language::Xml, None) => self.document(value).map_err(wrong),
             (Language::Xml, Some(envelope)) => {
-                let values = RequestValues::read(exchange, &self.roots, [], None);
-                let header = envelope.header.as_ref().and_then(|header| header.value(&values));
-                envelope.around(&self.names, self.reading.size, header.as_ref(), &rooted).map_err(wrong)
+                let header = envelope.header.as_ref().and_then(|header| {
+                    let values = RequestValues::read(exchange, &self.roots, [], None);
+                    header.value(&values)
+                });
+                let root = self.outermost(value).map_err(wrong)?;
+                envelope.around(&self.names, self.reading.size, header.as_ref(), root).map_err(wrong)
             }
         }
     }
@@ -209,21 +209,22 @@ impl XmlJson {
         let result = self.result.find(&rootless).unwrap_or(&Value::Null);
         match self.upstream {
             Language::Xml => Ok(result.to_bytes()),
-            Language::Json => self.document(&self.with_root(result)).map_err(|error| unreadable(&error.to_string())),
+            Language::Json => self.document(result).map_err(|error| unreadable(&error.to_string())),
         }
     }
 
     fn document(&self, value: &Value) -> Result<Vec<u8>, write::WriteError> {
-        let (name, content) = write::root(value)?;
+        let (name, content) = self.outermost(value)?;
         let mut writer = Writer::new(&self.names, self.reading.size);
         writer.element(name, content, true)?;
         writer.finish()
     }
 
-    fn with_root(&self, value: &Value) -> Value {
+    /// The outermost element and its content.
+    fn outermost<'a>(&'a self, value: &'a Value) -> Result<(&'a str, &'a Value), write::WriteError> {
         match &self.root {
-            Some(root) => Value::Object(vec![(root.clone(), value.clone())]),
-            None => value.clone(),
+            Some(root) => write::one(root, value),
+            None => write::root(value),
         }
     }
 
@@ -244,32 +245,27 @@ impl XmlJson {
             exchange.set_path(endpoint)?;
         }
         let headers = exchange.request_headers();
-        media::OF_ANOTHER_REQUEST.iter().try_for_each(|name| headers.remove(name))?;
-        headers.set("accept-encoding", "identity")?;
-        if let Some(envelope) = &self.soap {
-            return envelope.headers().iter().try_for_each(|(name, value)| headers.set(name, value));
+        representation::asked_anew(headers)?;
+        headers.set_all(&self.headers)?;
+        match self.upstream {
+            _ if !has_body || self.soap.is_some() => Ok(()),
+            Language::Xml => headers.set("content-type", media::XML),
+            Language::Json => headers.set("content-type", "application/json"),
         }
-        let (kind, accept) = match self.upstream {
-            Language::Xml => (media::XML, "application/xml, text/xml;q=0.9"),
-            Language::Json => ("application/json", "application/json"),
-        };
-        headers.set("accept", accept)?;
-        if has_body { headers.set("content-type", kind) } else { Ok(()) }
     }
 
     /// Gets the response's head and body ready to be read; false where the coding is not known.
     fn prepare_response(&self, exchange: &Exchange, coding: Option<&str>) -> Result<bool, MutateError> {
-        let headers = exchange.response_headers();
-        if let Some(coding) = coding.map(str::trim).filter(|coding| !coding.eq_ignore_ascii_case("identity")) {
-            let Some(coding) = Coding::named(coding) else { return Ok(false) };
-            codec::decompress(Direction::Response, coding, BOUNDS)?;
+        if !codec::decompress_whole(coding)? {
+            return Ok(false);
         }
+        let headers = exchange.response_headers();
         let kind = match self.upstream {
             Language::Xml => "application/json",
             Language::Json => media::XML,
         };
         headers.set("content-type", kind)?;
-        media::OF_ANOTHER_BODY.iter().try_for_each(|name| headers.remove(name))?;
+        representation::replaced(headers)?;
         exchange.set_body_mode(Direction::Response, BodyMode::Whole)?;
         Ok(true)
     }
@@ -289,9 +285,6 @@ fn broken(error: &MutateError) -> Response {
     log::error("the message could not be changed", &[("why", &error.to_string())]);
     refused("gateway", StatusCode::INTERNAL_SERVER_ERROR, "The message could not be translated.")
 }
-
-/// Of a response; how much of it is held is bounded by `limits.body` before that.
-const BOUNDS: Bounds = Bounds { bytes: 64 << 20, ratio: 1000 };
 
 #[cfg(test)]
 mod tests;

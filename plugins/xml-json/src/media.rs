@@ -1,4 +1,4 @@
-//! Media types, and which headers are about the body that a message no longer has.
+//! Media types.
 
 /// What a document that was written is.
 pub(crate) const XML: &str = "application/xml; charset=utf-8";
@@ -19,14 +19,6 @@ pub(crate) fn is_utf8(content_type: &str) -> bool {
         .into_iter()
         .all(|charset| ["utf-8", "utf8", "us-ascii"].iter().any(|one| charset.eq_ignore_ascii_case(one)))
 }
-
-/// What is true of the client's request and not of the upstream's.
-pub(crate) const OF_ANOTHER_REQUEST: [&str; 7] =
-    ["content-encoding", "content-digest", "content-md5", "digest", "if-none-match", "if-modified-since", "range"];
-
-/// What is true of the upstream's body and not of the client's.
-pub(crate) const OF_ANOTHER_BODY: [&str; 7] =
-    ["accept-ranges", "content-digest", "content-encoding", "content-md5", "digest", "etag", "repr-digest"];
 
 #[cfg(test)]
 mod tests {

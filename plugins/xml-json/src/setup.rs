@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use gatewright_sdk::{
-    Method, StatusCode,
+    HeaderBlock, Method, StatusCode,
     json::{Path, Value},
     template::{Document, PathPattern, Scope, Target},
 };
@@ -58,9 +58,17 @@ pub(crate) fn new(config: Config) -> Result<XmlJson, String> {
             return Err(format!("{key}: {have} is not from {} to {}", allowed.start(), allowed.end()));
         }
     }
+    let mut headers = HeaderBlock::new();
+    headers.push("accept-encoding", "identity");
+    match (&soap, config.upstream) {
+        (Some(envelope), _) => envelope.headers().iter().for_each(|(name, value)| headers.push(name, value)),
+        (None, Language::Xml) => headers.push("accept", "application/xml, text/xml;q=0.9"),
+        (None, Language::Json) => headers.push("accept", "application/json"),
+    }
     Ok(XmlJson {
         upstream: config.upstream,
         method: method(config.method.as_deref(), soap.is_some())?,
+        headers,
         soap,
         names,
         pattern,

@@ -7,7 +7,7 @@ use gatewright_sdk::{StatusCode, json::Value, template::Document};
 use crate::{
     config::SoapVersion,
     names::{Names, SOAP_1_1, SOAP_1_2},
-    write::{self, WriteError, Writer},
+    write::{WriteError, Writer},
 };
 
 /// The envelope of a route.
@@ -37,15 +37,14 @@ pub(crate) enum Said {
 }
 
 impl Envelope {
-    /// An envelope around a document and, where there is one, a header's content.
+    /// An envelope around an element with its content and, where there is one, a header's content.
     pub(crate) fn around(
         &self,
         names: &Names,
         limit: usize,
         header: Option<&Value>,
-        document: &Value,
+        (name, content): (&str, &Value),
     ) -> Result<Vec<u8>, WriteError> {
-        let (name, content) = write::root(document)?;
         let address = match self.version {
             SoapVersion::One => SOAP_1_1,
             SoapVersion::Two => SOAP_1_2,

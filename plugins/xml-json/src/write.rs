@@ -35,13 +35,17 @@ impl fmt::Display for WriteError {
 
 /// The outermost element and its content: the only member of an object.
 pub(crate) fn root(document: &Value) -> Result<(&str, &Value), WriteError> {
-    match document {
-        Value::Object(members) => match members.as_slice() {
-            [(_, Value::Array(_))] => Err(WriteError::Root),
-            [(name, value)] => Ok((name, value)),
-            _ => Err(WriteError::Root),
-        },
+    match members(document) {
+        [(name, value)] => one(name, value),
         _ => Err(WriteError::Root),
+    }
+}
+
+/// An element and its content, of which there is one and no list.
+pub(crate) fn one<'a>(name: &'a str, content: &'a Value) -> Result<(&'a str, &'a Value), WriteError> {
+    match content {
+        Value::Array(_) => Err(WriteError::Root),
+        content => Ok((name, content)),
     }
 }
 
