@@ -110,7 +110,8 @@ impl Value {
     }
 }
 
-fn write_string(string: &str, text: &mut Vec<u8>) {
+/// Writes a string with its quotation marks behind what is in `text`.
+pub(crate) fn write_string(string: &str, text: &mut Vec<u8>) {
     // Text can always be written, and so can a Vec.
     let _ = serde_json::to_writer(text, string);
 }

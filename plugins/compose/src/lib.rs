@@ -60,11 +60,12 @@ impl Plugin for Compose {
     }
 
     fn on_request(&self, exchange: &Exchange) -> Decision {
-        if let Err(refusal) = self.depth(exchange).and_then(|_| self.segments(exchange)) {
-            return refusal.into();
-        }
         if !self.plan.reads_body() || exchange.end_of_stream() {
             return self.compose(exchange, None).unwrap_or_else(|refusal| refusal).into();
+        }
+        // No body is waited for that nobody will read.
+        if let Err(refusal) = self.depth(exchange).and_then(|_| self.segments(exchange)) {
+            return refusal.into();
         }
         if !exchange.request_headers().get("content-type").is_some_and(|kind| json::is_json(&kind)) {
             return refused("media-type", StatusCode::UNSUPPORTED_MEDIA_TYPE, "The body has to be JSON.").into();
@@ -112,8 +113,11 @@ impl Compose {
         let mut deepest = 0;
         for value in exchange.request_headers().values(DEPTH) {
             let depth = std::str::from_utf8(&value).ok().and_then(|depth| depth.parse::<u32>().ok());
-            let detail = format!("The header {DEPTH:?} is not a number.");
-            deepest = depth.ok_or_else(|| refused("malformed", StatusCode::BAD_REQUEST, &detail))?.max(deepest);
+            let Some(depth) = depth else {
+                let detail = format!("The header {DEPTH:?} is not a number.");
+                return Err(refused("malformed", StatusCode::BAD_REQUEST, &detail));
+            };
+            deepest = depth.max(deepest);
         }
         if deepest >= self.bounds.depth {
             return Err(refused("loop", StatusCode::LOOP_DETECTED, "The composition is within itself too often."));

@@ -27,6 +27,7 @@ pub(crate) struct Step {
     pub(crate) question: http_client::Request,
     pub(crate) target: Target,
     pub(crate) headers: Vec<(String, Text)>,
+    /// In lower case, as the gateway has them.
     pub(crate) forward: Vec<String>,
     pub(crate) body: Option<Document>,
     pub(crate) read: Read,
@@ -110,7 +111,7 @@ impl Step {
             question: http_client::Request::new(method, part.upstream.as_str(), "/").with_timeout(part.timeout.0),
             target: Target::parse(&part.path, scope).map_err(|why| format!("path: {why}"))?,
             headers: headers(&part.headers, scope)?,
-            forward: part.forward.clone(),
+            forward: part.forward.iter().map(|name| name.to_ascii_lowercase()).collect(),
             body: body.map_err(|why| format!("body: {why}"))?,
             read: part.read,
             optional: part.optional,

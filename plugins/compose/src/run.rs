@@ -114,7 +114,7 @@ impl<'a> Composition<'a> {
         for name in &step.forward {
             for value in self.exchange.request_headers().values(name) {
                 let value = String::from_utf8(value).map_err(|_| not_text(name))?;
-                question.headers.push((name.to_ascii_lowercase(), value));
+                question.headers.push((name.clone(), value));
             }
         }
         for (name, text) in &step.headers {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::{Place, Scope, Text, Values};
-use crate::json::Value;
+use crate::json::{Value, write_string};
 
 /// A JSON document whose texts are templates. A text that is one place and nothing else becomes the value that is there,
 /// whatever it is; in others values are put in as text. What has no value is `null`.
@@ -94,7 +94,7 @@ impl Document {
                 None => Value::Null.write(json),
             },
             Self::Text(text) => match text.render(values, |value| Some(Cow::Borrowed(value))) {
-                Ok(text) => Value::String(text).write(json),
+                Ok(text) => write_string(&text, json),
                 Err(_) => Value::Null.write(json),
             },
             Self::Array(items) => {
@@ -109,7 +109,7 @@ impl Document {
                 json.push(b'{');
                 for (index, (name, value)) in members.iter().enumerate() {
                     separate(index, json);
-                    Value::String(name.clone()).write(json);
+                    write_string(name, json);
                     json.push(b':');
                     value.write(values, limit, json)?;
                 }

@@ -1,6 +1,6 @@
 //! The values of one request.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{borrow::Cow, cell::LazyCell, collections::BTreeMap};
 
 use super::{Root, Values};
 use crate::{Exchange, form, json::Value};
@@ -18,12 +18,11 @@ impl RequestValues {
         path: impl IntoIterator<Item = (&'a str, String)>,
         body: Option<Value>,
     ) -> Self {
-        let target = exchange.path();
-        let query = target.split_once('?').map_or("", |(_, query)| query);
+        let target = LazyCell::new(|| exchange.path());
         let mut values = BTreeMap::new();
         for root in roots {
             let value = match root {
-                Root::Query(name) => parameter(query, name).map(Value::String),
+                Root::Query(name) => parameter(&target, name).map(Value::String),
                 Root::Header(name) if name == "host" => Some(Value::String(exchange.authority())),
                 Root::Header(name) => exchange.request_headers().get(name).map(Value::String),
                 Root::Attribute(name) => exchange.attribute(name).map(Value::String),
@@ -51,8 +50,9 @@ impl Values for RequestValues {
     }
 }
 
-/// The first value of a parameter, where it is text.
-fn parameter(query: &str, name: &str) -> Option<String> {
+/// The first value of a parameter of a path, where it is text.
+fn parameter(target: &str, name: &str) -> Option<String> {
+    let (_, query) = target.split_once('?')?;
     let pair = form::pairs(query).find(|pair| form::decode(pair.name) == name.as_bytes() && !pair.text.is_empty())?;
     String::from_utf8(form::decode(pair.value).into_owned()).ok()
 }
