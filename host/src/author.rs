@@ -15,6 +15,7 @@ mod fixtures;
 pub mod inspect;
 mod outcome;
 mod project;
+mod scratch;
 pub mod serve;
 mod stage;
 pub mod template;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::cases::{Case, Cases};
+use super::scratch::Scratch;
 use super::stage::Stage;
 use super::toolchain::unusable;
 use super::{Error, walk};
@@ -43,16 +44,12 @@ pub struct Cost {
 /// # Errors
 /// It is no plugin, or the folder for temporary files cannot be written to.
 pub fn start(component: &Path) -> Result<(Start, Stage), Error> {
-    let cache = std::env::temp_dir().join(format!("gatewright-bench-{}", std::process::id()));
-    let measured = (|| {
-        let compiled = Stage::load_with(component, Some(&cache))?;
-        let (size, time) = (compiled.size(), compiled.compile_time());
-        drop(compiled);
-        let cached = Stage::load_with(component, Some(&cache))?;
-        Ok((Start { size, compiled: time, cached: cached.compile_time() }, cached))
-    })();
-    std::fs::remove_dir_all(&cache).map_err(|error| unusable(&cache, &error))?;
-    measured
+    let cache = Scratch::new("bench")?;
+    let compiled = Stage::load_with(component, Some(&cache.path))?;
+    let (size, time) = (compiled.size(), compiled.compile_time());
+    drop(compiled);
+    let cached = Stage::load_with(component, Some(&cache.path))?;
+    Ok((Start { size, compiled: time, cached: cached.compile_time() }, cached))
 }
 
 /// Measures the first exchange of every case, `time` for each figure. Cases whose configuration is refused are left out.

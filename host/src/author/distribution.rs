@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::scratch::Scratch;
 use super::{Error, Stage, toolchain};
 use crate::config::{OciDigest, OciReference, Registries};
 use crate::registry::{
@@ -51,7 +52,7 @@ pub fn push(file: &Path, reference: &OciReference, options: &Options) -> Result<
 /// It is not there, is not what its digest says, is not signed, or is no plugin that this gateway would load.
 pub fn pull(reference: &OciReference, keys: &[PathBuf], options: &Options) -> Result<Pulled, Error> {
     let keys = if keys.is_empty() { None } else { Some(Arc::new(accepted(keys)?)) };
-    let folder = Scratch::new()?;
+    let folder = Scratch::new("pull")?;
     let store = Store::new(folder.path.clone());
     let wanted = at(reference, options, async |client| {
         let digest = client.resolve().await?;
@@ -137,24 +138,4 @@ fn accepted(files: &[PathBuf]) -> Result<Keys, Error> {
 
 fn read(file: &Path) -> Result<Vec<u8>, Error> {
     std::fs::read(file).map_err(|error| toolchain::unusable(file, &error))
-}
-
-/// A folder that goes with its owner.
-struct Scratch {
-    path: PathBuf,
-}
-
-impl Scratch {
-    fn new() -> Result<Scratch, Error> {
-        let path =
-            std::env::temp_dir().join(format!("gatewright-pull-{}-{:016x}", std::process::id(), fastrand::u64(..)));
-        std::fs::create_dir(&path).map_err(|error| toolchain::unusable(&path, &error))?;
-        Ok(Scratch { path })
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.path);
-    }
 }
