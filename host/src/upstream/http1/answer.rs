@@ -237,9 +237,11 @@ impl Left {
 
 /// The fields behind the last chunk, if there are any.
 fn read_trailers(section: &Bytes, max_fields: usize) -> Result<Option<HeaderMap>, BodyError> {
+    if matches!(&section[..], b"\r\n" | b"\n") {
+        return Ok(None);
+    }
     let mut fields = vec![httparse::EMPTY_HEADER; max_fields];
     match httparse::parse_headers(section, &mut fields) {
-        Ok(httparse::Status::Complete((_, []))) => Ok(None),
         Ok(httparse::Status::Complete((_, fields))) => {
             head::read_fields(fields, section).map(Some).map_err(|_| BodyError::Chunks)
         }
