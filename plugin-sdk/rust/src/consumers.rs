@@ -67,6 +67,34 @@ pub fn limits<T: DeserializeOwned>() -> Result<BTreeMap<String, T>, String> {
     host::limits().into_iter().map(read).collect()
 }
 
+/// What consumers have of their own in place of what everybody has, by consumer.
+#[derive(Debug)]
+pub struct Own<T>(BTreeMap<String, T>);
+
+impl<T> Own<T> {
+    /// Makes of each consumer's limit what the plugin keeps; of none, where the plugin's `consumers` does not say so.
+    ///
+    /// # Errors
+    /// Names the consumer whose limit is none.
+    pub fn read<L: DeserializeOwned>(consumers: bool, make: impl Fn(L) -> Result<T, String>) -> Result<Self, String> {
+        let limits = if consumers { limits::<L>()? } else { BTreeMap::new() };
+        let make = |(consumer, limit)| match make(limit) {
+            Ok(own) => Ok((consumer, own)),
+            Err(why) => Err(format!("the limit of the consumer {consumer:?}: {why}")),
+        };
+        limits.into_iter().map(make).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// What the caller has, where it is a consumer with something of its own.
+    #[must_use]
+    pub fn of(&self, exchange: &Exchange) -> Option<&T> {
+        if self.0.is_empty() {
+            return None;
+        }
+        self.0.get(&of(&exchange.identity()?)?)
+    }
+}
+
 /// Which consumer the caller is, if it is one.
 #[must_use]
 pub fn of(identity: &Identity) -> Option<String> {

@@ -3,10 +3,14 @@
 //! The gateway counts (the `concurrency` capability), over all its cores, and the exchange itself gives its place back when
 //! it is over. So there is nothing here that could be forgotten when a client leaves.
 
+use std::num::NonZeroU32;
+
 use gatewright_sdk::{
     Decision, Exchange, Metric, Plugin, Response, StatusCode, concurrency, config,
+    consumers::Own,
     partition::{By, Part, Partition},
     plugin,
+    schemars::{JsonSchema, Schema, SchemaGenerator},
 };
 
 /// Limits how many requests are under way at once.
@@ -16,6 +20,10 @@ pub struct Config {
     /// How many may be under way at once.
     #[schemars(range(min = 1))]
     limit: u32,
+    /// Whether a consumer that has a limit of its own, under `concurrency` of its `limits` (a number), is under that one in place
+    /// of this. It wants `"by": "identity"`.
+    #[serde(default)]
+    consumers: bool,
     /// Who shares one limit: `"ip"` (a client's address; the default), `"identity"` (a caller that an earlier plugin
     /// proved), `"route"` (all requests of a route), `{ "header": NAME }` (requests with the same value), `cookie`, `query`
     /// and `claim` likewise, or a list: requests that are alike in all of it. What is missing is the address.
@@ -37,6 +45,7 @@ static LIMITED: Metric = Metric::counter("limited", "Requests for which there wa
 #[derive(Debug)]
 pub struct Concurrency {
     limit: u32,
+    own: Own<u32>,
     partition: Partition,
     refusal: Response,
 }
@@ -47,9 +56,10 @@ impl Plugin for Concurrency {
 
     const METRICS: &'static [&'static Metric] = &[&LIMITED];
     const WANTS: &'static [&'static str] = &["concurrency"];
+    const LIMIT: Option<fn(&mut SchemaGenerator) -> Schema> = Some(NonZeroU32::json_schema);
 
     fn new(config: Config) -> Result<Self, String> {
-        let Config { limit, by, ipv6_prefix } = config;
+        let Config { limit, consumers, by, ipv6_prefix } = config;
         if limit == 0 {
             return Err("limit: at least 1".to_owned());
         }
@@ -67,11 +77,13 @@ impl Plugin for Concurrency {
             ),
         };
         let partition = Partition::new(by, ipv6_prefix)?;
-        Ok(Self { limit, partition, refusal: refusal.with_header("retry-after", "1") })
+        let own = Own::read(consumers, |limit: NonZeroU32| Ok(limit.get()))?;
+        Ok(Self { limit, own, partition, refusal: refusal.with_header("retry-after", "1") })
     }
 
     fn on_request(&self, exchange: &Exchange) -> Decision {
-        if concurrency::enter(&self.partition.key(exchange), self.limit).allowed {
+        let limit = self.own.of(exchange).unwrap_or(&self.limit);
+        if concurrency::enter(&self.partition.key(exchange), *limit).allowed {
             return Decision::Proceed;
         }
         LIMITED.add(1, &[]);

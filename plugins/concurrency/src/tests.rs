@@ -54,6 +54,31 @@ fn all_of_a_route_may_share_the_places() {
 }
 
 #[test]
+fn a_consumer_may_have_a_limit_of_its_own() {
+    let gateway = Double::new();
+    gateway.consumer_limit("shop", "3");
+    let plugin: Concurrency = gateway.configure(r#"{ "limit": 1, "by": "identity", "consumers": true }"#).unwrap();
+    let deaf: Concurrency = gateway.configure(r#"{ "limit": 1, "by": "identity" }"#).unwrap();
+    for (plugin, subject, claims, places) in [
+        (&plugin, "shop", r#"{"consumer":"shop"}"#, 3),
+        (&plugin, "other", r#"{"consumer":"other"}"#, 1),
+        // A name is no consumer.
+        (&plugin, "like-shop", "{}", 1),
+        (&deaf, "unheard", r#"{"consumer":"shop"}"#, 1),
+    ] {
+        let mut under_way = Vec::new();
+        while status(&gateway, plugin, from("203.0.113.1").identity(subject, claims)) == 200 {
+            under_way.push(gateway.set_aside());
+        }
+        assert_eq!(under_way.len(), places, "{subject}");
+        under_way.into_iter().for_each(|exchange| gateway.end(exchange));
+    }
+    gateway.consumer_limit("bad", "0");
+    let refused = gateway.configure::<Concurrency>(r#"{ "limit": 1, "consumers": true }"#).unwrap_err();
+    assert!(refused.contains("\"bad\""), "{refused}");
+}
+
+#[test]
 fn bad_configurations_are_refused_by_name() {
     for (config, named) in [
         (r#"{}"#, "limit"),

@@ -7,10 +7,13 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use gatewright_sdk::{
-    Decision, Exchange, Metric, Plugin, Response, StatusCode, clock, config, log,
+    Decision, Exchange, Metric, Plugin, Response, StatusCode, clock, config,
+    consumers::Own,
+    log,
     partition::{By, Partition},
     plugin,
     rate_limit::{self, LimitError, Outcome, Rule, Window},
+    schemars::{JsonSchema, Schema, SchemaGenerator},
 };
 
 mod calendar;
@@ -28,6 +31,10 @@ pub struct Config {
     /// How many requests in a month.
     #[schemars(range(min = 1))]
     month: Option<u32>,
+    /// Whether a consumer that has a quota of its own, under `quota` of its `limits` (an object with `day`, `month` or both), is under
+    /// that one in place of this. It wants `"by": "identity"`.
+    #[serde(default)]
+    consumers: bool,
     /// Where days and months begin: `"Z"` (UTC; the default) or an offset from it, such as `"+02:00"`.
     #[serde(default)]
     zone: Zone,
@@ -67,30 +74,30 @@ const fn yes() -> bool {
 
 static EXHAUSTED: Metric = Metric::counter("exhausted", "Requests for which nothing was left.", &["period"]);
 
-/// The plugin.
+/// The quota of a consumer. At least one of `day` and `month` is given.
+#[config]
 #[derive(Debug)]
-pub struct Quota {
-    /// With how many requests each.
-    periods: Vec<(Period, u32)>,
-    zone: Zone,
-    partition: Partition,
-    cost: u32,
-    headers: bool,
-    /// `RateLimit-Policy` for each.
-    policy: String,
-    exhausted: Response,
-    unavailable: Response,
+#[schemars(extend("anyOf" = [{ "required": ["day"] }, { "required": ["month"] }]))]
+pub struct OwnQuota {
+    /// How many requests in a day.
+    #[schemars(range(min = 1))]
+    day: Option<u32>,
+    /// How many requests in a month.
+    #[schemars(range(min = 1))]
+    month: Option<u32>,
 }
 
-#[plugin]
-impl Plugin for Quota {
-    type Config = Config;
+/// What somebody may use.
+#[derive(Debug)]
+struct Counted {
+    /// With how many requests each.
+    periods: Vec<(Period, u32)>,
+    /// `RateLimit-Policy` for each.
+    policy: String,
+}
 
-    const METRICS: &'static [&'static Metric] = &[&EXHAUSTED];
-    const WANTS: &'static [&'static str] = &["rate-limit", "clock"];
-
-    fn new(config: Config) -> Result<Self, String> {
-        let Config { day, month, zone, by, cost, ipv6_prefix, headers } = config;
+impl Counted {
+    fn new(day: Option<u32>, month: Option<u32>, cost: u32) -> Result<Self, String> {
         let periods: Vec<(Period, u32)> =
             [(Period::Day, day), (Period::Month, month)].into_iter().filter_map(|(p, n)| Some((p, n?))).collect();
         if periods.is_empty() {
@@ -105,9 +112,46 @@ impl Plugin for Quota {
             }
         }
         let policy = periods.iter().map(|(period, requests)| format!("\"{}\";q={requests}", period.name()));
+        let policy = policy.collect::<Vec<_>>().join(", ");
+        Ok(Self { periods, policy })
+    }
+
+    /// `RateLimit` (draft-ietf-httpapi-ratelimit-headers-10): an item for each quota.
+    fn told(&self, outcomes: &[Outcome]) -> String {
+        let item = |((period, _), outcome): (&(Period, u32), &Outcome)| {
+            format!("\"{}\";r={};t={}", period.name(), outcome.remaining, seconds(outcome.reset))
+        };
+        self.periods.iter().zip(outcomes).map(item).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// The plugin.
+#[derive(Debug)]
+pub struct Quota {
+    everybody: Counted,
+    own: Own<Counted>,
+    zone: Zone,
+    partition: Partition,
+    cost: u32,
+    headers: bool,
+    exhausted: Response,
+    unavailable: Response,
+}
+
+#[plugin]
+impl Plugin for Quota {
+    type Config = Config;
+
+    const METRICS: &'static [&'static Metric] = &[&EXHAUSTED];
+    const WANTS: &'static [&'static str] = &["rate-limit", "clock"];
+    const LIMIT: Option<fn(&mut SchemaGenerator) -> Schema> = Some(OwnQuota::json_schema);
+
+    fn new(config: Config) -> Result<Self, String> {
+        let Config { day, month, consumers, zone, by, cost, ipv6_prefix, headers } = config;
         let exhausted = "The quota is used up; see Retry-After for when it begins anew.";
         Ok(Self {
-            policy: policy.collect::<Vec<_>>().join(", "),
+            everybody: Counted::new(day, month, cost)?,
+            own: Own::read(consumers, |OwnQuota { day, month }| Counted::new(day, month, cost))?,
             partition: Partition::new(by, ipv6_prefix)?,
             exhausted: Response::problem(StatusCode::TOO_MANY_REQUESTS, "Too Many Requests", exhausted),
             unavailable: Response::problem(
@@ -116,7 +160,6 @@ impl Plugin for Quota {
                 "The quota cannot be counted now; try again soon.",
             )
             .with_header("retry-after", "1"),
-            periods,
             zone,
             cost,
             headers,
@@ -124,8 +167,9 @@ impl Plugin for Quota {
     }
 
     fn on_request(&self, exchange: &Exchange) -> Decision {
-        match self.take(exchange) {
-            Ok(outcomes) => self.decide(exchange, &outcomes),
+        let counted = self.counted(exchange);
+        match self.take(exchange, counted) {
+            Ok(outcomes) => self.decide(exchange, counted, &outcomes),
             Err(error) => {
                 log::error("a quota was not counted", &[("why", &error.to_string())]);
                 Decision::Respond(self.unavailable.clone())
@@ -140,8 +184,9 @@ impl Plugin for Quota {
             && let Ok(told) = str::from_utf8(&told)
         {
             let headers = exchange.response_headers();
-            let added =
-                headers.append("ratelimit-policy", &self.policy).and_then(|()| headers.append("ratelimit", told));
+            let added = headers
+                .append("ratelimit-policy", &self.counted(exchange).policy)
+                .and_then(|()| headers.append("ratelimit", told));
             if let Err(error) = added {
                 log::warn("the response cannot tell the quota", &[("why", &error.to_string())]);
             }
@@ -151,21 +196,26 @@ impl Plugin for Quota {
 }
 
 impl Quota {
-    fn take(&self, exchange: &Exchange) -> Result<Vec<Outcome>, LimitError> {
+    /// What the caller is under.
+    fn counted(&self, exchange: &Exchange) -> &Counted {
+        self.own.of(exchange).unwrap_or(&self.everybody)
+    }
+
+    fn take(&self, exchange: &Exchange, counted: &Counted) -> Result<Vec<Outcome>, LimitError> {
         let now = clock::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let rule = |(period, requests): &(Period, u32)| {
             let (begins, ends) = period.around(now, self.zone);
             Rule::FixedWindow(Window { requests: *requests, length: ends.saturating_sub(begins), anchor: begins })
         };
-        let rules: Vec<Rule> = self.periods.iter().map(rule).collect();
+        let rules: Vec<Rule> = counted.periods.iter().map(rule).collect();
         rate_limit::take_all(&self.partition.key(exchange), &rules, self.cost)
     }
 
-    fn decide(&self, exchange: &Exchange, outcomes: &[Outcome]) -> Decision {
-        let refused = self.periods.iter().zip(outcomes).filter(|(_, outcome)| !outcome.allowed);
+    fn decide(&self, exchange: &Exchange, counted: &Counted, outcomes: &[Outcome]) -> Decision {
+        let refused = counted.periods.iter().zip(outcomes).filter(|(_, outcome)| !outcome.allowed);
         // The one that takes longest is the one to wait for.
         let Some(((period, _), outcome)) = refused.max_by_key(|(_, outcome)| outcome.retry_after) else {
-            if self.headers && exchange.set_state(self.told(outcomes).as_bytes()).is_err() {
+            if self.headers && exchange.set_state(counted.told(outcomes).as_bytes()).is_err() {
                 log::warn("the outcome was not kept, so the response will not tell it", &[]);
             }
             return Decision::Proceed;
@@ -175,18 +225,10 @@ impl Quota {
             self.exhausted.clone().with_header("retry-after", seconds(outcome.retry_after).max(1).to_string());
         Decision::Respond(match self.headers {
             true => refusal
-                .with_header("ratelimit-policy", self.policy.as_str())
-                .with_header("ratelimit", self.told(outcomes)),
+                .with_header("ratelimit-policy", counted.policy.as_str())
+                .with_header("ratelimit", counted.told(outcomes)),
             false => refusal,
         })
-    }
-
-    /// `RateLimit` (draft-ietf-httpapi-ratelimit-headers-10): an item for each quota.
-    fn told(&self, outcomes: &[Outcome]) -> String {
-        let item = |((period, _), outcome): (&(Period, u32), &Outcome)| {
-            format!("\"{}\";r={};t={}", period.name(), outcome.remaining, seconds(outcome.reset))
-        };
-        self.periods.iter().zip(outcomes).map(item).collect::<Vec<_>>().join(", ")
     }
 }
 

@@ -97,6 +97,35 @@ fn what_cannot_be_counted_is_refused() {
 }
 
 #[test]
+fn a_consumer_may_have_a_quota_of_its_own() {
+    let gateway = Double::new();
+    gateway.consumer_limit("shop", r#"{ "month": 3 }"#);
+    let quota: Quota = gateway.configure(r#"{ "day": 1, "consumers": true }"#).unwrap();
+    for (subject, claims, most, policy) in [
+        ("shop", r#"{"consumer":"shop"}"#, 3, r#""month";q=3"#),
+        ("other", r#"{"consumer":"other"}"#, 1, r#""day";q=1"#),
+        // A name is no consumer.
+        ("like-shop", r#"{"name":"shop"}"#, 1, r#""day";q=1"#),
+    ] {
+        for number in 0..5 {
+            gateway.receive(Request::get("/").identity(subject, claims));
+            let decision = gateway.on_request(&quota);
+            assert_eq!(decision == Decision::Proceed, number < most, "{subject}: {number}");
+            if number < most {
+                gateway.respond(StatusCode::OK, &[]);
+                assert_eq!(gateway.on_response(&quota), Decision::Proceed);
+                assert_eq!(gateway.response_header("ratelimit-policy").as_deref(), Some(policy), "{subject}");
+            }
+        }
+    }
+    for (limit, named) in [("{}", "day"), (r#"{ "day": 0 }"#, "day"), (r#"{ "week": 1 }"#, "week")] {
+        gateway.consumer_limit("bad", limit);
+        let refused = gateway.configure::<Quota>(r#"{ "day": 2, "consumers": true }"#).unwrap_err();
+        assert!(refused.contains("\"bad\"") && refused.contains(named), "{limit}: {refused}");
+    }
+}
+
+#[test]
 fn bad_configurations_are_refused_by_name() {
     for (config, named) in [
         (r#"{}"#, "day"),

@@ -4,8 +4,6 @@
 //! for the header fields of draft-ietf-httpapi-ratelimit-headers-10, which the gateway keeps until there is a response.
 //! A refusal carries the fields itself.
 
-use std::collections::BTreeMap;
-
 use gatewright_sdk::{
     Decision, Exchange, Metric, Plugin, Response, StatusCode, config, consumers, log,
     partition::{By, Partition},
@@ -88,8 +86,7 @@ static LIMITED: Metric = Metric::counter("limited", "Requests over the limit.", 
 pub struct RateLimit {
     partition: Partition,
     everybody: Counted,
-    /// By consumer.
-    own: BTreeMap<String, Counted>,
+    own: consumers::Own<Counted>,
     cost: u32,
     cost_header: Option<String>,
     refusal: Response,
@@ -138,16 +135,11 @@ impl Plugin for RateLimit {
         if let Some(header) = &cost_header {
             rules::check_name(header).map_err(|why| format!("cost_header: {header:?} {why}"))?;
         }
-        let mut own = BTreeMap::new();
-        for (consumer, limits) in if consumers { consumers::limits::<Own>()? } else { BTreeMap::new() } {
-            let counted = Counted::new(&limits.into_list(), cost, headers);
-            let counted = counted.map_err(|why| format!("the limit of the consumer {consumer:?}: {why}"))?;
-            own.insert(consumer, counted);
-        }
+        let own = |limits: Own| Counted::new(&limits.into_list(), cost, headers);
         Ok(Self {
             partition: Partition::new(by, ipv6_prefix)?,
             everybody: Counted::new(&limits, cost, headers)?,
-            own,
+            own: consumers::Own::read(consumers, own)?,
             cost,
             cost_header,
             refusal: Response::problem(
@@ -168,7 +160,7 @@ impl Plugin for RateLimit {
         let key = self.partition.key(exchange);
         let cost = self.cost(exchange);
         // The common case has a call of its own, which makes no lists.
-        let counted = self.counted(exchange);
+        let counted = self.own.of(exchange).unwrap_or(&self.everybody);
         match counted.rules.as_slice() {
             [Rule::TokenBucket(quota)] => self.decide(exchange, counted, &[rate_limit::take(&key, *quota, cost)]),
             rules => match rate_limit::take_all(&key, rules, cost) {
@@ -184,15 +176,6 @@ impl RateLimit {
         let Some(header) = &self.cost_header else { return self.cost };
         let said = exchange.request_headers().get(header).and_then(|value| value.trim().parse().ok());
         said.filter(|cost| *cost > 0).unwrap_or(self.cost)
-    }
-
-    /// What the caller is under.
-    fn counted(&self, exchange: &Exchange) -> &Counted {
-        if self.own.is_empty() {
-            return &self.everybody;
-        }
-        let consumer = exchange.identity().and_then(|identity| consumers::of(&identity));
-        consumer.and_then(|consumer| self.own.get(&consumer)).unwrap_or(&self.everybody)
     }
 
     fn decide(&self, exchange: &Exchange, counted: &Counted, outcomes: &[Outcome]) -> Decision {
