@@ -47,7 +47,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "upstream",
         &["balance", "body", "discovery", "gather", "health", "proxy_protocol", "retry", "telemetry", "tls", "tunnel"],
     ),
-    ("exchange", &["plugin", "telemetry", "tls", "tunnel"]),
+    ("exchange", &["plugin", "router", "telemetry", "tls", "tunnel"]),
     ("plugin", &["body", "capability", "exchange", "problem", "telemetry", "upstream"]),
     (
         "snapshot",

@@ -19,6 +19,7 @@ pub use record::{Fault, Observer, Outcome};
 use http::HeaderValue;
 
 use crate::plugin::Run;
+use crate::router::PathPattern;
 use crate::telemetry::metrics::RouteMetrics;
 use crate::tls;
 use crate::tunnel::Upgrade;
@@ -46,6 +47,8 @@ pub struct Parts {
     pub received: Received,
     /// The matched route, once one is found.
     pub route: Option<Arc<RouteFacts>>,
+    /// The path pattern by which it came there, where that has parameters and plugins may ask for them.
+    pub template: Option<Arc<PathPattern>>,
     /// The version of the API that the request is for, where the route has several.
     pub version: Option<Version>,
     /// Who is calling, once a plugin has proved it.
@@ -135,6 +138,7 @@ impl Exchange {
             id,
             started: now,
             route: None,
+            template: None,
             version: None,
             identity: None,
             attributes: Vec::new(),
@@ -161,8 +165,9 @@ impl Parts {
     /// A fact by the name that plugins and placeholders use; `None` where it is not known (yet).
     ///
     /// Names: `source.address`, `source.peer`, `listener.name`, `connection.protocol`, `connection.tls.*` (see
-    /// [`tls::Peer::attribute`]), `request.id`, `route.name`, `route.version`, `identity.subject`, `upstream.name`, `upstream.endpoint`,
-    /// `request.duration-us`, and `plugin.<plugin>.<name>`.
+    /// [`tls::Peer::attribute`]), `request.id`, `route.name`, `route.version`, `route.path.<parameter>` (as the client wrote it, whatever
+    /// plugins make of the path), `identity.subject`, `upstream.name`, `upstream.endpoint`, `request.duration-us`, and
+    /// `plugin.<plugin>.<name>`.
     pub fn attribute(&self, name: &str) -> Option<String> {
         let known = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         match name {
@@ -177,10 +182,15 @@ impl Parts {
             "route.version" => self.version.as_ref().and_then(|version| known(&version.name)),
             "upstream.name" => self.outcome.upstream.as_deref().and_then(known),
             "upstream.endpoint" => self.outcome.endpoint.as_deref().and_then(known),
-            _ => match name.strip_prefix("connection.tls.") {
-                Some(name) => self.source.tls.as_ref()?.attribute(name),
-                None => self.attributes.iter().find(|(key, _)| **key == *name).map(|(_, value)| value.to_string()),
-            },
+            _ => {
+                if let Some(name) = name.strip_prefix("connection.tls.") {
+                    return self.source.tls.as_ref()?.attribute(name);
+                }
+                if let Some(name) = name.strip_prefix("route.path.") {
+                    return self.template.as_ref()?.param(self.received.target.path(), name).map(str::to_owned);
+                }
+                self.attributes.iter().find(|(key, _)| **key == *name).map(|(_, value)| value.to_string())
+            }
         }
     }
 

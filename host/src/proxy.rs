@@ -101,6 +101,9 @@ async fn respond(snapshot: &Snapshot, tail: &mut Tail, body: Body) -> Body {
     };
     exchange.route = Some(route.facts.clone());
     tail.route = Some(index);
+    if !route.chain.plugins().is_empty() {
+        exchange.template = snapshot.template(rule).cloned();
+    }
     if let Some(versions) = &route.versions {
         let request = &exchange.request;
         match versions.version(&request.headers, request.target.path(), snapshot.pattern(rule)) {

@@ -46,6 +46,8 @@ mod rules;
 mod table;
 mod tree;
 
+use std::sync::Arc;
+
 use http::{HeaderMap, Method};
 
 pub use condition::{ValueMatch, ValueRegex, ValueTest};
@@ -157,7 +159,7 @@ impl Router {
 
     /// The path pattern of a rule.
     #[must_use]
-    pub fn pattern(&self, rule: usize) -> Option<&PathPattern> {
+    pub fn pattern(&self, rule: usize) -> Option<&Arc<PathPattern>> {
         self.rules.by_position(rule).map(|rule| &rule.path)
     }
 

@@ -20,6 +20,7 @@ mod mtls;
 mod oauth2;
 mod oidc;
 mod quota;
+mod rate_limit;
 mod redact;
 mod request_size;
 mod rest_graphql;

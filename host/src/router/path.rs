@@ -129,6 +129,24 @@ impl PathPattern {
         }
     }
 
+    /// Whether it has parameters at all.
+    #[must_use]
+    pub fn has_params(&self) -> bool {
+        let is_parameter = |segment: &Segment| matches!(segment, Segment::Parameter(_));
+        match &self.shape {
+            Shape::Exact => false,
+            Shape::Template(segments) => segments.iter().any(is_parameter),
+            Shape::Prefix { segments, rest } => rest.is_some() || segments.iter().any(is_parameter),
+            Shape::Regex(regex) => regex.capture_names().flatten().next().is_some(),
+        }
+    }
+
+    /// The value of one parameter in a path that the pattern matches.
+    #[must_use]
+    pub fn param<'a>(&'a self, path: &'a str, name: &str) -> Option<&'a str> {
+        self.params(path).into_iter().find(|(known, _)| *known == name).map(|(_, value)| value)
+    }
+
     /// What the pattern takes from a path that it matches; nothing for another path. What `{rest...}` takes has no
     /// slash in front.
     #[must_use]

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use http::Method;
 
@@ -42,7 +43,7 @@ pub(super) struct Compiled {
     pub(super) header_conditions: usize,
     /// Never empty.
     pub(super) hosts: Box<[HostPattern]>,
-    pub(super) path: PathPattern,
+    pub(super) path: Arc<PathPattern>,
 }
 
 impl Rules {
@@ -120,7 +121,7 @@ impl Rules {
     }
 
     pub(super) fn path(&self, number: u32) -> Option<&PathPattern> {
-        self.by_number(number).map(|rule| &rule.path)
+        self.by_number(number).map(|rule| &*rule.path)
     }
 
     pub(super) fn conditions(&self, number: u32) -> &[Condition] {
@@ -150,7 +151,7 @@ impl Compiled {
             position,
             route: rule.route,
             hosts: hosts.into(),
-            path: rule.path,
+            path: Arc::new(rule.path),
             methods: methods.into(),
             conditions: conditions.into(),
             header_conditions,

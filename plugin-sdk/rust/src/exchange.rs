@@ -125,7 +125,8 @@ impl Exchange {
     }
 
     /// A fact about the exchange: `source.address`, `identity.subject`, `route.name`, `request.id`, `listener.name`, `upstream.name`,
-    /// `upstream.endpoint`, `connection.protocol`, or what an earlier plugin set as `plugin.NAME.KEY`.
+    /// `upstream.endpoint`, `connection.protocol`, `route.path.NAME` (a parameter of the route's path), or what an earlier plugin set as
+    /// `plugin.NAME.KEY`.
     #[must_use]
     pub fn attribute(&self, name: &str) -> Option<String> {
         host::attribute(name)

@@ -36,6 +36,9 @@ pub enum Part {
     Cookie(String),
     /// The value of this query parameter as it stands in the address, or the client's address: among friends, too.
     Query(String),
+    /// The value of this parameter of the route's path as it stands in the address (`id` of `/orders/{id}`), or the client's
+    /// address. A client may choose it as well.
+    Path(String),
     /// This claim of the caller that an earlier plugin proved (a name, or a JSON pointer), or the address.
     Claim(String),
 }
@@ -111,7 +114,7 @@ impl Partition {
         for part in by.parts() {
             match part {
                 Part::Header(name) => rules::check_name(name).map_err(|why| format!("by: {name:?} {why}"))?,
-                Part::Cookie(name) | Part::Query(name) | Part::Claim(name) if name.is_empty() => {
+                Part::Cookie(name) | Part::Query(name) | Part::Path(name) | Part::Claim(name) if name.is_empty() => {
                     return Err("by: a name is empty".to_owned());
                 }
                 _ => {}
@@ -157,6 +160,7 @@ impl Partition {
                 let query = path.split_once('?').and_then(|(_, query)| pair(query, '&', name));
                 query.map(|value| format!("q:{value}"))
             }
+            Part::Path(name) => exchange.attribute(&format!("route.path.{name}")).map(|value| format!("p:{value}")),
             Part::Claim(name) => {
                 let claims = exchange.identity().and_then(|identity| Claims::parse(&identity.claims));
                 claims.and_then(|claims| claims.text(name).map(|value| format!("j:{value}")))
@@ -242,6 +246,8 @@ mod tests {
             (Part::Cookie("s".to_owned()), 64, from("203.0.113.1").header("cookie", "ss=1"), "a:203.0.113.1"),
             (Part::Query("k".to_owned()), 64, Request::get("/?kk=1&k=2&k=3"), "q:2"),
             (Part::Query("k".to_owned()), 64, Request::get("/k=1"), "a:"),
+            (Part::Path("id".to_owned()), 64, Request::get("/7").attribute("route.path.id", "7"), "p:7"),
+            (Part::Path("id".to_owned()), 64, Request::get("/7").attribute("route.path.other", "7"), "a:"),
             (claim(), 64, Request::get("/").identity("ada", r#"{"plan":{"name":"gold"}}"#), "j:gold"),
             (claim(), 64, from("203.0.113.1").identity("ada", "{}"), "a:203.0.113.1"),
         ] {

@@ -25,8 +25,9 @@ pub struct Config {
     #[serde(default)]
     consumers: bool,
     /// Who shares one limit: `"ip"` (a client's address; the default), `"identity"` (a caller that an earlier plugin
-    /// proved), `"route"` (all requests of a route), `{ "header": NAME }` (requests with the same value), `cookie`, `query`
-    /// and `claim` likewise, or a list: requests that are alike in all of it. What is missing is the address.
+    /// proved), `"route"` (all requests of a route), `{ "header": NAME }` (requests with the same value), `cookie`, `query`,
+    /// `path` (a parameter of the route's path) and `claim` likewise, or a list: requests that are alike in all of it. What is
+    /// missing is the address.
     #[serde(default)]
     by: By,
     /// How many leading bits of an IPv6 address count as one client. Who has one address has most often a /64.

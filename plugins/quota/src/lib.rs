@@ -39,8 +39,9 @@ pub struct Config {
     #[serde(default)]
     zone: Zone,
     /// Who shares one quota: `"identity"` (a caller that an earlier plugin proved; the default), `"ip"` (a client's
-    /// address), `"route"` (all requests of a route), `{ "header": NAME }` (requests with the same value), `cookie`, `query`
-    /// and `claim` likewise, or a list: requests that are alike in all of it. What is missing is the address.
+    /// address), `"route"` (all requests of a route), `{ "header": NAME }` (requests with the same value), `cookie`, `query`,
+    /// `path` (a parameter of the route's path) and `claim` likewise, or a list: requests that are alike in all of it. What is
+    /// missing is the address.
     #[serde(default = "identity")]
     by: By,
     /// What one request takes.

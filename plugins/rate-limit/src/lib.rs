@@ -5,7 +5,7 @@
 //! A refusal carries the fields itself.
 
 use gatewright_sdk::{
-    Decision, Exchange, Metric, Plugin, Response, StatusCode, config, consumers, log,
+    Decision, Exchange, Hook, Metric, Plugin, Response, StatusCode, config, consumers, log,
     partition::{By, Partition},
     plugin,
     rate_limit::{self, LimitError, Outcome, Rule},
@@ -47,8 +47,9 @@ pub struct Config {
     #[serde(default)]
     consumers: bool,
     /// Who shares one limit: `"ip"` (a client's address; the default), `"identity"` (a caller that an earlier plugin
-    /// proved), `"route"` (all requests of a route), `{ "header": NAME }` (requests with the same value), `cookie`, `query`
-    /// and `claim` likewise, or a list: requests that are alike in all of it. What is missing is the address.
+    /// proved), `"route"` (all requests of a route), `{ "header": NAME }` (requests with the same value), `cookie`, `query`,
+    /// `path` (a parameter of the route's path) and `claim` likewise, or a list: requests that are alike in all of it. What is
+    /// missing is the address.
     #[serde(default)]
     by: By,
     /// What one request takes.
@@ -58,6 +59,10 @@ pub struct Config {
     /// The header of the request that says what it takes, in place of `cost`. A request without it, or with something else
     /// than a number from 1 up in it, takes `cost`. Let nobody but an earlier plugin or a proxy before the gateway set it.
     cost_header: Option<String>,
+    /// The header of the response that says what the request took in the end. What that is more than its cost so far is
+    /// taken then, and all that is left where that is less. A response without it, or with something else than a number in
+    /// it, takes nothing more.
+    response_cost_header: Option<String>,
     /// How many leading bits of an IPv6 address count as one client. Who has one address has most often a /64.
     #[serde(default = "a_site")]
     #[schemars(range(min = 32, max = 128))]
@@ -89,6 +94,7 @@ pub struct RateLimit {
     own: consumers::Own<Counted>,
     cost: u32,
     cost_header: Option<String>,
+    response_cost_header: Option<String>,
     refusal: Response,
     unavailable: Response,
 }
@@ -121,8 +127,8 @@ impl Plugin for RateLimit {
     const LIMIT: Option<fn(&mut SchemaGenerator) -> Schema> = Some(Own::json_schema);
 
     fn new(config: Config) -> Result<Self, String> {
-        let Config { limit, window, burst, name, mut limits, consumers, by, cost, cost_header, ipv6_prefix, headers } =
-            config;
+        let Config { limit, window, burst, name, mut limits, consumers, by, cost, ipv6_prefix, headers, .. } = config;
+        let (cost_header, response_cost_header) = (config.cost_header, config.response_cost_header);
         match limit {
             Some(limit) if limits.is_empty() => limits.push(Limit { limit, window, burst, name }),
             Some(_) => return Err("limit: not beside limits".to_owned()),
@@ -132,8 +138,10 @@ impl Plugin for RateLimit {
             }
             None => {}
         }
-        if let Some(header) = &cost_header {
-            rules::check_name(header).map_err(|why| format!("cost_header: {header:?} {why}"))?;
+        for (key, header) in [("cost_header", &cost_header), ("response_cost_header", &response_cost_header)] {
+            if let Some(header) = header {
+                rules::check_name(header).map_err(|why| format!("{key}: {header:?} {why}"))?;
+            }
         }
         let own = |limits: Own| Counted::new(&limits.into_list(), cost, headers);
         Ok(Self {
@@ -142,6 +150,7 @@ impl Plugin for RateLimit {
             own: consumers::Own::read(consumers, own)?,
             cost,
             cost_header,
+            response_cost_header,
             refusal: Response::problem(
                 StatusCode::TOO_MANY_REQUESTS,
                 "Too Many Requests",
@@ -154,6 +163,10 @@ impl Plugin for RateLimit {
             )
             .with_header("retry-after", "1"),
         })
+    }
+
+    fn skips(&self) -> &[Hook] {
+        if self.response_cost_header.is_some() { &[] } else { &[Hook::Response] }
     }
 
     fn on_request(&self, exchange: &Exchange) -> Decision {
@@ -169,6 +182,17 @@ impl Plugin for RateLimit {
             },
         }
     }
+
+    fn on_response(&self, exchange: &Exchange) -> Decision {
+        if let Some(header) = &self.response_cost_header
+            && let Some(cost) =
+                exchange.response_headers().get(header).and_then(|value| value.trim().parse::<u32>().ok())
+            && let Err(error) = self.take_more(exchange, cost.saturating_sub(self.cost(exchange)))
+        {
+            log::error("what a response took was not counted", &[("why", &error.to_string())]);
+        }
+        Decision::Proceed
+    }
 }
 
 impl RateLimit {
@@ -176,6 +200,22 @@ impl RateLimit {
         let Some(header) = &self.cost_header else { return self.cost };
         let said = exchange.request_headers().get(header).and_then(|value| value.trim().parse().ok());
         said.filter(|cost| *cost > 0).unwrap_or(self.cost)
+    }
+
+    /// What the response says beyond what the request took; all that is left, where that is less.
+    fn take_more(&self, exchange: &Exchange, more: u32) -> Result<(), LimitError> {
+        if more == 0 {
+            return Ok(());
+        }
+        let (key, counted) = (self.partition.key(exchange), self.own.of(exchange).unwrap_or(&self.everybody));
+        let outcomes = rate_limit::take_all(&key, &counted.rules, more)?;
+        if outcomes.iter().all(|outcome| outcome.allowed) {
+            return Ok(());
+        }
+        match outcomes.iter().map(|outcome| outcome.remaining).min() {
+            Some(left) if left > 0 => rate_limit::take_all(&key, &counted.rules, left).map(|_| ()),
+            _ => Ok(()),
+        }
     }
 
     fn decide(&self, exchange: &Exchange, counted: &Counted, outcomes: &[Outcome]) -> Decision {

@@ -112,6 +112,35 @@ fn a_header_may_say_the_cost() {
 }
 
 #[test]
+fn the_response_may_say_what_it_took() {
+    let limits = r#"[{ "limit": "10/h" }, { "limit": "20/h", "window": "fixed", "name": "hour" }]"#;
+    for form in [r#""limit": "10/h""#.to_owned(), format!(r#""limits": {limits}"#)] {
+        let (gateway, limit) = gateway(&format!(r#"{{ {form}, "response_cost_header": "x-took" }}"#));
+        let mut left = 10;
+        for (took, more) in
+            [(Some("4"), 3), (None, 0), (Some("1"), 0), (Some("0"), 0), (Some("much"), 0), (Some("-9"), 0)]
+        {
+            assert!(is_let_in(&gateway, &limit, from("203.0.113.9")), "{left}");
+            left -= 1;
+            gateway.respond(StatusCode::OK, &took.map_or(Vec::new(), |took| vec![("x-took", took)]));
+            let _ = gateway.on_response(&limit);
+            let told = gateway.response_header("ratelimit").unwrap();
+            assert!(told.contains(&format!("r={left}")), "{told}, not {left}: what was left before");
+            left -= more;
+        }
+        assert_eq!(left, 1);
+        assert!(is_let_in(&gateway, &limit, from("203.0.113.9")));
+        gateway.respond(StatusCode::OK, &[("x-took", "1000")]);
+        let _ = gateway.on_response(&limit);
+        assert!(!is_let_in(&gateway, &limit, from("203.0.113.9")));
+        assert!(is_let_in(&gateway, &limit, from("203.0.113.8")), "one answer may take all that is left of its own");
+        gateway.respond(StatusCode::OK, &[("x-took", "1000")]);
+        let _ = gateway.on_response(&limit);
+        assert!(!is_let_in(&gateway, &limit, from("203.0.113.8")));
+    }
+}
+
+#[test]
 fn fields_can_be_left_out() {
     let (gateway, limit) = gateway(r#"{ "limit": "1/s", "headers": false }"#);
     assert!(is_let_in(&gateway, &limit, from("203.0.113.9")));
@@ -190,6 +219,8 @@ fn bad_configurations_are_refused_by_name() {
         (r#"{ "limit": "5/s", "window": "fixed", "burst": 3 }"#, "burst"),
         (r#"{ "limit": "5/s", "window": "rolling" }"#, "rolling"),
         (r#"{ "limit": "5/s", "cost_header": "a b" }"#, "a b"),
+        (r#"{ "limit": "5/s", "response_cost_header": "a b" }"#, "response_cost_header"),
+        (r#"{ "limit": "5/s", "by": { "path": "" } }"#, "by"),
         (r#"{ "limit": "5/s", "by": [] }"#, "by"),
         (r#"{ "limit": "5/s", "by": ["ip", "user"] }"#, "user"),
     ] {

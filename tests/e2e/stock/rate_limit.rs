@@ -1,0 +1,55 @@
+//! `rate-limit`: who shares a limit, and what a request takes of it.
+
+use bytes::Bytes;
+use gatewright_tests::{Received, Server, TestGateway};
+use http::Response;
+use http_body_util::Full;
+use serde_json::json;
+
+#[tokio::test]
+async fn requests_for_the_same_thing_share_a_limit() {
+    let by_order = json!({ "rate-limit": { "limit": "1/d", "by": { "path": "id" } } });
+    let gateway = TestGateway::start(json!({
+        "routes": [
+            { "match": { "path": "/orders/{id}/*" }, "plugins": [by_order.clone(), "echo"] },
+            // What earlier plugins make of the path changes nothing.
+            {
+                "match": { "path": { "regex": "/items/(?<id>[0-9]+)" } },
+                "plugins": [{ "rewrite": { "rules": [{ "path": "/one" }] } }, by_order.clone(), "echo"],
+            },
+            // Without the parameter it is the address, which all of these share.
+            { "match": { "path": "/other/*" }, "plugins": [by_order, "echo"] },
+        ],
+    }));
+    for (path, status) in [
+        ("/orders/1/a", 200),
+        ("/orders/1/b?c", 429),
+        ("/orders/2/a", 200),
+        ("/orders/%32/a", 429),
+        ("/items/3", 200),
+        ("/items/3?again", 429),
+        ("/items/4", 200),
+        ("/other/5", 200),
+        ("/other/6", 429),
+    ] {
+        assert_eq!(gateway.get(path).await.status, status, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn the_upstream_may_say_what_a_request_took() {
+    let server = Server::start(|received: &Received| {
+        let took = received.header("x-rows").unwrap_or("1").to_owned();
+        Response::builder().header("x-took", took).body(Full::<Bytes>::default()).unwrap()
+    })
+    .await;
+    let limit = json!({ "rate-limit": { "limit": "10/d", "response_cost_header": "x-took" } });
+    let gateway = TestGateway::start(json!({
+        "upstreams": { "behind": [server.text()] },
+        "routes": [{ "match": {}, "plugins": [limit], "to": "behind" }],
+    }));
+    for (rows, status) in [("4", 200), ("no number", 200), ("99", 200), ("1", 429)] {
+        assert_eq!(gateway.get_with("/", &[("x-rows", rows)]).await.status, status, "{rows}");
+    }
+    assert_eq!(server.received().len(), 3);
+}
