@@ -28,7 +28,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("stock", &[]),
     ("watch", &["telemetry"]),
     ("cache", &["body", "telemetry"]),
-    ("capability", &[]),
+    ("capability", &["tls"]),
     ("telemetry", &[]),
     ("admission", &[]),
     ("listener", &["drain", "proxy_protocol"]),

@@ -132,7 +132,8 @@ impl Snapshot {
             discovery::ask(&loaded, &resolver, &upstreams, &mut mistakes);
         }
         let sources = Sources::of(&loaded, &workshop.path, &mut mistakes);
-        let stores = stores::build(&loaded, &secrets, previous.map(|previous| &previous.stores));
+        let stores =
+            stores::build(&loaded, &secrets, outward, previous.map(|previous| &previous.stores), &mut mistakes);
         let materials =
             plugins::Materials { upstreams: &upstreams, stores: &stores, secrets: &secrets, sources: &sources };
         let plugins = plugins::build(&loaded, workshop, materials, previous.map(|p| &p.plugins), &mut mistakes);
@@ -316,7 +317,7 @@ pub fn files_of(config: &config::Config, path: &Path) -> Vec<PathBuf> {
 fn tls_files(config: &config::Config, directory: &Path) -> Vec<PathBuf> {
     let authorities = config.trusted_authorities.iter().map(|file| directory.join(file));
     let both = listeners::files(config, directory).into_iter().chain(upstreams::files(config, directory));
-    both.chain(authorities).collect()
+    both.chain(stores::files(config, directory)).chain(authorities).collect()
 }
 
 /// What `trusted_authorities` adds to the system's.

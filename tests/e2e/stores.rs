@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use gatewright_tests::{Client, Redis, Scripted, Server, TestGateway, eventually, guest, read_head, send};
+use gatewright_tests::{Authority, Client, Redis, Scripted, Server, TestGateway, eventually, guest, read_head, send};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::Semaphore;
@@ -49,6 +49,49 @@ async fn of_ten_thousand_requests_over_64_connections_exactly_100_pass_in_one_ga
     assert_eq!(questions(&one, "answered").await + questions(&two, "answered").await, 20_001.0);
     assert_eq!(fallbacks(&one).await + fallbacks(&two).await, 0.0);
     assert!(one.metric("gatewright_store_connections", &[]).await >= 1.0);
+}
+
+#[tokio::test]
+async fn a_store_is_spoken_to_over_tls_and_only_where_both_prove_who_they_are() {
+    let (authority, others) = (Authority::new("Stores"), Authority::new("Others"));
+    let redis = Redis::start_with_tls(&authority.issue(&["localhost"]), &authority);
+    let start = |tls: Value| {
+        let config = json!({
+            "stores": {
+                "limits": {
+                    "redis": redis.tls_url(),
+                    "tls": tls,
+                    "timeout": "5s",
+                    "connect_timeout": "5s",
+                    "on_error": "deny",
+                },
+            },
+            "plugins": { "rate-limit": { "grants": { "store": "limits" } } },
+            "routes": [{ "match": {}, "plugins": [{ "rate-limit": { "limit": "2/h" } }, "echo"] }],
+        });
+        TestGateway::start_beside(config, |directory| {
+            std::fs::write(directory.join("stores.pem"), authority.pem()).unwrap();
+            std::fs::write(directory.join("others.pem"), others.pem()).unwrap();
+            authority.issue(&["gateway"]).write(directory, "gateway");
+            others.issue(&["gateway"]).write(directory, "stranger");
+        })
+    };
+    let own = json!({ "cert": "gateway.pem", "key": "gateway.key" });
+    let good = start(json!({ "ca": "stores.pem", "certificate": own }));
+    for status in [200, 200, 429] {
+        assert_eq!(good.get("/").await.status, status);
+    }
+    assert_eq!((questions(&good, "answered").await, fallbacks(&good).await), (3.0, 0.0));
+    for tls in [
+        json!({ "ca": "others.pem", "certificate": own }),
+        json!({ "ca": "stores.pem", "certificate": own, "server_name": "elsewhere" }),
+        json!({ "ca": "stores.pem" }),
+        json!({ "ca": "stores.pem", "certificate": { "cert": "stranger.pem", "key": "stranger.key" } }),
+    ] {
+        let bad = start(tls.clone());
+        bad.get("/").await.problem(429);
+        assert_eq!((questions(&bad, "answered").await, fallbacks(&bad).await), (0.0, 1.0), "{tls}");
+    }
 }
 
 /// How many of so many requests over 64 connections passed and were refused; there is nothing else.

@@ -5,17 +5,32 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use tempfile::TempDir;
+
+use crate::{Authority, Issued};
+
 /// A running `redis-server` that keeps nothing on disk. It ends with the test.
 pub struct Redis {
     address: SocketAddr,
+    /// Where it speaks TLS, with its files.
+    tls: Option<(SocketAddr, TempDir)>,
     process: Option<Child>,
 }
 
 impl Redis {
     /// Starts one on a free port.
     pub fn start() -> Redis {
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let mut redis = Redis { address, process: None };
+        let mut redis = Redis { address: free_address(), tls: None, process: None };
+        redis.start_again();
+        redis
+    }
+
+    /// Starts one that speaks TLS as well, with this certificate, with clients that show one of the authority's.
+    pub fn start_with_tls(shows: &Issued, clients: &Authority) -> Redis {
+        let files = tempfile::tempdir().unwrap();
+        shows.write(files.path(), "server");
+        std::fs::write(files.path().join("clients.pem"), clients.pem()).unwrap();
+        let mut redis = Redis { address: free_address(), tls: Some((free_address(), files)), process: None };
         redis.start_again();
         redis
     }
@@ -29,11 +44,24 @@ impl Redis {
         format!("redis://{}", self.address)
     }
 
+    /// The same over TLS.
+    pub fn tls_url(&self) -> String {
+        format!("rediss://localhost:{}", self.tls.as_ref().unwrap().0.port())
+    }
+
     /// Starts it where it was, empty, and waits until it answers.
     pub fn start_again(&mut self) {
         let port = self.address.port().to_string();
         let mut command = Command::new("redis-server");
         command.args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
+        if let Some((address, files)) = &self.tls {
+            command.args(["--tls-port", &address.port().to_string()]);
+            for (option, file) in
+                [("cert-file", "server.pem"), ("key-file", "server.key"), ("ca-cert-file", "clients.pem")]
+            {
+                command.arg(format!("--tls-{option}")).arg(files.path().join(file));
+            }
+        }
         let started = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         self.process = Some(started.unwrap_or_else(|error| {
             panic!("redis-server does not start ({error}); install it with: apt-get install redis-server")
@@ -94,6 +122,10 @@ impl Redis {
             (_, rest) => vec![rest.to_owned()],
         }
     }
+}
+
+fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 impl Drop for Redis {

@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use aws_lc_rs::digest;
 
+use crate::tls::Connector;
 use link::Links;
 pub use link::{Count, Notice};
 pub use places::Lease;
@@ -36,13 +37,15 @@ pub struct Remote {
 }
 
 /// Where the server is and how it is asked.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq)]
 pub struct Settings {
     /// The store's name in the configuration.
     pub name: Arc<str>,
     pub host: String,
     pub port: u16,
     pub database: u32,
+    /// TLS with the server. `None`: it is spoken to in the clear.
+    pub tls: Option<Arc<Connector>>,
     pub username: Option<String>,
     pub password: Option<String>,
     /// The longest wait for one decision.

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::text::{Written, quoted, written_as_text};
+use super::tls::UpstreamTls;
 use super::units::Duration;
 
 /// A Redis or Valkey server. A plugin that is granted it keeps its limits, places and entries there, so that all
@@ -14,8 +15,13 @@ use super::units::Duration;
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Store {
-    /// Where the server is: "redis://HOST:PORT/DATABASE". Port and database may be left out; they are 6379 and 0.
+    /// Where the server is: "redis://HOST:PORT/DATABASE", or "rediss://" for TLS. Port and database may be left out; they are
+    /// 6379 and 0.
     pub redis: RedisAddress,
+
+    /// Whom to trust and what to show, over "rediss://". Default: the system's authorities and `trusted_authorities`.
+    #[serde(default)]
+    pub tls: Option<UpstreamTls>,
 
     /// The user to log in as. Default: the server's default user.
     #[serde(default)]
@@ -108,6 +114,8 @@ pub enum OnStoreError {
 /// Where a Redis server is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RedisAddress {
+    /// Whether it is spoken to over TLS.
+    pub tls: bool,
     pub host: String,
     pub port: u16,
     pub database: u32,
@@ -117,12 +125,10 @@ impl FromStr for RedisAddress {
     type Err = String;
 
     fn from_str(text: &str) -> Result<RedisAddress, String> {
-        let rest = match text.split_once("://") {
-            Some(("redis" | "valkey", rest)) => rest,
-            Some(("rediss" | "valkeys", _)) => {
-                return Err("TLS to a store is not spoken; put a TLS tunnel beside the gateway".to_owned());
-            }
-            _ => return Err("it does not begin with \"redis://\"".to_owned()),
+        let (tls, rest) = match text.split_once("://") {
+            Some(("redis" | "valkey", rest)) => (false, rest),
+            Some(("rediss" | "valkeys", rest)) => (true, rest),
+            _ => return Err("it does not begin with \"redis://\" or \"rediss://\"".to_owned()),
         };
         if rest.contains('@') {
             return Err("the login does not belong here; use \"username\", and \"password\" with a secret".to_owned());
@@ -147,16 +153,17 @@ impl FromStr for RedisAddress {
             None if !host.is_empty() && is_host(host) => {}
             _ => return Err(format!("{} is not a host", quoted(host))),
         }
-        Ok(RedisAddress { host: bare.unwrap_or(host).to_owned(), port, database })
+        Ok(RedisAddress { tls, host: bare.unwrap_or(host).to_owned(), port, database })
     }
 }
 
 impl fmt::Display for RedisAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let RedisAddress { host, port, database } = self;
+        let RedisAddress { tls, host, port, database } = self;
+        let scheme = if *tls { "rediss" } else { "redis" };
         match host.contains(':') {
-            true => write!(f, "redis://[{host}]:{port}/{database}"),
-            false => write!(f, "redis://{host}:{port}/{database}"),
+            true => write!(f, "{scheme}://[{host}]:{port}/{database}"),
+            false => write!(f, "{scheme}://{host}:{port}/{database}"),
         }
     }
 }
@@ -164,8 +171,9 @@ impl fmt::Display for RedisAddress {
 impl Written for RedisAddress {
     const FORMAT: &'static str = "gateway-redis-address";
     const NOUN: &'static str = "the address of a Redis server";
-    const HINT: &'static str = "\"redis://HOST:PORT/DATABASE\", of which port and database may be left out";
-    const PATTERN: Option<&'static str> = Some("^(redis|valkey)://.");
-    const EXAMPLES: &'static [&'static str] = &["redis://127.0.0.1:6379/0", "redis://limits.internal"];
+    const HINT: &'static str =
+        "\"redis://HOST:PORT/DATABASE\", or \"rediss://\" for TLS, of which port and database may be left out";
+    const PATTERN: Option<&'static str> = Some("^(redis|valkey)s?://.");
+    const EXAMPLES: &'static [&'static str] = &["redis://127.0.0.1:6379/0", "rediss://limits.internal"];
 }
 written_as_text!(RedisAddress);

@@ -1,20 +1,45 @@
 //! Stores from their configuration. Nothing is asked of them before a request is: a server that is away is no mistake.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::upstreams::{outgoing, tls_pointer};
 
 use crate::capability::remote::{OnError, Remote, Settings};
 use crate::capability::secrets::Secrets;
-use crate::config::{self, Loaded};
+use crate::config::{self, Diagnostic, Loaded, child};
 use crate::telemetry::{self, Level};
+use crate::tls::{Connector, Trust};
 
 pub(super) type Stores = BTreeMap<Arc<str>, Arc<Remote>>;
 
 /// Makes all stores. One whose settings are the same is the same one as before, with its connections.
-pub(super) fn build(loaded: &Loaded, secrets: &Secrets, previous: Option<&Stores>) -> Stores {
+pub(super) fn build(
+    loaded: &Loaded,
+    secrets: &Secrets,
+    (trust, directory): (&Trust, &Path),
+    previous: Option<&Stores>,
+    mistakes: &mut Vec<Diagnostic>,
+) -> Stores {
     let store = |(name, config): (&String, &config::Store)| {
-        let settings = settings(name, config, secrets);
+        let mut settings = settings(name, config, secrets);
         let before = previous.and_then(|previous| previous.get(name.as_str()));
+        if config.redis.tls {
+            let before = before.and_then(|before| before.settings().tls.as_ref());
+            let tls = outgoing(&config.tls.clone().unwrap_or_default(), directory);
+            match Connector::load(tls, trust, before, SystemTime::now()) {
+                Ok(connector) => settings.tls = Some(connector),
+                Err(found) => mistakes.extend(found.into_iter().map(|(part, mistake)| {
+                    let pointer = match &config.tls {
+                        Some(_) => tls_pointer(&child("/stores", name), part),
+                        None => child(&child("/stores", name), "redis"),
+                    };
+                    loaded.diagnostic(&pointer, mistake.message, mistake.help.as_deref())
+                })),
+            }
+        }
         let same = before.filter(|before| *before.settings() == settings).cloned();
         let name = settings.name.clone();
         (
@@ -34,6 +59,7 @@ fn settings(name: &str, config: &config::Store, secrets: &Secrets) -> Settings {
         host: config.redis.host.clone(),
         port: config.redis.port,
         database: config.redis.database,
+        tls: None,
         username: config.username.clone(),
         password,
         timeout: config.timeout.into(),
@@ -49,6 +75,12 @@ fn settings(name: &str, config: &config::Store, secrets: &Secrets) -> Settings {
         place_lease: config.place_lease.into(),
         entry_life: config.entry_life.into(),
     }
+}
+
+/// The files that stores are made from.
+pub(super) fn files(config: &config::Config, directory: &Path) -> Vec<PathBuf> {
+    let tls = config.stores.values().filter_map(|store| store.tls.as_ref());
+    tls.flat_map(|tls| outgoing(tls, directory).files().cloned().collect::<Vec<_>>()).collect()
 }
 
 fn note(name: &str, is_up: bool, why: &str) {

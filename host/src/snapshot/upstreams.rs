@@ -41,10 +41,11 @@ pub(super) fn build(
         let before = previous.and_then(|previous| previous.get(name.as_str()));
         if let Some(tls) = &config.tls {
             let before = before.and_then(|before| before.settings().transport.tls.as_ref());
+            let place = child("/upstreams", name);
             match Connector::load(outgoing(tls, directory), trust, before, SystemTime::now()) {
                 Ok(connector) => settings.transport.tls = Some(connector),
                 Err(found) => mistakes.extend(found.into_iter().map(|(part, mistake)| {
-                    loaded.diagnostic(&tls_pointer(name, part), mistake.message, mistake.help.as_deref())
+                    loaded.diagnostic(&tls_pointer(&place, part), mistake.message, mistake.help.as_deref())
                 })),
             }
         }
@@ -115,7 +116,7 @@ fn settings(name: &str, config: &config::Upstream, limits: &config::Limits) -> S
     }
 }
 
-fn outgoing(tls: &config::UpstreamTls, directory: &Path) -> Outgoing {
+pub(super) fn outgoing(tls: &config::UpstreamTls, directory: &Path) -> Outgoing {
     Outgoing {
         ca: tls.ca.as_ref().map(|ca| directory.join(ca)),
         server_name: tls.server_name.clone(),
@@ -128,8 +129,9 @@ fn outgoing(tls: &config::UpstreamTls, directory: &Path) -> Outgoing {
     }
 }
 
-fn tls_pointer(upstream: &str, part: OutgoingPart) -> String {
-    let tls = child(&child("/upstreams", upstream), "tls");
+/// Where a mistake stands in the `tls` of an upstream or a store.
+pub(super) fn tls_pointer(parent: &str, part: OutgoingPart) -> String {
+    let tls = child(parent, "tls");
     match part {
         OutgoingPart::Whole => tls,
         OutgoingPart::Authorities => format!("{tls}/ca"),

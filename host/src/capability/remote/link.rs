@@ -11,8 +11,10 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering:
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo, RedisError};
+use redis::{AsyncConnectionConfig, RedisConnectionInfo, RedisError};
 use thread_local::ThreadLocal;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 
@@ -208,14 +210,30 @@ async fn connect(settings: &Settings) -> Result<Connection, RedisError> {
     if let Some(password) = &settings.password {
         login = login.set_password(password);
     }
-    let address = ConnectionAddr::Tcp(settings.host.clone(), settings.port);
-    let client = Client::open(address.into_connection_info()?.set_redis_settings(login))?;
-    // Time is kept here.
-    let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
-    let mut redis = client.get_multiplexed_async_connection_with_config(&config).await?;
+    let stream = TcpStream::connect((&*settings.host, settings.port)).await?;
+    stream.set_nodelay(true)?;
+    let mut redis = match &settings.tls {
+        None => begin(&login, stream).await?,
+        Some(tls) => {
+            let stream = tls.connect(&settings.host, None, stream).await.map_err(std::io::Error::other)?;
+            begin(&login, stream).await?
+        }
+    };
     // A server that hangs still accepts connections.
     ping(&mut redis).await?;
     Ok(Connection { redis, timeouts: Arc::default(), lost: Arc::default() })
+}
+
+/// Logs in. A task of its own reads and writes from then on, until nobody has the connection any more.
+async fn begin<S>(login: &RedisConnectionInfo, stream: S) -> Result<MultiplexedConnection, RedisError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    // Time is kept here.
+    let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
+    let (redis, driver) = MultiplexedConnection::new_with_config(login, stream, config).await?;
+    tokio::spawn(driver);
+    Ok(redis)
 }
 
 /// Waits until the connection is no good, and says why.

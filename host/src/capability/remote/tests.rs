@@ -42,6 +42,7 @@ impl Server {
             host: "127.0.0.1".into(),
             port: self.port,
             database: 0,
+            tls: None,
             username: None,
             password: None,
             timeout: Duration::from_secs(5),
