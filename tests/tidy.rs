@@ -154,6 +154,8 @@ const ROOMS: &[(&str, &[&str])] = &[
 /// Crates that only some rooms may name.
 const CRATES: &[(&str, &[&str])] = &[
     ("wasmtime", &["plugin"]),
+    ("wasmtime_wasi", &["plugin"]),
+    ("wasmtime_wasi_http", &["plugin"]),
     ("rustls", &["tls"]),
     ("rustls_native_certs", &["tls"]),
     ("tokio_rustls", &["tls"]),

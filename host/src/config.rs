@@ -56,6 +56,7 @@ pub mod rewrite;
 pub mod route;
 pub mod schema;
 mod sections;
+mod service;
 pub mod store;
 pub mod target;
 pub mod text;
@@ -89,6 +90,7 @@ pub use resolver::{DnsServer, Resolver, Unresolved};
 pub use rewrite::{HeaderChanges, PathRewrite, PathText, Redirect, Rewrite};
 pub use route::{HeaderName, Match, Method, PathMatch, PluginUse, Route, RouteLimits, ValueMatch};
 pub use schema::Schema;
+pub use service::{Service, ServiceGrants, ServiceLimits};
 pub use store::{OnStoreError, RedisAddress, Store};
 pub use target::Target;
 pub use text::{Cidr, Name};
@@ -131,6 +133,10 @@ pub struct Config {
 
     /// The OCI registries that plugins come from.
     pub registries: Registries,
+
+    /// Components that answer requests themselves (`wasi:http`), by name. Default: none.
+    #[schemars(transform = forms::keyed_by_name)]
+    pub services: BTreeMap<String, Service>,
 
     /// Servers that several gateways share for what they count, by name. A plugin keeps its counts there where its
     /// `grants` name one. Default: none.

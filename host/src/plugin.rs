@@ -32,6 +32,7 @@ mod limits;
 mod link;
 mod loan;
 mod run;
+mod service;
 mod shared;
 mod stage;
 mod state;
@@ -58,6 +59,7 @@ use instance::{Hooks, Instance, Prepared};
 pub use lent::{Abilities, Lent, Limits};
 pub use loan::{Loan, Turn};
 pub use run::{Mode, Run};
+pub use service::{Service, ServiceError, ServiceLimits};
 use state::{Call, State};
 
 use crate::exchange::Exchange;

@@ -9,6 +9,7 @@ mod cached;
 mod deadline;
 mod error;
 mod refresh;
+mod service;
 mod tail;
 mod upgrade;
 
@@ -160,6 +161,17 @@ async fn forward(snapshot: &Snapshot, route: &Route, rule: usize, tail: &mut Tai
     let target = route.pick(exchange.upstream_choice.as_deref(), version).ok_or(Error::NoTarget)?;
     let to = match &target.goal {
         Goal::Upstream(upstream) => upstream,
+        Goal::Service(service) => {
+            return Box::pin(service::answer(
+                snapshot,
+                route,
+                rule,
+                (service.clone(), target.edits.as_deref()),
+                tail,
+                (bodies, body),
+            ))
+            .await;
+        }
         Goal::Redirect(redirect) => {
             exchange.response = target.redirect(redirect, &exchange.request, snapshot.pattern(rule))?;
             return Ok(Body::Empty);

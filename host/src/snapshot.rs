@@ -15,6 +15,7 @@ mod mirrors;
 mod plugins;
 mod registries;
 mod routes;
+mod services;
 mod stores;
 mod targets;
 mod upstreams;
@@ -73,6 +74,7 @@ pub struct Snapshot {
     routes: Vec<Route>,
     upstreams: BTreeMap<Arc<str>, Arc<Upstream>>,
     plugins: plugins::Loaded,
+    services: services::Services,
     stores: stores::Stores,
     /// What the routes with a cache remember.
     pub cache: Arc<Cache>,
@@ -137,7 +139,10 @@ impl Snapshot {
         let materials =
             plugins::Materials { upstreams: &upstreams, stores: &stores, secrets: &secrets, sources: &sources };
         let plugins = plugins::build(&loaded, workshop, materials, previous.map(|p| &p.plugins), &mut mistakes);
-        let routes = routes::build(&loaded, workshop, &upstreams, &plugins, previous);
+        let services =
+            services::build(&loaded, workshop, &upstreams, previous.map(|previous| &previous.services), &mut mistakes);
+        let goals = targets::Goals { upstreams: &upstreams, services: &services };
+        let routes = routes::build(&loaded, workshop, goals, &plugins, previous);
         let router = routes::router(&loaded, &mut mistakes);
         let trusted = layer4::networks(&loaded.config.trusted_proxies);
         let admin_token = admin_token(&loaded, &secrets, &mut mistakes);
@@ -165,6 +170,7 @@ impl Snapshot {
             routes,
             upstreams,
             plugins,
+            services,
             stores,
             cache,
             trusted,
@@ -288,7 +294,8 @@ impl Snapshot {
     pub fn files(&self) -> Vec<PathBuf> {
         let (config, directory) = (&self.loaded.config, &self.directory);
         let registries = registries::files(config, directory, &self.path);
-        self.plugins.files().into_iter().chain(registries).chain(tls_files(config, directory)).collect()
+        let services = self.services.files().iter().cloned();
+        self.plugins.files().into_iter().chain(services).chain(registries).chain(tls_files(config, directory)).collect()
     }
 
     /// What clients of the admin API have to show; `None` where the configuration asks for nothing.
@@ -306,11 +313,13 @@ impl Snapshot {
 /// The files that the configuration at `path` names, which a snapshot of it is made from.
 pub fn files_of(config: &config::Config, path: &Path) -> Vec<PathBuf> {
     let directory = path.parent().unwrap_or(Path::new(""));
-    let plugins = config.plugins.values().filter_map(|plugin| match &plugin.source {
-        Some(config::Source::File(file)) => Some(directory.join(file)),
-        _ => None,
+    let plugins = config.plugins.values().filter_map(|plugin| plugin.source.as_ref());
+    let services = config.services.values().map(|service| &service.source);
+    let components = plugins.chain(services).filter_map(|source| match source {
+        config::Source::File(file) => Some(directory.join(file)),
+        config::Source::Oci(_) | config::Source::Stock(_) => None,
     });
-    plugins.chain(registries::files(config, directory, path)).chain(tls_files(config, directory)).collect()
+    components.chain(registries::files(config, directory, path)).chain(tls_files(config, directory)).collect()
 }
 
 /// Certificates, keys and authorities, on both sides.

@@ -46,6 +46,7 @@ fn every_configuration_in_the_documents_loads() {
                 std::fs::write(folder.path().join(file), authority.pem()).unwrap();
             }
             std::fs::write(folder.path().join("users.htpasswd"), HTPASSWD).unwrap();
+            std::fs::copy(gatewright_tests::guest("guest-service"), folder.path().join("shop.wasm")).unwrap();
             std::fs::write(&path, with_defaults(config)).unwrap();
             // What is in a registry is not there; everything else about it is looked at.
             if config.contains("oci://") {

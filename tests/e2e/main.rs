@@ -26,6 +26,7 @@ mod registries;
 mod reload;
 mod routes;
 mod routing;
+mod services;
 mod stock;
 mod stores;
 mod suites;

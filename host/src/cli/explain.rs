@@ -90,6 +90,10 @@ fn describe(
         let edits = target.edits.as_ref().map(|edits| format!("; {edits}")).unwrap_or_default();
         let upstream = match &target.goal {
             Goal::Upstream(upstream) => upstream,
+            Goal::Service(service) => {
+                let _ = writeln!(text, "    service {} (weight {weight}){edits}", service.name());
+                continue;
+            }
             Goal::Redirect(redirect) => {
                 let _ = writeln!(text, "    redirect (weight {weight}): {redirect}{edits}");
                 continue;

@@ -8,6 +8,7 @@ mod health;
 mod listeners;
 mod mirrors;
 mod registries;
+mod services;
 mod tls;
 mod versions;
 
@@ -36,6 +37,7 @@ pub(super) fn check(sections: &Sections<'_>, document: &Document, stock_plugins:
         upstreams: Names::new("upstream", names("upstreams")),
         secrets: Names::new("secret", names("secrets")),
         plugins: Names::new("plugin", plugins),
+        services: Names::new("service", names("services")),
         stores: Names::new("store", names("stores")),
         stock: Names::new("stock plugin", stock_plugins.to_vec()),
         found: Vec::new(),
@@ -47,6 +49,7 @@ pub(super) fn check(sections: &Sections<'_>, document: &Document, stock_plugins:
     checker.upstreams(sections);
     checker.plugins(sections);
     checker.registries(sections);
+    checker.services(sections);
     checker.stores(sections);
     checker.consumers(sections);
     checker.routes(sections);
@@ -73,6 +76,7 @@ pub(super) struct Checker<'a> {
     pub(super) upstreams: Names<'a>,
     secrets: Names<'a>,
     plugins: Names<'a>,
+    pub(super) services: Names<'a>,
     stores: Names<'a>,
     stock: Names<'a>,
     pub(super) found: Vec<Diagnostic>,

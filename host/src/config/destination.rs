@@ -58,8 +58,21 @@ impl Checker<'_> {
         }
     }
 
-    /// A target is an upstream or a redirect.
+    /// A target is an upstream, a service or a redirect.
     fn goal<'t>(&mut self, route: &Route, target: &'t Target, item: &str, upstreams: &mut Seen<&'t str>) {
+        if let Some(service) = &target.service {
+            let pointer = child(item, "service");
+            unknown(&mut self.found, self.document, &self.services, service, &pointer);
+            for key in ["upstream", "redirect"] {
+                if self.is_written(&child(item, key)) {
+                    let both = self
+                        .document
+                        .at_key(&child(item, key), format!("a target is a service or {}, not both", article(key)));
+                    self.found.push(both.with_help("make it two targets, each with its weight"));
+                }
+            }
+            return;
+        }
         match (&target.upstream, &target.redirect) {
             (Some(upstream), redirect) => {
                 let long = child(item, "upstream");
@@ -85,7 +98,8 @@ impl Checker<'_> {
             }
             (None, None) => {
                 let lost = self.document.at_value(item, "the key \"upstream\" is missing");
-                self.found.push(lost.with_help("\"upstream\": the name of an upstream"));
+                self.found
+                    .push(lost.with_help("\"upstream\": the name of an upstream; \"service\": the name of a service"));
             }
         }
     }
@@ -135,6 +149,11 @@ impl Checker<'_> {
     pub(super) fn is_written(&self, pointer: &str) -> bool {
         self.document.value().pointer(pointer).is_some()
     }
+}
+
+fn article(key: &str) -> String {
+    let article = if key == "upstream" { "an" } else { "a" };
+    format!("{article} {key}")
 }
 
 /// Whether every path of the match begins with something that can be replaced.

@@ -8,13 +8,16 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Admin, Config, Consumer, Limits, Listener, Plugin, Registries, ResponseCache, Route, Store, Upstream};
+use super::{
+    Admin, Config, Consumer, Limits, Listener, Plugin, Registries, ResponseCache, Route, Service, Store, Upstream,
+};
 
 /// The sections of a configuration that can be read, each item with its place.
 pub(super) struct Sections<'a> {
     pub(super) listeners: Vec<(usize, &'a Listener)>,
     pub(super) upstreams: Vec<(&'a str, &'a Upstream)>,
     pub(super) plugins: Vec<(&'a str, &'a Plugin)>,
+    pub(super) services: Vec<(&'a str, &'a Service)>,
     pub(super) stores: Vec<(&'a str, &'a Store)>,
     pub(super) consumers: Vec<(&'a str, &'a Consumer)>,
     pub(super) routes: Vec<(usize, &'a Route)>,
@@ -31,6 +34,7 @@ impl<'a> Sections<'a> {
             listeners: config.listeners.iter().enumerate().collect(),
             upstreams: config.upstreams.iter().map(|(name, upstream)| (name.as_str(), upstream)).collect(),
             plugins: config.plugins.iter().map(|(name, plugin)| (name.as_str(), plugin)).collect(),
+            services: config.services.iter().map(|(name, service)| (name.as_str(), service)).collect(),
             stores: config.stores.iter().map(|(name, store)| (name.as_str(), store)).collect(),
             consumers: config.consumers.iter().map(|(name, consumer)| (name.as_str(), consumer)).collect(),
             routes: config.routes.iter().enumerate().collect(),
@@ -47,6 +51,7 @@ pub(super) struct Salvaged {
     listeners: Vec<(usize, Listener)>,
     upstreams: BTreeMap<String, Upstream>,
     plugins: BTreeMap<String, Plugin>,
+    services: BTreeMap<String, Service>,
     stores: BTreeMap<String, Store>,
     consumers: BTreeMap<String, Consumer>,
     routes: Vec<(usize, Route)>,
@@ -72,6 +77,7 @@ impl Salvaged {
             listeners: items(value.get("listeners")),
             upstreams: members(value.get("upstreams")),
             plugins: members(value.get("plugins")),
+            services: members(value.get("services")),
             stores: members(value.get("stores")),
             consumers: members(value.get("consumers")),
             routes: items(value.get("routes")),
@@ -87,6 +93,7 @@ impl Salvaged {
             listeners: self.listeners.iter().map(|(at, listener)| (*at, listener)).collect(),
             upstreams: self.upstreams.iter().map(|(name, upstream)| (name.as_str(), upstream)).collect(),
             plugins: self.plugins.iter().map(|(name, plugin)| (name.as_str(), plugin)).collect(),
+            services: self.services.iter().map(|(name, service)| (name.as_str(), service)).collect(),
             stores: self.stores.iter().map(|(name, store)| (name.as_str(), store)).collect(),
             consumers: self.consumers.iter().map(|(name, consumer)| (name.as_str(), consumer)).collect(),
             routes: self.routes.iter().map(|(at, route)| (*at, route)).collect(),

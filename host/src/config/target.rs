@@ -15,6 +15,10 @@ pub struct Target {
     #[serde(default)]
     pub upstream: Option<String>,
 
+    /// In place of an upstream: the name of a service, a component that answers itself.
+    #[serde(default)]
+    pub service: Option<String>,
+
     /// In place of an upstream: this share of the requests is sent elsewhere.
     #[serde(default)]
     pub redirect: Option<Redirect>,
@@ -50,6 +54,7 @@ impl From<String> for Target {
     fn from(upstream: String) -> Target {
         Target {
             upstream: Some(upstream),
+            service: None,
             redirect: None,
             weight: Target::default_weight(),
             rewrite: None,

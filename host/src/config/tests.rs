@@ -97,6 +97,9 @@ pub(super) const GOOD: &str = r#"{
         "others": { "redis": "valkey://limits.internal" },
     },
     "response_cache": { "memory": "1MiB" },
+    "services": { "shop": {
+        "source": "file:shop.wasm", "grants": { "upstreams": ["users"] }, "limits": { "time": "50ms", "memory": "32MiB" },
+    } },
     "routes": [
         { "match": {}, "plugins": ["echo"] },
         {
@@ -109,7 +112,7 @@ pub(super) const GOOD: &str = r#"{
                   "query": { "q": { "present": true } } },
             ],
             "plugins": ["geo", { "key-auth": { "keys": ["${SECRET}"] } }],
-            "to": [{ "upstream": "orders", "weight": 90 }, "users"],
+            "to": [{ "upstream": "orders", "weight": 90 }, "users", { "service": "shop" }],
             "limits": { "request_body": "0B", "max_concurrent": 7 },
             "timeouts": { "request": "5s", "attempt": "1s" },
             "retries": { "on": ["reset", "5xx"], "statuses": [429], "grpc_statuses": ["unavailable"], "methods": ["POST"] },

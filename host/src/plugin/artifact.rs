@@ -109,18 +109,7 @@ pub enum LoadError {
 
 impl Artifact {
     pub(super) fn load(engine: &Engine, bytes: &[u8]) -> Result<Artifact, LoadError> {
-        check_kind(bytes)?;
-        let component = match engine.cache().and_then(|cache| cache.get(engine.wasmtime(), bytes)) {
-            Some(component) => component,
-            None => {
-                let component = Component::from_binary(engine.wasmtime(), bytes)
-                    .map_err(|error| LoadError::Invalid(format!("{error:#}")))?;
-                if let Some(cache) = engine.cache() {
-                    cache.put(bytes, &component);
-                }
-                component
-            }
-        };
+        let component = compile(engine, bytes)?;
         let imports = component
             .component_type()
             .imports(engine.wasmtime())
@@ -372,6 +361,20 @@ pub const VERSION: &str = "0.1.0";
 
 fn is_spoken(version: &str) -> bool {
     version.strip_prefix("0.1.").is_some_and(|patch| patch.parse::<u32>().is_ok())
+}
+
+/// A component, from the cache where it is there.
+pub(super) fn compile(engine: &Engine, bytes: &[u8]) -> Result<Component, LoadError> {
+    check_kind(bytes)?;
+    if let Some(component) = engine.cache().and_then(|cache| cache.get(engine.wasmtime(), bytes)) {
+        return Ok(component);
+    }
+    let component =
+        Component::from_binary(engine.wasmtime(), bytes).map_err(|error| LoadError::Invalid(format!("{error:#}")))?;
+    if let Some(cache) = engine.cache() {
+        cache.put(bytes, &component);
+    }
+    Ok(component)
 }
 
 fn check_kind(bytes: &[u8]) -> Result<(), LoadError> {

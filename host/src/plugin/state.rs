@@ -232,7 +232,7 @@ fn outside() -> wasmtime::Error {
 }
 
 /// Processor time of this thread; read only when a hook is late.
-fn processor_time() -> std::time::Duration {
+pub(super) fn processor_time() -> std::time::Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     std::time::Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }

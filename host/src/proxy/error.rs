@@ -9,7 +9,7 @@ use crate::admission::Shed;
 use crate::body::{Body, BodyError};
 use crate::exchange::{Exchange, Fault};
 use crate::headers::Reject;
-use crate::plugin::Failure;
+use crate::plugin::{Failure, ServiceError};
 use crate::problem;
 use crate::rewrite::Unfit;
 use crate::upstream::SendError;
@@ -49,6 +49,8 @@ pub(super) enum Error {
     /// The client's own deadline is over.
     Deadline,
     Upstream(SendError),
+    /// The service has no answer.
+    Service(ServiceError),
 }
 
 impl Error {
@@ -96,6 +98,7 @@ impl Error {
             Error::NotSwitched => StatusCode::BAD_GATEWAY,
             Error::Deadline | Error::NotCached => StatusCode::GATEWAY_TIMEOUT,
             Error::Upstream(error) => error.status(),
+            Error::Service(error) => error.status(),
         }
     }
 
@@ -130,6 +133,11 @@ impl Error {
             Error::NotSwitched => "The upstream did not switch to that protocol.",
             Error::NotCached => "Nothing is remembered that answers this request.",
             Error::Deadline => "The deadline is over.",
+            Error::Service(error) => match error.status() {
+                StatusCode::GATEWAY_TIMEOUT => "The service did not answer in time.",
+                StatusCode::SERVICE_UNAVAILABLE => "The service takes no requests at the moment.",
+                _ => "The service gave no valid answer.",
+            },
             Error::Upstream(error) => match error.status() {
                 StatusCode::GATEWAY_TIMEOUT => "The upstream did not answer in time.",
                 StatusCode::SERVICE_UNAVAILABLE => "The upstream takes no requests at the moment.",
@@ -161,6 +169,7 @@ impl Error {
             Error::NotCached => "only-if-cached, and nothing is".into(),
             Error::Deadline => "no answer came before the deadline that the client set".into(),
             Error::Upstream(error) => error.to_string(),
+            Error::Service(error) => format!("the service failed: {error}"),
         }
     }
 
@@ -180,8 +189,11 @@ impl Error {
             Error::Plugin(_) | Error::Aborted => Fault::Plugin,
             Error::Upstream(error) if error.is_clients_fault() => Fault::Request,
             Error::Deadline => Fault::TimedOut,
+            Error::Service(error) if error.status() == StatusCode::GATEWAY_TIMEOUT => Fault::TimedOut,
             Error::Upstream(error) if error.status() == StatusCode::GATEWAY_TIMEOUT => Fault::TimedOut,
-            Error::NoTarget | Error::NotSwitched | Error::ResponseBody(_) | Error::Upstream(_) => Fault::Upstream,
+            Error::NoTarget | Error::NotSwitched | Error::ResponseBody(_) | Error::Upstream(_) | Error::Service(_) => {
+                Fault::Upstream
+            }
         }
     }
 
@@ -190,6 +202,7 @@ impl Error {
         match self {
             Error::Shed(shed) => Some(shed.retry_after.as_secs().max(1)),
             Error::Upstream(error) if error.is_overload() => Some(1),
+            Error::Service(ServiceError::Busy) => Some(1),
             _ => None,
         }
     }

@@ -1,6 +1,5 @@
 //! Routes from their configuration: chain, limits, and the rules of the router.
 
-use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,7 +20,7 @@ use crate::exchange::RouteFacts;
 use crate::plugin::Chain;
 use crate::rewrite::Fields;
 use crate::router::{BuildError, HostPattern, PathPattern, PatternError, Problem, Router, Rule, ValueMatch, ValueTest};
-use crate::upstream::{Delivery, Upstream};
+use crate::upstream::Delivery;
 
 /// What happens to the requests of one route.
 pub struct Route {
@@ -151,7 +150,7 @@ impl http_body::Body for Limited {
 pub(super) fn build(
     loaded: &Loaded,
     workshop: &Workshop,
-    upstreams: &BTreeMap<Arc<str>, Arc<Upstream>>,
+    goals: targets::Goals<'_>,
     plugins: &plugins::Loaded,
     previous: Option<&Snapshot>,
 ) -> Vec<Route> {
@@ -160,8 +159,8 @@ pub(super) fn build(
         let body = config.limits.request_body.unwrap_or(loaded.config.limits.request_body);
         Route {
             admission: delivery::admission(config, &name, previous),
-            versions: versions::build(config, upstreams),
-            mirrors: mirrors::build(config, &name, upstreams, previous),
+            versions: versions::build(config, goals),
+            mirrors: mirrors::build(config, &name, goals.upstreams, previous),
             facts: Arc::new(RouteFacts {
                 metrics: Some(workshop.metrics.route(&name)),
                 upstreams: config.upstreams().map(Arc::from).collect(),
@@ -177,7 +176,7 @@ pub(super) fn build(
             cache: config.cache.as_ref().map(|config| Box::new(cache_rules(config))),
             targets: match &config.redirect {
                 Some(redirect) => targets::redirect_only(redirect),
-                None => targets::build(&config.to, config.rewrite.as_ref(), &Fields::default(), upstreams),
+                None => targets::build(&config.to, config.rewrite.as_ref(), &Fields::default(), goals),
             },
         }
     };

@@ -11,9 +11,11 @@ use http::{HeaderMap, StatusCode, request};
 use regex::Regex;
 use thread_local::ThreadLocal;
 
+use super::services::Services;
 use crate::balance::Split;
 use crate::config;
 use crate::exchange::{RequestHead, ResponseHead};
+use crate::plugin::Service;
 use crate::rewrite::{Asked, Fields, Matched, PathRewrite, Redirect, Rewrite, Substitution, Text, Unfit};
 use crate::router::PathPattern;
 use crate::upstream::Upstream;
@@ -28,6 +30,8 @@ pub struct Target {
 /// What becomes of a request that was given to a target.
 pub enum Goal {
     Upstream(Arc<Upstream>),
+    /// A component answers.
+    Service(Arc<Service>),
     /// The client is sent elsewhere.
     Redirect(Box<Redirect>),
 }
@@ -79,7 +83,7 @@ impl Target {
     pub fn upstream(&self) -> Option<&Arc<Upstream>> {
         match &self.goal {
             Goal::Upstream(upstream) => Some(upstream),
-            Goal::Redirect(_) => None,
+            Goal::Service(_) | Goal::Redirect(_) => None,
         }
     }
 
@@ -130,19 +134,27 @@ fn matched<'a>(pattern: Option<&'a PathPattern>, path: &'a str) -> Matched<'a> {
     Matched { prefix: pattern.prefix_length(path), params: pattern.params(path).into_vec() }
 }
 
+/// What targets name.
+#[derive(Clone, Copy)]
+pub(super) struct Goals<'a> {
+    pub upstreams: &'a BTreeMap<Arc<str>, Arc<Upstream>>,
+    pub services: &'a Services,
+}
+
 /// Makes the targets of a list; `notices` is what all of their responses say. What names an upstream that is not there has been reported already.
 pub(super) fn build(
     to: &[config::Target],
     rewrite: Option<&config::Rewrite>,
     notices: &Fields,
-    upstreams: &BTreeMap<Arc<str>, Arc<Upstream>>,
+    goals: Goals<'_>,
 ) -> Targets {
     let mut targets = Targets::default();
     for config in to {
-        let goal = match (&config.upstream, &config.redirect) {
-            (Some(name), _) => upstreams.get(name.as_str()).cloned().map(Goal::Upstream),
-            (None, Some(redirect)) => Some(Goal::Redirect(Box::new(self::redirect(redirect)))),
-            (None, None) => None,
+        let goal = match (&config.upstream, &config.service, &config.redirect) {
+            (Some(name), ..) => goals.upstreams.get(name.as_str()).cloned().map(Goal::Upstream),
+            (None, Some(name), _) => goals.services.get(name).cloned().map(Goal::Service),
+            (None, None, Some(redirect)) => Some(Goal::Redirect(Box::new(self::redirect(redirect)))),
+            (None, None, None) => None,
         };
         let edits = Edits {
             rewrite: config.rewrite.as_ref().or(rewrite).map(self::rewrite).unwrap_or_default(),

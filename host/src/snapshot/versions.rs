@@ -1,17 +1,15 @@
 //! The versions of a route, from its configuration.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use http::header::{ACCEPT, HeaderMap, HeaderName, HeaderValue, LINK, VARY};
 
-use super::targets::{self, Targets};
+use super::targets::{self, Goals, Targets};
 use crate::config::{self, VersionBy};
 use crate::exchange;
 use crate::rewrite::Fields;
 use crate::router::PathPattern;
-use crate::upstream::Upstream;
 use crate::versions::{By, Chosen, Refusal, Versions};
 
 /// The versions of a route, each with where its requests go.
@@ -62,7 +60,7 @@ impl Versioned {
 }
 
 /// Makes the versions of a route; none for most.
-pub(super) fn build(route: &config::Route, upstreams: &BTreeMap<Arc<str>, Arc<Upstream>>) -> Option<Box<Versioned>> {
+pub(super) fn build(route: &config::Route, goals: Goals<'_>) -> Option<Box<Versioned>> {
     let config = route.versions.as_ref()?;
     let varies: Vec<(HeaderName, HeaderValue)> =
         config.by.iter().filter_map(varies_by).map(|field| (VARY, field)).collect();
@@ -70,7 +68,7 @@ pub(super) fn build(route: &config::Route, upstreams: &BTreeMap<Arc<str>, Arc<Up
         let to = if version.to.is_empty() { &route.to } else { &version.to };
         let mut response = notices(version);
         response.append.extend(varies.iter().cloned());
-        targets::build(to, version.rewrite.as_ref().or(route.rewrite.as_ref()), &response, upstreams)
+        targets::build(to, version.rewrite.as_ref().or(route.rewrite.as_ref()), &response, goals)
     };
     let default = config.default.as_ref().and_then(|name| config.list.keys().position(|known| known == name.as_str()));
     let names = config.list.keys();

@@ -1,0 +1,31 @@
+//! Whether services fit together with the rest.
+
+use super::{Checker, MILLISECOND, unknown};
+use crate::config::Source;
+use crate::config::document::child;
+use crate::config::sections::Sections;
+
+impl Checker<'_> {
+    pub(super) fn services(&mut self, sections: &Sections<'_>) {
+        for (name, service) in &sections.services {
+            let pointer = child("/services", name);
+            let elsewhere = match &service.source {
+                Source::File(_) => None,
+                Source::Oci(_) => Some("a service is not fetched from a registry"),
+                Source::Stock(_) => Some("no service comes with the gateway"),
+            };
+            if let Some(why) = elsewhere {
+                let wrong = self.document.at_value(&format!("{pointer}/source"), why);
+                self.found.push(wrong.with_help(format!("\"file:{name}.wasm\" is a component beside gateway.json")));
+            }
+            for (at, upstream) in service.grants.upstreams.iter().enumerate() {
+                let pointer = format!("{pointer}/grants/upstreams/{at}");
+                unknown(&mut self.found, self.document, &self.upstreams, upstream, &pointer);
+            }
+            self.within(&format!("{pointer}/limits/time"), service.limits.time, MILLISECOND, "60s");
+            self.within(&format!("{pointer}/limits/memory"), service.limits.memory, "64KiB", "1GiB");
+            self.within(&format!("{pointer}/limits/answer_time"), service.limits.answer_time, MILLISECOND, "10m");
+            self.within(&format!("{pointer}/limits/callout_time"), service.limits.callout_time, MILLISECOND, "5m");
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! `services`: components that answer requests themselves.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::plugin::Source;
+use super::units::{Duration, Size};
+
+/// A component of the world `wasi:http/proxy@0.2`, as cargo, jco and componentize-py make them. Targets of routes name it. Each request
+/// has an instance of its own, which ends with the response.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Service {
+    /// "file:shop.wasm"; a relative path begins at the directory of gateway.json. The file is watched.
+    pub source: Source,
+
+    /// What one request may use.
+    #[serde(default)]
+    pub limits: ServiceLimits,
+
+    /// What it may reach. Default: nothing. It has no files, no sockets and an empty environment.
+    #[serde(default)]
+    pub grants: ServiceGrants,
+}
+
+/// What one request to a service may use.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServiceLimits {
+    /// Processor time, "1ms" to "60s". Waiting does not count. More is answered with 504.
+    pub time: Duration,
+
+    /// Linear memory, "64KiB" to "1GiB". More is answered with 502.
+    pub memory: Size,
+
+    /// How long until there is a response; its body may take longer. At most "10m". Longer is answered with 504.
+    pub answer_time: Duration,
+
+    /// Outgoing requests; more fail in the service.
+    #[schemars(range(min = 0, max = 10_000))]
+    pub callouts: u32,
+
+    /// The longest wait for the answer to one of them, whatever the service asks for. At most "5m".
+    pub callout_time: Duration,
+
+    /// Lines that it may print, to either output; more are dropped.
+    #[schemars(range(min = 0, max = 100_000))]
+    pub log_lines: u32,
+
+    /// Requests at a time, over all cores; more are answered with 503.
+    #[schemars(range(min = 1, max = 1000))]
+    pub requests: u32,
+}
+
+impl Default for ServiceLimits {
+    fn default() -> ServiceLimits {
+        ServiceLimits {
+            time: Duration::seconds(1),
+            memory: Size::mebibytes(64),
+            answer_time: Duration::seconds(30),
+            callouts: 50,
+            callout_time: Duration::seconds(10),
+            log_lines: 100,
+            requests: 100,
+        }
+    }
+}
+
+/// What a service may reach.
+#[derive(Clone, Debug, PartialEq, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServiceGrants {
+    /// Upstreams it may send requests to, by name: the host of "http://orders/1" is the upstream "orders".
+    #[schemars(extend("uniqueItems" = true))]
+    pub upstreams: Vec<String>,
+}

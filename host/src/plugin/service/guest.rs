@@ -1,0 +1,121 @@
+//! What the store of a service's instance holds.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use wasmtime::component::ResourceTable;
+use wasmtime::{ResourceLimiter, UpdateDeadline};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+
+use super::ServiceLimits;
+use super::meter::Meter;
+use super::outgoing::Outgoing;
+use super::printed::Printed;
+use crate::upstream::Upstream;
+
+/// The data of one store.
+pub(super) struct Guest {
+    limits: Arc<ServiceLimits>,
+    meter: Arc<Meter>,
+    table: ResourceTable,
+    wasi: WasiCtx,
+    http: WasiHttpCtx,
+    outgoing: Outgoing,
+    printed: Printed,
+    memory_bytes: usize,
+    is_out_of_memory: bool,
+}
+
+/// A limit that the guest ran into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hit {
+    Time,
+    Memory,
+}
+
+impl Guest {
+    pub fn new(
+        name: &Arc<str>,
+        limits: Arc<ServiceLimits>,
+        upstreams: Arc<BTreeMap<Arc<str>, Arc<Upstream>>>,
+        meter: Arc<Meter>,
+    ) -> Guest {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(RESOURCES);
+        let printed = Printed::new(name.clone(), limits.log_lines);
+        let mut wasi = WasiCtx::builder();
+        // No directory, no environment, no arguments: what is not given is not there. Sockets are there and refuse.
+        wasi.allow_tcp(false).allow_udp(false).allow_ip_name_lookup(false).max_random_size(RANDOM_BYTES);
+        wasi.stdout(printed.clone()).stderr(printed.clone());
+        let mut http = WasiHttpCtx::new();
+        http.set_field_size_limit(FIELD_BYTES);
+        let outgoing = Outgoing::new(upstreams, limits.callouts, limits.callout_time);
+        Guest {
+            limits,
+            meter,
+            table,
+            wasi: wasi.build(),
+            http,
+            outgoing,
+            printed,
+            memory_bytes: 0,
+            is_out_of_memory: false,
+        }
+    }
+
+    /// A tick has come: the guest goes on when others had their turn, unless it has had all it may have.
+    pub fn at_tick(&self) -> UpdateDeadline {
+        if self.meter.is_over() { UpdateDeadline::Interrupt } else { UpdateDeadline::Yield(1) }
+    }
+
+    pub fn hit(&self) -> Option<Hit> {
+        match (self.is_out_of_memory, self.meter.is_over()) {
+            (true, _) => Some(Hit::Memory),
+            (false, true) => Some(Hit::Time),
+            (false, false) => None,
+        }
+    }
+
+    /// Logs what was printed without a line end.
+    pub fn end_lines(&mut self) {
+        self.printed.end();
+    }
+}
+
+impl WasiView for Guest {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl WasiHttpView for Guest {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { hooks: &mut self.outgoing, table: &mut self.table, ctx: &mut self.http }
+    }
+}
+
+impl ResourceLimiter for Guest {
+    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        let total = self.memory_bytes.saturating_add(desired.saturating_sub(current));
+        if total > self.limits.memory_bytes {
+            self.is_out_of_memory = true;
+            return Ok(false);
+        }
+        self.memory_bytes = total;
+        Ok(true)
+    }
+
+    fn table_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(desired <= TABLE_ELEMENTS)
+    }
+}
+
+/// Requests, bodies, streams and the like that a guest may hold at once.
+const RESOURCES: usize = 10_000;
+/// The most random bytes of one call.
+const RANDOM_BYTES: u64 = 64 << 10;
+/// Header fields of one message, as they lie in memory.
+const FIELD_BYTES: usize = 128 << 10;
+/// The most elements of one table.
+const TABLE_ELEMENTS: usize = 60_000;

@@ -1,0 +1,76 @@
+//! How much of the processor a guest has had.
+//!
+//! Time that it waits is not its own, and time in which the core was taken away is not either; so what counts is the processor
+//! time of the thread between the beginning and the end of each poll.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use crate::plugin::engine::Engine;
+use crate::plugin::state::processor_time;
+
+/// The processor time of one guest. Only its own thread writes and reads it; atomics are for the types alone.
+pub(super) struct Meter {
+    limit_us: u64,
+    used_us: AtomicU64,
+    /// The thread's time when the poll that runs began.
+    began_us: AtomicU64,
+}
+
+impl Meter {
+    pub fn new(limit: Duration) -> Meter {
+        Meter { limit_us: micros(limit), used_us: AtomicU64::new(0), began_us: AtomicU64::new(0) }
+    }
+
+    /// Whether the guest has had all that it may have. To be asked while it runs.
+    pub fn is_over(&self) -> bool {
+        let running = micros(processor_time()).saturating_sub(self.began_us.load(Ordering::Relaxed));
+        self.used_us.load(Ordering::Relaxed).saturating_add(running) > self.limit_us
+    }
+
+    fn begin(&self) {
+        self.began_us.store(micros(processor_time()), Ordering::Relaxed);
+    }
+
+    fn end(&self) {
+        let running = micros(processor_time()).saturating_sub(self.began_us.load(Ordering::Relaxed));
+        self.used_us.fetch_add(running, Ordering::Relaxed);
+    }
+}
+
+/// A guest whose polls are measured.
+pub(super) struct Metered<F> {
+    guest: Pin<Box<F>>,
+    meter: Arc<Meter>,
+    engine: Engine,
+}
+
+impl<F: Future> Metered<F> {
+    pub fn new(guest: F, meter: Arc<Meter>, engine: Engine) -> Metered<F> {
+        Metered { guest: Box::pin(guest), meter, engine }
+    }
+}
+
+impl<F: Future> Future for Metered<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        // The clock may have stopped while the guest waited.
+        self.engine.epoch().run_for(TICKS);
+        self.meter.begin();
+        let polled = self.guest.as_mut().poll(context);
+        self.meter.end();
+        polled
+    }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// How long the clock has to run for a guest that goes on; each time it is asked at a tick it goes on for as long again.
+pub(super) const TICKS: u64 = 10;

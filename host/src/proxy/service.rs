@@ -1,0 +1,63 @@
+//! The way of a request to a service, and of its answer back: as to an upstream, but for what has no sense where there is no
+//! server: retries, mirrors, a switch of protocols.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::uri::Scheme;
+use http::{Request, Version};
+
+use super::error::Error;
+use super::tail::Tail;
+use super::{stopped, take_head};
+use crate::body::Body;
+use crate::exchange::Phase;
+use crate::headers;
+use crate::plugin::{Bodies, Service};
+use crate::snapshot::{Edits, Route, Snapshot};
+
+/// Lets the service answer.
+pub(super) async fn answer(
+    snapshot: &Snapshot,
+    route: &Route,
+    rule: usize,
+    (service, edits): (Arc<Service>, Option<&Edits>),
+    tail: &mut Tail,
+    (bodies, body): (Option<Bodies>, Body),
+) -> Result<Body, Error> {
+    let exchange = &mut tail.exchange;
+    exchange.outcome.answered_by = Some(service.name().clone());
+    exchange.phase = Phase::Upstream;
+    let https = exchange.request.scheme == Scheme::HTTPS;
+    let mut head = take_head(exchange, route.chain.looks_back());
+    if let Some(edits) = edits {
+        edits.request(&mut head, snapshot.pattern(rule))?;
+    }
+    let body = match bodies {
+        Some(bodies) => bodies.stream_request(body, tail.lend()),
+        None => body,
+    };
+    let started = Instant::now();
+    let request = Request::from_parts(head, body);
+    let answered = service.serve(request, https).await;
+    tail.take_back().await;
+    let exchange = &mut tail.exchange;
+    exchange.outcome.upstream_time = Some(started.elapsed());
+    if let Some(stop) = exchange.run.take_stop() {
+        return stopped(stop);
+    }
+    let (mut head, body) = answered.map_err(Error::Service)?.into_parts();
+    headers::from_upstream(
+        &exchange.received.method,
+        head.status,
+        Version::HTTP_11,
+        &mut head.headers,
+        &snapshot.forwarding,
+    );
+    exchange.response.status = Some(head.status);
+    exchange.response.headers = head.headers;
+    if let Some(edits) = edits {
+        edits.response(&mut exchange.response.headers);
+    }
+    Ok(body)
+}

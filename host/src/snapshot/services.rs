@@ -1,0 +1,98 @@
+//! Services from their configuration: found, compiled, linked.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::Workshop;
+use crate::config::{self, Diagnostic, Source, child};
+use crate::plugin::{Artifact, Service, ServiceLimits};
+use crate::upstream::Upstream;
+
+/// The services of a snapshot, by name.
+#[derive(Default)]
+pub(super) struct Services {
+    by_name: BTreeMap<Arc<str>, (Key, Arc<Service>)>,
+    files: Vec<PathBuf>,
+}
+
+/// What makes a service the same as before: then its compiled code and its count of requests are carried over.
+#[derive(PartialEq, Eq)]
+struct Key {
+    digest: String,
+    limits: ServiceLimits,
+    /// By identity: a service holds on to those it was granted.
+    upstreams: Vec<(Arc<str>, usize)>,
+}
+
+impl Services {
+    pub fn get(&self, name: &str) -> Option<&Arc<Service>> {
+        self.by_name.get(name).map(|(_, service)| service)
+    }
+
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
+    }
+}
+
+/// Loads every service that is declared. One that cannot be is a mistake at its source.
+pub(super) fn build(
+    loaded: &config::Loaded,
+    workshop: &Workshop,
+    upstreams: &BTreeMap<Arc<str>, Arc<Upstream>>,
+    previous: Option<&Services>,
+    mistakes: &mut Vec<Diagnostic>,
+) -> Services {
+    let mut services = Services::default();
+    for (name, config) in &loaded.config.services {
+        let mut mistake = |why: String| {
+            let pointer = child(&child("/services", name), "source");
+            mistakes.push(loaded.diagnostic(&pointer, format!("service {name:?}: {why}"), None));
+        };
+        // Another source has been reported by the configuration's own check.
+        let Source::File(file) = &config.source else { continue };
+        let path = workshop.directory.join(file);
+        services.files.push(path.clone());
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                mistake(format!("{} cannot be read: {error}", path.display()));
+                continue;
+            }
+        };
+        let granted: BTreeMap<Arc<str>, Arc<Upstream>> = config
+            .grants
+            .upstreams
+            .iter()
+            .filter_map(|name| upstreams.get_key_value(name.as_str()))
+            .map(|(name, upstream)| (name.clone(), upstream.clone()))
+            .collect();
+        let key = Key {
+            digest: Artifact::digest_of(&bytes),
+            limits: limits(&config.limits),
+            upstreams: granted.iter().map(|(name, one)| (name.clone(), Arc::as_ptr(one) as usize)).collect(),
+        };
+        let before = previous.and_then(|previous| previous.by_name.get(name.as_str()));
+        let service = match before.filter(|(before, _)| *before == key) {
+            Some((_, service)) => Ok(service.clone()),
+            None => Service::load(&workshop.engine, name, &bytes, key.limits.clone(), granted).map(Arc::new),
+        };
+        match service {
+            Ok(service) => drop(services.by_name.insert(name.as_str().into(), (key, service))),
+            Err(error) => mistake(error.to_string()),
+        }
+    }
+    services
+}
+
+fn limits(config: &config::ServiceLimits) -> ServiceLimits {
+    ServiceLimits {
+        time: config.time.into(),
+        memory_bytes: config.memory.as_usize(),
+        answer_time: config.answer_time.into(),
+        callouts: config.callouts,
+        callout_time: config.callout_time.into(),
+        log_lines: config.log_lines,
+        requests: config.requests as usize,
+    }
+}

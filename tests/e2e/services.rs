@@ -1,0 +1,193 @@
+//! Services: components of `wasi:http` that answer requests themselves, within their limits, and reach what they were granted.
+
+use std::time::{Duration, Instant};
+
+use gatewright_tests::{Client, Received, Scripted, Server, TestGateway, Wire, eventually, guest, read_head};
+use http::Response;
+use http_body_util::Full;
+use serde_json::{Value, json};
+
+fn file(package: &str) -> String {
+    format!("file:{}", guest(package))
+}
+
+fn config(upstreams: Value, service: Value) -> Value {
+    let mut declared = json!({ "source": file("guest-service") });
+    declared.as_object_mut().unwrap().extend(service.as_object().unwrap().clone());
+    json!({
+        "shutdown": { "drain_timeout": "50ms" },
+        "upstreams": upstreams,
+        "services": { "shop": declared },
+        "routes": [{ "name": "shop", "match": {}, "to": { "service": "shop" } }],
+    })
+}
+
+fn gateway(service: Value) -> TestGateway {
+    TestGateway::start(config(json!({}), service))
+}
+
+#[tokio::test]
+async fn a_component_answers() {
+    let gateway = gateway(json!({}));
+    for mut client in [Client::http1(gateway.address()).await, Client::http2(gateway.address()).await] {
+        let hello = client.send("GET", "/hello", &[], "").await.unwrap();
+        assert_eq!((hello.status, hello.text().as_str(), hello.header("x-service")), (200, "hello", Some("guest")));
+        let host = gateway.address().to_string();
+        let head = client.send("PUT", "/head/a%20b?c=d", &[("x-a", "1"), ("x-a", "2")], "").await.unwrap().text();
+        let expected = format!("Method::Put /head/a%20b?c=d Some(Scheme::Http) Some({host:?})\n");
+        assert!(head.starts_with(&expected), "{head}");
+        assert!(head.contains("x-a=1\nx-a=2") && head.contains("x-forwarded-for=127.0.0.1"), "{head}");
+        assert_eq!(client.send("GET", "/unknown", &[], "").await.unwrap().status, 404);
+        let large = "x".repeat(300_000);
+        assert_eq!(client.send("POST", "/echo", &[], large.clone()).await.unwrap().text(), large);
+        assert_eq!(client.send("HEAD", "/hello", &[], "").await.unwrap().body.len(), 0);
+        assert_eq!(client.send("GET", "/forbidden", &[], "").await.unwrap().text(), "[true, true, true]");
+    }
+    let record = gateway.records().pop().unwrap();
+    assert_eq!((&record["answered_by"], &record["route"]), (&json!("shop"), &json!("shop")), "{record}");
+}
+
+#[tokio::test]
+async fn bodies_stream_both_ways() {
+    let gateway = gateway(json!({}));
+    let mut wire = Wire::connect(gateway.address()).await;
+    wire.send("POST /echo HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n").await;
+    wire.send_chunk("first").await;
+    // It is back before there is a second one.
+    wire.read_to("first").await;
+    wire.send_chunk("second").await;
+    wire.read_to("second").await;
+    wire.send("0\r\n\r\n").await;
+    wire.read_to("0\r\n\r\n").await;
+}
+
+#[tokio::test]
+async fn it_reaches_what_it_was_granted_and_nothing_else() {
+    let told = |received: &Received| {
+        let body = format!("{} {} {:?}", received.method, received.target, received.body);
+        Response::builder().status(203).body(Full::new(body.into())).unwrap()
+    };
+    let (orders, secret) = (Server::start(told).await, Server::start(told).await);
+    let silent = Scripted::start(|mut stream| async move {
+        read_head(&mut stream).await;
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let upstreams = json!({ "orders": [orders.text()], "secret": [secret.text()], "silent": [silent.text()], "down": ["127.0.0.1:9"] });
+    let grants = json!({ "grants": { "upstreams": ["orders", "silent", "down"] }, "limits": { "callouts": 3, "callout_time": "100ms" } });
+    let gateway = TestGateway::start(config(upstreams, grants));
+    let denied = "ErrorCode::HttpRequestDenied";
+    for (whom, expected) in [
+        ("orders/a%20b?c", "203 POST /a%20b?c b\"asked\"".to_owned()),
+        ("secret/", denied.to_owned()),
+        (&format!("{}/", secret.text()), denied.to_owned()),
+        ("orders:80/", denied.to_owned()),
+        ("127.0.0.1:9901/", denied.to_owned()),
+        ("silent/", "ErrorCode::HttpResponseTimeout".to_owned()),
+        ("down/", "ErrorCode::ConnectionTerminated".to_owned()),
+        ("secret/,secret/,secret/,orders/", format!("{denied}|{denied}|{denied}|ErrorCode::ConnectionLimitReached")),
+    ] {
+        assert_eq!(gateway.get(&format!("/call/{whom}")).await.text(), expected, "{whom}");
+    }
+    assert_eq!(orders.only().header("x-from"), Some("service"));
+    assert!(secret.received().is_empty());
+    let rights = gateway.get("/rights").await.text();
+    assert_eq!(rights, "environment 0, arguments 0, directories 0, file false, name false, socket false");
+    assert_eq!(gateway.get("/print").await.status, 200);
+}
+
+#[tokio::test]
+async fn whatever_it_does_ends_its_own_request() {
+    let limits = json!({ "limits": { "time": "100ms", "memory": "16MiB", "answer_time": "500ms", "requests": 2 } });
+    let gateway = gateway(limits);
+    for (path, status, detail) in [
+        ("/loop", 504, "The service did not answer in time."),
+        ("/hang", 504, "The service did not answer in time."),
+        ("/memory", 502, "The service gave no valid answer."),
+        ("/panic", 502, "The service gave no valid answer."),
+        ("/nothing", 502, "The service gave no valid answer."),
+    ] {
+        let began = Instant::now();
+        let answer = gateway.get(path).await;
+        assert_eq!(answer.problem(status)["detail"], detail, "{path}");
+        assert!(!answer.text().contains("panics") && began.elapsed() < Duration::from_secs(10), "{path}");
+        assert_eq!(gateway.get("/hello").await.text(), "hello", "after {path}");
+    }
+    let mut wire = Wire::connect(gateway.address()).await;
+    wire.send("GET /half HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    let half = wire.read_to_end().await;
+    assert!(half.contains("half") && !half.ends_with("0\r\n\r\n"), "a body that breaks off is no whole one: {half}");
+    assert_eq!(gateway.get("/hello").await.text(), "hello");
+}
+
+#[tokio::test]
+async fn a_service_that_computes_leaves_its_core_to_others() {
+    let mut config = config(json!({}), json!({ "limits": { "time": "2s", "answer_time": "20s" } }));
+    config["workers"] = json!(1);
+    let gateway = TestGateway::start(config);
+    let address = gateway.address();
+    let looping = tokio::spawn(async move { gatewright_tests::send(address, "GET", "/loop", &[], "").await.status });
+    let mut served = 0;
+    while !looping.is_finished() {
+        assert_eq!(gateway.get("/hello").await.text(), "hello");
+        served += 1;
+    }
+    assert_eq!(looping.await.unwrap(), 504);
+    assert!(served >= 20, "only {served} requests were served meanwhile");
+}
+
+#[tokio::test]
+async fn places_are_given_back() {
+    let gateway = gateway(json!({ "limits": { "requests": 1, "answer_time": "20s" } }));
+    let mut waiting = Wire::connect(gateway.address()).await;
+    waiting.send("POST /echo HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n").await;
+    waiting.send_chunk("here").await;
+    waiting.read_to("here").await;
+    let busy = gateway.get("/hello").await;
+    assert_eq!(busy.problem(503)["detail"], "The service takes no requests at the moment.");
+    assert_eq!(busy.header("retry-after"), Some("1"));
+    // A client that leaves ends its guest, wherever that is.
+    waiting.reset();
+    eventually("the place is free", async || (gateway.get("/hello").await.status == 200).then_some(())).await;
+}
+
+#[tokio::test]
+async fn it_changes_while_traffic_flows_and_mistakes_change_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let component = folder.path().join("shop.wasm");
+    std::fs::copy(guest("guest-service"), &component).unwrap();
+    let mut good = config(json!({}), json!({}));
+    good["services"]["shop"]["source"] = json!(format!("file:{}", component.display()));
+    let gateway = TestGateway::start(good.clone());
+    assert_eq!(gateway.get("/hello").await.text(), "hello");
+    for (broken, said) in [
+        (std::fs::read(guest("guest-noop")).unwrap(), "wasi:http/incoming-handler"),
+        (b"\0asm\x01\0\0\0".to_vec(), "service \"shop\""),
+        (b"text".to_vec(), "service \"shop\""),
+    ] {
+        std::fs::write(&component, broken).unwrap();
+        let refused = gateway.reload().unwrap_err().to_string();
+        assert!(refused.contains(said) && refused.contains("gateway.json:"), "{refused}");
+        assert_eq!(gateway.get("/hello").await.text(), "hello");
+    }
+    std::fs::remove_file(&component).unwrap();
+    assert!(gateway.reload().unwrap_err().to_string().contains("cannot be read"));
+    for (change, said) in [
+        (json!({ "to": { "service": "shp" } }), "did you mean \"shop\"?"),
+        (json!({ "to": { "service": "shop", "upstream": "a" } }), "not both"),
+        (json!({ "to": { "service": "shop", "redirect": { "path": "/" } } }), "not both"),
+    ] {
+        let mut wrong = good.clone();
+        wrong["services"]["shop"]["source"] = json!(file("guest-service"));
+        wrong["routes"][0].as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        let refused = TestGateway::try_start(wrong).err().unwrap().to_string();
+        assert!(refused.contains(said), "{refused}");
+    }
+    let mut wrong = good;
+    wrong["services"]["shop"] =
+        json!({ "source": "stock:echo", "grants": { "upstreams": ["none"] }, "limits": { "memory": "2GiB" } });
+    let refused = TestGateway::try_start(wrong).err().unwrap().to_string();
+    for said in ["no service comes with the gateway", "none", "2GiB"] {
+        assert!(refused.contains(said), "{said}: {refused}");
+    }
+}
