@@ -160,7 +160,7 @@ fn parse(request: http_client::Request) -> std::result::Result<Request<Bytes>, s
         if name.eq_ignore_ascii_case("host") {
             parsed.headers_mut().insert(http::header::HOST, guard::authority(value)?);
         } else {
-            parsed.headers_mut().append(guard::writable_name(name)?, guard::value(value)?);
+            parsed.headers_mut().append(guard::writable_name(name.as_bytes())?, guard::value(value.as_bytes())?);
         }
     }
     Ok(parsed)

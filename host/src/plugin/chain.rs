@@ -221,7 +221,7 @@ pub(super) fn settle<T>(plugin: &Plugin, answer: Result<Option<T>, Failure>) -> 
 
 /// A header of a plugin's own answer.
 fn field(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), super::bindings::MutateError> {
-    Ok((guard::writable_name(name)?, guard::value(value)?))
+    Ok((guard::writable_name(name.as_bytes())?, guard::value(value.as_bytes())?))
 }
 
 const ANSWER_HEADERS: usize = 100;

@@ -1,6 +1,6 @@
 //! What the running hook reads and changes of its exchange: the contract's `exchange` interface over [`Parts`].
 
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap, HeaderValue};
 
 use super::bindings::{BodyMode, Direction, MutateError, Section};
 use super::journal::Change;
@@ -74,35 +74,39 @@ fn text(value: &HeaderValue) -> String {
 // ------------------------------------------------------------------------------------------------------ changing
 
 impl State {
-    /// All of them or none.
-    pub(super) fn edit_headers(
-        &mut self,
-        section: Section,
-        fields: guard::Fields,
-        edit: fn(HeaderName, HeaderValue) -> Edit,
-    ) -> Changed {
-        let before = self.journal.len();
-        let changed = fields.into_iter().try_for_each(|(name, value)| self.edit_header(section, edit(name, value)));
-        if changed.is_err() {
-            self.journal.undo_to(before, &mut self.exchange, self.position);
-        }
-        changed
+    pub(super) fn set_headers(&mut self, section: Section, fields: guard::Fields) -> Changed {
+        self.edit_headers(section, fields.into_iter().map(|(name, value)| Edit::Set(name, value)))
+    }
+
+    pub(super) fn append_headers(&mut self, section: Section, fields: guard::Fields) -> Changed {
+        self.edit_headers(section, fields.into_iter().map(|(name, value)| Edit::Append(name, value)))
     }
 
     pub(super) fn edit_header(&mut self, section: Section, edit: Edit) -> Changed {
-        let limits = self.lent.limits;
+        self.edit_headers(section, std::iter::once(edit))
+    }
+
+    /// All of them or none.
+    fn edit_headers(&mut self, section: Section, edits: impl Iterator<Item = Edit>) -> Changed {
         match section {
-            Section::ResponseHeaders if self.exchange.phase == Phase::Request => return self.edit_later(edit),
+            Section::ResponseHeaders if self.exchange.phase == Phase::Request => return self.edit_later(edits),
             Section::RequestHeaders => self.may_change(Direction::Request)?,
             Section::ResponseHeaders => self.may_change(Direction::Response)?,
             Section::RequestTrailers if self.call == Call::RequestBody => {}
             Section::ResponseTrailers if matches!(self.call, Call::Response | Call::ResponseBody) => {}
             Section::RequestTrailers | Section::ResponseTrailers => return Err(MutateError::WrongPhase),
         }
-        let headers = headers_mut(&mut self.exchange, section);
+        let limits = &self.lent.limits;
         let before = self.journal.len();
-        self.journal.note(Change::of_header(section, edit.name(), headers));
-        edit.apply(headers);
+        let headers = headers_mut(&mut self.exchange, section);
+        for edit in edits {
+            self.journal.note(Change::of_header(section, edit.name(), headers));
+            edit.apply(headers);
+            // Each time, because a map that grows without end panics.
+            if headers.len() > limits.header_count {
+                break;
+            }
+        }
         let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
         if headers.len() > limits.header_count || bytes > limits.header_bytes {
             self.journal.undo_to(before, &mut self.exchange, self.position);
@@ -111,16 +115,18 @@ impl State {
         Ok(())
     }
 
-    /// Keeps a change until there is a response.
-    fn edit_later(&mut self, edit: Edit) -> Changed {
-        let limits = self.lent.limits;
+    /// Keeps changes until there is a response.
+    fn edit_later(&mut self, edits: impl Iterator<Item = Edit>) -> Changed {
+        let limits = &self.lent.limits;
         let Some(slot) = self.exchange.run.slot(self.position) else { return Err(MutateError::WrongPhase) };
-        let bytes: usize = slot.later.iter().chain([&edit]).map(Edit::bytes).sum();
-        if slot.later.len() >= limits.header_count || bytes > limits.header_bytes {
+        let before = slot.later.len();
+        slot.later.extend(edits);
+        let bytes: usize = slot.later.iter().map(Edit::bytes).sum();
+        if slot.later.len() > limits.header_count || bytes > limits.header_bytes {
+            slot.later.truncate(before);
             return Err(MutateError::LimitExceeded);
         }
-        self.journal.note(Change::Later(slot.later.len()));
-        slot.later.push(edit);
+        self.journal.note(Change::Later(before));
         Ok(())
     }
 

@@ -117,21 +117,21 @@ fn exchange(mut exchange: LinkerInstance<'_, State>) -> wasmtime::Result<()> {
     )?;
     e.func_wrap("remove-header", |s: Store, (section, name): (Section, WasmStr)| -> wasmtime::Result<Changed> {
         let mut s = begin(s)?;
-        let name = guard::writable_name(&name.to_str(&s)?);
+        let name = guard::writable_name(name.to_str(&s)?.as_bytes());
         Ok((name.and_then(|name| s.data_mut().edit_header(section, Edit::Remove(name))),))
     })?;
 
     e.func_wrap("set-headers", |s: Store, (section, block): (Section, WasmList<u8>)| -> wasmtime::Result<Changed> {
         let mut s = begin(s)?;
         let fields = guard::fields(block.as_le_slice(&s));
-        Ok((fields.and_then(|fields| s.data_mut().edit_headers(section, fields, Edit::Set)),))
+        Ok((fields.and_then(|fields| s.data_mut().set_headers(section, fields)),))
     })?;
     e.func_wrap(
         "append-headers",
         |s: Store, (section, block): (Section, WasmList<u8>)| -> wasmtime::Result<Changed> {
             let mut s = begin(s)?;
             let fields = guard::fields(block.as_le_slice(&s));
-            Ok((fields.and_then(|fields| s.data_mut().edit_headers(section, fields, Edit::Append)),))
+            Ok((fields.and_then(|fields| s.data_mut().append_headers(section, fields)),))
         },
     )?;
 
@@ -201,9 +201,9 @@ fn field(
     name: &WasmStr,
     value: &WasmStr,
 ) -> wasmtime::Result<Result<(http::HeaderName, http::HeaderValue), bindings::MutateError>> {
-    let name = match guard::writable_name(&name.to_str(store)?) {
+    let name = match guard::writable_name(name.to_str(store)?.as_bytes()) {
         Ok(name) => name,
         Err(error) => return Ok(Err(error)),
     };
-    Ok(guard::value(&value.to_str(store)?).map(|value| (name, value)))
+    Ok(guard::value(value.to_str(store)?.as_bytes()).map(|value| (name, value)))
 }
