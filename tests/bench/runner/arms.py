@@ -130,10 +130,27 @@ def mebibytes(name: str, prepare: Callable[[Site], list[str]], missing: Callable
 
 def translates(name: str, prepare: Callable[[Site], list[str]], missing: Callable[[Tools], str | None]) -> Arm:
     """One proxy that makes a call of gRPC of each request in JSON, and JSON of its answer."""
-    headers = {"content-type": "application/json"}
-    load = lambda arm, port, seconds: saturate_posts(port, grpc.PATH, headers, grpc.JSON, seconds)
-    is_up = lambda arm, port: answers(port, grpc.PATH, headers, method="POST", body=grpc.JSON.encode())
-    return Arm(f"{name} rest to grpc", prepare, missing, headers=headers, prove=has_translated, is_up=is_up, load=load)
+    return _posts(f"{name} rest to grpc", prepare, missing, "application/json", grpc.JSON.encode(), has_translated)
+
+
+def speaks_grpc_web(name: str, prepare: Callable[[Site], list[str]], missing: Callable[[Tools], str | None]) -> Arm:
+    """One proxy that makes a call of gRPC of each one of gRPC-Web."""
+    kind = "application/grpc-web+proto"
+    return _posts(f"{name} grpc-web", prepare, missing, kind, grpc.frame(), has_spoken_grpc_web)
+
+
+def _posts(
+    name: str,
+    prepare: Callable[[Site], list[str]],
+    missing: Callable[[Tools], str | None],
+    kind: str,
+    body: bytes,
+    prove: Callable[[Arm, int], None],
+) -> Arm:
+    headers = {"content-type": kind}
+    load = lambda arm, port, seconds: saturate_posts(port, grpc.PATH, headers, body, seconds)
+    is_up = lambda arm, port: answers(port, grpc.PATH, headers, method="POST", body=body)
+    return Arm(name, prepare, missing, headers=headers, prove=prove, is_up=is_up, load=load)
 
 
 def has_translated(arm: Arm, port: int) -> None:
@@ -142,6 +159,13 @@ def has_translated(arm: Arm, port: int) -> None:
         raise Failed(f"{arm.name} does not translate: {answer.status}, {answer.body[:200]!r}")
     if ask(port, grpc.PATH, arm.headers, "POST", b'{"name":1}').status != 400:
         raise Failed(f"{arm.name} takes what is no message")
+
+
+def has_spoken_grpc_web(arm: Arm, port: int) -> None:
+    answer = ask(port, grpc.PATH, arm.headers, "POST", grpc.frame())
+    message, trailers = answer.body[: len(grpc.frame())], answer.body[len(grpc.frame()) :]
+    if message != grpc.frame() or trailers[:1] != b"\x80" or b"grpc-status:0" not in trailers.replace(b" ", b""):
+        raise Failed(f"{arm.name} does not speak gRPC-Web: {answer.status}, {answer.body[-200:]!r}")
 
 
 def certificate(site: Site) -> tuple[Path, Path]:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 
 import grpc
-from arms import KEY, LIMIT, RESPONSE_HEADERS, Arm, Site, holds_policies, holds_tokens, needs_tool, translates
+from arms import KEY, LIMIT, RESPONSE_HEADERS, Arm, Site, holds_policies, holds_tokens, needs_tool, speaks_grpc_web, translates
 from bearer import BEARER, ISSUER, JWK
 
 
@@ -78,6 +78,10 @@ def envoy_transcoder(site: Site) -> list[str]:
     return _envoy(site, [transcoding], grpc_at="127.0.0.2")
 
 
+def envoy_grpc_web(site: Site) -> list[str]:
+    return _envoy(site, [_filter("grpc_web", "GrpcWeb", {})], grpc_at="127.0.0.2")
+
+
 def envoy_wasm(count: int) -> Callable[[Site], list[str]]:
     """`count` no-op Proxy-Wasm filters on V8, the only runtime that this Envoy has."""
 
@@ -139,6 +143,7 @@ def _typed(name: str, message: str, value: dict) -> dict:
 ARMS = [
     Arm("envoy", envoy, needs_tool("envoy")),
     translates("envoy", envoy_transcoder, needs_tool("envoy")),
+    speaks_grpc_web("envoy", envoy_grpc_web, needs_tool("envoy")),
     Arm("envoy policies", envoy_policies, needs_tool("envoy"), headers=KEY, prove=holds_policies),
     Arm("envoy tokens", envoy_tokens, needs_tool("envoy"), headers=BEARER, prove=holds_tokens),
     *(Arm(f"envoy + {count} wasm", envoy_wasm(count), needs_tool("envoy", "no_op_filter")) for count in (1, 4, 16)),

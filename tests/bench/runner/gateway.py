@@ -18,6 +18,7 @@ from arms import (
     mebibytes,
     over_tls,
     remembers,
+    speaks_grpc_web,
     translates,
 )
 from bearer import BEARER, ISSUER, JWK
@@ -101,7 +102,14 @@ def cache(site: Site) -> list[str]:
 
 
 def translating(site: Site) -> list[str]:
-    plugin = {"grpc-json": {"descriptor_set": grpc.DESCRIPTOR_SET}}
+    return _before_grpc(site, {"grpc-json": {"descriptor_set": grpc.DESCRIPTOR_SET}})
+
+
+def grpc_web(site: Site) -> list[str]:
+    return _before_grpc(site, "grpc-web")
+
+
+def _before_grpc(site: Site, plugin: dict | str) -> list[str]:
     config = settings(site, [route(plugins=[plugin])])
     config["upstreams"] = {"up": {"endpoints": [f"127.0.0.2:{site.upstream}"], "protocol": "h2c"}}
     return command(site, config)
@@ -133,5 +141,6 @@ ARMS = [
     mebibytes("gateway", plain, needs_gateway()),
     Arm("gateway cache", cache, needs_gateway(), prove=remembers),
     translates("gateway", translating, needs_gateway()),
+    speaks_grpc_web("gateway", grpc_web, needs_gateway()),
     Arm("gateway, 10,000 routes", many_routes, needs_gateway(), path="/service-5000/orders/1"),
 ]

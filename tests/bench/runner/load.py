@@ -98,10 +98,11 @@ def saturate(
     return counted(run(command, seconds))
 
 
-def saturate_posts(port: int, path: str, headers: dict[str, str], body: str, seconds: float) -> Load:
+def saturate_posts(port: int, path: str, headers: dict[str, str], body: bytes, seconds: float) -> Load:
     """The same with a body."""
+    escaped = "".join(f"\\{byte:03}" for byte in body)
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
-        script.write(f"wrk.method = 'POST'\nwrk.body = [==[{body}]==]\n")
+        script.write(f"wrk.method = 'POST'\nwrk.body = \"{escaped}\"\n")
         script.flush()
         return saturate(port, path, headers, seconds, more=["-s", script.name])
 
