@@ -128,11 +128,12 @@ async fn measure<F: Future<Output = ()> + Send + 'static>(
     process: u32,
     flood: impl Fn(Target, Meter) -> F,
 ) -> Toll {
+    let beside = connected(target.http1).await;
     // Whatever is made once is made before.
-    assert_eq!(requests(target.http1, 100).await, Vec::<String>::new());
+    assert_eq!(requests(connected(target.http1).await, 100).await, Vec::<String>::new());
     let before = resident_bytes(process);
     let meter = Meter::default();
-    let beside = tokio::spawn(requests(target.http1, REQUESTS));
+    let beside = tokio::spawn(requests(beside, REQUESTS));
     let flooding = tokio::spawn(flood(target, meter.clone()));
     let (mut worst, mut looks) = (before, interval(Duration::from_millis(10)));
     while !beside.is_finished() {
@@ -150,14 +151,22 @@ async fn measure<F: Future<Output = ()> + Send + 'static>(
     }
 }
 
-/// Requests over four connections, 500 a second together. What is returned is what went wrong.
-async fn requests(address: SocketAddr, count: u64) -> Vec<String> {
-    let mut connections = tokio::task::JoinSet::new();
+/// Four clients that have their connections: who comes in the middle of a flood finds no place.
+async fn connected(address: SocketAddr) -> Vec<Client> {
+    let mut clients = Vec::new();
     for _ in 0..4 {
-        let mut client = Client::http1(address).await;
+        clients.push(Client::http1(address).await);
+    }
+    clients
+}
+
+/// So many requests of these clients, 500 a second together. What is returned is what went wrong.
+async fn requests(clients: Vec<Client>, count: u64) -> Vec<String> {
+    let (mut connections, each) = (tokio::task::JoinSet::new(), count / clients.len() as u64);
+    for mut client in clients {
         connections.spawn(async move {
             let (mut errors, mut ticks) = (Vec::new(), interval(Duration::from_millis(8)));
-            for _ in 0..count / 4 {
+            for _ in 0..each {
                 ticks.tick().await;
                 match timeout(Duration::from_secs(10), client.send("GET", "/", &[], "")).await {
                     Ok(Ok(answer)) if answer.status == 200 => {}

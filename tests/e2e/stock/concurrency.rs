@@ -9,14 +9,14 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::Semaphore;
 
 /// A server that answers when it is let, and knows how many wait for that.
-struct Slow {
-    server: Scripted,
-    inside: Arc<AtomicUsize>,
-    gate: Arc<Semaphore>,
+pub(super) struct Slow {
+    pub server: Scripted,
+    pub inside: Arc<AtomicUsize>,
+    pub gate: Arc<Semaphore>,
 }
 
 impl Slow {
-    async fn start() -> Slow {
+    pub async fn start() -> Slow {
         let (inside, gate) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
         let (counted, waits) = (inside.clone(), gate.clone());
         let server = Scripted::start(move |mut stream| {
@@ -32,7 +32,7 @@ impl Slow {
         Slow { server, inside, gate }
     }
 
-    async fn wait_for(&self, count: usize) {
+    pub async fn wait_for(&self, count: usize) {
         eventually(&format!("{count} requests at the server"), async || {
             (self.inside.load(Ordering::SeqCst) == count).then_some(())
         })

@@ -1,18 +1,15 @@
 //! Consumers: one caller, however it proves who it is.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use gatewright_tests::{
-    Authority, Client, Scripted, Server, Signer, TestGateway, TlsClient, eventually, read_head, send,
-};
+use gatewright_tests::{Authority, Client, Server, Signer, TestGateway, TlsClient, send};
 use rcgen::{DnType, SanType};
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt;
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+
+use super::concurrency::Slow;
 
 /// bcrypt's own vector ("U*U").
 const BCRYPT: &str = "$2y$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
@@ -230,24 +227,13 @@ async fn a_consumer_has_a_quota_of_its_own() {
 /// With a real server that holds what it is asked.
 #[tokio::test]
 async fn a_consumer_has_places_of_its_own() {
-    let (held, gate) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
-    let (counted, waits) = (held.clone(), gate.clone());
-    let server = Scripted::start(move |mut stream| {
-        let (counted, waits) = (counted.clone(), waits.clone());
-        async move {
-            read_head(&mut stream).await;
-            counted.fetch_add(1, Ordering::SeqCst);
-            waits.acquire().await.unwrap().forget();
-            let _ = stream.write_all(b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n").await;
-        }
-    })
-    .await;
+    let slow = Slow::start().await;
     let gateway = TestGateway::start(json!({
         "consumers": {
             "shop": { "credentials": { "key-auth": [{ "key": "shop-key" }] }, "limits": { "concurrency": 3 } },
             "lab": { "credentials": { "key-auth": [{ "key": "lab-key" }] } },
         },
-        "upstreams": { "slow": [server.text()] },
+        "upstreams": { "slow": [slow.server.text()] },
         "routes": [{
             "match": {},
             "plugins": [
@@ -259,17 +245,16 @@ async fn a_consumer_has_places_of_its_own() {
     }));
     let mut under_way = JoinSet::new();
     for (key, places) in [("shop-key", 3), ("lab-key", 1)] {
-        let before = held.load(Ordering::SeqCst);
+        let before = slow.inside.load(Ordering::SeqCst);
         for _ in 0..places {
             let address = gateway.address();
             under_way.spawn(async move { send(address, "GET", "/", &[("x-api-key", key)], "").await });
         }
-        let all = before + places;
-        eventually("all are with the server", async || (held.load(Ordering::SeqCst) == all).then_some(())).await;
+        slow.wait_for(before + places).await;
         gateway.get_with("/", &[("x-api-key", key)]).await.problem(429);
     }
-    gate.add_permits(4);
-    assert!(under_way.join_all().await.iter().all(|answer| answer.status == 204));
+    slow.gate.add_permits(4);
+    assert!(under_way.join_all().await.iter().all(|answer| answer.status == 200));
 }
 
 #[tokio::test]
