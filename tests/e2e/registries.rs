@@ -252,3 +252,35 @@ async fn a_plugin_from_a_registry_is_pushed_by_the_admin_api_like_any_other() {
     assert!(answer.text().contains("answered 404"), "{}", answer.text());
     assert_eq!(running(&gateway).await, digest_of(&component("one")));
 }
+
+#[tokio::test]
+async fn an_upload_fetches_again_what_the_store_has_lost() {
+    let mut registry = Registry::start();
+    let source = push(&component("one"), &format!("{}/far:1", registry.host()), &options());
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("store");
+    let mut config = config(&source, json!({ "store": store, "timeout": "5s" }));
+    config["plugins"]["near"] = json!({ "source": "stock:echo" });
+    config["routes"]
+        .as_array_mut()
+        .unwrap()
+        .insert(0, json!({ "match": { "path": "/near" }, "plugins": [{ "near": { "respond": { "body": "near" } } }] }));
+    let gateway = TestGateway::start(config);
+    let put = async |note: &str| send(gateway.admin(), "PUT", "/plugins/near", &[], component(note)).await;
+    std::fs::remove_dir_all(&store).unwrap();
+    registry.stop();
+    let refused = put("two").await.problem(422);
+    assert!(refused.to_string().contains("cannot be reached"), "{refused:#}");
+    // The upload that was refused is no part of what is built next.
+    registry.start_again();
+    gateway.reload().unwrap();
+    let plugins = send(gateway.admin(), "GET", "/plugins", &[], "").await.text();
+    assert!(!plugins.contains(&digest_of(&component("two"))), "{plugins}");
+
+    std::fs::remove_dir_all(&store).unwrap();
+    let answer = put("three").await;
+    assert_eq!((answer.status, answer.json()["component"].as_str()), (200, Some(&*digest_of(&component("three")))));
+    assert_eq!((gateway.get("/near").await.text(), gateway.get("/").await.text()), ("near".into(), "far".into()));
+    assert_eq!(running(&gateway).await, digest_of(&component("one")));
+    assert!(store.join("blobs/sha256").join(&digest_of(&component("one"))[7..]).exists());
+}

@@ -242,23 +242,34 @@ impl Control for Api {
 
     fn put_plugin<'a>(&'a self, name: &'a str, component: Bytes) -> Answer<'a, Result<Applied, Refused>> {
         Box::pin(async move {
-            let _turn = self.shared.turn.lock().await;
-            let is_used = self.shared.current().plugins().any(|plugin| **plugin.name() == *name);
-            if !is_used && !self.shared.current().loaded.config.plugins.contains_key(name) {
-                return Err(Refused::Unknown(name.to_owned()));
-            }
             let digest = Artifact::digest_of(&component);
-            let before = self.shared.upload(name, Some(component.to_vec().into()));
-            let changed = match self.shared.change_in_turn(&self.handle, |previous| Ok(previous.loaded.clone())).await {
-                Ok(Change::Made) => Ok(()),
-                // What runs has been fetched once, so this is a store that has lost something.
-                Ok(Change::Lacks(_)) => Err(unsettled()),
-                Err(error) => Err(error),
-            };
-            self.shared.workshop.metrics.plugin(name).swapped(changed.is_ok());
-            if changed.is_err() {
-                self.shared.upload(name, before);
+            let component: Arc<[u8]> = component.to_vec().into();
+            let mut changed = Err(unsettled());
+            for _ in 0..ROUNDS {
+                let turn = self.shared.turn.lock().await;
+                let is_used = self.shared.current().plugins().any(|plugin| **plugin.name() == *name);
+                if !is_used && !self.shared.current().loaded.config.plugins.contains_key(name) {
+                    return Err(Refused::Unknown(name.to_owned()));
+                }
+                let before = self.shared.upload(name, Some(component.clone()));
+                let made = self.shared.change_in_turn(&self.handle, |previous| Ok(previous.loaded.clone())).await;
+                if !matches!(made, Ok(Change::Made)) {
+                    // Before the turn is over: nobody else's change is built with it.
+                    self.shared.upload(name, before);
+                }
+                drop(turn);
+                changed = match made {
+                    Ok(Change::Made) => Ok(()),
+                    // What runs was fetched once, so the store has lost something since.
+                    Ok(Change::Lacks(lacking)) => match self.shared.fetch(*lacking).await {
+                        Ok(()) => continue,
+                        Err(error) => Err(error),
+                    },
+                    Err(error) => Err(error),
+                };
+                break;
             }
+            self.shared.workshop.metrics.plugin(name).swapped(changed.is_ok());
             let mut applied = self.answer(changed, &format!("PUT /plugins/{name}"))?;
             applied.details.insert("component".into(), format!("sha256:{digest}").into());
             Ok(applied)
