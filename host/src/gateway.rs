@@ -344,7 +344,7 @@ enum Change {
     Lacks(Box<Lacking>),
 }
 
-pub use pull::{Locked, lock};
+pub use pull::{Locked, lock, prune};
 pub use start::{build, schema};
 
 /// Reads and checks a configuration file.

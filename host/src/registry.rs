@@ -21,6 +21,7 @@ mod client;
 mod fetch;
 mod lock;
 mod manifest;
+mod prune;
 mod push;
 mod signature;
 mod store;
@@ -35,6 +36,7 @@ pub use auth::Credentials;
 pub use client::Client;
 pub use lock::Lock;
 pub use manifest::{Manifest, Target};
+pub use prune::Pruned;
 pub use signature::{Keys, SigningKey, read_keys};
 pub use store::{Absent, Store};
 

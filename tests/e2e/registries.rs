@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 mod access;
 mod faults;
+mod pruning;
 
 /// The stock plugin `echo`, with a note that makes it another component.
 fn component(note: &str) -> Vec<u8> {

@@ -1,4 +1,4 @@
-//! `gatewright plugin push`, `pull`, `sign`, `verify` and `lock`: plugins in OCI registries.
+//! `gatewright plugin push`, `pull`, `sign`, `verify`, `lock` and `prune`: plugins in OCI registries.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -71,6 +71,12 @@ pub(super) enum Command {
         #[arg(long)]
         update: bool,
     },
+    /// Takes out of the store what neither a configuration nor its lock file names and nobody has written for a day.
+    Prune {
+        /// The configurations. Where several gateways share a store, all of theirs.
+        #[arg(default_value = "gateway.json")]
+        configs: Vec<PathBuf>,
+    },
 }
 
 #[derive(Args)]
@@ -109,6 +115,10 @@ impl Command {
             }
             Command::Verify { subject, of, keys, registry } => verify(&subject, of, &keys, &registry.options()),
             Command::Lock { config, update } => lock(&config, update),
+            Command::Prune { configs } => {
+                let pruned = gateway::prune(&configs).map_err(Error::Gateway)?;
+                say(&format!("{} files with {} bytes are gone\n", pruned.files, pruned.bytes))
+            }
         }
     }
 }

@@ -1,17 +1,17 @@
 //! Plugins from registries: fetched before a build, so that a build only reads. While a fetch waits for a registry, the
 //! gateway serves, and other changes are made.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::{Error, load, system};
 use crate::config::{Diagnostic, Loaded, OciDigest, OciReference, child};
-use crate::registry::{self, Client, Lock, Settings, Store, Wanted};
+use crate::registry::{self, Client, Lock, Pruned, Settings, Store, Wanted};
 use crate::snapshot::{self, Sources};
 use crate::telemetry::{self, Level};
 
@@ -44,6 +44,8 @@ impl Lacking {
         let trust = snapshot::trust(&self.loaded, &self.directory, &mut mistakes);
         match snapshot::registry_settings(&self.loaded, &self.directory, trust) {
             Ok(settings) if mistakes.is_empty() => {
+                // What a process that has ended was fetching; a disk that lets nothing be removed is a fetch's to report.
+                let _ = self.store.sweep(SystemTime::now());
                 let runtime = runtime()?;
                 let fetched = runtime.block_on(fetch_all(Arc::new(settings), &self.store, &self.absent));
                 // A name that is still being looked up is not waited for.
@@ -153,6 +155,30 @@ pub fn lock(path: &Path, update: bool) -> Result<(Vec<Locked>, PathBuf), Error> 
     }
     lock.write(&file).map_err(|error| Error::System(format!("{} cannot be written: {error}", file.display())))?;
     Ok((all, file))
+}
+
+/// Takes out of the stores of these configurations what neither they nor their lock files name, and nobody has written for
+/// a day. Stores that several gateways share are to be pruned with the configurations of all of them.
+///
+/// # Errors
+/// A configuration or a lock file is wrong, and nothing was taken away; or a file cannot be removed.
+pub fn prune(paths: &[PathBuf]) -> Result<Pruned, Error> {
+    let (mut stores, mut named) = (BTreeSet::new(), BTreeSet::new());
+    for path in paths {
+        let loaded = load(path)?;
+        let lock = Lock::read(&Lock::path_of(path)).map_err(Error::System)?;
+        named.extend(lock.digests().cloned());
+        named.extend(snapshot::references(&loaded.config).filter_map(|(_, reference)| reference.digest.clone()));
+        stores.insert(path.parent().unwrap_or(Path::new("")).join(&loaded.config.registries.store));
+    }
+    let mut all = Pruned::default();
+    for store in stores {
+        let pruned = Store::new(store).prune(&named, SystemTime::now());
+        let pruned = pruned.map_err(|error| Error::System(error.to_string()))?;
+        all.files += pruned.files;
+        all.bytes += pruned.bytes;
+    }
+    Ok(all)
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, Error> {

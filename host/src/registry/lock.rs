@@ -50,6 +50,11 @@ impl Lock {
         self.plugins.get(&reference.to_string())
     }
 
+    /// Everything that is locked.
+    pub fn digests(&self) -> impl Iterator<Item = &OciDigest> {
+        self.plugins.values()
+    }
+
     pub fn insert(&mut self, reference: &OciReference, digest: OciDigest) {
         self.plugins.insert(reference.to_string(), digest);
     }

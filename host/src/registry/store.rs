@@ -119,11 +119,16 @@ impl Store {
         Ok(Incoming { file: Some(file), partial, whole, context: Context::new(&SHA256) })
     }
 
-    fn blob(&self, digest: &OciDigest) -> PathBuf {
+    /// Where all files are.
+    pub(super) fn folders(&self) -> [PathBuf; 2] {
+        [self.folder.join("blobs/sha256"), self.folder.join("signatures")]
+    }
+
+    pub(super) fn blob(&self, digest: &OciDigest) -> PathBuf {
         self.folder.join("blobs/sha256").join(digest.hex())
     }
 
-    fn signatures_of(&self, artifact: &OciDigest) -> PathBuf {
+    pub(super) fn signatures_of(&self, artifact: &OciDigest) -> PathBuf {
         self.folder.join("signatures").join(format!("sha256-{}", artifact.hex()))
     }
 }

@@ -1,0 +1,102 @@
+//! What of a store nobody needs: artifacts that nothing names any more, and parts of blobs whose fetch was broken off.
+//!
+//! Only files with the names that the store itself gives are looked at, and only those that were not written for a while:
+//! a gateway may be fetching what its next configuration names.
+
+use std::collections::BTreeSet;
+use std::fs::{self, DirEntry, Metadata};
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use super::manifest::Manifest;
+use super::store::Store;
+use super::{Error, MANIFEST_BYTES};
+use crate::config::OciDigest;
+
+/// What was taken away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pruned {
+    pub files: usize,
+    pub bytes: u64,
+}
+
+impl Store {
+    /// Takes away what none of these artifacts needs and nobody has written for a day.
+    ///
+    /// # Errors
+    /// A file that cannot be taken away. Those before it are gone.
+    pub fn prune(&self, artifacts: &BTreeSet<OciDigest>, now: SystemTime) -> Result<Pruned, Error> {
+        let needed: BTreeSet<PathBuf> = artifacts.iter().flat_map(|artifact| self.files_of(artifact)).collect();
+        let mut pruned = self.sweep(now)?;
+        for (entry, metadata) in self.files() {
+            let path = entry.path();
+            if is_name(&entry) && !needed.contains(&path) && is_older(&metadata, KEPT, now) {
+                remove(path, &metadata, &mut pruned)?;
+            }
+        }
+        Ok(pruned)
+    }
+
+    /// Takes away the parts of blobs that nobody writes any more: no fetch takes as long as they are old.
+    ///
+    /// # Errors
+    /// As with `prune`.
+    pub fn sweep(&self, now: SystemTime) -> Result<Pruned, Error> {
+        let mut pruned = Pruned::default();
+        for (entry, metadata) in self.files() {
+            let path = entry.path();
+            if path.extension().is_some_and(|extension| extension == "part") && is_older(&metadata, LONGEST_FETCH, now)
+            {
+                remove(path, &metadata, &mut pruned)?;
+            }
+        }
+        Ok(pruned)
+    }
+
+    /// The files in which an artifact is, with its signatures.
+    fn files_of(&self, artifact: &OciDigest) -> Vec<PathBuf> {
+        let signatures = self.signatures_of(artifact);
+        let manifests = [self.read(artifact, MANIFEST_BYTES as u64), fs::read(&signatures).ok()];
+        let manifests = manifests.into_iter().flatten().filter_map(|bytes| Manifest::parse(&bytes).ok());
+        let layers: Vec<PathBuf> =
+            manifests.flat_map(|manifest| manifest.layers).map(|layer| self.blob(&layer.digest)).collect();
+        layers.into_iter().chain([self.blob(artifact), signatures]).collect()
+    }
+
+    /// Every file; a folder that is not there has none.
+    fn files(&self) -> impl Iterator<Item = (DirEntry, Metadata)> {
+        let folders = self.folders().into_iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten();
+        let files = folders.filter_map(|entry| entry.and_then(|entry| Ok((entry.metadata()?, entry))).ok());
+        files.filter(|(metadata, _)| metadata.is_file()).map(|(metadata, entry)| (entry, metadata))
+    }
+}
+
+/// Whether the store itself has named it so: a digest in hexadecimal, of signatures with what digest it is.
+fn is_name(entry: &DirEntry) -> bool {
+    let name = entry.file_name();
+    let hex = name.to_str().map(|name| name.strip_prefix("sha256-").unwrap_or(name));
+    hex.is_some_and(|hex| hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
+/// A clock that was put back makes nothing old.
+fn is_older(metadata: &Metadata, time: Duration, now: SystemTime) -> bool {
+    metadata.modified().is_ok_and(|written| now.duration_since(written).is_ok_and(|since| since > time))
+}
+
+fn remove(path: PathBuf, metadata: &Metadata, pruned: &mut Pruned) -> Result<(), Error> {
+    match fs::remove_file(&path) {
+        Ok(()) => {
+            pruned.files += 1;
+            pruned.bytes += metadata.len();
+            Ok(())
+        }
+        // Another was faster.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(Error::Store(path, error)),
+    }
+}
+
+/// How long what nobody names is kept: for the way back, and for a gateway that is about to name it.
+const KEPT: Duration = Duration::from_secs(24 * 3600);
+/// What `registries.timeout` is at most.
+const LONGEST_FETCH: Duration = Duration::from_secs(3600);
