@@ -102,6 +102,28 @@ async fn a_token_is_fetched_from_where_the_registry_says_and_a_blob_elsewhere_le
     assert_eq!(tokens.received().len(), 1);
 }
 
+/// Up to the `@` it looks like a host that is spoken with in plain HTTP; the connection, with the credentials, would go to
+/// what is behind it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_service_at_an_address_with_a_user_gets_nothing() {
+    let artifact = Artifact::of(component("one"));
+    let elsewhere = Server::named_at("elsewhere", "127.0.0.2:0").await;
+    let realm = format!("http://127.0.0.1:80@{}/token", elsewhere.text());
+    let registry = Server::start(move |_: &Received| {
+        let challenge = format!("Bearer realm=\"{realm}\"");
+        let response = Response::builder().status(401).header("www-authenticate", challenge);
+        response.body(Full::<Bytes>::default()).unwrap()
+    })
+    .await;
+    let folder = tempfile::tempdir().unwrap();
+    let credentials = login(folder.path(), &registry.text(), "ada", "open-sesame");
+    let source = format!("oci://{}/acme/far@{}", registry.text(), artifact.digest);
+    let config = config(&source, json!({ "credentials": credentials, "plain_http": ["127.0.0.1"] }));
+    let refused = mistake(TestGateway::try_start(config).map(drop));
+    expect(&refused, SOURCE, "a token service at an address without a host");
+    assert!(elsewhere.received().is_empty(), "{:#?}", elsewhere.received());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redirect_stays_with_its_scheme_and_a_token_service_without_tls_gets_nothing() {
     let artifact = Arc::new(Artifact::of(component("one")));
