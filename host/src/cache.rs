@@ -48,6 +48,8 @@ pub struct Cache {
     flights: Flights,
     counts: Counters<{ Event::ALL.len() }>,
     bytes: u64,
+    /// The most that one key may take: a shard takes nothing larger.
+    largest: u64,
 }
 
 /// What a request met, and what became of entries.
@@ -117,8 +119,13 @@ struct Weight;
 impl Weighter<Arc<str>, Arc<Variants>> for Weight {
     fn weight(&self, key: &Arc<str>, variants: &Arc<Variants>) -> u64 {
         let entries: u64 = variants.entries.iter().map(|entry| entry.weight()).sum();
-        entries + key.len() as u64 + KEY_OVERHEAD_BYTES
+        entries + weight_of(key)
     }
+}
+
+/// What a key takes before there is an entry.
+fn weight_of(key: &str) -> u64 {
+    key.len() as u64 + KEY_OVERHEAD_BYTES
 }
 
 impl Cache {
@@ -129,7 +136,7 @@ impl Cache {
         // A power of two, since the shelf would go up to the next one.
         let shards = 1 << shards.ilog2();
         let mut options = OptionsBuilder::new();
-        options.shards(shards).estimated_items_capacity(items).weight_capacity(bytes);
+        options.shards(shards).estimated_items_capacity(items).weight_capacity(bytes).hot_allocation(LARGEST_OF_SHARD);
         // Both that can be missing are there.
         let shelf = match options.build() {
             Ok(options) => {
@@ -137,7 +144,8 @@ impl Cache {
             }
             Err(_) => Shelf::with_weighter(items, bytes, Weight),
         };
-        Cache { shelf, flights: Flights::default(), counts: Counters::default(), bytes }
+        let largest = (bytes.div_ceil(shards as u64) as f64 * LARGEST_OF_SHARD) as u64;
+        Cache { shelf, flights: Flights::default(), counts: Counters::default(), bytes, largest }
     }
 
     /// What it was made for.
@@ -161,14 +169,26 @@ impl Cache {
         self.flights.join(self, key)
     }
 
-    /// Keeps an entry in the place of the variant that it suits, unless it was purged while it was fetched.
+    /// How long the body of a response may be that is kept under this key; `None` where its head alone is too long.
+    fn room(&self, key: &str, head: &Head) -> Option<u64> {
+        self.largest.checked_sub(weight_of(key) + head.weight())
+    }
+
+    /// Keeps an entry in the place of the variant that it suits, unless it was purged while it was fetched. The oldest of
+    /// the other variants go where a key would take more than it may.
     pub fn put(&self, ticket: Ticket, entry: Entry) {
-        if ticket.is_doomed() || entry.weight() + KEY_OVERHEAD_BYTES > self.bytes {
-            return ticket.answered();
-        }
+        let left = self.largest.checked_sub(weight_of(ticket.key()) + entry.weight());
+        let Some(mut left) = left.filter(|_| !ticket.is_doomed()) else { return ticket.answered() };
         let mut entries = self.known(&ticket);
         entries.retain(|known| !entry.replaces(known));
         entries.truncate(MOST_VARIANTS - 1);
+        let mut fits = |known: &&Arc<Entry>| {
+            let rest = left.checked_sub(known.weight());
+            left = rest.unwrap_or(left);
+            rest.is_some()
+        };
+        let fitting = entries.iter().take_while(|known| fits(known)).count();
+        entries.truncate(fitting);
         entries.insert(0, Arc::new(entry));
         self.count(Event::Stored);
         self.settle(ticket, Variants { entries, pass_until_s: 0 });
@@ -253,6 +273,8 @@ impl std::fmt::Debug for Cache {
 
 /// A shard is a lock of its own with its share of the memory, and holds nothing larger than that.
 const LEAST_SHARD_BYTES: u64 = 8 << 20;
+/// The part of a shard that one key may take: what the shelf itself gives to what is used often.
+const LARGEST_OF_SHARD: f64 = 0.97;
 const MOST_SHARDS: usize = 16;
 /// Variants of one key; the oldest goes first.
 const MOST_VARIANTS: usize = 32;

@@ -63,6 +63,11 @@ impl Head {
         Entry { body, ..self.0 }
     }
 
+    /// Bytes that the entry takes without its body.
+    pub(super) fn weight(&self) -> u64 {
+        self.0.weight()
+    }
+
     /// Unix seconds.
     pub(super) fn came_s(&self) -> u64 {
         self.0.came_s

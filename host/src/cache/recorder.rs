@@ -13,26 +13,39 @@ use crate::body::{Body, BodyError};
 
 /// A response that is stored as soon as its body is there.
 pub struct Draft {
-    pub ticket: Ticket,
-    pub head: Head,
+    ticket: Ticket,
+    head: Head,
     /// The longest body that is stored.
-    pub max_body: usize,
+    max_body: u64,
 }
 
 impl Draft {
+    /// `None` where it is known already that it takes more than is kept: then nobody waits for it.
+    pub fn begin(ticket: Ticket, head: Head, max_body: usize, body: &Body) -> Option<Draft> {
+        let room = ticket.cache().room(ticket.key(), &head);
+        let max_body = room.map(|room| room.min(max_body as u64)).filter(|most| body.size_hint().lower() <= *most);
+        match max_body {
+            Some(max_body) => Some(Draft { ticket, head, max_body }),
+            None => {
+                give_up(ticket, &head);
+                None
+            }
+        }
+    }
+
     fn store(self, body: Bytes) {
         let cache = Arc::clone(self.ticket.cache());
         cache.put(self.ticket, self.head.with_body(body));
     }
-
-    /// It is too long: whoever waits for it need not, nor who comes next.
-    fn give_up(self) {
-        let cache = Arc::clone(self.ticket.cache());
-        cache.pass(self.ticket, self.head.came_s());
-    }
 }
 
-/// The body, which is stored when it has gone through. One that breaks off, is too long or that nobody reads to its
+/// It is too long: whoever waits for it need not, nor who comes next.
+fn give_up(ticket: Ticket, head: &Head) {
+    let cache = Arc::clone(ticket.cache());
+    cache.pass(ticket, head.came_s());
+}
+
+/// The body, which is stored when it has gone through. One that breaks off, turns out too long or that nobody reads to its
 /// end is not.
 pub fn record(draft: Draft, body: Body) -> Body {
     if body.is_end_stream() {
@@ -40,13 +53,9 @@ pub fn record(draft: Draft, body: Body) -> Body {
         return Body::Empty;
     }
     match body {
-        Body::Full(bytes) if bytes.len() <= draft.max_body => {
+        Body::Full(bytes) => {
             draft.store(bytes.clone());
             Body::Full(bytes)
-        }
-        body if body.size_hint().lower() > draft.max_body as u64 => {
-            draft.give_up();
-            body
         }
         body => Body::boxed(Recorder { body, kept: Kept::default(), draft: Some(draft) }),
     }
@@ -66,9 +75,9 @@ impl Recorder {
             None => true,
             Some(Ok(frame)) => {
                 let chunk = frame.data_ref().filter(|chunk| !chunk.is_empty());
-                if self.kept.len() + chunk.map_or(0, Bytes::len) > draft.max_body {
+                if (self.kept.len() + chunk.map_or(0, Bytes::len)) as u64 > draft.max_body {
                     self.kept = Kept::Nothing;
-                    return draft.give_up();
+                    return give_up(draft.ticket, &draft.head);
                 }
                 if let Some(chunk) = chunk {
                     self.kept.add(chunk);

@@ -251,6 +251,26 @@ fn what_is_purged_while_it_is_fetched_is_not_stored() {
     assert!(cache.find(key, &HeaderMap::new()).is_none());
 }
 
+/// Whatever comes of a fetch, it reads what there is and writes it back. A purge in between has the last word.
+#[test]
+fn what_is_purged_between_a_look_and_what_follows_does_not_come_back() {
+    for pass_until_s in [0, NOW] {
+        let cache = a_cache(1 << 20);
+        keep(&cache, "http://a.test/x", &[("cache-control", "max-age=60")], &[]);
+        let Joined::Mine(ticket) = cache.join("route\n\n\nhttp://a.test/x") else { panic!("another fetches") };
+        let entries = cache.known(&ticket);
+        assert_eq!((entries.len(), cache.purge(&Purge::All)), (1, 1));
+        cache.settle(ticket, Variants { entries, pass_until_s });
+        assert!(!has(&cache, "http://a.test/x", &[]), "{pass_until_s}");
+    }
+    // The same by the way that an answer takes which is not kept.
+    let cache = a_cache(1 << 20);
+    let Joined::Mine(ticket) = cache.join("k") else { panic!("another fetches") };
+    cache.purge(&Purge::All);
+    cache.pass(ticket, NOW);
+    assert!(!cache.passes("k", NOW));
+}
+
 #[tokio::test]
 async fn one_fetches_and_the_others_learn_how_it_ended() {
     type Ends = fn(&Cache, Ticket);
@@ -298,6 +318,44 @@ fn memory_is_bounded() {
     assert!(cache.find("large", &HeaderMap::new()).is_none(), "larger than everything");
 }
 
+/// A shard of the shelf takes nothing that is larger than its share: it must not be waited for, counted or said to be stored.
+#[test]
+fn what_takes_more_than_there_is_for_one_key_is_not_kept() {
+    for mebibytes in [1, 16, 64, 256] {
+        let cache = a_cache(mebibytes << 20);
+        let fields = headers(&[("cache-control", "max-age=60")]);
+        let head = || Head::of(&asked(&[]), &rules(), &HeaderMap::new(), StatusCode::OK, &fields, NOW, 0).unwrap();
+        let room = usize::try_from(cache.room("k", &head()).unwrap()).unwrap();
+        assert!(room >= (mebibytes << 20).min(7 << 20) as usize * 9 / 10, "{mebibytes}: {room}");
+        for (length, stored) in [(room + 1, 0), (room, 1)] {
+            let Joined::Mine(ticket) = cache.join("k") else { panic!("another fetches") };
+            let body = Body::Full(vec![b'x'; length].into());
+            let draft = Draft::begin(ticket, head(), usize::MAX, &body);
+            assert_eq!(draft.is_some(), stored > 0, "{mebibytes}: {length}");
+            drop(draft.map(|draft| record(draft, body)));
+            assert_eq!(cache.passes("k", NOW), stored == 0, "{mebibytes}: {length}");
+            assert_eq!(cache.counted(Event::Stored), stored, "{mebibytes}: {length}");
+            assert_eq!(cache.find("k", &HeaderMap::new()).is_some(), stored > 0, "{mebibytes}: {length}");
+        }
+        let Joined::Mine(ticket) = cache.join("k") else { panic!("another fetches") };
+        cache.put(ticket, head().with_body(vec![b'x'; room + 1].into()));
+        assert_eq!(cache.counted(Event::Stored), 1, "{mebibytes}");
+    }
+}
+
+#[test]
+fn where_a_key_takes_too_much_its_oldest_variants_go() {
+    let cache = a_cache(1 << 20);
+    for agent in ["a", "b", "c"] {
+        let Joined::Mine(ticket) = cache.join("k") else { panic!("another fetches") };
+        let response = [("cache-control", "max-age=60"), ("vary", "user-agent")];
+        let body = vec![b'x'; 400 << 10].into();
+        cache.put(ticket, with_body(200, &response, &[("user-agent", agent)], body).unwrap());
+    }
+    let has = |agent| cache.find("k", &headers(&[("user-agent", agent)])).is_some();
+    assert_eq!((has("a"), has("b"), has("c")), (false, true, true));
+}
+
 #[tokio::test]
 async fn a_body_is_stored_when_it_is_whole_and_not_too_long() {
     use http_body_util::BodyExt as _;
@@ -306,7 +364,11 @@ async fn a_body_is_stored_when_it_is_whole_and_not_too_long() {
         let Joined::Mine(ticket) = cache.join("k") else { panic!("another fetches") };
         let fields = headers(&[("cache-control", "max-age=60")]);
         let head = Head::of(&asked(&[]), &rules(), &HeaderMap::new(), StatusCode::OK, &fields, NOW, 0).unwrap();
-        let body = record(Draft { ticket, head, max_body: 1000 }, Body::Full(vec![b'x'; length].into()));
+        let body = Body::Full(vec![b'x'; length].into());
+        let body = match Draft::begin(ticket, head, 1000, &body) {
+            Some(draft) => record(draft, body),
+            None => body,
+        };
         assert_eq!(body.collect().await.unwrap().to_bytes().len(), length);
         assert_eq!(cache.find("k", &HeaderMap::new()).is_some(), is_stored, "{length}");
         assert!(matches!(cache.join("k"), Joined::Mine(_)), "the turn is over");

@@ -24,8 +24,9 @@ impl Default for ResponseCache {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RouteCache {
-    /// The longest body that is kept. A longer one goes through, and so does one that takes more than an eighth of
-    /// `response_cache.memory` (a sixteenth, from 128 MiB on). At most "1GiB".
+    /// The longest body that is kept. A longer one goes through, and so does one that takes more than there is for one
+    /// address: all of a `response_cache.memory` below 16 MiB, else at least 7.7 MiB, and from 128 MiB on 6 percent of it.
+    /// At most "1GiB".
     pub max_body: Size,
 
     /// How long a response is fresh that does not say, but may be kept. Default: a tenth of the time since its

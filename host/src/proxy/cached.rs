@@ -240,17 +240,19 @@ impl<'a> Visit<'a> {
         let head =
             Head::of(&self.asked, self.way.rules, &received, status, fields, now_s, delay_s).filter(|_| is_upstreams);
         cache::hide_tags(&mut exchange.response.headers);
-        let told = if head.is_some() && ticket.is_some() { "; stored" } else { "" };
-        tell(self.way.rules, tail, format_args!("fwd={why}; fwd-status={}{told}", status.as_u16()));
-        let body = match (ticket, head) {
-            (Some(ticket), Some(head)) => {
-                cache::record(Draft { ticket, head, max_body: self.way.rules.max_body }, body)
-            }
+        let draft = match (ticket, head) {
+            (Some(ticket), Some(head)) => Draft::begin(ticket, head, self.way.rules.max_body, &body),
             (Some(ticket), None) => {
                 self.cache().pass(ticket, now_s);
-                body
+                None
             }
-            (None, _) => body,
+            (None, _) => None,
+        };
+        let told = if draft.is_some() { "; stored" } else { "" };
+        tell(self.way.rules, tail, format_args!("fwd={why}; fwd-status={}{told}", status.as_u16()));
+        let body = match draft {
+            Some(draft) => cache::record(draft, body),
+            None => body,
         };
         Ok(if is_whole { self.narrow(tail, body) } else { body })
     }

@@ -90,7 +90,9 @@ impl Background {
         match Head::of(&self.asked, &self.rules, &self.fields, head.status, &head.headers, now_s, delay_s) {
             Some(kept) => {
                 let max_body = self.rules.max_body;
-                drain(cache::record(Draft { ticket, head: kept, max_body }, body), max_body).await;
+                if let Some(draft) = Draft::begin(ticket, kept, max_body, &body) {
+                    drain(cache::record(draft, body), max_body).await;
+                }
             }
             None => cache.pass(ticket, now_s),
         }

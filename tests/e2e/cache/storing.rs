@@ -1,7 +1,10 @@
 //! What is kept, and what is not for others.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
 use bytes::Bytes;
-use gatewright_tests::{Client, Received, Scripted, Server, TestGateway, Wire, read_head};
+use gatewright_tests::{Client, Received, Scripted, Server, TestGateway, Wire, eventually, read_head};
 use http::Response;
 use http_body_util::Full;
 use serde_json::json;
@@ -132,4 +135,58 @@ async fn a_reload_keeps_what_is_remembered() {
     assert_eq!(gateway.get("/").await.text(), "answer 1");
     gateway.reload().unwrap();
     assert_eq!(gateway.get("/").await.text(), "answer 1");
+}
+
+/// There is memory for it by the limit of the route, and not by that of the gateway: nothing says that it was stored.
+#[tokio::test]
+async fn what_there_is_no_memory_for_is_not_said_to_be_stored() {
+    let server = Server::start(|_: &Received| {
+        let response = Response::builder().header("cache-control", "max-age=100");
+        response.body(Full::new(Bytes::from(vec![b'x'; 100 << 10]))).unwrap()
+    })
+    .await;
+    let gateway = TestGateway::start(json!({
+        "response_cache": { "memory": "64KiB" },
+        "upstreams": { "behind": [server.text()] },
+        "routes": [{ "match": {}, "cache": {}, "to": "behind" }],
+    }));
+    for count in 1..=2 {
+        let answer = gateway.get("/").await;
+        assert_eq!((status(&answer).as_str(), answer.body.len()), ("fwd=uri-miss; fwd-status=200", 100 << 10));
+        assert_eq!(server.received().len(), count);
+    }
+    assert_eq!(gateway.metric("gatewright_cache_events_total", &["event=\"stored\""]).await, 0.0);
+}
+
+/// A condition costs a client nothing: it must not make the gateway fetch what is too long to be stored.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_condition_does_not_make_the_gateway_fetch_what_it_does_not_store() {
+    for length in ["content-length: 1000000000000", "transfer-encoding: chunked"] {
+        let (sent, is_over) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+        let (counted, over) = (sent.clone(), is_over.clone());
+        let server = Scripted::start(move |mut stream| {
+            let (counted, over) = (counted.clone(), over.clone());
+            async move {
+                read_head(&mut stream).await;
+                let head = format!("HTTP/1.1 200 OK\r\n{length}\r\netag: \"a\"\r\ncache-control: max-age=100\r\n\r\n");
+                let mut piece = vec![b'x'; 64 << 10];
+                if length.starts_with("transfer") {
+                    piece = [b"10000\r\n".as_slice(), &piece, b"\r\n"].concat();
+                }
+                let mut begun = stream.write_all(head.as_bytes()).await;
+                while begun.is_ok() {
+                    begun = stream.write_all(&piece).await;
+                    counted.fetch_add(piece.len(), Ordering::SeqCst);
+                }
+                over.store(true, Ordering::SeqCst);
+            }
+        })
+        .await;
+        let gateway = gateway(&server.text(), json!({ "max_body": "1MiB" }));
+        let answer = gateway.get_with("/", &[("if-none-match", "\"a\"")]).await;
+        assert_eq!((answer.status, answer.body.len()), (304, 0), "{length}");
+        eventually("nobody reads it any more", async || is_over.load(Ordering::SeqCst).then_some(())).await;
+        // What was on its way in the buffers of sockets came on top of it.
+        assert!(sent.load(Ordering::SeqCst) < 64 << 20, "{length}: {}", sent.load(Ordering::SeqCst));
+    }
 }
