@@ -72,6 +72,9 @@ pub struct Config {
     headers: bool,
 }
 
+/// How often the rest of what a response took is tried for, each time with what is left.
+const ROUNDS: usize = 4;
+
 const fn one() -> u32 {
     1
 }
@@ -115,6 +118,15 @@ impl Counted {
         limits.iter().try_for_each(|limit| limit.check(cost))?;
         let fields = Fields::new(limits)?;
         Ok(Self { rules: limits.iter().map(Limit::rule).collect(), fields: headers.then_some(fields) })
+    }
+
+    /// Takes of all limits or of none. One token bucket has a call of its own, which makes no lists, and counts for itself: so
+    /// whoever takes of a limit takes here.
+    fn take<T>(&self, key: &str, cost: u32, then: impl FnOnce(&[Outcome]) -> T) -> Result<T, LimitError> {
+        match self.rules.as_slice() {
+            [Rule::TokenBucket(quota)] => Ok(then(&[rate_limit::take(key, *quota, cost)])),
+            rules => rate_limit::take_all(key, rules, cost).map(|outcomes| then(&outcomes)),
+        }
     }
 }
 
@@ -172,26 +184,45 @@ impl Plugin for RateLimit {
     fn on_request(&self, exchange: &Exchange) -> Decision {
         let key = self.partition.key(exchange);
         let cost = self.cost(exchange);
-        // The common case has a call of its own, which makes no lists.
         let counted = self.own.of(exchange).unwrap_or(&self.everybody);
-        match counted.rules.as_slice() {
-            [Rule::TokenBucket(quota)] => self.decide(exchange, counted, &[rate_limit::take(&key, *quota, cost)]),
-            rules => match rate_limit::take_all(&key, rules, cost) {
-                Ok(outcomes) => self.decide(exchange, counted, &outcomes),
-                Err(error) => self.uncounted(&error),
-            },
+        if self.response_cost_header.is_some() {
+            Taken { cost, key: &key }.keep(exchange);
         }
+        let decision = counted.take(&key, cost, |outcomes| self.decide(exchange, counted, outcomes));
+        decision.unwrap_or_else(|error| self.uncounted(&error))
     }
 
     fn on_response(&self, exchange: &Exchange) -> Decision {
-        if let Some(header) = &self.response_cost_header
-            && let Some(cost) =
-                exchange.response_headers().get(header).and_then(|value| value.trim().parse::<u32>().ok())
-            && let Err(error) = self.take_more(exchange, cost.saturating_sub(self.cost(exchange)))
+        let said = self.response_cost_header.as_ref().and_then(|header| exchange.response_headers().get(header));
+        let state = exchange.state();
+        if let Some(cost) = said.and_then(|value| value.trim().parse::<u32>().ok())
+            && let Some(taken) = Taken::read(&state)
+            && let Err(error) = self.take_more(exchange, taken.key, cost.saturating_sub(taken.cost))
         {
             log::error("what a response took was not counted", &[("why", &error.to_string())]);
         }
         Decision::Proceed
+    }
+}
+
+/// What a request took and of whom, kept until its response: by then other plugins may have changed what it was worked out
+/// from.
+struct Taken<'a> {
+    cost: u32,
+    key: &'a str,
+}
+
+impl<'a> Taken<'a> {
+    fn keep(&self, exchange: &Exchange) {
+        let bytes = [&self.cost.to_le_bytes(), self.key.as_bytes()].concat();
+        if let Err(error) = exchange.set_state(&bytes) {
+            log::warn("what the response says that it took will not be counted", &[("why", &error.to_string())]);
+        }
+    }
+
+    fn read(bytes: &'a [u8]) -> Option<Self> {
+        let (cost, key) = bytes.split_first_chunk()?;
+        Some(Self { cost: u32::from_le_bytes(*cost), key: str::from_utf8(key).ok()? })
     }
 }
 
@@ -203,19 +234,19 @@ impl RateLimit {
     }
 
     /// What the response says beyond what the request took; all that is left, where that is less.
-    fn take_more(&self, exchange: &Exchange, more: u32) -> Result<(), LimitError> {
-        if more == 0 {
-            return Ok(());
+    fn take_more(&self, exchange: &Exchange, key: &str, mut more: u32) -> Result<(), LimitError> {
+        let counted = self.own.of(exchange).unwrap_or(&self.everybody);
+        // Others take at the same time, so what was left may be gone when it is to be taken.
+        for _ in 0..ROUNDS {
+            if more == 0 {
+                break;
+            }
+            more = counted.take(key, more, |outcomes| match outcomes.iter().all(|outcome| outcome.allowed) {
+                true => 0,
+                false => outcomes.iter().map(|outcome| outcome.remaining).min().unwrap_or(0).min(more),
+            })?;
         }
-        let (key, counted) = (self.partition.key(exchange), self.own.of(exchange).unwrap_or(&self.everybody));
-        let outcomes = rate_limit::take_all(&key, &counted.rules, more)?;
-        if outcomes.iter().all(|outcome| outcome.allowed) {
-            return Ok(());
-        }
-        match outcomes.iter().map(|outcome| outcome.remaining).min() {
-            Some(left) if left > 0 => rate_limit::take_all(&key, &counted.rules, left).map(|_| ()),
-            _ => Ok(()),
-        }
+        Ok(())
     }
 
     fn decide(&self, exchange: &Exchange, counted: &Counted, outcomes: &[Outcome]) -> Decision {

@@ -53,3 +53,31 @@ async fn the_upstream_may_say_what_a_request_took() {
     }
     assert_eq!(server.received().len(), 3);
 }
+
+/// The rest is taken of whom the request was counted for, whatever later plugins have made of what that was worked out from.
+#[tokio::test]
+async fn what_a_response_took_is_the_caller_s_whose_request_it_was() {
+    let server = Server::start(|received: &Received| {
+        assert_eq!((received.header("x-team"), received.header("x-cost")), (None, None));
+        Response::builder().header("x-took", "9").body(Full::<Bytes>::default()).unwrap()
+    })
+    .await;
+    let limit = json!({ "rate-limit": {
+        "limit": "10/d", "by": { "header": "x-team" }, "cost_header": "x-cost", "response_cost_header": "x-took",
+    } });
+    let gateway = TestGateway::start(json!({
+        "upstreams": { "behind": [server.text()] },
+        "routes": [{
+            "match": {},
+            "plugins": [limit, { "headers": { "request": { "remove": ["x-team", "x-cost"] } } }],
+            "to": "behind",
+        }],
+    }));
+    // Nine each: of three that were taken before, six more.
+    for (team, cost, status) in [("a", "3", 200), ("a", "2", 429), ("a", "1", 200), ("a", "1", 429), ("b", "10", 200)] {
+        let answer = gateway.get_with("/", &[("x-team", team), ("x-cost", cost)]).await;
+        assert_eq!(answer.status, status, "{team} {cost}");
+    }
+    // Nobody has taken of the address.
+    assert_eq!(gateway.get_with("/", &[("x-cost", "10")]).await.status, 200);
+}
