@@ -92,6 +92,14 @@ async fn a_store_is_spoken_to_over_tls_and_only_where_both_prove_who_they_are() 
         bad.get("/").await.problem(429);
         assert_eq!((questions(&bad, "answered").await, fallbacks(&bad).await), (0.0, 1.0), "{tls}");
     }
+    // Other authorities are for connections that are there already, too.
+    std::fs::write(good.directory().join("stores.pem"), others.pem()).unwrap();
+    good.reload().unwrap();
+    eventually("the server is not trusted any more", async || {
+        good.get("/").await;
+        (fallbacks(&good).await > 0.0).then_some(())
+    })
+    .await;
 }
 
 /// How many of so many requests over 64 connections passed and were refused; there is nothing else.
