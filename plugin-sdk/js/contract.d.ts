@@ -325,9 +325,11 @@ declare module 'gatewright:plugin/jwt@0.1.0' {
    *   keys        list of { "pem" | "secret" | "jwk": .., "kid"?, "alg"? }
    *   jwks        address of a key set; its host is an upstream's name, or is connected to directly
    *   jwks_file   path of a key set
+   *   discovery   in the place of jwks: the name of an upstream through which the discovery document of `issuer` is fetched
+   *               (OpenID Connect Discovery 1.0), and the key set that it names
    *   issuer, audience (text or list), leeway (seconds, default 0, at most 300)
-   * At least one of keys, jwks and jwks_file. An address or a path must stand in the plugin's
-   * configuration as the operator wrote it: a plugin cannot invent one.
+   * At least one of keys, jwks, jwks_file and discovery. An address or a path must stand in the plugin's
+   * configuration as the operator wrote it, with `discovery` the upstream and the issuer: a plugin cannot invent one.
    */
   export function declare(keys: string, definition: string): void;
   /**
@@ -339,6 +341,11 @@ declare module 'gatewright:plugin/jwt@0.1.0' {
    * the signature has the form that it has there; `kid` is the key's name, where it is known.
    */
   export function verifyMessage(keys: string, kid: string | null | undefined, algorithm: string, message: Uint8Array, signature: Uint8Array): void;
+  /**
+   * The discovery document of a key set with `discovery`: a JSON object that names this very issuer. None while there is none: it
+   * was never fetched, or the last good one is too old.
+   */
+  export function discovered(keys: string): string | undefined;
   export type VerifyError = VerifyErrorMalformed | VerifyErrorUnknownKey | VerifyErrorBadSignature | VerifyErrorExpired | VerifyErrorNotYetValid | VerifyErrorWrongIssuer | VerifyErrorWrongAudience | VerifyErrorAlgorithmNotAllowed | VerifyErrorKeysUnavailable | VerifyErrorOther;
   export interface VerifyErrorMalformed {
     tag: 'malformed',

@@ -149,7 +149,7 @@ impl Stage {
 struct Unreachable;
 
 impl Fetch for Unreachable {
-    fn fetch<'a>(&'a self, _: &'a str) -> FetchFuture<'a> {
+    fn fetch<'a>(&'a self, _: &'a str, _: Option<&'a str>) -> FetchFuture<'a> {
         Box::pin(async { Err("a test has no network".to_owned()) })
     }
 

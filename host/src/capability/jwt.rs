@@ -19,6 +19,7 @@
 mod algorithm;
 mod cache;
 mod definition;
+mod discovery;
 mod fetch;
 mod json;
 mod jwk;
@@ -126,6 +127,11 @@ impl KeySets {
             Some(set) => set.verify_message(signed),
             None => Err(VerifyError::Other(format!("no key set {name:?} is declared"))),
         }
+    }
+
+    /// The discovery document of a key set that was declared with one; none while there is none. Never waits.
+    pub fn discovered(&self, name: &str) -> Option<Arc<str>> {
+        self.sets.load().get(name)?.discovered()
     }
 
     /// Waits until every address declared so far was tried once, whatever came of it. For whoever swaps snapshots: with

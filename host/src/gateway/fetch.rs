@@ -10,12 +10,12 @@ use crate::capability::jwt::{Fetch, FetchFuture, Fetched};
 use crate::telemetry::{self, Level};
 
 impl Fetch for Outbound {
-    fn fetch<'a>(&'a self, address: &'a str) -> FetchFuture<'a> {
+    fn fetch<'a>(&'a self, address: &'a str, through: Option<&'a str>) -> FetchFuture<'a> {
         Box::pin(async move {
             let accept = HeaderValue::from_static("application/jwk-set+json, application/json");
             let headers = HeaderMap::from_iter([(header::ACCEPT, accept)]);
             let call = Call { method: Method::GET, headers, body: Bytes::new(), time: TIME, bytes: BYTES };
-            read(self.call(address, call).await?)
+            read(self.call(address, through, call).await?)
         })
     }
 

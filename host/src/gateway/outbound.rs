@@ -70,11 +70,12 @@ impl Outbound {
         self.is_settled.send_replace(true);
     }
 
-    /// Sends a request to an address and collects the answer.
+    /// Sends a request to an address and collects the answer. With a name it goes through the upstream of this name, whatever
+    /// host the address has: the operator says with the upstream how that host is reached.
     ///
     /// # Errors
     /// Why there is none, for the operator.
-    pub async fn call(&self, address: &str, call: Call) -> Result<Response<Bytes>, String> {
+    pub async fn call(&self, address: &str, through: Option<&str>, call: Call) -> Result<Response<Bytes>, String> {
         let uri: Uri = address.parse().map_err(|_| "the address is not a valid URL".to_owned())?;
         let (Some(scheme), Some(authority)) = (uri.scheme(), uri.authority()) else {
             return Err("the address has no host".to_owned());
@@ -82,9 +83,12 @@ impl Outbound {
         // The sender is this one's own, so it is there.
         let _ = self.is_settled.subscribe().wait_for(|is_settled| *is_settled).await;
         let snapshot = self.snapshot().ok_or("the gateway is ending")?;
-        let upstream = match snapshot.upstream(authority.host()) {
-            Some(upstream) => named(upstream, scheme)?,
-            None => self.direct(&snapshot, scheme, authority.host(), authority.port_u16())?,
+        let upstream = match (through, snapshot.upstream(authority.host())) {
+            (Some(name), _) => {
+                snapshot.upstream(name).cloned().ok_or_else(|| format!("there is no upstream {name:?}"))?
+            }
+            (None, Some(upstream)) => named(upstream, scheme)?,
+            (None, None) => self.direct(&snapshot, scheme, authority.host(), authority.port_u16())?,
         };
         let mut request = Request::new(call.body);
         *request.method_mut() = call.method;

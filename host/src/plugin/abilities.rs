@@ -223,6 +223,14 @@ impl jwt::Host for State {
             keys::Signed { kid: kid.as_deref(), algorithm: &algorithm, message: &message, signature: &signature };
         Ok(key_sets.verify_message(&keys, &signed).map_err(Into::into))
     }
+
+    fn discovered(&mut self, keys: String) -> Result<Option<String>> {
+        self.charge()?;
+        let Some(key_sets) = &self.lent.abilities.key_sets else {
+            return Err(Error::msg("jwt.discovered was called outside of a hook"));
+        };
+        Ok(key_sets.discovered(&keys).map(|document| document.to_string()))
+    }
 }
 
 impl From<keys::VerifyError> for jwt::VerifyError {

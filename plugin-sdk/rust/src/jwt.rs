@@ -65,6 +65,13 @@ pub fn verify(keys: &str, token: &str) -> Result<String, VerifyError> {
     host::verify(keys, token)
 }
 
+/// What the issuer of a key set that was declared with `discovery` says of itself: the text of a JSON object whose `issuer` is that
+/// of the set. `None` while the gateway has not got it.
+#[must_use]
+pub fn discovered(keys: &str) -> Option<String> {
+    host::discovered(keys)
+}
+
 /// Checks the signature of any bytes against a declared key set. `algorithm` is its name in a token (`"ES256"`), and the signature
 /// has the form that it has there: two numbers of a fixed length for ECDSA. `kid` is the key's name, where it is known.
 ///

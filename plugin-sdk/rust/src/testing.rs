@@ -108,6 +108,11 @@ impl Double {
         with(|world| world.signatures.insert(format!("{kid} {algorithm} {message}"), signature.to_vec()));
     }
 
+    /// What the issuer of a key set says of itself, for [`crate::jwt::discovered`].
+    pub fn discovered(&self, keys: &str, document: &str) {
+        with(|world| world.discovered.insert(keys.to_owned(), document.to_owned()));
+    }
+
     /// Makes [`crate::jwt::declare`] refuse every key set.
     pub fn refuse_keys(&self, why: &str) {
         with(|world| world.keys_refused = Some(why.to_owned()));

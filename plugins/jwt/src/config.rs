@@ -12,12 +12,12 @@ use gatewright_sdk::{
     units::Span,
 };
 
-/// Lets in who has a signed token that is valid. Needs `algorithms`, and at least one of `keys`, `jwks` and
-/// `jwks_file`; with `jwks` or `jwks_file` also `issuer`, as one provider often signs for many with the same keys.
+/// Lets in who has a signed token that is valid. Needs `algorithms`, and at least one of `keys`, `jwks`, `jwks_file` and
+/// `discovery`; with all but `keys` also `issuer`, as one provider often signs for many with the same keys.
 #[config]
 #[schemars(extend(
-    "anyOf" = [{ "required": ["keys"] }, { "required": ["jwks"] }, { "required": ["jwks_file"] }],
-    "dependentRequired" = { "jwks": ["issuer"], "jwks_file": ["issuer"] },
+    "anyOf" = [{ "required": ["keys"] }, { "required": ["jwks"] }, { "required": ["jwks_file"] }, { "required": ["discovery"] }],
+    "dependentRequired" = { "jwks": ["issuer"], "jwks_file": ["issuer"], "discovery": ["issuer"] },
 ))]
 pub struct Config {
     /// What `iss` must be, to the letter.
@@ -34,6 +34,10 @@ pub struct Config {
     pub(crate) jwks: Option<String>,
     /// The path of a key set.
     pub(crate) jwks_file: Option<String>,
+    /// In the place of `jwks`: the name of an upstream through which the issuer is asked where its key set is
+    /// (`ISSUER/.well-known/openid-configuration`), and for the key set, which has to be at the host of the issuer.
+    #[schemars(length(min = 1))]
+    pub(crate) discovery: Option<String>,
     /// How far clocks may differ, at most 5 minutes.
     #[serde(default = "no_leeway")]
     pub(crate) leeway: Span,
@@ -166,11 +170,17 @@ impl Config {
         if self.algorithms.is_empty() {
             return Err("algorithms: at least one is needed".to_owned());
         }
-        if self.keys.is_empty() && self.jwks.is_none() && self.jwks_file.is_none() {
-            return Err("one of keys, jwks and jwks_file is needed".to_owned());
+        let elsewhere = [&self.jwks, &self.jwks_file, &self.discovery].into_iter().flatten().count();
+        if self.keys.is_empty() && elsewhere == 0 {
+            return Err("one of keys, jwks, jwks_file and discovery is needed".to_owned());
         }
-        if self.issuer.is_none() && (self.jwks.is_some() || self.jwks_file.is_some()) {
-            return Err("issuer is needed with jwks and jwks_file: one provider may sign for many".to_owned());
+        if self.issuer.is_none() && elsewhere > 0 {
+            return Err(
+                "issuer is needed with jwks, jwks_file and discovery: one provider may sign for many".to_owned()
+            );
+        }
+        if self.jwks.is_some() && self.discovery.is_some() {
+            return Err("discovery: not beside jwks, which it stands for".to_owned());
         }
         for (index, key) in self.keys.iter().enumerate() {
             let kinds = [key.pem.is_some(), key.secret.is_some(), key.jwk.is_some()];
@@ -186,6 +196,7 @@ impl Config {
             keys: &self.keys,
             jwks: self.jwks.as_deref(),
             jwks_file: self.jwks_file.as_deref(),
+            discovery: self.discovery.as_deref(),
             issuer: self.issuer.as_deref(),
             audience: self.audience.as_ref(),
             leeway: self.leeway.0.as_secs(),
@@ -204,6 +215,8 @@ struct Definition<'a> {
     jwks: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     jwks_file: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    discovery: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     issuer: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -261,9 +261,15 @@ fn bad_configurations_are_refused_by_name() {
         (format!(r#"{{ "algorithms": [], {keys} }}"#), "algorithms"),
         (format!(r#"{{ "algorithms": ["none"], {keys} }}"#), "none"),
         (format!(r#"{{ "algorithms": ["rs256"], {keys} }}"#), "rs256"),
-        (r#"{ "algorithms": ["RS256"] }"#.to_owned(), "one of keys, jwks and jwks_file"),
+        (r#"{ "algorithms": ["RS256"] }"#.to_owned(), "one of keys, jwks, jwks_file and discovery"),
         (r#"{ "algorithms": ["RS256"], "jwks": "https://a/b" }"#.to_owned(), "issuer"),
         (r#"{ "algorithms": ["RS256"], "jwks_file": "a.json" }"#.to_owned(), "issuer"),
+        (r#"{ "algorithms": ["RS256"], "discovery": "id" }"#.to_owned(), "issuer"),
+        (
+            r#"{ "algorithms": ["RS256"], "issuer": "https://a", "discovery": "id", "jwks": "https://a/k" }"#
+                .to_owned(),
+            "not beside jwks",
+        ),
         (r#"{ "algorithms": ["RS256"], "keys": [{}] }"#.to_owned(), "keys[0]"),
         (r#"{ "algorithms": ["RS256"], "keys": [{ "pem": "a", "secret": "b" }] }"#.to_owned(), "keys[0]"),
         (format!(r#"{{ {BASE}, "leeway": "6m" }}"#), "leeway"),

@@ -12,7 +12,14 @@ use gatewright_sdk::{
 };
 
 /// Signs people in with an OpenID Connect provider (authorization code with PKCE), and keeps who they are in an encrypted cookie.
+/// Where the provider's endpoints are it says itself; or `authorization_endpoint`, `token_endpoint` and `jwks` are written here,
+/// all three.
 #[config]
+#[schemars(extend("dependentRequired" = {
+    "authorization_endpoint": ["token_endpoint", "jwks"],
+    "token_endpoint": ["authorization_endpoint", "jwks"],
+    "jwks": ["authorization_endpoint", "token_endpoint"],
+}))]
 pub struct Config {
     /// The name of the upstream that is the provider, for what the gateway itself asks of it. It has to be granted.
     #[schemars(length(min = 1))]
@@ -20,16 +27,17 @@ pub struct Config {
     /// The provider's name: `issuer` in its discovery document, to the letter.
     #[schemars(length(min = 1))]
     pub(crate) issuer: String,
-    /// Where browsers sign in: `authorization_endpoint` in its discovery document.
+    /// Where browsers sign in. Default: as the provider says in its discovery document.
     #[schemars(regex(pattern = "^https?://"))]
-    pub(crate) authorization_endpoint: String,
-    /// The path of its `token_endpoint`, at the upstream.
+    pub(crate) authorization_endpoint: Option<String>,
+    /// The path of its token endpoint, at the upstream. Default: as it says; then it has to be at the host of the issuer.
     #[schemars(regex(pattern = "^/"))]
-    pub(crate) token_endpoint: String,
-    /// Its `jwks_uri`. The host may be the name of an upstream; else it is connected to directly.
+    pub(crate) token_endpoint: Option<String>,
+    /// The address of its keys. The host may be the name of an upstream; else it is connected to directly. Default: as it says;
+    /// then they have to be at the host of the issuer, and are fetched through the upstream.
     #[schemars(length(min = 1))]
-    pub(crate) jwks: String,
-    /// Where browsers sign out of the provider too: `end_session_endpoint` in its discovery document.
+    pub(crate) jwks: Option<String>,
+    /// Where browsers sign out of the provider too. Default: as it says, if it does; where the others are written here, nowhere.
     #[schemars(regex(pattern = "^https?://"))]
     pub(crate) end_session_endpoint: Option<String>,
     /// How ID tokens are signed.
@@ -140,8 +148,12 @@ impl Config {
     /// What is wrong, by its key.
     pub(crate) fn check(&self) -> Result<(), String> {
         let is_clean = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
+        let written = [&self.authorization_endpoint, &self.token_endpoint, &self.jwks].into_iter().flatten().count();
+        if written != 0 && written != 3 {
+            return Err("authorization_endpoint, token_endpoint and jwks: all of them are written, or none".to_owned());
+        }
         for (key, path) in [
-            ("token_endpoint", &self.token_endpoint),
+            ("token_endpoint", self.token_endpoint.as_deref().unwrap_or("/")),
             ("logout_path", &self.logout_path),
             ("after_logout", &self.after_logout),
         ] {
@@ -150,7 +162,7 @@ impl Config {
             }
         }
         let endpoints = [
-            ("authorization_endpoint", Some(&self.authorization_endpoint)),
+            ("authorization_endpoint", self.authorization_endpoint.as_ref()),
             ("end_session_endpoint", self.end_session_endpoint.as_ref()),
         ];
         for (key, url) in endpoints {
@@ -202,8 +214,12 @@ impl Config {
     /// The key set's definition, as the contract describes it at `jwt.declare`.
     pub(crate) fn key_set(&self) -> String {
         let leeway = self.leeway.0.as_secs();
+        let (key, place) = match &self.jwks {
+            Some(jwks) => ("jwks", jwks),
+            None => ("discovery", &self.upstream),
+        };
         json!({
-            "algorithms": self.algorithms, "jwks": self.jwks, "issuer": self.issuer, "audience": self.client_id, "leeway": leeway,
+            "algorithms": self.algorithms, key: place, "issuer": self.issuer, "audience": self.client_id, "leeway": leeway,
         })
         .to_string()
     }

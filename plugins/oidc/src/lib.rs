@@ -21,6 +21,7 @@ use sha2::{Digest, Sha256};
 
 mod config;
 mod cookie;
+mod endpoints;
 mod login;
 mod provider;
 mod session;
@@ -190,12 +191,21 @@ impl Oidc {
                 Err(decision) => decision,
             };
         }
+        let endpoints = match self.provider.endpoints.get() {
+            Ok(endpoints) => endpoints,
+            Err(why) => {
+                log::error("nobody can sign in", &[("why", &why)]);
+                return unavailable("5").into();
+            }
+        };
         let seconds = self.config.login_ttl.0.as_secs();
         let login = Login::begin(target, now().saturating_add(seconds));
         match self.logins.seal(&login) {
             Ok(text) => {
                 LOGINS.add(1, &["begun"]);
-                redirect(&login.address(&self.config)).with_header("set-cookie", self.logins.set(&text, seconds)).into()
+                redirect(&login.address(&endpoints.authorization, &self.config))
+                    .with_header("set-cookie", self.logins.set(&text, seconds))
+                    .into()
             }
             Err(why) => unfit(&why).into(),
         }
@@ -271,10 +281,14 @@ impl Oidc {
             }
         }
         let after = format!("{}{}", self.origin, self.config.after_logout);
-        let address = match &self.config.end_session_endpoint {
+        let endpoints = self.provider.endpoints.get();
+        if let Err(why) = &endpoints {
+            log::warn("a session was ended here, and not with the provider", &[("why", why)]);
+        }
+        let address = match endpoints.ok().and_then(|endpoints| endpoints.into_owned().end_session) {
             Some(endpoint) => {
                 let fields = form::of(&[("client_id", &self.config.client_id), ("post_logout_redirect_uri", &after)]);
-                login::with_query(endpoint, &fields)
+                login::with_query(&endpoint, &fields)
             }
             None => after,
         };

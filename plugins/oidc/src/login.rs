@@ -33,7 +33,7 @@ impl Login {
     }
 
     /// Where the browser signs in.
-    pub(crate) fn address(&self, config: &Config) -> String {
+    pub(crate) fn address(&self, endpoint: &str, config: &Config) -> String {
         let challenge = BASE64.encode(Sha256::digest(&self.verifier));
         let scopes = config.scopes.join(" ");
         let mut fields: Vec<(&str, &str)> = vec![
@@ -47,7 +47,7 @@ impl Login {
             ("code_challenge_method", "S256"),
         ];
         fields.extend(config.authorization_parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-        with_query(&config.authorization_endpoint, &form::of(&fields))
+        with_query(endpoint, &form::of(&fields))
     }
 
     /// The code of an answer that is one to this login.

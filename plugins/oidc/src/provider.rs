@@ -11,8 +11,11 @@ use gatewright_sdk::{
 };
 
 use crate::config::{ClientAuth, Config};
+use crate::endpoints::Source;
 
 pub(crate) struct Provider {
+    pub(crate) endpoints: Source,
+    /// Without its path.
     question: http_client::Request,
     /// What every body has.
     client: String,
@@ -63,11 +66,14 @@ impl Provider {
             }
             None => String::new(),
         };
-        let mut question =
-            http_client::Request::post(config.upstream.as_str(), config.token_endpoint.as_str(), Vec::new())
-                .with_header("content-type", "application/x-www-form-urlencoded")
-                .with_header("accept", "application/json")
-                .with_timeout(config.timeout.0);
+        let endpoints = Source::new(config);
+        let mut question = http_client::Request::post(config.upstream.as_str(), "/", Vec::new())
+            .with_header("content-type", "application/x-www-form-urlencoded")
+            .with_header("accept", "application/json")
+            .with_timeout(config.timeout.0);
+        if let Some(host) = endpoints.host() {
+            question = question.with_header("host", host);
+        }
         let id = config.client_id.as_str();
         let client = match config.client_auth {
             ClientAuth::Basic => {
@@ -78,7 +84,7 @@ impl Provider {
             ClientAuth::Post => format!("&{}", form::of(&[("client_id", id), ("client_secret", &secret)])),
             ClientAuth::None => format!("&{}", form::of(&[("client_id", id)])),
         };
-        Ok(Self { question, client, client_id: id.to_owned(), redirect_uri: config.redirect_uri.clone() })
+        Ok(Self { endpoints, question, client, client_id: id.to_owned(), redirect_uri: config.redirect_uri.clone() })
     }
 
     /// For a code of the login that had this verifier and nonce.
@@ -111,6 +117,7 @@ impl Provider {
 
     fn ask(&self, fields: &[(&str, &str)]) -> Result<Tokens, NoTokens> {
         let mut question = self.question.clone();
+        question.path = self.endpoints.get().map_err(NoTokens::Failed)?.token.clone();
         question.body = format!("{}{}", form::of(fields), self.client).into();
         let answer = question.send().map_err(|error: CallError| NoTokens::Failed(error.to_string()))?;
         match answer.status.as_u16() {

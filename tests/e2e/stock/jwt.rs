@@ -272,7 +272,10 @@ fn a_key_set_without_an_issuer_is_told_that_the_issuer_is_missing() {
     for (jwt, said) in [
         (json!({ "algorithms": ["EdDSA"], "jwks": "https://id.test/keys" }), "the key \"issuer\" is missing"),
         (json!({ "algorithms": ["EdDSA"], "jwks_file": "keys.json" }), "the key \"issuer\" is missing"),
-        (json!({ "algorithms": ["EdDSA"] }), "one of the keys \"keys\", \"jwks\", \"jwks_file\" is missing"),
+        (
+            json!({ "algorithms": ["EdDSA"] }),
+            "one of the keys \"keys\", \"jwks\", \"jwks_file\", \"discovery\" is missing",
+        ),
     ] {
         let config = json!({ "routes": [{ "match": {}, "plugins": [{ "jwt": jwt }, "echo"] }] });
         let refused = TestGateway::try_start(config).err().unwrap().to_string();
@@ -328,4 +331,32 @@ async fn suite_attack_tokens_through_the_gateway() {
         checked += 1;
     }
     assert!(checked >= 50, "only {checked} cases were checked");
+}
+
+#[tokio::test]
+async fn an_issuer_says_itself_where_its_keys_are() {
+    let signer = Signer::new("k");
+    let keys = signer.jwks();
+    let provider = Server::start(move |request: &gatewright_tests::Received| {
+        assert_eq!(request.header("host"), Some("id.test"), "as whom the operator knows it");
+        let body = match request.target.as_str() {
+            "/a/.well-known/openid-configuration" => {
+                json!({ "issuer": "https://id.test/a", "jwks_uri": "https://id.test/keys" })
+            }
+            "/keys" => keys.clone(),
+            other => panic!("{other}"),
+        };
+        http::Response::new(http_body_util::Full::new(bytes::Bytes::from(body.to_string())))
+    })
+    .await;
+    let jwt = json!({ "algorithms": ["EdDSA"], "issuer": "https://id.test/a", "discovery": "id" });
+    let gateway = TestGateway::start(json!({
+        "upstreams": { "id": [provider.text()] },
+        "routes": [{ "match": {}, "plugins": [{ "jwt": jwt }, "echo"] }],
+    }));
+    let mine = signer.bearer(json!({ "sub": "ada", "iss": "https://id.test/a" }));
+    let other = signer.bearer(json!({ "sub": "ada", "iss": "https://id.test" }));
+    assert_eq!(gateway.get_with("/", &[("authorization", &mine)]).await.status, 200);
+    gateway.get_with("/", &[("authorization", &other)]).await.problem(401);
+    assert_eq!(provider.received().len(), 2);
 }

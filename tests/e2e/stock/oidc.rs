@@ -206,3 +206,59 @@ async fn without_the_provider_nobody_comes_in() {
     send(gateway.address(), "POST", "/", &[("accept", "text/html")], "").await.problem(401);
     assert!(behind.received().is_empty());
 }
+
+/// What a configuration has without the endpoints, which the provider says itself.
+fn discovering(provider: &OpenIdProvider, more: Value) -> Value {
+    let mut config = config(provider, more);
+    for key in ["authorization_endpoint", "token_endpoint", "jwks", "end_session_endpoint"] {
+        config.as_object_mut().unwrap().remove(key);
+    }
+    config
+}
+
+#[tokio::test]
+async fn a_provider_says_itself_where_its_endpoints_are() {
+    let (behind, provider) = (Server::named("behind").await, OpenIdProvider::start(REDIRECT, 300));
+    let gateway = gateway(&behind, &provider.text(), discovering(&provider, json!({})));
+    let mut browser = Browser::new(&[("app.test", gateway.address())]);
+    let (url, answer) = sign_in(&mut browser, "http://app.test/orders", "ada", |_| true).await;
+    assert_eq!((url.as_str(), answer.status, answer.text().as_str()), ("http://app.test/orders", 200, "behind"));
+    assert_eq!(behind.only().header("x-user"), Some("ada"));
+    let answer = browser.request("GET", "http://app.test/oidc/logout", "").await;
+    let location = answer.header("location").unwrap();
+    assert!(location.starts_with(&format!("{}/session/end?client_id=gateway&", provider.issuer())), "{location}");
+    assert_eq!(browser.request("GET", location, "").await.status, 200, "the provider takes it");
+}
+
+/// The document of one provider is none of another, however it is reached; and no document sends a secret elsewhere.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_document_of_another_issuer_or_with_endpoints_elsewhere_signs_nobody_in() {
+    let (behind, elsewhere) = (Server::named("behind").await, Server::named("elsewhere").await);
+    let provider = OpenIdProvider::start(REDIRECT, 300);
+    let mut other = discovering(&provider, json!({}));
+    other["issuer"] = json!(format!("{}/", provider.issuer()));
+    let wrong_issuer = gateway(&behind, &provider.text(), other);
+    let mut lying = discovering(&provider, json!({}));
+    lying["issuer"] = json!("http://id.test");
+    let away = elsewhere.text();
+    let liar = Server::start(move |request: &gatewright_tests::Received| {
+        assert_eq!(request.header("host"), Some("id.test"));
+        let body = match request.target.as_str() {
+            "/.well-known/openid-configuration" => json!({
+                "issuer": "http://id.test", "authorization_endpoint": "http://id.test/auth",
+                "token_endpoint": format!("http://{away}/token"), "jwks_uri": "http://id.test/jwks",
+            }),
+            _ => gatewright_tests::Signer::new("k").jwks(),
+        };
+        http::Response::new(http_body_util::Full::new(bytes::Bytes::from(body.to_string())))
+    })
+    .await;
+    let endpoints_elsewhere = gateway(&behind, &liar.text(), lying);
+    for gateway in [wrong_issuer, endpoints_elsewhere] {
+        let answer = gateway.get_with("/", &[("host", "app.test"), ("accept", "text/html")]).await;
+        answer.problem(503);
+        gateway.get("/").await.problem(401);
+    }
+    assert!(behind.received().is_empty() && elsewhere.received().is_empty());
+    assert_eq!(liar.received().len(), 2, "the document and the keys, both through the upstream");
+}

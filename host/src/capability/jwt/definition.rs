@@ -15,6 +15,8 @@ pub(super) struct Definition {
     /// An `http` or `https` address.
     pub(super) jwks: Option<String>,
     pub(super) jwks_file: Option<String>,
+    /// The upstream through which the issuer's discovery document is fetched. There is an issuer then.
+    pub(super) discovery: Option<String>,
     pub(super) rules: Rules,
 }
 
@@ -24,7 +26,7 @@ impl Definition {
             return Err(format!("the definition is longer than {MAX_DEFINITION_BYTES} bytes"));
         }
         let members = json::object(definition.as_bytes())?;
-        let known = ["algorithms", "keys", "jwks", "jwks_file", "issuer", "audience", "leeway"];
+        let known = ["algorithms", "keys", "jwks", "jwks_file", "discovery", "issuer", "audience", "leeway"];
         expect_only(&members, &known)?;
 
         let algorithms = Algorithms::allow(texts(&members, "algorithms")?)?;
@@ -33,14 +35,22 @@ impl Definition {
             keys: keys(&members, algorithms)?,
             jwks: text(&members, "jwks")?.map(address).transpose()?,
             jwks_file: text(&members, "jwks_file")?.map(str::to_owned),
+            discovery: text(&members, "discovery")?.map(str::to_owned),
             rules: Rules {
                 issuer: text(&members, "issuer")?.map(str::to_owned),
                 audience: audience(&members)?,
                 leeway_s: leeway(&members)?,
             },
         };
-        if definition.keys.is_empty() && definition.jwks.is_none() && definition.jwks_file.is_none() {
-            return Err("one of keys, jwks and jwks_file is needed".to_owned());
+        let Definition { keys, jwks, jwks_file, discovery, rules, .. } = &definition;
+        if keys.is_empty() && jwks.is_none() && jwks_file.is_none() && discovery.is_none() {
+            return Err("one of keys, jwks, jwks_file and discovery is needed".to_owned());
+        }
+        match (discovery, &rules.issuer) {
+            (None, _) => {}
+            (Some(_), _) if jwks.is_some() => return Err("discovery names the key set, so jwks does not".to_owned()),
+            (Some(_), None) => return Err("discovery wants the issuer whose document it is".to_owned()),
+            (Some(_), Some(issuer)) => drop(super::discovery::address(issuer)?),
         }
         Ok(definition)
     }
@@ -166,8 +176,15 @@ mod tests {
             (r#"{ "algorithms": [] }"#, "at least one"),
             (r#"{ "algorithms": ["none"] }"#, "\"none\" is not one of"),
             (r#"{ "algorithms": ["HS256", "RS256"] }"#, "a key set for each"),
-            (r#"{ "algorithms": ["HS256"] }"#, "one of keys, jwks and jwks_file"),
-            (r#"{ "algorithms": ["HS256"], "keys": [] }"#, "one of keys, jwks and jwks_file"),
+            (r#"{ "algorithms": ["HS256"] }"#, "one of keys, jwks, jwks_file and discovery"),
+            (r#"{ "algorithms": ["HS256"], "keys": [] }"#, "one of keys, jwks, jwks_file and discovery"),
+            (r#"{ "algorithms": ["RS256"], "discovery": "id" }"#, "wants the issuer"),
+            (
+                r#"{ "algorithms": ["RS256"], "discovery": "id", "issuer": "https://a", "jwks": "https://a/" }"#,
+                "jwks does not",
+            ),
+            (r#"{ "algorithms": ["RS256"], "discovery": "id", "issuer": "https://a/?b" }"#, "no address of an issuer"),
+            (r#"{ "algorithms": ["RS256"], "discovery": "id", "issuer": "id.example" }"#, "no address of an issuer"),
             (r#"{ "algorithms": ["HS256"], "keys": [{ "secret": "short" }] }"#, "keys[0]: the secret has 5 bytes"),
             (r#"{ "algorithms": ["HS512"], "keys": [{ "secret": "SECRET" }] }"#, "none of the algorithms"),
             (r#"{ "algorithms": ["RS256"], "keys": [{ "secret": "SECRET" }] }"#, "none of the algorithms"),

@@ -1,6 +1,6 @@
 //! JWKS documents: key sets at an address or in a file, kept fresh off the request path.
 //!
-//! There is one [`Documents`] in a gateway and one [`Document`] per address or path, held weakly here: it lives while a
+//! There is one [`Documents`] in a gateway and one [`Document`] per address, issuer or path, held weakly here: it lives while a
 //! key set uses it. A reload finds it by its address before the old snapshot goes, so keys survive, and ten routes with
 //! one issuer cause one fetch. Each document has one task, which is the single flight: nothing else fetches. A token
 //! with an unknown key only rings its bell, and the task answers the bell at most once per [`Timing::pause`].
@@ -22,15 +22,17 @@ use bytes::Bytes;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
+use super::discovery::{self, Discovered};
 use super::jwk;
 use super::key::Key;
 use super::schedule::{Schedule, Timing};
 
 /// What the gateway lends to this room: a way to the network and a place for warnings.
 pub trait Fetch: Send + Sync + 'static {
-    /// Gets the document at an address that an operator wrote down. `Err` says why in words for the operator; a status
-    /// other than 200 is one. The body may be bounded to 256 KiB, the time is bounded here.
-    fn fetch<'a>(&'a self, address: &'a str) -> FetchFuture<'a>;
+    /// Gets the document at an address that an operator wrote down, or at one that was found by discovery: then through the
+    /// upstream of this name, and in no other way. `Err` says why in words for the operator; a status other than 200 is one.
+    /// The body may be bounded to 256 KiB, the time is bounded here.
+    fn fetch<'a>(&'a self, address: &'a str, through: Option<&'a str>) -> FetchFuture<'a>;
 
     /// Takes a line for the operator: a failed fetch, a key that cannot be used.
     fn warn(&self, message: &str);
@@ -84,6 +86,11 @@ impl Documents {
         self.document(Origin::Address(address.into()))
     }
 
+    /// The keys of an issuer, by what it says of itself through this upstream.
+    pub(super) fn discovery(&self, issuer: &str, upstream: &str) -> Arc<Document> {
+        self.document(Origin::Discovery { issuer: issuer.into(), upstream: upstream.into() })
+    }
+
     /// The document in a file, which is read at once: a key file that cannot be used is a mistake in the configuration.
     pub(super) fn file(&self, path: &str) -> Result<Arc<Document>, String> {
         let origin = Origin::File(Path::new(path).into());
@@ -93,7 +100,7 @@ impl Documents {
         let in_file = |problem: String| format!("jwks_file {path:?}: {problem}");
         let text = read_file(Path::new(path)).map_err(|error| in_file(error.to_string()))?;
         let document = self.document(origin);
-        document.install(&text, &*self.fetch).map_err(in_file)?;
+        document.install(&text, None, &*self.fetch).map_err(in_file)?;
         Ok(document)
     }
 
@@ -137,6 +144,8 @@ pub(super) struct Loaded {
     pub(super) generation: u64,
     /// Empty where nothing was loaded yet or what was is too old.
     pub(super) keys: Vec<Key>,
+    /// What the issuer said of itself, where it was asked for that.
+    pub(super) discovered: Option<Arc<str>>,
     digest: Option<digest::Digest>,
 }
 
@@ -147,28 +156,29 @@ impl Document {
 
     /// Asks for a fetch because a token named a key that is not here. Cheap, and often in vain.
     pub(super) fn want(&self) {
-        if matches!(self.origin, Origin::Address(_)) {
+        if !matches!(self.origin, Origin::File(_)) {
             self.bell.notify_one();
         }
     }
 
     pub(super) async fn attempted(&self) {
-        if matches!(self.origin, Origin::Address(_)) {
+        if !matches!(self.origin, Origin::File(_)) {
             // The sender lives in `self`, so this cannot fail.
             let _ = self.attempted.subscribe().wait_for(|attempted| *attempted).await;
         }
     }
 
-    fn install(&self, text: &[u8], fetch: &dyn Fetch) -> Result<(), String> {
+    fn install(&self, text: &[u8], discovered: Option<Arc<str>>, fetch: &dyn Fetch) -> Result<(), String> {
         let digest = digest::digest(&digest::SHA256, text);
         let before = self.loaded.load();
-        if before.digest.as_ref().is_some_and(|before| before.as_ref() == digest.as_ref()) {
+        let is_same = before.digest.as_ref().is_some_and(|before| before.as_ref() == digest.as_ref());
+        if is_same && before.discovered == discovered {
             return Ok(());
         }
         let list = jwk::key_set(text)?;
         list.warnings.iter().for_each(|warning| fetch.warn(&format!("{}: {warning}", self.origin)));
         let generation = before.generation + 1;
-        self.loaded.store(Arc::new(Loaded { generation, keys: list.keys, digest: Some(digest) }));
+        self.loaded.store(Arc::new(Loaded { generation, keys: list.keys, discovered, digest: Some(digest) }));
         Ok(())
     }
 
@@ -187,6 +197,7 @@ impl Drop for Document {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Origin {
     Address(Box<str>),
+    Discovery { issuer: Box<str>, upstream: Box<str> },
     File(Box<Path>),
 }
 
@@ -194,6 +205,7 @@ impl std::fmt::Display for Origin {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Origin::Address(address) => write!(out, "jwks {address}"),
+            Origin::Discovery { issuer, upstream } => write!(out, "issuer {issuer} through the upstream {upstream:?}"),
             Origin::File(path) => write!(out, "jwks_file {}", path.display()),
         }
     }
@@ -205,7 +217,9 @@ async fn follow(document: Weak<Document>, bell: Arc<Notify>, fetch: Arc<dyn Fetc
     let mut seen = None;
     while let Some(current) = document.upgrade() {
         let (wait, may_be_rung) = match &current.origin {
-            Origin::Address(address) => (refresh(&current, address, &*fetch, &mut schedule, timing).await, true),
+            Origin::Address(_) | Origin::Discovery { .. } => {
+                (refresh(&current, &*fetch, &mut schedule, timing).await, true)
+            }
             Origin::File(path) => {
                 reread(&current, path, &*fetch, &mut seen).await;
                 (timing.poll, false)
@@ -226,16 +240,10 @@ async fn follow(document: Weak<Document>, bell: Arc<Notify>, fetch: Arc<dyn Fetc
 }
 
 /// One fetch; gives the time until the next.
-async fn refresh(
-    document: &Document,
-    address: &str,
-    fetch: &dyn Fetch,
-    schedule: &mut Schedule,
-    timing: Timing,
-) -> Duration {
-    let fetched = tokio::time::timeout(timing.timeout, fetch.fetch(address)).await;
+async fn refresh(document: &Document, fetch: &dyn Fetch, schedule: &mut Schedule, timing: Timing) -> Duration {
+    let fetched = tokio::time::timeout(timing.timeout, keys_of(&document.origin, fetch)).await;
     let installed = match fetched {
-        Ok(Ok(fetched)) => document.install(&fetched.body, fetch).map(|()| fetched.max_age),
+        Ok(Ok((fetched, discovered))) => document.install(&fetched.body, discovered, fetch).map(|()| fetched.max_age),
         Ok(Err(problem)) => Err(problem),
         Err(_) => Err(format!("no answer within {:?}", timing.timeout)),
     };
@@ -261,6 +269,20 @@ async fn refresh(
     wait
 }
 
+/// The key set of an origin, with what its issuer says of itself where that leads to it.
+async fn keys_of(origin: &Origin, fetch: &dyn Fetch) -> Result<(Fetched, Option<Arc<str>>), String> {
+    match origin {
+        Origin::Address(address) => Ok((fetch.fetch(address, None).await?, None)),
+        Origin::Discovery { issuer, upstream } => {
+            let document = fetch.fetch(&discovery::address(issuer)?, Some(upstream)).await;
+            let document = document.map_err(|problem| format!("the discovery document: {problem}"))?;
+            let Discovered { document, jwks } = discovery::read(issuer, &document.body)?;
+            Ok((fetch.fetch(&jwks, Some(upstream)).await?, Some(document)))
+        }
+        Origin::File(path) => Err(format!("{} is a file", path.display())),
+    }
+}
+
 /// What tells that a file was written or replaced.
 #[derive(Debug, Clone, PartialEq)]
 struct Stamp {
@@ -280,7 +302,7 @@ async fn reread(document: &Document, path: &Path, fetch: &dyn Fetch, seen: &mut 
     let path = path.to_owned();
     let text = tokio::task::spawn_blocking(move || read_file(&path)).await.map_err(std::io::Error::other).flatten();
     let installed = match text {
-        Ok(text) => document.install(&text, fetch),
+        Ok(text) => document.install(&text, None, fetch),
         Err(error) => Err(error.to_string()),
     };
     if let Err(problem) = installed {

@@ -19,7 +19,7 @@ pub(super) struct KeySet {
     algorithms: Algorithms,
     /// Written in the definition itself.
     keys: Vec<Key>,
-    /// At most a file and an address.
+    /// At most a file, and an address or what an issuer says of itself.
     documents: SmallVec<[Arc<Document>; 2]>,
     rules: Rules,
     cache: Cache,
@@ -37,13 +37,21 @@ impl KeySet {
             let place = place.as_deref().unwrap_or_default();
             return Err(format!("{member}: {place:?} does not stand in the plugin's configuration"));
         }
+        if let Some(upstream) = &definition.discovery
+            && let Some(made_up) =
+                [Some(upstream), definition.rules.issuer.as_ref()].into_iter().flatten().find(|text| !allowed(text))
+        {
+            return Err(format!("discovery: {made_up:?} does not stand in the plugin's configuration"));
+        }
+        let discovery = definition.discovery.zip(definition.rules.issuer.as_ref());
+        let discovery = discovery.map(|(upstream, issuer)| documents.discovery(issuer, &upstream));
         let file = definition.jwks_file.map(|path| documents.file(&path)).transpose()?;
         let address = definition.jwks.map(|address| documents.address(&address));
         Ok(KeySet {
             definition_digest: definition_digest.into(),
             algorithms: definition.algorithms,
             keys: definition.keys,
-            documents: file.into_iter().chain(address).collect(),
+            documents: file.into_iter().chain(address).chain(discovery).collect(),
             rules: definition.rules,
             cache: Cache::new(),
         })
@@ -85,6 +93,10 @@ impl KeySet {
         let verified = signed.verify(keys, self.algorithms);
         let is_one_missing = loaded.iter().any(|loaded| loaded.keys.is_empty());
         verified.map_err(|error| self.explain(error, signed.kid.is_some(), is_one_missing))
+    }
+
+    pub(super) fn discovered(&self) -> Option<Arc<str>> {
+        self.documents.iter().find_map(|document| document.loaded().discovered.clone())
     }
 
     pub(super) async fn attempted(&self) {

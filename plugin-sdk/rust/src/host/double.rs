@@ -318,6 +318,10 @@ pub(crate) mod jwt {
         })
     }
 
+    pub(crate) fn discovered(keys: &str) -> Option<String> {
+        with(|world| world.discovered.get(keys).cloned())
+    }
+
     pub(crate) fn verify_message(
         keys: &str,
         kid: Option<&str>,

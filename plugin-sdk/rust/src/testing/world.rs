@@ -53,6 +53,8 @@ pub(crate) struct World {
     pub(crate) keys: BTreeMap<String, String>,
     pub(crate) keys_refused: Option<String>,
     pub(crate) tokens: BTreeMap<String, Result<String, VerifyError>>,
+    /// By key set.
+    pub(crate) discovered: BTreeMap<String, String>,
     /// The schemas that were declared, by name and place.
     pub(crate) schemas: BTreeSet<(String, String)>,
     pub(crate) violations: BTreeMap<(String, String), Vec<Violation>>,

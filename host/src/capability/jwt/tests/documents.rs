@@ -14,6 +14,9 @@ const ADDRESS: &str = "https://id.example/jwks.json";
 #[derive(Default)]
 pub(super) struct Issuer {
     answer: Mutex<Option<Result<String, String>>>,
+    /// In the place of that, by the end of the address.
+    documents: Mutex<Vec<(&'static str, String)>>,
+    asked: Mutex<Vec<(String, Option<String>)>>,
     fetches: AtomicUsize,
     warnings: Mutex<Vec<String>>,
 }
@@ -21,6 +24,12 @@ pub(super) struct Issuer {
 impl Issuer {
     fn publish(&self, keys: &[(&Signer, &str)]) {
         self.answer(Ok(key_set(keys)));
+    }
+
+    fn serve(&self, end: &'static str, document: String) {
+        let mut documents = self.documents.lock().unwrap();
+        documents.retain(|(known, _)| *known != end);
+        documents.push((end, document));
     }
 
     fn answer(&self, answer: Result<String, String>) {
@@ -37,9 +46,12 @@ impl Issuer {
 }
 
 impl Fetch for Issuer {
-    fn fetch<'a>(&'a self, _: &'a str) -> FetchFuture<'a> {
+    fn fetch<'a>(&'a self, address: &'a str, through: Option<&'a str>) -> FetchFuture<'a> {
         self.fetches.fetch_add(1, Ordering::Relaxed);
-        let answer = self.answer.lock().unwrap().clone();
+        self.asked.lock().unwrap().push((address.to_owned(), through.map(str::to_owned)));
+        let documents = self.documents.lock().unwrap();
+        let document = documents.iter().find(|(end, _)| address.ends_with(end)).map(|(_, text)| Ok(text.clone()));
+        let answer = document.or_else(|| self.answer.lock().unwrap().clone());
         Box::pin(async move {
             match answer {
                 Some(answer) => answer.map(|body| Fetched { body: body.into(), max_age: None }),
@@ -275,4 +287,66 @@ fn a_set_uses_what_it_can_and_names_the_rest() {
     let kids: Vec<_> = list.keys.iter().filter_map(Key::kid).collect();
     assert_eq!(kids, ["a", "b"]);
     assert_eq!(list.warnings.len(), 4, "{:?}", list.warnings);
+}
+
+#[tokio::test]
+async fn an_issuer_says_itself_where_its_keys_are() {
+    let issuer = Arc::new(Issuer::default());
+    let [old, new] = [0, 1].map(|_| Signer::elliptic("ES256"));
+    let about = |id: &str, jwks: &str| json!({ "issuer": id, "jwks_uri": jwks, "token_endpoint": "x" }).to_string();
+    let id = "https://id.example/tenant";
+    let well_known = "/tenant/.well-known/openid-configuration";
+    issuer.serve(well_known, about(id, "https://id.example/keys"));
+    issuer.serve("/keys", key_set(&[(&old, "old")]));
+    let definition = json!({ "algorithms": ["ES256"], "issuer": id, "discovery": "provider" });
+    let (documents, sets) = start(&issuer, quick(), &definition);
+    sets.attempted().await;
+    let claims = json!({ "sub": "alice", "exp": 2000, "iss": id }).to_string();
+    let token_of = |kid: &str, signer: &Signer| token(&json!({ "alg": "ES256", "kid": kid }), &claims, signer);
+    let verify = |token: &str| sets.verify("k", token, NOW).map(drop);
+    assert_eq!(verify(&token_of("old", &old)), Ok(()));
+    assert_eq!(sets.discovered("k").as_deref(), Some(about(id, "https://id.example/keys").as_str()));
+    assert_eq!(
+        verify(&es256_token("old", &old)),
+        Err(VerifyError::WrongIssuer),
+        "the issuer is checked in tokens, too"
+    );
+    let through = Some("provider".to_owned());
+    let asked = issuer.asked.lock().unwrap().clone();
+    assert_eq!(
+        asked,
+        [(format!("https://id.example{well_known}"), through.clone()), ("https://id.example/keys".to_owned(), through)]
+    );
+
+    // Keys move, and a token with a new one makes the document be asked for as well.
+    issuer.serve(well_known, about(id, "https://id.example/moved"));
+    issuer.serve("/moved", key_set(&[(&new, "new")]));
+    until("the new keys", || verify(&token_of("new", &new)) == Ok(())).await;
+    assert!(sets.discovered("k").unwrap().contains("/moved"));
+
+    // What is said by another, or of another host, changes nothing; the last good keys work on.
+    for (bad, words) in [
+        (about("https://id.example/other", "https://id.example/keys"), "of the issuer"),
+        (about(id, "https://elsewhere.example/keys"), "not at the host of the issuer"),
+        ("<html>".to_owned(), "discovery document cannot be read"),
+    ] {
+        issuer.serve(well_known, bad);
+        until(words, || {
+            let _ = verify(&token_of("unknown", &old));
+            issuer.warned(words)
+        })
+        .await;
+        assert_eq!(verify(&token_of("new", &new)), Ok(()), "{words}");
+        assert!(sets.discovered("k").unwrap().contains("/moved"), "{words}");
+    }
+    let asked = issuer.asked.lock().unwrap().clone();
+    assert!(asked.iter().all(|(address, _)| address.starts_with("https://id.example/")), "{asked:?}");
+
+    // Neither the upstream nor the issuer is the plugin's to make up.
+    for missing in ["provider", id] {
+        let sets = KeySets::new(documents.clone());
+        let refused = sets.declare("k", &definition.to_string(), &|text| text != missing).unwrap_err();
+        assert!(refused.contains(missing), "{refused}");
+    }
+    assert_eq!(declared(&json!({ "algorithms": ["RS256"], "jwks": ADDRESS })).unwrap().discovered("k"), None);
 }

@@ -3,7 +3,7 @@
 use super::wit::jwt;
 use crate::jwt::VerifyError;
 
-pub(crate) use super::wit::jwt::declare;
+pub(crate) use super::wit::jwt::{declare, discovered};
 
 pub(crate) fn verify(keys: &str, token: &str) -> Result<String, VerifyError> {
     jwt::verify(keys, token).map_err(Into::into)
