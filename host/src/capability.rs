@@ -25,3 +25,4 @@ pub mod seal;
 pub mod secrets;
 pub mod store;
 mod table;
+pub mod turns;

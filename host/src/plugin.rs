@@ -22,6 +22,7 @@ mod edit;
 mod engine;
 mod epoch;
 mod failure;
+mod flight;
 mod floor;
 mod guard;
 mod hook_set;

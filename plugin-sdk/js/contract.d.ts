@@ -630,6 +630,39 @@ declare module 'gatewright:plugin/shared-store@0.1.0' {
     val: StoreError,
   }
 }
+declare module 'gatewright:plugin/single-flight@0.1.0' {
+  /**
+   * The turn under a key, or what came of another's, for which it waits at most so long and never longer than
+   * `limits.callout_time` (0: as long as that). A turn that ends without `done` is the next one's. Taking counts as a callout.
+   * Beyond 10,000 keys at once everybody has a turn of his own.
+   */
+  export function take(key: string, waitMs: number): Turn;
+  /**
+   * Ends the own turn under a key: all who wait get these bytes, and who comes from now on has a turn of his own. So keep
+   * before what is to be found later, and look for it once more when the turn is there.
+   */
+  export function done(key: string, answer: Uint8Array): void;
+  export type Turn = TurnMine | TurnDone | TurnTimedOut;
+  /**
+   * The caller's, until it calls `done` or its hook is over, however that ends. Others under the key wait for that.
+   */
+  export interface TurnMine {
+    tag: 'mine',
+  }
+  /**
+   * Another's is over, and this is what it gave to `done`.
+   */
+  export interface TurnDone {
+    tag: 'done',
+    val: Uint8Array,
+  }
+  /**
+   * Another's is not over in this time.
+   */
+  export interface TurnTimedOut {
+    tag: 'timed-out',
+  }
+}
 declare module 'gatewright:plugin/types@0.1.0' {
   /**
    * Which header block a call is about.

@@ -47,6 +47,7 @@ pub enum Import {
     Secrets,
     HttpClient,
     Password,
+    SingleFlight,
     /// An interface of the WASI floor, under the exact name the component uses.
     Wasi(String),
 }
@@ -153,7 +154,7 @@ impl Artifact {
     /// Whether a hook of this plugin may wait, and so needs a fiber.
     pub(super) fn waits(&self, counts: Counts) -> bool {
         self.inner.imports.iter().any(|import| match import {
-            Import::HttpClient | Import::Password => true,
+            Import::HttpClient | Import::Password | Import::SingleFlight => true,
             Import::RateLimit | Import::Concurrency | Import::SharedStore => counts == Counts::Shared,
             _ => false,
         })
@@ -226,6 +227,7 @@ impl Import {
             "secrets" => Import::Secrets,
             "http-client" => Import::HttpClient,
             "password" => Import::Password,
+            "single-flight" => Import::SingleFlight,
             _ => return Err(LoadError::UnknownImport(full.to_owned())),
         })
     }
@@ -251,6 +253,7 @@ impl Import {
             Import::Secrets => "secrets",
             Import::HttpClient => "http-client",
             Import::Password => "password",
+            Import::SingleFlight => "single-flight",
             Import::Wasi(name) => name,
         }
     }

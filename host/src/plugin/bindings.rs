@@ -8,6 +8,7 @@ wasmtime::component::bindgen!({
     world: "gatewright:plugin/imports-net",
     imports: {
         "gatewright:plugin/http-client": async | trappable,
+        "gatewright:plugin/single-flight": async | trappable,
         "gatewright:plugin/password": async | trappable,
         default: trappable,
     },
@@ -18,5 +19,5 @@ pub use self::gatewright::plugin::types::{
 };
 pub use self::gatewright::plugin::{
     clock, codec, concurrency, consumers, hooks, http_client, json_schema, jwt, log, metrics, password, random,
-    rate_limit, seal, secrets, shared_store, types,
+    rate_limit, seal, secrets, shared_store, single_flight, types,
 };

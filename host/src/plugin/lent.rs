@@ -20,6 +20,7 @@ use crate::capability::password::Passwords;
 use crate::capability::remote::Share;
 use crate::capability::secrets::Granted;
 use crate::capability::store::Store;
+use crate::capability::turns::Turns;
 use crate::telemetry::metrics::PluginMetrics;
 use crate::telemetry::{self, Level};
 
@@ -48,6 +49,8 @@ pub struct Abilities {
     pub schemas: Arc<Schemas>,
     /// None in `describe`, where nothing is lent.
     pub key_sets: Option<Arc<KeySets>>,
+    /// Private to this configuration.
+    pub turns: Arc<Turns>,
     /// Shared by all plugins.
     pub passwords: Arc<Passwords>,
     /// What the plugin itself measures.

@@ -10,7 +10,7 @@ use wasmtime::component::{Component, HasSelf, Linker, LinkerInstance, WasmList, 
 use super::artifact::Import;
 use super::bindings::{
     self, BodyMode, Caller, Direction, MutateError, Section, clock, codec, concurrency, consumers, hooks, http_client,
-    json_schema, jwt, log, metrics, password, random, rate_limit, seal, secrets, shared_store, types,
+    json_schema, jwt, log, metrics, password, random, rate_limit, seal, secrets, shared_store, single_flight, types,
 };
 use super::engine::Engine;
 use super::run::Edit;
@@ -57,6 +57,7 @@ pub(super) fn linker(
             Import::Seal => seal::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?,
             Import::Secrets => secrets::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?,
             Import::HttpClient => http_client::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?,
+            Import::SingleFlight => single_flight::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?,
             Import::Password => password::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?,
             Import::Wasi(name) => floor::link(linker, name)?,
         }

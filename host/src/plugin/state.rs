@@ -10,6 +10,7 @@ use super::epoch::{Epoch, TICK};
 use super::hook_set::HookSet;
 use super::journal::Journal;
 use super::lent::Lent;
+use crate::capability::turns::Turn;
 use crate::exchange::{Exchange, Parts};
 
 /// The data of one store.
@@ -28,6 +29,8 @@ pub struct State {
     pub(super) callouts: u32,
     /// Callouts that the hook began, by their numbers; dropped, they are cancelled.
     pub(super) running: JoinSet<(u32, callout::Answer)>,
+    /// The turns that the hook has taken; dropped, they are the next ones'.
+    pub(super) turns: Vec<Turn>,
     /// What the guest printed since its last line end.
     printed: Vec<u8>,
     memory_bytes: usize,
@@ -86,6 +89,7 @@ impl State {
             log_lines: 0,
             callouts: 0,
             running: JoinSet::new(),
+            turns: Vec::new(),
             printed: Vec::new(),
             memory_bytes: 0,
             hooks,
@@ -159,6 +163,7 @@ impl State {
         if !self.running.is_empty() {
             self.running = JoinSet::new();
         }
+        self.turns.clear();
     }
 
     /// What to do with a hook that is at its deadline.

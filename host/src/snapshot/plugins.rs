@@ -343,6 +343,7 @@ impl<'a> Builder<'a> {
             share: store.map(|store| Arc::new(Share::new(store.clone(), name, &key.config))),
             schemas: Arc::default(),
             key_sets: Some(Arc::new(KeySets::new(self.workshop.documents.clone()))),
+            turns: Arc::default(),
             passwords: self.workshop.passwords.clone(),
             metrics: Arc::new(metrics),
             counters: self.workshop.metrics.plugin(name),

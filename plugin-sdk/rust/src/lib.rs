@@ -67,6 +67,7 @@ pub mod rules;
 pub mod seal;
 pub mod secrets;
 pub mod shared_store;
+pub mod single_flight;
 pub mod template;
 pub mod units;
 

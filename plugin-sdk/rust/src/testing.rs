@@ -46,6 +46,7 @@ use crate::{
     json_schema::Violation,
     jwt::VerifyError,
     plugin,
+    single_flight::Turn,
 };
 use world::{Phase, World, with};
 
@@ -106,6 +107,11 @@ impl Double {
     /// The signature that the key `kid` makes of a message, for [`crate::jwt::verify_message`]. Every other one is wrong.
     pub fn signature(&self, kid: &str, algorithm: &str, message: &str, signature: &[u8]) {
         with(|world| world.signatures.insert(format!("{kid} {algorithm} {message}"), signature.to_vec()));
+    }
+
+    /// Somebody else has had the turn for [`crate::single_flight::take`], under every key, and this comes of it.
+    pub fn others_turn(&self, turn: Turn) {
+        with(|world| world.others_turns.insert(String::new(), turn));
     }
 
     /// What the issuer of a key set says of itself, for [`crate::jwt::discovered`].

@@ -3,7 +3,8 @@
 //!
 //! The issuer is an upstream, asked with the gateway's own credentials. What it answers is kept in the shared store under the
 //! digest of the token: an active one for a while and never longer than it lives, an inactive one for some seconds, so that who
-//! guesses does not make the gateway ask each time. No token is kept or logged.
+//! guesses does not make the gateway ask each time. Of requests with the same token at the same time one asks, and the others wait
+//! for its answer. No token is kept or logged.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -16,6 +17,7 @@ use gatewright_sdk::{
     form, http_client, log, plugin,
     schemars::{JsonSchema, Schema, SchemaGenerator},
     secrets, shared_store,
+    single_flight::{self, Turn},
 };
 use sha2::{Digest, Sha256};
 
@@ -37,6 +39,8 @@ pub struct OAuth2 {
     question: http_client::Request,
     /// What is in the body beside the token.
     client: String,
+    /// For an answer of the issuer.
+    timeout: Duration,
     max_ttl: Duration,
     negative_ttl: Duration,
     /// What makes an answer one to this question: the same token may be worth something else elsewhere.
@@ -51,7 +55,7 @@ impl Plugin for OAuth2 {
     type Config = Config;
 
     const METRICS: &'static [&'static Metric] = &[&DENIED, &ASKED];
-    const WANTS: &'static [&'static str] = &["http-client", "secrets", "shared-store"];
+    const WANTS: &'static [&'static str] = &["http-client", "secrets", "shared-store", "single-flight"];
     const CREDENTIAL: Option<fn(&mut SchemaGenerator) -> Schema> = Some(Owner::json_schema);
 
     fn new(config: Config) -> Result<Self, String> {
@@ -83,6 +87,7 @@ impl Plugin for OAuth2 {
             rules: Rules { issuer: config.issuer, audience: config.audience },
             question,
             client,
+            timeout: config.timeout.0,
             max_ttl: config.max_ttl.0,
             negative_ttl: config.negative_ttl.0,
         })
@@ -110,12 +115,22 @@ impl OAuth2 {
     /// From memory, or as the issuer says.
     fn worth(&self, token: &str) -> Result<Worth, Unknown> {
         let place = self.place(token);
-        if let Some(kept) = shared_store::get(&place) {
-            return Ok(match String::from_utf8(kept.value) {
-                Ok(claims) if !claims.is_empty() => Worth::Active(claims, None),
-                _ => Worth::Inactive,
-            });
+        if let Some(worth) = kept(&place) {
+            return Ok(worth);
         }
+        match single_flight::take(&place, Some(self.timeout)) {
+            Turn::Mine => {
+                // Another may have asked between the look and this turn.
+                let worth = kept(&place).map_or_else(|| self.ask_and_keep(token, &place), Ok);
+                single_flight::done(&place, &told(&worth));
+                worth
+            }
+            Turn::Done(answer) => heard(&answer),
+            Turn::TimedOut => Err(Unknown),
+        }
+    }
+
+    fn ask_and_keep(&self, token: &str, place: &str) -> Result<Worth, Unknown> {
         let worth = self.ask(token)?;
         let (value, ttl) = match &worth {
             Worth::Active(claims, left) => (claims.as_bytes(), left.unwrap_or(self.max_ttl).min(self.max_ttl)),
@@ -123,7 +138,7 @@ impl OAuth2 {
         };
         // What cannot be kept is asked again.
         if ttl >= Duration::from_millis(1)
-            && let Err(error) = shared_store::set(&place, value, Some(ttl))
+            && let Err(error) = shared_store::set(place, value, Some(ttl))
         {
             log::debug("an answer was not kept", &[("why", &error.to_string())]);
         }
@@ -163,6 +178,32 @@ impl OAuth2 {
         hash.update(self.context);
         hash.update(token);
         hash.finalize().iter().fold("token:".to_owned(), |text, byte| format!("{text}{byte:02x}"))
+    }
+}
+
+/// What is remembered of a token.
+fn kept(place: &str) -> Option<Worth> {
+    let kept = shared_store::get(place)?;
+    Some(match String::from_utf8(kept.value) {
+        Ok(claims) if !claims.is_empty() => Worth::Active(claims, None),
+        _ => Worth::Inactive,
+    })
+}
+
+/// What those are told who have waited for the answer, so that no failure is asked about once more by each of them.
+fn told(worth: &Result<Worth, Unknown>) -> Vec<u8> {
+    match worth {
+        Ok(Worth::Active(claims, _)) => [b"+", claims.as_bytes()].concat(),
+        Ok(Worth::Inactive) => b"-".to_vec(),
+        Err(Unknown) => Vec::new(),
+    }
+}
+
+fn heard(answer: &[u8]) -> Result<Worth, Unknown> {
+    match answer.split_first() {
+        Some((b'+', claims)) => Ok(Worth::Active(String::from_utf8_lossy(claims).into_owned(), None)),
+        Some((b'-', [])) => Ok(Worth::Inactive),
+        _ => Err(Unknown),
     }
 }
 

@@ -196,3 +196,30 @@ fn the_schema_has_safe_defaults() {
     assert_eq!(schema["properties"]["max_ttl"]["default"], json!("60s"));
     assert_eq!(schema["properties"]["negative_ttl"]["default"], json!("10s"));
 }
+
+#[test]
+fn what_comes_of_anothers_question_is_good_enough() {
+    for (turn, expected) in [
+        (Turn::Done(b"+{\"sub\":\"ada\"}".to_vec()), None),
+        (Turn::Done(b"-".to_vec()), Some(401)),
+        (Turn::Done(Vec::new()), Some(503)),
+        (Turn::Done(b"?".to_vec()), Some(503)),
+        (Turn::TimedOut, Some(503)),
+    ] {
+        let gateway = Double::new();
+        gateway.secret("id", "s");
+        gateway.allow_upstream("id");
+        let plugin: OAuth2 =
+            gateway.configure(r#"{ "upstream": "id", "client_id": "gate", "client_secret": "id" }"#).unwrap();
+        gateway.others_turn(turn.clone());
+        gateway.receive(Request::get("/").header("authorization", "Bearer t"));
+        let status = match gateway.on_request(&plugin) {
+            Decision::Respond(response) => Some(response.status.as_u16()),
+            Decision::Proceed => None,
+            Decision::Abort => panic!("{turn:?}"),
+        };
+        assert_eq!(status, expected, "{turn:?}");
+        assert!(gateway.calls().is_empty(), "{turn:?}");
+        assert_eq!(gateway.identity().is_some(), expected.is_none(), "{turn:?}");
+    }
+}

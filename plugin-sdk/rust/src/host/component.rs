@@ -184,6 +184,25 @@ pub(crate) mod json_schema {
     }
 }
 
+pub(crate) mod single_flight {
+    use std::time::Duration;
+
+    use super::wit::single_flight;
+    use crate::single_flight::Turn;
+
+    pub(crate) use super::wit::single_flight::done;
+
+    pub(crate) fn take(key: &str, wait: Option<Duration>) -> Turn {
+        // Less than the shortest is not the longest.
+        let milliseconds = wait.map_or(0, |wait| u32::try_from(wait.as_millis()).unwrap_or(u32::MAX).max(1));
+        match single_flight::take(key, milliseconds) {
+            single_flight::Turn::Mine => Turn::Mine,
+            single_flight::Turn::Done(answer) => Turn::Done(answer),
+            single_flight::Turn::TimedOut => Turn::TimedOut,
+        }
+    }
+}
+
 pub(crate) mod password {
     use super::wit::password;
     use crate::password::VerifyError;

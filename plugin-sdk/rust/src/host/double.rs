@@ -366,6 +366,36 @@ pub(crate) mod password {
     }
 }
 
+pub(crate) mod single_flight {
+    use std::time::Duration;
+
+    use crate::{
+        single_flight::Turn,
+        testing::world::{Phase, with},
+    };
+
+    pub(crate) fn take(key: &str, _: Option<Duration>) -> Turn {
+        with(|world| {
+            assert!(world.phase != Phase::Configure, "single_flight::take in Plugin::new traps in the gateway");
+            assert!(
+                !world.turns.contains(key),
+                "single_flight::take under a key whose turn the hook has traps in the gateway"
+            );
+            match world.others_turns.get(key).or(world.others_turns.get("")) {
+                Some(other) => other.clone(),
+                None => {
+                    world.turns.insert(key.to_owned());
+                    Turn::Mine
+                }
+            }
+        })
+    }
+
+    pub(crate) fn done(key: &str, _: &[u8]) {
+        with(|world| assert!(world.turns.remove(key), "single_flight::done without a turn traps in the gateway"));
+    }
+}
+
 pub(crate) mod http_client {
     use crate::{
         http_client::{CallError, Request, Response},

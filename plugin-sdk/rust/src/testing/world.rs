@@ -15,6 +15,7 @@ use crate::{
     json_schema::Violation,
     jwt::VerifyError,
     log::Level,
+    single_flight::Turn,
 };
 
 /// Runs `look` on this thread's world.
@@ -53,6 +54,10 @@ pub(crate) struct World {
     pub(crate) keys: BTreeMap<String, String>,
     pub(crate) keys_refused: Option<String>,
     pub(crate) tokens: BTreeMap<String, Result<String, VerifyError>>,
+    /// Keys whose turn the running hook has.
+    pub(crate) turns: BTreeSet<String>,
+    /// What comes of others' turns, by key; under "" for every key.
+    pub(crate) others_turns: BTreeMap<String, Turn>,
     /// By key set.
     pub(crate) discovered: BTreeMap<String, String>,
     /// The schemas that were declared, by name and place.

@@ -1,0 +1,194 @@
+//! `single-flight`: what many hooks want at once, one of them does for all.
+//!
+//! A key has a turn for as long as somebody is at it; nothing is kept once it is over. A turn that is dropped without an
+//! answer, because its hook failed or its client left, wakes those who wait, and one of them has the next.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
+
+/// The turns that are taken now, of one plugin's configuration.
+#[derive(Debug, Default)]
+pub struct Turns {
+    taken: Mutex<HashMap<Arc<str>, watch::Receiver<State>>>,
+}
+
+/// What came of asking for a turn.
+#[derive(Debug)]
+pub enum Taken {
+    Own(Turn),
+    /// Another was at it, and this came of it.
+    Done(Bytes),
+    TimedOut,
+}
+
+/// A turn. Dropped, it is the next one's.
+#[derive(Debug)]
+pub struct Turn {
+    turns: Arc<Turns>,
+    key: Arc<str>,
+    end: watch::Sender<State>,
+    /// Whether others know of it.
+    is_known: bool,
+}
+
+#[derive(Clone, Debug)]
+enum State {
+    UnderWay,
+    Done(Bytes),
+    Abandoned,
+}
+
+impl Turns {
+    /// The turn under a key, or what comes of another's within so long.
+    pub async fn take(self: &Arc<Turns>, key: &str, wait: Duration) -> Taken {
+        let until = Instant::now() + wait;
+        loop {
+            let mut other = match self.join(key) {
+                Ok(turn) => return Taken::Own(turn),
+                Err(other) => other,
+            };
+            let end = timeout_at(until, other.wait_for(|state| !matches!(state, State::UnderWay))).await;
+            match end.map(|end| end.map(|state| state.clone())) {
+                Ok(Ok(State::Done(answer))) => return Taken::Done(answer),
+                Ok(_) => {}
+                Err(_) => return Taken::TimedOut,
+            }
+        }
+    }
+
+    fn join(self: &Arc<Turns>, key: &str) -> Result<Turn, watch::Receiver<State>> {
+        let mut taken = self.taken();
+        if let Some(other) = taken.get(key) {
+            return Err(other.clone());
+        }
+        let (end, seen) = watch::channel(State::UnderWay);
+        let (key, is_known) = (Arc::<str>::from(key), taken.len() < MOST_KEYS);
+        if is_known {
+            taken.insert(key.clone(), seen);
+        }
+        Ok(Turn { turns: self.clone(), key, end, is_known })
+    }
+
+    fn taken(&self) -> MutexGuard<'_, HashMap<Arc<str>, watch::Receiver<State>>> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Turn {
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// Gives all who wait an answer.
+    pub fn done(self, answer: Bytes) {
+        self.end.send_replace(State::Done(answer));
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if self.is_known {
+            // First, so that nobody who is woken finds it still taken.
+            self.turns.taken().remove(&*self.key);
+        }
+        self.end.send_if_modified(|state| {
+            let is_abandoned = matches!(state, State::UnderWay);
+            if is_abandoned {
+                *state = State::Abandoned;
+            }
+            is_abandoned
+        });
+    }
+}
+
+/// Each is a hook under way, so this is more than there are instances.
+const MOST_KEYS: usize = 10_000;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use tokio::task::JoinSet;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    async fn own(turns: &Arc<Turns>, key: &str) -> Turn {
+        match turns.take(key, Duration::ZERO).await {
+            Taken::Own(turn) => turn,
+            other => panic!("{key}: {other:?}"),
+        }
+    }
+
+    /// So many who wait for a key.
+    async fn waiting(turns: &Arc<Turns>, key: &'static str, count: usize) -> JoinSet<Taken> {
+        let mut all = JoinSet::new();
+        for _ in 0..count {
+            let turns = turns.clone();
+            all.spawn(async move { turns.take(key, LONG).await });
+        }
+        // On one thread all of them have asked when those who were spawned had their first go.
+        for _ in 0..count {
+            tokio::task::yield_now().await;
+        }
+        all
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_is_at_it_and_all_who_wait_get_what_comes_of_it() {
+        let turns = Arc::new(Turns::default());
+        let turn = own(&turns, "a").await;
+        assert_eq!(turn.key(), "a");
+        drop(own(&turns, "b").await);
+        let all = waiting(&turns, "a", 100).await;
+        turn.done(Bytes::from_static(b"x"));
+        for taken in all.join_all().await {
+            assert!(matches!(&taken, Taken::Done(answer) if &answer[..] == b"x"), "{taken:?}");
+        }
+        // Nothing is kept of it.
+        drop(own(&turns, "a").await);
+        assert!(turns.taken().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_turn_that_is_given_up_is_the_next_one_s() {
+        let turns = Arc::new(Turns::default());
+        let turn = own(&turns, "a").await;
+        let mut all = waiting(&turns, "a", 3).await;
+        drop(turn);
+        for left in [2, 1, 0] {
+            let Taken::Own(turn) = all.join_next().await.unwrap().unwrap() else { panic!("nobody has it") };
+            assert_eq!(all.len(), left);
+            drop(turn);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_longer_than_he_wants_to() {
+        let turns = Arc::new(Turns::default());
+        let _turn = own(&turns, "a").await;
+        let began = Instant::now();
+        let taken = turns.take("a", Duration::from_secs(5)).await;
+        assert!(matches!(taken, Taken::TimedOut) && began.elapsed() == Duration::from_secs(5), "{taken:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn keys_are_bounded_and_beyond_that_nobody_waits() {
+        let turns = Arc::new(Turns::default());
+        let mut all = Vec::new();
+        for key in 0..MOST_KEYS {
+            all.push(own(&turns, &key.to_string()).await);
+        }
+        let (one, two) = (own(&turns, "more").await, own(&turns, "more").await);
+        assert_eq!(turns.taken().len(), MOST_KEYS);
+        // Those end without a trace, too.
+        drop((one, two));
+        all.clear();
+        assert!(turns.taken().is_empty());
+    }
+}

@@ -1,0 +1,48 @@
+//! `single-flight`: turns that hooks of a plugin take, one at a time under a key.
+
+use std::time::Duration;
+
+use wasmtime::{Error, Result};
+
+use super::bindings::single_flight;
+use super::state::{Call, State};
+use crate::capability::turns::Taken;
+
+impl single_flight::Host for State {
+    async fn take(&mut self, key: String, wait_ms: u32) -> Result<single_flight::Turn> {
+        self.charge()?;
+        if matches!(self.call, Call::Describe | Call::Configure) {
+            return Err(Error::msg("single-flight.take was called outside of a hook"));
+        }
+        if self.turns.iter().any(|turn| turn.key() == key) {
+            return Err(Error::msg("the hook waits for a turn that it has itself"));
+        }
+        // What waits has more time than a hook has, so how often is bounded like callouts are.
+        self.callouts = match self.callouts.checked_sub(1) {
+            Some(left) => left,
+            None => return Err(Error::msg("the hook took more turns than limits.callouts allows")),
+        };
+        let longest = self.lent.limits.callout_time;
+        let wait = if wait_ms == 0 { longest } else { Duration::from_millis(wait_ms.into()).min(longest) };
+        let turns = self.lent.abilities.turns.clone();
+        let taken = turns.take(&key, wait).await;
+        self.has_waited();
+        Ok(match taken {
+            Taken::Own(turn) => {
+                self.turns.push(turn);
+                single_flight::Turn::Mine
+            }
+            Taken::Done(answer) => single_flight::Turn::Done(answer.to_vec()),
+            Taken::TimedOut => single_flight::Turn::TimedOut,
+        })
+    }
+
+    async fn done(&mut self, key: String, answer: Vec<u8>) -> Result<()> {
+        self.charge()?;
+        match self.turns.iter().position(|turn| turn.key() == key) {
+            Some(at) => self.turns.swap_remove(at).done(answer.into()),
+            None => return Err(Error::msg("single-flight.done was called without a turn under the key")),
+        }
+        Ok(())
+    }
+}
