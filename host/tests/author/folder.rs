@@ -78,6 +78,13 @@ impl Folder {
         command
     }
 
+    /// Runs the toolchain of a project in Go.
+    pub fn go(&self, arguments: &[&str]) -> Said {
+        let mut go = Command::new(self.path().join(".gatewright/python/bin/python"));
+        go.current_dir(self.path()).args(["-c", "from go import main; main()"]).args(arguments);
+        Said::of(go.envs([("GOPROXY", "off"), ("GOTOOLCHAIN", "local"), ("GOWORK", "off")]).output().unwrap())
+    }
+
     pub fn run(&self, arguments: &[&str]) -> Said {
         Said::of(self.command(arguments).output().unwrap())
     }

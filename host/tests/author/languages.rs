@@ -42,6 +42,23 @@ fn a_go_plugin_from_an_empty_folder() {
     from_an_empty_folder("go", "exchange, log, random");
 }
 
+/// With the toolchain alone: nothing was built, and no component is.
+#[test]
+fn a_go_plugin_is_tested_with_go_test() {
+    let folder = Folder::project("go", "front-door");
+    let _ = std::fs::remove_dir_all(folder.path().join("build"));
+    folder.go(&["vet", "./...", "gatewright/gatewrighttest"]).good();
+    folder.go(&["test", ".", "gatewright/gatewrighttest"]).good().says("ok  \tgatewright/gatewrighttest");
+    assert!(!folder.path().join("build").exists());
+
+    let source = folder.read("plugin.go");
+    folder.write("plugin.go", source.replace("headers.Remove(\"x-word\"), ", ""));
+    folder.go(&["test", "."]).bad().says("the upstream sees the word \"sesame\"");
+
+    folder.lay_over(&repository().join("tests/policies/go"));
+    folder.go(&["test", "."]).good();
+}
+
 #[test]
 fn the_policy_in_c() {
     hold_the_policy("c");

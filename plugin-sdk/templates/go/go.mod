@@ -7,8 +7,9 @@ require (
 	gatewright/wit v0.1.0
 )
 
-// The gateway's SDK, and what `gatewright plugin build` makes of wit/world.wit.
+// The gateway's SDK, and its double of the gateway for `go test`. `gatewright plugin build` takes what it makes of wit/world.wit in
+// the place of the double.
 replace (
 	gatewright => ./sdk
-	gatewright/wit => ./build/bindings
+	gatewright/wit => ./sdk/double
 )

@@ -20,13 +20,14 @@ pub fn build(project: &Project, profile: Profile) -> Result<PathBuf, Error> {
     let mut world = World::of(project)?;
     let exports = world.exports();
     generate(project, &mut world)?;
+    let modules = modules(project)?;
     let main = main_package(&module_path(project)?, &exports);
     world::write([("main.go", main.as_bytes())].into_iter(), &project.output().join("main"))?;
     let module = project.output().join("core.wasm");
     let mut go = Command::new(environment.join("bin/python"));
     // Not the script in bin/, which names the folder that the environment was made in.
     go.current_dir(&project.folder).args(["-c", "from go import main; main()", "build", "-trimpath"]);
-    go.arg("-buildmode=c-shared");
+    go.arg("-modfile").arg(&modules).arg("-buildmode=c-shared");
     if profile == Profile::Release {
         go.arg("-ldflags=-s -w");
     }
@@ -68,6 +69,27 @@ fn generate(project: &Project, world: &mut World) -> Result<(), Error> {
     let module = [("go.mod", &b"module gatewright/wit\n\ngo 1.25\n\nrequire gatewright v0.1.0\n"[..])];
     let files = files.iter().map(|(name, text)| (*name, text.as_bytes()));
     world::write(files.chain(module), &project.output().join("bindings"))
+}
+
+/// The project's go.mod, with what was generated in the place of the double that its tests run with.
+fn modules(project: &Project) -> Result<PathBuf, Error> {
+    let path = project.folder.join("go.mod");
+    let text = std::fs::read_to_string(&path).map_err(|error| unusable(&path, &error))?;
+    let line = |line: &str| match line.split_once("=>") {
+        Some((module, _)) if module.trim().trim_start_matches("replace ").trim() == "gatewright/wit" => {
+            format!("{module}=> ./build/bindings\n")
+        }
+        _ => format!("{line}\n"),
+    };
+    let made = project.output().join("wasm.mod");
+    let written = std::fs::write(&made, text.lines().map(line).collect::<String>());
+    written.map_err(|error| unusable(&made, &error))?;
+    // Go looks for the sums of other modules beside it.
+    let (sums, beside) = (project.folder.join("go.sum"), project.output().join("wasm.sum"));
+    if sums.is_file() {
+        std::fs::copy(&sums, &beside).map_err(|error| unusable(&beside, &error))?;
+    }
+    Ok(made)
 }
 
 /// The package that is compiled: the author's, with a line for each hook that the world exports. A hook that is not written
