@@ -1,11 +1,15 @@
 //! Services: components of `wasi:http` that answer requests themselves, within their limits, and reach what they were granted.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::{Duration, Instant};
 
 use gatewright_tests::{Client, Received, Scripted, Server, TestGateway, Wire, eventually, guest, read_head};
 use http::Response;
 use http_body_util::Full;
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 fn file(package: &str) -> String {
     format!("file:{}", guest(package))
@@ -29,10 +33,10 @@ fn gateway(service: Value) -> TestGateway {
 #[tokio::test]
 async fn a_component_answers() {
     let gateway = gateway(json!({}));
-    for mut client in [Client::http1(gateway.address()).await, Client::http2(gateway.address()).await] {
+    let (http1, http2) = (Client::http1(gateway.address()).await, Client::http2(gateway.address()).await);
+    for (mut client, host) in [(http1, gateway.address().to_string()), (http2, "gateway.test".to_owned())] {
         let hello = client.send("GET", "/hello", &[], "").await.unwrap();
         assert_eq!((hello.status, hello.text().as_str(), hello.header("x-service")), (200, "hello", Some("guest")));
-        let host = gateway.address().to_string();
         let head = client.send("PUT", "/head/a%20b?c=d", &[("x-a", "1"), ("x-a", "2")], "").await.unwrap().text();
         let expected = format!("Method::Put /head/a%20b?c=d Some(Scheme::Http) Some({host:?})\n");
         assert!(head.starts_with(&expected), "{head}");
@@ -40,11 +44,15 @@ async fn a_component_answers() {
         assert_eq!(client.send("GET", "/unknown", &[], "").await.unwrap().status, 404);
         let large = "x".repeat(300_000);
         assert_eq!(client.send("POST", "/echo", &[], large.clone()).await.unwrap().text(), large);
+        for status in [204, 205, 304] {
+            let answer = client.send("GET", &format!("/status/{status}"), &[], "").await.unwrap();
+            assert_eq!((answer.status, answer.body.len()), (status, 0));
+        }
         assert_eq!(client.send("HEAD", "/hello", &[], "").await.unwrap().body.len(), 0);
         assert_eq!(client.send("GET", "/forbidden", &[], "").await.unwrap().text(), "[true, true, true]");
     }
-    let record = gateway.records().pop().unwrap();
-    assert_eq!((&record["answered_by"], &record["route"]), (&json!("shop"), &json!("shop")), "{record}");
+    let record = eventually("a record", async || gateway.records().pop()).await;
+    assert_eq!((&record["plugin"], &record["route"]), (&json!("shop"), &json!("shop")), "{record}");
 }
 
 #[tokio::test]
@@ -98,7 +106,7 @@ async fn it_reaches_what_it_was_granted_and_nothing_else() {
 
 #[tokio::test]
 async fn whatever_it_does_ends_its_own_request() {
-    let limits = json!({ "limits": { "time": "100ms", "memory": "16MiB", "answer_time": "500ms", "requests": 2 } });
+    let limits = json!({ "limits": { "time": "100ms", "memory": "16MiB", "answer_time": "500ms", "body_time": "300ms", "requests": 2 } });
     let gateway = gateway(limits);
     for (path, status, detail) in [
         ("/loop", 504, "The service did not answer in time."),
@@ -106,6 +114,7 @@ async fn whatever_it_does_ends_its_own_request() {
         ("/memory", 502, "The service gave no valid answer."),
         ("/panic", 502, "The service gave no valid answer."),
         ("/nothing", 502, "The service gave no valid answer."),
+        ("/status/101", 502, "The service gave no valid answer."),
     ] {
         let began = Instant::now();
         let answer = gateway.get(path).await;
@@ -113,10 +122,29 @@ async fn whatever_it_does_ends_its_own_request() {
         assert!(!answer.text().contains("panics") && began.elapsed() < Duration::from_secs(10), "{path}");
         assert_eq!(gateway.get("/hello").await.text(), "hello", "after {path}");
     }
-    let mut wire = Wire::connect(gateway.address()).await;
-    wire.send("GET /half HTTP/1.1\r\nhost: a\r\n\r\n").await;
-    let half = wire.read_to_end().await;
-    assert!(half.contains("half") && !half.ends_with("0\r\n\r\n"), "a body that breaks off is no whole one: {half}");
+    for (path, why) in [("/half", "unreachable"), ("/stall", "no byte of the body came in time")] {
+        let mut wire = Wire::connect(gateway.address()).await;
+        wire.send(format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n")).await;
+        let half = wire.read_to_end().await;
+        assert!(
+            half.contains("half") && !half.ends_with("0\r\n\r\n"),
+            "a body that breaks off is no whole one: {half}"
+        );
+        let record = async || gateway.records().into_iter().find(|record| record["path"] == path);
+        let record = eventually("the record", record).await;
+        assert!(record["error"].as_str().is_some_and(|error| error.contains(why)), "{record}");
+        assert_eq!(gateway.get("/hello").await.text(), "hello", "after {path}");
+    }
+}
+
+#[tokio::test]
+async fn the_routes_timeout_holds() {
+    let mut config = config(json!({}), json!({}));
+    config["routes"][0]["timeouts"] = json!({ "request": "200ms" });
+    let gateway = TestGateway::start(config);
+    let began = Instant::now();
+    assert_eq!(gateway.get("/hang").await.problem(504)["detail"], "The service did not answer in time.");
+    assert!(began.elapsed() < Duration::from_secs(20), "the service's own limit is longer");
     assert_eq!(gateway.get("/hello").await.text(), "hello");
 }
 
@@ -148,8 +176,74 @@ async fn places_are_given_back() {
     assert_eq!(busy.header("retry-after"), Some("1"));
     // A client that leaves ends its guest, wherever that is.
     waiting.reset();
-    eventually("the place is free", async || (gateway.get("/hello").await.status == 200).then_some(())).await;
+    let is_free = async || (gateway.get("/hello").await.status == 200).then_some(());
+    eventually("the place is free", is_free).await;
+    let mut reading = Wire::connect(gateway.address()).await;
+    reading.send("GET /endless HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    reading.read_to("xxxx").await;
+    assert_eq!(gateway.get("/hello").await.status, 503);
+    reading.reset();
+    eventually("the place is free again", is_free).await;
 }
+
+/// A component that says the same and is another file.
+fn another(number: u8) -> Vec<u8> {
+    let mut component = std::fs::read(guest("guest-service")).unwrap();
+    // A custom section: its kind, its size, its name and one byte.
+    component.extend([0, 4, 2, b'n', b'o', number]);
+    component
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn swaps_under_load_drop_nothing() {
+    const SWAPS: u8 = 8;
+    let mut config = config(json!({}), json!({}));
+    config["services"]["shop"]["source"] = json!("file:shop.wasm");
+    let gateway =
+        TestGateway::start_beside(config, |folder| std::fs::write(folder.join("shop.wasm"), another(0)).unwrap());
+    let component = gateway.directory().join("shop.wasm");
+    let mut old = Wire::connect(gateway.address()).await;
+    old.send("POST /echo HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n").await;
+    old.send_chunk("before").await;
+    old.read_to("before").await;
+
+    let (served, is_over) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+    let mut load = JoinSet::new();
+    for _ in 0..4 {
+        let (served, is_over, mut client) = (served.clone(), is_over.clone(), Client::http1(gateway.address()).await);
+        load.spawn(async move {
+            while !is_over.load(Relaxed) {
+                let answer = client.send("GET", "/hello", &[], "").await.unwrap();
+                assert_eq!((answer.status, answer.text().as_str()), (200, "hello"));
+                served.fetch_add(1, Relaxed);
+            }
+        });
+    }
+    let goes_on = async || {
+        let before = served.load(Relaxed);
+        eventually("requests are served", async || (served.load(Relaxed) >= before + 20).then_some(())).await;
+    };
+    for number in 1..=SWAPS {
+        goes_on().await;
+        std::fs::write(&component, another(number)).unwrap();
+        tokio::task::block_in_place(|| gateway.reload()).unwrap();
+    }
+    goes_on().await;
+    is_over.store(true, Relaxed);
+    while let Some(ended) = load.join_next().await {
+        ended.unwrap();
+    }
+    // It was there before all of them.
+    old.send_chunk("after").await;
+    old.read_to("after").await;
+    old.send("0\r\n\r\n").await;
+    old.read_to("0\r\n\r\n").await;
+    let failed: Vec<Value> = gateway.records().into_iter().filter(|record| record["status"] != 200).collect();
+    assert!(failed.is_empty(), "{failed:#?}");
+}
+
+/// What no component of WASI 0.2 has.
+const LATER: &str = "(component (import \"wasi:http/handler@0.3.0\" (instance (type (stream u8)))))";
 
 #[tokio::test]
 async fn it_changes_while_traffic_flows_and_mistakes_change_nothing() {
@@ -161,7 +255,8 @@ async fn it_changes_while_traffic_flows_and_mistakes_change_nothing() {
     let gateway = TestGateway::start(good.clone());
     assert_eq!(gateway.get("/hello").await.text(), "hello");
     for (broken, said) in [
-        (std::fs::read(guest("guest-noop")).unwrap(), "wasi:http/incoming-handler"),
+        (std::fs::read(guest("guest-noop")).unwrap(), "does not export wasi:http/incoming-handler@0.2"),
+        (wat::parse_str(LATER).unwrap(), "of wasi:http 0.3"),
         (b"\0asm\x01\0\0\0".to_vec(), "service \"shop\""),
         (b"text".to_vec(), "service \"shop\""),
     ] {

@@ -36,6 +36,9 @@ pub struct ServiceLimits {
     /// How long until there is a response; its body may take longer. At most "10m". Longer is answered with 504.
     pub answer_time: Duration,
 
+    /// How long it may bring no byte of a response's body while the client takes them. At most "1h". Then the body breaks off.
+    pub body_time: Duration,
+
     /// Outgoing requests; more fail in the service.
     #[schemars(range(min = 0, max = 10_000))]
     pub callouts: u32,
@@ -58,6 +61,7 @@ impl Default for ServiceLimits {
             time: Duration::seconds(1),
             memory: Size::mebibytes(64),
             answer_time: Duration::seconds(30),
+            body_time: Duration::seconds(5 * 60),
             callouts: 50,
             callout_time: Duration::seconds(10),
             log_lines: 100,

@@ -1,6 +1,5 @@
 //! A compiled component and what it says of itself: its hooks, what it imports, its manifest.
 
-use std::fmt;
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
@@ -10,6 +9,7 @@ use wasmtime::component::{Component, ComponentExportIndex};
 use super::cache::hex;
 use super::engine::{COMPONENT_BYTES, Engine};
 use super::link::Counts;
+use super::load_error::LoadError;
 use crate::capability::metrics;
 
 /// A loaded component: compiled, with its exports found and its manifest read, but not yet configured.
@@ -87,25 +87,6 @@ pub struct MetricDeclaration {
     pub kind: String,
     pub help: String,
     pub labels: Vec<String>,
-}
-
-/// Why a file is not a plugin that can run here.
-#[derive(Debug)]
-pub enum LoadError {
-    TooLarge(usize),
-    /// Neither a component nor a core module.
-    NotWasm,
-    /// A core module: the component step is missing.
-    CoreModule,
-    /// wasmtime refused it; the text says where.
-    Invalid(String),
-    MissingExport(&'static str),
-    /// A component, but none of the contract's worlds: what it exports.
-    OtherWorld(Vec<String>),
-    WrongVersion(String),
-    UnknownImport(String),
-    /// `describe` failed, or its answer is not a manifest.
-    Manifest(String),
 }
 
 impl Artifact {
@@ -329,36 +310,6 @@ impl MetricDeclaration {
     }
 }
 
-impl fmt::Display for LoadError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            LoadError::TooLarge(size) => {
-                write!(f, "the component has {size} bytes; at most {COMPONENT_BYTES} are accepted")
-            }
-            LoadError::NotWasm => f.write_str("this is not WebAssembly"),
-            LoadError::CoreModule => f.write_str(
-                "this is a core WebAssembly module, not a component; build it for wasm32-wasip2, \
-                 or turn it into a component first",
-            ),
-            LoadError::Invalid(reason) => write!(f, "the component is not valid: {reason}"),
-            LoadError::MissingExport(name) => write!(f, "the component does not export {name}"),
-            LoadError::OtherWorld(exports) => write!(
-                f,
-                "the component does not export lifecycle.describe, as every plugin does; it was built for another world: \
-                 it exports {}",
-                exports.join(", ")
-            ),
-            LoadError::WrongVersion(name) => {
-                write!(f, "the component was built for {name}; this gateway speaks version {VERSION} of the contract")
-            }
-            LoadError::UnknownImport(name) => write!(f, "the component imports {name}, which no plugin is lent"),
-            LoadError::Manifest(reason) => write!(f, "the component's describe failed: {reason}"),
-        }
-    }
-}
-
-impl std::error::Error for LoadError {}
-
 /// The version of the contract that this gateway speaks, `gatewright:plugin@0.1.x`.
 pub const VERSION: &str = "0.1.0";
 
@@ -394,9 +345,7 @@ fn check_kind(bytes: &[u8]) -> Result<(), LoadError> {
 /// A wrong version of the contract, or another contract, looks like a missing export; the words should name what is
 /// really wrong.
 fn missing(component: &Component, name: &'static str) -> LoadError {
-    const MOST_NAMED: usize = 5;
-    let engine = component.engine();
-    let exports: Vec<String> = component.component_type().exports(engine).map(|(name, _)| name.to_owned()).collect();
+    let exports = exports(component);
     let ours = |name: &&String| name.starts_with("gatewright:plugin/");
     let version = |name: &str| name.split_once('@').map_or(String::new(), |(_, version)| version.to_owned());
     if let Some(other) = exports.iter().filter(ours).find(|name| !is_spoken(&version(name))) {
@@ -407,3 +356,19 @@ fn missing(component: &Component, name: &'static str) -> LoadError {
     }
     LoadError::OtherWorld(exports.into_iter().take(MOST_NAMED).collect())
 }
+
+/// Refuses what is no service.
+pub(super) fn check_serves(component: &Component) -> Result<(), LoadError> {
+    let exports = exports(component);
+    if exports.iter().any(|name| name.starts_with("wasi:http/incoming-handler@0.2.")) {
+        return Ok(());
+    }
+    Err(LoadError::NoService(exports.into_iter().take(MOST_NAMED).collect()))
+}
+
+fn exports(component: &Component) -> Vec<String> {
+    component.component_type().exports(component.engine()).map(|(name, _)| name.to_owned()).collect()
+}
+
+/// How many exports of a component a message names.
+const MOST_NAMED: usize = 5;

@@ -10,9 +10,10 @@ use std::sync::Arc;
 
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
 
-use super::artifact::{Artifact, LoadError};
+use super::artifact::Artifact;
 use super::cache::CompileCache;
 use super::epoch::Epoch;
+use super::load_error::LoadError;
 
 /// Compiles components and runs their instances. Cheap to clone; the last clone ends the clock.
 #[derive(Clone)]

@@ -12,14 +12,20 @@ mod printed;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{Request, Response, StatusCode};
+use http_body::Frame;
 use http_body_util::BodyExt;
+use memchr::memmem;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tokio::time::Sleep;
 use wasmtime::Store;
 use wasmtime::component::{Component, Linker};
 use wasmtime_wasi_http::WasiHttpView;
@@ -27,9 +33,9 @@ use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
 use wasmtime_wasi_http::p2::bindings::{Proxy, ProxyPre};
 use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 
-use super::artifact::LoadError;
 use super::engine::Engine;
-use super::explain;
+use super::load_error::LoadError;
+use super::{artifact, explain};
 use crate::body::{Body, BodyError};
 use crate::telemetry::{self, Level};
 use crate::upstream::Upstream;
@@ -56,6 +62,8 @@ pub struct ServiceLimits {
     pub memory_bytes: usize,
     /// How long until the head of the response is there.
     pub answer_time: Duration,
+    /// How long no byte of the body may come while it is waited for.
+    pub body_time: Duration,
     /// Outgoing requests.
     pub callouts: u32,
     /// The longest wait for the head of the answer to one of them.
@@ -93,7 +101,12 @@ impl Service {
         limits: ServiceLimits,
         upstreams: BTreeMap<Arc<str>, Arc<Upstream>>,
     ) -> Result<Service, LoadError> {
-        let component = super::artifact::compile(engine, bytes)?;
+        let component = artifact::compile(engine, bytes).map_err(|error| match error {
+            // What is new in 0.3 cannot be compiled, so its exports are not to be seen.
+            LoadError::Invalid(_) if memmem::find(bytes, LATER).is_some() => LoadError::LaterWasi,
+            error => error,
+        })?;
+        artifact::check_serves(&component)?;
         let pre = link(engine, &component).map_err(|error| LoadError::Invalid(format!("{error:#}")))?;
         Ok(Service {
             name: name.into(),
@@ -109,15 +122,21 @@ impl Service {
         &self.name
     }
 
-    /// Answers one request. The guest goes on while the body is sent and ends with it, or when nobody wants it any more.
+    /// Answers one request, within `time` where the route gives less than the limits. The guest goes on while the body is
+    /// sent and ends with it, or when nobody wants it any more.
     ///
     /// # Errors
     /// There is no response; nothing was sent.
-    pub async fn serve(&self, request: Request<Body>, https: bool) -> Result<Response<Body>, ServiceError> {
+    pub async fn serve(
+        self: &Arc<Self>,
+        request: Request<Body>,
+        https: bool,
+        time: Option<Duration>,
+    ) -> Result<Response<Body>, ServiceError> {
         let place = Place::take(&self.running, self.limits.requests).ok_or(ServiceError::Busy)?;
         let meter = Arc::new(Meter::new(self.limits.time));
         let (sender, receiver) = oneshot::channel();
-        let guest = self.run(request, https, sender, meter.clone());
+        let guest = self.clone().run(request, https, sender, meter.clone());
         let guest = Metered::new(guest, meter, self.engine.clone());
         // It holds its place until it ends, and it ends when its handle is dropped.
         let name = self.name.clone();
@@ -129,12 +148,15 @@ impl Service {
             }
             ended
         }));
-        let answered = tokio::time::timeout(self.limits.answer_time, receiver).await;
-        match answered {
-            Err(_) => Err(ServiceError::TimedOut(self.limits.answer_time)),
+        let time = time.map_or(self.limits.answer_time, |time| time.min(self.limits.answer_time));
+        match tokio::time::timeout(time, receiver).await {
+            Err(_) => Err(ServiceError::TimedOut(time)),
             Ok(Ok(Ok(response))) => {
                 let (head, body) = response.into_parts();
-                let body = Answer { body, task };
+                if head.status.is_informational() {
+                    return Err(ServiceError::Failed(format!("it answers with {}, which ends nothing", head.status)));
+                }
+                let body = Answer { body, task: Some(task), body_time: self.limits.body_time, alarm: None };
                 Ok(Response::from_parts(head, Body::boxed(body)))
             }
             Ok(Ok(Err(code))) => Err(ServiceError::Failed(format!("it answers with an error: {code:?}"))),
@@ -160,38 +182,24 @@ impl Service {
         }
     }
 
-    fn run(
-        &self,
+    async fn run(
+        self: Arc<Self>,
         request: Request<Body>,
         https: bool,
         sender: oneshot::Sender<Result<Response<HyperOutgoingBody>, ErrorCode>>,
         meter: Arc<Meter>,
-    ) -> impl Future<Output = Result<(), ServiceError>> + Send + use<> {
-        let service = self.clone_handles();
-        async move {
-            let (mut store, proxy) = service.instance(meter).await?;
-            let scheme = if https { Scheme::Https } else { Scheme::Http };
-            let request = request.map(|body| body.map_err(|error| error_of(&error)));
-            let mut http = store.data_mut().http();
-            let prepared = http
-                .new_incoming_request(scheme, request)
-                .and_then(|request| Ok((request, http.new_response_outparam(sender)?)));
-            let (request, answer) = prepared.map_err(|error| failure(store.data(), &error))?;
-            let handled = proxy.wasi_http_incoming_handler().call_handle(&mut store, request, answer).await;
-            store.data_mut().end_lines();
-            handled.map_err(|error| failure(store.data(), &error))
-        }
-    }
-
-    fn clone_handles(&self) -> Service {
-        Service {
-            name: self.name.clone(),
-            pre: self.pre.clone(),
-            engine: self.engine.clone(),
-            limits: self.limits.clone(),
-            upstreams: self.upstreams.clone(),
-            running: self.running.clone(),
-        }
+    ) -> Result<(), ServiceError> {
+        let (mut store, proxy) = self.instance(meter).await?;
+        let scheme = if https { Scheme::Https } else { Scheme::Http };
+        let request = request.map(|body| body.map_err(|error| error_of(&error)));
+        let mut http = store.data_mut().http();
+        let prepared = http
+            .new_incoming_request(scheme, request)
+            .and_then(|request| Ok((request, http.new_response_outparam(sender)?)));
+        let (request, answer) = prepared.map_err(|error| failure(store.data(), &error))?;
+        let handled = proxy.wasi_http_incoming_handler().call_handle(&mut store, request, answer).await;
+        store.data_mut().end_lines();
+        handled.map_err(|error| failure(store.data(), &error))
     }
 }
 
@@ -243,33 +251,50 @@ impl Drop for Task {
     }
 }
 
-/// The body of an answer, with the guest that writes it.
+/// The body of an answer, with the guest that writes it. The guest ends with it.
 struct Answer {
     body: HyperOutgoingBody,
-    task: Task,
+    task: Option<Task>,
+    body_time: Duration,
+    /// Rings when the body has been waited for too long.
+    alarm: Option<Pin<Box<Sleep>>>,
 }
 
 impl http_body::Body for Answer {
-    type Data = bytes::Bytes;
+    type Data = Bytes;
     type Error = BodyError;
 
     fn poll_frame(
-        mut self: std::pin::Pin<&mut Self>,
-        context: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Result<http_body::Frame<bytes::Bytes>, BodyError>>> {
-        let frame = std::task::ready!(std::pin::Pin::new(&mut self.body).poll_frame(context));
-        std::task::Poll::Ready(frame.map(|frame| {
-            frame.map_err(|error| BodyError::Plugin(format!("service: the body was not finished: {error}")))
-        }))
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) else {
+            let body_time = self.body_time;
+            let alarm = self.alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep(body_time)));
+            ready!(alarm.as_mut().poll(context));
+            return Poll::Ready(Some(Err(BodyError::TimedOut)));
+        };
+        self.alarm = None;
+        let ended = match frame {
+            Some(Ok(frame)) => return Poll::Ready(Some(Ok(frame))),
+            Some(Err(error)) => Err(error.to_string()),
+            None => match self.task.take() {
+                Some(task) => task.outcome(context),
+                None => Ok(()),
+            },
+        };
+        Poll::Ready(ended.err().map(|why| Err(BodyError::Plugin(format!("service: the body was not finished: {why}")))))
     }
+}
 
-    fn is_end_stream(&self) -> bool {
-        // The guest may have more to do than to write, so its handle stays until the body is over.
-        self.body.is_end_stream() && self.task.0.is_finished()
-    }
-
-    fn size_hint(&self) -> http_body::SizeHint {
-        self.body.size_hint()
+impl Task {
+    /// What the guest has come to. Where it fails, what it wrote of its body looks finished and is not.
+    fn outcome(mut self, context: &mut Context<'_>) -> Result<(), String> {
+        match Pin::new(&mut self.0).poll(context) {
+            Poll::Pending | Poll::Ready(Ok(Ok(()))) => Ok(()),
+            Poll::Ready(Ok(Err(error))) => Err(error.to_string()),
+            Poll::Ready(Err(error)) => Err(error.to_string()),
+        }
     }
 }
 
@@ -295,3 +320,6 @@ fn error_of(error: &BodyError) -> wasmtime_wasi_http::Error {
         _ => wasmtime_wasi_http::Error::ConnectionTerminated,
     }
 }
+
+/// In what a service of WASI 0.3 exports.
+const LATER: &[u8] = b"wasi:http/handler@0.3.";

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use http::uri::Scheme;
-use http::{Request, Version};
+use http::{Method, Request, StatusCode, Version};
 
 use super::error::Error;
 use super::tail::Tail;
@@ -37,9 +37,10 @@ pub(super) async fn answer(
         Some(bodies) => bodies.stream_request(body, tail.lend()),
         None => body,
     };
+    let limit = route.delivery.as_ref().and_then(|delivery| delivery.request_timeout);
+    let time = limit.map(|limit| limit.saturating_sub(tail.exchange.started.elapsed()));
     let started = Instant::now();
-    let request = Request::from_parts(head, body);
-    let answered = service.serve(request, https).await;
+    let answered = service.serve(Request::from_parts(head, body), https, time).await;
     tail.take_back().await;
     let exchange = &mut tail.exchange;
     exchange.outcome.upstream_time = Some(started.elapsed());
@@ -59,5 +60,8 @@ pub(super) async fn answer(
     if let Some(edits) = edits {
         edits.response(&mut exchange.response.headers);
     }
-    Ok(body)
+    // A service writes the body of a GET all the same, and HTTP/2 would send it.
+    let has_content = exchange.received.method != Method::HEAD
+        && !matches!(head.status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED);
+    Ok(if has_content { body } else { Body::Empty })
 }

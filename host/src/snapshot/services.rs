@@ -90,6 +90,7 @@ fn limits(config: &config::ServiceLimits) -> ServiceLimits {
         time: config.time.into(),
         memory_bytes: config.memory.as_usize(),
         answer_time: config.answer_time.into(),
+        body_time: config.body_time.into(),
         callouts: config.callouts,
         callout_time: config.callout_time.into(),
         log_lines: config.log_lines,

@@ -25,6 +25,7 @@ impl Checker<'_> {
             self.within(&format!("{pointer}/limits/time"), service.limits.time, MILLISECOND, "60s");
             self.within(&format!("{pointer}/limits/memory"), service.limits.memory, "64KiB", "1GiB");
             self.within(&format!("{pointer}/limits/answer_time"), service.limits.answer_time, MILLISECOND, "10m");
+            self.within(&format!("{pointer}/limits/body_time"), service.limits.body_time, MILLISECOND, "1h");
             self.within(&format!("{pointer}/limits/callout_time"), service.limits.callout_time, MILLISECOND, "5m");
         }
     }

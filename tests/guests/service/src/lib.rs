@@ -49,13 +49,25 @@ impl Guest for Service {
             "panic" => panic!("the service panics"),
             "nothing" => drop(answer),
             "hang" => monotonic_clock::subscribe_duration(u64::MAX).block(),
-            "half" => {
+            "half" | "stall" => {
                 let (response, body) = begin(200, &[]);
                 ResponseOutparam::set(answer, Ok(response));
                 let stream = body.write().unwrap();
                 stream.blocking_write_and_flush(b"half").unwrap();
+                if what == "stall" {
+                    monotonic_clock::subscribe_duration(u64::MAX).block();
+                }
                 panic!("in the middle");
             }
+            "endless" => {
+                let (response, body) = begin(200, &[]);
+                ResponseOutparam::set(answer, Ok(response));
+                let stream = body.write().unwrap();
+                loop {
+                    stream.blocking_write_and_flush(&[b'x'; 4096]).unwrap();
+                }
+            }
+            "status" => respond(answer, rest.parse().unwrap(), &[], b"text"),
             "rights" => respond(answer, 200, &[], rights().as_bytes()),
             "print" => {
                 println!("one line");
