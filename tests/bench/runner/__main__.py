@@ -24,6 +24,7 @@ import idle
 import languages
 import latency
 import nginx
+import wasmtime
 from arms import Tools
 from figures import figure
 from measure import FULL, QUICK, Raw, cpu_rounds, runnable
@@ -31,7 +32,7 @@ from processes import CORES, LOAD_CORE, Failed
 from report import Line, orientation, table
 from rows import ROWS
 
-ARMS = [*gateway.ARMS, *nginx.ARMS, *haproxy.ARMS, *envoy.ARMS, *floors.ARMS]
+ARMS = [*gateway.ARMS, *nginx.ARMS, *haproxy.ARMS, *envoy.ARMS, *wasmtime.ARMS, *floors.ARMS]
 BENCH = Path(__file__).resolve().parent.parent
 
 
@@ -100,6 +101,7 @@ def _tools(options: argparse.Namespace, output: Path) -> Tools:
         floor=found(release / "floor"),
         envoy=found(options.envoy or output / "envoy/envoy/_bin/envoy"),
         no_op_filter=found(no_op_filter),
+        wasmtime=found(options.wasmtime or output / "wasmtime/bin/wasmtime"),
         guests=found(options.guests or options.target_dir / "guests/wasm32-wasip2/plugin"),
     )
 
@@ -114,9 +116,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--target-dir", type=Path, default=Path(default), help="where Cargo builds to")
     parser.add_argument("--gateway", type=Path, help="the gateway's binary (default: release/gatewright there)")
     parser.add_argument("--envoy", type=Path, help="Envoy's binary (default: where install.sh puts it)")
-    parser.add_argument(
-        "--guests", type=Path, help="the folder of guest_noop.wasm, guest_chunks.wasm, guest_hostile.wasm"
-    )
+    parser.add_argument("--wasmtime", type=Path, help="wasmtime's binary (default: where install.sh puts it)")
+    parser.add_argument("--guests", type=Path, help="the folder of guest_noop.wasm, guest_service.wasm and so on")
     options = parser.parse_args()
     options.target_dir = options.target_dir.resolve()
     return options

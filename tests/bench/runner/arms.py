@@ -27,6 +27,7 @@ class Tools:
     floor: Path | None
     envoy: Path | None
     no_op_filter: Path | None
+    wasmtime: Path | None
     guests: Path | None
 
     def guest(self, name: str) -> Path | None:
@@ -128,6 +129,17 @@ def mebibytes(name: str, prepare: Callable[[Site], list[str]], missing: Callable
     return Arm(f"{name}, mebibytes", prepare, missing, path="/mebibyte", prove=carries_a_mebibyte)
 
 
+def answers_itself(name: str, prepare: Callable[[Site], list[str]], missing: Callable[[Tools], str | None]) -> Arm:
+    """One server whose component of wasi:http answers, with a hello."""
+    return Arm(name, prepare, missing, path="/hello", prove=has_answered)
+
+
+def has_answered(arm: Arm, port: int) -> None:
+    answer = arm.ask(port)
+    if (answer.status, answer.body, answer.headers.get("x-service")) != (200, b"hello", "guest"):
+        raise Failed(f"{arm.name} has no hello: {answer.status}, {answer.headers}, {answer.body[:200]!r}")
+
+
 def translates(name: str, prepare: Callable[[Site], list[str]], missing: Callable[[Tools], str | None]) -> Arm:
     """One proxy that makes a call of gRPC of each request in JSON, and JSON of its answer."""
     return _posts(f"{name} rest to grpc", prepare, missing, "application/json", grpc.JSON.encode(), has_translated)
@@ -200,6 +212,8 @@ def holds_tokens(arm: Arm, port: int) -> None:
         raise Failed(f"{arm.name} lets a forged token in: {status}")
 
 
+# The component of wasi:http that the tests have as well.
+SERVICE = "guest_service"
 KEY = {"x-api-key": "k1"}
 RESPONSE_HEADERS = {"x-policy": "bench", "x-frame-options": "DENY"}
 # A limit of a thousand million a minute is kept and never reached.

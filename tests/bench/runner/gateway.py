@@ -8,9 +8,11 @@ from arms import (
     KEY,
     LIMIT,
     RESPONSE_HEADERS,
+    SERVICE,
     Arm,
     Site,
     Tools,
+    answers_itself,
     at_layer_4,
     certificate,
     holds_policies,
@@ -115,6 +117,13 @@ def _before_grpc(site: Site, plugin: dict | str) -> list[str]:
     return command(site, config)
 
 
+def answering(site: Site) -> list[str]:
+    """Nothing is upstream: a component answers."""
+    config = settings(site, [{"match": {}, "to": {"service": "hello"}}])
+    config["services"] = {"hello": {"source": f"file:{site.tools.guest(SERVICE)}"}}
+    return command(site, config)
+
+
 def many_routes(site: Site) -> list[str]:
     """Ten thousand routes, of which the one asked for is in the middle."""
     return command(site, settings(site, [route(f"/service-{number}/orders/*") for number in range(10_000)]))
@@ -142,5 +151,6 @@ ARMS = [
     Arm("gateway cache", cache, needs_gateway(), prove=remembers),
     translates("gateway", translating, needs_gateway()),
     speaks_grpc_web("gateway", grpc_web, needs_gateway()),
+    answers_itself("gateway wasi:http", answering, needs_gateway(SERVICE)),
     Arm("gateway, 10,000 routes", many_routes, needs_gateway(), path="/service-5000/orders/1"),
 ]
