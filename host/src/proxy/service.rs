@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use http::uri::Scheme;
-use http::{Method, Request, StatusCode, Version};
+use http::{Request, StatusCode, Version};
 
 use super::error::Error;
 use super::tail::Tail;
@@ -60,8 +60,6 @@ pub(super) async fn answer(
     if let Some(edits) = edits {
         edits.response(&mut exchange.response.headers);
     }
-    // A service writes the body of a GET all the same, and HTTP/2 would send it.
-    let has_content = exchange.received.method != Method::HEAD
-        && !matches!(head.status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED);
-    Ok(if has_content { body } else { Body::Empty })
+    // It ends with its head (RFC 9110 section 15.3.6), whatever the service writes behind it.
+    Ok(if head.status == StatusCode::RESET_CONTENT { Body::Empty } else { body })
 }

@@ -6,6 +6,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
 use http::{Method, Response, StatusCode};
 use http_body::{Body as _, Frame, SizeHint};
 
@@ -95,7 +96,13 @@ impl Tail {
         exchange.phase = Phase::Sent;
         let is_aborted = exchange.outcome.aborted;
         let status = exchange.response.status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        self.sent.complete = body.is_end_stream() || exchange.received.method == Method::HEAD;
+        if !body.is_end_stream() && is_without_content(&exchange.received.method, status) {
+            if let Some(length) = body.size_hint().exact().filter(|_| exchange.received.method == Method::HEAD) {
+                exchange.response.headers.entry(CONTENT_LENGTH).or_insert(length.into());
+            }
+            (body, self.stream) = (Body::Empty, None);
+        }
+        self.sent.complete = body.is_end_stream();
         let mut response = Response::new(Body::Empty);
         *response.status_mut() = status;
         let keep = self.route().is_some_and(|route| route.chain.has_completion());
@@ -241,4 +248,10 @@ impl http_body::Body for TailBody {
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
     }
+}
+
+/// Whether a response ends with its head (RFC 9110 sections 9.3.2, 15.3.5 and 15.4.5), whatever a plugin has written behind
+/// it: HTTP/1 would leave that out, HTTP/2 would send it.
+fn is_without_content(method: &Method, status: StatusCode) -> bool {
+    method == Method::HEAD || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }

@@ -26,6 +26,23 @@ async fn a_listener_speaks_only_what_its_protocols_say() {
     }
 }
 
+/// RFC 9110 section 9.3.2, for what a plugin and the gateway itself answer. A client ends a stream that has content there.
+#[tokio::test]
+async fn head_is_answered_without_content() {
+    let gateway = TestGateway::start(json!({ "routes": [{ "match": { "path": "/echo" }, "plugins": ["echo"] }] }));
+    for mut client in [Client::http1(gateway.address()).await, Client::http2(gateway.address()).await] {
+        for (target, status) in [("/echo", 200), ("/nowhere", 404)] {
+            let get = client.send("GET", target, &[], "").await.unwrap();
+            let head = client.send("HEAD", target, &[], "").await.unwrap();
+            assert_eq!((head.status, head.body.len()), (status, 0), "{target}");
+            assert!(!get.body.is_empty());
+            assert_eq!(head.header("content-type"), get.header("content-type"), "{target}");
+            assert!(head.header("content-length").is_some(), "{target}: {head:?}");
+        }
+    }
+    assert!(gateway.wait_for_records(8).await.iter().all(|record| record["error"].is_null()));
+}
+
 #[tokio::test]
 async fn idle_connections_do_not_hold_up_a_shutdown() {
     let gateway = TestGateway::start(json!({
