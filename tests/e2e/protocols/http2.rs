@@ -40,7 +40,6 @@ async fn head_is_answered_without_content() {
             assert!(head.header("content-length").is_some(), "{target}: {head:?}");
         }
     }
-    assert!(gateway.wait_for_records(8).await.iter().all(|record| record["error"].is_null()));
 }
 
 #[tokio::test]
