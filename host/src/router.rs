@@ -159,8 +159,14 @@ impl Router {
 
     /// The path pattern of a rule.
     #[must_use]
-    pub fn pattern(&self, rule: usize) -> Option<&Arc<PathPattern>> {
-        self.rules.by_position(rule).map(|rule| &rule.path)
+    pub fn pattern(&self, rule: usize) -> Option<&PathPattern> {
+        self.rules.by_position(rule).map(|rule| &*rule.path)
+    }
+
+    /// The same, where it takes parameters from paths.
+    #[must_use]
+    pub fn template(&self, rule: usize) -> Option<&Arc<PathPattern>> {
+        self.rules.by_position(rule).filter(|rule| rule.has_params).map(|rule| &rule.path)
     }
 
     /// Every rule with the reason why it takes the request or does not. The one that [`Router::find`] answers stands

@@ -234,12 +234,12 @@ impl Snapshot {
 
     /// The path pattern by which a request came to its route.
     pub fn pattern(&self, rule: usize) -> Option<&PathPattern> {
-        self.router.pattern(rule).map(|pattern| &**pattern)
+        self.router.pattern(rule)
     }
 
     /// The same, where it takes parameters from paths.
     pub fn template(&self, rule: usize) -> Option<&Arc<PathPattern>> {
-        self.router.pattern(rule).filter(|pattern| pattern.has_params())
+        self.router.template(rule)
     }
 
     pub fn route(&self, index: usize) -> Option<&Route> {

@@ -44,6 +44,8 @@ pub(super) struct Compiled {
     /// Never empty.
     pub(super) hosts: Box<[HostPattern]>,
     pub(super) path: Arc<PathPattern>,
+    /// Whether the path has parameters.
+    pub(super) has_params: bool,
 }
 
 impl Rules {
@@ -151,6 +153,7 @@ impl Compiled {
             position,
             route: rule.route,
             hosts: hosts.into(),
+            has_params: rule.path.has_params(),
             path: Arc::new(rule.path),
             methods: methods.into(),
             conditions: conditions.into(),
