@@ -25,7 +25,7 @@ use crate::exchange::{Exchange, Phase, RequestHead, Source};
 use crate::http::Connection;
 use crate::plugin::{Bodies, Chain, Direction, Stop};
 use crate::problem::grpc;
-use crate::snapshot::{Found, Goal, Route, Snapshot};
+use crate::snapshot::{Edits, Found, Goal, Route, Snapshot};
 use crate::tunnel::Upgrade;
 use crate::{headers, mirror, upstream};
 use cached::Way;
@@ -229,19 +229,7 @@ async fn forward(snapshot: &Snapshot, route: &Route, rule: usize, tail: &mut Tai
     if let Some(asked) = asked {
         tail.upstream_end = asked.end(&mut head)?;
     }
-    let exchange = &mut tail.exchange;
-    headers::from_upstream(
-        &exchange.received.method,
-        head.status,
-        head.version,
-        &mut head.headers,
-        &snapshot.forwarding,
-    );
-    exchange.response.status = Some(head.status);
-    exchange.response.headers = head.headers;
-    if let Some(edits) = &target.edits {
-        edits.response(&mut exchange.response.headers);
-    }
+    give_head(snapshot, &mut tail.exchange, head, target.edits.as_deref());
     Ok(deadline::apply(deadline, body))
 }
 
@@ -251,6 +239,17 @@ fn client(exchange: &Exchange) -> upstream::Client<'_> {
         address: exchange.source.client,
         identity: exchange.identity.as_ref().map(|caller| caller.subject.as_str()),
         over_tls: exchange.request.scheme == http::uri::Scheme::HTTPS,
+    }
+}
+
+/// Makes the head of an answer the exchange's.
+fn give_head(snapshot: &Snapshot, exchange: &mut Exchange, mut head: http::response::Parts, edits: Option<&Edits>) {
+    let asked = &exchange.received.method;
+    headers::from_upstream(asked, head.status, head.version, &mut head.headers, &snapshot.forwarding);
+    exchange.response.status = Some(head.status);
+    exchange.response.headers = head.headers;
+    if let Some(edits) = edits {
+        edits.response(&mut exchange.response.headers);
     }
 }
 

@@ -5,14 +5,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use http::uri::Scheme;
-use http::{Request, StatusCode, Version};
+use http::{Request, StatusCode};
 
 use super::error::Error;
 use super::tail::Tail;
-use super::{stopped, take_head};
+use super::{give_head, stopped, take_head};
 use crate::body::Body;
 use crate::exchange::Phase;
-use crate::headers;
 use crate::plugin::{Bodies, Service};
 use crate::snapshot::{Edits, Route, Snapshot};
 
@@ -47,19 +46,9 @@ pub(super) async fn answer(
     if let Some(stop) = exchange.run.take_stop() {
         return stopped(stop);
     }
-    let (mut head, body) = answered.map_err(Error::Service)?.into_parts();
-    headers::from_upstream(
-        &exchange.received.method,
-        head.status,
-        Version::HTTP_11,
-        &mut head.headers,
-        &snapshot.forwarding,
-    );
-    exchange.response.status = Some(head.status);
-    exchange.response.headers = head.headers;
-    if let Some(edits) = edits {
-        edits.response(&mut exchange.response.headers);
-    }
-    // It ends with its head (RFC 9110 section 15.3.6), whatever the service writes behind it.
-    Ok(if head.status == StatusCode::RESET_CONTENT { Body::Empty } else { body })
+    let (head, body) = answered.map_err(Error::Service)?.into_parts();
+    // A 205 ends with its head (RFC 9110 section 15.3.6), whatever the service writes behind it.
+    let body = if head.status == StatusCode::RESET_CONTENT { Body::Empty } else { body };
+    give_head(snapshot, exchange, head, edits);
+    Ok(body)
 }
