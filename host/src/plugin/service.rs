@@ -14,7 +14,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -23,7 +22,7 @@ use http::{Request, Response, StatusCode};
 use http_body::Frame;
 use http_body_util::BodyExt;
 use memchr::memmem;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Sleep;
 use wasmtime::Store;
@@ -49,8 +48,8 @@ pub struct Service {
     engine: Engine,
     limits: Arc<ServiceLimits>,
     upstreams: Arc<BTreeMap<Arc<str>, Arc<Upstream>>>,
-    /// How many requests it has at the moment, over all cores.
-    running: Arc<AtomicUsize>,
+    /// Places for requests, over all cores.
+    places: Arc<Semaphore>,
 }
 
 /// What one request may use.
@@ -112,9 +111,9 @@ impl Service {
             name: name.into(),
             pre,
             engine: engine.clone(),
+            places: Arc::new(Semaphore::new(limits.requests)),
             limits: Arc::new(limits),
             upstreams: Arc::new(upstreams),
-            running: Arc::default(),
         })
     }
 
@@ -133,7 +132,7 @@ impl Service {
         https: bool,
         time: Option<Duration>,
     ) -> Result<Response<Body>, ServiceError> {
-        let place = Place::take(&self.running, self.limits.requests).ok_or(ServiceError::Busy)?;
+        let place = self.places.clone().try_acquire_owned().map_err(|_| ServiceError::Busy)?;
         let meter = Arc::new(Meter::new(self.limits.time));
         let (sender, receiver) = oneshot::channel();
         let guest = self.clone().run(request, https, sender, meter.clone());
@@ -223,22 +222,6 @@ impl fmt::Display for ServiceError {
             ServiceError::OutOfMemory => f.write_str("it wanted more memory than limits.memory"),
             ServiceError::Failed(why) => f.write_str(why),
         }
-    }
-}
-
-/// A place among the requests of a service, given back when it is dropped.
-struct Place(Arc<AtomicUsize>);
-
-impl Place {
-    fn take(running: &Arc<AtomicUsize>, limit: usize) -> Option<Place> {
-        let taken = running.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| (now < limit).then_some(now + 1));
-        taken.ok().map(|_| Place(running.clone()))
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -10,6 +10,7 @@ use super::epoch::{Epoch, TICK};
 use super::hook_set::HookSet;
 use super::journal::Journal;
 use super::lent::Lent;
+use super::lines::Lines;
 use crate::capability::turns::Turn;
 use crate::exchange::{Exchange, Parts};
 
@@ -31,8 +32,7 @@ pub struct State {
     pub(super) running: JoinSet<(u32, callout::Answer)>,
     /// The turns that the hook has taken; dropped, they are the next ones'.
     pub(super) turns: Vec<Turn>,
-    /// What the guest printed since its last line end.
-    printed: Vec<u8>,
+    printed: Lines,
     memory_bytes: usize,
     /// The hooks that run: what is exported, without what `configure` said it does without.
     pub(super) hooks: HookSet,
@@ -90,7 +90,7 @@ impl State {
             callouts: 0,
             running: JoinSet::new(),
             turns: Vec::new(),
-            printed: Vec::new(),
+            printed: Lines::default(),
             memory_bytes: 0,
             hooks,
             hit: None,
@@ -192,22 +192,18 @@ impl State {
 
     /// Takes what the guest's runtime prints; each line becomes one of the plugin's log.
     pub(super) fn print(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            if byte == b'\n' {
-                self.end_line();
-            } else if self.printed.len() < PRINTED_BYTES {
-                self.printed.push(byte);
-            }
-        }
+        let mut printed = std::mem::take(&mut self.printed);
+        printed.take(bytes, |line| self.log_printed(line));
+        self.printed = printed;
     }
 
     /// Logs what was printed without a line end.
     pub(super) fn end_line(&mut self) {
-        if self.printed.is_empty() {
-            return;
-        }
-        let line = std::mem::take(&mut self.printed);
-        self.log(super::bindings::log::Level::Error, &String::from_utf8_lossy(&line), &[]);
+        std::mem::take(&mut self.printed).end(|line| self.log_printed(line));
+    }
+
+    fn log_printed(&mut self, line: &str) {
+        self.log(super::bindings::log::Level::Error, line, &[]);
     }
 
     /// Bytes of linear memory that the instance has grown to.
@@ -244,7 +240,5 @@ pub(super) fn processor_time() -> std::time::Duration {
 
 /// How often a hook that does not burn the processor may be late before it is ended anyway.
 const OVERRUNS: u32 = 80;
-/// The longest line that is kept of what a guest prints.
-const PRINTED_BYTES: usize = 4096;
 /// The most elements of one table.
 const TABLE_ELEMENTS: usize = 60_000;

@@ -1,53 +1,51 @@
 //! What a service prints: lines of the operator's log.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 
+use crate::plugin::lines::Lines;
 use crate::telemetry::{self, Level};
 
 /// Both of its outputs.
 #[derive(Clone)]
-pub(super) struct Printed(Arc<Mutex<Lines>>);
+pub(super) struct Printed(Arc<Mutex<Output>>);
 
-struct Lines {
+struct Output {
     name: Arc<str>,
-    line: Vec<u8>,
+    lines: Lines,
+    /// How many lines it may still print.
     left: u32,
 }
 
 impl Printed {
     pub fn new(name: Arc<str>, lines: u32) -> Printed {
-        Printed(Arc::new(Mutex::new(Lines { name, line: Vec::new(), left: lines })))
+        Printed(Arc::new(Mutex::new(Output { name, lines: Lines::default(), left: lines })))
     }
 
     /// Logs what has no line end.
     pub fn end(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).end();
+        let Output { name, lines, left } = &mut *self.output();
+        lines.end(|line| log(name, left, line));
+    }
+
+    fn take(&self, bytes: &[u8]) {
+        let Output { name, lines, left } = &mut *self.output();
+        lines.take(bytes, |line| log(name, left, line));
+    }
+
+    fn output(&self) -> MutexGuard<'_, Output> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Lines {
-    fn take(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            match byte {
-                b'\n' => self.end(),
-                byte if self.line.len() < LINE_BYTES => self.line.push(byte),
-                _ => {}
-            }
-        }
-    }
-
-    fn end(&mut self) {
-        let line = std::mem::take(&mut self.line);
-        if line.is_empty() || self.left == 0 {
-            return;
-        }
-        self.left -= 1;
-        telemetry::log_lines(&self.name, Level::Info, &String::from_utf8_lossy(&line), &[("service", &self.name)]);
+fn log(name: &str, left: &mut u32, line: &str) {
+    if let Some(rest) = left.checked_sub(1) {
+        *left = rest;
+        telemetry::log_lines(name, Level::Info, line, &[("service", &name)]);
     }
 }
 
@@ -65,7 +63,7 @@ impl StdoutStream for Printed {
 
 impl AsyncWrite for Printed {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take(bytes);
+        self.take(bytes);
         Poll::Ready(Ok(bytes.len()))
     }
 
@@ -77,6 +75,3 @@ impl AsyncWrite for Printed {
         Poll::Ready(Ok(()))
     }
 }
-
-/// The longest line that is kept.
-const LINE_BYTES: usize = 4096;

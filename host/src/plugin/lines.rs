@@ -1,0 +1,28 @@
+//! What a guest prints, cut into lines.
+
+/// The line that has no end yet. What a line has beyond [`LINE_BYTES`] is dropped.
+#[derive(Default)]
+pub(super) struct Lines(Vec<u8>);
+
+impl Lines {
+    /// Takes what was printed, and hands on each line that it ends.
+    pub fn take(&mut self, bytes: &[u8], mut line: impl FnMut(&str)) {
+        for &byte in bytes {
+            if byte == b'\n' {
+                self.end(&mut line);
+            } else if self.0.len() < LINE_BYTES {
+                self.0.push(byte);
+            }
+        }
+    }
+
+    /// Hands on what has no line end. An empty line says nothing.
+    pub fn end(&mut self, line: impl FnOnce(&str)) {
+        if !self.0.is_empty() {
+            line(&String::from_utf8_lossy(&std::mem::take(&mut self.0)));
+        }
+    }
+}
+
+/// The longest line that is kept.
+const LINE_BYTES: usize = 4096;
