@@ -177,18 +177,17 @@ impl Cache {
     /// Keeps an entry in the place of the variant that it suits, unless it was purged while it was fetched. The oldest of
     /// the other variants go where a key would take more than it may.
     pub fn put(&self, ticket: Ticket, entry: Entry) {
-        let left = self.largest.checked_sub(weight_of(ticket.key()) + entry.weight());
-        let Some(mut left) = left.filter(|_| !ticket.is_doomed()) else { return ticket.answered() };
+        let mut weight = weight_of(ticket.key()) + entry.weight();
+        if weight > self.largest || ticket.is_doomed() {
+            return ticket.answered();
+        }
         let mut entries = self.known(&ticket);
         entries.retain(|known| !entry.replaces(known));
         entries.truncate(MOST_VARIANTS - 1);
-        let mut fits = |known: &&Arc<Entry>| {
-            let rest = left.checked_sub(known.weight());
-            left = rest.unwrap_or(left);
-            rest.is_some()
-        };
-        let fitting = entries.iter().take_while(|known| fits(known)).count();
-        entries.truncate(fitting);
+        entries.retain(|known| {
+            weight += known.weight();
+            weight <= self.largest
+        });
         entries.insert(0, Arc::new(entry));
         self.count(Event::Stored);
         self.settle(ticket, Variants { entries, pass_until_s: 0 });
