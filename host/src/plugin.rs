@@ -30,6 +30,7 @@ mod instance;
 mod journal;
 mod lent;
 mod limits;
+mod lines;
 mod link;
 mod load_error;
 mod loan;

@@ -63,11 +63,12 @@ impl Checker<'_> {
         if let Some(service) = &target.service {
             let pointer = child(item, "service");
             unknown(&mut self.found, self.document, &self.services, service, &pointer);
-            for key in ["upstream", "redirect"] {
+            for (key, message) in [
+                ("upstream", "a target is a service or an upstream, not both"),
+                ("redirect", "a target is a service or a redirect, not both"),
+            ] {
                 if self.is_written(&child(item, key)) {
-                    let both = self
-                        .document
-                        .at_key(&child(item, key), format!("a target is a service or {}, not both", article(key)));
+                    let both = self.document.at_key(&child(item, key), message);
                     self.found.push(both.with_help("make it two targets, each with its weight"));
                 }
             }
@@ -149,11 +150,6 @@ impl Checker<'_> {
     pub(super) fn is_written(&self, pointer: &str) -> bool {
         self.document.value().pointer(pointer).is_some()
     }
-}
-
-fn article(key: &str) -> String {
-    let article = if key == "upstream" { "an" } else { "a" };
-    format!("{article} {key}")
 }
 
 /// Whether every path of the match begins with something that can be replaced.
