@@ -3,6 +3,7 @@ package gatewright_plugin_http_client
 
 import (
 	wit "gatewright/internal/wit/types"
+	"gatewright/wit/variant"
 	"gatewright/wit/world"
 )
 
@@ -28,14 +29,12 @@ const (
 	CallError_Other
 )
 
-type CallError struct {
-	tag uint8
-	why string
-}
+type CallError struct{ variant.Case }
 
-func (e CallError) Tag() uint8               { return e.tag }
-func (e CallError) ConnectionFailed() string { return e.why }
-func (e CallError) Other() string            { return e.why }
+func (e CallError) ConnectionFailed() string {
+	return variant.As[string](e.Case, CallError_ConnectionFailed)
+}
+func (e CallError) Other() string { return variant.As[string](e.Case, CallError_Other) }
 
 func Send(request Request) wit.Result[Response, CallError] {
 	here := world.Get()
@@ -46,7 +45,7 @@ func Send(request Request) wit.Result[Response, CallError] {
 	here.Calls = append(here.Calls, call)
 	answers, granted := here.Upstreams[request.Upstream]
 	if !granted {
-		return wit.Err[Response](CallError{tag: CallError_UnknownUpstream})
+		return wit.Err[Response](CallError{variant.Of(CallError_UnknownUpstream, nil)})
 	}
 	if answers != nil {
 		if answer, is := answers(call); is {
@@ -58,7 +57,7 @@ func Send(request Request) wit.Result[Response, CallError] {
 			return wit.Ok[Response, CallError](response)
 		}
 	}
-	return wit.Err[Response](CallError{CallError_ConnectionFailed, "the upstream gave no answer"})
+	return wit.Err[Response](CallError{variant.Of(CallError_ConnectionFailed, "the upstream gave no answer")})
 }
 
 func SendAll(requests []Request) []wit.Result[Response, CallError] {

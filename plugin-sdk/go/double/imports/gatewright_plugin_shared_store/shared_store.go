@@ -6,6 +6,7 @@ import (
 	"time"
 
 	wit "gatewright/internal/wit/types"
+	"gatewright/wit/variant"
 	"gatewright/wit/world"
 )
 
@@ -20,30 +21,23 @@ const (
 	StoreError_Other
 )
 
-type StoreError struct {
-	tag   uint8
-	other string
-}
+type StoreError struct{ variant.Case }
 
-func (e StoreError) Tag() uint8    { return e.tag }
-func (e StoreError) Other() string { return e.other }
+func (e StoreError) Other() string { return variant.As[string](e.Case, StoreError_Other) }
 
-func MakeStoreErrorNotANumber() StoreError { return StoreError{tag: StoreError_NotANumber} }
+func MakeStoreErrorNotANumber() StoreError { return StoreError{variant.Of(StoreError_NotANumber, nil)} }
 
 const (
 	SwapError_Conflict uint8 = iota
 	SwapError_Store
 )
 
-type SwapError struct {
-	tag      uint8
-	conflict wit.Option[Entry]
-	store    StoreError
-}
+type SwapError struct{ variant.Case }
 
-func (e SwapError) Tag() uint8                  { return e.tag }
-func (e SwapError) Conflict() wit.Option[Entry] { return e.conflict }
-func (e SwapError) Store() StoreError           { return e.store }
+func (e SwapError) Conflict() wit.Option[Entry] {
+	return variant.As[wit.Option[Entry]](e.Case, SwapError_Conflict)
+}
+func (e SwapError) Store() StoreError { return variant.As[StoreError](e.Case, SwapError_Store) }
 
 func Get(key string) wit.Option[Entry] {
 	if entry, is := world.Get().Entry(key); is {
@@ -62,7 +56,7 @@ func CompareAndSet(
 	version, wanted := expected.Get()
 	entry, is := world.Get().Entry(key)
 	if is != wanted || is && entry.Version != version {
-		return wit.Err[uint64](SwapError{tag: SwapError_Conflict, conflict: Get(key)})
+		return wit.Err[uint64](SwapError{variant.Of(SwapError_Conflict, Get(key))})
 	}
 	return wit.Ok[uint64, SwapError](put(key, value, ends(ttlMs)))
 }

@@ -1,7 +1,10 @@
 // Package gatewright_plugin_types is the contract's interface `types`, as the bindings of a component have it.
 package gatewright_plugin_types
 
-import wit "gatewright/internal/wit/types"
+import (
+	wit "gatewright/internal/wit/types"
+	"gatewright/wit/variant"
+)
 
 type Section = uint8
 
@@ -36,22 +39,17 @@ const (
 	MutateError_Other
 )
 
-type MutateError struct {
-	tag   uint8
-	other string
-}
+type MutateError struct{ variant.Case }
 
-func (e MutateError) Tag() uint8    { return e.tag }
-func (e MutateError) Other() string { return e.other }
+func (e MutateError) Other() string { return variant.As[string](e.Case, MutateError_Other) }
 
-func MakeMutateErrorInvalidSyntax() MutateError { return MutateError{tag: MutateError_InvalidSyntax} }
-func MakeMutateErrorForbidden() MutateError     { return MutateError{tag: MutateError_Forbidden} }
-func MakeMutateErrorLimitExceeded() MutateError { return MutateError{tag: MutateError_LimitExceeded} }
-func MakeMutateErrorWrongPhase() MutateError    { return MutateError{tag: MutateError_WrongPhase} }
-func MakeMutateErrorNotGranted() MutateError    { return MutateError{tag: MutateError_NotGranted} }
-func MakeMutateErrorOther(why string) MutateError {
-	return MutateError{tag: MutateError_Other, other: why}
-}
+func MakeMutateErrorInvalidSyntax() MutateError   { return refusal(MutateError_InvalidSyntax, nil) }
+func MakeMutateErrorForbidden() MutateError       { return refusal(MutateError_Forbidden, nil) }
+func MakeMutateErrorLimitExceeded() MutateError   { return refusal(MutateError_LimitExceeded, nil) }
+func MakeMutateErrorWrongPhase() MutateError      { return refusal(MutateError_WrongPhase, nil) }
+func MakeMutateErrorNotGranted() MutateError      { return refusal(MutateError_NotGranted, nil) }
+func MakeMutateErrorOther(why string) MutateError { return refusal(MutateError_Other, why) }
+func refusal(tag uint8, value any) MutateError    { return MutateError{variant.Of(tag, value)} }
 
 type Caller struct{ Subject, Claims string }
 
@@ -67,18 +65,14 @@ const (
 	Decision_Abort
 )
 
-type Decision struct {
-	tag      uint8
-	response LocalResponse
-}
+type Decision struct{ variant.Case }
 
-func (d Decision) Tag() uint8             { return d.tag }
-func (d Decision) Respond() LocalResponse { return d.response }
+func (d Decision) Respond() LocalResponse { return variant.As[LocalResponse](d.Case, Decision_Respond) }
 
-func MakeDecisionProceed() Decision { return Decision{tag: Decision_Proceed} }
-func MakeDecisionAbort() Decision   { return Decision{tag: Decision_Abort} }
+func MakeDecisionProceed() Decision { return Decision{variant.Of(Decision_Proceed, nil)} }
+func MakeDecisionAbort() Decision   { return Decision{variant.Of(Decision_Abort, nil)} }
 func MakeDecisionRespond(response LocalResponse) Decision {
-	return Decision{Decision_Respond, response}
+	return Decision{variant.Of(Decision_Respond, response)}
 }
 
 const (
@@ -89,22 +83,19 @@ const (
 	BodyDecision_Abort
 )
 
-type BodyDecision struct {
-	tag      uint8
-	body     []uint8
-	response LocalResponse
+type BodyDecision struct{ variant.Case }
+
+func (d BodyDecision) Replace() []uint8 { return variant.As[[]uint8](d.Case, BodyDecision_Replace) }
+func (d BodyDecision) Respond() LocalResponse {
+	return variant.As[LocalResponse](d.Case, BodyDecision_Respond)
 }
 
-func (d BodyDecision) Tag() uint8             { return d.tag }
-func (d BodyDecision) Replace() []uint8       { return d.body }
-func (d BodyDecision) Respond() LocalResponse { return d.response }
-
-func MakeBodyDecisionPass() BodyDecision  { return BodyDecision{tag: BodyDecision_Pass} }
-func MakeBodyDecisionHold() BodyDecision  { return BodyDecision{tag: BodyDecision_Hold} }
-func MakeBodyDecisionAbort() BodyDecision { return BodyDecision{tag: BodyDecision_Abort} }
+func MakeBodyDecisionPass() BodyDecision  { return BodyDecision{variant.Of(BodyDecision_Pass, nil)} }
+func MakeBodyDecisionHold() BodyDecision  { return BodyDecision{variant.Of(BodyDecision_Hold, nil)} }
+func MakeBodyDecisionAbort() BodyDecision { return BodyDecision{variant.Of(BodyDecision_Abort, nil)} }
 func MakeBodyDecisionReplace(body []uint8) BodyDecision {
-	return BodyDecision{tag: BodyDecision_Replace, body: body}
+	return BodyDecision{variant.Of(BodyDecision_Replace, body)}
 }
 func MakeBodyDecisionRespond(response LocalResponse) BodyDecision {
-	return BodyDecision{tag: BodyDecision_Respond, response: response}
+	return BodyDecision{variant.Of(BodyDecision_Respond, response)}
 }
