@@ -54,7 +54,11 @@ func TestTheExchangeIsReadAndChanged(t *testing.T) {
 				{ex.Request.Headers.Set("a b", "c"), gatewright.ErrInvalidSyntax},
 				{ex.Request.Headers.Set("x-a", "b\r\nc: d"), gatewright.ErrInvalidSyntax},
 				{ex.Request.Headers.Set("Content-Length", "1"), gatewright.ErrForbidden},
+				{ex.Request.Headers.Set("Expect", "100-continue"), gatewright.ErrForbidden},
 				{ex.Request.SetPath("no-slash"), gatewright.ErrInvalidSyntax},
+				{ex.Request.SetPath("/a/%2E./b"), gatewright.ErrInvalidSyntax},
+				{ex.Request.SetMethod("CONNECT"), gatewright.ErrForbidden},
+				{ex.SetAttribute("", "b"), gatewright.ErrLimitExceeded},
 				{ex.Response.SetStatus(200), gatewright.ErrWrongPhase},
 			} {
 				if !errors.Is(refused.got, refused.want) {
@@ -62,7 +66,7 @@ func TestTheExchangeIsReadAndChanged(t *testing.T) {
 				}
 			}
 			return gatewright.Proceed(), errors.Join(
-				ex.Request.Headers.Append("x-word", "c"), ex.Request.Headers.Remove("x-gone"), ex.Request.SetPath("/b?d"),
+				ex.Request.Headers.Append("x-word", " c\t"), ex.Request.Headers.Remove("x-gone"), ex.Request.SetPath("/b?d"),
 				ex.Response.Headers.Set("x-early", "1"), ex.SetIdentity("ada", map[string]int{"n": 1}),
 				ex.SetAttribute("tier", "gold"), ex.SetUpstream("other"), ex.SetState([]byte("kept")),
 			)
@@ -71,8 +75,12 @@ func TestTheExchangeIsReadAndChanged(t *testing.T) {
 			if string(ex.State()) != "kept" || ex.Response.Status() != 200 {
 				t.Error(ex.State(), ex.Response.Status())
 			}
-			if err := ex.Request.SetPath("/late"); !errors.Is(err, gatewright.ErrWrongPhase) {
-				t.Error(err)
+			for _, late := range []error{
+				ex.Request.SetPath("/late"), ex.Request.Headers.Set("x-late", "1"), ex.Request.ReadBody(gatewright.WholeBody),
+			} {
+				if !errors.Is(late, gatewright.ErrWrongPhase) {
+					t.Error(late)
+				}
 			}
 			return gatewright.Problem(502, "Bad Gateway", "no"), nil
 		},

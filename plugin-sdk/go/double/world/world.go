@@ -134,10 +134,12 @@ func (e *Exchange) Values(section contract.Section, name string) []string {
 func (e *Exchange) Change(section contract.Section, name string, values []string, keep bool) Changed {
 	name = strings.ToLower(name)
 	switch {
-	case !isToken(name) || slices.ContainsFunc(values, isBroken):
-		return refused(contract.MakeMutateErrorInvalidSyntax())
+	case !IsToken(name) || slices.ContainsFunc(values, isBroken):
+		return Refused(contract.MakeMutateErrorInvalidSyntax())
 	case slices.Contains(reserved, name):
-		return refused(contract.MakeMutateErrorForbidden())
+		return Refused(contract.MakeMutateErrorForbidden())
+	case section == contract.Section_RequestHeaders && e.Status != 0:
+		return TooLate()
 	}
 	change := func() { e.change(section, name, values, keep) }
 	if section >= contract.Section_ResponseHeaders && e.Status == 0 {
@@ -153,7 +155,8 @@ func (e *Exchange) change(section contract.Section, name string, values []string
 		e.Headers[section] = slices.DeleteFunc(e.Headers[section], func(field Field) bool { return field.Name == name })
 	}
 	for _, value := range values {
-		e.Headers[section] = append(e.Headers[section], Field{name, value})
+		// A parser further on would cut off spaces at the ends.
+		e.Headers[section] = append(e.Headers[section], Field{name, strings.Trim(value, " \t")})
 	}
 }
 
@@ -175,21 +178,20 @@ var Made = wit.Ok[wit.Unit, contract.MutateError](wit.Unit{})
 // When refuses what is not valid.
 func When(valid bool, change func()) Changed {
 	if !valid {
-		return refused(contract.MakeMutateErrorInvalidSyntax())
+		return Refused(contract.MakeMutateErrorInvalidSyntax())
 	}
 	change()
 	return Made
 }
 
 // TooLate refuses a change of what is over, or has not begun.
-func TooLate() Changed { return refused(contract.MakeMutateErrorWrongPhase()) }
+func TooLate() Changed { return Refused(contract.MakeMutateErrorWrongPhase()) }
 
-func refused(why contract.MutateError) Changed { return wit.Err[wit.Unit](why) }
+// Refused is a change that was not made.
+func Refused(why contract.MutateError) Changed { return wit.Err[wit.Unit](why) }
 
 // IsToken is whether a text is one in HTTP: a method, or the name of a field.
-func IsToken(text string) bool { return isToken(text) }
-
-func isToken(text string) bool {
+func IsToken(text string) bool {
 	is := func(c rune) bool {
 		return c < 128 && (c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || strings.ContainsRune("!#$%&'*+-.^_`|~", c))
 	}
@@ -202,6 +204,6 @@ func isBroken(value string) bool {
 
 // What the gateway keeps for itself: framing, and what is between two hops.
 var reserved = []string{
-	"connection", "content-length", "host", "http2-settings", "keep-alive", "proxy-connection", "te", "trailer",
+	"connection", "content-length", "expect", "host", "http2-settings", "keep-alive", "proxy-connection", "te", "trailer",
 	"transfer-encoding", "upgrade",
 }

@@ -3,6 +3,7 @@ package gatewright_plugin_exchange
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 
 	wit "gatewright/internal/wit/types"
@@ -62,6 +63,9 @@ func RemoveHeader(section contract.Section, name string) Changed {
 }
 
 func SetMethod(method string) Changed {
+	if method == "CONNECT" {
+		return world.Refused(contract.MakeMutateErrorForbidden())
+	}
 	return onRequest(world.IsToken(method), func(e *world.Exchange) { e.Method = method })
 }
 
@@ -71,8 +75,7 @@ func SetAuthority(authority string) Changed {
 }
 
 func SetPath(path string) Changed {
-	valid := strings.HasPrefix(path, "/") && !strings.ContainsAny(path, " #\r\n")
-	return onRequest(valid, func(e *world.Exchange) { e.Path = path })
+	return onRequest(isTarget(path), func(e *world.Exchange) { e.Path = path })
 }
 
 func SetStatus(status uint16) Changed {
@@ -99,8 +102,11 @@ func Attribute(name string) wit.Option[string] {
 }
 
 func SetAttribute(name, value string) Changed {
-	exchange := world.Ex()
-	return world.When(name != "", func() { exchange.Own[name] = value })
+	if name == "" || len(name) > nameBytes || len(value) > valueBytes {
+		return world.Refused(contract.MakeMutateErrorLimitExceeded())
+	}
+	world.Ex().Own[name] = value
+	return world.Made
 }
 
 func Identity() wit.Option[contract.Caller] {
@@ -118,14 +124,18 @@ func SetIdentity(caller contract.Caller) Changed {
 
 func SetBodyMode(direction contract.Direction, mode contract.BodyMode) Changed {
 	exchange := world.Ex()
-	return world.When(true, func() { exchange.BodyModes[direction] = mode })
+	if direction == contract.Direction_Request && exchange.Status != 0 {
+		return world.TooLate()
+	}
+	exchange.BodyModes[direction] = mode
+	return world.Made
 }
 
 func State() []uint8 { return world.Ex().State }
 
 func SetState(state []uint8) Changed {
-	exchange := world.Ex()
-	return world.When(true, func() { exchange.State = append([]uint8(nil), state...) })
+	world.Ex().State = slices.Clone(state)
+	return world.Made
 }
 
 // What is sent cannot be changed any more.
@@ -136,3 +146,21 @@ func onRequest(valid bool, change func(*world.Exchange)) Changed {
 	}
 	return world.When(valid, func() { change(exchange) })
 }
+
+// isTarget is whether a text is an absolute path with an optional query, in which nothing is left to resolve.
+func isTarget(text string) bool {
+	path, _, _ := strings.Cut(text, "?")
+	isDots := func(segment string) bool {
+		segment = strings.ReplaceAll(strings.ToLower(segment), "%2e", ".")
+		return segment == "." || segment == ".."
+	}
+	isOther := func(c rune) bool { return c <= ' ' || c >= 0x7f || c == '#' }
+	return strings.HasPrefix(text, "/") && !strings.ContainsFunc(text, isOther) &&
+		!slices.ContainsFunc(strings.Split(path, "/"), isDots)
+}
+
+// The longest name and value of an attribute.
+const (
+	nameBytes  = 1024
+	valueBytes = 4096
+)
