@@ -75,21 +75,25 @@ fn generate(project: &Project, world: &mut World) -> Result<(), Error> {
 fn modules(project: &Project) -> Result<PathBuf, Error> {
     let path = project.folder.join("go.mod");
     let text = std::fs::read_to_string(&path).map_err(|error| unusable(&path, &error))?;
-    let line = |line: &str| match line.split_once("=>") {
-        Some((module, _)) if module.trim().trim_start_matches("replace ").trim() == "gatewright/wit" => {
-            format!("{module}=> ./build/bindings\n")
-        }
-        _ => format!("{line}\n"),
-    };
     let made = project.output().join("wasm.mod");
-    let written = std::fs::write(&made, text.lines().map(line).collect::<String>());
-    written.map_err(|error| unusable(&made, &error))?;
+    std::fs::write(&made, with_bindings(&text)).map_err(|error| unusable(&made, &error))?;
     // Go looks for the sums of other modules beside it.
     let (sums, beside) = (project.folder.join("go.sum"), project.output().join("wasm.sum"));
     if sums.is_file() {
         std::fs::copy(&sums, &beside).map_err(|error| unusable(&beside, &error))?;
     }
     Ok(made)
+}
+
+fn with_bindings(modules: &str) -> String {
+    let line = |line: &str| match line.split_once("=>") {
+        // A line that stands alone begins with the word, and a version may follow the name.
+        Some((module, _)) if module.split_whitespace().find(|word| *word != "replace") == Some("gatewright/wit") => {
+            format!("{module}=> ./build/bindings\n")
+        }
+        _ => format!("{line}\n"),
+    };
+    modules.lines().map(line).collect()
 }
 
 /// The package that is compiled: the author's, with a line for each hook that the world exports. A hook that is not written
@@ -125,3 +129,23 @@ fn camel_case(name: &str) -> String {
 /// Where generated code looks for the library of its generator, and for the functions that a world exports.
 const LIBRARY: &str = "go.bytecodealliance.org/pkg/wit/";
 const EXPORTS: &str = "gatewright/wit/exports/export_";
+
+#[cfg(test)]
+mod tests {
+    use super::with_bindings;
+
+    #[test]
+    fn the_bindings_take_the_place_of_the_double() {
+        for (line, expected) in [
+            ("\tgatewright/wit => ./sdk/double", "\tgatewright/wit => ./build/bindings"),
+            ("replace gatewright/wit => ./sdk/double", "replace gatewright/wit => ./build/bindings"),
+            ("replace gatewright/wit v0.1.0 => ./sdk/double", "replace gatewright/wit v0.1.0 => ./build/bindings"),
+            ("gatewright/wit => ./build/bindings", "gatewright/wit => ./build/bindings"),
+            ("\tgatewright => ./sdk", "\tgatewright => ./sdk"),
+            ("\tgatewright/wit v0.1.0", "\tgatewright/wit v0.1.0"),
+            ("// gatewright/wit => ./x", "// gatewright/wit => ./x"),
+        ] {
+            assert_eq!(with_bindings(line), format!("{expected}\n"));
+        }
+    }
+}
