@@ -1,4 +1,4 @@
-// The contract's interfaces, as generate-types.mjs writes them from wit/plugin.wit.
+// Generated from wit/plugin.wit by generate-types.mjs. Do not edit: change the contract, and run it.
 declare module 'gatewright:plugin/background@0.1.0' {
   /**
    * Returns after how many milliseconds to be called again; none for never.
@@ -695,7 +695,8 @@ declare module 'gatewright:plugin/types@0.1.0' {
    * ## `"whole"`
    * 
    * Called once with the whole body, up to the limit the operator set. The
-   * headers wait for it, so they and the status can still be changed.
+   * headers wait for it, so they and the status can still be changed. Of a request
+   * also where it has none: it is shown as an empty one, and can be replaced.
    * ## `"chunks"`
    * 
    * Called for each chunk as it comes.

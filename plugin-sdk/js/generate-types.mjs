@@ -27,5 +27,5 @@ const text = files
   .replace(/\| undefined\b/g, "| null | undefined");
 writeFileSync(
   here("contract.d.ts"),
-  `// The contract's interfaces, as generate-types.mjs writes them from wit/plugin.wit.\n${text}`,
+  `// Generated from wit/plugin.wit by generate-types.mjs. Do not edit: change the contract, and run it.\n${text}`,
 );
