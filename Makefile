@@ -65,42 +65,42 @@ graphql-server: node
 node:
 	@command -v npm >/dev/null || { apt-get update -qq && apt-get install -y -qq nodejs npm; }
 
+python:
+	@python3 -c "import venv, ensurepip" 2>/dev/null || { apt-get update -qq && apt-get install -y -qq python3-venv; }
+
 define npm-install
 cmp -s tests/$(1)/package-lock.json $(TOOLS)/$(1)/node_modules/.installed || { \
-	mkdir -p $(TOOLS)/$(1) && cp tests/$(1)/package.json tests/$(1)/package-lock.json $(TOOLS)/$(1)/ && \
-	npm ci --silent --no-audit --no-fund --prefix $(TOOLS)/$(1) && \
-	cp tests/$(1)/package-lock.json $(TOOLS)/$(1)/node_modules/.installed; }
+	$(call npm,$(1)) && cp tests/$(1)/package-lock.json $(TOOLS)/$(1)/node_modules/.installed; }
+endef
+
+# What the package-lock.json of a folder of the tests pins.
+define npm
+mkdir -p $(TOOLS)/$(1) && cp tests/$(1)/package.json tests/$(1)/package-lock.json $(TOOLS)/$(1)/ && \
+	npm ci --silent --no-audit --no-fund --prefix $(TOOLS)/$(1)
+endef
+
+# What its requirements.txt pins, in a virtual environment of this name.
+define pip
+python3 -m venv $(TOOLS)/$(2) && \
+	$(TOOLS)/$(2)/bin/pip install --quiet --disable-pip-version-check --requirement tests/$(1)/requirements.txt
 endef
 
 # For the tests of the plugin xml-json: the server that they ask, as tests/soap/requirements.txt pins it.
 soap-server: python
 	@cmp -s tests/soap/requirements.txt $(TOOLS)/soap/.installed || { \
-		python3 -m venv $(TOOLS)/soap && \
-		$(TOOLS)/soap/bin/pip install --quiet --disable-pip-version-check --requirement tests/soap/requirements.txt && \
-		cp tests/soap/requirements.txt $(TOOLS)/soap/.installed; }
+		$(call pip,soap,soap) && cp tests/soap/requirements.txt $(TOOLS)/soap/.installed; }
 
 # For the tests of the plugins for gRPC: clients from npm, and Python's grpcio, as the files in tests/grpc pin them.
 grpc-peers: node python
 	@cat tests/grpc/package-lock.json tests/grpc/requirements.txt | cmp -s - $(TOOLS)/grpc/.installed || { \
-		mkdir -p $(TOOLS)/grpc && cp tests/grpc/package.json tests/grpc/package-lock.json $(TOOLS)/grpc/ && \
-		npm ci --silent --no-audit --no-fund --prefix $(TOOLS)/grpc && \
-		python3 -m venv $(TOOLS)/grpc/python && \
-		$(TOOLS)/grpc/python/bin/pip install --quiet --disable-pip-version-check -r tests/grpc/requirements.txt && \
+		$(call npm,grpc) && $(call pip,grpc,grpc/python) && \
 		cat tests/grpc/package-lock.json tests/grpc/requirements.txt > $(TOOLS)/grpc/.installed; }
 
 # For the tests of services: components of wasi:http that componentize-py and componentize-js make of the sources in tests/toolchains.
 toolchains: node python
-	@diff -rq tests/toolchains $(TOOLS)/toolchains/of >/dev/null 2>&1 || { set -e; \
-		rm -rf $(TOOLS)/toolchains/of && mkdir -p $(TOOLS)/toolchains; \
-		cp tests/toolchains/package.json tests/toolchains/package-lock.json $(TOOLS)/toolchains/; \
-		npm ci --silent --no-audit --no-fund --prefix $(TOOLS)/toolchains; \
-		python3 -m venv $(TOOLS)/toolchains/python; \
-		$(TOOLS)/toolchains/python/bin/pip install --quiet --disable-pip-version-check -r tests/toolchains/requirements.txt; \
-		tests/toolchains/build $(TOOLS)/toolchains; \
-		cp -r tests/toolchains $(TOOLS)/toolchains/of; }
-
-python:
-	@python3 -c "import venv, ensurepip" 2>/dev/null || { apt-get update -qq && apt-get install -y -qq python3-venv; }
+	@diff -rq tests/toolchains $(TOOLS)/toolchains/of >/dev/null 2>&1 || { \
+		rm -rf $(TOOLS)/toolchains/of && $(call npm,toolchains) && $(call pip,toolchains,toolchains/python) && \
+		tests/toolchains/build $(TOOLS)/toolchains && cp -r tests/toolchains $(TOOLS)/toolchains/of; }
 
 DENY := $(TOOLS)/bin/cargo-deny
 deny:
