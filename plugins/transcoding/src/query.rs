@@ -127,5 +127,5 @@ pub(crate) fn set(
     Ok(())
 }
 
-/// No reader of protobuf takes messages that are deeper, and writing one takes stack for each level.
+/// As deep as prost reads a message; writing one takes stack for each level.
 const DEEPEST: usize = 100;
