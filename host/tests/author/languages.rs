@@ -51,6 +51,10 @@ fn a_go_plugin_is_tested_with_go_test() {
     folder.go(&["test", ".", "gatewright/gatewrighttest"]).good().says("ok  \tgatewright/gatewrighttest");
     assert!(!folder.path().join("build").exists());
 
+    // What a build leaves there is passed by.
+    folder.run(&["plugin", "build"]).good();
+    folder.go(&["test", "./..."]).good();
+
     let source = folder.read("plugin.go");
     folder.write("plugin.go", source.replace("headers.Remove(\"x-word\"), ", ""));
     folder.go(&["test", "."]).bad().says("the upstream sees the word \"sesame\"");
