@@ -333,7 +333,8 @@ async fn suite_attack_tokens_through_the_gateway() {
     assert!(checked >= 50, "only {checked} cases were checked");
 }
 
-#[tokio::test]
+/// On more threads than one, since the provider has to answer while the gateway starts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_issuer_says_itself_where_its_keys_are() {
     let signer = Signer::new("k");
     let keys = signer.jwks();
