@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout_at};
 /// The turns that are taken now, of one plugin's configuration.
 #[derive(Debug, Default)]
 pub struct Turns {
-    taken: Mutex<HashMap<Arc<str>, watch::Receiver<State>>>,
+    taken: Mutex<HashMap<Arc<str>, Other>>,
 }
 
 /// What came of asking for a turn.
@@ -31,17 +31,13 @@ pub enum Taken {
 pub struct Turn {
     turns: Arc<Turns>,
     key: Arc<str>,
-    end: watch::Sender<State>,
+    answer: watch::Sender<Option<Bytes>>,
     /// Whether others know of it.
     is_known: bool,
 }
 
-#[derive(Clone, Debug)]
-enum State {
-    UnderWay,
-    Done(Bytes),
-    Abandoned,
-}
+/// Another's turn: none while it is under way, then the answer; closed without one where it was given up.
+type Other = watch::Receiver<Option<Bytes>>;
 
 impl Turns {
     /// The turn under a key, or what comes of another's within so long.
@@ -52,29 +48,29 @@ impl Turns {
                 Ok(turn) => return Taken::Own(turn),
                 Err(other) => other,
             };
-            let end = timeout_at(until, other.wait_for(|state| !matches!(state, State::UnderWay))).await;
-            match end.map(|end| end.map(|state| state.clone())) {
-                Ok(Ok(State::Done(answer))) => return Taken::Done(answer),
-                Ok(_) => {}
+            let end = timeout_at(until, other.wait_for(Option::is_some)).await;
+            match end.map(|end| end.ok().and_then(|answer| answer.clone())) {
+                Ok(Some(answer)) => return Taken::Done(answer),
+                Ok(None) => {}
                 Err(_) => return Taken::TimedOut,
             }
         }
     }
 
-    fn join(self: &Arc<Turns>, key: &str) -> Result<Turn, watch::Receiver<State>> {
+    fn join(self: &Arc<Turns>, key: &str) -> Result<Turn, Other> {
         let mut taken = self.taken();
         if let Some(other) = taken.get(key) {
             return Err(other.clone());
         }
-        let (end, seen) = watch::channel(State::UnderWay);
+        let (answer, other) = watch::channel(None);
         let (key, is_known) = (Arc::<str>::from(key), taken.len() < MOST_KEYS);
         if is_known {
-            taken.insert(key.clone(), seen);
+            taken.insert(key.clone(), other);
         }
-        Ok(Turn { turns: self.clone(), key, end, is_known })
+        Ok(Turn { turns: self.clone(), key, answer, is_known })
     }
 
-    fn taken(&self) -> MutexGuard<'_, HashMap<Arc<str>, watch::Receiver<State>>> {
+    fn taken(&self) -> MutexGuard<'_, HashMap<Arc<str>, Other>> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -86,23 +82,16 @@ impl Turn {
 
     /// Gives all who wait an answer.
     pub fn done(self, answer: Bytes) {
-        self.end.send_replace(State::Done(answer));
+        self.answer.send_replace(Some(answer));
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
+        // Before the sender goes, which wakes those who wait: none of them finds it still taken.
         if self.is_known {
-            // First, so that nobody who is woken finds it still taken.
             self.turns.taken().remove(&*self.key);
         }
-        self.end.send_if_modified(|state| {
-            let is_abandoned = matches!(state, State::UnderWay);
-            if is_abandoned {
-                *state = State::Abandoned;
-            }
-            is_abandoned
-        });
     }
 }
 
