@@ -111,7 +111,7 @@ impl Double {
 
     /// Somebody else has had the turn for [`crate::single_flight::take`], under every key, and this comes of it.
     pub fn others_turn(&self, turn: Turn) {
-        with(|world| world.others_turns.insert(String::new(), turn));
+        with(|world| world.others_turn = Some(turn));
     }
 
     /// What the issuer of a key set says of itself, for [`crate::jwt::discovered`].
@@ -296,6 +296,7 @@ impl Double {
         with(|world| {
             world.phase = Phase::Outside;
             world.running.clear();
+            world.turns.clear();
         });
         answer
     }

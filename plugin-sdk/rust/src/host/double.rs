@@ -381,13 +381,10 @@ pub(crate) mod single_flight {
                 !world.turns.contains(key),
                 "single_flight::take under a key whose turn the hook has traps in the gateway"
             );
-            match world.others_turns.get(key).or(world.others_turns.get("")) {
-                Some(other) => other.clone(),
-                None => {
-                    world.turns.insert(key.to_owned());
-                    Turn::Mine
-                }
-            }
+            world.others_turn.clone().unwrap_or_else(|| {
+                world.turns.insert(key.to_owned());
+                Turn::Mine
+            })
         })
     }
 

@@ -56,8 +56,8 @@ pub(crate) struct World {
     pub(crate) tokens: BTreeMap<String, Result<String, VerifyError>>,
     /// Keys whose turn the running hook has.
     pub(crate) turns: BTreeSet<String>,
-    /// What comes of others' turns, by key; under "" for every key.
-    pub(crate) others_turns: BTreeMap<String, Turn>,
+    /// What comes of others' turns, whatever the key.
+    pub(crate) others_turn: Option<Turn>,
     /// By key set.
     pub(crate) discovered: BTreeMap<String, String>,
     /// The schemas that were declared, by name and place.
