@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use super::manifest::Manifest;
-use super::store::Store;
+use super::store::{Store, read_file};
 use super::{Error, MANIFEST_BYTES};
 use crate::config::OciDigest;
 
@@ -56,7 +56,7 @@ impl Store {
     /// The files in which an artifact is, with its signatures.
     fn files_of(&self, artifact: &OciDigest) -> Vec<PathBuf> {
         let signatures = self.signatures_of(artifact);
-        let manifests = [self.read(artifact, MANIFEST_BYTES as u64), fs::read(&signatures).ok()];
+        let manifests = [self.read(artifact, MANIFEST_BYTES as u64), read_file(&signatures, MANIFEST_BYTES as u64)];
         let manifests = manifests.into_iter().flatten().filter_map(|bytes| Manifest::parse(&bytes).ok());
         let layers: Vec<PathBuf> =
             manifests.flat_map(|manifest| manifest.layers).map(|layer| self.blob(&layer.digest)).collect();

@@ -167,7 +167,7 @@ impl Drop for Incoming {
 }
 
 /// A file of at most so many bytes. Whatever hinders reading it makes it absent.
-fn read_file(path: &Path, limit: u64) -> Option<Vec<u8>> {
+pub(super) fn read_file(path: &Path, limit: u64) -> Option<Vec<u8>> {
     let read = || -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         // One more than is allowed, so that what is too long is seen to be.
