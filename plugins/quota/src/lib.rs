@@ -2,12 +2,13 @@
 //!
 //! A quota is a fixed window on the calendar: it begins with the day or the month where the operator says, and what is left
 //! of it is gone at its end. The gateway counts (the `rate-limit` capability), several quotas in one decision, so a
-//! request that one of them refuses is counted by none.
+//! request that one of them refuses is counted by none. What the response tells of it is known with the request, and kept
+//! by the gateway until there is a response.
 
 use std::time::{Duration, UNIX_EPOCH};
 
 use gatewright_sdk::{
-    Decision, Exchange, Metric, Plugin, Response, StatusCode, clock, config,
+    Decision, Exchange, HeaderBlock, Metric, Plugin, Response, StatusCode, clock, config,
     consumers::Own,
     log,
     partition::{By, Partition},
@@ -124,6 +125,14 @@ impl Counted {
         };
         self.periods.iter().zip(outcomes).map(item).collect::<Vec<_>>().join(", ")
     }
+
+    /// Both fields.
+    fn fields(&self, outcomes: &[Outcome]) -> HeaderBlock {
+        let mut fields = HeaderBlock::new();
+        fields.push("ratelimit-policy", &self.policy);
+        fields.push("ratelimit", &self.told(outcomes));
+        fields
+    }
 }
 
 /// The plugin.
@@ -168,7 +177,7 @@ impl Plugin for Quota {
     }
 
     fn on_request(&self, exchange: &Exchange) -> Decision {
-        let counted = self.counted(exchange);
+        let counted = self.own.of(exchange).unwrap_or(&self.everybody);
         match self.take(exchange, counted) {
             Ok(outcomes) => self.decide(exchange, counted, &outcomes),
             Err(error) => {
@@ -177,31 +186,9 @@ impl Plugin for Quota {
             }
         }
     }
-
-    fn on_response(&self, exchange: &Exchange) -> Decision {
-        let told = exchange.state();
-        if self.headers
-            && !told.is_empty()
-            && let Ok(told) = str::from_utf8(&told)
-        {
-            let headers = exchange.response_headers();
-            let added = headers
-                .append("ratelimit-policy", &self.counted(exchange).policy)
-                .and_then(|()| headers.append("ratelimit", told));
-            if let Err(error) = added {
-                log::warn("the response cannot tell the quota", &[("why", &error.to_string())]);
-            }
-        }
-        Decision::Proceed
-    }
 }
 
 impl Quota {
-    /// What the caller is under.
-    fn counted(&self, exchange: &Exchange) -> &Counted {
-        self.own.of(exchange).unwrap_or(&self.everybody)
-    }
-
     fn take(&self, exchange: &Exchange, counted: &Counted) -> Result<Vec<Outcome>, LimitError> {
         let now = clock::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let rule = |(period, requests): &(Period, u32)| {
@@ -216,8 +203,10 @@ impl Quota {
         let refused = counted.periods.iter().zip(outcomes).filter(|(_, outcome)| !outcome.allowed);
         // The one that takes longest is the one to wait for.
         let Some(((period, _), outcome)) = refused.max_by_key(|(_, outcome)| outcome.retry_after) else {
-            if self.headers && exchange.set_state(counted.told(outcomes).as_bytes()).is_err() {
-                log::warn("the outcome was not kept, so the response will not tell it", &[]);
+            if self.headers
+                && let Err(error) = exchange.response_headers().append_all(&counted.fields(outcomes))
+            {
+                log::warn("the response cannot tell the quota", &[("why", &error.to_string())]);
             }
             return Decision::Proceed;
         };

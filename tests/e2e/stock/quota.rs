@@ -72,3 +72,20 @@ async fn a_reload_gives_nothing_away() {
     gateway.reload().unwrap();
     gateway.get("/anybody").await.problem(429);
 }
+
+/// What is told is what counted, whatever consumer a later plugin has found the caller to be.
+#[tokio::test]
+async fn a_caller_is_told_of_the_quota_that_the_request_was_under() {
+    let gateway = TestGateway::start(json!({
+        "consumers": {
+            "shop": { "credentials": { "key-auth": [{ "key": "shop-key" }] }, "limits": { "quota": { "month": 4 } } },
+        },
+        "routes": [{
+            "match": {},
+            "plugins": [{ "quota": { "day": 2, "consumers": true } }, { "key-auth": { "consumers": true } }, "echo"],
+        }],
+    }));
+    let answer = gateway.get_with("/", &[("x-api-key", "shop-key")]).await;
+    assert_eq!((answer.status, answer.header("ratelimit-policy")), (200, Some("\"day\";q=2")));
+    assert!(answer.header("ratelimit").unwrap().starts_with("\"day\";r=1;t="));
+}
