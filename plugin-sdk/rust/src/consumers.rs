@@ -88,10 +88,23 @@ impl<T> Own<T> {
     /// What the caller has, where it is a consumer with something of its own.
     #[must_use]
     pub fn of(&self, exchange: &Exchange) -> Option<&T> {
+        self.find(exchange).map(|(_, own)| own)
+    }
+
+    /// The same with which consumer that is: for a later hook, when another plugin may have proved another caller.
+    #[must_use]
+    pub fn find(&self, exchange: &Exchange) -> Option<(&str, &T)> {
         if self.0.is_empty() {
             return None;
         }
-        self.0.get(&of(&exchange.identity()?)?)
+        let (consumer, own) = self.0.get_key_value(&of(&exchange.identity()?)?)?;
+        Some((consumer, own))
+    }
+
+    /// What a consumer has.
+    #[must_use]
+    pub fn get(&self, consumer: &str) -> Option<&T> {
+        self.0.get(consumer)
     }
 }
 

@@ -11,6 +11,8 @@ use gatewright_sdk::{
     rate_limit::{self, LimitError, Outcome, Rule},
     rules,
     schemars::{JsonSchema, Schema, SchemaGenerator},
+    serde::{Deserialize, Serialize},
+    serde_json::{self, json},
     units::Rate,
 };
 
@@ -184,20 +186,21 @@ impl Plugin for RateLimit {
     fn on_request(&self, exchange: &Exchange) -> Decision {
         let key = self.partition.key(exchange);
         let cost = self.cost(exchange);
-        let counted = self.own.of(exchange).unwrap_or(&self.everybody);
-        if self.response_cost_header.is_some() {
-            Taken { cost, key: &key }.keep(exchange);
-        }
+        let own = self.own.find(exchange);
+        let counted = own.map_or(&self.everybody, |(_, own)| own);
         let decision = counted.take(&key, cost, |outcomes| self.decide(exchange, counted, outcomes));
-        decision.unwrap_or_else(|error| self.uncounted(&error))
+        let decision = decision.unwrap_or_else(|error| self.uncounted(&error));
+        if self.response_cost_header.is_some() && decision == Decision::Proceed {
+            Taken { cost, key, consumer: own.map(|(consumer, _)| consumer.to_owned()) }.keep(exchange);
+        }
+        decision
     }
 
     fn on_response(&self, exchange: &Exchange) -> Decision {
         let said = self.response_cost_header.as_ref().and_then(|header| exchange.response_headers().get(header));
-        let state = exchange.state();
         if let Some(cost) = said.and_then(|value| value.trim().parse::<u32>().ok())
-            && let Some(taken) = Taken::read(&state)
-            && let Err(error) = self.take_more(exchange, taken.key, cost.saturating_sub(taken.cost))
+            && let Ok(taken) = serde_json::from_slice::<Taken>(&exchange.state())
+            && let Err(error) = self.take_more(&taken, cost.saturating_sub(taken.cost))
         {
             log::error("what a response took was not counted", &[("why", &error.to_string())]);
         }
@@ -207,22 +210,20 @@ impl Plugin for RateLimit {
 
 /// What a request took and of whom, kept until its response: by then other plugins may have changed what it was worked out
 /// from.
-struct Taken<'a> {
+#[derive(Serialize, Deserialize)]
+#[serde(crate = "gatewright_sdk::serde")]
+struct Taken {
     cost: u32,
-    key: &'a str,
+    key: String,
+    /// Whose own limit it was taken of; none: everybody's.
+    consumer: Option<String>,
 }
 
-impl<'a> Taken<'a> {
+impl Taken {
     fn keep(&self, exchange: &Exchange) {
-        let bytes = [&self.cost.to_le_bytes(), self.key.as_bytes()].concat();
-        if let Err(error) = exchange.set_state(&bytes) {
+        if let Err(error) = exchange.set_state(json!(self).to_string().as_bytes()) {
             log::warn("what the response says that it took will not be counted", &[("why", &error.to_string())]);
         }
-    }
-
-    fn read(bytes: &'a [u8]) -> Option<Self> {
-        let (cost, key) = bytes.split_first_chunk()?;
-        Some(Self { cost: u32::from_le_bytes(*cost), key: str::from_utf8(key).ok()? })
     }
 }
 
@@ -234,14 +235,15 @@ impl RateLimit {
     }
 
     /// What the response says beyond what the request took; all that is left, where that is less.
-    fn take_more(&self, exchange: &Exchange, key: &str, mut more: u32) -> Result<(), LimitError> {
-        let counted = self.own.of(exchange).unwrap_or(&self.everybody);
+    fn take_more(&self, taken: &Taken, mut more: u32) -> Result<(), LimitError> {
+        let own = taken.consumer.as_ref().and_then(|consumer| self.own.get(consumer));
+        let counted = own.unwrap_or(&self.everybody);
         // Others take at the same time, so what was left may be gone when it is to be taken.
         for _ in 0..ROUNDS {
             if more == 0 {
                 break;
             }
-            more = counted.take(key, more, |outcomes| match outcomes.iter().all(|outcome| outcome.allowed) {
+            more = counted.take(&taken.key, more, |outcomes| match outcomes.iter().all(|outcome| outcome.allowed) {
                 true => 0,
                 false => outcomes.iter().map(|outcome| outcome.remaining).min().unwrap_or(0).min(more),
             })?;

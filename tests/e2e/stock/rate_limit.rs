@@ -81,3 +81,23 @@ async fn what_a_response_took_is_the_caller_s_whose_request_it_was() {
     // Nobody has taken of the address.
     assert_eq!(gateway.get_with("/", &[("x-cost", "10")]).await.status, 200);
 }
+
+/// So it is taken of the same limit, whatever consumer a later plugin has found the caller to be.
+#[tokio::test]
+async fn what_a_response_took_is_of_the_limit_that_the_request_was_under() {
+    let server =
+        Server::start(|_: &Received| Response::builder().header("x-took", "9").body(Full::<Bytes>::default()).unwrap())
+            .await;
+    let limit = json!({ "rate-limit": { "limit": "10/d", "consumers": true, "response_cost_header": "x-took" } });
+    let gateway = TestGateway::start(json!({
+        "consumers": {
+            "shop": { "credentials": { "key-auth": [{ "key": "shop-key" }] }, "limits": { "rate-limit": "100/d" } },
+        },
+        "upstreams": { "behind": [server.text()] },
+        "routes": [{ "match": {}, "plugins": [limit, { "key-auth": { "consumers": true } }], "to": "behind" }],
+    }));
+    for (number, status) in [200, 200, 429].into_iter().enumerate() {
+        let answer = gateway.get_with("/", &[("x-api-key", "shop-key")]).await;
+        assert_eq!(answer.status, status, "{number}");
+    }
+}
