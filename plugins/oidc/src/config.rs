@@ -147,7 +147,6 @@ impl Config {
     /// # Errors
     /// What is wrong, by its key.
     pub(crate) fn check(&self) -> Result<(), String> {
-        let is_clean = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
         let written = [&self.authorization_endpoint, &self.token_endpoint, &self.jwks].into_iter().flatten().count();
         if written != 0 && written != 3 {
             return Err("authorization_endpoint, token_endpoint and jwks: all of them are written, or none".to_owned());
@@ -246,6 +245,11 @@ impl Config {
             owners: self.consumers.then(consumers::credentials).transpose()?,
         })
     }
+}
+
+/// Whether it may stand in a request line.
+pub(crate) fn is_clean(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#')
 }
 
 /// `https://shop.test/a` in two parts.

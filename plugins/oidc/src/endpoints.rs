@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use gatewright_sdk::{jwt, serde::Deserialize, serde_json};
 
-use crate::config::{Config, origin_and_path};
+use crate::config::{Config, is_clean, origin_and_path};
 use crate::provider::KEYS;
 
 /// The endpoints of a provider.
@@ -83,8 +83,4 @@ impl Source {
         }
         Ok(Endpoints { authorization: document.authorization_endpoint, end_session, token })
     }
-}
-
-fn is_clean(text: &str) -> bool {
-    text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#')
 }
