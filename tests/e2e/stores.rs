@@ -4,10 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use gatewright_tests::{Authority, Client, Redis, Scripted, Server, TestGateway, eventually, guest, read_head, send};
+use gatewright_tests::{Authority, Client, Redis, Server, Slow, TestGateway, eventually, guest, send};
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt;
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 /// A gateway whose limits are in the server. `store` is added to the store's settings.
@@ -265,17 +263,7 @@ async fn a_plugins_entries_are_shared_by_gateways() {
 #[tokio::test]
 async fn places_are_counted_over_gateways_and_come_back() {
     let redis = Redis::start();
-    let gate = Arc::new(Semaphore::new(0));
-    let waits = gate.clone();
-    let slow = Scripted::start(move |mut stream| {
-        let waits = waits.clone();
-        async move {
-            read_head(&mut stream).await;
-            waits.acquire().await.unwrap().forget();
-            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok").await;
-        }
-    })
-    .await;
+    let slow = Slow::start().await;
     let start = || {
         TestGateway::start(json!({
             "upstreams": { "slow": [slow.text()] },
@@ -300,7 +288,7 @@ async fn places_are_counted_over_gateways_and_come_back() {
         (held.elapsed() > Duration::from_millis(1500)).then_some(())
     })
     .await;
-    gate.add_permits(3);
+    slow.release(3);
     while let Some(answer) = clients.join_next().await {
         assert_eq!(answer.unwrap().status, 200);
     }

@@ -1,48 +1,11 @@
 //! `concurrency`: never more at once than the limit, on however many cores, and every place comes back.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-use gatewright_tests::{Scripted, TestGateway, Wire, eventually, read_head, send};
+use gatewright_tests::{Scripted, Slow, TestGateway, Wire, eventually, send};
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt;
-use tokio::sync::Semaphore;
-
-/// A server that answers when it is let, and knows how many wait for that.
-pub(super) struct Slow {
-    pub server: Scripted,
-    pub inside: Arc<AtomicUsize>,
-    pub gate: Arc<Semaphore>,
-}
-
-impl Slow {
-    pub async fn start() -> Slow {
-        let (inside, gate) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
-        let (counted, waits) = (inside.clone(), gate.clone());
-        let server = Scripted::start(move |mut stream| {
-            let (counted, waits) = (counted.clone(), waits.clone());
-            async move {
-                read_head(&mut stream).await;
-                counted.fetch_add(1, Ordering::SeqCst);
-                waits.acquire().await.unwrap().forget();
-                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok").await;
-            }
-        })
-        .await;
-        Slow { server, inside, gate }
-    }
-
-    pub async fn wait_for(&self, count: usize) {
-        eventually(&format!("{count} requests at the server"), async || {
-            (self.inside.load(Ordering::SeqCst) == count).then_some(())
-        })
-        .await;
-    }
-}
 
 fn gateway(slow: &Slow, concurrency: Value) -> TestGateway {
     TestGateway::start(json!({
-        "upstreams": { "slow": [slow.server.text()] },
+        "upstreams": { "slow": [slow.text()] },
         "shutdown": { "drain_timeout": "50ms" },
         "routes": [
             { "match": { "path": "/free" }, "plugins": ["echo"] },
@@ -67,15 +30,15 @@ async fn of_many_at_once_exactly_as_many_as_the_limit_get_through() {
         assert_eq!(refused.header("retry-after"), Some("1"));
     }
     slow.wait_for(5).await;
-    slow.gate.add_permits(5);
+    slow.release(5);
     while let Some(answer) = clients.join_next().await {
         assert_eq!(answer.unwrap().status, 200);
     }
-    assert_eq!(slow.inside.load(Ordering::SeqCst), 5);
+    assert_eq!(slow.asked(), 5);
     assert_eq!(gateway.metric("plugin_concurrency_limited", &[]).await, 55.0);
 
     // And again: all places came back.
-    slow.gate.add_permits(1);
+    slow.release(1);
     eventually("a place", async || (gateway.get("/").await.status == 200).then_some(())).await;
 }
 
@@ -145,7 +108,7 @@ async fn others_are_not_counted() {
     slow.wait_for(1).await;
     gateway.get_with("/", &[("x-team", "red")]).await.problem(429);
     assert_eq!(gateway.get("/free").await.status, 200);
-    slow.gate.add_permits(2);
+    slow.release(2);
     assert_eq!(gateway.get_with("/", &[("x-team", "blue")]).await.status, 200);
     assert!(first.read_to("ok").await.starts_with("HTTP/1.1 200"));
 }

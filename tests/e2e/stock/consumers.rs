@@ -1,15 +1,11 @@
 //! Consumers: one caller, however it proves who it is.
 
-use std::sync::atomic::Ordering;
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use gatewright_tests::{Authority, Client, Server, Signer, TestGateway, TlsClient, send};
+use gatewright_tests::{Authority, Client, Server, Signer, Slow, TestGateway, TlsClient, send};
 use rcgen::{DnType, SanType};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
-
-use super::concurrency::Slow;
 
 /// bcrypt's own vector ("U*U").
 const BCRYPT: &str = "$2y$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
@@ -233,7 +229,7 @@ async fn a_consumer_has_places_of_its_own() {
             "shop": { "credentials": { "key-auth": [{ "key": "shop-key" }] }, "limits": { "concurrency": 3 } },
             "lab": { "credentials": { "key-auth": [{ "key": "lab-key" }] } },
         },
-        "upstreams": { "slow": [slow.server.text()] },
+        "upstreams": { "slow": [slow.text()] },
         "routes": [{
             "match": {},
             "plugins": [
@@ -245,7 +241,7 @@ async fn a_consumer_has_places_of_its_own() {
     }));
     let mut under_way = JoinSet::new();
     for (key, places) in [("shop-key", 3), ("lab-key", 1)] {
-        let before = slow.inside.load(Ordering::SeqCst);
+        let before = slow.asked();
         for _ in 0..places {
             let address = gateway.address();
             under_way.spawn(async move { send(address, "GET", "/", &[("x-api-key", key)], "").await });
@@ -253,7 +249,7 @@ async fn a_consumer_has_places_of_its_own() {
         slow.wait_for(before + places).await;
         gateway.get_with("/", &[("x-api-key", key)]).await.problem(429);
     }
-    slow.gate.add_permits(4);
+    slow.release(4);
     assert!(under_way.join_all().await.iter().all(|answer| answer.status == 200));
 }
 

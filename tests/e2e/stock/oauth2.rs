@@ -1,17 +1,15 @@
 //! `oauth2`: tokens of which only their issuer knows what they are worth.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
-use gatewright_tests::{Received, Scripted, Server, TestGateway, eventually, read_head};
+use gatewright_tests::{Received, Scripted, Server, Slow, TestGateway, eventually, read_head};
 use http::Response;
 use http_body_util::Full;
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 const SECRET: &str = "the gateway's secret";
@@ -147,24 +145,9 @@ fn what_cannot_work_is_a_mistake_in_the_configuration() {
     }
 }
 
-/// An issuer that answers so when it is let, and how often it was asked.
-async fn slow(answer: &'static str) -> (Scripted, Arc<AtomicUsize>, Arc<Semaphore>) {
-    let (asked, gate) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
-    let (counted, waits) = (asked.clone(), gate.clone());
-    let issuer = Scripted::start(move |mut stream| {
-        let (counted, waits) = (counted.clone(), waits.clone());
-        async move {
-            let head = read_head(&mut stream).await;
-            // All of it: a connection that is closed with something unread is reset.
-            let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
-            stream.read_exact(&mut vec![0; length.parse().unwrap()]).await.unwrap();
-            counted.fetch_add(1, Ordering::SeqCst);
-            waits.acquire().await.unwrap().forget();
-            let _ = stream.write_all(answer.as_bytes()).await;
-        }
-    })
-    .await;
-    (issuer, asked, gate)
+/// An issuer that answers so when it is let.
+async fn slow(answer: &'static str) -> Slow {
+    Slow::answering(move |_| answer.to_owned()).await
 }
 
 const ACTIVE: &str =
@@ -196,43 +179,42 @@ async fn under_way(gateway: &TestGateway, count: usize) {
 async fn of_a_thousand_requests_with_one_unknown_token_one_asks() {
     for (answer, status, count, most) in [(ACTIVE, 200, 1000, 1), (INACTIVE, 401, 100, 1), (BROKEN, 503, 100, 5)] {
         let behind = Server::named("behind").await;
-        let (issuer, asked, gate) = slow(answer).await;
+        let issuer = slow(answer).await;
         let gateway = gateway(&behind, &issuer.text(), json!({ "timeout": "10s" }));
         let clients = crowd(&gateway, count);
         under_way(&gateway, count).await;
-        gate.add_permits(most);
+        issuer.release(most);
         let statuses = clients.join_all().await;
         assert_eq!(statuses.iter().filter(|got| **got == status).count(), count, "{answer}: {statuses:?}");
-        let asked = asked.load(Ordering::SeqCst);
-        assert!((1..=most).contains(&asked), "{answer}: {asked}");
+        assert!((1..=most).contains(&issuer.asked()), "{answer}: {}", issuer.asked());
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_asks_for_all_may_leave_and_another_asks() {
     let behind = Server::named("behind").await;
-    let (issuer, asked, gate) = slow(ACTIVE).await;
+    let issuer = slow(ACTIVE).await;
     let gateway = gateway(&behind, &issuer.text(), json!({ "timeout": "10s" }));
     let mut first = gatewright_tests::Wire::connect(gateway.address()).await;
     first.send("GET / HTTP/1.1\r\nhost: a\r\nauthorization: Bearer new\r\n\r\n").await;
-    eventually("it asks", async || (asked.load(Ordering::SeqCst) == 1).then_some(())).await;
+    eventually("it asks", async || (issuer.asked() == 1).then_some(())).await;
     let clients = crowd(&gateway, 20);
     under_way(&gateway, 21).await;
     first.reset();
-    eventually("another asks", async || (asked.load(Ordering::SeqCst) == 2).then_some(())).await;
-    gate.add_permits(2);
+    eventually("another asks", async || (issuer.asked() == 2).then_some(())).await;
+    issuer.release(2);
     assert_eq!(clients.join_all().await, vec![200; 20]);
-    assert_eq!(asked.load(Ordering::SeqCst), 2);
+    assert_eq!(issuer.asked(), 2);
 }
 
 /// Nobody waits longer than he would for an answer of his own.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_waits_for_anothers_answer_waits_no_longer_than_the_timeout() {
     let behind = Server::named("behind").await;
-    let (issuer, asked, _gate) = slow(ACTIVE).await;
+    let issuer = slow(ACTIVE).await;
     let gateway = gateway(&behind, &issuer.text(), json!({ "timeout": "300ms" }));
     let statuses = crowd(&gateway, 20).join_all().await;
     assert_eq!(statuses, vec![503; 20]);
-    assert!(asked.load(Ordering::SeqCst) < 20);
+    assert!(issuer.asked() < 20);
     assert!(behind.received().is_empty());
 }
