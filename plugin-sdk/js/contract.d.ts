@@ -453,8 +453,9 @@ declare module 'gatewright:plugin/random@0.1.0' {
 }
 declare module 'gatewright:plugin/rate-limit@0.1.0' {
   /**
-   * Takes `cost` from the bucket `key`, whole or not at all. Keys are private to the
-   * plugin's configuration. Their number is bounded: the host forgets full buckets first.
+   * Takes `cost` from the bucket `key`, whole or not at all: from the one that `take-all` has under this key for a token
+   * bucket of this quota. Keys are private to the plugin's configuration. Their number is bounded: the host forgets full
+   * buckets first.
    */
   export function take(key: string, quota: Quota, cost: number): Outcome;
   /**

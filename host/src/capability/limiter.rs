@@ -1,29 +1,14 @@
-//! `rate-limit`: token buckets that the host keeps, exact to the request and to the millisecond.
+//! `rate-limit`: the arithmetic of token buckets, exact to the request and to the millisecond. `meters` keeps them.
 //!
 //! A bucket is a leaky bucket in whole numbers: a request costs `per_ms` points, `requests` points leak away each
 //! millisecond, and `burst * per_ms` points fit. So a quota of three per second gives back exactly three each second,
 //! where an emission interval rounded to nanoseconds (classic GCRA) drifts or hands out one too few. A full bucket is
 //! the same as no bucket, so only the moment at which it is full again has to be kept.
 //!
-//! A bucket is found by a 128-bit keyed hash of the key **and** the quota (`table`), so a plugin may hold one key under
-//! two quotas without the two mixing their units. A full bucket is what the table may forget first.
-//!
 //! The arithmetic is under the lock of the table's shard and so may use two words. The `governor` crate was measured and rejected. It ties one quota to
 //! one limiter where the quota is an argument here, its key map has no bound and is swept by a full scan, and it
 //! rounds the emission interval. It is no faster: 64 ns per take among 1,000 keys as here, 231 ns among 100,000 against
 //! 158 (one thread, a 2-core machine).
-//!
-//! A limiter lives as long as the plugin configuration that it belongs to.
-
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use super::table::Tables;
-
-/// Buckets of one plugin configuration.
-pub struct Limiter {
-    buckets: Tables<Slack>,
-    forgotten: AtomicU64,
-}
 
 /// `requests` per `per_ms` milliseconds, of which `burst` may come at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -47,60 +32,6 @@ pub struct Outcome {
     /// 0 where allowed; else the milliseconds until `cost` can be taken, rounded up. [`NEVER_MS`] where it never can
     /// be, because `cost` is above the burst or the quota lets nothing pass.
     pub retry_after_ms: u32,
-}
-
-impl Limiter {
-    /// A limiter of at most `max_keys` buckets ([`DEFAULT_MAX_KEYS`]). The bound is held per shard, so with keys spread
-    /// evenly the first bucket that is not full is forgotten at about nine tenths of it.
-    pub fn new(max_keys: usize) -> Limiter {
-        Limiter { buckets: Tables::new(max_keys), forgotten: AtomicU64::new(0) }
-    }
-
-    /// Takes `cost` from the bucket of `key`, whole or not at all. A cost of 0 only looks.
-    ///
-    /// `now_ms` comes from a clock that does not go back; threads whose readings are a little out of order are fine.
-    /// Of any number of threads that take at once, exactly as many pass as the bucket holds.
-    pub fn take(&self, key: &str, quota: Quota, cost: u32, now_ms: u64) -> Outcome {
-        let rate = Rate::of(quota);
-        if rate.leak == 0 {
-            return Outcome { allowed: false, remaining: 0, reset_ms: NEVER_MS, retry_after_ms: NEVER_MS };
-        }
-        let print = self.buckets.print(&(key, quota));
-        let mut table = self.buckets.of(print);
-        let known = table.find(print);
-        let level = table.get(known).map_or(0, |(full_at_ms, slack)| rate.level(full_at_ms, slack, now_ms));
-
-        let needed = u64::from(cost) * rate.cost;
-        let free = rate.capacity - level;
-        if needed > free {
-            let wait = if needed > rate.capacity { NEVER_MS } else { clamp((needed - free).div_ceil(rate.leak)) };
-            return rate.outcome(level, Some(wait));
-        }
-        let level = level + needed;
-        if cost > 0 {
-            let (full_at_ms, slack) = rate.fill(level, now_ms);
-            if !table.put(print, known, full_at_ms, slack, now_ms) {
-                self.forgotten.fetch_add(1, Ordering::Relaxed);
-            }
-        }
-        rate.outcome(level, None)
-    }
-
-    /// Buckets held now, among them those that have filled up again and wait to be reused.
-    pub fn keys(&self) -> usize {
-        self.buckets.len()
-    }
-
-    /// How many buckets were forgotten before they were full: above 0 the bound is too small for the traffic.
-    pub fn forgotten(&self) -> u64 {
-        self.forgotten.load(Ordering::Relaxed)
-    }
-}
-
-impl Default for Limiter {
-    fn default() -> Limiter {
-        Limiter::new(DEFAULT_MAX_KEYS)
-    }
 }
 
 /// A quota in points: what a request costs, what leaks away per millisecond, and what fits.
@@ -150,7 +81,7 @@ pub(super) fn clamp(number: u64) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
 
-/// 100,000 buckets are at most about 6 MiB.
+/// 100,000 counts are at most about 9 MiB.
 pub const DEFAULT_MAX_KEYS: usize = 100_000;
 /// The wait for what never comes, and for anything that takes longer than 49 days.
 pub const NEVER_MS: u32 = u32::MAX;
@@ -159,6 +90,7 @@ pub const NEVER_MS: u32 = u32::MAX;
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::capability::meters::Meters as Limiter;
     use proptest::prelude::*;
 
     fn quota(requests: u32, per_ms: u32, burst: u32) -> Quota {

@@ -4,6 +4,10 @@
 //! nothing from the hour for what the second has refused. All limits of a key lie in one shard, so one lock is one
 //! decision, and of any number of threads exactly as many pass as there is room for.
 //!
+//! A count is found by a 128-bit keyed hash of the key **and** the rule (`table`), so a plugin may hold one key under two
+//! quotas without the two mixing their units. What says no more than none would, such as a full bucket, is what the table
+//! may forget first.
+//!
 //! * A token bucket gives room back evenly; it is the bucket of `limiter`.
 //! * A fixed window begins with the whole number and forgets it at its end. Windows follow one another from a moment on
 //!   the wall clock, so a day can end at midnight where the operator lives, on all gateways at once.
@@ -13,16 +17,18 @@
 //!
 //! The wall clock may be set back; a window then goes on, and is never given out twice.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use smallvec::SmallVec;
 
 use super::limiter::{self, NEVER_MS, Outcome, Quota, Rate, clamp};
-use super::table::{Print, Tables};
+use super::table::{Print, Table, Tables};
 
-/// The counts of one plugin configuration.
+/// The counts of one plugin configuration, for as long as it lives.
 pub struct Meters {
     counts: Tables<Count>,
+    forgotten: AtomicU64,
 }
 
 /// One limit and how it counts.
@@ -56,21 +62,36 @@ pub struct Now {
 pub type Outcomes = SmallVec<[Outcome; 4]>;
 
 impl Meters {
+    /// Counts for at most `max_keys` keys and rules ([`limiter::DEFAULT_MAX_KEYS`]). The bound is held per shard, so with keys
+    /// spread evenly the first count that still says something is forgotten at about nine tenths of it.
     pub fn new(max_keys: usize) -> Meters {
-        Meters { counts: Tables::new(max_keys) }
+        Meters { counts: Tables::new(max_keys), forgotten: AtomicU64::new(0) }
+    }
+
+    /// Takes `cost` from the token bucket of `key`, whole or not at all: what [`Meters::take_all`] does with this one rule.
+    ///
+    /// `now_ms` comes from a clock that does not go back; threads whose readings are a little out of order are fine.
+    pub fn take(&self, key: &str, quota: Quota, cost: u32, now_ms: u64) -> Outcome {
+        let print = self.print(key, &Rule::TokenBucket(quota));
+        let mut table = self.counts.of(print);
+        let known = table.find(print);
+        let verdict = bucket(quota, table.get(known).map(|(_, count)| count), cost, now_ms);
+        if verdict.outcome.allowed && cost > 0 {
+            self.keep(&mut table, (print, known), &verdict, now_ms);
+        }
+        verdict.outcome
     }
 
     /// Takes `cost` from every rule's count under `key`, or from none. A cost of 0 only looks.
-    pub fn take(&self, key: &str, rules: &[Rule], cost: u32, now: Now) -> Outcomes {
-        // The key picks the shard, the rule tells its entry from those of other rules.
-        let shard = self.counts.print(&key).shard;
-        let mut table = self.counts.of(Print { shard, place: 0 });
-        let entries: SmallVec<[_; 4]> = rules
+    pub fn take_all(&self, key: &str, rules: &[Rule], cost: u32, now: Now) -> Outcomes {
+        let prints: SmallVec<[Print; 4]> = rules.iter().map(|rule| self.print(key, rule)).collect();
+        let Some(first) = prints.first() else { return Outcomes::new() };
+        let mut table = self.counts.of(*first);
+        let entries: SmallVec<[_; 4]> = prints
             .iter()
-            .map(|rule| {
-                let print = Print { shard, place: self.counts.print(&(key, rule)).place };
-                let known = table.find(print);
-                (print, known, table.get(known).map(|(_, count)| count))
+            .map(|print| {
+                let known = table.find(*print);
+                (*print, known, table.get(known).map(|(_, count)| count))
             })
             .collect();
         let verdicts: SmallVec<[Verdict; 4]> =
@@ -80,8 +101,7 @@ impl Meters {
             for ((print, _, _), verdict) in entries.iter().zip(&verdicts) {
                 // Found again: one before may have taken the place of a neighbour.
                 let known = table.find(*print);
-                let gone_at_ms = now.monotonic_ms.saturating_add(verdict.gone_in_ms);
-                table.put(*print, known, gone_at_ms, verdict.count, now.monotonic_ms);
+                self.keep(&mut table, (*print, known), verdict, now.monotonic_ms);
             }
         }
         // What was not taken is not told as taken.
@@ -94,6 +114,29 @@ impl Meters {
             }
         };
         rules.iter().zip(verdicts.iter().zip(&entries)).map(told).collect()
+    }
+
+    /// The key picks the shard, the rule tells its entry from those of other rules.
+    fn print(&self, key: &str, rule: &Rule) -> Print {
+        self.counts.print_beside(&key, &(key, rule))
+    }
+
+    /// `known` is where it was found just before.
+    fn keep(&self, table: &mut Table<Count>, (print, known): (Print, Option<u32>), verdict: &Verdict, now_ms: u64) {
+        let gone_at_ms = now_ms.saturating_add(verdict.gone_in_ms);
+        if !table.put(print, known, gone_at_ms, verdict.count, now_ms) {
+            self.forgotten.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts held now, among them those that say nothing any more and wait to be reused.
+    pub fn keys(&self) -> usize {
+        self.counts.len()
+    }
+
+    /// How many counts were forgotten while they still said something: above 0 the bound is too small for the traffic.
+    pub fn forgotten(&self) -> u64 {
+        self.forgotten.load(Ordering::Relaxed)
     }
 }
 
@@ -258,7 +301,7 @@ mod tests {
     }
 
     fn one(meters: &Meters, rule: Rule, cost: u32, ms: u64) -> (bool, u32, u32, u32) {
-        let outcomes = meters.take("k", &[rule], cost, at(ms));
+        let outcomes = meters.take_all("k", &[rule], cost, at(ms));
         let Outcome { allowed, remaining, reset_ms, retry_after_ms } = outcomes[0];
         (allowed, remaining, reset_ms, retry_after_ms)
     }
@@ -302,12 +345,15 @@ mod tests {
     }
 
     #[test]
-    fn a_token_bucket_is_the_limiter_s() {
-        let (meters, limiter) = (Meters::default(), limiter::Limiter::default());
+    fn a_token_bucket_is_one_whichever_way_it_is_taken_of() {
+        let [one, all, mixed] = [0; 3].map(|_| Meters::default());
         let quota = Quota { requests: 3, per_ms: 1000, burst: 5 };
         for (cost, ms) in [(1, 0), (4, 0), (1, 0), (1, 333), (1, 334), (6, 400), (2, 5000), (0, 5001)] {
-            let own = limiter.take("k", quota, cost, ms);
-            assert_eq!(meters.take("k", &[Rule::TokenBucket(quota)], cost, at(ms))[0], own, "{cost} at {ms}");
+            let take = |meters: &Meters| meters.take("k", quota, cost, ms);
+            let take_all = |meters: &Meters| meters.take_all("k", &[Rule::TokenBucket(quota)], cost, at(ms))[0];
+            let own = take(&one);
+            assert_eq!(take_all(&all), own, "{cost} at {ms}");
+            assert_eq!(if cost % 2 == 0 { take(&mixed) } else { take_all(&mixed) }, own, "{cost} at {ms}");
         }
     }
 
@@ -316,7 +362,7 @@ mod tests {
         let meters = Meters::default();
         let rules = [Rule::FixedWindow(window(2, 1000)), Rule::FixedWindow(window(5, 60_000))];
         let take = |cost, ms| {
-            let outcomes = meters.take("k", &rules, cost, at(ms));
+            let outcomes = meters.take_all("k", &rules, cost, at(ms));
             (outcomes.iter().all(|outcome| outcome.allowed), outcomes[0].remaining, outcomes[1].remaining)
         };
         assert_eq!(take(2, 0), (true, 0, 3));
@@ -344,7 +390,7 @@ mod tests {
         for rule in [Rule::FixedWindow(window(5_000, DAY_MS)), Rule::SlidingWindow(window(5_000, DAY_MS))] {
             let meters = Meters::default();
             let wide = Rule::TokenBucket(Quota { requests: u32::MAX, per_ms: 1000, burst: 0 });
-            let take = || meters.take("k", &[wide, rule], 1, at(7)).iter().all(|outcome| outcome.allowed);
+            let take = || meters.take_all("k", &[wide, rule], 1, at(7)).iter().all(|outcome| outcome.allowed);
             let passed: usize = std::thread::scope(|scope| {
                 let takers: Vec<_> = (0..8).map(|_| scope.spawn(|| (0..2_000).filter(|_| take()).count())).collect();
                 takers.into_iter().map(|taker| taker.join().unwrap()).sum()
@@ -366,7 +412,7 @@ mod tests {
                 let mut now = 0;
                 for (cost, pause) in &takes {
                     now += pause;
-                    let outcome = meters.take("k", &[rule], *cost, at(now))[0];
+                    let outcome = meters.take_all("k", &[rule], *cost, at(now))[0];
                     if outcome.allowed || outcome.retry_after_ms == NEVER_MS {
                         prop_assert!(outcome.allowed || *cost > requests);
                         continue;
@@ -391,7 +437,7 @@ mod tests {
                 let (mut now, mut passed) = (0, std::collections::BTreeMap::<u64, u32>::new());
                 for pause in &pauses {
                     now += pause;
-                    if meters.take("k", &[rule], 1, at(now))[0].allowed {
+                    if meters.take_all("k", &[rule], 1, at(now))[0].allowed {
                         *passed.entry(now / u64::from(length)).or_default() += 1;
                     }
                 }
@@ -402,8 +448,7 @@ mod tests {
 
     /// Whether it would pass then; nothing is taken.
     fn rule_allows(meters: &Meters, rule: Rule, cost: u32, ms: u64) -> bool {
-        let shard = meters.counts.print(&"k").shard;
-        let print = Print { shard, place: meters.counts.print(&("k", &rule)).place };
+        let print = meters.print("k", &rule);
         let table = meters.counts.of(print);
         let count = table.get(table.find(print)).map(|(_, count)| count);
         rule.judge(count, cost, at(ms)).outcome.allowed

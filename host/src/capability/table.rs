@@ -1,6 +1,6 @@
 //! A bounded table of what limits count, found by a keyed hash of the key.
 //!
-//! The key itself is not kept: an entry costs some 64 bytes whatever a client sends as its key, and no address or API key
+//! The key itself is not kept: an entry costs less than 100 bytes whatever a client sends as its key, and no address or API key
 //! lies in memory. An entry knows the moment from which on it says no more than none would; a place whose moment has come
 //! is used again before the table grows, and a full table gives up the entry whose moment is nearest among a few.
 //!
@@ -28,8 +28,13 @@ impl<T: Copy> Tables<T> {
 
     /// The hash is seeded, so nobody outside can aim for a collision.
     pub(super) fn print(&self, key: &impl Hash) -> Print {
-        let [shard, place] = self.seeds.each_ref().map(|seed| seed.hash_one(key));
-        Print { shard, place }
+        self.print_beside(key, key)
+    }
+
+    /// The same in the shard of another key: what is beside one key is under one lock.
+    pub(super) fn print_beside(&self, other: &impl Hash, key: &impl Hash) -> Print {
+        let [shard, place] = &self.seeds;
+        Print { shard: shard.hash_one(other), place: place.hash_one(key) }
     }
 
     /// The shard of a key, locked.

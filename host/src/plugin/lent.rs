@@ -13,7 +13,6 @@ use crate::capability::concurrency::Places;
 use crate::capability::consumers::{Credential, Limit};
 use crate::capability::json_schema::Schemas;
 use crate::capability::jwt::KeySets;
-use crate::capability::limiter::Limiter;
 use crate::capability::meters::Meters;
 use crate::capability::metrics::Metrics;
 use crate::capability::password::Passwords;
@@ -38,12 +37,10 @@ pub struct Abilities {
     /// Shared by all configurations of the plugin's name.
     pub store: Arc<Store>,
     /// Private to this configuration.
-    pub limiter: Arc<Limiter>,
-    /// Private to this configuration.
     pub meters: Arc<Meters>,
     /// Private to this configuration.
     pub places: Arc<Places>,
-    /// What it keeps in a server instead of in the four above, which are then what it falls back to.
+    /// What it keeps in a server instead of in the three above, which are then what it falls back to.
     pub share: Option<Arc<Share>>,
     /// Private to this configuration.
     pub schemas: Arc<Schemas>,

@@ -13,13 +13,13 @@ use crate::capability::{limiter, meters};
 impl rate_limit::Host for State {
     fn take(&mut self, key: String, quota: Quota, cost: u32) -> Result<Outcome> {
         self.charge()?;
-        Ok(self.lent.abilities.limiter.take(&key, quota.into(), cost, now_ms()).into())
+        Ok(self.lent.abilities.meters.take(&key, quota.into(), cost, now_ms()).into())
     }
 
     fn take_all(&mut self, key: String, rules: Vec<Rule>, cost: u32) -> Result<Result<Vec<Outcome>, LimitError>> {
         self.charge()?;
         let Some(rules) = self::rules(rules) else { return Ok(Err(LimitError::LimitExceeded)) };
-        let outcomes = self.lent.abilities.meters.take(&key, &rules, cost, now());
+        let outcomes = self.lent.abilities.meters.take_all(&key, &rules, cost, now());
         Ok(Ok(outcomes.into_iter().map(Into::into).collect()))
     }
 }

@@ -93,7 +93,7 @@ impl State {
         let taken = share.take(key, rules, cost).await;
         Ok(match self.settle(&share, taken) {
             Ok(outcomes) => Some(outcomes),
-            Err(OnError::Local) => Some(self.lent.abilities.meters.take(key, rules, cost, now())),
+            Err(OnError::Local) => Some(self.lent.abilities.meters.take_all(key, rules, cost, now())),
             Err(OnError::Allow) => Some(rules.iter().map(unlimited).collect()),
             Err(OnError::Deny) => None,
         })

@@ -337,7 +337,6 @@ impl<'a> Builder<'a> {
         };
         let abilities = Abilities {
             store: self.workshop.stores.named(name, store::Limits::default()),
-            limiter: Arc::default(),
             meters: Arc::default(),
             places: Arc::default(),
             share: store.map(|store| Arc::new(Share::new(store.clone(), name, &key.config))),

@@ -28,8 +28,9 @@ pub struct Outcome {
     pub retry_after: Duration,
 }
 
-/// Takes `cost` from the bucket `key`, whole or not at all. Keys are private to the plugin's configuration. Their
-/// number is bounded: the gateway forgets full buckets first.
+/// Takes `cost` from the bucket `key`, whole or not at all: from the one that [`take_all`] has under this key for a token
+/// bucket of this quota. Keys are private to the plugin's configuration. Their number is bounded: the gateway forgets full
+/// buckets first.
 #[must_use]
 pub fn take(key: &str, quota: Quota, cost: u32) -> Outcome {
     host::take(key, quota, cost)

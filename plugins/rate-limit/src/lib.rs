@@ -122,8 +122,7 @@ impl Counted {
         Ok(Self { rules: limits.iter().map(Limit::rule).collect(), fields: headers.then_some(fields) })
     }
 
-    /// Takes of all limits or of none. One token bucket has a call of its own, which makes no lists, and counts for itself: so
-    /// whoever takes of a limit takes here.
+    /// Takes of all limits or of none. One token bucket has a call of its own, which makes no lists.
     fn take<T>(&self, key: &str, cost: u32, then: impl FnOnce(&[Outcome]) -> T) -> Result<T, LimitError> {
         match self.rules.as_slice() {
             [Rule::TokenBucket(quota)] => Ok(then(&[rate_limit::take(key, *quota, cost)])),

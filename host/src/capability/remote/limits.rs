@@ -6,7 +6,7 @@ use crate::capability::limiter::{Outcome, Quota, clamp};
 use crate::capability::meters::{Outcomes, Rule, Window};
 
 impl Share {
-    /// As `Meters::take`, over all gateways.
+    /// As `Meters::take_all`, over all gateways.
     ///
     /// # Errors
     /// The server did not decide.

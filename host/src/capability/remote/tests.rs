@@ -89,7 +89,7 @@ async fn the_script_decides_like_the_rules_in_memory() {
             let taken = share.ask(&key, &rules, cost, cost).await.unwrap();
             // On the clock that the server decided by.
             let now = Now { monotonic_ms: taken.now_ms, wall_ms: taken.now_ms };
-            let expected = meters.take(&key, &rules, cost, now);
+            let expected = meters.take_all(&key, &rules, cost, now);
             assert_eq!(taken.outcomes, expected, "{rules:?}, cost {cost}");
             let all_allow = expected.iter().all(|outcome| outcome.allowed);
             assert_eq!(taken.number, if all_allow { cost } else { 0 });

@@ -151,6 +151,8 @@ pub(crate) mod secrets {
 }
 
 pub(crate) mod rate_limit {
+    use std::time::Duration;
+
     use crate::{
         rate_limit::{LimitError, Outcome, Quota, Rule},
         testing::world::with,
@@ -168,7 +170,7 @@ pub(crate) mod rate_limit {
     }
 
     pub(crate) fn take(key: &str, quota: Quota, cost: u32) -> Outcome {
-        with(|world| world.limiter.take(key, quota, cost, world.elapsed))
+        with(|world| world.meters.take(key, &Rule::TokenBucket(quota), cost, world.elapsed, Duration::ZERO))
     }
 }
 

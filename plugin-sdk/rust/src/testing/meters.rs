@@ -33,7 +33,8 @@ impl Meters {
         outcomes.into_iter().zip(looks).map(told).collect()
     }
 
-    fn take(&mut self, key: &str, rule: &Rule, cost: u32, elapsed: Duration, wall: Duration) -> Outcome {
+    /// Of one rule. Token buckets do not look at the wall clock.
+    pub(crate) fn take(&mut self, key: &str, rule: &Rule, cost: u32, elapsed: Duration, wall: Duration) -> Outcome {
         let (window, slides) = match rule {
             Rule::TokenBucket(quota) => return self.buckets.take(&format!("{key} {quota:?}"), *quota, cost, elapsed),
             Rule::FixedWindow(window) => (window, false),

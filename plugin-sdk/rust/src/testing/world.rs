@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::{limiter::Limiter, meters::Meters, store::Store};
+use super::{meters::Meters, store::Store};
 use crate::{
     BodyMode, Direction, Hook, Identity, MutateError, Section,
     codec::{Bounds, Coding},
@@ -34,7 +34,6 @@ pub(crate) struct World {
     pub(crate) exchange: Exchange,
     /// Since the double was made, which is when the limiter's and the store's time begins.
     pub(crate) elapsed: Duration,
-    pub(crate) limiter: Limiter,
     pub(crate) meters: Meters,
     pub(crate) limits_unavailable: bool,
     /// How many exchanges are in, by key.
