@@ -243,7 +243,7 @@ impl Control for Api {
     fn put_plugin<'a>(&'a self, name: &'a str, component: Bytes) -> Answer<'a, Result<Applied, Refused>> {
         Box::pin(async move {
             let digest = Artifact::digest_of(&component);
-            let component: Arc<[u8]> = component.to_vec().into();
+            let component: Arc<[u8]> = Arc::from(&component[..]);
             let mut changed = Err(unsettled());
             for _ in 0..ROUNDS {
                 let turn = self.shared.turn.lock().await;

@@ -286,11 +286,7 @@ impl password::Host for State {
         if matches!(self.call, Call::Describe | Call::Configure) {
             return Err(Error::msg("password.verify was called outside of a hook"));
         }
-        // What waits has more time than a hook has, so how often is bounded like callouts are.
-        self.callouts = match self.callouts.checked_sub(1) {
-            Some(left) => left,
-            None => return Err(Error::msg("the hook checked more passwords than limits.callouts allows")),
-        };
+        self.charge_wait("the hook checked more passwords than limits.callouts allows")?;
         let passwords = self.lent.abilities.passwords.clone();
         let verified = passwords.verify(&hash, &password, now_ms).await;
         self.has_waited();

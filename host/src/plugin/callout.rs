@@ -114,10 +114,7 @@ impl State {
         let abilities = &self.lent.abilities;
         let callee = abilities.upstreams.get(request.upstream.as_str()).ok_or(CallError::UnknownUpstream)?.clone();
         let limits = &self.lent.limits;
-        let timeout = match request.timeout_ms {
-            0 => limits.callout_time,
-            milliseconds => Duration::from_millis(milliseconds.into()).min(limits.callout_time),
-        };
+        let timeout = limits.wait(request.timeout_ms);
         let request = parse(request).map_err(|_| CallError::Other("the request is not valid HTTP".into()))?;
         Ok(Callout { callee, request, timeout, limit: limits.body_bytes })
     }

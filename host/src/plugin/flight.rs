@@ -1,7 +1,5 @@
 //! `single-flight`: turns that hooks of a plugin take, one at a time under a key.
 
-use std::time::Duration;
-
 use wasmtime::{Error, Result};
 
 use super::bindings::single_flight;
@@ -17,14 +15,8 @@ impl single_flight::Host for State {
         if self.turns.iter().any(|turn| turn.key() == key) {
             return Err(Error::msg("the hook waits for a turn that it has itself"));
         }
-        // What waits has more time than a hook has, so how often is bounded like callouts are.
-        self.callouts = match self.callouts.checked_sub(1) {
-            Some(left) => left,
-            None => return Err(Error::msg("the hook took more turns than limits.callouts allows")),
-        };
-        let longest = self.lent.limits.callout_time;
-        let wait = if wait_ms == 0 { longest } else { Duration::from_millis(wait_ms.into()).min(longest) };
-        let turns = self.lent.abilities.turns.clone();
+        self.charge_wait("the hook took more turns than limits.callouts allows")?;
+        let (turns, wait) = (self.lent.abilities.turns.clone(), self.lent.limits.wait(wait_ms));
         let taken = turns.take(&key, wait).await;
         self.has_waited();
         Ok(match taken {

@@ -111,6 +111,16 @@ pub struct Limits {
     pub idle_instances: usize,
 }
 
+impl Limits {
+    /// How long a plugin waits that asks for so many milliseconds; 0 is as long as it may.
+    pub(super) fn wait(&self, milliseconds: u32) -> Duration {
+        match milliseconds {
+            0 => self.callout_time,
+            milliseconds => Duration::from_millis(milliseconds.into()).min(self.callout_time),
+        }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Limits {

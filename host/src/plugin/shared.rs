@@ -190,11 +190,7 @@ impl State {
             Some(share) if !matches!(self.call, Call::Describe | Call::Configure) => share.clone(),
             _ => return Err(Error::msg("a store was asked for something outside of a hook")),
         };
-        // What waits has more time than a hook has, so how often is bounded like callouts are.
-        self.callouts = match self.callouts.checked_sub(1) {
-            Some(left) => left,
-            None => return Err(Error::msg("the hook asked its store more often than limits.callouts allows")),
-        };
+        self.charge_wait("the hook asked its store more often than limits.callouts allows")?;
         Ok(share)
     }
 

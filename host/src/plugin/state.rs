@@ -143,6 +143,15 @@ impl State {
         }
     }
 
+    /// Counts one wait. What waits has more time than a hook has, so how often is bounded like callouts are.
+    ///
+    /// # Errors
+    /// A trap with this message once the hook's budget is used up.
+    pub(super) fn charge_wait(&mut self, too_often: &'static str) -> wasmtime::Result<()> {
+        self.callouts = self.callouts.checked_sub(1).ok_or_else(|| wasmtime::Error::msg(too_often))?;
+        Ok(())
+    }
+
     pub(super) fn in_body_hook(&self) -> bool {
         matches!(self.call, Call::RequestBody | Call::ResponseBody)
     }

@@ -194,8 +194,8 @@ pub(crate) mod single_flight {
 
     pub(crate) fn take(key: &str, wait: Option<Duration>) -> Turn {
         // Less than the shortest is not the longest.
-        let milliseconds = wait.map_or(0, |wait| u32::try_from(wait.as_millis()).unwrap_or(u32::MAX).max(1));
-        match single_flight::take(key, milliseconds) {
+        let wait_ms = wait.map_or(0, |wait| super::milliseconds(wait).max(1));
+        match single_flight::take(key, wait_ms) {
             single_flight::Turn::Mine => Turn::Mine,
             single_flight::Turn::Done(answer) => Turn::Done(answer),
             single_flight::Turn::TimedOut => Turn::TimedOut,
