@@ -68,6 +68,7 @@ impl Meters {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rate_limit::Quota;
 
     #[test]
     fn all_or_none() {
@@ -86,5 +87,14 @@ mod tests {
         assert_eq!(take(20), (true, 0));
         assert_eq!(take(30), (false, 0));
         assert_eq!(take(150), (true, 0), "half of the window before has faded");
+    }
+
+    #[test]
+    fn a_token_bucket_is_one_whichever_way_it_is_taken_of() {
+        let rule = Rule::TokenBucket(Quota { requests: 2, per: Duration::from_secs(60), burst: 0 });
+        let (mut meters, now) = (Meters::default(), Duration::ZERO);
+        assert!(meters.take("k", &rule, 1, now, now).allowed);
+        assert!(meters.take_all("k", &[rule], 1, now, now)[0].allowed);
+        assert!(!meters.take("k", &rule, 1, now, now).allowed);
     }
 }
