@@ -71,6 +71,7 @@ fn explain_tells_what_happens_when_endpoints_fail() {
     let file = File::new(
         r#"{ "listeners": [":0"], "upstreams": { "u": ["127.0.0.1:1"] }, "routes": [
             { "match": { "path": "/usual" }, "to": "u" },
+            { "match": { "path": "/none" }, "plugins": ["echo"] },
             { "match": {}, "to": "u", "timeouts": { "request": "5s", "attempt": "1s" },
               "retries": { "on": ["reset", "5xx"], "statuses": [429] }, "limits": { "max_concurrent": 7 } },
         ] }"#,
@@ -78,6 +79,8 @@ fn explain_tells_what_happens_when_endpoints_fail() {
     let explained = |path: &str| text(&gatewright(&["explain", "--config", file.path(), "GET", path]).stdout);
     let usual = explained("/usual");
     assert!(usual.contains("up to 3 attempts, another endpoint where nothing was sent\n"), "{usual}");
+    let none = explained("/none");
+    assert!(none.contains("echo") && !none.contains("retries"), "{none}");
     let said = explained("/");
     for line in [
         "timeout of the request: 5s",

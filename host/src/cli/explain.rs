@@ -169,9 +169,12 @@ fn describe_delivery(text: &mut String, route: &Route) {
         for (what, limit) in limits.into_iter().filter_map(|(what, limit)| Some((what, limit?))) {
             let _ = writeln!(text, "  timeout of the {what}: {limit:?} to the head of the response");
         }
-        let _ = writeln!(text, "  retries: {}", delivery.retries);
-    } else {
-        let _ = writeln!(text, "  retries: {}", Policy::failover());
+    }
+    // Nothing else is asked twice.
+    if !route.facts.upstreams.is_empty() {
+        let failover = Policy::failover();
+        let retries = route.delivery.as_ref().map_or(&failover, |delivery| &delivery.retries);
+        let _ = writeln!(text, "  retries: {retries}");
     }
     if let Some(admission) = &route.admission {
         let limit = admission.settings();
