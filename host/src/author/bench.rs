@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::cases::{Case, Cases};
 use super::scratch::Scratch;
-use super::stage::Stage;
+use super::stage::{Cast, Stage};
 use super::toolchain::unusable;
 use super::{Error, walk};
 use crate::config;
@@ -37,6 +37,8 @@ pub struct Cost {
     pub bodies: Option<Duration>,
     /// With a fresh instance, which is configured first (`isolation: request`): all hooks together.
     pub fresh: Duration,
+    /// The share of the exchanges that the plugin answered itself, 0 to 1. What is neither is a mean of two things.
+    pub answered: f64,
 }
 
 /// Measures how a component starts, with a compile cache of its own; it is on stage then.
@@ -52,7 +54,8 @@ pub fn start(component: &Path) -> Result<(Start, Stage), Error> {
     Ok((Start { size, compiled: time, cached: cached.compile_time() }, cached))
 }
 
-/// Measures the first exchange of every case, `time` for each figure. Cases whose configuration is refused are left out.
+/// Measures the first exchange of every case, `time` for each figure. What the host counts and stores for the plugin is forgotten after
+/// each, so that it stays the first. Cases whose configuration is refused are left out.
 ///
 /// # Errors
 /// A hook fails, or a case cannot be run at all.
@@ -72,9 +75,8 @@ pub fn run(stage: &Stage, cases: &Cases, filter: &str, time: Duration) -> Result
 pub fn memory(stage: &Stage, cases: &Cases) -> Result<u64, Error> {
     let first = cases.file.cases.iter().enumerate().find(|(_, case)| case.refused.is_none());
     let (index, case) = first.ok_or_else(|| Error::told("every case is refused, so nothing can be measured"))?;
-    let chain = chain(stage, cases, index, case, Isolation::Shared)?;
-    let Some(plugin) = chain.plugins().first() else { return Ok(0) };
-    let with = |count: usize| plugin.beside(count, resident).map_err(Error::Told)?;
+    let cast = cast(stage, cases, index, case, Isolation::Shared)?;
+    let with = |count: usize| cast.plugin.beside(count, resident).map_err(Error::Told)?;
     // A few have taken what all share.
     let (few, many) = (with(FEW)?, with(FEW + COUNTED)?);
     Ok(many.saturating_sub(few) / COUNTED as u64)
@@ -90,6 +92,7 @@ pub fn value(start: &Start, memory: u64, costs: &[Cost]) -> Value {
             "response_ns": cost.response.map(nanoseconds),
             "bodies_ns": cost.bodies.map(nanoseconds),
             "fresh_ns": nanoseconds(cost.fresh),
+            "answered": cost.answered,
         })
     });
     json!({
@@ -102,10 +105,9 @@ pub fn value(start: &Start, memory: u64, costs: &[Cost]) -> Value {
 }
 
 async fn measure(stage: &Stage, cases: &Cases, index: usize, case: &Case, time: Duration) -> Result<Cost, Error> {
-    let empty = Arc::new(Chain::default());
-    let nothing = rounds(&empty, cases, case, time / 4).await?;
-    let shared = rounds(&chain(stage, cases, index, case, Isolation::Shared)?, cases, case, time).await?;
-    let fresh = rounds(&chain(stage, cases, index, case, Isolation::Request)?, cases, case, time).await?;
+    let nothing = rounds(None, cases, case, time / 4).await?;
+    let shared = rounds(Some(cast(stage, cases, index, case, Isolation::Shared)?), cases, case, time).await?;
+    let fresh = rounds(Some(cast(stage, cases, index, case, Isolation::Request)?), cases, case, time).await?;
     let exports = stage.artifact().exports();
     let has_bodies = exports.on_request_body.is_some() || exports.on_response_body.is_some();
     let bodies = shared.bodies.saturating_sub(nothing.bodies);
@@ -116,16 +118,16 @@ async fn measure(stage: &Stage, cases: &Cases, index: usize, case: &Case, time: 
         response: exports.on_response.is_some().then_some(response),
         bodies: has_bodies.then_some(bodies),
         fresh: fresh.sum().saturating_sub(nothing.sum()),
+        answered: shared.answered,
     })
 }
 
-fn chain(stage: &Stage, cases: &Cases, index: usize, case: &Case, isolation: Isolation) -> Result<Arc<Chain>, Error> {
+fn cast(stage: &Stage, cases: &Cases, index: usize, case: &Case, isolation: Isolation) -> Result<Cast, Error> {
     let config = case.config.as_ref().unwrap_or(&cases.file.config);
     let own = config::child(&config::child("/cases", index), "config");
     let at = if case.config.is_some() { own.as_str() } else { "/config" };
     let cast = stage.cast(cases, config, (&cases.document, at), isolation);
-    let cast = cast.map_err(|refused| Error::told(format!("{}: {refused}", case.name)))?;
-    Ok(Arc::new(Chain::new(vec![cast.plugin])))
+    cast.map_err(|refused| Error::told(format!("{}: {refused}", case.name)))
 }
 
 /// Bytes of this process that are in memory.
@@ -137,11 +139,12 @@ fn resident() -> Result<u64, Error> {
     Ok(kilobytes.unwrap_or_default() << 10)
 }
 
-/// The medians of the hooks.
+/// The medians of the hooks, and the share of exchanges that they answered.
 struct Round {
     request: Duration,
     response: Duration,
     bodies: Duration,
+    answered: f64,
 }
 
 impl Round {
@@ -150,10 +153,11 @@ impl Round {
     }
 }
 
-async fn rounds(chain: &Arc<Chain>, cases: &Cases, case: &Case, time: Duration) -> Result<Round, Error> {
+async fn rounds(cast: Option<Cast>, cases: &Cases, case: &Case, time: Duration) -> Result<Round, Error> {
+    let chain = &Arc::new(Chain::new(cast.iter().map(|cast| cast.plugin.clone()).collect()));
     let step = case.steps().first().cloned().unwrap_or_default();
     let until = Instant::now() + time;
-    let (mut requests, mut responses, mut bodies) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut requests, mut responses, mut bodies, mut answered) = (Vec::new(), Vec::new(), Vec::new(), 0);
     let upstream = ResponseHead { status: Some(http::StatusCode::OK), headers: walk::headers(&step.response.headers)? };
     while requests.len() < FEWEST || (Instant::now() < until && requests.len() < MOST) {
         let mut exchange = walk::start(&step, &cases.file.route)?;
@@ -170,7 +174,7 @@ async fn rounds(chain: &Arc<Chain>, cases: &Cases, case: &Case, time: Duration) 
         match stop {
             ControlFlow::Continue(()) => exchange.response = upstream.clone(),
             ControlFlow::Break(Stop::Failed(failure)) => return Err(Error::told(failure.to_string())),
-            ControlFlow::Break(_) => {}
+            ControlFlow::Break(_) => answered += 1,
         }
         exchange.phase = Phase::Response;
         let began = Instant::now();
@@ -185,8 +189,10 @@ async fn rounds(chain: &Arc<Chain>, cases: &Cases, case: &Case, time: Duration) 
         if let ControlFlow::Break(Stop::Failed(failure)) = stop {
             return Err(Error::told(failure.to_string()));
         }
+        cast.iter().for_each(Cast::forget);
     }
-    Ok(Round { request: median(requests), response: median(responses), bodies: median(bodies) })
+    let answered = f64::from(answered) / requests.len() as f64;
+    Ok(Round { request: median(requests), response: median(responses), bodies: median(bodies), answered })
 }
 
 fn median(mut times: Vec<Duration>) -> Duration {

@@ -129,6 +129,11 @@ impl Meters {
         }
     }
 
+    /// Forgets every count.
+    pub fn clear(&self) {
+        self.counts.clear();
+    }
+
     /// Counts held now, among them those that say nothing any more and wait to be reused.
     pub fn keys(&self) -> usize {
         self.counts.len()
@@ -316,6 +321,8 @@ mod tests {
         assert_eq!(one(&meters, rule, 1, 999), (true, 0, 1, 0));
         assert_eq!(one(&meters, rule, 1, 999), (false, 0, 1, 1));
         assert_eq!(one(&meters, rule, 3, 1000), (true, 0, 1000, 0));
+        meters.clear();
+        assert_eq!((one(&meters, rule, 0, 1000), meters.keys()), ((true, 3, 0, 0), 0), "forgotten");
         assert_eq!(one(&meters, rule, 4, 2000), (false, 3, 0, NEVER_MS));
     }
 

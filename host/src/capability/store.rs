@@ -128,6 +128,16 @@ impl Store {
         Ok(sum)
     }
 
+    /// Takes out every entry. Versions go on growing.
+    pub fn clear(&self) {
+        for shard in &self.shards {
+            let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            while let Some(key) = shard.entries.keys().next().cloned() {
+                self.take_out(&mut shard, &key);
+            }
+        }
+    }
+
     /// Bytes held now, counted as in [`Limits::bytes`].
     pub fn used_bytes(&self) -> usize {
         self.used_bytes.load(Ordering::Relaxed)

@@ -44,6 +44,16 @@ impl<T: Copy> Tables<T> {
         self.shards[at].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Takes out every entry.
+    pub(super) fn clear(&self) {
+        for shard in &self.shards {
+            let mut table = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            table.index.clear();
+            table.entries.clear();
+            table.hand = 0;
+        }
+    }
+
     /// Entries held now, among them those whose place waits to be used again.
     pub(super) fn len(&self) -> usize {
         self.shards.iter().map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner).entries.len()).sum()

@@ -239,7 +239,11 @@ fn bench_cases(subject: &Subject, json: bool, time: Duration) -> Result<ExitCode
         let nanoseconds = |time: Duration| time.as_nanos().to_string();
         let if_there = |time: Option<Duration>| time.map_or("-".to_owned(), nanoseconds);
         let (request, response, bodies) = (nanoseconds(cost.request), if_there(cost.response), if_there(cost.bodies));
-        row([&request, &response, &bodies, &format!("{:.1}", cost.fresh.as_secs_f64() * 1e6)], &cost.name);
+        let name = match cost.answered {
+            0.0 | 1.0 => cost.name.clone(),
+            some => format!("{} (a mean: it answers {:.0} % of them itself)", cost.name, some * 100.0),
+        };
+        row([&request, &response, &bodies, &format!("{:.1}", cost.fresh.as_secs_f64() * 1e6)], &name);
     }
     Ok(ExitCode::SUCCESS)
 }

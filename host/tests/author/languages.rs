@@ -235,6 +235,13 @@ fn hold_the_policy(language: &str) {
     let cases = policies.join("cases.json");
     let tested = folder.run(&["plugin", "test", cases.to_str().unwrap()]).good();
     tested.says("\n12 good, 0 bad\n");
+    // Measured again and again it stays the first request, which the counter lets pass.
+    let first = "a key becomes a caller with a tier";
+    let measured =
+        ["plugin", "bench", "--json", "--time", "20", "--component", "build/policy.debug.wasm", "--only", first];
+    let measured = folder.run(&[&measured[..], &[cases.to_str().unwrap()]].concat()).good();
+    let figures: serde_json::Value = serde_json::from_str(&measured.stdout).unwrap();
+    assert_eq!(figures["cases"][0]["answered"], 0.0, "{figures}");
     folder.run(&["plugin", "inspect", "build/policy.debug.wasm"]).good().says("grants    upstreams\n");
 }
 

@@ -73,6 +73,8 @@ def line(what, bar, aim, language, sources, cases, case, pace: Pace, tools: Tool
         arguments = ["bench", "--json", "--time", str(int(pace.seconds * 300)), "--component", component, "--only", case, cases]
         measured = json.loads(gatewright(tools, component.parent, *arguments))
         raw.write(kind="language", what=what, **measured)
+        if measured["cases"][0]["answered"]:
+            raise Failed(f"{what}: the plugin refuses what it is meant to let pass")
         rounds.append(measured)
     return Line(what, bar, aim, "µs", figure([found["cases"][0]["request_ns"] / 1e3 for found in rounds]), note(rounds))
 

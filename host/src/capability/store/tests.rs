@@ -16,7 +16,12 @@ fn set_get_remove() {
     assert_eq!(store.get("a", 0), Some(Entry { value: Bytes::from_static(b"two"), version: second }));
     assert!(store.remove("a", 0));
     assert!(!store.remove("a", 0));
-    assert!(store.set("a", b"", None, 0).unwrap() > second, "a version is never used again");
+    let third = store.set("a", b"", None, 0).unwrap();
+    assert!(third > second, "a version is never used again");
+    store.set("b", b"", Some(10), 0).unwrap();
+    store.clear();
+    assert_eq!((store.get("a", 0), store.len(), store.used_bytes()), (None, 0, 0));
+    assert!(store.set("a", b"", None, 0).unwrap() > third);
 }
 
 #[test]
