@@ -189,7 +189,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<IO> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
+        ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+        if self.framing.is_upgrading() && self.state.has_verdict() {
+            // What was held back may be read now. hyper does not know: it believes that the socket has nothing.
+            cx.waker().wake_by_ref();
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Writes the answer to what was refused, closes this direction, and waits for the client to close its own where

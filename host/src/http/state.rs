@@ -201,6 +201,11 @@ impl State {
         *self.switch.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(switch));
     }
 
+    /// Whether it is known what became of a request for another protocol.
+    pub(super) fn has_verdict(&self) -> bool {
+        self.verdict.load(Relaxed) > 0
+    }
+
     /// Whether the protocol was switched, once that is known; the question clears it.
     pub(super) fn take_verdict(&self) -> Option<bool> {
         let verdict = self.verdict.load(Relaxed);

@@ -148,9 +148,9 @@ async fn an_aborted_exchange_has_no_answer() {
     assert_eq!(served.rest().await, "");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_upgrade_that_is_not_made_leaves_a_request_like_any_other() {
-    let mut served = start();
+    let (started, mut served) = (Instant::now(), start());
     served
         .write(
             "GET /1 HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n",
@@ -166,6 +166,7 @@ async fn an_upgrade_that_is_not_made_leaves_a_request_like_any_other() {
         .write("GET /1 HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\nPRI * HTTP/2.0\r\n\r\n")
         .await;
     assert_eq!(outline(&served.rest().await), ["200", "505 close"]);
+    assert_eq!(started.elapsed().as_secs(), 0, "what was held back goes on with the answer");
 }
 
 #[tokio::test]
@@ -193,9 +194,9 @@ async fn a_switched_connection_is_the_other_protocols() {
     assert_eq!(outline(&all), ["200", "101"]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_comes_before_the_switch_is_held_up_to_a_bound() {
-    let mut served = start();
+    let (started, mut served) = (Instant::now(), start());
     served.write("GET /wait HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n").await;
     served.seen.came.notified().await;
     let mut sent = 0;
@@ -205,6 +206,7 @@ async fn what_comes_before_the_switch_is_held_up_to_a_bound() {
     assert!(sent < (64 << 10) + (64 << 10), "{sent} bytes are held: the pipe's own 64 KiB, and a read");
     served.seen.go.notify_one();
     assert_eq!(outline(&served.rest().await), ["200", "414 close"]);
+    assert_eq!(started.elapsed().as_secs(), 0);
 }
 
 #[tokio::test]
