@@ -20,6 +20,7 @@ mod http1;
 mod http2;
 mod request_body;
 mod response_body;
+mod rest;
 mod rewind;
 mod state;
 
@@ -224,7 +225,8 @@ where
         return;
     }
     if connection.speaks_http2(&first, &settings) {
-        http2::serve(rewind::Rewind::new(io, first), connection, settings, handler, drain).await;
+        // On the heap, because connections of HTTP/1 have no use for its room.
+        Box::pin(http2::serve(rewind::Rewind::new(io, first), connection, settings, handler, drain)).await;
     } else {
         http1::serve(io, first, connection, settings, handler, drain).await;
     }

@@ -51,6 +51,11 @@ impl<IO> Guard<IO> {
         guard
     }
 
+    /// The socket. What is held is lost.
+    pub(super) fn into_inner(self) -> IO {
+        self.io
+    }
+
     /// Looks at held bytes; at least the first `checked` are passed on.
     fn check_held(&mut self) {
         self.checked = self.framing.advance(&mut self.held).unwrap_or_else(|(passed, reject)| {
@@ -98,10 +103,12 @@ impl<IO> Guard<IO> {
     fn note_waiting(&self) {
         if self.state.is_active() || self.state.refused().is_some() {
             self.state.wait(Waiting::Nothing);
-        } else if self.held.is_empty() {
-            self.state.wait(Waiting::Idle);
-        } else {
+        } else if !self.held.is_empty() {
             self.state.wait(Waiting::Head);
+        } else if self.framing.is_between_messages() {
+            self.state.wait(Waiting::Between);
+        } else {
+            self.state.wait(Waiting::Idle);
         }
     }
 

@@ -4,6 +4,7 @@ use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use http::header::{CONNECTION, EXPECT, HeaderValue, UPGRADE};
 use http::{Request, Response};
@@ -20,6 +21,7 @@ use super::framing::{Framing, Limits};
 use super::guard::Guard;
 use super::request_body::{Leave, RequestBody};
 use super::response_body::ResponseBody;
+use super::rest::{self, Resting};
 use super::state::{Active, State, Switch, Waiting};
 use super::{Abort, Connection, DRAIN_PATIENCE, Settings};
 use crate::body::Body;
@@ -29,13 +31,34 @@ use crate::tunnel::{Handover, Tunnel, Upgrade};
 
 /// Serves a connection that speaks HTTP/1; `first` are its first bytes.
 pub(super) async fn serve<IO, H, F>(
-    io: IO,
-    first: Vec<u8>,
+    mut io: IO,
+    mut first: Vec<u8>,
     connection: Arc<Connection>,
     settings: Arc<Settings>,
     handler: H,
     drain: Drain,
 ) where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    H: Fn(Arc<Connection>, Request<Body>) -> F + Clone + Send + 'static,
+    F: Future<Output = Response<Body>> + Send + 'static,
+{
+    // On the heap, so that a connection that rests has nothing of it.
+    while let Some(resting) = Box::pin(attend(io, first, &connection, &settings, &handler, &drain)).await {
+        let Some(next) = resting.next_request(&settings, &drain).await else { return };
+        (io, first) = next;
+    }
+}
+
+/// Serves requests until the connection is over, which is none, or idle for so long that it may rest.
+async fn attend<IO, H, F>(
+    io: IO,
+    first: Vec<u8>,
+    connection: &Arc<Connection>,
+    settings: &Arc<Settings>,
+    handler: &H,
+    drain: &Drain,
+) -> Option<Resting<IO>>
+where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     H: Fn(Arc<Connection>, Request<Body>) -> F + Clone + Send + 'static,
     F: Future<Output = Response<Body>> + Send + 'static,
@@ -46,18 +69,18 @@ pub(super) async fn serve<IO, H, F>(
     if !settings.http1 {
         state.refuse(Reject::Http2Only, false);
     }
-    let guard = Guard::new(io, first, Framing::new(limits(&settings)), Arc::clone(&state));
-    let service = service_fn(|request| exchange(request, &connection, &handler, &state, &settings));
+    let guard = Guard::new(io, first, Framing::new(limits(settings)), Arc::clone(&state));
+    let service = service_fn(|request| exchange(request, connection, handler, &state, settings));
     // Accepted while the gateway stops: its first request is its last.
     let keep_alive = !drain.is_asked();
-    let builder = builder(&settings, keep_alive);
-    let mut served = pin!(builder.serve_connection(TokioIo::new(guard), service).with_upgrades());
+    let builder = builder(settings, keep_alive);
+    let mut served = builder.serve_connection(TokioIo::new(guard), service).with_upgrades();
     let mut asked = pin!(drain.asked());
     let mut alarm = pin!(tokio::time::sleep(settings.head_timeout));
-    let mut watcher = Watcher::new(&state, &settings, &connection, &drain);
+    let mut watcher = Watcher::new(&state, settings, connection, drain);
     let mut waker: Option<Waker> = None;
 
-    poll_fn(|cx| {
+    let rests = poll_fn(|cx| {
         // Being registered once is enough, as long as the task is woken the same way: polling the drain signal and
         // the timer each time would cost more than the rest of this function.
         if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
@@ -68,13 +91,13 @@ pub(super) async fn serve<IO, H, F>(
         }
         loop {
             // An error means that the client went, or broke off: there is nobody left to tell.
-            if served.as_mut().poll(cx).is_ready() {
+            if Pin::new(&mut served).poll(cx).is_ready() {
                 watcher.report();
-                return Poll::Ready(());
+                return Poll::Ready(false);
             }
             watcher.poll_unread(cx);
             if watcher.wants_end() {
-                served.as_mut().graceful_shutdown();
+                Pin::new(&mut served).graceful_shutdown();
                 continue;
             }
             let Some(deadline) = watcher.deadline() else { return Poll::Pending };
@@ -86,15 +109,26 @@ pub(super) async fn serve<IO, H, F>(
                 if alarm.as_mut().poll(cx).is_pending() {
                     return Poll::Pending;
                 }
-            } else if watcher.give_up() {
-                return Poll::Ready(());
+                continue;
+            }
+            match watcher.give_up() {
+                Verdict::GoesOn => {}
+                Verdict::Rests => return Poll::Ready(true),
+                Verdict::IsDropped => return Poll::Ready(false),
             }
         }
     })
     .await;
-    if let Some(switch) = state.take_switch() {
-        Box::pin(after_http(*switch, &settings, drain.clone())).await;
+    if rests {
+        let parts = served.into_parts()?;
+        let since = state.waits_until(Duration::ZERO);
+        return Some(Resting { io: parts.io.into_inner().into_inner(), first: parts.read_buf.into(), since });
     }
+    drop(served);
+    if let Some(switch) = state.take_switch() {
+        after_http(*switch, settings, drain.clone()).await;
+    }
+    None
 }
 
 /// What becomes of a connection that hyper has left to whoever asked for another protocol: it is that protocol's from
@@ -247,32 +281,46 @@ impl<'a> Watcher<'a> {
             // Only a body that somebody else still reads can hold hyper up now.
             (_, Some(since)) => Some(since + self.settings.unread_timeout),
             (Waiting::Nothing, None) => None,
-            (Waiting::Idle, None) if self.drain.is_asked() => Some(self.state.waits_until(DRAIN_PATIENCE)),
+            (Waiting::Idle | Waiting::Between, None) if self.drain.is_asked() => {
+                Some(self.state.waits_until(DRAIN_PATIENCE))
+            }
             (Waiting::Idle, None) => Some(self.state.waits_until(self.settings.idle_timeout)),
+            (Waiting::Between, None) => Some(self.state.waits_until(self.settings.idle_timeout.min(rest::AFTER))),
             (Waiting::Head, None) => Some(self.state.waits_until(self.settings.head_timeout)),
         };
         [write, unread, waiting].into_iter().flatten().min()
     }
 
-    /// Acts on a deadline that has passed; answers whether the connection is to be dropped as it is.
-    fn give_up(&mut self) -> bool {
+    /// Acts on a deadline that has passed.
+    fn give_up(&mut self) -> Verdict {
         let now = Instant::now();
         if self.unread.as_ref().is_some_and(|(_, _, until)| *until <= now) {
             self.unread = None;
-            return false;
+            return Verdict::GoesOn;
         }
         if self.state.write_waits_until(self.settings.write_timeout).is_some_and(|until| until <= now) {
-            return true;
+            return Verdict::IsDropped;
         }
+        let is_idle_for_long = self.state.waits_until(self.settings.idle_timeout) <= now || self.drain.is_asked();
         match self.state.waiting() {
-            _ if self.ending_since.is_some() => return true,
-            Waiting::Linger => return true,
+            _ if self.ending_since.is_some() => return Verdict::IsDropped,
+            Waiting::Linger => return Verdict::IsDropped,
+            Waiting::Between if !is_idle_for_long && self.state.is_quiet() => return Verdict::Rests,
             Waiting::Head => self.state.refuse(Reject::HeadTimeout, false),
-            Waiting::Idle | Waiting::Nothing => self.is_expired = true,
+            Waiting::Between | Waiting::Idle | Waiting::Nothing => self.is_expired = true,
         }
         self.state.wait(Waiting::Nothing);
-        false
+        Verdict::GoesOn
     }
+}
+
+/// What becomes of a connection at a deadline.
+enum Verdict {
+    GoesOn,
+    /// It is idle, and nothing of a request or a response is anywhere.
+    Rests,
+    /// As it is.
+    IsDropped,
 }
 
 fn builder(settings: &Settings, keep_alive: bool) -> http1::Builder {

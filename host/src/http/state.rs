@@ -61,6 +61,8 @@ pub(super) enum Waiting {
     Head = 2,
     /// To close, after the last answer.
     Linger = 3,
+    /// To send another request, or none, with nothing left of the one before and nothing there of another.
+    Between = 4,
 }
 
 impl State {
@@ -87,13 +89,14 @@ impl State {
         u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Notes what the connection waits for; the clock starts when that changes.
+    /// Notes what the connection waits for; the clock starts when that changes, but not in the middle of being idle.
     pub(super) fn wait(&self, waiting: Waiting) {
-        if self.waiting.load(Relaxed) == waiting as u8 {
+        let before = self.waiting();
+        if before == waiting {
             return;
         }
         self.waiting.store(waiting as u8, Relaxed);
-        if waiting != Waiting::Nothing {
+        if !matches!((before, waiting), (_, Waiting::Nothing) | (Waiting::Idle, Waiting::Between)) {
             self.waiting_since.store(self.now(), Relaxed);
         }
     }
@@ -109,6 +112,7 @@ impl State {
             1 => Waiting::Idle,
             2 => Waiting::Head,
             3 => Waiting::Linger,
+            4 => Waiting::Between,
             _ => Waiting::Nothing,
         }
     }

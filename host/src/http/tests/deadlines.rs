@@ -143,3 +143,84 @@ async fn an_idle_connection_is_closed_by_a_drain_and_a_new_one_is_served() {
     assert_eq!(silent.rest().await, "");
     assert_eq!(started.elapsed().as_secs(), 1);
 }
+
+/// What one does whose connection has rested, and what it sees then.
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_has_rested_is_as_any_other() {
+    let resting = || async {
+        let mut served = start();
+        served.write("POST /1 HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc").await;
+        served.until("ok").await;
+        tokio::time::sleep(rest::AFTER * 3).await;
+        served
+    };
+
+    let mut served = resting().await;
+    for _ in 0..3 {
+        served.write("POST /2 HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n01234").await;
+        tokio::time::sleep(rest::AFTER * 3).await;
+        served.write("56789GET /early HTTP/1.1\r\nHost: a\r\n\r\nGET /4 HT").await;
+        assert_eq!(outline(&served.until("early").await), ["200", "403"]);
+        tokio::time::sleep(rest::AFTER * 3).await;
+        served.write("TP/1.1\r\nHost: a\r\n\r\n").await;
+        served.until("ok").await;
+        tokio::time::sleep(rest::AFTER * 3).await;
+    }
+    assert_eq!(served.seen.requests()[..4], ["POST /1 abc", "POST /2 0123456789", "GET /early", "GET /4"]);
+
+    let mut served = resting().await;
+    served.write("GET / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n").await;
+    assert_eq!(outline(&served.rest().await), ["400 close"]);
+    drop(served.client);
+    served.task.await.unwrap();
+    assert_eq!(served.seen.rejects.lock().unwrap().len(), 1);
+
+    let mut served = resting().await;
+    served.write("GET /switch HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n").await;
+    served.until("\r\n\r\n").await;
+    served.write("hello").await;
+    served.until("hello").await;
+
+    let served = resting().await;
+    drop(served.client);
+    served.task.await.unwrap();
+
+    let mut served = resting().await;
+    let started = Instant::now();
+    assert_eq!(served.drainer.drain(Duration::from_secs(5)).await, 0);
+    assert_eq!(started.elapsed().as_secs(), 0);
+    let mut end = Vec::new();
+    assert_eq!(served.client.read_to_end(&mut end).await.unwrap(), 0);
+}
+
+/// A client that is in the middle of something is waited for, and not put aside.
+#[tokio::test(start_paused = true)]
+async fn a_connection_in_the_middle_of_something_does_not_rest() {
+    let mut served = serve_with(|_| {}, 4096);
+    served.write("GET /large HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    served.until("200 OK").await;
+    tokio::time::sleep(rest::AFTER * 3).await;
+    let mut rest = vec![0; 1 << 20];
+    served.client.read_exact(&mut rest[8192..]).await.unwrap();
+
+    let mut served = start();
+    served.write("GET /1 HTTP/1.1\r\nHost: a\r\n\r\nGET /wait HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    served.until("ok").await;
+    served.seen.came.notified().await;
+    tokio::time::sleep(rest::AFTER * 3).await;
+    served.seen.go.notify_one();
+    served.until("waited").await;
+}
+
+/// What a connection holds that rests, besides its socket and what is known of the client.
+#[tokio::test]
+async fn a_connection_that_rests_holds_little() {
+    let (client, server) = tokio::io::duplex(64);
+    let address = "127.0.0.1:80".parse().unwrap();
+    let connection = Arc::new(Connection::new(address, address, "test".into(), &Scheme::HTTP));
+    let handler = |_: Arc<Connection>, _: Request<Body>| async { Response::new(Body::Empty) };
+    let (_drainer, drain) = drain::channel();
+    let serving = serve(server, connection, Arc::new(Settings::default()), handler, drain);
+    assert!(size_of_val(&serving) <= 1024, "{} bytes", size_of_val(&serving));
+    drop(client);
+}

@@ -1,0 +1,56 @@
+//! An HTTP/1 connection whose client takes its time between two requests: nothing is held for it but the socket and a timer.
+
+use std::future::poll_fn;
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::time::Instant;
+
+use super::{FIRST_READ_BYTES, Settings};
+use crate::drain::Drain;
+
+/// How long a connection is idle before it rests: what a parser and its buffers cost to make is then nothing beside the wait.
+pub(super) const AFTER: Duration = Duration::from_secs(1);
+
+/// A connection that rests.
+pub(super) struct Resting<IO> {
+    pub(super) io: IO,
+    /// The first bytes of another request; mostly none.
+    pub(super) first: Vec<u8>,
+    /// Since when it has been idle.
+    pub(super) since: Instant,
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> Resting<IO> {
+    /// The connection with the first bytes of its next request. None where it is over: closed by the client, idle for too
+    /// long, or in the way of a gateway that stops.
+    pub(super) async fn next_request(mut self, settings: &Settings, drain: &Drain) -> Option<(IO, Vec<u8>)> {
+        if self.first.is_empty() {
+            self.first = tokio::select! {
+                biased;
+                read = first_bytes(&mut self.io) => read.ok()?,
+                () = drain.asked() => Vec::new(),
+                () = tokio::time::sleep_until(self.since + settings.idle_timeout) => Vec::new(),
+            };
+        }
+        if self.first.is_empty() {
+            // A client that has gone needs no farewell, and one that does not take it is not waited for.
+            let _ = tokio::time::timeout(settings.linger_timeout, self.io.shutdown()).await;
+            return None;
+        }
+        Some((self.io, self.first))
+    }
+}
+
+/// What is read first; nothing at the end. There is no buffer while there is nothing to read.
+async fn first_bytes<IO: AsyncRead + Unpin>(io: &mut IO) -> io::Result<Vec<u8>> {
+    poll_fn(|cx| {
+        let mut bytes = [MaybeUninit::uninit(); FIRST_READ_BYTES];
+        let mut read = ReadBuf::uninit(&mut bytes);
+        Pin::new(&mut *io).poll_read(cx, &mut read).map_ok(|()| read.filled().to_vec())
+    })
+    .await
+}
