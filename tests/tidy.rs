@@ -24,6 +24,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("config", &[]),
     ("body", &[]),
     ("gather", &[]),
+    ("priority", &[]),
     ("drain", &[]),
     ("stock", &[]),
     ("watch", &["telemetry"]),
@@ -48,7 +49,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         &["balance", "body", "discovery", "gather", "health", "proxy_protocol", "retry", "telemetry", "tls", "tunnel"],
     ),
     ("exchange", &["plugin", "router", "telemetry", "tls", "tunnel"]),
-    ("plugin", &["body", "capability", "exchange", "problem", "telemetry", "upstream"]),
+    ("plugin", &["body", "capability", "exchange", "priority", "problem", "telemetry", "upstream"]),
     (
         "snapshot",
         &[

@@ -25,6 +25,7 @@ pub mod listener;
 pub mod mirror;
 pub mod networks;
 pub mod plugin;
+pub mod priority;
 pub mod problem;
 pub mod proxy;
 pub mod proxy_protocol;

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use crate::priority;
+
 /// Runs `work` on a thread of its own, behind everything else where the cores are busy.
 ///
 /// # Errors
@@ -13,17 +15,10 @@ use tokio::sync::oneshot;
 pub(super) async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
     let (done, result) = oneshot::channel();
     std::thread::Builder::new().name("build".into()).stack_size(4 << 20).spawn(move || {
-        step_back();
+        priority::step_back();
         let _ = done.send(work());
     })?;
     result.await.map_err(|_| io::Error::other("it panicked"))
-}
-
-/// Lets this thread come after the others. Best effort: without it a reload is only less polite.
-#[allow(unsafe_code)]
-fn step_back() {
-    // SAFETY: nice(2) takes a number and touches no memory of ours. On Linux it is about the calling thread alone.
-    unsafe { libc::nice(NICENESS) };
 }
 
 /// Waits until nobody else has it, and drops it then: to unmap its instances is not for a data core.
@@ -33,6 +28,4 @@ pub(super) async fn drop_last<T>(old: Arc<T>) {
     }
 }
 
-/// A tenth of the share of a data core, where they compete.
-const NICENESS: libc::c_int = 10;
 const LOOK_AGAIN: Duration = Duration::from_millis(100);

@@ -14,6 +14,7 @@ use super::artifact::Artifact;
 use super::cache::CompileCache;
 use super::epoch::Epoch;
 use super::load_error::LoadError;
+use crate::priority;
 
 /// Compiles components and runs their instances. Cheap to clone; the last clone ends the clock.
 #[derive(Clone)]
@@ -39,6 +40,7 @@ impl Engine {
     /// # Errors
     /// The machine does not support what the engine needs, or does not give it the address space.
     pub fn new(cache_directory: Option<&Path>) -> wasmtime::Result<Engine> {
+        compilers();
         let wasmtime = wasmtime::Engine::new(&config())?;
         let cache = cache_directory.and_then(|directory| CompileCache::open(directory, &wasmtime));
         let clock = wasmtime.clone();
@@ -65,6 +67,14 @@ impl Engine {
     pub(super) fn cache(&self) -> Option<&CompileCache> {
         self.shared.cache.as_ref()
     }
+}
+
+/// Makes the threads that compile, one for each core, which is what wasmtime would do by itself; but behind whatever
+/// serves, where it would let them have the priority of the thread that compiles first.
+fn compilers() {
+    let threads = rayon::ThreadPoolBuilder::new().thread_name(|index| format!("compiler-{index}"));
+    // Fails where there are some already: of the engine before this one.
+    let _ = threads.start_handler(|_| priority::step_back()).build_global();
 }
 
 fn config() -> Config {
@@ -109,3 +119,21 @@ const WASM_STACK: usize = 512 << 10;
 
 /// The fiber stack of a plugin that may wait: the guest's stack and what the host needs on top of it.
 const ASYNC_STACK: usize = 2 << 20;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_makes_the_engine_the_threads_that_compile_come_after_those_that_serve() {
+        let _engine = Engine::new(None).unwrap();
+        let here = priority::niceness();
+        let compilers = rayon::broadcast(|_| (std::thread::current().name().map(str::to_owned), priority::niceness()));
+        assert!(!compilers.is_empty());
+        for (index, (name, niceness)) in compilers.into_iter().enumerate() {
+            assert_eq!(name, Some(format!("compiler-{index}")));
+            assert!(niceness > here, "{niceness}");
+        }
+    }
+}
