@@ -2,11 +2,13 @@
 
 Every connection has carried one request, so that what a proxy keeps for the next one is there. Counted is what the
 proxy's processes grow by from a hundred connections to ten thousand: what it takes once is not in it, and neither is the
-table that nginx makes for all of its connections when it starts.
+table that nginx makes for all of its connections when it starts. Each proxy is given the time to let go of what it held for
+the request.
 """
 
 import resource
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -27,6 +29,7 @@ ARMS = [
 WHAT = "memory of an idle connection, at 10,000, vs the better of nginx and haproxy"
 BAR, AIM = 1.2, 0.95
 FEW, MANY = 100, 10_000
+CALM_SECONDS = 6
 
 
 def lines(only: str, pace: Pace, tools: Tools, raw: Raw, say) -> list[Line]:
@@ -52,15 +55,26 @@ def against_the_better(cost: dict[str, float]) -> float:
 def _bytes_per_connection(arm: Arm, upstream_port: int, tools: Tools, raw: Raw) -> float:
     with started(arm, upstream_port, tools) as (child, site):
         with idle(site.port, FEW) as few:
-            before = child.family_memory_bytes()
+            before = settled(child)
             with idle(site.port, MANY - FEW) as more:
-                after = child.family_memory_bytes()
+                after = settled(child)
                 still_there(few + more)
     cost = (after - before) / (MANY - FEW)
     raw.write(kind="idle", arm=arm.name, before=before, after=after, bytes_per_connection=cost)
     if cost <= 0:
         raise Failed(f"{arm.name} shrinks with its connections: {before} bytes, then {after}")
     return cost
+
+
+def settled(child) -> int:
+    """Resident memory once it has not shrunk for a while: a proxy may let go of what it held for the last request."""
+    least, until = child.family_memory_bytes(), time.monotonic() + CALM_SECONDS
+    while time.monotonic() < until:
+        time.sleep(0.2)
+        now = child.family_memory_bytes()
+        if now < least:
+            least, until = now, time.monotonic() + CALM_SECONDS
+    return least
 
 
 @contextmanager
