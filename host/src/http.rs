@@ -14,6 +14,7 @@
 //! A panic in a handler ends its connection (HTTP/1) or its stream (HTTP/2), because each is a task of its own; so
 //! whoever calls [`serve`] spawns it.
 
+mod batch;
 pub mod framing;
 mod guard;
 mod http1;

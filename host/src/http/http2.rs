@@ -6,7 +6,7 @@
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Poll, ready};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use http::header::{CONTENT_LENGTH, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY};
@@ -20,6 +20,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
+use super::batch::Batch;
 use super::request_body::RequestBody;
 use super::response_body::ResponseBody;
 use super::state::{Active, State, Waiting};
@@ -49,12 +50,13 @@ pub(super) async fn serve<IO, H, F>(
             exchange(request, Arc::clone(&connection), handler.clone(), active, Arc::clone(&bounds))
         })
     };
-    let mut served = pin!(builder(&settings).serve_connection(TokioIo::new(io), service));
+    let batch = Batch::new(io);
+    let mut served = pin!(builder(&settings).serve_connection(TokioIo::new(batch.clone()), service));
     let mut asked = pin!(drain.asked());
     let mut alarm = pin!(tokio::time::sleep(settings.idle_timeout));
     let mut is_ending = false;
 
-    poll_fn(|cx| {
+    let mut turn = |cx: &mut Context<'_>| {
         loop {
             // An error means that the client went, or broke the protocol; h2 has told it so.
             if served.as_mut().poll(cx).is_ready() {
@@ -87,6 +89,13 @@ pub(super) async fn serve<IO, H, F>(
             } else if alarm.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
             }
+        }
+    };
+    poll_fn(|cx| {
+        let ended = turn(cx);
+        match batch.poll_send(cx) {
+            Poll::Ready(Err(_)) => Poll::Ready(()),
+            _ => ended,
         }
     })
     .await;
