@@ -12,13 +12,15 @@ use crate::plugin::Script;
 /// One upstream's fixtures, and the calls that none of them answers.
 pub struct Fixtures {
     upstream: String,
-    fixtures: Vec<Fixture>,
+    /// Each with its response, made once: a bench is to measure who asks.
+    fixtures: Vec<(Fixture, Option<Response<Bytes>>)>,
     unanswered: Mutex<Vec<String>>,
 }
 
 impl Fixtures {
     pub fn new(upstream: &str, fixtures: &[Fixture]) -> Fixtures {
-        Fixtures { upstream: upstream.to_owned(), fixtures: fixtures.to_vec(), unanswered: Mutex::default() }
+        let answered = fixtures.iter().map(|fixture| (fixture.clone(), fixture.response.as_ref().map(response)));
+        Fixtures { upstream: upstream.to_owned(), fixtures: answered.collect(), unanswered: Mutex::default() }
     }
 
     /// The calls so far that no fixture was for.
@@ -29,8 +31,8 @@ impl Fixtures {
 
 impl Script for Fixtures {
     fn answer(&self, request: &Request<Bytes>) -> Option<Response<Bytes>> {
-        match self.fixtures.iter().find(|fixture| fixture.fits(request)) {
-            Some(fixture) => fixture.response.as_ref().map(response),
+        match self.fixtures.iter().find(|(fixture, _)| fixture.fits(request)) {
+            Some((_, response)) => response.clone(),
             None => {
                 let call = format!("{} {} of upstream {:?}", request.method(), request.uri(), self.upstream);
                 self.unanswered.lock().unwrap_or_else(PoisonError::into_inner).push(call);
@@ -46,7 +48,7 @@ impl Fixture {
             request.headers().get_all(name.as_str()).iter().any(|held| held.as_bytes() == value.as_bytes())
         };
         self.method.as_ref().is_none_or(|method| request.method().as_str() == method)
-            && self.path.as_ref().is_none_or(|path| request.uri().to_string() == *path)
+            && self.path.as_ref().is_none_or(|path| request.uri() == path.as_str())
             && self.headers.iter().all(has)
     }
 }
