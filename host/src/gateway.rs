@@ -6,6 +6,7 @@
 
 mod aside;
 mod certificates;
+mod clear;
 mod control;
 mod delivery;
 mod discovery;

@@ -40,6 +40,8 @@ use crate::drain::Drain;
 use crate::headers::{Client, Reject};
 use crate::tls::{self, Alpn};
 
+pub use rest::Resting;
+
 /// What is known of an accepted connection.
 #[derive(Debug)]
 pub struct Connection {
@@ -194,12 +196,34 @@ impl fmt::Debug for Settings {
 #[derive(Clone, Copy, Debug)]
 pub struct Abort;
 
-/// Serves one connection until it ends. `drain` is held as long, and heard: the connection then finishes what runs
+/// Serves one connection until it ends, whether or not it rests in between. `drain` is held as long, and heard: the connection then finishes what runs
 /// and closes (`connection: close`, or GOAWAY).
 ///
 /// `handler` is called once per request, with a body that has this room's bounds, and answers it. Dropping the future
 /// means that the client has gone.
-pub async fn serve<IO, H, F>(mut io: IO, connection: Arc<Connection>, settings: Arc<Settings>, handler: H, drain: Drain)
+pub async fn serve<IO, H, F>(io: IO, connection: Arc<Connection>, settings: Arc<Settings>, handler: H, drain: Drain)
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    H: Fn(Arc<Connection>, Request<Body>) -> F + Clone + Send + 'static,
+    F: Future<Output = Response<Body>> + Send + 'static,
+{
+    // On the heap, so that a connection that rests has nothing of it.
+    let mut resting = Box::pin(begin(io, &connection, &settings, &handler, &drain)).await;
+    while let Some(rests) = resting {
+        let Some((io, first)) = rests.next_request(&settings, &drain).await else { return };
+        resting = Box::pin(http1::serve(io, first, &connection, &settings, &handler, &drain)).await;
+    }
+}
+
+/// Serves one connection until it ends, which is None, or until it may rest: it is HTTP/1, and was idle for a second. Then
+/// whoever calls keeps it, and gives it to [`resume`].
+pub async fn begin<IO, H, F>(
+    mut io: IO,
+    connection: &Arc<Connection>,
+    settings: &Arc<Settings>,
+    handler: &H,
+    drain: &Drain,
+) -> Option<Resting<IO>>
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     H: Fn(Arc<Connection>, Request<Body>) -> F + Clone + Send + 'static,
@@ -223,14 +247,31 @@ where
         () = gives_up(&drain) => false,
     };
     if !sniffed {
-        return;
+        return None;
     }
-    if connection.speaks_http2(&first, &settings) {
-        // On the heap, because connections of HTTP/1 have no use for its room.
-        Box::pin(http2::serve(rewind::Rewind::new(io, first), connection, settings, handler, drain)).await;
-    } else {
-        http1::serve(io, first, connection, settings, handler, drain).await;
+    if connection.speaks_http2(&first, settings) {
+        let io = rewind::Rewind::new(io, first);
+        http2::serve(io, connection.clone(), settings.clone(), handler.clone(), drain.clone()).await;
+        return None;
     }
+    http1::serve(io, first, connection, settings, handler, drain).await
+}
+
+/// Goes on with a connection that has rested: with the first bytes of its next request, which are waited for. As [`begin`].
+pub async fn resume<IO, H, F>(
+    resting: Resting<IO>,
+    connection: &Arc<Connection>,
+    settings: &Arc<Settings>,
+    handler: &H,
+    drain: &Drain,
+) -> Option<Resting<IO>>
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    H: Fn(Arc<Connection>, Request<Body>) -> F + Clone + Send + 'static,
+    F: Future<Output = Response<Body>> + Send + 'static,
+{
+    let (io, first) = resting.next_request(settings, drain).await?;
+    http1::serve(io, first, connection, settings, handler, drain).await
 }
 
 /// Why a body that failed was refused by its framing; `None` where something else went wrong.

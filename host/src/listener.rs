@@ -8,6 +8,7 @@
 //! those clients, and then closes the socket; the connections themselves end in their own time.
 
 pub mod proxied;
+pub mod sleepers;
 
 use std::fmt;
 use std::future::Future;
@@ -18,7 +19,7 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::drain::Drain;
 
@@ -138,15 +139,19 @@ fn open(address: SocketAddr, transport: Transport, shared: bool) -> io::Result<S
     Ok(socket)
 }
 
+/// A connection's place among those that its core serves; None for one that was accepted while the gateway stops and there
+/// was none.
+pub type Place = Option<OwnedSemaphorePermit>;
+
 /// Accepts connections until the drain is asked for, and spawns what `serve` makes of each: of the stream, the peer's
-/// address and the address that the peer connected to.
+/// address, the address that the peer connected to, and the place that the connection has as long as it lives.
 ///
 /// `places` bounds the connections of a worker, over all its sockets: where none is free, clients wait in the accept
 /// queue. `on_error` hears of errors that are not about a single client; the loop then pauses, up to a second, because
 /// the usual reason (no file descriptors left) goes away only when connections end.
 pub async fn accept<S, F>(bound: Bound, places: Arc<Semaphore>, drain: Drain, on_error: impl Fn(&io::Error), serve: S)
 where
-    S: Fn(TcpStream, SocketAddr, SocketAddr) -> F,
+    S: Fn(TcpStream, SocketAddr, SocketAddr, Place) -> F,
     F: Future<Output = ()> + Send + 'static,
 {
     let Bound { socket, address } = bound;
@@ -154,15 +159,11 @@ where
         Ok(listener) => listener,
         Err(error) => return on_error(&error),
     };
-    let start = |stream: TcpStream, peer: SocketAddr, place| {
+    let start = |stream: TcpStream, peer: SocketAddr, place: Place| {
         // Answers are written whole; waiting to fill a segment only delays them.
         let _ = stream.set_nodelay(true);
         let local = stream.local_addr().unwrap_or(address);
-        let served = serve(stream, peer, local);
-        tokio::spawn(async move {
-            served.await;
-            drop(place);
-        });
+        tokio::spawn(serve(stream, peer, local, place));
     };
 
     let asked = drain.asked();

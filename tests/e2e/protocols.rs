@@ -3,5 +3,6 @@
 mod events;
 mod grpc;
 mod http2;
+mod resting;
 mod upgrades;
 mod websocket;

@@ -5,17 +5,17 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use http::Request;
 use http::uri::Scheme;
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::Shared;
-use crate::body::Body;
+use super::clear::{Clear, Stage};
 use crate::drain::Drain;
 use crate::http::{self as downstream, Connection};
 use crate::l4::{self, Ends};
 use crate::listener::proxied::{self, Refusal};
+use crate::listener::sleepers::Sleepers;
 use crate::listener::{self, Bound};
 use crate::proxy;
 use crate::snapshot::{Layer, Listen, Rules, Snapshot};
@@ -45,11 +45,15 @@ impl Worker {
         let (listeners, mut openings) = mpsc::unbounded_channel::<Opening>();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let places = Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS)));
+        let sleepers = {
+            let _on_it = runtime.enter();
+            Sleepers::start()?
+        };
         let thread =
             std::thread::Builder::new().name(format!("core-{index}")).stack_size(STACK_BYTES).spawn(move || {
                 runtime.block_on(async move {
                     while let Some(opening) = openings.recv().await {
-                        tokio::spawn(accept(opening, shared.clone(), places.clone()));
+                        tokio::spawn(accept(opening, shared.clone(), places.clone(), sleepers.clone()));
                     }
                 });
             })?;
@@ -72,7 +76,7 @@ impl Worker {
     }
 }
 
-async fn accept(opening: Opening, shared: Arc<Shared>, places: Arc<Semaphore>) {
+async fn accept(opening: Opening, shared: Arc<Shared>, places: Arc<Semaphore>, sleepers: Sleepers) {
     if opening.listen.layer == Layer::Udp {
         return datagrams(opening, shared, places).await;
     }
@@ -84,11 +88,12 @@ async fn accept(opening: Opening, shared: Arc<Shared>, places: Arc<Semaphore>) {
         telemetry::log(Level::Error, "a listener cannot accept", fields);
     };
     let serve_drain = drain.clone();
-    let serve = move |mut stream, peer, local| {
+    let on_core = sleepers.clone();
+    let serve = move |mut stream, peer, local, place| {
         let snapshot = shared.current();
         let rules = snapshot.rules_of(&listen).cloned().unwrap_or_default();
         let open = Open::count(metrics.clone(), rules.max_connections);
-        let (shared, drain, listen) = (shared.clone(), serve_drain.clone(), listen.clone());
+        let (shared, drain, listen, sleepers) = (shared.clone(), serve_drain.clone(), listen.clone(), sleepers.clone());
         let settings = snapshot.settings_of(&listen);
         // The newest certificates; whatever happens, nobody is served in the clear where TLS was bound.
         let tls = tls
@@ -114,29 +119,33 @@ async fn accept(opening: Opening, shared: Arc<Shared>, places: Arc<Semaphore>) {
                 // Boxed, so that connections for HTTP do not carry its state.
                 return Box::pin(l4::tcp::serve(stream, ends, forward, shared.access_log.clone(), drain)).await;
             }
-            let connection = Connection::new(client, local, listen.name, &Scheme::HTTP);
-            let handler = move |connection: Arc<Connection>, request: Request<Body>| {
-                proxy::handle(shared.current(), connection, request)
-            };
             match tls {
-                None => downstream::serve(stream, Arc::new(connection), settings, handler, drain).await,
+                None => {
+                    let listener = listen.name;
+                    let clear = Clear { client, local, listener, settings, shared, drain, sleepers, open, place };
+                    clear.serve(Stage::New(stream)).await;
+                }
                 // On the heap, so that it takes no room where there is no TLS.
                 Some((server, limit)) => {
                     Box::pin(async {
+                        let connection = Connection::new(client, local, listen.name, &Scheme::HTTP);
                         let Some((stream, peer)) =
                             handshake(&server, stream, limit, &connection, &drain, &open.0).await
                         else {
                             return;
                         };
-                        downstream::serve(stream, Arc::new(connection.secured(peer)), settings, handler, drain).await;
+                        let connection = Arc::new(connection.secured(peer));
+                        let handler = move |connection, request| proxy::handle(shared.current(), connection, request);
+                        downstream::serve(stream, connection, settings, handler, drain).await;
+                        drop((open, place));
                     })
                     .await
                 }
             }
-            drop(open);
         }
     };
     listener::accept(bound, places, drain, on_error, serve).await;
+    on_core.drained();
 }
 
 /// The TLS handshake of a connection; `None` where there is none, which has been counted and told.
@@ -211,7 +220,7 @@ async fn datagrams(opening: Opening, shared: Arc<Shared>, places: Arc<Semaphore>
 }
 
 /// A connection that is counted as open, until it ends, in whatever way.
-struct Open(Arc<ListenerMetrics>);
+pub(super) struct Open(Arc<ListenerMetrics>);
 
 impl Open {
     /// None where there are as many as may be. Cores count by themselves, so that two of them may each take the last
@@ -223,6 +232,12 @@ impl Open {
         }
         metrics.accepted();
         Some(Open(metrics))
+    }
+}
+
+impl Open {
+    pub(super) fn metrics(&self) -> &Arc<ListenerMetrics> {
+        &self.0
     }
 }
 

@@ -80,7 +80,7 @@ impl<IO> Guard<IO> {
     }
 
     fn note_passed(&mut self) {
-        self.state.set_passed(self.framing.messages());
+        self.state.set_passed(self.framing.messages(), self.framing.is_between_messages() && self.held.is_empty());
         if self.framing.is_ended() || self.state.refused().is_some() {
             self.held.truncate(self.checked);
         }
@@ -97,18 +97,17 @@ impl<IO> Guard<IO> {
         if self.held.is_empty() {
             self.held = Vec::new();
         }
+        self.note_passed();
     }
 
     /// Notes what the client is waited for, now that it has nothing to read.
     fn note_waiting(&self) {
         if self.state.is_active() || self.state.refused().is_some() {
             self.state.wait(Waiting::Nothing);
-        } else if !self.held.is_empty() {
-            self.state.wait(Waiting::Head);
-        } else if self.framing.is_between_messages() {
-            self.state.wait(Waiting::Between);
-        } else {
+        } else if self.held.is_empty() {
             self.state.wait(Waiting::Idle);
+        } else {
+            self.state.wait(Waiting::Head);
         }
     }
 

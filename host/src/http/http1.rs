@@ -29,28 +29,9 @@ use crate::drain::Drain;
 use crate::headers::Reject;
 use crate::tunnel::{Handover, Tunnel, Upgrade};
 
-/// Serves a connection that speaks HTTP/1; `first` are its first bytes.
+/// Serves requests until the connection is over, which is None, or idle for so long that it may rest. `first` are the first
+/// bytes.
 pub(super) async fn serve<IO, H, F>(
-    mut io: IO,
-    mut first: Vec<u8>,
-    connection: Arc<Connection>,
-    settings: Arc<Settings>,
-    handler: H,
-    drain: Drain,
-) where
-    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    H: Fn(Arc<Connection>, Request<Body>) -> F + Clone + Send + 'static,
-    F: Future<Output = Response<Body>> + Send + 'static,
-{
-    // On the heap, so that a connection that rests has nothing of it.
-    while let Some(resting) = Box::pin(attend(io, first, &connection, &settings, &handler, &drain)).await {
-        let Some(next) = resting.next_request(&settings, &drain).await else { return };
-        (io, first) = next;
-    }
-}
-
-/// Serves requests until the connection is over, which is none, or idle for so long that it may rest.
-async fn attend<IO, H, F>(
     io: IO,
     first: Vec<u8>,
     connection: &Arc<Connection>,
@@ -270,6 +251,11 @@ impl<'a> Watcher<'a> {
         wants_end
     }
 
+    /// Whether nothing of a request or a response is anywhere.
+    fn may_rest(&self) -> bool {
+        self.state.is_between() && self.unread.is_none() && self.state.refused().is_none()
+    }
+
     /// The earliest moment at which something is too late.
     fn deadline(&self) -> Option<Instant> {
         let write = self.state.write_waits_until(self.settings.write_timeout);
@@ -281,11 +267,11 @@ impl<'a> Watcher<'a> {
             // Only a body that somebody else still reads can hold hyper up now.
             (_, Some(since)) => Some(since + self.settings.unread_timeout),
             (Waiting::Nothing, None) => None,
-            (Waiting::Idle | Waiting::Between, None) if self.drain.is_asked() => {
-                Some(self.state.waits_until(DRAIN_PATIENCE))
+            (Waiting::Idle, None) if self.drain.is_asked() => Some(self.state.waits_until(DRAIN_PATIENCE)),
+            (Waiting::Idle, None) if self.may_rest() => {
+                Some(self.state.waits_until(self.settings.idle_timeout.min(rest::AFTER)))
             }
             (Waiting::Idle, None) => Some(self.state.waits_until(self.settings.idle_timeout)),
-            (Waiting::Between, None) => Some(self.state.waits_until(self.settings.idle_timeout.min(rest::AFTER))),
             (Waiting::Head, None) => Some(self.state.waits_until(self.settings.head_timeout)),
         };
         [write, unread, waiting].into_iter().flatten().min()
@@ -305,9 +291,9 @@ impl<'a> Watcher<'a> {
         match self.state.waiting() {
             _ if self.ending_since.is_some() => return Verdict::IsDropped,
             Waiting::Linger => return Verdict::IsDropped,
-            Waiting::Between if !is_idle_for_long && self.state.is_quiet() => return Verdict::Rests,
+            Waiting::Idle if !is_idle_for_long && self.may_rest() => return Verdict::Rests,
             Waiting::Head => self.state.refuse(Reject::HeadTimeout, false),
-            Waiting::Between | Waiting::Idle | Waiting::Nothing => self.is_expired = true,
+            Waiting::Idle | Waiting::Nothing => self.is_expired = true,
         }
         self.state.wait(Waiting::Nothing);
         Verdict::GoesOn

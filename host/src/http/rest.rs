@@ -16,12 +16,12 @@ use crate::drain::Drain;
 pub(super) const AFTER: Duration = Duration::from_secs(1);
 
 /// A connection that rests.
-pub(super) struct Resting<IO> {
-    pub(super) io: IO,
+pub struct Resting<IO> {
+    pub io: IO,
     /// The first bytes of another request; mostly none.
-    pub(super) first: Vec<u8>,
+    pub first: Vec<u8>,
     /// Since when it has been idle.
-    pub(super) since: Instant,
+    pub since: Instant,
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Resting<IO> {

@@ -25,6 +25,8 @@ pub(super) struct State {
     write_since: AtomicU64,
     /// Requests that the guard has let pass.
     passed: AtomicU64,
+    /// Whether they end with the last byte that came.
+    is_between: AtomicBool,
     /// Requests that have come to the handler.
     started: AtomicU64,
     /// Exchanges whose response is not wholly written yet.
@@ -61,8 +63,6 @@ pub(super) enum Waiting {
     Head = 2,
     /// To close, after the last answer.
     Linger = 3,
-    /// To send another request, or none, with nothing left of the one before and nothing there of another.
-    Between = 4,
 }
 
 impl State {
@@ -73,6 +73,7 @@ impl State {
             waiting_since: AtomicU64::new(0),
             write_since: AtomicU64::new(0),
             passed: AtomicU64::new(0),
+            is_between: AtomicBool::new(false),
             started: AtomicU64::new(0),
             active: AtomicUsize::new(0),
             reject: AtomicU8::new(0),
@@ -89,14 +90,13 @@ impl State {
         u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Notes what the connection waits for; the clock starts when that changes, but not in the middle of being idle.
+    /// Notes what the connection waits for; the clock starts when that changes.
     pub(super) fn wait(&self, waiting: Waiting) {
-        let before = self.waiting();
-        if before == waiting {
+        if self.waiting.load(Relaxed) == waiting as u8 {
             return;
         }
         self.waiting.store(waiting as u8, Relaxed);
-        if !matches!((before, waiting), (_, Waiting::Nothing) | (Waiting::Idle, Waiting::Between)) {
+        if waiting != Waiting::Nothing {
             self.waiting_since.store(self.now(), Relaxed);
         }
     }
@@ -112,7 +112,6 @@ impl State {
             1 => Waiting::Idle,
             2 => Waiting::Head,
             3 => Waiting::Linger,
-            4 => Waiting::Between,
             _ => Waiting::Nothing,
         }
     }
@@ -137,13 +136,20 @@ impl State {
         Some(self.start + Duration::from_millis(since) + limit)
     }
 
-    pub(super) fn set_passed(&self, messages: u64) {
+    /// Notes how many messages have passed, and whether that was all that came.
+    pub(super) fn set_passed(&self, messages: u64, is_all: bool) {
         self.passed.store(messages, Relaxed);
+        self.is_between.store(is_all, Relaxed);
     }
 
     /// Whether nothing that passed is still to be answered.
     pub(super) fn is_quiet(&self) -> bool {
         self.active.load(Relaxed) == 0 && self.started.load(Relaxed) >= self.passed.load(Relaxed)
+    }
+
+    /// Whether nothing is there of any message: all that came was whole, and is answered.
+    pub(super) fn is_between(&self) -> bool {
+        self.is_between.load(Relaxed) && self.is_quiet()
     }
 
     pub(super) fn is_active(&self) -> bool {

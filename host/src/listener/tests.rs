@@ -48,10 +48,11 @@ fn a_new_process_may_take_over_where_that_is_allowed() {
 /// An echo of one byte per connection; tells of each that has been accepted.
 fn echo(
     accepted: mpsc::UnboundedSender<(SocketAddr, SocketAddr)>,
-) -> impl Fn(TcpStream, SocketAddr, SocketAddr) -> Echo {
-    move |mut stream, peer, local| {
+) -> impl Fn(TcpStream, SocketAddr, SocketAddr, Place) -> Echo {
+    move |mut stream, peer, local, place| {
         accepted.send((peer, local)).unwrap();
         Box::pin(async move {
+            let _place = place;
             let mut byte = [0];
             if stream.read_exact(&mut byte).await.is_ok() {
                 let _ = stream.write_all(&byte).await;

@@ -58,7 +58,7 @@ pub(super) fn expose_durations(page: &mut Exposition, name: &str, owner: (&str, 
 /// The connections of one listener.
 #[derive(Default)]
 pub struct ListenerMetrics {
-    connections: Counters<3>,
+    connections: Counters<5>,
     handshakes: Counters<{ Handshake::ALL.len() }>,
 }
 
@@ -80,6 +80,8 @@ labels! {
 const ACCEPTED: usize = 0;
 const CLOSED: usize = 1;
 const REFUSED: usize = 2;
+const LAIN_DOWN: usize = 3;
+const WOKEN: usize = 4;
 
 impl ListenerMetrics {
     pub fn accepted(&self) {
@@ -94,6 +96,22 @@ impl ListenerMetrics {
     /// A connection was closed at once, because there are too many. It does not count as accepted.
     pub fn refused(&self) {
         self.connections.add(REFUSED, 1);
+    }
+
+    /// One that is open rests until its client says something. It is over when it is woken as well.
+    pub fn rests(&self) {
+        self.connections.add(LAIN_DOWN, 1);
+    }
+
+    /// One that has rested does not any more.
+    pub fn woken(&self) {
+        self.connections.add(WOKEN, 1);
+    }
+
+    /// Connections that rest now.
+    pub fn resting(&self) -> u64 {
+        let woken = self.connections.sum(WOKEN);
+        self.connections.sum(LAIN_DOWN).saturating_sub(woken)
     }
 
     /// A TLS handshake is over.
@@ -118,10 +136,19 @@ impl ListenerMetrics {
                 page.sample(name, &[("listener", listener)], metrics.connections.sum(index));
             }
         }
-        let name = "gatewright_listener_open_connections";
-        page.family(name, Kind::Gauge, "Connections that are open.");
-        for (listener, metrics) in listeners {
-            page.sample(name, &[("listener", listener)], metrics.open());
+        let gauges: [(&str, fn(&ListenerMetrics) -> u64, &str); 2] = [
+            ("gatewright_listener_open_connections", ListenerMetrics::open, "Connections that are open."),
+            (
+                "gatewright_listener_resting_connections",
+                ListenerMetrics::resting,
+                "Connections of HTTP/1 in the clear, among those that are open, that have been idle for a second or more.",
+            ),
+        ];
+        for (name, now, help) in gauges {
+            page.family(name, Kind::Gauge, help);
+            for (listener, metrics) in listeners {
+                page.sample(name, &[("listener", listener)], now(metrics));
+            }
         }
         let name = "gatewright_tls_handshakes_total";
         page.family(name, Kind::Counter, "TLS handshakes with clients, by how they ended.");

@@ -1,0 +1,83 @@
+//! An HTTP connection without TLS, which has no task while it rests.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use http::uri::Scheme;
+use tokio::net::TcpStream;
+
+use super::Shared;
+use super::worker::Open;
+use crate::drain::Drain;
+use crate::http::{self as downstream, Connection, Resting, Settings};
+use crate::listener::Place;
+use crate::listener::sleepers::Sleepers;
+use crate::proxy;
+use crate::telemetry::metrics::ListenerMetrics;
+
+/// What is kept of it while it rests: enough to go on.
+pub(super) struct Clear {
+    pub client: SocketAddr,
+    pub local: SocketAddr,
+    pub listener: Arc<str>,
+    pub settings: Arc<Settings>,
+    pub shared: Arc<Shared>,
+    pub drain: Drain,
+    pub sleepers: Sleepers,
+    pub open: Open,
+    pub place: Place,
+}
+
+/// Where it stands.
+pub(super) enum Stage {
+    New(TcpStream),
+    /// Its client has said something, or has gone.
+    Awake(Resting<TcpStream>),
+}
+
+impl Clear {
+    /// Serves it until it ends or rests.
+    pub async fn serve(self, stage: Stage) {
+        let connection = Arc::new(Connection::new(self.client, self.local, self.listener.clone(), &Scheme::HTTP));
+        let shared = self.shared.clone();
+        let handler = move |connection, request| proxy::handle(shared.current(), connection, request);
+        let resting = match stage {
+            Stage::New(io) => downstream::begin(io, &connection, &self.settings, &handler, &self.drain).await,
+            Stage::Awake(rested) => {
+                downstream::resume(rested, &connection, &self.settings, &handler, &self.drain).await
+            }
+        };
+        match resting {
+            None => drop((self.open, self.place)),
+            Some(resting) => self.rest(resting),
+        }
+    }
+
+    fn rest(self, resting: Resting<TcpStream>) {
+        let Resting { io, first, since } = resting;
+        let (sleepers, until, drain) = (self.sleepers.clone(), since + self.settings.idle_timeout, self.drain.clone());
+        let rest = Rest::count(self.open.metrics().clone());
+        let wake = move |io| {
+            drop(rest);
+            tokio::spawn(self.serve(Stage::Awake(Resting { io, first, since })));
+        };
+        // An error: the runtime does not let go of a socket, which is closed with it.
+        let _ = sleepers.add(io, until, drain, Box::new(wake));
+    }
+}
+
+/// A connection that is counted as resting.
+struct Rest(Arc<ListenerMetrics>);
+
+impl Rest {
+    fn count(metrics: Arc<ListenerMetrics>) -> Rest {
+        metrics.rests();
+        Rest(metrics)
+    }
+}
+
+impl Drop for Rest {
+    fn drop(&mut self) {
+        self.0.woken();
+    }
+}

@@ -1,0 +1,256 @@
+//! The connections of one core whose clients take their time: watched over by one task for all of them.
+//!
+//! A task of its own costs a connection more than a kilobyte, most of it for its timer, its wait for the drain and its
+//! place among the sockets that the runtime watches. Here it is a place in a table, one in the order of ends, and its
+//! socket in a poll of this set.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net;
+use std::os::fd::AsRawFd;
+
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+use slab::Slab;
+use tokio::io::unix::AsyncFd;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use crate::drain::Drain;
+
+/// The way to the sleepers of one core. Cheap to clone; they are closed with the runtime.
+#[derive(Clone)]
+pub struct Sleepers {
+    news: mpsc::UnboundedSender<News>,
+}
+
+/// What to do when the client has said something, or has gone.
+pub type Wake = Box<dyn FnOnce(TcpStream) + Send>;
+
+enum News {
+    Sleeper(Sleeper),
+    Drained,
+}
+
+struct Sleeper {
+    stream: net::TcpStream,
+    /// When it is closed.
+    until: Instant,
+    drain: Drain,
+    wake: Wake,
+}
+
+impl Sleepers {
+    /// Starts to watch, on the runtime that this is called on.
+    ///
+    /// # Errors
+    /// The system gives no poll.
+    pub fn start() -> io::Result<Sleepers> {
+        let (news, received) = mpsc::unbounded_channel();
+        let watch = Watch { poll: watched(Poll::new()?)?, beds: Slab::new(), ends: BTreeSet::new() };
+        tokio::spawn(watch.run(received));
+        Ok(Sleepers { news })
+    }
+
+    /// Takes a connection. It is closed at `until`, and when its drain is asked for and [`Sleepers::drained`] says so.
+    ///
+    /// # Errors
+    /// The runtime does not let go of the socket.
+    pub fn add(&self, stream: TcpStream, until: Instant, drain: Drain, wake: Wake) -> io::Result<()> {
+        let sleeper = Sleeper { stream: stream.into_std()?, until, drain, wake };
+        // Fails only where the runtime ends, and then the connection does.
+        let _ = self.news.send(News::Sleeper(sleeper));
+        Ok(())
+    }
+
+    /// Says that a drain was asked for. Whoever is added later is looked at by itself.
+    pub fn drained(&self) {
+        let _ = self.news.send(News::Drained);
+    }
+}
+
+/// The poll, watched by the runtime: it is readable when one of its sockets is.
+#[allow(unsafe_code)]
+fn watched(poll: Poll) -> io::Result<AsyncFd<Poll>> {
+    // SAFETY: a poll owns its descriptor: it is open and the same until the poll is dropped, and the registration, which
+    // owns the poll, ends before that.
+    unsafe { AsyncFd::register_with_interest(poll, tokio::io::Interest::READABLE) }.map_err(io::Error::from)
+}
+
+struct Watch {
+    poll: AsyncFd<Poll>,
+    beds: Slab<Sleeper>,
+    /// Who is closed when, and its bed.
+    ends: BTreeSet<(Instant, usize)>,
+}
+
+impl Watch {
+    async fn run(mut self, mut received: mpsc::UnboundedReceiver<News>) {
+        let mut events = Events::with_capacity(EVENTS);
+        loop {
+            let next_end = self.ends.first().map(|(until, _)| *until);
+            tokio::select! {
+                biased;
+                news = received.recv() => match news {
+                    Some(News::Sleeper(sleeper)) => self.lay_down(sleeper),
+                    Some(News::Drained) => self.close_where(|sleeper| sleeper.drain.is_asked()),
+                    None => return,
+                },
+                stirred = self.poll.readable_mut() => {
+                    // An error would be of the runtime itself.
+                    let Ok(mut guard) = stirred else { return };
+                    let polled = guard.get_inner_mut().poll(&mut events, Some(std::time::Duration::ZERO));
+                    if polled.is_ok() && events.is_empty() {
+                        guard.clear_ready();
+                    }
+                    events.iter().for_each(|event| self.wake(event.token().0));
+                    events.clear();
+                },
+                () = tokio::time::sleep_until(next_end.unwrap_or_else(Instant::now)), if next_end.is_some() => {
+                    self.close_until(Instant::now());
+                },
+            }
+        }
+    }
+
+    fn lay_down(&mut self, sleeper: Sleeper) {
+        if sleeper.drain.is_asked() {
+            return;
+        }
+        let (fd, until) = (sleeper.stream.as_raw_fd(), sleeper.until);
+        let bed = self.beds.insert(sleeper);
+        self.ends.insert((until, bed));
+        // What it has said already is told at once.
+        if self.poll.get_ref().registry().register(&mut SourceFd(&fd), Token(bed), Interest::READABLE).is_err() {
+            self.wake(bed);
+        }
+    }
+
+    fn wake(&mut self, bed: usize) {
+        let Some(sleeper) = self.take(bed) else { return };
+        if let Ok(stream) = TcpStream::from_std(sleeper.stream) {
+            (sleeper.wake)(stream);
+        }
+    }
+
+    fn close_until(&mut self, now: Instant) {
+        while let Some((until, bed)) = self.ends.first().copied()
+            && until <= now
+        {
+            drop(self.take(bed));
+        }
+    }
+
+    /// Closes those of whom this is true. The client has said nothing that closing could lose.
+    fn close_where(&mut self, is_over: impl Fn(&Sleeper) -> bool) {
+        let over: Vec<usize> = self.beds.iter().filter(|(_, sleeper)| is_over(sleeper)).map(|(bed, _)| bed).collect();
+        over.into_iter().for_each(|bed| drop(self.take(bed)));
+    }
+
+    fn take(&mut self, bed: usize) -> Option<Sleeper> {
+        let sleeper = self.beds.try_remove(bed)?;
+        self.ends.remove(&(sleeper.until, bed));
+        // Fails only where it never was registered.
+        let _ = self.poll.get_ref().registry().deregister(&mut SourceFd(&sleeper.stream.as_raw_fd()));
+        Some(sleeper)
+    }
+}
+
+/// How many are woken at a time.
+const EVENTS: usize = 256;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use crate::drain::{self, Drainer};
+
+    struct Night {
+        sleepers: Sleepers,
+        listener: TcpListener,
+        drainer: Drainer,
+        drain: Drain,
+        woken: (mpsc::UnboundedSender<TcpStream>, mpsc::UnboundedReceiver<TcpStream>),
+    }
+
+    impl Night {
+        async fn new() -> Night {
+            let (drainer, drain) = drain::channel();
+            let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+            Night { sleepers: Sleepers::start().unwrap(), listener, drainer, drain, woken: mpsc::unbounded_channel() }
+        }
+
+        /// A client whose connection sleeps for so long.
+        async fn client(&self, length: Duration) -> TcpStream {
+            let client = TcpStream::connect(self.listener.local_addr().unwrap()).await.unwrap();
+            let (server, _) = self.listener.accept().await.unwrap();
+            let woken = self.woken.0.clone();
+            let wake = Box::new(move |stream| drop(woken.send(stream)));
+            self.sleepers.add(server, Instant::now() + length, self.drain.clone(), wake).unwrap();
+            client
+        }
+    }
+
+    const LONG: Duration = Duration::from_secs(3600);
+
+    #[tokio::test]
+    async fn whoever_speaks_or_goes_is_woken_and_nobody_else() {
+        let mut night = Night::new().await;
+        let mut clients = Vec::new();
+        // More than are woken at a time.
+        for _ in 0..EVENTS + 20 {
+            clients.push(night.client(LONG).await);
+        }
+        for client in &mut clients[10..] {
+            client.write_all(b"!").await.unwrap();
+        }
+        for _ in 10..clients.len() {
+            let mut woken = night.woken.1.recv().await.unwrap();
+            assert_eq!(woken.read_u8().await.unwrap(), b'!');
+        }
+        drop(clients.remove(0));
+        let mut gone = night.woken.1.recv().await.unwrap();
+        assert_eq!(gone.read(&mut [0]).await.unwrap(), 0);
+        assert!(night.woken.1.try_recv().is_err());
+        clients[0].write_all(b"?").await.unwrap();
+        assert_eq!(night.woken.1.recv().await.unwrap().read_u8().await.unwrap(), b'?');
+    }
+
+    #[tokio::test]
+    async fn what_was_said_before_wakes_as_well() {
+        let mut night = Night::new().await;
+        let mut client = TcpStream::connect(night.listener.local_addr().unwrap()).await.unwrap();
+        let (server, _) = night.listener.accept().await.unwrap();
+        client.write_all(b"!").await.unwrap();
+        server.readable().await.unwrap();
+        let woken = night.woken.0.clone();
+        let wake = Box::new(move |stream| drop(woken.send(stream)));
+        night.sleepers.add(server, Instant::now() + LONG, night.drain.clone(), wake).unwrap();
+        assert_eq!(night.woken.1.recv().await.unwrap().read_u8().await.unwrap(), b'!');
+    }
+
+    #[tokio::test]
+    async fn time_and_the_drain_close() {
+        let night = Night::new().await;
+        let mut long = night.client(LONG).await;
+        let mut short = night.client(Duration::from_millis(20)).await;
+        assert_eq!(short.read(&mut [0]).await.unwrap(), 0, "closed by its time");
+        let (other, drain) = drain::channel();
+        let stays = Night { drain, ..Night::new().await };
+        let stays = Night { sleepers: night.sleepers.clone(), ..stays };
+        let stays_on = stays.client(LONG).await;
+        night.drainer.ask();
+        night.sleepers.drained();
+        assert_eq!(long.read(&mut [0]).await.unwrap(), 0, "closed by the drain");
+        let mut late = night.client(LONG).await;
+        assert_eq!(late.read(&mut [0]).await.unwrap(), 0, "what comes after the drain is closed at once");
+        assert_eq!(stays_on.try_read(&mut [0]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(other.count(), 2, "the night's, and the sleeper's");
+    }
+}
