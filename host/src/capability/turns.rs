@@ -11,37 +11,37 @@ use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
-/// The turns that are taken now, of one plugin's configuration.
-#[derive(Debug, Default)]
-pub struct Turns {
-    taken: Mutex<HashMap<Arc<str>, Other>>,
+/// The turns that are taken now, of one plugin's configuration. What comes of one is an `A`.
+#[derive(Debug)]
+pub struct Turns<A = Bytes> {
+    taken: Mutex<HashMap<Arc<str>, Other<A>>>,
 }
 
 /// What came of asking for a turn.
 #[derive(Debug)]
-pub enum Taken {
-    Own(Turn),
+pub enum Taken<A = Bytes> {
+    Own(Turn<A>),
     /// Another was at it, and this came of it.
-    Done(Bytes),
+    Done(A),
     TimedOut,
 }
 
 /// A turn. Dropped, it is the next one's.
 #[derive(Debug)]
-pub struct Turn {
-    turns: Arc<Turns>,
+pub struct Turn<A = Bytes> {
+    turns: Arc<Turns<A>>,
     key: Arc<str>,
-    answer: watch::Sender<Option<Bytes>>,
+    answer: watch::Sender<Option<A>>,
     /// Whether others know of it.
     is_known: bool,
 }
 
 /// Another's turn: none while it is under way, then the answer; closed without one where it was given up.
-type Other = watch::Receiver<Option<Bytes>>;
+type Other<A> = watch::Receiver<Option<A>>;
 
-impl Turns {
+impl<A: Clone> Turns<A> {
     /// The turn under a key, or what comes of another's within so long.
-    pub async fn take(self: &Arc<Turns>, key: &str, wait: Duration) -> Taken {
+    pub async fn take(self: &Arc<Turns<A>>, key: &str, wait: Duration) -> Taken<A> {
         let until = Instant::now() + wait;
         loop {
             let mut other = match self.join(key) {
@@ -57,7 +57,7 @@ impl Turns {
         }
     }
 
-    fn join(self: &Arc<Turns>, key: &str) -> Result<Turn, Other> {
+    fn join(self: &Arc<Turns<A>>, key: &str) -> Result<Turn<A>, Other<A>> {
         let mut taken = self.taken();
         if let Some(other) = taken.get(key) {
             return Err(other.clone());
@@ -69,24 +69,32 @@ impl Turns {
         }
         Ok(Turn { turns: self.clone(), key, answer, is_known })
     }
+}
 
-    fn taken(&self) -> MutexGuard<'_, HashMap<Arc<str>, Other>> {
+impl<A> Turns<A> {
+    fn taken(&self) -> MutexGuard<'_, HashMap<Arc<str>, Other<A>>> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Turn {
+impl<A> Default for Turns<A> {
+    fn default() -> Turns<A> {
+        Turns { taken: Mutex::default() }
+    }
+}
+
+impl<A> Turn<A> {
     pub fn key(&self) -> &str {
         &self.key
     }
 
     /// Gives all who wait an answer.
-    pub fn done(self, answer: Bytes) {
+    pub fn done(self, answer: A) {
         self.answer.send_replace(Some(answer));
     }
 }
 
-impl Drop for Turn {
+impl<A> Drop for Turn<A> {
     fn drop(&mut self) {
         // Before the sender goes, which wakes those who wait: none of them finds it still taken.
         if self.is_known {
