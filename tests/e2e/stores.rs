@@ -122,16 +122,65 @@ async fn storm_at(addresses: &[std::net::SocketAddr], path: &'static str, count:
     clients.join_all().await.into_iter().fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
 }
 
+/// How many scripts the server has run.
+fn decisions(redis: &Redis) -> usize {
+    let told = redis.command("INFO commandstats");
+    let calls = told.iter().find_map(|line| line.strip_prefix("cmdstat_evalsha:calls=")?.split(',').next());
+    calls.unwrap_or_else(|| panic!("{told:?}")).parse().unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn taken_ahead_never_more_than_the_limit_pass_and_the_server_is_asked_less() {
+async fn taken_ahead_never_more_than_the_limit_pass_and_the_server_is_asked_a_fraction() {
     let redis = Redis::start();
-    let store = json!({ "take_ahead": 10 });
+    // As long as that for a busy machine: what times out is decided without the server.
+    let store = json!({ "take_ahead": 50, "timeout": "5s" });
     let (one, two) = (gateway(&redis, store.clone()), gateway(&redis, store));
-    let (passed, refused) = storm_at(&[one.address(), two.address()], "/bucket", 2_000).await;
-    assert!((80..=100).contains(&passed), "{passed} passed, {refused} did not");
-    let asked = questions(&one, "answered").await + questions(&two, "answered").await;
-    // A refusal is always asked for; what passed was taken in tens.
-    assert!(asked <= (refused + 40) as f64, "{asked} questions for {refused} refusals");
+    let addresses = [one.address(), two.address()];
+    assert_eq!(storm_at(&addresses, "/wide", 4_000).await, (4_000, 0));
+    let wide = decisions(&redis);
+    assert!(wide <= 400, "{wide} decisions for 4,000 requests");
+    for path in ["/bucket", "/quota"] {
+        let before = decisions(&redis);
+        let (passed, refused) = storm_at(&addresses, path, 4_000).await;
+        let asked = decisions(&redis) - before;
+        assert!((75..=100).contains(&passed), "{path}: {passed} passed, {refused} did not");
+        // A refusal is known for a second.
+        assert!(asked <= 400, "{path}: {asked} decisions for 4,000 requests");
+        // What a gateway has not used comes back when it is asked again.
+        let mut passed = passed;
+        eventually("all that the limit allows has passed", async || {
+            for gateway in [&one, &two] {
+                passed += usize::from(gateway.get(path).await.status == 200);
+            }
+            (passed >= 100).then_some(())
+        })
+        .await;
+        assert_eq!(passed, 100, "{path}");
+        let last = one.get(path).await;
+        assert_eq!((last.status, two.get(path).await.status), (429, 429));
+        assert_eq!(last.header("ratelimit").map(|told| told.contains("r=0")), Some(true));
+    }
+    assert_eq!(fallbacks(&one).await + fallbacks(&two).await, 0.0);
+}
+
+#[tokio::test]
+async fn what_was_taken_ahead_is_used_up_before_a_server_that_is_away_is_missed() {
+    let mut redis = Redis::start();
+    let gateway = gateway(&redis, json!({ "take_ahead": 20, "timeout": "5s", "on_error": "deny" }));
+    // Again where the second that it is good for went by before the server was gone.
+    let passed = eventually("some pass after the server is gone", async || {
+        eventually("the server decides", async || (gateway.get("/bucket").await.status == 200).then_some(())).await;
+        redis.stop();
+        let mut passed = 0;
+        while gateway.get("/bucket").await.status == 200 {
+            passed += 1;
+        }
+        redis.start_again();
+        (passed > 0).then_some(passed)
+    })
+    .await;
+    assert!(passed < 20, "{passed}");
+    assert!(fallbacks(&gateway).await >= 1.0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

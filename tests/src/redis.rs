@@ -118,7 +118,14 @@ impl Redis {
                 .map(|_| if line().starts_with('$') { line() } else { String::new() })
                 .collect(),
             ("$", "-1") => Vec::new(),
-            ("$", _) => vec![line()],
+            ("$", length) => {
+                let (mut left, mut told) = (length.parse::<usize>().unwrap(), Vec::new());
+                while left > 0 {
+                    told.push(line());
+                    left = left.saturating_sub(told[told.len() - 1].len() + 2);
+                }
+                told
+            }
             (_, rest) => vec![rest.to_owned()],
         }
     }

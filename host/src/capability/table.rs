@@ -7,6 +7,7 @@
 //! One short lock per shard, not one atomic per key: finding an entry in a shared map needs the lock anyway.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -131,6 +132,12 @@ impl<T: Copy> Table<T> {
 pub(super) struct Print {
     pub(super) shard: u64,
     pub(super) place: u64,
+}
+
+impl fmt::Display for Print {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}{:016x}", self.shard, self.place)
+    }
 }
 
 impl Hash for Print {

@@ -48,9 +48,9 @@ pub struct Store {
     #[schemars(length(max = 64), regex(pattern = r"^[!-z|~]*$"))]
     pub prefix: String,
 
-    /// So many requests are taken at once from a limit and then let through without asking again. More than 1 saves
-    /// questions; each gateway may then hold back as many as that for up to a second, so fewer than the limit may pass,
-    /// never more.
+    /// So many requests are taken at once from a limit, at most a quarter of what it has left, and let through within a
+    /// second without asking again. What is not used is given back with the next question: fewer than the limit may pass,
+    /// never more. A refusal is believed for up to a second. 1 asks for each.
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub take_ahead: u32,

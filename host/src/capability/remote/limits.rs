@@ -1,9 +1,14 @@
 //! Limits that are counted in the server: the rules of `meters`, in one script.
 
+use std::time::Instant;
+
+use super::ahead::Unused;
 use super::script::TAKE;
 use super::{Away, Share};
 use crate::capability::limiter::{Outcome, Quota, clamp};
 use crate::capability::meters::{Outcomes, Rule, Window};
+use crate::capability::table::Print;
+use crate::capability::turns::Taken;
 
 impl Share {
     /// As `Meters::take_all`, over all gateways.
@@ -11,21 +16,56 @@ impl Share {
     /// # Errors
     /// The server did not decide.
     pub async fn take(&self, key: &str, rules: &[Rule], cost: u32) -> Result<Outcomes, Away> {
-        let ahead = self.remote.settings().ahead;
-        if ahead <= 1 || cost == 0 || !self.stocks.suit(rules) {
-            return Ok(self.ask(key, rules, cost, cost).await?.outcomes);
+        if self.remote.settings().ahead <= 1 || cost == 0 || !self.stocks.suit(rules) {
+            return self.take_just(key, rules, cost).await;
         }
-        if let Some(outcomes) = self.stocks.spend(key, rules, cost) {
+        let print = self.stocks.print(key, rules);
+        if let Some(outcomes) = self.stocks.spend(print, cost) {
             return Ok(outcomes);
         }
-        let taken = self.ask(key, rules, cost, ahead.max(cost)).await?;
-        Ok(self.stocks.put(key, rules, cost, &taken))
+        let (turns, name) = (&self.stocks.turns, print.to_string());
+        let until = Instant::now() + self.remote.settings().timeout;
+        loop {
+            match turns.take(&name, until.saturating_duration_since(Instant::now())).await {
+                Taken::Own(turn) => {
+                    // Another's turn may just have ended.
+                    if let Some(outcomes) = self.stocks.spend(print, cost) {
+                        return Ok(outcomes);
+                    }
+                    let told = self.take_ahead(print, key, rules, cost).await;
+                    turn.done(told.as_ref().map(drop).map_err(Clone::clone));
+                    return told;
+                }
+                Taken::Done(Ok(())) => {
+                    if let Some(outcomes) = self.stocks.spend(print, cost) {
+                        return Ok(outcomes);
+                    }
+                }
+                Taken::Done(Err(away)) => return Err(away),
+                // So many are before this one that they use up whatever is brought.
+                Taken::TimedOut => return self.take_just(key, rules, cost).await,
+            }
+        }
     }
 
-    /// Takes from `cost` to `most`, or nothing.
-    pub(super) async fn ask(&self, key: &str, rules: &[Rule], cost: u32, most: u32) -> Result<Taken, Away> {
+    async fn take_just(&self, key: &str, rules: &[Rule], cost: u32) -> Result<Outcomes, Away> {
+        Ok(self.ask(key, rules, Want { cost, most: cost, back: Unused::default() }).await?.outcomes)
+    }
+
+    /// Gives back what is left of the last stock and takes the next one.
+    async fn take_ahead(&self, print: Print, key: &str, rules: &[Rule], cost: u32) -> Result<Outcomes, Away> {
+        let asked_at_ms = self.stocks.now_ms();
+        // Whether a question that failed gave it back nobody knows, so it is gone from here in any case.
+        let back = self.stocks.withdraw(print);
+        let most = self.remote.settings().ahead.max(cost);
+        let taken = self.ask(key, rules, Want { cost, most, back }).await?;
+        Ok(self.stocks.put(print, rules, cost, &taken, asked_at_ms))
+    }
+
+    /// Takes what is wanted, or nothing.
+    pub(super) async fn ask(&self, key: &str, rules: &[Rule], want: Want) -> Result<Takings, Away> {
         let mut call = TAKE.prepare_invoke();
-        call.arg(cost).arg(most.max(cost));
+        call.arg(want.cost).arg(want.most).arg(want.back.number).arg(want.back.counted_until_ms);
         for rule in rules {
             let (kind, [first, second, third]) = arguments(rule);
             call.key(self.own_key(key, format_args!("{kind}:{first}:{second}:{third}")));
@@ -33,22 +73,32 @@ impl Share {
         }
         let told: Vec<i64> =
             self.remote.links.ask(|mut redis| async move { call.invoke_async(&mut redis).await }).await?;
-        Taken::read(&told, rules.len()).ok_or_else(|| Away::Failed("its answer is none".to_owned()))
+        Takings::read(&told, rules.len()).ok_or_else(|| Away::Failed("its answer is none".to_owned()))
     }
 }
 
-/// What a script has taken.
+/// What is wanted of the server.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Want {
+    /// No less than that.
+    pub cost: u32,
+    /// No more than that, and of what is beyond the cost no more than the script's share of what is left.
+    pub most: u32,
+    /// What comes back before.
+    pub back: Unused,
+}
+
+/// What the script has taken.
 #[derive(Debug)]
-pub(super) struct Taken {
+pub(super) struct Takings {
     /// The server's clock, milliseconds since 1970.
-    #[cfg_attr(not(test), allow(dead_code))]
     pub now_ms: u64,
     pub number: u32,
     pub outcomes: Outcomes,
 }
 
-impl Taken {
-    fn read(told: &[i64], rules: usize) -> Option<Taken> {
+impl Takings {
+    fn read(told: &[i64], rules: usize) -> Option<Takings> {
         let [now_ms, number, rest @ ..] = told else { return None };
         let small = |number: i64| clamp(u64::try_from(number).unwrap_or(0));
         let outcomes: Outcomes = rest
@@ -61,7 +111,7 @@ impl Taken {
             })
             .collect();
         let now_ms = u64::try_from(*now_ms).ok()?;
-        (outcomes.len() == rules).then_some(Taken { now_ms, number: small(*number), outcomes })
+        (outcomes.len() == rules).then_some(Takings { now_ms, number: small(*number), outcomes })
     }
 }
 

@@ -1,8 +1,9 @@
 -- Takes from several limits at once, or from none of them: the rules of meters.rs, on this server's clock.
 --
 -- KEYS     a key for each rule
--- ARGV     the cost, the most to take (more than the cost where some are taken ahead), then four values for each rule:
---          its kind, and three numbers: 'b' requests, per, burst; 'f' and 's' requests, length, anchor
+-- ARGV     the cost; the most to take, which is more than the cost where some are taken ahead, as long as that is no more than
+--          a quarter of what is left; how many come back that were taken ahead, and until when they count; then four
+--          values for each rule: its kind, and three numbers: 'b' requests, per, burst; 'f' and 's' requests, length, anchor
 -- Returns  the time, how many were taken, then for each rule: allowed, remaining, reset, retry after
 --
 -- Numbers are exact up to 2^53; a window or a bucket that is worth more request-milliseconds is a little inexact.
@@ -10,7 +11,10 @@
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local cost, most = tonumber(ARGV[1]), tonumber(ARGV[2])
+local back, counted_until = tonumber(ARGV[3]), tonumber(ARGV[4])
+if now >= counted_until then back = 0 end
 local NEVER = 4294967295
+local SHARE = 4
 
 local function clamp(number) return math.min(number, NEVER) end
 local function up(number, by) return math.ceil(number / by) end
@@ -37,6 +41,10 @@ function bucket.wait(rule)
   local needed, free = cost * rule.per, rule.capacity - rule.level
   if rule.requests == 0 or needed > rule.capacity then return NEVER end
   return clamp(up(needed - free, rule.requests))
+end
+
+function bucket.give(rule, number)
+  rule.level = math.max(0, rule.level - number * rule.per)
 end
 
 function bucket.take(rule, taken)
@@ -70,11 +78,15 @@ local function load_window(rule, kept)
   rule.left = rule.length - elapsed
 end
 
+local function give_window(rule, number)
+  rule.used = math.max(0, rule.used - number)
+end
+
 local function write_window(rule)
   return text(rule.index) .. ':' .. text(rule.used) .. ':' .. text(rule.before)
 end
 
-local fixed = { load = load_window }
+local fixed = { load = load_window, give = give_window }
 
 function fixed.room(rule)
   return rule.requests - rule.used
@@ -96,7 +108,7 @@ function fixed.told(rule)
   return math.max(0, rule.requests - rule.used), reset
 end
 
-local sliding = { load = load_window }
+local sliding = { load = load_window, give = give_window }
 
 function sliding.room(rule)
   local free = (rule.requests - rule.used) * rule.length - rule.before * rule.left
@@ -127,25 +139,26 @@ function sliding.told(rule)
 end
 
 local kinds = { b = bucket, f = fixed, s = sliding }
-local rules, room = {}, most
+local rules, room = {}, math.huge
 for at, key in ipairs(KEYS) do
-  local first = 4 * at - 1
+  local first = 4 * at + 1
   local a, b, c = tonumber(ARGV[first + 1]), tonumber(ARGV[first + 2]), tonumber(ARGV[first + 3])
   local rule = { kind = kinds[ARGV[first]], requests = a, per = b, length = b, burst = c, anchor = c }
   rule.kind.load(rule, redis.call('GET', key) or nil)
+  if back > 0 then rule.kind.give(rule, back) end
   rule.room = rule.kind.room(rule)
   room = math.min(room, rule.room)
   rules[at] = rule
 end
 
 local taken = 0
-if room >= cost then taken = room end
+if room >= cost then taken = math.max(cost, math.min(most, math.floor(room / SHARE))) end
 local answer = { now, taken }
 for at, rule in ipairs(rules) do
   local allowed = rule.room >= cost
   local wait = 0
   if not allowed then wait = rule.kind.wait(rule) end
-  if taken > 0 then
+  if taken > 0 or back > 0 then
     local kept, life = rule.kind.take(rule, taken)
     redis.call('SET', KEYS[at], kept, 'PX', text(math.max(1, life)))
   end

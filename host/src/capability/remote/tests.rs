@@ -10,6 +10,8 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
+use super::ahead::Unused;
+use super::limits::Want;
 use super::*;
 use crate::capability::limiter::Quota;
 use crate::capability::meters::{Meters, Now, Rule, Window};
@@ -37,6 +39,10 @@ impl Server {
     }
 
     fn share(&self, config: &str) -> Share {
+        self.share_ahead(config, 1)
+    }
+
+    fn share_ahead(&self, config: &str, ahead: u32) -> Share {
         let settings = Settings {
             name: "test".into(),
             host: "127.0.0.1".into(),
@@ -50,7 +56,7 @@ impl Server {
             max_in_flight: 100,
             on_error: OnError::Local,
             prefix: String::new(),
-            ahead: 1,
+            ahead,
             place_lease: Duration::from_secs(30),
             entry_life: Duration::from_secs(60),
         };
@@ -86,7 +92,7 @@ async fn the_script_decides_like_the_rules_in_memory() {
         let (rules, costs) = cases.new_tree(&mut runner).unwrap().current();
         let (meters, key) = (Meters::default(), format!("case {case}"));
         for cost in costs {
-            let taken = share.ask(&key, &rules, cost, cost).await.unwrap();
+            let taken = share.ask(&key, &rules, want(cost, cost)).await.unwrap();
             // On the clock that the server decided by.
             let now = Now { monotonic_ms: taken.now_ms, wall_ms: taken.now_ms };
             let expected = meters.take_all(&key, &rules, cost, now);
@@ -110,22 +116,78 @@ async fn configurations_and_keys_count_apart() {
     assert!(!one.take("k", &moved, 1).await.unwrap()[0].allowed);
 }
 
+fn want(cost: u32, most: u32) -> Want {
+    Want { cost, most, back: Unused::default() }
+}
+
 #[tokio::test]
-async fn what_is_taken_ahead_is_spent_without_asking() {
+async fn no_more_than_a_quarter_of_what_is_left_is_taken_ahead_and_the_rest_comes_back() {
     let server = Server::start();
     let share = server.share("{}");
-    let rules = [Rule::FixedWindow(Window { requests: 25, length_ms: 86_400_000, anchor_ms: 0 })];
-    let taken = share.ask("k", &rules, 1, 10).await.unwrap();
-    assert_eq!((taken.number, taken.outcomes[0].remaining), (10, 15));
-    let stocks = ahead::Stocks::default();
-    assert_eq!(stocks.put("k", &rules, 1, &taken)[0].remaining, 24);
-    for left in (15..24).rev() {
-        assert_eq!(stocks.spend("k", &rules, 1).unwrap()[0].remaining, left);
+    let day = Window { requests: 100, length_ms: 86_400_000, anchor_ms: 0 };
+    let slow = Quota { requests: 100, per_ms: 86_400_000, burst: 0 };
+    for rule in [Rule::FixedWindow(day), Rule::SlidingWindow(day), Rule::TokenBucket(slow)] {
+        for (cost, most, number, remaining) in [
+            (1, 10, 10, 90),
+            (1, 50, 22, 68),
+            (40, 50, 40, 28),
+            (29, 50, 0, 28),
+            (1, 7, 7, 21),
+            (20, 20, 20, 1),
+            (1, 9, 1, 0),
+        ] {
+            let taken = share.ask("k", &[rule], want(cost, most)).await.unwrap();
+            assert_eq!((taken.number, taken.outcomes[0].remaining), (number, remaining), "{rule:?}: {cost} to {most}");
+        }
+        let now_ms = share.ask("k", &[rule], want(0, 0)).await.unwrap().now_ms;
+        for (number, counted_until_ms, remaining) in
+            [(5, now_ms, 0), (5, now_ms + 60_000, 5), (500, now_ms + 60_000, 100)]
+        {
+            let back = Unused { number, counted_until_ms };
+            let told = share.ask("k", &[rule], Want { cost: 0, most: 0, back }).await.unwrap();
+            assert_eq!(told.outcomes[0].remaining, remaining, "{rule:?}: {back:?}");
+        }
     }
-    assert!(stocks.spend("k", &rules, 1).is_none() && stocks.spend("other", &rules, 1).is_none());
-    // As much as there is, but not less than is needed.
-    assert_eq!(share.ask("k", &rules, 1, 20).await.unwrap().number, 15);
-    assert_eq!(share.ask("k", &rules, 1, 20).await.unwrap().number, 0);
+}
+
+#[tokio::test]
+async fn what_gateways_let_through_and_what_the_server_has_left_are_always_the_limit() {
+    let server = Server::start();
+    let mut runner = TestRunner::deterministic();
+    let cases = (1..200_u32, prop::collection::vec((0..3_usize, 1..8_u32), 1..120));
+    for case in 0..30 {
+        let (requests, steps) = cases.new_tree(&mut runner).unwrap().current();
+        let rules = [Rule::FixedWindow(Window { requests, length_ms: u32::MAX, anchor_ms: 0 })];
+        let gateways = [1, 10, 50].map(|ahead| server.share_ahead("{}", ahead));
+        let (key, mut passed) = (format!("case {case}"), 0);
+        for (at, cost) in steps {
+            let told = gateways[at].take(&key, &rules, cost).await.unwrap()[0];
+            passed += if told.allowed { cost } else { 0 };
+            assert!(passed <= requests, "{passed} of {requests}");
+        }
+        let mut left = 0;
+        for gateway in &gateways {
+            let back = gateway.stocks.withdraw(gateway.stocks.print(&key, &rules));
+            left = gateway.ask(&key, &rules, Want { cost: 0, most: 0, back }).await.unwrap().outcomes[0].remaining;
+        }
+        assert_eq!(passed + left, requests);
+    }
+}
+
+#[tokio::test]
+async fn who_comes_at_once_waits_for_one_question() {
+    let server = Server::start();
+    let share = Arc::new(server.share_ahead("{}", 100));
+    let rules = Arc::new([Rule::FixedWindow(Window { requests: 1000, length_ms: u32::MAX, anchor_ms: 0 })]);
+    for (round, expected) in [(100, 1), (600, 7)] {
+        let mut all = tokio::task::JoinSet::new();
+        for _ in 0..round {
+            let (share, rules) = (share.clone(), rules.clone());
+            all.spawn(async move { share.take("k", &*rules, 1).await.unwrap()[0].allowed });
+        }
+        assert!(all.join_all().await.into_iter().all(|allowed| allowed));
+        assert_eq!(share.remote.count(Count::Answered), expected, "{round} more");
+    }
 }
 
 #[tokio::test]
