@@ -176,7 +176,7 @@ impl Document {
             return Ok(());
         }
         let list = jwk::key_set(text)?;
-        list.warnings.iter().for_each(|warning| fetch.warn(&format!("{}: {warning}", self.origin)));
+        list.warnings.iter().for_each(|warning| fetch.warn(&format!("{}: {}", self.origin, shown(warning))));
         let generation = before.generation + 1;
         self.loaded.store(Arc::new(Loaded { generation, keys: list.keys, discovered, digest: Some(digest) }));
         Ok(())
@@ -261,6 +261,7 @@ async fn refresh(document: &Document, fetch: &dyn Fetch, schedule: &mut Schedule
             if has_keys && !schedule.is_fresh(now) {
                 document.forget();
             }
+            let problem = shown(&problem);
             fetch.warn(&format!("{}: {problem}; {consequence}, next try in {wait:.0?}", document.origin));
             wait
         }
@@ -282,6 +283,14 @@ async fn keys_of(origin: &Origin, fetch: &dyn Fetch) -> Result<(Fetched, Option<
         Origin::File(path) => Err(format!("{} is a file", path.display())),
     }
 }
+
+/// As much of a problem as belongs in a line of the log: it may repeat what a document says.
+fn shown(problem: &str) -> &str {
+    problem.get(..problem.floor_char_boundary(MOST_SHOWN)).unwrap_or(problem)
+}
+
+/// Bytes.
+const MOST_SHOWN: usize = 1024;
 
 /// What tells that a file was written or replaced.
 #[derive(Debug, Clone, PartialEq)]
@@ -306,7 +315,7 @@ async fn reread(document: &Document, path: &Path, fetch: &dyn Fetch, seen: &mut 
         Err(error) => Err(error.to_string()),
     };
     if let Err(problem) = installed {
-        fetch.warn(&format!("{}: {problem}; the last good keys work on", document.origin));
+        fetch.warn(&format!("{}: {}; the last good keys work on", document.origin, shown(&problem)));
     }
 }
 

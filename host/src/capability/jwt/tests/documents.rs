@@ -329,6 +329,7 @@ async fn an_issuer_says_itself_where_its_keys_are() {
         (about("https://id.example/other", "https://id.example/keys"), "of the issuer"),
         (about(id, "https://elsewhere.example/keys"), "not at the host of the issuer"),
         ("<html>".to_owned(), "discovery document cannot be read"),
+        (about(&format!("https://id.example/{}", "long".repeat(50_000)), "https://id.example/keys"), "longlong"),
     ] {
         issuer.serve(well_known, bad);
         until(words, || {
@@ -339,6 +340,7 @@ async fn an_issuer_says_itself_where_its_keys_are() {
         assert_eq!(verify(&token_of("new", &new)), Ok(()), "{words}");
         assert!(sets.discovered("k").unwrap().contains("/moved"), "{words}");
     }
+    assert!(issuer.warnings.lock().unwrap().iter().all(|warning| warning.len() < 1_500), "a line of the log is a line");
     let asked = issuer.asked.lock().unwrap().clone();
     assert!(asked.iter().all(|(address, _)| address.starts_with("https://id.example/")), "{asked:?}");
 
