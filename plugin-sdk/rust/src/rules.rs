@@ -41,6 +41,18 @@ pub fn check_value(value: &str) -> Result<(), &'static str> {
     HeaderValue::from_bytes(value.as_bytes()).map(|_| ()).map_err(|_| "has a control character")
 }
 
+/// Whether a text may stand in a request line, or as an address in a `Location`: visible ASCII, without a fragment.
+#[must_use]
+pub fn is_sendable(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#')
+}
+
+/// Whether it is a path of the very host that it is used at, maybe with a query: `//elsewhere.example` is another host to a browser.
+#[must_use]
+pub fn is_path(text: &str) -> bool {
+    text.starts_with('/') && !text.starts_with("//") && is_sendable(text)
+}
+
 /// Text as a quoted string (RFC 9110 section 5.6.4), for the parameters of headers such as `WWW-Authenticate`.
 #[must_use]
 pub fn quoted(text: &str) -> String {
@@ -95,6 +107,24 @@ mod tests {
             (" a ", true),
         ] {
             assert_eq!(check_value(value).is_ok(), allowed, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn paths() {
+        for (text, expected) in [
+            ("/", true),
+            ("/a?b=c", true),
+            ("", false),
+            ("a", false),
+            ("//elsewhere.example", false),
+            ("/a b", false),
+            ("/a#b", false),
+            ("/ä", false),
+            ("/a\r\nlocation: b", false),
+            ("https://elsewhere.example/", false),
+        ] {
+            assert_eq!(is_path(text), expected, "{text:?}");
         }
     }
 

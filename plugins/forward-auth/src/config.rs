@@ -73,7 +73,7 @@ impl Config {
     /// # Errors
     /// What is wrong, by its key.
     pub(crate) fn check(&self) -> Result<(), String> {
-        if !self.path.starts_with('/') || !self.path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
+        if !rules::is_path(&self.path) {
             return Err(format!("path: {:?} is not a path such as \"/verify\"", self.path));
         }
         match Method::from_bytes(self.method.as_bytes()) {

@@ -6,7 +6,7 @@ use gatewright_sdk::{
     bearer::Settings,
     config, consumers,
     credential::Location,
-    schemars,
+    rules, schemars,
     serde::{self, Serialize},
     serde_json::Value,
     units::Span,
@@ -100,7 +100,7 @@ impl Config {
     /// # Errors
     /// What is wrong, by its key.
     pub(crate) fn check(&self) -> Result<(), String> {
-        if !self.path.starts_with('/') || !self.path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
+        if !rules::is_path(&self.path) {
             return Err(format!("path: {:?} is not a path such as \"/introspect\"", self.path));
         }
         if self.client_id.is_empty() {

@@ -6,6 +6,7 @@ use gatewright_sdk::{
     bearer::Settings,
     config, consumers,
     credential::Location,
+    rules,
     serde::Serialize,
     serde_json::{Value, json},
     units::Span,
@@ -156,7 +157,7 @@ impl Config {
             ("logout_path", &self.logout_path),
             ("after_logout", &self.after_logout),
         ] {
-            if !path.starts_with('/') || path.starts_with("//") || !is_clean(path) {
+            if !rules::is_path(path) {
                 return Err(format!("{key}: {path:?} is not a path such as \"/token\""));
             }
         }
@@ -165,19 +166,19 @@ impl Config {
             ("end_session_endpoint", self.end_session_endpoint.as_ref()),
         ];
         for (key, url) in endpoints {
-            if let Some(url) = url.filter(|url| origin_and_path(url).is_none() || !is_clean(url)) {
+            if let Some(url) = url.filter(|url| origin_and_path(url).is_none() || !rules::is_sendable(url)) {
                 return Err(format!("{key}: {url:?} is not an http or https address"));
             }
         }
         match origin_and_path(&self.redirect_uri) {
-            Some((_, path)) if path != "/" && !path.contains('?') && is_clean(path) => {}
+            Some((_, path)) if path != "/" && !path.contains('?') && rules::is_sendable(path) => {}
             _ => return Err(format!("redirect_uri: {:?} is not an address with a path of its own", self.redirect_uri)),
         }
         if self.secure && !self.redirect_uri.starts_with("https://") {
             return Err("redirect_uri: it is not https, so no browser would send the cookie; \"secure\": false is for development".to_owned());
         }
         if !self.scopes.iter().any(|scope| scope == "openid")
-            || self.scopes.iter().any(|scope| scope.contains(' ') || !is_clean(scope))
+            || self.scopes.iter().any(|scope| scope.contains(' ') || !rules::is_sendable(scope))
         {
             return Err("scopes: they are words, and \"openid\" is one of them".to_owned());
         }
@@ -245,11 +246,6 @@ impl Config {
             owners: self.consumers.then(consumers::credentials).transpose()?,
         })
     }
-}
-
-/// Whether it may stand in a request line.
-pub(crate) fn is_clean(text: &str) -> bool {
-    text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#')
 }
 
 /// `https://shop.test/a` in two parts.

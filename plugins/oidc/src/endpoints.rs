@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-use gatewright_sdk::{jwt, serde::Deserialize, serde_json};
+use gatewright_sdk::{jwt, rules, serde::Deserialize, serde_json};
 
-use crate::config::{Config, is_clean, origin_and_path};
+use crate::config::{Config, origin_and_path};
 use crate::provider::KEYS;
 
 /// The endpoints of a provider.
@@ -64,7 +64,7 @@ impl Source {
             serde_json::from_str(&text).map_err(|error| format!("the discovery document of the provider: {error}"))?;
         let (origin, _) = origin_and_path(&self.issuer).ok_or("the issuer is no address")?;
         let token = match origin_and_path(&document.token_endpoint) {
-            Some((at, path)) if at == origin && is_clean(path) => path.to_owned(),
+            Some((at, path)) if at == origin && rules::is_sendable(path) => path.to_owned(),
             _ => {
                 return Err(format!(
                     "the provider says that its token_endpoint is {:?}, which is not at the host of the issuer; write \
@@ -77,7 +77,7 @@ impl Source {
         for address in [Some(&document.authorization_endpoint), end_session.as_ref()].into_iter().flatten() {
             // A browser is not sent from https to where everybody can read what it says.
             let is_open = origin.starts_with("https://") && !address.starts_with("https://");
-            if is_open || origin_and_path(address).is_none() || !is_clean(address) {
+            if is_open || origin_and_path(address).is_none() || !rules::is_sendable(address) {
                 return Err(format!("the provider says that browsers go to {address:?}, which is no address for them"));
             }
         }
