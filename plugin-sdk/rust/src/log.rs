@@ -1,6 +1,7 @@
 //! Lines in the gateway's log. The gateway adds the plugin, the route and the request, escapes what would break a
 //! line, and drops what is over its limits.
 
+use crate::MutateError;
 use crate::host::log as host;
 
 /// How much a line matters. Which are kept is the operator's choice.
@@ -47,4 +48,11 @@ pub fn warn(message: &str, fields: &[(&str, &str)]) {
 /// A line of [`Level::Error`].
 pub fn error(message: &str, fields: &[(&str, &str)]) {
     write(Level::Error, message, fields);
+}
+
+/// A line of [`Level::Error`] where the gateway refused a change that the plugin goes on without.
+pub fn noted(changed: Result<(), MutateError>) {
+    if let Err(refused) = changed {
+        error("the message was not changed as it should be", &[("why", &refused.to_string())]);
+    }
 }

@@ -163,7 +163,7 @@ impl GrpcJson {
         let status = status.unwrap_or_else(|| Status::new(Code::Unknown, &no_status().detail));
         ended(status.code);
         for name in Status::FIELDS {
-            noted(trailers.remove(name));
+            log::noted(trailers.remove(name));
         }
         if json::is_http_body(&known.method.output) {
             return;
@@ -256,12 +256,6 @@ fn broken(why: &str) -> BodyDecision {
 fn lost(error: &MutateError) -> Refusal {
     log::error("the answer could not be translated", &[("why", &error.to_string())]);
     Refusal::answer("The upstream's answer could not be translated.")
-}
-
-fn noted(changed: Result<(), MutateError>) {
-    if let Err(error) = changed {
-        log::error("the answer was not changed as it should be", &[("why", &error.to_string())]);
-    }
 }
 
 /// Headers that are about the call and not for the client.

@@ -97,7 +97,7 @@ impl Plugin for GrpcWeb {
             _ if kind.starts_with("application/problem+json") => Ok(gateways_own(exchange, speech).into()),
             // Of what stands before the server, or of another plugin: clients know what its status means. Or of this one.
             _ if !is_grpc(&kind) => {
-                noted(exchange.set_body_mode(Direction::Response, BodyMode::Skip));
+                log::noted(exchange.set_body_mode(Direction::Response, BodyMode::Skip));
                 return Decision::Proceed;
             }
             Speech::Web | Speech::WebText => web::begin(exchange, speech),
@@ -106,7 +106,7 @@ impl Plugin for GrpcWeb {
         let decision = begun.unwrap_or_else(|error| lost(&error).response().into());
         if decision != Decision::Proceed {
             // It is whole already.
-            noted(exchange.set_body_mode(Direction::Response, BodyMode::Skip));
+            log::noted(exchange.set_body_mode(Direction::Response, BodyMode::Skip));
         }
         decision
     }
@@ -246,12 +246,6 @@ fn with_metadata(exchange: &Exchange, body: Vec<u8>, status: StatusCode, kind: &
         response.with_header(name, String::from_utf8_lossy(&value).into_owned())
     });
     response.with_body(kind, body)
-}
-
-fn noted(changed: Result<(), MutateError>) {
-    if let Err(error) = changed {
-        log::error("the answer was not changed as it should be", &[("why", &error.to_string())]);
-    }
 }
 
 fn lost(error: &MutateError) -> Refusal {

@@ -94,7 +94,7 @@ impl Plugin for Redact {
         let headers = exchange.request_headers();
         if self.response && self.looks_into_bodies() {
             // What is not compressed need not be decompressed.
-            noted(headers.set("accept-encoding", "identity"));
+            log::noted(headers.set("accept-encoding", "identity"));
         }
         if !self.request {
             return Decision::Proceed;
@@ -156,7 +156,7 @@ impl Redact {
         for name in &self.headers {
             if headers.get(name).is_some() {
                 // A value that cannot be masked must not stay.
-                noted(headers.set(name, &self.mask).or_else(|error| headers.remove(name).and(Err(error))));
+                log::noted(headers.set(name, &self.mask).or_else(|error| headers.remove(name).and(Err(error))));
             }
         }
     }
@@ -169,7 +169,7 @@ impl Redact {
         match self.open(exchange, direction, headers, kind, encoding.as_deref()) {
             Ok(()) => Decision::Proceed,
             Err(error) => {
-                noted(Err(error));
+                log::noted(Err(error));
                 Decision::Respond(shut(direction))
             }
         }
@@ -238,7 +238,7 @@ impl Redact {
             return BodyDecision::Hold;
         }
         if let Err(error) = exchange.set_state(&rest) {
-            noted(Err(error));
+            log::noted(Err(error));
             return BodyDecision::Abort;
         }
         let mut masked = Vec::with_capacity(text.len());
@@ -306,12 +306,6 @@ fn shut(direction: Direction) -> Response {
         Direction::Response => {
             Response::problem(StatusCode::BAD_GATEWAY, "Bad Gateway", "The upstream's answer could not be read.")
         }
-    }
-}
-
-fn noted(changed: Result<(), MutateError>) {
-    if let Err(error) = changed {
-        log::error("the message was not changed as it should be", &[("why", &error.to_string())]);
     }
 }
 
