@@ -52,6 +52,7 @@ mod exchange;
 pub mod form;
 pub mod http_client;
 pub mod json;
+pub mod json_body;
 pub mod json_schema;
 pub mod jwt;
 pub mod log;

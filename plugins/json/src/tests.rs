@@ -1,6 +1,9 @@
 #![allow(clippy::unwrap_used)]
 
 use gatewright_sdk::{
+    BodyMode, Direction, StatusCode,
+    codec::Coding,
+    json_body::BOUNDS,
     manifest,
     serde_json::{self, Value},
     testing::{Codec, Double, Request},
