@@ -14,6 +14,7 @@ mod grpc_json;
 mod grpc_peers;
 mod hmac;
 mod ip;
+mod jq;
 mod json;
 mod jwt;
 mod mtls;
