@@ -80,7 +80,7 @@ fn file(guest_name: &str) -> String {
 }
 
 /// Bytes of memory that the process has now, the gateway's and the tests' together.
-fn resident_bytes() -> usize {
+pub(crate) fn resident_bytes() -> usize {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
     statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
 }

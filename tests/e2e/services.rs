@@ -1,5 +1,7 @@
 //! Services: components of `wasi:http` that answer requests themselves, within their limits, and reach what they were granted.
 
+mod p3;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -9,14 +11,21 @@ use gatewright_tests::{Client, Received, Scripted, Server, TestGateway, Wire, ev
 use http::Response;
 use http_body_util::Full;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
+
+use crate::hostile::resident_bytes;
 
 fn file(package: &str) -> String {
     format!("file:{}", guest(package))
 }
 
-fn config(upstreams: Value, service: Value) -> Value {
-    let mut declared = json!({ "source": file("guest-service") });
+/// The same service, of WASI 0.2 and of 0.3: the same holds for both.
+const GUESTS: [&str; 2] = ["guest-service", "guest-service-p3"];
+
+fn config(guest: &str, upstreams: Value, service: Value) -> Value {
+    let mut declared = json!({ "source": file(guest) });
     declared.as_object_mut().unwrap().extend(service.as_object().unwrap().clone());
     json!({
         "shutdown": { "drain_timeout": "50ms" },
@@ -26,169 +35,219 @@ fn config(upstreams: Value, service: Value) -> Value {
     })
 }
 
-fn gateway(service: Value) -> TestGateway {
-    TestGateway::start(config(json!({}), service))
+fn gateway(guest: &str, service: Value) -> TestGateway {
+    TestGateway::start(config(guest, json!({}), service))
 }
 
 #[tokio::test]
 async fn a_component_answers() {
-    let gateway = gateway(json!({}));
-    let (http1, http2) = (Client::http1(gateway.address()).await, Client::http2(gateway.address()).await);
-    for (mut client, host) in [(http1, gateway.address().to_string()), (http2, "gateway.test".to_owned())] {
-        let hello = client.send("GET", "/hello", &[], "").await.unwrap();
-        assert_eq!((hello.status, hello.text().as_str(), hello.header("x-service")), (200, "hello", Some("guest")));
-        let head = client.send("PUT", "/head/a%20b?c=d", &[("x-a", "1"), ("x-a", "2")], "").await.unwrap().text();
-        let expected = format!("Method::Put /head/a%20b?c=d Some(Scheme::Http) Some({host:?})\n");
-        assert!(head.starts_with(&expected), "{head}");
-        assert!(head.contains("x-a=1\nx-a=2") && head.contains("x-forwarded-for=127.0.0.1"), "{head}");
-        assert_eq!(client.send("GET", "/unknown", &[], "").await.unwrap().status, 404);
-        let large = "x".repeat(300_000);
-        assert_eq!(client.send("POST", "/echo", &[], large.clone()).await.unwrap().text(), large);
-        for status in [204, 205, 304] {
-            let answer = client.send("GET", &format!("/status/{status}"), &[], "").await.unwrap();
-            assert_eq!((answer.status, answer.body.len()), (status, 0));
+    for guest in GUESTS {
+        let gateway = gateway(guest, json!({}));
+        let (http1, http2) = (Client::http1(gateway.address()).await, Client::http2(gateway.address()).await);
+        for (mut client, host) in [(http1, gateway.address().to_string()), (http2, "gateway.test".to_owned())] {
+            let hello = client.send("GET", "/hello", &[], "").await.unwrap();
+            assert_eq!((hello.status, hello.text().as_str(), hello.header("x-service")), (200, "hello", Some("guest")));
+            let head = client.send("PUT", "/head/a%20b?c=d", &[("x-a", "1"), ("x-a", "2")], "").await.unwrap().text();
+            let expected = format!("Method::Put /head/a%20b?c=d Some(Scheme::Http) Some({host:?})\n");
+            assert!(head.starts_with(&expected), "{head}");
+            assert!(head.contains("x-a=1\nx-a=2") && head.contains("x-forwarded-for=127.0.0.1"), "{head}");
+            assert_eq!(client.send("GET", "/unknown", &[], "").await.unwrap().status, 404);
+            let large = "x".repeat(300_000);
+            assert_eq!(client.send("POST", "/echo", &[], large.clone()).await.unwrap().text(), large);
+            for status in [204, 205, 304] {
+                let answer = client.send("GET", &format!("/status/{status}"), &[], "").await.unwrap();
+                assert_eq!((answer.status, answer.body.len()), (status, 0));
+            }
+            assert_eq!(client.send("HEAD", "/hello", &[], "").await.unwrap().body.len(), 0);
+            assert_eq!(client.send("GET", "/forbidden", &[], "").await.unwrap().text(), "[true, true, true]");
         }
-        assert_eq!(client.send("HEAD", "/hello", &[], "").await.unwrap().body.len(), 0);
-        assert_eq!(client.send("GET", "/forbidden", &[], "").await.unwrap().text(), "[true, true, true]");
+        let record = eventually("a record", async || gateway.records().pop()).await;
+        assert_eq!((&record["plugin"], &record["route"]), (&json!("shop"), &json!("shop")), "{record}");
     }
-    let record = eventually("a record", async || gateway.records().pop()).await;
-    assert_eq!((&record["plugin"], &record["route"]), (&json!("shop"), &json!("shop")), "{record}");
 }
 
 #[tokio::test]
 async fn bodies_stream_both_ways() {
-    let gateway = gateway(json!({}));
-    let mut wire = Wire::connect(gateway.address()).await;
-    wire.send("POST /echo HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n").await;
-    wire.send_chunk("first").await;
-    // It is back before there is a second one.
-    wire.read_to("first").await;
-    wire.send_chunk("second").await;
-    wire.read_to("second").await;
-    wire.send("0\r\n\r\n").await;
-    wire.read_to("0\r\n\r\n").await;
+    for guest in GUESTS {
+        let gateway = gateway(guest, json!({}));
+        let mut wire = Wire::connect(gateway.address()).await;
+        wire.send("POST /echo HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n").await;
+        wire.send_chunk("first").await;
+        // It is back before there is a second one.
+        wire.read_to("first").await;
+        wire.send_chunk("second").await;
+        wire.read_to("second").await;
+        wire.send("0\r\n\r\n").await;
+        wire.read_to("0\r\n\r\n").await;
+    }
 }
 
 #[tokio::test]
 async fn it_reaches_what_it_was_granted_and_nothing_else() {
-    let told = |received: &Received| {
-        let body = format!("{} {} {:?}", received.method, received.target, received.body);
-        Response::builder().status(203).body(Full::new(body.into())).unwrap()
-    };
-    let (orders, secret) = (Server::start(told).await, Server::start(told).await);
-    let silent = Scripted::start(|mut stream| async move {
-        read_head(&mut stream).await;
-        std::future::pending::<()>().await;
-    })
-    .await;
-    let upstreams = json!({ "orders": [orders.text()], "secret": [secret.text()], "silent": [silent.text()], "down": ["127.0.0.1:9"] });
-    let grants = json!({ "grants": { "upstreams": ["orders", "silent", "down"] }, "limits": { "callouts": 3, "callout_time": "100ms" } });
-    let gateway = TestGateway::start(config(upstreams, grants));
-    let denied = "ErrorCode::HttpRequestDenied";
-    for (whom, expected) in [
-        ("orders/a%20b?c", "203 POST /a%20b?c b\"asked\"".to_owned()),
-        ("secret/", denied.to_owned()),
-        (&format!("{}/", secret.text()), denied.to_owned()),
-        ("orders:80/", denied.to_owned()),
-        ("127.0.0.1:9901/", denied.to_owned()),
-        ("silent/", "ErrorCode::HttpResponseTimeout".to_owned()),
-        ("down/", "ErrorCode::ConnectionTerminated".to_owned()),
-        ("secret/,secret/,secret/,orders/", format!("{denied}|{denied}|{denied}|ErrorCode::ConnectionLimitReached")),
-    ] {
-        assert_eq!(gateway.get(&format!("/call/{whom}")).await.text(), expected, "{whom}");
+    for guest in GUESTS {
+        let told = |received: &Received| {
+            let body = format!("{} {} {:?}", received.method, received.target, received.body);
+            Response::builder().status(203).body(Full::new(body.into())).unwrap()
+        };
+        let (orders, secret) = (Server::start(told).await, Server::start(told).await);
+        let silent = Scripted::start(|mut stream| async move {
+            read_head(&mut stream).await;
+            std::future::pending::<()>().await;
+        })
+        .await;
+        let upstreams = json!({ "orders": [orders.text()], "secret": [secret.text()], "silent": [silent.text()], "down": ["127.0.0.1:9"] });
+        let grants = json!({ "grants": { "upstreams": ["orders", "silent", "down"] }, "limits": { "callouts": 3, "callout_time": "100ms" } });
+        let gateway = TestGateway::start(config(guest, upstreams, grants));
+        let denied = "ErrorCode::HttpRequestDenied";
+        for (whom, expected) in [
+            ("orders/a%20b?c", "203 POST /a%20b?c b\"asked\"".to_owned()),
+            ("secret/", denied.to_owned()),
+            (&format!("{}/", secret.text()), denied.to_owned()),
+            ("orders:80/", denied.to_owned()),
+            ("127.0.0.1:9901/", denied.to_owned()),
+            ("silent/", "ErrorCode::HttpResponseTimeout".to_owned()),
+            ("down/", "ErrorCode::ConnectionTerminated".to_owned()),
+            (
+                "secret/,secret/,secret/,orders/",
+                format!("{denied}|{denied}|{denied}|ErrorCode::ConnectionLimitReached"),
+            ),
+        ] {
+            assert_eq!(gateway.get(&format!("/call/{whom}")).await.text(), expected, "{whom}");
+        }
+        assert_eq!(orders.only().header("x-from"), Some("service"));
+        assert!(secret.received().is_empty());
+        let rights = gateway.get("/rights").await.text();
+        assert_eq!(rights, "environment 0, arguments 0, directories 0, file false, name false, socket false");
+        assert_eq!(gateway.get("/print").await.status, 200);
     }
-    assert_eq!(orders.only().header("x-from"), Some("service"));
-    assert!(secret.received().is_empty());
-    let rights = gateway.get("/rights").await.text();
-    assert_eq!(rights, "environment 0, arguments 0, directories 0, file false, name false, socket false");
-    assert_eq!(gateway.get("/print").await.status, 200);
 }
 
 #[tokio::test]
 async fn whatever_it_does_ends_its_own_request() {
-    let limits = json!({ "limits": { "time": "100ms", "memory": "16MiB", "answer_time": "500ms", "body_time": "300ms", "requests": 2 } });
-    let gateway = gateway(limits);
-    for (path, status, detail) in [
-        ("/loop", 504, "The service did not answer in time."),
-        ("/hang", 504, "The service did not answer in time."),
-        ("/memory", 502, "The service gave no valid answer."),
-        ("/panic", 502, "The service gave no valid answer."),
-        ("/nothing", 502, "The service gave no valid answer."),
-        ("/status/101", 502, "The service gave no valid answer."),
-    ] {
-        let began = Instant::now();
-        let answer = gateway.get(path).await;
-        assert_eq!(answer.problem(status)["detail"], detail, "{path}");
-        assert!(!answer.text().contains("panics") && began.elapsed() < Duration::from_secs(10), "{path}");
-        assert_eq!(gateway.get("/hello").await.text(), "hello", "after {path}");
+    for guest in GUESTS {
+        let limits = json!({ "limits": { "time": "100ms", "memory": "16MiB", "answer_time": "500ms", "body_time": "300ms", "requests": 2 } });
+        let gateway = gateway(guest, limits);
+        for (path, status, detail) in [
+            ("/loop", 504, "The service did not answer in time."),
+            ("/hang", 504, "The service did not answer in time."),
+            ("/memory", 502, "The service gave no valid answer."),
+            ("/panic", 502, "The service gave no valid answer."),
+            ("/nothing", 502, "The service gave no valid answer."),
+            ("/status/101", 502, "The service gave no valid answer."),
+        ] {
+            let began = Instant::now();
+            let answer = gateway.get(path).await;
+            assert_eq!(answer.problem(status)["detail"], detail, "{path}");
+            assert!(!answer.text().contains("panics") && began.elapsed() < Duration::from_secs(10), "{path}");
+            assert_eq!(gateway.get("/hello").await.text(), "hello", "after {path}");
+        }
+        for (path, why) in [("/half", "unreachable"), ("/stall", "no byte of the body came in time")] {
+            let mut wire = Wire::connect(gateway.address()).await;
+            wire.send(format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n")).await;
+            let half = wire.read_to_end().await;
+            assert!(
+                half.contains("half") && !half.ends_with("0\r\n\r\n"),
+                "a body that breaks off is no whole one: {half}"
+            );
+            let record = async || gateway.records().into_iter().find(|record| record["path"] == path);
+            let record = eventually("the record", record).await;
+            assert!(record["error"].as_str().is_some_and(|error| error.contains(why)), "{record}");
+            assert_eq!(gateway.get("/hello").await.text(), "hello", "after {path}");
+        }
     }
-    for (path, why) in [("/half", "unreachable"), ("/stall", "no byte of the body came in time")] {
-        let mut wire = Wire::connect(gateway.address()).await;
-        wire.send(format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n")).await;
-        let half = wire.read_to_end().await;
-        assert!(
-            half.contains("half") && !half.ends_with("0\r\n\r\n"),
-            "a body that breaks off is no whole one: {half}"
-        );
-        let record = async || gateway.records().into_iter().find(|record| record["path"] == path);
-        let record = eventually("the record", record).await;
-        assert!(record["error"].as_str().is_some_and(|error| error.contains(why)), "{record}");
-        assert_eq!(gateway.get("/hello").await.text(), "hello", "after {path}");
+}
+
+#[tokio::test]
+async fn long_bodies_take_no_memory() {
+    const PIECES: usize = 1600;
+    for guest in GUESTS {
+        let mut config = config(guest, json!({}), json!({ "limits": { "time": "60s" } }));
+        config["limits"] = json!({ "request_body": "1GiB" });
+        let gateway = TestGateway::start(config);
+        assert_eq!(gateway.post("/echo", &[], "warm").await.text(), "warm");
+        let before = resident_bytes();
+        let stream = TcpStream::connect(gateway.address()).await.unwrap();
+        let (mut output, mut input) = stream.into_split();
+        let sending = tokio::spawn(async move {
+            let head = format!("POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n\r\n", PIECES << 16);
+            input.write_all(head.as_bytes()).await.unwrap();
+            let piece = vec![b'x'; 1 << 16];
+            for _ in 0..PIECES {
+                input.write_all(&piece).await.unwrap();
+            }
+            input
+        });
+        let (mut buffer, mut came, mut worst) = (vec![0; 1 << 16], 0, 0);
+        while came < PIECES << 16 {
+            let read = output.read(&mut buffer).await.unwrap();
+            assert!(read > 0, "{guest}: the answer ends after {came} bytes");
+            came += read;
+            worst = worst.max(resident_bytes().saturating_sub(before));
+        }
+        drop(sending.await.unwrap());
+        assert!(worst < 16 << 20, "{guest}: {} MiB more for a body of 100 MiB", worst >> 20);
     }
 }
 
 #[tokio::test]
 async fn the_routes_timeout_holds() {
-    let mut config = config(json!({}), json!({}));
-    config["routes"][0]["timeouts"] = json!({ "request": "200ms" });
-    let gateway = TestGateway::start(config);
-    let began = Instant::now();
-    assert_eq!(gateway.get("/hang").await.problem(504)["detail"], "The service did not answer in time.");
-    assert!(began.elapsed() < Duration::from_secs(20), "the service's own limit is longer");
-    assert_eq!(gateway.get("/hello").await.text(), "hello");
+    for guest in GUESTS {
+        let mut config = config(guest, json!({}), json!({}));
+        config["routes"][0]["timeouts"] = json!({ "request": "200ms" });
+        let gateway = TestGateway::start(config);
+        let began = Instant::now();
+        assert_eq!(gateway.get("/hang").await.problem(504)["detail"], "The service did not answer in time.");
+        assert!(began.elapsed() < Duration::from_secs(20), "the service's own limit is longer");
+        assert_eq!(gateway.get("/hello").await.text(), "hello");
+    }
 }
 
 #[tokio::test]
 async fn a_service_that_computes_leaves_its_core_to_others() {
-    let mut config = config(json!({}), json!({ "limits": { "time": "2s", "answer_time": "20s" } }));
-    config["workers"] = json!(1);
-    let gateway = TestGateway::start(config);
-    let address = gateway.address();
-    let looping = tokio::spawn(async move { gatewright_tests::send(address, "GET", "/loop", &[], "").await.status });
-    let mut served = 0;
-    while !looping.is_finished() {
-        assert_eq!(gateway.get("/hello").await.text(), "hello");
-        served += 1;
+    for guest in GUESTS {
+        let mut config = config(guest, json!({}), json!({ "limits": { "time": "2s", "answer_time": "20s" } }));
+        config["workers"] = json!(1);
+        let gateway = TestGateway::start(config);
+        let address = gateway.address();
+        let looping =
+            tokio::spawn(async move { gatewright_tests::send(address, "GET", "/loop", &[], "").await.status });
+        let mut served = 0;
+        while !looping.is_finished() {
+            assert_eq!(gateway.get("/hello").await.text(), "hello");
+            served += 1;
+        }
+        assert_eq!(looping.await.unwrap(), 504);
+        assert!(served >= 20, "only {served} requests were served meanwhile");
     }
-    assert_eq!(looping.await.unwrap(), 504);
-    assert!(served >= 20, "only {served} requests were served meanwhile");
 }
 
 #[tokio::test]
 async fn places_are_given_back() {
-    let gateway = gateway(json!({ "limits": { "requests": 1, "answer_time": "20s" } }));
-    let mut waiting = Wire::connect(gateway.address()).await;
-    waiting.send("POST /echo HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n").await;
-    waiting.send_chunk("here").await;
-    waiting.read_to("here").await;
-    let busy = gateway.get("/hello").await;
-    assert_eq!(busy.problem(503)["detail"], "The service takes no requests at the moment.");
-    assert_eq!(busy.header("retry-after"), Some("1"));
-    // A client that leaves ends its guest, wherever that is.
-    waiting.reset();
-    let is_free = async || (gateway.get("/hello").await.status == 200).then_some(());
-    eventually("the place is free", is_free).await;
-    let mut reading = Wire::connect(gateway.address()).await;
-    reading.send("GET /endless HTTP/1.1\r\nhost: a\r\n\r\n").await;
-    reading.read_to("xxxx").await;
-    assert_eq!(gateway.get("/hello").await.status, 503);
-    reading.reset();
-    eventually("the place is free again", is_free).await;
+    for guest in GUESTS {
+        let gateway = gateway(guest, json!({ "limits": { "requests": 1, "answer_time": "20s" } }));
+        let mut waiting = Wire::connect(gateway.address()).await;
+        waiting.send("POST /echo HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n").await;
+        waiting.send_chunk("here").await;
+        waiting.read_to("here").await;
+        let busy = gateway.get("/hello").await;
+        assert_eq!(busy.problem(503)["detail"], "The service takes no requests at the moment.");
+        assert_eq!(busy.header("retry-after"), Some("1"));
+        // A client that leaves ends its guest, wherever that is.
+        waiting.reset();
+        let is_free = async || (gateway.get("/hello").await.status == 200).then_some(());
+        eventually("the place is free", is_free).await;
+        let mut reading = Wire::connect(gateway.address()).await;
+        reading.send("GET /endless HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        reading.read_to("xxxx").await;
+        assert_eq!(gateway.get("/hello").await.status, 503);
+        reading.reset();
+        eventually("the place is free again", is_free).await;
+    }
 }
 
-/// A component that says the same and is another file.
+/// A component that says the same and is another file, of 0.2 and 0.3 by turns.
 fn another(number: u8) -> Vec<u8> {
-    let mut component = std::fs::read(guest("guest-service")).unwrap();
+    let mut component = std::fs::read(guest(GUESTS[usize::from(number) % GUESTS.len()])).unwrap();
     // A custom section: its kind, its size, its name and one byte.
     component.extend([0, 4, 2, b'n', b'o', number]);
     component
@@ -197,7 +256,7 @@ fn another(number: u8) -> Vec<u8> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn swaps_under_load_drop_nothing() {
     const SWAPS: u8 = 8;
-    let mut config = config(json!({}), json!({}));
+    let mut config = config("guest-service", json!({}), json!({}));
     config["services"]["shop"]["source"] = json!("file:shop.wasm");
     let gateway =
         TestGateway::start_beside(config, |folder| std::fs::write(folder.join("shop.wasm"), another(0)).unwrap());
@@ -261,7 +320,11 @@ async fn serves(source: &str, hello: &str, when_it_fails: u16) {
     })
     .await;
     let upstreams = json!({ "orders": [orders.text()], "secret": [orders.text()] });
-    let mut config = config(upstreams, json!({ "grants": { "upstreams": ["orders"] }, "limits": { "time": "500ms" } }));
+    let mut config = config(
+        "guest-service",
+        upstreams,
+        json!({ "grants": { "upstreams": ["orders"] }, "limits": { "time": "500ms" } }),
+    );
     config["services"]["shop"]["source"] = json!(format!("file:{}", made_of(source).display()));
     let gateway = TestGateway::start(config);
     let large = "x".repeat(300_000);
@@ -282,21 +345,27 @@ async fn serves(source: &str, hello: &str, when_it_fails: u16) {
     assert_eq!(orders.received().len(), 1);
 }
 
-/// What no component of WASI 0.2 has.
-const LATER: &str = "(component (import \"wasi:http/handler@0.3.0\" (instance (type (stream u8)))))";
+/// A component of the world that exports this, and that imports what is nowhere.
+fn importing(handler: &str) -> Vec<u8> {
+    let text = format!(
+        "(component (import \"a:b/c@1.0.0\" (instance (export \"d\" (func)))) (instance $i) (export {handler:?} (instance $i)))"
+    );
+    wat::parse_str(text).unwrap()
+}
 
 #[tokio::test]
 async fn it_changes_while_traffic_flows_and_mistakes_change_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let component = folder.path().join("shop.wasm");
     std::fs::copy(guest("guest-service"), &component).unwrap();
-    let mut good = config(json!({}), json!({}));
+    let mut good = config("guest-service", json!({}), json!({}));
     good["services"]["shop"]["source"] = json!(format!("file:{}", component.display()));
     let gateway = TestGateway::start(good.clone());
     assert_eq!(gateway.get("/hello").await.text(), "hello");
     for (broken, said) in [
         (std::fs::read(guest("guest-noop")).unwrap(), "does not export wasi:http/incoming-handler@0.2"),
-        (wat::parse_str(LATER).unwrap(), "of wasi:http 0.3"),
+        (importing("wasi:http/incoming-handler@0.2.0"), "a:b/c@1.0.0"),
+        (importing("wasi:http/handler@0.3.0"), "a:b/c@1.0.0"),
         (b"\0asm\x01\0\0\0".to_vec(), "service \"shop\""),
         (b"text".to_vec(), "service \"shop\""),
     ] {

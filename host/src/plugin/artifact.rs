@@ -331,7 +331,8 @@ pub(super) fn compile(engine: &Engine, bytes: &[u8]) -> Result<Component, LoadEr
     Ok(component)
 }
 
-fn check_kind(bytes: &[u8]) -> Result<(), LoadError> {
+/// Refuses what is no component, or too large.
+pub(super) fn check_kind(bytes: &[u8]) -> Result<(), LoadError> {
     if bytes.len() > COMPONENT_BYTES {
         return Err(LoadError::TooLarge(bytes.len()));
     }
@@ -357,18 +358,9 @@ fn missing(component: &Component, name: &'static str) -> LoadError {
     LoadError::OtherWorld(exports.into_iter().take(MOST_NAMED).collect())
 }
 
-/// Refuses what is no service.
-pub(super) fn check_serves(component: &Component) -> Result<(), LoadError> {
-    let exports = exports(component);
-    if exports.iter().any(|name| name.starts_with("wasi:http/incoming-handler@0.2.")) {
-        return Ok(());
-    }
-    Err(LoadError::NoService(exports.into_iter().take(MOST_NAMED).collect()))
-}
-
 fn exports(component: &Component) -> Vec<String> {
     component.component_type().exports(component.engine()).map(|(name, _)| name.to_owned()).collect()
 }
 
 /// How many exports of a component a message names.
-const MOST_NAMED: usize = 5;
+pub(super) const MOST_NAMED: usize = 5;

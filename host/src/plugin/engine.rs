@@ -4,9 +4,12 @@
 //! instead of fuel (a compare per loop instead of a counter), no component-model concurrency (it doubles the price of
 //! a call). A thread of its own moves the epoch (`epoch`); compilation has threads of its own as well, so that neither a
 //! hook nor a deploy waits for the other.
+//!
+//! Concurrency is an engine's for all its components or for none, and components of WASI 0.3 cannot be without it. So they
+//! have an engine beside this one, of the same kind otherwise. It is made with the first of them.
 
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
 
@@ -25,7 +28,9 @@ pub struct Engine {
 struct Shared {
     wasmtime: wasmtime::Engine,
     cache: Option<CompileCache>,
+    cache_directory: Option<PathBuf>,
     epoch: Arc<Epoch>,
+    concurrent: Mutex<Option<Engine>>,
 }
 
 /// A component larger than this is refused before it is compiled: compile time grows with size.
@@ -41,11 +46,30 @@ impl Engine {
     /// The machine does not support what the engine needs, or does not give it the address space.
     pub fn new(cache_directory: Option<&Path>) -> wasmtime::Result<Engine> {
         compilers();
-        let wasmtime = wasmtime::Engine::new(&config())?;
+        Engine::make(cache_directory, false)
+    }
+
+    fn make(cache_directory: Option<&Path>, is_concurrent: bool) -> wasmtime::Result<Engine> {
+        let wasmtime = wasmtime::Engine::new(&config(is_concurrent))?;
         let cache = cache_directory.and_then(|directory| CompileCache::open(directory, &wasmtime));
         let clock = wasmtime.clone();
         let epoch = Arc::new(Epoch::start(move || clock.increment_epoch())?);
-        Ok(Engine { shared: Arc::new(Shared { wasmtime, cache, epoch }) })
+        let cache_directory = cache_directory.map(Path::to_path_buf);
+        let concurrent = Mutex::default();
+        Ok(Engine { shared: Arc::new(Shared { wasmtime, cache, cache_directory, epoch, concurrent }) })
+    }
+
+    /// The engine beside this one whose components have the component model's concurrency. The first call makes it.
+    ///
+    /// # Errors
+    /// The machine does not give it the address space.
+    pub(super) fn concurrent(&self) -> wasmtime::Result<Engine> {
+        let mut concurrent = self.shared.concurrent.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(engine) = &*concurrent {
+            return Ok(engine.clone());
+        }
+        let engine = Engine::make(self.shared.cache_directory.as_deref(), true)?;
+        Ok(concurrent.insert(engine).clone())
     }
 
     /// Compiles a component, or takes it from the cache, and reads its manifest in an instance that is thrown away.
@@ -77,7 +101,7 @@ fn compilers() {
     let _ = threads.start_handler(|_| priority::step_back()).build_global();
 }
 
-fn config() -> Config {
+fn config(is_concurrent: bool) -> Config {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(INSTANCES)
         .total_core_instances(INSTANCES * 8)
@@ -98,7 +122,7 @@ fn config() -> Config {
     let mut config = Config::new();
     config
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
-        .concurrency_support(false)
+        .concurrency_support(is_concurrent)
         .epoch_interruption(true)
         .max_wasm_stack(WASM_STACK)
         .async_stack_size(ASYNC_STACK)
@@ -123,6 +147,7 @@ const ASYNC_STACK: usize = 2 << 20;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use super::super::artifact;
     use super::*;
 
     #[test]
@@ -135,5 +160,31 @@ mod tests {
             assert_eq!(name, Some(format!("compiler-{index}")));
             assert!(niceness > here, "{niceness}");
         }
+    }
+
+    /// How many components are in the cache.
+    fn kept(directory: &Path) -> usize {
+        let names = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+        names.filter(|path| path.extension().is_some_and(|extension| extension == "cwasm")).count()
+    }
+
+    #[test]
+    fn concurrency_is_the_second_engines_and_code_is_kept_for_each() {
+        let directory = tempfile::tempdir().unwrap();
+        let engine = Engine::new(Some(directory.path())).unwrap();
+        assert!(engine.shared.concurrent.lock().unwrap().is_none(), "it is made when it is asked for");
+        let concurrent = engine.concurrent().unwrap();
+        assert!(Arc::ptr_eq(&engine.concurrent().unwrap().shared, &concurrent.shared), "there is one");
+        assert!(!engine.wasmtime().get_concurrency_support() && concurrent.wasmtime().get_concurrency_support());
+        let component = wat::parse_str("(component (core module (func (export \"a\"))))").unwrap();
+        for count in [1, 2] {
+            for (engine, kept_now) in [(&engine, 1), (&concurrent, 2)] {
+                artifact::compile(engine, &component).unwrap();
+                assert_eq!(kept(directory.path()), kept_now.max(count));
+            }
+        }
+        let asynchronous = wat::parse_str("(component (type (stream u8)))").unwrap();
+        assert!(artifact::compile(&engine, &asynchronous).is_err());
+        assert!(artifact::compile(&concurrent, &asynchronous).is_ok());
     }
 }

@@ -18,8 +18,6 @@ pub enum LoadError {
     MissingExport(&'static str),
     /// A component, but none of the contract's worlds: what it exports.
     OtherWorld(Vec<String>),
-    /// A component of WASI 0.3.
-    LaterWasi,
     /// A component, but no service: what it exports.
     NoService(Vec<String>),
     WrongVersion(String),
@@ -47,12 +45,10 @@ impl fmt::Display for LoadError {
                  it exports {}",
                 exports.join(", ")
             ),
-            LoadError::LaterWasi => f.write_str(
-                "the component is of wasi:http 0.3, and services are of 0.2; build it for the world wasi:http/proxy@0.2",
-            ),
             LoadError::NoService(exports) => write!(
                 f,
-                "the component does not export wasi:http/incoming-handler@0.2, as every service does; it exports {}",
+                "the component does not export wasi:http/incoming-handler@0.2 or wasi:http/handler@0.3, as services do; \
+                 it exports {}",
                 if exports.is_empty() { "nothing".to_owned() } else { exports.join(", ") }
             ),
             LoadError::WrongVersion(name) => {

@@ -112,7 +112,7 @@ impl ResourceLimiter for Guest {
 }
 
 /// Requests, bodies, streams and the like that a guest may hold at once.
-const RESOURCES: usize = 10_000;
+pub(super) const RESOURCES: usize = 10_000;
 /// The most random bytes of one call.
 const RANDOM_BYTES: u64 = 64 << 10;
 /// Header fields of one message, as they lie in memory.

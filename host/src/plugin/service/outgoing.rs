@@ -76,6 +76,10 @@ impl WasiHttpHooks for Outgoing {
     fn p2_outgoing_body_chunk_size(&mut self) -> usize {
         CHUNK_BYTES
     }
+
+    fn p3_outgoing_body_chunk_size(&mut self) -> usize {
+        CHUNK_BYTES
+    }
 }
 
 /// What is copied out of a guest's memory at once.

@@ -1,0 +1,71 @@
+//! The body of a service's answer, and the guest that writes it.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::Frame;
+use tokio::task::JoinHandle;
+use tokio::time::Sleep;
+use wasmtime_wasi_http::WasiBody;
+
+use super::ServiceError;
+use crate::body::BodyError;
+
+/// A guest that runs; dropped, it is ended.
+pub(super) struct Task(pub JoinHandle<Result<(), ServiceError>>);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// The body of an answer, with the guest that writes it. The guest ends with it.
+pub(super) struct Answer {
+    pub body: WasiBody,
+    pub task: Option<Task>,
+    /// How long no byte may come.
+    pub body_time: Duration,
+    /// Rings when the body has been waited for too long.
+    pub alarm: Option<Pin<Box<Sleep>>>,
+}
+
+impl http_body::Body for Answer {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) else {
+            let body_time = self.body_time;
+            let alarm = self.alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep(body_time)));
+            ready!(alarm.as_mut().poll(context));
+            return Poll::Ready(Some(Err(BodyError::TimedOut)));
+        };
+        self.alarm = None;
+        let ended = match frame {
+            Some(Ok(frame)) => return Poll::Ready(Some(Ok(frame))),
+            Some(Err(error)) => Err(error.to_string()),
+            None => match self.task.take() {
+                Some(task) => task.outcome(context),
+                None => Ok(()),
+            },
+        };
+        Poll::Ready(ended.err().map(|why| Err(BodyError::Plugin(format!("service: the body was not finished: {why}")))))
+    }
+}
+
+impl Task {
+    /// What the guest has come to. Where it fails, what it wrote of its body looks finished and is not.
+    fn outcome(mut self, context: &mut Context<'_>) -> Result<(), String> {
+        match Pin::new(&mut self.0).poll(context) {
+            Poll::Pending | Poll::Ready(Ok(Ok(()))) => Ok(()),
+            Poll::Ready(Ok(Err(error))) => Err(error.to_string()),
+            Poll::Ready(Err(error)) => Err(error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Requests to components of WASI 0.3: `wasi:http/handler`.
+
+use std::future::{pending, poll_fn};
+
+use http::uri::{Authority, Scheme};
+use http::{Request, Response, header};
+use http_body_util::BodyExt;
+use tokio::sync::oneshot;
+use wasmtime::Store;
+use wasmtime::component::{Component, Linker};
+use wasmtime_wasi_http::p3::Request as GuestRequest;
+use wasmtime_wasi_http::p3::bindings::http::types::ErrorCode;
+use wasmtime_wasi_http::p3::bindings::{Service, ServicePre};
+use wasmtime_wasi_http::{FieldMap, WasiBody, WasiHttpView};
+
+use super::guest::Guest;
+use super::{Engine, ServiceError, error_of, failure, p2};
+use crate::body::Body;
+
+type Sender = oneshot::Sender<Result<Response<WasiBody>, ErrorCode>>;
+
+pub(super) fn link(engine: &Engine, component: &Component) -> wasmtime::Result<ServicePre<Guest>> {
+    let mut linker = Linker::new(engine.wasmtime());
+    // What languages bring along with them still imports 0.2.
+    p2::lend(&mut linker)?;
+    wasmtime_wasi::p3::add_to_linker(&mut linker)?;
+    wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
+    ServicePre::new(linker.instantiate_pre(component)?)
+}
+
+/// Lets a new instance answer the request, and go on until it is done.
+pub(super) async fn run(
+    mut store: Store<Guest>,
+    service: ServicePre<Guest>,
+    request: Request<Body>,
+    https: bool,
+    sender: Sender,
+) -> Result<(), ServiceError> {
+    let ended = match service.instantiate_async(&mut store).await {
+        Ok(service) => handle(&mut store, service, request, https, sender).await,
+        Err(error) => Err(error),
+    };
+    store.data_mut().end_lines();
+    ended.map_err(|error| failure(store.data(), &error))
+}
+
+async fn handle(
+    store: &mut Store<Guest>,
+    service: Service,
+    request: Request<Body>,
+    https: bool,
+    sender: Sender,
+) -> wasmtime::Result<()> {
+    let request = given(store.data_mut(), request, https);
+    let answering = store.run_concurrent(async move |guest| {
+        // How its body was taken is told nobody: when that is known, the guest ends.
+        let answer = match service.handle(guest, request).await? {
+            Ok(response) => Ok(guest.with(|store| response.into_http(store, pending()))?),
+            Err(code) => Err(code),
+        };
+        let is_wanted = sender.send(answer).is_ok();
+        // It has returned, and its tasks may go on.
+        if is_wanted {
+            poll_fn(|context| guest.poll_no_interesting_tasks(context)).await;
+        }
+        Ok(())
+    });
+    answering.await?
+}
+
+/// The request as the guest gets it: without the fields that are the gateway's.
+fn given(guest: &mut Guest, request: Request<Body>, https: bool) -> GuestRequest {
+    let (head, body) = request.into_parts();
+    let authority = head.headers.get(header::HOST).and_then(|host| Authority::try_from(host.as_bytes()).ok());
+    let (request, _) = GuestRequest::new(
+        head.method,
+        Some(if https { Scheme::HTTPS } else { Scheme::HTTP }),
+        authority,
+        head.uri.into_parts().path_and_query,
+        FieldMap::new_immutable(guest.http().hooks, head.headers),
+        None,
+        body.map_err(|error| error_of(&error)),
+    );
+    request
+}

@@ -1,0 +1,90 @@
+//! Which world a component is of. Its exports say so, and they are read before it is compiled, because the engine that compiles
+//! it follows from them.
+
+use wasmparser::{Parser, Payload};
+
+use crate::plugin::artifact::MOST_NAMED;
+use crate::plugin::load_error::LoadError;
+
+/// The worlds that services are of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum World {
+    /// `wasi:http/proxy@0.2`.
+    Proxy,
+    /// `wasi:http/service@0.3`.
+    Service,
+}
+
+/// The world of a component; of 0.3 where it exports both handlers.
+///
+/// # Errors
+/// It is of none of them, or cannot be read.
+pub(super) fn of(component: &[u8]) -> Result<World, LoadError> {
+    let exports = exports(component).map_err(|error| LoadError::Invalid(error.to_string()))?;
+    let has = |handler: &str| exports.iter().any(|name| name.starts_with(handler));
+    match (has("wasi:http/handler@0.3."), has("wasi:http/incoming-handler@0.2.")) {
+        (true, _) => Ok(World::Service),
+        (false, true) => Ok(World::Proxy),
+        (false, false) => Err(LoadError::NoService(exports.into_iter().take(MOST_NAMED).collect())),
+    }
+}
+
+/// The names of what the component itself exports, and not of what the components and modules inside it do.
+fn exports(component: &[u8]) -> wasmparser::Result<Vec<String>> {
+    let mut exports = Vec::new();
+    let mut depth = 0_u32;
+    for payload in Parser::new(0).parse_all(component) {
+        match payload? {
+            Payload::ComponentSection { .. } | Payload::ModuleSection { .. } => depth = depth.saturating_add(1),
+            Payload::End(_) => depth = depth.saturating_sub(1),
+            Payload::ComponentExportSection(section) if depth == 0 => {
+                for export in section {
+                    exports.push(export?.name.full_name().into_owned());
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(exports)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_component_says_itself_what_it_is() {
+        let exports = |names: &[&str]| {
+            let exports: String = names.iter().map(|name| format!("(export {name:?} (instance $i))")).collect();
+            wat::parse_str(format!("(component (instance $i) {exports})")).unwrap()
+        };
+        for (names, world) in [
+            (&["wasi:http/incoming-handler@0.2.0"][..], Some(World::Proxy)),
+            (&["wasi:http/incoming-handler@0.2.12", "a:b/c"], Some(World::Proxy)),
+            (&["a:b/c", "wasi:http/handler@0.3.0"], Some(World::Service)),
+            (&["wasi:http/incoming-handler@0.2.0", "wasi:http/handler@0.3.2"], Some(World::Service)),
+            (&["wasi:http/incoming-handler@0.3.0"], None),
+            (&["wasi:http/handler@0.2.0"], None),
+            (&["wasi:http/handler@0.30.0"], None),
+            (&["wasi:http/types@0.3.0"], None),
+            (&[], None),
+        ] {
+            assert_eq!(of(&exports(names)).ok(), world, "{names:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_inside_and_what_is_imported_do_not_count() {
+        for text in [
+            "(component (component (instance $i) (export \"wasi:http/handler@0.3.0\" (instance $i))))",
+            "(component (import \"wasi:http/handler@0.3.0\" (instance)))",
+            "(component (core module (func (export \"wasi:http/handler@0.3.0\"))))",
+        ] {
+            let refused = of(&wat::parse_str(text).unwrap()).unwrap_err().to_string();
+            assert!(refused.ends_with("it exports nothing"), "{refused}");
+        }
+        let cut = wat::parse_str("(component (instance $i) (export \"a:b/c\" (instance $i)))").unwrap();
+        assert!(matches!(of(&cut[..cut.len() - 3]), Err(LoadError::Invalid(_))));
+    }
+}
