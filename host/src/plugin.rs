@@ -63,7 +63,7 @@ pub use lent::{Abilities, Lent, Limits};
 pub use load_error::LoadError;
 pub use loan::{Loan, Turn};
 pub use run::{Mode, Run};
-pub use service::{Service, ServiceError, ServiceLimits};
+pub use service::{Handled, Next, NextError, Service, ServiceError, ServiceLimits};
 use state::{Call, State};
 
 use crate::exchange::Exchange;

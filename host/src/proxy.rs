@@ -8,6 +8,7 @@
 mod cached;
 mod deadline;
 mod error;
+mod middleware;
 mod refresh;
 mod service;
 mod tail;
@@ -156,6 +157,9 @@ async fn forward(snapshot: &Snapshot, route: &Route, rule: usize, tail: &mut Tai
             ControlFlow::Continue(body) => body.map_err(Error::RequestBody)?,
             ControlFlow::Break(stop) => return stopped(stop),
         };
+    }
+    if let Some(middleware) = &route.middleware {
+        return Box::pin(middleware::through(snapshot, route, rule, middleware, tail, (bodies, body))).await;
     }
     let version = exchange.version.as_ref().map(|version| version.index);
     let target = route.pick(exchange.upstream_choice.as_deref(), version).ok_or(Error::NoTarget)?;

@@ -46,7 +46,9 @@ fn every_configuration_in_the_documents_loads() {
                 std::fs::write(folder.path().join(file), authority.pem()).unwrap();
             }
             std::fs::write(folder.path().join("users.htpasswd"), HTPASSWD).unwrap();
-            std::fs::copy(gatewright_tests::guest("guest-service"), folder.path().join("shop.wasm")).unwrap();
+            for (guest, name) in [("guest-service", "shop.wasm"), ("guest-middleware", "between.wasm")] {
+                std::fs::copy(gatewright_tests::guest(guest), folder.path().join(name)).unwrap();
+            }
             std::fs::write(&path, with_defaults(config)).unwrap();
             // What is in a registry is not there; everything else about it is looked at.
             if config.contains("oci://") {

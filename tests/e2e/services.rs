@@ -1,5 +1,6 @@
 //! Services: components of `wasi:http` that answer requests themselves, within their limits, and reach what they were granted.
 
+mod middleware;
 mod p3;
 
 use std::sync::Arc;

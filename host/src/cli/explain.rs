@@ -79,7 +79,10 @@ fn describe(
             settings.isolation
         );
     }
-    if route.chain.plugins().is_empty() {
+    if let Some(middleware) = &route.middleware {
+        let _ = writeln!(text, "    {} (middleware)", middleware.name());
+    }
+    if route.chain.plugins().is_empty() && route.middleware.is_none() {
         let _ = writeln!(text, "    none");
     }
     let _ = writeln!(text, "  to:");

@@ -152,7 +152,14 @@ impl Checker<'_> {
             }
             self.duplicate_matches(route, &pointer, &mut matches);
             for (index, plugin) in route.plugins.iter().enumerate() {
-                unknown(&mut self.found, self.document, &self.plugins, &plugin.name, &plugin.pointer(*at, index));
+                let pointer = plugin.pointer(*at, index);
+                if !self.plugins.known.contains(plugin.name.as_str())
+                    && self.services.known.contains(plugin.name.as_str())
+                {
+                    self.middleware(route, plugin, index, &pointer);
+                } else {
+                    unknown(&mut self.found, self.document, &self.plugins, &plugin.name, &pointer);
+                }
             }
             self.destination(route, &pointer);
             self.mirrors(route, &pointer);

@@ -40,7 +40,7 @@ pub struct Route {
     pub matches: Vec<Match>,
 
     /// The chain, in order: each plugin is its name, or an object with one key, the name, and the configuration as its
-    /// value. Responses go through it in reverse. At most 64.
+    /// value. Responses go through it in reverse. At most 64. The last may be the name of a service that is a middleware.
     #[serde(default)]
     #[schemars(length(max = 64))]
     pub plugins: Vec<PluginUse>,
@@ -167,7 +167,7 @@ impl From<String> for ValueMatch {
     }
 }
 
-/// A plugin in a chain. Names are looked up in `plugins` first, then among the stock plugins.
+/// A plugin in a chain. Names are looked up in `plugins` first, then among the stock plugins, then in `services`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PluginUse {
     pub name: String,

@@ -7,11 +7,13 @@
 //! of the processor a request may have is bounded, as memory, calls and waiting are.
 //!
 //! All this is the same for both versions; what is not is in `p2` and `p3`. Components of 0.2 run on the engine of the plugins,
-//! those of 0.3 on the concurrent one beside it.
+//! those of 0.3 on the concurrent one beside it. One that imports the handler that it exports is a middleware: it stands before
+//! the target of a route, and what it imports is the rest of that route (`onward`).
 
 mod answer;
 mod guest;
 mod meter;
+mod onward;
 mod outgoing;
 mod p2;
 mod p3;
@@ -40,12 +42,14 @@ use crate::upstream::Upstream;
 use answer::{Answer, Task};
 use guest::{Guest, Hit};
 use meter::{Meter, Metered};
+pub use onward::{Handled, Next, NextError};
 use world::World;
 
 /// A component that answers requests.
 pub struct Service {
     name: Arc<str>,
     linked: Linked,
+    is_middleware: bool,
     /// That of its world.
     engine: Engine,
     limits: Arc<ServiceLimits>,
@@ -92,6 +96,8 @@ pub enum ServiceError {
     OutOfTime,
     /// It wanted more memory than it may have.
     OutOfMemory,
+    /// It answers with an error of `wasi:http`.
+    Code(String),
     /// It ended without an answer, with why.
     Failed(String),
 }
@@ -111,12 +117,13 @@ impl Service {
     ) -> Result<Service, LoadError> {
         let invalid = |error: wasmtime::Error| LoadError::Invalid(format!("{error:#}"));
         artifact::check_kind(bytes)?;
-        let (engine, linked) = match world::of(bytes)? {
+        let world = world::of(bytes)?;
+        let (engine, linked) = match world {
             World::Proxy => {
                 let component = artifact::compile(engine, bytes)?;
                 (engine.clone(), Linked::P2(p2::link(engine, &component).map_err(invalid)?))
             }
-            World::Service => {
+            World::Service | World::Middleware => {
                 let engine = engine.concurrent().map_err(invalid)?;
                 let component = artifact::compile(&engine, bytes)?;
                 let linked = Linked::P3(p3::link(&engine, &component).map_err(invalid)?);
@@ -126,6 +133,7 @@ impl Service {
         Ok(Service {
             name: name.into(),
             linked,
+            is_middleware: world == World::Middleware,
             engine,
             places: Arc::new(Semaphore::new(limits.requests)),
             limits: Arc::new(limits),
@@ -137,8 +145,13 @@ impl Service {
         &self.name
     }
 
+    /// Whether it calls what stands behind it, so that it cannot be what a route ends in.
+    pub fn is_middleware(&self) -> bool {
+        self.is_middleware
+    }
+
     /// Answers one request, within `time` where the route gives less than the limits. The guest goes on while the body is
-    /// sent and ends with it, or when nobody wants it any more.
+    /// sent and ends with it, or when nobody wants it any more. A middleware may call `next` for it.
     ///
     /// # Errors
     /// There is no response; nothing was sent.
@@ -147,11 +160,12 @@ impl Service {
         request: Request<Body>,
         https: bool,
         time: Option<Duration>,
+        next: Option<Arc<dyn Next>>,
     ) -> Result<Response<Body>, ServiceError> {
         let place = self.places.clone().try_acquire_owned().map_err(|_| ServiceError::Busy)?;
         let time = time.map_or(self.limits.answer_time, |time| time.min(self.limits.answer_time));
         let meter = Arc::new(Meter::new(self.limits.time));
-        let store = self.store(meter.clone());
+        let store = self.store(meter.clone(), next);
         match &self.linked {
             Linked::P2(proxy) => {
                 let (sender, receiver) = oneshot::channel();
@@ -166,8 +180,8 @@ impl Service {
         }
     }
 
-    fn store(&self, meter: Arc<Meter>) -> Store<Guest> {
-        let guest = Guest::new(&self.name, self.limits.clone(), self.upstreams.clone(), meter);
+    fn store(&self, meter: Arc<Meter>, next: Option<Arc<dyn Next>>) -> Store<Guest> {
+        let guest = Guest::new(&self.name, self.limits.clone(), self.upstreams.clone(), meter, next);
         let mut store = Store::new(self.engine.wasmtime(), guest);
         store.limiter(|guest| guest);
         store.set_max_component_handles(guest::RESOURCES);
@@ -212,7 +226,7 @@ impl Service {
                 let body = Answer { body, task: Some(task), body_time: self.limits.body_time, alarm: None };
                 Ok(Response::from_parts(head, Body::boxed(body)))
             }
-            Ok(Ok(Err(code))) => Err(ServiceError::Failed(format!("it answers with an error: {code:?}"))),
+            Ok(Ok(Err(code))) => Err(ServiceError::Code(format!("{code:?}"))),
             // The other end went with the instance; the task says why.
             Ok(Err(_)) => match (&mut task.0).await {
                 Ok(Ok(())) => Err(ServiceError::Failed("it ended without an answer".to_owned())),
@@ -229,7 +243,7 @@ impl ServiceError {
         match self {
             ServiceError::Busy => StatusCode::SERVICE_UNAVAILABLE,
             ServiceError::TimedOut(_) | ServiceError::OutOfTime => StatusCode::GATEWAY_TIMEOUT,
-            ServiceError::OutOfMemory | ServiceError::Failed(_) => StatusCode::BAD_GATEWAY,
+            ServiceError::OutOfMemory | ServiceError::Code(_) | ServiceError::Failed(_) => StatusCode::BAD_GATEWAY,
         }
     }
 }
@@ -241,6 +255,7 @@ impl fmt::Display for ServiceError {
             ServiceError::TimedOut(time) => write!(f, "no response within {time:?}"),
             ServiceError::OutOfTime => f.write_str("it computed for longer than limits.time"),
             ServiceError::OutOfMemory => f.write_str("it wanted more memory than limits.memory"),
+            ServiceError::Code(code) => write!(f, "it answers with an error: {code}"),
             ServiceError::Failed(why) => f.write_str(why),
         }
     }

@@ -74,6 +74,11 @@ impl Error {
         body.into()
     }
 
+    /// Whether somebody took too long.
+    pub fn is_about_time(&self) -> bool {
+        self.status() == StatusCode::GATEWAY_TIMEOUT
+    }
+
     fn status(&self) -> StatusCode {
         match self {
             Error::Refused(reject) => reject.status(),

@@ -39,7 +39,7 @@ pub(super) async fn answer(
     let limit = route.delivery.as_ref().and_then(|delivery| delivery.request_timeout);
     let time = limit.map(|limit| limit.saturating_sub(tail.exchange.started.elapsed()));
     let started = Instant::now();
-    let answered = service.serve(Request::from_parts(head, body), https, time).await;
+    let answered = service.serve(Request::from_parts(head, body), https, time, None).await;
     tail.take_back().await;
     let exchange = &mut tail.exchange;
     exchange.outcome.upstream_time = Some(started.elapsed());

@@ -54,6 +54,11 @@ impl Tail {
         Tail { exchange, route: None, stream, upstream_end, admitted, snapshot, loan, turn, sent }
     }
 
+    /// The configuration that the exchange sees.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.clone()
+    }
+
     /// Shares the exchange; it is not here until [`Tail::take_back`].
     pub fn lend(&mut self) -> Loan {
         let loan = Loan::new(self.exchange.take());

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::Workshop;
 use super::consumers::{self, Taken};
 use super::registries::Sources;
+use super::services;
 use super::stores::Stores;
 use crate::capability::consumers::{Credential, Limit};
 use crate::capability::jwt::KeySets;
@@ -154,6 +155,7 @@ pub(super) fn build(
     }
     for (route, config) in loaded.config.routes.iter().enumerate() {
         let chain = config.plugins.iter().enumerate();
+        let chain = chain.filter(|(_, used)| !services::is_middleware(&loaded.config, &used.name));
         let chain = chain.filter_map(|(index, used)| builder.plugin(&mut plugins, used, &used.pointer(route, index)));
         let chain = chain.collect();
         plugins.chains.push(chain);

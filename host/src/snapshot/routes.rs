@@ -11,13 +11,13 @@ use http::{HeaderMap, HeaderValue, Method, header};
 use http_body::{Body as _, Frame, SizeHint};
 
 use super::targets::{self, Target, Targets};
-use super::{Snapshot, Versioned, Workshop, delivery, mirrors, plugins, versions};
+use super::{Snapshot, Versioned, Workshop, delivery, mirrors, plugins, services, versions};
 use crate::admission::Admission;
 use crate::body::{Body, BodyError};
 use crate::cache;
 use crate::config::{self, Diagnostic, Loaded, child};
 use crate::exchange::RouteFacts;
-use crate::plugin::Chain;
+use crate::plugin::{Chain, Service};
 use crate::rewrite::Fields;
 use crate::router::{BuildError, HostPattern, PathPattern, PatternError, Problem, Router, Rule, ValueMatch, ValueTest};
 use crate::upstream::Delivery;
@@ -26,6 +26,8 @@ use crate::upstream::Delivery;
 pub struct Route {
     pub facts: Arc<RouteFacts>,
     pub chain: Arc<Chain>,
+    /// What stands behind the chain and before the targets.
+    pub middleware: Option<Arc<Service>>,
     pub limits: BodyLimits,
     /// How requests are sent where it is not just once.
     pub delivery: Option<Delivery>,
@@ -167,6 +169,7 @@ pub(super) fn build(
                 name: name.into(),
             }),
             chain: Arc::new(Chain::new(plugins.of_route(index))),
+            middleware: services::middleware(&loaded.config, config).and_then(|name| goals.services.get(name)).cloned(),
             limits: BodyLimits { request_body: body.as_usize() as u64 },
             delivery: delivery::of_route(config),
             upgrades: Upgrades {

@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use super::Workshop;
 use crate::config::{self, Diagnostic, Source, child};
 use crate::plugin::{Artifact, Service, ServiceLimits};
+use crate::stock;
 use crate::upstream::Upstream;
 
 /// The services of a snapshot, by name.
@@ -82,7 +85,55 @@ pub(super) fn build(
             Err(error) => mistake(error.to_string()),
         }
     }
+    for (index, route) in loaded.config.routes.iter().enumerate() {
+        check_places(loaded, &services, route, index, mistakes);
+    }
     services
+}
+
+/// Whether this entry of a chain is a service. Plugins with the same name go first.
+pub(super) fn is_middleware(config: &config::Config, name: &str) -> bool {
+    config.services.contains_key(name) && !config.plugins.contains_key(name) && stock::component(name).is_none()
+}
+
+/// The middleware of a route, which is last in its chain.
+pub(super) fn middleware<'a>(config: &config::Config, route: &'a config::Route) -> Option<&'a str> {
+    let last = route.plugins.last()?.name.as_str();
+    is_middleware(config, last).then_some(last)
+}
+
+/// A middleware calls what stands behind it, and a service ends a route: neither can take the other's place.
+fn check_places(
+    loaded: &config::Loaded,
+    services: &Services,
+    route: &config::Route,
+    index: usize,
+    mistakes: &mut Vec<Diagnostic>,
+) {
+    for (at, used) in route.plugins.iter().enumerate() {
+        let service = services.get(&used.name).filter(|_| is_middleware(&loaded.config, &used.name));
+        if service.is_some_and(|service| !service.is_middleware()) {
+            let message = format!("the service {:?} is no middleware: it imports no wasi:http/handler@0.3", used.name);
+            let help = format!("let the route end in it: \"to\": {{ \"service\": {:?} }}", used.name);
+            mistakes.push(loaded.diagnostic(&used.pointer(index, at), message, Some(&help)));
+        }
+    }
+    let route_pointer = format!("/routes/{index}");
+    let versions = route.versions.iter().flat_map(|versions| &versions.list);
+    let of_version = |name: &str| child(&child(&child(&child(&route_pointer, "versions"), "list"), name), "to");
+    let lists = versions.map(|(name, version)| (&version.to, of_version(name)));
+    for (targets, list) in std::iter::once((&route.to, child(&route_pointer, "to"))).chain(lists) {
+        for (at, target) in targets.iter().enumerate() {
+            let Some(name) = &target.service else { continue };
+            if services.get(name).is_some_and(|service| service.is_middleware()) {
+                let is_list = matches!(loaded.document.value().pointer(&list), Some(Value::Array(_)));
+                let item = if is_list { child(&list, at) } else { list.clone() };
+                let message = format!("the service {name:?} is a middleware: it calls what stands behind it");
+                let help = "make it the last in \"plugins\" of a route that ends in something else";
+                mistakes.push(loaded.diagnostic(&child(&item, "service"), message, Some(help)));
+            }
+        }
+    }
 }
 
 fn limits(config: &config::ServiceLimits) -> ServiceLimits {

@@ -1,9 +1,10 @@
 //! Whether services fit together with the rest.
 
 use super::{Checker, MILLISECOND, unknown};
-use crate::config::Source;
 use crate::config::document::child;
 use crate::config::sections::Sections;
+use crate::config::text::quoted;
+use crate::config::{PluginUse, Route, Source};
 
 impl Checker<'_> {
     pub(super) fn services(&mut self, sections: &Sections<'_>) {
@@ -27,6 +28,23 @@ impl Checker<'_> {
             self.within(&format!("{pointer}/limits/answer_time"), service.limits.answer_time, MILLISECOND, "10m");
             self.within(&format!("{pointer}/limits/body_time"), service.limits.body_time, MILLISECOND, "1h");
             self.within(&format!("{pointer}/limits/callout_time"), service.limits.callout_time, MILLISECOND, "5m");
+        }
+    }
+
+    /// A service in a chain is a middleware, and that stands behind all plugins.
+    pub(super) fn middleware(&mut self, route: &Route, used: &PluginUse, index: usize, pointer: &str) {
+        let (document, name) = (self.document, &used.name);
+        let at = |message: String| match used.is_long {
+            true => document.at_key(pointer, message),
+            false => document.at_value(pointer, message),
+        };
+        if index + 1 < route.plugins.len() {
+            let early = at(format!("the service {} is not the last of its chain", quoted(name)));
+            self.found.push(early.with_help("a middleware stands behind all plugins, before what \"to\" names"));
+        }
+        if used.is_long {
+            let given = at(format!("the service {} takes no configuration from a route", quoted(name)));
+            self.found.push(given.with_help(format!("write its name alone: {}", quoted(name))));
         }
     }
 }

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use wasmtime::component::ResourceTable;
 use wasmtime::{ResourceLimiter, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::p3::bindings::http::types::ErrorCode;
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::ServiceLimits;
 use super::meter::Meter;
+use super::onward::Next;
 use super::outgoing::Outgoing;
 use super::printed::Printed;
 use crate::upstream::Upstream;
@@ -22,6 +24,8 @@ pub(super) struct Guest {
     wasi: WasiCtx,
     http: WasiHttpCtx,
     outgoing: Outgoing,
+    /// What stands behind a middleware.
+    next: Option<Arc<dyn Next>>,
     printed: Printed,
     memory_bytes: usize,
     is_out_of_memory: bool,
@@ -40,6 +44,7 @@ impl Guest {
         limits: Arc<ServiceLimits>,
         upstreams: Arc<BTreeMap<Arc<str>, Arc<Upstream>>>,
         meter: Arc<Meter>,
+        next: Option<Arc<dyn Next>>,
     ) -> Guest {
         let mut table = ResourceTable::new();
         table.set_max_capacity(RESOURCES);
@@ -58,6 +63,7 @@ impl Guest {
             wasi: wasi.build(),
             http,
             outgoing,
+            next,
             printed,
             memory_bytes: 0,
             is_out_of_memory: false,
@@ -75,6 +81,15 @@ impl Guest {
             (false, true) => Some(Hit::Time),
             (false, false) => None,
         }
+    }
+
+    /// What stands behind it, for one call more.
+    ///
+    /// # Errors
+    /// It has made as many as it may, or nothing stands there.
+    pub fn next(&mut self) -> Result<Arc<dyn Next>, ErrorCode> {
+        self.outgoing.count().map_err(|_| ErrorCode::ConnectionLimitReached)?;
+        self.next.clone().ok_or(ErrorCode::HttpRequestDenied)
     }
 
     /// Logs what was printed without a line end.

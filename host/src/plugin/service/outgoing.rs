@@ -26,9 +26,18 @@ impl Outgoing {
         Outgoing { upstreams, left, longest }
     }
 
+    /// Counts one more.
+    ///
+    /// # Errors
+    /// It is one too many.
+    pub fn count(&mut self) -> Result<(), Error> {
+        self.left = self.left.checked_sub(1).ok_or(Error::ConnectionLimitReached)?;
+        Ok(())
+    }
+
     /// The upstream that an authority names. A port would be an address's, and there are no addresses.
     fn prepare(&mut self, request: Request<WasiBody>) -> Result<(Arc<Upstream>, Request<Body>), Error> {
-        self.left = self.left.checked_sub(1).ok_or(Error::ConnectionLimitReached)?;
+        self.count()?;
         let authority = request.uri().authority().ok_or(Error::HttpRequestUriInvalid)?;
         let upstream = self.upstreams.get(authority.as_str()).ok_or(Error::HttpRequestDenied)?.clone();
         if request.method() == http::Method::CONNECT {

@@ -14,7 +14,7 @@ use wasmtime_wasi_http::p3::bindings::{Service, ServicePre};
 use wasmtime_wasi_http::{FieldMap, WasiBody, WasiHttpView};
 
 use super::guest::Guest;
-use super::{Engine, ServiceError, error_of, failure, p2};
+use super::{Engine, ServiceError, error_of, failure, onward, p2};
 use crate::body::Body;
 
 type Sender = oneshot::Sender<Result<Response<WasiBody>, ErrorCode>>;
@@ -25,6 +25,7 @@ pub(super) fn link(engine: &Engine, component: &Component) -> wasmtime::Result<S
     p2::lend(&mut linker)?;
     wasmtime_wasi::p3::add_to_linker(&mut linker)?;
     wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
+    onward::lend(&mut linker)?;
     ServicePre::new(linker.instantiate_pre(component)?)
 }
 

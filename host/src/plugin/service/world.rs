@@ -1,5 +1,5 @@
-//! Which world a component is of. Its exports say so, and they are read before it is compiled, because the engine that compiles
-//! it follows from them.
+//! Which world a component is of. What it exports and imports says so, and that is read before it is compiled, because the engine
+//! that compiles it follows from it.
 
 use wasmparser::{Parser, Payload};
 
@@ -13,6 +13,8 @@ pub(super) enum World {
     Proxy,
     /// `wasi:http/service@0.3`.
     Service,
+    /// `wasi:http/middleware@0.3`: a service that imports the handler that it exports.
+    Middleware,
 }
 
 /// The world of a component; of 0.3 where it exports both handlers.
@@ -20,32 +22,46 @@ pub(super) enum World {
 /// # Errors
 /// It is of none of them, or cannot be read.
 pub(super) fn of(component: &[u8]) -> Result<World, LoadError> {
-    let exports = exports(component).map_err(|error| LoadError::Invalid(error.to_string()))?;
-    let has = |handler: &str| exports.iter().any(|name| name.starts_with(handler));
-    match (has("wasi:http/handler@0.3."), has("wasi:http/incoming-handler@0.2.")) {
+    let Names { imports, exports } = names(component).map_err(|error| LoadError::Invalid(error.to_string()))?;
+    let has = |names: &[String], handler: &str| names.iter().any(|name| name.starts_with(handler));
+    match (has(&exports, HANDLER), has(&exports, "wasi:http/incoming-handler@0.2.")) {
+        (true, _) if has(&imports, HANDLER) => Ok(World::Middleware),
         (true, _) => Ok(World::Service),
         (false, true) => Ok(World::Proxy),
         (false, false) => Err(LoadError::NoService(exports.into_iter().take(MOST_NAMED).collect())),
     }
 }
 
-/// The names of what the component itself exports, and not of what the components and modules inside it do.
-fn exports(component: &[u8]) -> wasmparser::Result<Vec<String>> {
-    let mut exports = Vec::new();
+const HANDLER: &str = "wasi:http/handler@0.3.";
+
+#[derive(Default)]
+struct Names {
+    imports: Vec<String>,
+    exports: Vec<String>,
+}
+
+/// What the component itself imports and exports, and not what the components and modules inside it do.
+fn names(component: &[u8]) -> wasmparser::Result<Names> {
+    let mut names = Names::default();
     let mut depth = 0_u32;
     for payload in Parser::new(0).parse_all(component) {
         match payload? {
             Payload::ComponentSection { .. } | Payload::ModuleSection { .. } => depth = depth.saturating_add(1),
             Payload::End(_) => depth = depth.saturating_sub(1),
+            Payload::ComponentImportSection(section) if depth == 0 => {
+                for import in section {
+                    names.imports.push(import?.name.full_name().into_owned());
+                }
+            }
             Payload::ComponentExportSection(section) if depth == 0 => {
                 for export in section {
-                    exports.push(export?.name.full_name().into_owned());
+                    names.exports.push(export?.name.full_name().into_owned());
                 }
             }
             _ => {}
         }
     }
-    Ok(exports)
+    Ok(names)
 }
 
 #[cfg(test)]
@@ -71,6 +87,20 @@ mod tests {
             (&[], None),
         ] {
             assert_eq!(of(&exports(names)).ok(), world, "{names:?}");
+        }
+    }
+
+    #[test]
+    fn what_exports_a_handler_and_imports_it_is_middleware() {
+        for (import, world) in [
+            ("wasi:http/handler@0.3.2", World::Middleware),
+            ("wasi:http/client@0.3.2", World::Service),
+            ("wasi:http/outgoing-handler@0.2.0", World::Service),
+        ] {
+            let text = format!(
+                "(component (import {import:?} (instance)) (instance $i) (export \"wasi:http/handler@0.3.0\" (instance $i)))"
+            );
+            assert_eq!(of(&wat::parse_str(text).unwrap()).unwrap(), world, "{import}");
         }
     }
 

@@ -1,0 +1,94 @@
+//! The handler that a middleware imports: what stands behind it on its route.
+//!
+//! A middleware may call it once, not at all, or again; each call counts as a callout. The request that it hands on is held to what
+//! a plugin may write: a method, a path and an authority that the router could have seen, and no field that is the gateway's.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use http::{Request, Response, header};
+use http_body_util::BodyExt;
+use tokio::sync::oneshot;
+use wasmtime::component::{Accessor, Linker, Resource};
+use wasmtime_wasi_http::p3::bindings::http::types::ErrorCode;
+use wasmtime_wasi_http::p3::{Request as GuestRequest, Response as GuestResponse};
+use wasmtime_wasi_http::{Error, WasiBody, WasiHttpView};
+
+use super::guest::Guest;
+use crate::body::{Body, BodyError};
+use crate::plugin::guard;
+
+/// What stands behind a middleware.
+pub trait Next: Send + Sync {
+    /// Has it answer. Dropped, the request is given up.
+    fn handle(self: Arc<Self>, request: Request<Body>) -> Handled;
+}
+
+/// An answer that is waited for.
+pub type Handled = Pin<Box<dyn Future<Output = Result<Response<Body>, NextError>> + Send>>;
+
+/// What a middleware is told where there is no answer; why is for the operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NextError {
+    TimedOut,
+    Failed,
+}
+
+/// Defines `wasi:http/handler`.
+pub(super) fn lend(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+    linker.instance("wasi:http/handler@0.3.0")?.func_wrap_concurrent("handle", |guest, (request,)| {
+        Box::pin(async move { Ok((handle(guest, request).await?,)) })
+    })
+}
+
+async fn handle(
+    guest: &Accessor<Guest>,
+    request: Resource<GuestRequest>,
+) -> wasmtime::Result<Result<Resource<GuestResponse>, ErrorCode>> {
+    // Dropped with the answer: by then the request is as far as it goes.
+    let (_sending, sent) = oneshot::channel::<()>();
+    let begun = guest.with(|mut store| {
+        let request = store.data_mut().http().table.delete(request)?;
+        let done = async move {
+            let _ = sent.await;
+            Ok(())
+        };
+        match request.into_http(&mut store, done) {
+            Ok((request, _)) => Ok(begin(store.data_mut(), request)),
+            Err(error) => error.downcast().map(Err),
+        }
+    })?;
+    let answered = match begun {
+        Ok(handled) => handled.await,
+        Err(code) => return Ok(Err(code)),
+    };
+    let response = match answered {
+        Ok(response) => response.map(|body| body.map_err(|_| Error::HttpResponseIncomplete)),
+        Err(NextError::TimedOut) => return Ok(Err(ErrorCode::HttpResponseTimeout)),
+        Err(NextError::Failed) => return Ok(Err(ErrorCode::ConnectionTerminated)),
+    };
+    guest.with(|mut store| {
+        let http = store.data_mut().http();
+        let (response, _) = GuestResponse::from_http(http.hooks, response);
+        Ok(Ok(http.table.push(response)?))
+    })
+}
+
+/// Hands the request on, where it is one that may be.
+fn begin(guest: &mut Guest, request: Request<WasiBody>) -> Result<Handled, ErrorCode> {
+    let next = guest.next()?;
+    let (mut head, body) = request.into_parts();
+    guard::method(head.method.as_str()).map_err(|_| ErrorCode::HttpRequestMethodInvalid)?;
+    let authority = head.uri.authority().ok_or(ErrorCode::HttpRequestUriInvalid)?;
+    let host = guard::authority(authority.as_str()).map_err(|_| ErrorCode::HttpRequestUriInvalid)?;
+    let target = head.uri.path_and_query().ok_or(ErrorCode::HttpRequestUriInvalid)?;
+    head.uri = guard::target(target.as_str()).map_err(|_| ErrorCode::HttpRequestUriInvalid)?.into();
+    head.headers.insert(header::HOST, host);
+    head.headers.remove(header::EXPECT);
+    if head.headers.get(header::TE).is_some_and(|te| te != "trailers") {
+        head.headers.remove(header::TE);
+    }
+    let body = body.map_err(|error| BodyError::Plugin(format!("the middleware did not finish the body: {error}")));
+    Ok(next.handle(Request::from_parts(head, Body::boxed(body))))
+}

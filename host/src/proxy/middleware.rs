@@ -1,0 +1,212 @@
+//! The way of a request through the middleware of its route, and of the answer back.
+//!
+//! A middleware stands behind the plugins and before the target, so all that is behind it is the choice of a target and what
+//! that answers. It may ask for that once, not at all, or again; each time a target is chosen anew.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use http::uri::Scheme;
+use http::{Request, Response, StatusCode};
+
+use super::error::Error;
+use super::tail::Tail;
+use super::{deadline, give_head, stopped, take_head};
+use crate::body::Body;
+use crate::exchange::{Phase, RequestHead};
+use crate::plugin::{Bodies, Handled, Next, NextError, Service, ServiceError};
+use crate::snapshot::{Goal, Route, Snapshot};
+use crate::upstream::{self, Upstream};
+use crate::{headers, mirror};
+
+/// Lets the middleware answer.
+pub(super) async fn through(
+    snapshot: &Snapshot,
+    route: &Route,
+    rule: usize,
+    middleware: &Service,
+    tail: &mut Tail,
+    (bodies, body): (Option<Bodies>, Body),
+) -> Result<Body, Error> {
+    let behind = Arc::new(Behind::of(tail, rule));
+    let exchange = &mut tail.exchange;
+    exchange.phase = Phase::Upstream;
+    let https = exchange.request.scheme == Scheme::HTTPS;
+    let deadline = deadline::of(exchange, false);
+    let head = take_head(exchange, route.chain.looks_back());
+    let copies = route.mirrors.as_ref();
+    let copies = copies.map(|mirrors| mirrors.copies(&head, &behind.client(), snapshot.pattern(rule)));
+    let body = match bodies {
+        Some(bodies) => bodies.stream_request(body, tail.lend()),
+        None => body,
+    };
+    let body = match copies {
+        Some(copies) => mirror::send(copies, body),
+        None => body,
+    };
+    let limit = route.delivery.as_ref().and_then(|delivery| delivery.request_timeout);
+    let time = limit.map(|limit| limit.saturating_sub(behind.began.elapsed()));
+    let started = Instant::now();
+    let serving = middleware.serve(Request::from_parts(head, body), https, time, Some(behind.clone()));
+    let answered = match deadline {
+        None => Ok(serving.await),
+        Some(deadline) => tokio::time::timeout_at(deadline, serving).await.map_err(|_| Error::Deadline),
+    };
+    tail.take_back().await;
+    let exchange = &mut tail.exchange;
+    let Seen { is_asked, upstream, facts, error } = behind.take_seen();
+    exchange.outcome.upstream = upstream;
+    exchange.outcome.endpoint = facts.endpoint;
+    exchange.outcome.attempts = facts.attempts;
+    exchange.outcome.upstream_time = Some(started.elapsed());
+    if !is_asked {
+        exchange.outcome.answered_by = Some(middleware.name().clone());
+    }
+    if let Some(stop) = exchange.run.take_stop() {
+        return stopped(stop);
+    }
+    let (head, body) = match (answered?, error) {
+        (Ok(response), _) => response.into_parts(),
+        // It passes on that there was no answer, and why is known here.
+        (Err(ServiceError::Code(_)), Some(error)) => return Err(error),
+        (Err(error), _) => {
+            exchange.outcome.answered_by = Some(middleware.name().clone());
+            return Err(Error::Service(error));
+        }
+    };
+    // As in `service`: a 205 ends with its head.
+    let body = if head.status == StatusCode::RESET_CONTENT { Body::Empty } else { body };
+    give_head(snapshot, exchange, head, None);
+    Ok(deadline::apply(deadline, body))
+}
+
+/// What stands behind the middleware of one exchange.
+struct Behind {
+    snapshot: Arc<Snapshot>,
+    route: Option<usize>,
+    rule: usize,
+    address: IpAddr,
+    identity: Option<String>,
+    scheme: Scheme,
+    /// The upstream that a plugin chose, and the version of the API.
+    choice: Option<String>,
+    version: Option<usize>,
+    began: Instant,
+    seen: Mutex<Seen>,
+}
+
+/// What became of the request behind it: of the last one, where there were several.
+#[derive(Default)]
+struct Seen {
+    is_asked: bool,
+    upstream: Option<Arc<str>>,
+    facts: upstream::Facts,
+    error: Option<Error>,
+}
+
+impl Behind {
+    fn of(tail: &Tail, rule: usize) -> Behind {
+        let exchange = &tail.exchange;
+        Behind {
+            snapshot: tail.snapshot(),
+            route: tail.route,
+            rule,
+            address: exchange.source.client,
+            identity: exchange.identity.as_ref().map(|caller| caller.subject.to_string()),
+            scheme: exchange.request.scheme.clone(),
+            choice: exchange.upstream_choice.as_deref().map(str::to_owned),
+            version: exchange.version.as_ref().map(|version| version.index),
+            began: exchange.started,
+            seen: Mutex::default(),
+        }
+    }
+
+    fn client(&self) -> upstream::Client<'_> {
+        upstream::Client {
+            address: self.address,
+            identity: self.identity.as_deref(),
+            over_tls: self.scheme == Scheme::HTTPS,
+        }
+    }
+
+    fn take_seen(&self) -> Seen {
+        std::mem::take(&mut *self.seen.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes the request to a target, and the answer back.
+    async fn answer(&self, request: Request<Body>) -> Result<Response<Body>, Error> {
+        let route = self.route.and_then(|route| self.snapshot.route(route)).ok_or(Error::NoRoute)?;
+        let target = route.pick(self.choice.as_deref(), self.version).ok_or(Error::NoTarget)?;
+        let pattern = self.snapshot.pattern(self.rule);
+        let (mut head, body) = request.into_parts();
+        let method = head.method.clone();
+        if let Goal::Redirect(redirect) = &target.goal {
+            let head = RequestHead {
+                method,
+                scheme: self.scheme.clone(),
+                target: head.uri.into_parts().path_and_query.ok_or(Error::Rewritten)?,
+                headers: head.headers,
+            };
+            let answer = target.redirect(redirect, &head, pattern)?;
+            let mut response = Response::new(Body::Empty);
+            *response.status_mut() = answer.status.unwrap_or_default();
+            *response.headers_mut() = answer.headers;
+            return Ok(response);
+        }
+        if let Some(edits) = &target.edits {
+            edits.request(&mut head, pattern)?;
+        }
+        let request = Request::from_parts(head, body);
+        let mut response = match &target.goal {
+            Goal::Upstream(to) => self.send(to, route, request).await?,
+            Goal::Service(service) => {
+                service.serve(request, self.scheme == Scheme::HTTPS, None, None).await.map_err(Error::Service)?
+            }
+            Goal::Redirect(_) => return Err(Error::NoTarget),
+        };
+        // Before the middleware sees it: the fields that a connection names go with the connection.
+        let (status, version) = (response.status(), response.version());
+        headers::from_upstream(&method, status, version, response.headers_mut(), &self.snapshot.forwarding);
+        if let Some(edits) = &target.edits {
+            edits.response(response.headers_mut());
+        }
+        Ok(response)
+    }
+
+    async fn send(&self, to: &Upstream, route: &Route, request: Request<Body>) -> Result<Response<Body>, Error> {
+        let target = request.uri().path_and_query().cloned().ok_or(Error::Rewritten)?;
+        let ask = to.ask(&self.client(), &target, request.headers());
+        let mut facts = upstream::Facts::default();
+        let sent = match &route.delivery {
+            None => to.send(request, &ask, &mut facts).await,
+            Some(delivery) => to.deliver(request, delivery, self.began, &ask, &mut facts).await,
+        };
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        facts.attempts = facts.attempts.saturating_add(seen.facts.attempts);
+        (seen.upstream, seen.facts) = (Some(to.name().clone()), facts);
+        sent.map_err(Error::Upstream)
+    }
+}
+
+impl Next for Behind {
+    fn handle(self: Arc<Self>, request: Request<Body>) -> Handled {
+        let behind = self;
+        Box::pin(async move {
+            behind.seen.lock().unwrap_or_else(PoisonError::into_inner).is_asked = true;
+            let answered = behind.answer(request).await;
+            let mut seen = behind.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            match answered {
+                Ok(response) => {
+                    seen.error = None;
+                    Ok(response)
+                }
+                Err(error) => {
+                    let told = if error.is_about_time() { NextError::TimedOut } else { NextError::Failed };
+                    seen.error = Some(error);
+                    Err(told)
+                }
+            }
+        })
+    }
+}
