@@ -308,6 +308,11 @@ async fn a_component_by_componentize_py_serves() {
 }
 
 #[tokio::test]
+async fn a_component_of_0_3_by_componentize_py_serves() {
+    serves("service_p3.py", "hello from Python", 502).await;
+}
+
+#[tokio::test]
 async fn a_component_by_componentize_js_serves() {
     // It answers itself for what its handler throws, and memory that it does not get is thrown.
     serves("service.js", "hello from JavaScript", 500).await;
