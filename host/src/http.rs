@@ -196,29 +196,36 @@ impl fmt::Debug for Settings {
 #[derive(Clone, Copy, Debug)]
 pub struct Abort;
 
-/// Serves one connection until it ends, whether or not it rests in between. `drain` is held as long, and heard: the connection then finishes what runs
-/// and closes (`connection: close`, or GOAWAY).
-///
-/// `handler` is called once per request, with a body that has this room's bounds, and answers it. Dropping the future
-/// means that the client has gone.
+/// Where a connection stands.
+pub enum Stage<IO> {
+    /// Nothing was read of it.
+    New(IO),
+    /// It has rested, and these are the first bytes of its next request.
+    Awake(IO, Vec<u8>),
+}
+
+/// Serves one connection until it ends, whether or not it rests in between.
 pub async fn serve<IO, H, F>(io: IO, connection: Arc<Connection>, settings: Arc<Settings>, handler: H, drain: Drain)
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     H: Fn(Arc<Connection>, Request<Body>) -> F + Clone + Send + 'static,
     F: Future<Output = Response<Body>> + Send + 'static,
 {
+    let mut stage = Stage::New(io);
     // On the heap, so that a connection that rests has nothing of it.
-    let mut resting = Box::pin(begin(io, &connection, &settings, &handler, &drain)).await;
-    while let Some(rests) = resting {
-        let Some((io, first)) = rests.next_request(&settings, &drain).await else { return };
-        resting = Box::pin(http1::serve(io, first, &connection, &settings, &handler, &drain)).await;
+    while let Some(resting) = Box::pin(attend(stage, &connection, &settings, &handler, &drain)).await {
+        let Some(awake) = resting.wake(&settings, &drain).await else { return };
+        stage = awake;
     }
 }
 
-/// Serves one connection until it ends, which is None, or until it may rest: it is HTTP/1, and was idle for a second. Then
-/// whoever calls keeps it, and gives it to [`resume`].
-pub async fn begin<IO, H, F>(
-    mut io: IO,
+/// Serves one connection until it ends, which is None, or until it may rest: it is HTTP/1, and was idle for a second.
+/// `drain` is held as long, and heard: the connection then finishes what runs and closes (`connection: close`, or GOAWAY).
+///
+/// `handler` is called once per request, with a body that has this room's bounds, and answers it. Dropping the future
+/// means that the client has gone.
+pub async fn attend<IO, H, F>(
+    stage: Stage<IO>,
     connection: &Arc<Connection>,
     settings: &Arc<Settings>,
     handler: &H,
@@ -229,6 +236,23 @@ where
     H: Fn(Arc<Connection>, Request<Body>) -> F + Clone + Send + 'static,
     F: Future<Output = Response<Body>> + Send + 'static,
 {
+    let (io, first) = match stage {
+        Stage::Awake(io, first) => (io, first),
+        Stage::New(mut io) => {
+            let first = sniff(&mut io, settings, drain).await?;
+            if connection.speaks_http2(&first, settings) {
+                let io = rewind::Rewind::new(io, first);
+                http2::serve(io, connection.clone(), settings.clone(), handler.clone(), drain.clone()).await;
+                return None;
+            }
+            (io, first)
+        }
+    };
+    http1::serve(io, first, connection, settings, handler, drain).await
+}
+
+/// The first bytes: enough of them to know the protocol, or all that come in time.
+async fn sniff<IO: AsyncRead + Unpin>(io: &mut IO, settings: &Settings, drain: &Drain) -> Option<Vec<u8>> {
     let mut first = Vec::with_capacity(FIRST_READ_BYTES);
     // A client that says nothing while the gateway stops has little to lose.
     let patience = if drain.is_asked() { settings.head_timeout.min(DRAIN_PATIENCE) } else { settings.head_timeout };
@@ -244,34 +268,9 @@ where
     let sniffed = tokio::select! {
         biased;
         sniffed = tokio::time::timeout(patience, sniffed) => sniffed.unwrap_or(false),
-        () = gives_up(&drain) => false,
+        () = gives_up(drain) => false,
     };
-    if !sniffed {
-        return None;
-    }
-    if connection.speaks_http2(&first, settings) {
-        let io = rewind::Rewind::new(io, first);
-        http2::serve(io, connection.clone(), settings.clone(), handler.clone(), drain.clone()).await;
-        return None;
-    }
-    http1::serve(io, first, connection, settings, handler, drain).await
-}
-
-/// Goes on with a connection that has rested: with the first bytes of its next request, which are waited for. As [`begin`].
-pub async fn resume<IO, H, F>(
-    resting: Resting<IO>,
-    connection: &Arc<Connection>,
-    settings: &Arc<Settings>,
-    handler: &H,
-    drain: &Drain,
-) -> Option<Resting<IO>>
-where
-    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    H: Fn(Arc<Connection>, Request<Body>) -> F + Clone + Send + 'static,
-    F: Future<Output = Response<Body>> + Send + 'static,
-{
-    let (io, first) = resting.next_request(settings, drain).await?;
-    http1::serve(io, first, connection, settings, handler, drain).await
+    sniffed.then_some(first)
 }
 
 /// Why a body that failed was refused by its framing; `None` where something else went wrong.

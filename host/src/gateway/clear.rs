@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use super::Shared;
 use super::worker::Open;
 use crate::drain::Drain;
-use crate::http::{self as downstream, Connection, Resting, Settings};
+use crate::http::{self as downstream, Connection, Resting, Settings, Stage};
 use crate::listener::Place;
 use crate::listener::sleepers::Sleepers;
 use crate::proxy;
@@ -28,26 +28,13 @@ pub(super) struct Clear {
     pub place: Place,
 }
 
-/// Where it stands.
-pub(super) enum Stage {
-    New(TcpStream),
-    /// Its client has said something, or has gone.
-    Awake(Resting<TcpStream>),
-}
-
 impl Clear {
     /// Serves it until it ends or rests.
-    pub async fn serve(self, stage: Stage) {
+    pub async fn serve(self, stage: Stage<TcpStream>) {
         let connection = Arc::new(Connection::new(self.client, self.local, self.listener.clone(), &Scheme::HTTP));
         let shared = self.shared.clone();
         let handler = move |connection, request| proxy::handle(shared.current(), connection, request);
-        let resting = match stage {
-            Stage::New(io) => downstream::begin(io, &connection, &self.settings, &handler, &self.drain).await,
-            Stage::Awake(rested) => {
-                downstream::resume(rested, &connection, &self.settings, &handler, &self.drain).await
-            }
-        };
-        match resting {
+        match downstream::attend(stage, &connection, &self.settings, &handler, &self.drain).await {
             None => drop((self.open, self.place)),
             Some(resting) => self.rest(resting),
         }
@@ -59,7 +46,11 @@ impl Clear {
         let rest = Rest::count(self.open.metrics().clone());
         let wake = move |io| {
             drop(rest);
-            tokio::spawn(self.serve(Stage::Awake(Resting { io, first, since })));
+            tokio::spawn(async move {
+                if let Some(awake) = (Resting { io, first, since }).wake(&self.settings, &self.drain).await {
+                    self.serve(awake).await;
+                }
+            });
         };
         // An error: the runtime does not let go of a socket, which is closed with it.
         let _ = sleepers.add(io, until, drain, Box::new(wake));

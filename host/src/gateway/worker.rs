@@ -10,9 +10,9 @@ use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::Shared;
-use super::clear::{Clear, Stage};
+use super::clear::Clear;
 use crate::drain::Drain;
-use crate::http::{self as downstream, Connection};
+use crate::http::{self as downstream, Connection, Stage};
 use crate::l4::{self, Ends};
 use crate::listener::proxied::{self, Refusal};
 use crate::listener::sleepers::Sleepers;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::Instant;
 
-use super::{FIRST_READ_BYTES, Settings};
+use super::{FIRST_READ_BYTES, Settings, Stage};
 use crate::drain::Drain;
 
 /// How long a connection is idle before it rests: what a parser and its buffers cost to make is then nothing beside the wait.
@@ -25,9 +25,9 @@ pub struct Resting<IO> {
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Resting<IO> {
-    /// The connection with the first bytes of its next request. None where it is over: closed by the client, idle for too
-    /// long, or in the way of a gateway that stops.
-    pub(super) async fn next_request(mut self, settings: &Settings, drain: &Drain) -> Option<(IO, Vec<u8>)> {
+    /// Waits for the first bytes of its next request. None where it is over: closed by the client, idle for too long, or in
+    /// the way of a gateway that stops.
+    pub async fn wake(mut self, settings: &Settings, drain: &Drain) -> Option<Stage<IO>> {
         if self.first.is_empty() {
             self.first = tokio::select! {
                 biased;
@@ -41,7 +41,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Resting<IO> {
             let _ = tokio::time::timeout(settings.linger_timeout, self.io.shutdown()).await;
             return None;
         }
-        Some((self.io, self.first))
+        Some(Stage::Awake(self.io, self.first))
     }
 }
 
