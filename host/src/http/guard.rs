@@ -195,7 +195,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<IO> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+        let flushed = Pin::new(&mut self.io).poll_flush(cx);
+        // TLS takes more than it can send: until this is done, a write waits.
+        self.state.write_waits(flushed.is_pending());
+        ready!(flushed)?;
         if self.framing.is_upgrading() && self.state.has_verdict() {
             // What was held back may be read now. hyper does not know: it believes that the socket has nothing.
             cx.waker().wake_by_ref();
