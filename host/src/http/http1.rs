@@ -102,8 +102,12 @@ where
     .await;
     if rests {
         let parts = served.into_parts()?;
+        // The rest of a body that somebody holds and does not read, or let go of just now: no request begins there.
+        if !parts.read_buf.is_empty() {
+            return None;
+        }
         let since = state.waits_until(Duration::ZERO);
-        return Some(Resting { io: parts.io.into_inner().into_inner(), first: parts.read_buf.into(), since });
+        return Some(Resting { io: parts.io.into_inner().into_inner(), first: Vec::new(), since });
     }
     drop(served);
     if let Some(switch) = state.take_switch() {
