@@ -43,8 +43,10 @@ function bucket.wait(rule)
   return clamp(up(needed - free, rule.requests))
 end
 
+-- Of what was taken as much is still in the bucket as leaks until it does not count any more. The rest has made room already.
 function bucket.give(rule, number)
-  rule.level = math.max(0, rule.level - number * rule.per)
+  local still = math.floor((counted_until - now) * rule.requests / rule.per)
+  rule.level = math.max(0, rule.level - math.min(number, still) * rule.per)
 end
 
 function bucket.take(rule, taken)
