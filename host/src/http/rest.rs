@@ -32,7 +32,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Resting<IO> {
             self.first = tokio::select! {
                 biased;
                 read = first_bytes(&mut self.io) => read.ok()?,
-                () = drain.asked() => Vec::new(),
+                // What has come already is read first; the runtime looks for it where a task steps back.
+                () = async { drain.asked().await; tokio::task::yield_now().await } => Vec::new(),
                 () = tokio::time::sleep_until(self.since + settings.idle_timeout) => Vec::new(),
             };
         }

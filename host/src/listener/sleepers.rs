@@ -94,7 +94,11 @@ impl Watch {
                 biased;
                 news = received.recv() => match news {
                     Some(News::Sleeper(sleeper)) => self.lay_down(sleeper),
-                    Some(News::Drained) => self.close_where(|sleeper| sleeper.drain.is_asked()),
+                    Some(News::Drained) => {
+                        // What a client has said already is answered.
+                        self.wake_all(&mut events);
+                        self.close_where(|sleeper| sleeper.drain.is_asked());
+                    }
                     None => return,
                 },
                 stirred = self.poll.readable_mut() => {
@@ -125,6 +129,14 @@ impl Watch {
         if self.poll.get_ref().registry().register(&mut SourceFd(&fd), Token(bed), Interest::READABLE).is_err() {
             self.wake(bed);
         }
+    }
+
+    /// Wakes all who have said something.
+    fn wake_all(&mut self, events: &mut Events) {
+        while self.poll.get_mut().poll(events, Some(std::time::Duration::ZERO)).is_ok() && !events.is_empty() {
+            events.iter().for_each(|event| self.wake(event.token().0));
+        }
+        events.clear();
     }
 
     fn wake(&mut self, bed: usize) {
