@@ -47,10 +47,11 @@ pub fn is_sendable(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#')
 }
 
-/// Whether it is a path of the very host that it is used at, maybe with a query: `//elsewhere.example` is another host to a browser.
+/// Whether it is a path of the very host that it is used at, maybe with a query: to a browser `//elsewhere.example` is another
+/// host, and so is `/\elsewhere.example`.
 #[must_use]
 pub fn is_path(text: &str) -> bool {
-    text.starts_with('/') && !text.starts_with("//") && is_sendable(text)
+    text.starts_with('/') && !text.starts_with("//") && !text.starts_with("/\\") && is_sendable(text)
 }
 
 /// Text as a quoted string (RFC 9110 section 5.6.4), for the parameters of headers such as `WWW-Authenticate`.
@@ -118,6 +119,7 @@ mod tests {
             ("", false),
             ("a", false),
             ("//elsewhere.example", false),
+            ("/\\elsewhere.example", false),
             ("/a b", false),
             ("/a#b", false),
             ("/ä", false),
