@@ -1,5 +1,11 @@
 //! What has an end, on paused time.
 
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::ReadBuf;
+
 use super::*;
 
 #[tokio::test(start_paused = true)]
@@ -210,6 +216,58 @@ async fn a_connection_in_the_middle_of_something_does_not_rest() {
     tokio::time::sleep(rest::AFTER * 3).await;
     served.seen.go.notify_one();
     served.until("waited").await;
+}
+
+/// Takes what is written and sends it when it is flushed, as TLS does.
+struct Late {
+    io: DuplexStream,
+    held: Vec<u8>,
+}
+
+impl AsyncRead for Late {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Late {
+    fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.held.extend_from_slice(bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let me = self.get_mut();
+        while !me.held.is_empty() {
+            let sent = ready!(Pin::new(&mut me.io).poll_write(cx, &me.held))?;
+            me.held.drain(..sent);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.as_mut().poll_flush(cx))?;
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_does_not_rest_before_its_last_byte_is_sent() {
+    let (mut client, server) = tokio::io::duplex(256);
+    let address = "127.0.0.1:80".parse().unwrap();
+    let connection = Arc::new(Connection::new(address, address, "test".into(), &Scheme::HTTP));
+    let handler =
+        |_: Arc<Connection>, _: Request<Body>| async { Response::new(Body::from(Bytes::from(vec![b'x'; 4096]))) };
+    let (_drainer, drain) = drain::channel();
+    let late = Late { io: server, held: Vec::new() };
+    let task = tokio::spawn(serve(late, connection, Arc::new(Settings::default()), handler, drain));
+    client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    tokio::time::sleep(rest::AFTER * 3).await;
+    let started = Instant::now();
+    client.read_exact(&mut [0; 4096]).await.unwrap();
+    assert_eq!(started.elapsed().as_secs(), 0, "the rest is not kept until the connection ends");
+    drop(client);
+    task.await.unwrap();
 }
 
 /// What a connection holds that rests, besides its socket and what is known of the client.
