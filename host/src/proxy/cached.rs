@@ -125,7 +125,10 @@ impl<'a> Visit<'a> {
                     self.cache().count(Event::Hit);
                     return Ok(self.serve(tail, &entry, now_s, format_args!("hit; ttl={}", entry.ttl(now_s))));
                 }
-                (Some(entry), Some(verdict @ (Verdict::Stale | Verdict::Tolerated))) => {
+                // What is remembered went through the middleware, and a fetch that nobody waits for would not.
+                (Some(entry), Some(verdict @ (Verdict::Stale | Verdict::Tolerated)))
+                    if verdict == Verdict::Tolerated || self.way.route.middleware.is_none() =>
+                {
                     self.cache().count(Event::Stale);
                     if verdict == Verdict::Stale
                         && let Joined::Mine(ticket) = self.cache().join(&self.key)
