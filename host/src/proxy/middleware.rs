@@ -11,7 +11,7 @@ use http::uri::Scheme;
 use http::{Request, Response, StatusCode};
 
 use super::error::Error;
-use super::tail::Tail;
+use super::tail::{Tail, is_without_content};
 use super::{deadline, give_head, stopped, take_head};
 use crate::body::Body;
 use crate::exchange::{Phase, RequestHead};
@@ -75,8 +75,10 @@ pub(super) async fn through(
             return Err(Error::Service(error));
         }
     };
-    // As in `service`: a 205 ends with its head.
-    let body = if head.status == StatusCode::RESET_CONTENT { Body::Empty } else { body };
+    // As in `service`: a 205 ends with its head. So does what answers HEAD, and the length in its head is that of a body that never
+    // comes, which a hook that wants it whole would wait for.
+    let ends = head.status == StatusCode::RESET_CONTENT || is_without_content(&exchange.request.method, head.status);
+    let body = if ends { Body::Empty } else { body };
     give_head(snapshot, exchange, head, None);
     Ok(deadline::apply(deadline, body))
 }

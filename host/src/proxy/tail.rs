@@ -257,6 +257,6 @@ impl http_body::Body for TailBody {
 
 /// Whether a response ends with its head (RFC 9110 sections 9.3.2, 15.3.5 and 15.4.5), whatever a plugin has written behind
 /// it: HTTP/1 would leave that out, HTTP/2 would send it.
-fn is_without_content(method: &Method, status: StatusCode) -> bool {
+pub(super) fn is_without_content(method: &Method, status: StatusCode) -> bool {
     method == Method::HEAD || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }
