@@ -159,7 +159,9 @@ async fn forward(snapshot: &Snapshot, route: &Route, rule: usize, tail: &mut Tai
         };
     }
     if let Some(middleware) = &route.middleware {
-        return Box::pin(middleware::through(snapshot, route, rule, middleware, tail, (bodies, body))).await;
+        let becomes_grpc = may_become_grpc && grpc::is_message(&exchange.request.headers);
+        let sent = (bodies, body, becomes_grpc);
+        return Box::pin(middleware::through(snapshot, route, rule, middleware, tail, sent)).await;
     }
     let version = exchange.version.as_ref().map(|version| version.index);
     let target = route.pick(exchange.upstream_choice.as_deref(), version).ok_or(Error::NoTarget)?;

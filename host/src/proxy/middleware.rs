@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use http::uri::Scheme;
-use http::{Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode, header};
 
 use super::error::Error;
 use super::tail::{Tail, is_without_content};
@@ -27,14 +27,18 @@ pub(super) async fn through(
     rule: usize,
     middleware: &Service,
     tail: &mut Tail,
-    (bodies, body): (Option<Bodies>, Body),
+    (bodies, body, becomes_grpc): (Option<Bodies>, Body, bool),
 ) -> Result<Body, Error> {
     let behind = Arc::new(Behind::of(tail, rule));
     let exchange = &mut tail.exchange;
     exchange.phase = Phase::Upstream;
     let https = exchange.request.scheme == Scheme::HTTPS;
-    let deadline = deadline::of(exchange, false);
-    let head = take_head(exchange, route.chain.looks_back());
+    let deadline = deadline::of(exchange, becomes_grpc);
+    let mut head = take_head(exchange, route.chain.looks_back());
+    if becomes_grpc {
+        // As without a middleware: servers insist on it.
+        head.headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    }
     let copies = route.mirrors.as_ref();
     let copies = copies.map(|mirrors| mirrors.copies(&head, &behind.client(), snapshot.pattern(rule)));
     let body = match bodies {
