@@ -17,7 +17,7 @@ use crate::body::Body;
 use crate::exchange::{Phase, RequestHead};
 use crate::plugin::{Bodies, Handled, Next, NextError, Service, ServiceError};
 use crate::snapshot::{Goal, Route, Snapshot};
-use crate::upstream::{self, Upstream};
+use crate::upstream::{self, Ask, Upstream};
 use crate::{headers, mirror};
 
 /// Lets the middleware answer.
@@ -160,12 +160,17 @@ impl Behind {
             *response.headers_mut() = answer.headers;
             return Ok(response);
         }
+        // By what was handed on, and not by what the target makes of it: as without a middleware.
+        let ask = match (&target.goal, head.uri.path_and_query()) {
+            (Goal::Upstream(to), Some(asked)) => to.ask(&self.client(), asked, &head.headers),
+            _ => Ask::default(),
+        };
         if let Some(edits) = &target.edits {
             edits.request(&mut head, pattern)?;
         }
         let request = Request::from_parts(head, body);
         let mut response = match &target.goal {
-            Goal::Upstream(to) => self.send(to, route, request).await?,
+            Goal::Upstream(to) => self.send(to, route, request, &ask).await?,
             Goal::Service(service) => {
                 service.serve(request, self.scheme == Scheme::HTTPS, None, None).await.map_err(Error::Service)?
             }
@@ -180,13 +185,17 @@ impl Behind {
         Ok(response)
     }
 
-    async fn send(&self, to: &Upstream, route: &Route, request: Request<Body>) -> Result<Response<Body>, Error> {
-        let target = request.uri().path_and_query().cloned().ok_or(Error::Rewritten)?;
-        let ask = to.ask(&self.client(), &target, request.headers());
+    async fn send(
+        &self,
+        to: &Upstream,
+        route: &Route,
+        request: Request<Body>,
+        ask: &Ask,
+    ) -> Result<Response<Body>, Error> {
         let mut facts = upstream::Facts::default();
         let sent = match &route.delivery {
-            None => to.send(request, &ask, &mut facts).await,
-            Some(delivery) => to.deliver(request, delivery, self.began, &ask, &mut facts).await,
+            None => to.send(request, ask, &mut facts).await,
+            Some(delivery) => to.deliver(request, delivery, self.began, ask, &mut facts).await,
         };
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         facts.attempts = facts.attempts.saturating_add(seen.facts.attempts);
