@@ -178,7 +178,9 @@ impl Behind {
         };
         // Before the middleware sees it: the fields that a connection names go with the connection.
         let (status, version) = (response.status(), response.version());
-        headers::from_upstream(&method, status, version, response.headers_mut(), &self.snapshot.forwarding);
+        // The gateway adds its Via once, to what comes out of the middleware.
+        let policy = headers::Policy { response_via: false, ..self.snapshot.forwarding.clone() };
+        headers::from_upstream(&method, status, version, response.headers_mut(), &policy);
         if let Some(edits) = &target.edits {
             edits.response(response.headers_mut());
         }
