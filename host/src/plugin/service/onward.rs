@@ -86,7 +86,7 @@ fn begin(guest: &mut Guest, request: Request<WasiBody>) -> Result<Handled, Error
     head.uri = guard::target(target.as_str()).map_err(|_| ErrorCode::HttpRequestUriInvalid)?.into();
     head.headers.insert(header::HOST, host);
     head.headers.remove(header::EXPECT);
-    if head.headers.get(header::TE).is_some_and(|te| te != "trailers") {
+    if head.headers.get_all(header::TE).iter().any(|te| te != "trailers") {
         head.headers.remove(header::TE);
     }
     let body = body.map_err(|error| BodyError::Plugin(format!("the middleware did not finish the body: {error}")));
