@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::Frame;
 use tokio::task::JoinHandle;
+use tokio::task::coop::unconstrained;
 use tokio::time::Sleep;
 use wasmtime_wasi_http::WasiBody;
 
@@ -62,7 +63,8 @@ impl http_body::Body for Answer {
 impl Task {
     /// What the guest has come to. Where it fails, what it wrote of its body looks finished and is not.
     fn outcome(mut self, context: &mut Context<'_>) -> Result<(), String> {
-        match Pin::new(&mut self.0).poll(context) {
+        // Without tokio's budget: where that is used up, a guest that has failed would look as if it went on.
+        match Pin::new(&mut unconstrained(&mut self.0)).poll(context) {
             Poll::Pending | Poll::Ready(Ok(Ok(()))) => Ok(()),
             Poll::Ready(Ok(Err(error))) => Err(error.to_string()),
             Poll::Ready(Err(error)) => Err(error.to_string()),
