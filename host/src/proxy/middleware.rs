@@ -4,7 +4,7 @@
 //! that answers. It may ask for that once, not at all, or again; each time a target is chosen anew.
 
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use http::uri::Scheme;
@@ -59,17 +59,15 @@ pub(super) async fn through(
     };
     tail.take_back().await;
     let exchange = &mut tail.exchange;
-    let Seen { is_asked, upstream, facts, error } = behind.take_seen();
+    let Seen { is_asked, upstream, service, facts, error } = behind.take_seen();
     exchange.outcome.upstream = upstream;
     exchange.outcome.endpoint = facts.endpoint;
     exchange.outcome.attempts = facts.attempts;
     exchange.outcome.upstream_time = Some(started.elapsed());
-    if !is_asked {
-        exchange.outcome.answered_by = Some(middleware.name().clone());
-    }
     if let Some(stop) = exchange.run.take_stop() {
         return stopped(stop);
     }
+    exchange.outcome.answered_by = if is_asked { service } else { Some(middleware.name().clone()) };
     let (head, body) = match (answered?, error) {
         (Ok(response), _) => response.into_parts(),
         // It passes on that there was no answer, and why is known here.
@@ -107,6 +105,7 @@ struct Behind {
 struct Seen {
     is_asked: bool,
     upstream: Option<Arc<str>>,
+    service: Option<Arc<str>>,
     facts: upstream::Facts,
     error: Option<Error>,
 }
@@ -137,7 +136,17 @@ impl Behind {
     }
 
     fn take_seen(&self) -> Seen {
-        std::mem::take(&mut *self.seen.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.seen())
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes whom the request goes to, which is to be known also of one that is given up.
+    fn goes_to(&self, upstream: Option<Arc<str>>, service: Option<Arc<str>>) {
+        let mut seen = self.seen();
+        (seen.upstream, seen.service, seen.facts.endpoint) = (upstream, service, None);
     }
 
     /// Takes the request to a target, and the answer back.
@@ -172,6 +181,7 @@ impl Behind {
         let mut response = match &target.goal {
             Goal::Upstream(to) => self.send(to, route, request, &ask).await?,
             Goal::Service(service) => {
+                self.goes_to(None, Some(service.name().clone()));
                 service.serve(request, self.scheme == Scheme::HTTPS, None, None).await.map_err(Error::Service)?
             }
             Goal::Redirect(_) => return Err(Error::NoTarget),
@@ -194,14 +204,15 @@ impl Behind {
         request: Request<Body>,
         ask: &Ask,
     ) -> Result<Response<Body>, Error> {
+        self.goes_to(Some(to.name().clone()), None);
         let mut facts = upstream::Facts::default();
         let sent = match &route.delivery {
             None => to.send(request, ask, &mut facts).await,
             Some(delivery) => to.deliver(request, delivery, self.began, ask, &mut facts).await,
         };
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.seen();
         facts.attempts = facts.attempts.saturating_add(seen.facts.attempts);
-        (seen.upstream, seen.facts) = (Some(to.name().clone()), facts);
+        (seen.upstream, seen.service, seen.facts) = (Some(to.name().clone()), None, facts);
         sent.map_err(Error::Upstream)
     }
 }
@@ -210,9 +221,9 @@ impl Next for Behind {
     fn handle(self: Arc<Self>, request: Request<Body>) -> Handled {
         let behind = self;
         Box::pin(async move {
-            behind.seen.lock().unwrap_or_else(PoisonError::into_inner).is_asked = true;
+            behind.seen().is_asked = true;
             let answered = behind.answer(request).await;
-            let mut seen = behind.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut seen = behind.seen();
             match answered {
                 Ok(response) => {
                     seen.error = None;
