@@ -89,6 +89,14 @@ fn begin(guest: &mut Guest, request: Request<WasiBody>) -> Result<Handled, Error
     if head.headers.get_all(header::TE).iter().any(|te| te != "trailers") {
         head.headers.remove(header::TE);
     }
-    let body = body.map_err(|error| BodyError::Plugin(format!("the middleware did not finish the body: {error}")));
-    Ok(next.handle(Request::from_parts(head, Body::boxed(body))))
+    Ok(next.handle(Request::from_parts(head, Body::boxed(body.map_err(broken_off)))))
+}
+
+/// What it means behind the middleware that a body breaks off: the opposite of `error_of`, for the client's body that it passes on.
+fn broken_off(error: Error) -> BodyError {
+    match error {
+        Error::HttpRequestBodySize(Some(limit)) => BodyError::TooLarge(limit),
+        Error::ConnectionReadTimeout => BodyError::TimedOut,
+        error => BodyError::Plugin(format!("the middleware did not finish the body: {error}")),
+    }
 }
