@@ -70,6 +70,10 @@ impl Guest {
         }
     }
 
+    pub fn meter(&self) -> Arc<Meter> {
+        self.meter.clone()
+    }
+
     /// A tick has come: the guest goes on when others had their turn, unless it has had all it may have.
     pub fn at_tick(&self) -> UpdateDeadline {
         if self.meter.is_over() { UpdateDeadline::Interrupt } else { UpdateDeadline::Yield(1) }

@@ -32,6 +32,14 @@ impl Meter {
         self.used_us.load(Ordering::Relaxed).saturating_add(running) > self.limit_us
     }
 
+    /// Has work done that is not the guest's, though it happens while the guest is polled.
+    pub fn pause<T>(&self, work: impl FnOnce() -> T) -> T {
+        let began_us = micros(processor_time());
+        let done = work();
+        self.began_us.fetch_add(micros(processor_time()).saturating_sub(began_us), Ordering::Relaxed);
+        done
+    }
+
     fn begin(&self) {
         self.began_us.store(micros(processor_time()), Ordering::Relaxed);
     }

@@ -3,7 +3,7 @@
 //! A middleware may call it once, not at all, or again; each call counts as a callout. The request that it hands on is held to what
 //! a plugin may write: a method, a path and an authority that the router could have seen, and no field that is the gateway's.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -59,10 +59,13 @@ async fn handle(
             Err(error) => error.downcast().map(Err),
         }
     })?;
-    let answered = match begun {
-        Ok(handled) => handled.await,
+    let mut handled = match begun {
+        Ok(handled) => handled,
         Err(code) => return Ok(Err(code)),
     };
+    // It also sends the request's body, however long that is, and none of it is the guest's.
+    let meter = guest.with(|mut store| store.data_mut().meter());
+    let answered = poll_fn(|context| meter.pause(|| handled.as_mut().poll(context))).await;
     let response = match answered {
         Ok(response) => response.map(|body| body.map_err(|_| Error::HttpResponseIncomplete)),
         Err(NextError::TimedOut) => return Ok(Err(ErrorCode::HttpResponseTimeout)),
