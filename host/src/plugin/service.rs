@@ -226,7 +226,7 @@ impl Service {
                 let body = Answer { body, task: Some(task), body_time: self.limits.body_time, alarm: None };
                 Ok(Response::from_parts(head, Body::boxed(body)))
             }
-            Ok(Ok(Err(code))) => Err(ServiceError::Code(format!("{code:?}"))),
+            Ok(Ok(Err(code))) => Err(ServiceError::Code(format!("{code:?}").chars().take(CODE_CHARS).collect())),
             // The other end went with the instance; the task says why.
             Ok(Err(_)) => match (&mut task.0).await {
                 Ok(Ok(())) => Err(ServiceError::Failed("it ended without an answer".to_owned())),
@@ -279,3 +279,6 @@ fn error_of(error: &BodyError) -> wasmtime_wasi_http::Error {
         _ => wasmtime_wasi_http::Error::ConnectionTerminated,
     }
 }
+
+/// The most of an error of `wasi:http` that is logged: a guest writes what it likes into it.
+const CODE_CHARS: usize = 1000;
