@@ -29,6 +29,9 @@ pub(super) async fn through(
     tail: &mut Tail,
     (bodies, body, becomes_grpc): (Option<Bodies>, Body, bool),
 ) -> Result<Body, Error> {
+    if tail.exchange.upgrade.as_ref().is_some_and(|upgrade| upgrade.is_required) {
+        return Err(Error::NoTunnel);
+    }
     let behind = Arc::new(Behind::of(tail, rule));
     let exchange = &mut tail.exchange;
     exchange.phase = Phase::Upstream;
