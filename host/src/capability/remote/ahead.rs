@@ -142,8 +142,8 @@ impl Stock {
         }
         let kept = match self.kept {
             Kept::Left(left) => Kept::Left(left.checked_sub(cost)?),
-            // Another cost has another wait.
-            Kept::Refused(refused) if refused == cost => self.kept,
+            // What costs more waits at least as long.
+            Kept::Refused(refused) if refused <= cost => self.kept,
             Kept::Refused(_) => return None,
         };
         let stock = Stock { kept, ..self };
@@ -253,7 +253,7 @@ mod tests {
         let said = smallvec![told(true, 8, 40_000, 0), told(false, 2, 300, 300)];
         let stock = stock(&rules, 5, 0, said);
         for (cost, now_ms, refused) in
-            [(5, 500, true), (5, 799, true), (5, 800, false), (4, 500, false), (6, 500, false)]
+            [(5, 500, true), (5, 799, true), (5, 800, false), (4, 500, false), (6, 500, true)]
         {
             assert_eq!(stock.spend(cost, now_ms).is_some(), refused, "{cost} at {now_ms}");
         }
