@@ -185,6 +185,7 @@ impl Service {
         let mut store = Store::new(self.engine.wasmtime(), guest);
         store.limiter(|guest| guest);
         store.set_max_component_handles(guest::RESOURCES);
+        store.set_hostcall_fuel(guest::CALL_BYTES);
         store.epoch_deadline_callback(|store| Ok(store.data().at_tick()));
         store.set_epoch_deadline(1);
         store

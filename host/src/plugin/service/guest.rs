@@ -132,6 +132,8 @@ impl ResourceLimiter for Guest {
 
 /// Requests, bodies, streams and the like that a guest may hold at once.
 pub(super) const RESOURCES: usize = 10_000;
+/// What one call of a guest may hand to the host; also what a plugin may.
+pub(super) const CALL_BYTES: usize = 2 << 20;
 /// The most random bytes of one call.
 const RANDOM_BYTES: u64 = 64 << 10;
 /// Header fields of one message, as they lie in memory.
