@@ -6,8 +6,9 @@ use serde::Deserialize;
 use super::plugin::Source;
 use super::units::{Duration, Size};
 
-/// A component of the world `wasi:http/proxy@0.2` or `wasi:http/service@0.3`, as cargo, jco and componentize-py make them; which of them,
-/// it says itself. Targets of routes name it; one of `wasi:http/middleware@0.3` is the last in the `plugins` of routes. Each request has an instance of its own, which ends with the response.
+/// A component of the world `wasi:http/proxy@0.2` or `wasi:http/service@0.3`, as cargo, jco and componentize-py make them; which of
+/// them, it says itself. Targets of routes name it; one of `wasi:http/middleware@0.3` is the last in the `plugins` of routes. Each
+/// request has an instance of its own, which ends with the response.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Service {
