@@ -41,13 +41,13 @@ impl Clear {
     }
 
     fn rest(self, resting: Resting<TcpStream>) {
-        let Resting { io, first, since } = resting;
+        let Resting { io, since } = resting;
         let (sleepers, until, drain) = (self.sleepers.clone(), since + self.settings.idle_timeout, self.drain.clone());
         let rest = Rest::count(self.open.metrics().clone());
         let wake = move |io| {
             drop(rest);
             tokio::spawn(async move {
-                if let Some(awake) = (Resting { io, first, since }).wake(&self.settings, &self.drain).await {
+                if let Some(awake) = (Resting { io, since }).wake(&self.settings, &self.drain).await {
                     self.serve(awake).await;
                 }
             });

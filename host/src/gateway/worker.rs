@@ -233,9 +233,7 @@ impl Open {
         metrics.accepted();
         Some(Open(metrics))
     }
-}
 
-impl Open {
     pub(super) fn metrics(&self) -> &Arc<ListenerMetrics> {
         &self.0
     }

@@ -107,7 +107,7 @@ where
             return None;
         }
         let since = state.waits_until(Duration::ZERO);
-        return Some(Resting { io: parts.io.into_inner().into_inner(), first: Vec::new(), since });
+        return Some(Resting { io: parts.io.into_inner().into_inner(), since });
     }
     drop(served);
     if let Some(switch) = state.take_switch() {

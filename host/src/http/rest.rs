@@ -18,8 +18,6 @@ pub(super) const AFTER: Duration = Duration::from_secs(1);
 /// A connection that rests.
 pub struct Resting<IO> {
     pub io: IO,
-    /// The first bytes of another request; mostly none.
-    pub first: Vec<u8>,
     /// Since when it has been idle.
     pub since: Instant,
 }
@@ -28,21 +26,19 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Resting<IO> {
     /// Waits for the first bytes of its next request. None where it is over: closed by the client, idle for too long, or in
     /// the way of a gateway that stops.
     pub async fn wake(mut self, settings: &Settings, drain: &Drain) -> Option<Stage<IO>> {
-        if self.first.is_empty() {
-            self.first = tokio::select! {
-                biased;
-                read = first_bytes(&mut self.io) => read.ok()?,
-                // What has come already is read first; the runtime looks for it where a task steps back.
-                () = async { drain.asked().await; tokio::task::yield_now().await } => Vec::new(),
-                () = tokio::time::sleep_until(self.since + settings.idle_timeout) => Vec::new(),
-            };
-        }
-        if self.first.is_empty() {
+        let first = tokio::select! {
+            biased;
+            read = first_bytes(&mut self.io) => read.ok()?,
+            // What has come already is read first; the runtime looks for it where a task steps back.
+            () = async { drain.asked().await; tokio::task::yield_now().await } => Vec::new(),
+            () = tokio::time::sleep_until(self.since + settings.idle_timeout) => Vec::new(),
+        };
+        if first.is_empty() {
             // A client that has gone needs no farewell, and one that does not take it is not waited for.
             let _ = tokio::time::timeout(settings.linger_timeout, self.io.shutdown()).await;
             return None;
         }
-        Some(Stage::Awake(self.io, self.first))
+        Some(Stage::Awake(self.io, first))
     }
 }
 

@@ -4,13 +4,8 @@ use gatewright_tests::{TestGateway, Wire, eventually};
 use serde_json::json;
 
 #[tokio::test]
-async fn an_idle_connection_rests_and_is_served_again_until_its_time_or_the_gateway_is_over() {
-    let gateway = TestGateway::start(json!({
-        "listeners": ["127.0.0.1:0"],
-        "routes": [{ "match": {}, "plugins": ["echo"] }],
-        "timeouts": { "idle": "6s" },
-    }));
-    let gauge = async |name: &str| gateway.metric(&format!("gatewright_listener_{name}_connections"), &[]).await;
+async fn an_idle_connection_rests_and_is_served_again() {
+    let gateway = gateway("75s");
     let mut wires = Vec::new();
     for _ in 0..20 {
         wires.push(Wire::connect(gateway.address()).await);
@@ -20,32 +15,53 @@ async fn an_idle_connection_rests_and_is_served_again_until_its_time_or_the_gate
             wire.send("HEAD /1 HTTP/1.1\r\nhost: a\r\n\r\n").await;
             assert!(wire.read_to("\r\n\r\n").await.starts_with("HTTP/1.1 200 "), "round {round}");
         }
-        eventually("all rest", async || (gauge("resting").await == 20.0).then_some(())).await;
-        assert_eq!(gauge("open").await, 20.0);
+        until(&gateway, "resting", 20.0).await;
+        until(&gateway, "open", 20.0).await;
     }
     // Half a head wakes it, and the rest of it is waited for.
     let mut woken = wires.remove(0);
     woken.send("HEAD /2 HTT").await;
-    eventually("one is awake", async || (gauge("resting").await == 19.0).then_some(())).await;
+    until(&gateway, "resting", 19.0).await;
     woken.send("P/1.1\r\nhost: a\r\n\r\n").await;
     assert!(woken.read_to("\r\n\r\n").await.starts_with("HTTP/1.1 200 "));
+    until(&gateway, "resting", 20.0).await;
 
     drop(wires.split_off(10));
-    eventually("those that left are counted out", async || (gauge("open").await == 11.0).then_some(())).await;
+    until(&gateway, "open", 11.0).await;
     for wire in &mut wires {
         wire.finish().await;
         assert_eq!(wire.read_to_end().await, "", "closed");
     }
-    woken.read_to_end().await;
-    eventually("nobody is left", async || (gauge("open").await == 0.0 && gauge("resting").await == 0.0).then_some(()))
-        .await;
-
-    let mut last = Wire::connect(gateway.address()).await;
-    last.send("HEAD /3 HTTP/1.1\r\nhost: a\r\n\r\n").await;
-    last.read_to("\r\n\r\n").await;
-    eventually("it rests", async || (gauge("resting").await == 1.0).then_some(())).await;
-    let began = std::time::Instant::now();
+    until(&gateway, "open", 1.0).await;
+    until(&gateway, "resting", 1.0).await;
+    // The end of the gateway closes what rests, long before its time.
     tokio::task::spawn_blocking(move || gateway.shutdown()).await.unwrap();
-    last.read_to_end().await;
-    assert!(began.elapsed().as_secs() < 3, "the end of the gateway is not waited for by those that rest");
+    assert_eq!(woken.read_to_end().await, "");
+}
+
+#[tokio::test]
+async fn a_connection_that_rests_is_closed_when_it_has_been_idle_for_too_long() {
+    let gateway = gateway("2s");
+    let mut wire = Wire::connect(gateway.address()).await;
+    wire.send("HEAD /1 HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    wire.read_to("\r\n\r\n").await;
+    let began = std::time::Instant::now();
+    assert_eq!(wire.read_to_end().await, "");
+    assert!(began.elapsed().as_millis() > 1500, "{:?}", began.elapsed());
+    until(&gateway, "open", 0.0).await;
+    until(&gateway, "resting", 0.0).await;
+}
+
+fn gateway(idle: &str) -> TestGateway {
+    TestGateway::start(json!({
+        "listeners": ["127.0.0.1:0"],
+        "routes": [{ "match": {}, "plugins": ["echo"] }],
+        "timeouts": { "idle": idle },
+    }))
+}
+
+/// Waits until the gateway counts so many connections as open or resting.
+async fn until(gateway: &TestGateway, state: &str, count: f64) {
+    let name = format!("gatewright_listener_{state}_connections");
+    eventually(&format!("{count} {state}"), async || (gateway.metric(&name, &[]).await == count).then_some(())).await;
 }
