@@ -136,7 +136,8 @@ impl ListenerMetrics {
                 page.sample(name, &[("listener", listener)], metrics.connections.sum(index));
             }
         }
-        let gauges: [(&str, fn(&ListenerMetrics) -> u64, &str); 2] = [
+        type Now = fn(&ListenerMetrics) -> u64;
+        let gauges: [(&str, Now, &str); 2] = [
             ("gatewright_listener_open_connections", ListenerMetrics::open, "Connections that are open."),
             (
                 "gatewright_listener_resting_connections",
