@@ -117,6 +117,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "listener",
             "mirror",
             "plugin",
+            "priority",
             "proxy",
             "registry",
             "retry",
