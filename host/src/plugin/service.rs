@@ -165,16 +165,22 @@ impl Service {
         let place = self.places.clone().try_acquire_owned().map_err(|_| ServiceError::Busy)?;
         let time = time.map_or(self.limits.answer_time, |time| time.min(self.limits.answer_time));
         let meter = Arc::new(Meter::new(self.limits.time));
-        let store = self.store(meter.clone(), next);
+        let mut store = self.store(meter.clone(), next);
         match &self.linked {
             Linked::P2(proxy) => {
-                let (sender, receiver) = oneshot::channel();
-                let guest = p2::run(store, proxy.clone(), request, https, sender);
+                let (proxy, (sender, receiver)) = (proxy.clone(), oneshot::channel());
+                let guest = async move {
+                    let ended = p2::answer(&mut store, proxy, request, https, sender).await;
+                    outcome(store.data_mut(), ended)
+                };
                 self.answered(self.spawn(guest, meter, place), receiver, time).await
             }
             Linked::P3(service) => {
-                let (sender, receiver) = oneshot::channel();
-                let guest = p3::run(store, service.clone(), request, https, sender);
+                let (service, (sender, receiver)) = (service.clone(), oneshot::channel());
+                let guest = async move {
+                    let ended = p3::answer(&mut store, service, request, https, sender).await;
+                    outcome(store.data_mut(), ended)
+                };
                 self.answered(self.spawn(guest, meter, place), receiver, time).await
             }
         }
@@ -262,14 +268,15 @@ impl fmt::Display for ServiceError {
     }
 }
 
-/// What it means that the guest could not begin, or did not end well.
-fn failure(guest: &Guest, error: &wasmtime::Error) -> ServiceError {
-    match guest.hit() {
+/// What the guest has come to, where it could not begin or did not end well as where it did.
+fn outcome(guest: &mut Guest, ended: wasmtime::Result<()>) -> Result<(), ServiceError> {
+    guest.end_lines();
+    ended.map_err(|error| match guest.hit() {
         _ if error.is::<wasmtime::PoolConcurrencyLimitError>() => ServiceError::Busy,
         Some(Hit::Time) => ServiceError::OutOfTime,
         Some(Hit::Memory) => ServiceError::OutOfMemory,
-        None => ServiceError::Failed(explain(error)),
-    }
+        None => ServiceError::Failed(explain(&error)),
+    })
 }
 
 /// What a guest learns of a request's body that breaks off.

@@ -5,12 +5,12 @@ use http_body_util::BodyExt;
 use tokio::sync::oneshot;
 use wasmtime::Store;
 use wasmtime::component::{Component, Linker};
+use wasmtime_wasi_http::p2::bindings::ProxyPre;
 use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
-use wasmtime_wasi_http::p2::bindings::{Proxy, ProxyPre};
 use wasmtime_wasi_http::{WasiBody, WasiHttpView};
 
 use super::guest::Guest;
-use super::{Engine, ServiceError, error_of, failure};
+use super::{Engine, error_of};
 use crate::body::Body;
 
 type Sender = oneshot::Sender<Result<Response<WasiBody>, ErrorCode>>;
@@ -28,28 +28,14 @@ pub(super) fn lend(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
 }
 
 /// Lets a new instance answer the request, and go on until it is done.
-pub(super) async fn run(
-    mut store: Store<Guest>,
+pub(super) async fn answer(
+    store: &mut Store<Guest>,
     proxy: ProxyPre<Guest>,
     request: Request<Body>,
     https: bool,
     sender: Sender,
-) -> Result<(), ServiceError> {
-    let ended = match proxy.instantiate_async(&mut store).await {
-        Ok(proxy) => handle(&mut store, proxy, request, https, sender).await,
-        Err(error) => Err(error),
-    };
-    store.data_mut().end_lines();
-    ended.map_err(|error| failure(store.data(), &error))
-}
-
-async fn handle(
-    store: &mut Store<Guest>,
-    proxy: Proxy,
-    request: Request<Body>,
-    https: bool,
-    sender: Sender,
 ) -> wasmtime::Result<()> {
+    let proxy = proxy.instantiate_async(&mut *store).await?;
     let scheme = if https { Scheme::Https } else { Scheme::Http };
     let request = request.map(|body| body.map_err(|error| error_of(&error)));
     let mut http = store.data_mut().http();

@@ -9,12 +9,12 @@ use tokio::sync::oneshot;
 use wasmtime::Store;
 use wasmtime::component::{Component, Linker};
 use wasmtime_wasi_http::p3::Request as GuestRequest;
+use wasmtime_wasi_http::p3::bindings::ServicePre;
 use wasmtime_wasi_http::p3::bindings::http::types::ErrorCode;
-use wasmtime_wasi_http::p3::bindings::{Service, ServicePre};
 use wasmtime_wasi_http::{FieldMap, WasiBody, WasiHttpView};
 
 use super::guest::Guest;
-use super::{Engine, ServiceError, error_of, failure, onward, p2};
+use super::{Engine, error_of, onward, p2};
 use crate::body::Body;
 
 type Sender = oneshot::Sender<Result<Response<WasiBody>, ErrorCode>>;
@@ -30,28 +30,14 @@ pub(super) fn link(engine: &Engine, component: &Component) -> wasmtime::Result<S
 }
 
 /// Lets a new instance answer the request, and go on until it is done.
-pub(super) async fn run(
-    mut store: Store<Guest>,
+pub(super) async fn answer(
+    store: &mut Store<Guest>,
     service: ServicePre<Guest>,
     request: Request<Body>,
     https: bool,
     sender: Sender,
-) -> Result<(), ServiceError> {
-    let ended = match service.instantiate_async(&mut store).await {
-        Ok(service) => handle(&mut store, service, request, https, sender).await,
-        Err(error) => Err(error),
-    };
-    store.data_mut().end_lines();
-    ended.map_err(|error| failure(store.data(), &error))
-}
-
-async fn handle(
-    store: &mut Store<Guest>,
-    service: Service,
-    request: Request<Body>,
-    https: bool,
-    sender: Sender,
 ) -> wasmtime::Result<()> {
+    let service = service.instantiate_async(&mut *store).await?;
     let request = given(store.data_mut(), request, https);
     let answering = store.run_concurrent(async move |guest| {
         // How its body was taken is told nobody: when that is known, the guest ends.
