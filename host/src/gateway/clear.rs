@@ -48,7 +48,8 @@ impl Clear {
             drop(rest);
             tokio::spawn(async move {
                 if let Some(awake) = (Resting { io, since }).wake(&self.settings, &self.drain).await {
-                    self.serve(awake).await;
+                    // On the heap: of those that a drain wakes, most only close.
+                    Box::pin(self.serve(awake)).await;
                 }
             });
         };

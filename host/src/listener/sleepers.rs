@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::net;
 use std::os::fd::AsRawFd;
+use std::time::Duration;
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
@@ -25,7 +26,7 @@ pub struct Sleepers {
     news: mpsc::UnboundedSender<News>,
 }
 
-/// What to do when the client has said something, or has gone.
+/// What to do when the client has said something or has gone, or the drain was asked for.
 pub type Wake = Box<dyn FnOnce(TcpStream) + Send>;
 
 enum News {
@@ -53,7 +54,7 @@ impl Sleepers {
         Ok(Sleepers { news })
     }
 
-    /// Takes a connection. It is closed at `until`, and when its drain is asked for and [`Sleepers::drained`] says so.
+    /// Takes a connection. It is closed at `until`, and woken when its drain is asked for and [`Sleepers::drained`] says so.
     ///
     /// # Errors
     /// The runtime does not let go of the socket.
@@ -94,22 +95,15 @@ impl Watch {
                 biased;
                 news = received.recv() => match news {
                     Some(News::Sleeper(sleeper)) => self.lay_down(sleeper),
-                    Some(News::Drained) => {
-                        // What a client has said already is answered.
-                        self.wake_all(&mut events);
-                        self.close_where(|sleeper| sleeper.drain.is_asked());
-                    }
+                    Some(News::Drained) => self.wake_drained(),
                     None => return,
                 },
                 stirred = self.poll.readable_mut() => {
                     // An error would be of the runtime itself.
                     let Ok(mut guard) = stirred else { return };
-                    let polled = guard.get_inner_mut().poll(&mut events, Some(std::time::Duration::ZERO));
-                    if polled.is_ok() && events.is_empty() {
-                        guard.clear_ready();
-                    }
-                    events.iter().for_each(|event| self.wake(event.token().0));
-                    events.clear();
+                    // Before the poll is emptied: what stirs after that makes it readable again.
+                    guard.clear_ready();
+                    self.wake_stirred(&mut events);
                 },
                 () = tokio::time::sleep_until(next_end.unwrap_or_else(Instant::now)), if next_end.is_some() => {
                     self.close_until(Instant::now());
@@ -119,24 +113,21 @@ impl Watch {
     }
 
     fn lay_down(&mut self, sleeper: Sleeper) {
-        if sleeper.drain.is_asked() {
-            return;
-        }
-        let (fd, until) = (sleeper.stream.as_raw_fd(), sleeper.until);
+        let (fd, until, is_drained) = (sleeper.stream.as_raw_fd(), sleeper.until, sleeper.drain.is_asked());
         let bed = self.beds.insert(sleeper);
         self.ends.insert((until, bed));
         // What it has said already is told at once.
-        if self.poll.get_ref().registry().register(&mut SourceFd(&fd), Token(bed), Interest::READABLE).is_err() {
+        let registered = self.poll.get_ref().registry().register(&mut SourceFd(&fd), Token(bed), Interest::READABLE);
+        if is_drained || registered.is_err() {
             self.wake(bed);
         }
     }
 
-    /// Wakes all who have said something.
-    fn wake_all(&mut self, events: &mut Events) {
-        while self.poll.get_mut().poll(events, Some(std::time::Duration::ZERO)).is_ok() && !events.is_empty() {
+    /// Wakes all who have said something, or have gone.
+    fn wake_stirred(&mut self, events: &mut Events) {
+        while self.poll.get_mut().poll(events, Some(Duration::ZERO)).is_ok() && !events.is_empty() {
             events.iter().for_each(|event| self.wake(event.token().0));
         }
-        events.clear();
     }
 
     fn wake(&mut self, bed: usize) {
@@ -154,10 +145,10 @@ impl Watch {
         }
     }
 
-    /// Closes those of whom this is true. The client has said nothing that closing could lose.
-    fn close_where(&mut self, is_over: impl Fn(&Sleeper) -> bool) {
-        let over: Vec<usize> = self.beds.iter().filter(|(_, sleeper)| is_over(sleeper)).map(|(bed, _)| bed).collect();
-        over.into_iter().for_each(|bed| drop(self.take(bed)));
+    /// Wakes all whose drain was asked for: what they may have said is answered before they are closed.
+    fn wake_drained(&mut self) {
+        let drained = self.beds.iter().filter(|(_, sleeper)| sleeper.drain.is_asked()).map(|(bed, _)| bed);
+        drained.collect::<Vec<_>>().into_iter().for_each(|bed| self.wake(bed));
     }
 
     fn take(&mut self, bed: usize) -> Option<Sleeper> {
@@ -169,14 +160,13 @@ impl Watch {
     }
 }
 
-/// How many are woken at a time.
+/// How many are asked for at a time.
 const EVENTS: usize = 256;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
@@ -215,7 +205,7 @@ mod tests {
     async fn whoever_speaks_or_goes_is_woken_and_nobody_else() {
         let mut night = Night::new().await;
         let mut clients = Vec::new();
-        // More than are woken at a time.
+        // More than are asked for at a time.
         for _ in 0..EVENTS + 20 {
             clients.push(night.client(LONG).await);
         }
@@ -248,21 +238,25 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn time_and_the_drain_close() {
-        let night = Night::new().await;
-        let mut long = night.client(LONG).await;
+    async fn time_closes_and_the_drain_wakes() {
+        let mut night = Night::new().await;
+        let _long = night.client(LONG).await;
         let mut short = night.client(Duration::from_millis(20)).await;
         assert_eq!(short.read(&mut [0]).await.unwrap(), 0, "closed by its time");
-        let (other, drain) = drain::channel();
-        let stays = Night { drain, ..Night::new().await };
-        let stays = Night { sleepers: night.sleepers.clone(), ..stays };
-        let stays_on = stays.client(LONG).await;
+        assert!(night.woken.1.try_recv().is_err());
+
+        let other = Night { sleepers: night.sleepers.clone(), ..Night::new().await };
+        let mut stays = other.client(LONG).await;
         night.drainer.ask();
         night.sleepers.drained();
-        assert_eq!(long.read(&mut [0]).await.unwrap(), 0, "closed by the drain");
-        let mut late = night.client(LONG).await;
-        assert_eq!(late.read(&mut [0]).await.unwrap(), 0, "what comes after the drain is closed at once");
-        assert_eq!(stays_on.try_read(&mut [0]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
-        assert_eq!(other.count(), 2, "the night's, and the sleeper's");
+        assert!(night.woken.1.recv().await.is_some(), "woken by the drain");
+        let _late = night.client(LONG).await;
+        assert!(night.woken.1.recv().await.is_some(), "whoever comes after the drain is woken at once");
+        assert!(night.woken.1.try_recv().is_err());
+
+        let mut of_other = other.woken.1;
+        assert!(of_other.try_recv().is_err(), "another's drain is not asked for");
+        stays.write_all(b"!").await.unwrap();
+        assert_eq!(of_other.recv().await.unwrap().read_u8().await.unwrap(), b'!');
     }
 }
