@@ -55,6 +55,16 @@ impl Server {
         Server::at(address, false, answer).await
     }
 
+    /// Answers with the body that it got, as the type that it was.
+    pub async fn mirror() -> Server {
+        Server::start(|received| {
+            let kind = received.header("content-type").unwrap_or("text/plain");
+            let answer = Response::builder().header("content-type", kind).header("etag", "\"v1\"");
+            answer.body(Full::new(received.body.clone())).unwrap()
+        })
+        .await
+    }
+
     /// Answers what `answer` says, in HTTP/1.1.
     pub async fn start(answer: impl Fn(&Received) -> Response<Full<Bytes>> + Clone + Send + Sync + 'static) -> Server {
         Server::with(false, answer).await

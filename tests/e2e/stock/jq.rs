@@ -7,16 +7,6 @@ use serde_json::{Value, json};
 
 const JSON: (&str, &str) = ("content-type", "application/json");
 
-/// Answers with the body that it got, as the type that it was.
-async fn mirror() -> Server {
-    Server::start(|received| {
-        let answer =
-            Response::builder().header("content-type", received.header("content-type").unwrap_or("text/plain"));
-        answer.header("etag", "\"v1\"").body(Full::new(received.body.clone())).unwrap()
-    })
-    .await
-}
-
 fn config(behind: &Server, jq: Value) -> Value {
     json!({
         "shutdown": { "drain_timeout": "50ms" },
@@ -35,7 +25,7 @@ const KEY: (&str, &str) = ("x-api-key", "k");
 
 #[tokio::test]
 async fn bodies_are_made_both_ways() {
-    let behind = mirror().await;
+    let behind = Server::mirror().await;
     let gateway = TestGateway::start(config(
         &behind,
         json!({
@@ -88,7 +78,7 @@ async fn a_compressed_response_is_opened_first() {
 
 #[tokio::test]
 async fn what_wants_to_break_a_program_ends_its_own_hook_and_nothing_else() {
-    let behind = mirror().await;
+    let behind = Server::mirror().await;
     let gateway = TestGateway::start(config(
         &behind,
         json!({ "max_size": "64KiB", "request": r#"
@@ -124,7 +114,7 @@ async fn what_wants_to_break_a_program_ends_its_own_hook_and_nothing_else() {
 
 #[tokio::test]
 async fn a_mistake_in_a_program_is_one_of_the_configuration_and_keeps_the_old_one() {
-    let behind = mirror().await;
+    let behind = Server::mirror().await;
     let gateway = TestGateway::start(config(&behind, json!({ "request": ".a" })));
     gateway.write_config(config(&behind, json!({ "request": ".a |\n  frobnicate(.b)" })));
     let refused = gateway.reload().unwrap_err().to_string();

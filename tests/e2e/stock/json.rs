@@ -7,16 +7,6 @@ use serde_json::{Value, json};
 
 const JSON: (&str, &str) = ("content-type", "application/json");
 
-/// Answers with the body that it got, as the type that it was.
-async fn mirror() -> Server {
-    Server::start(|received| {
-        let answer =
-            Response::builder().header("content-type", received.header("content-type").unwrap_or("text/plain"));
-        answer.header("etag", "\"v1\"").body(Full::new(received.body.clone())).unwrap()
-    })
-    .await
-}
-
 fn gateway(behind: &Server, plugins: Value) -> TestGateway {
     TestGateway::start(json!({
         "shutdown": { "drain_timeout": "50ms" },
@@ -27,7 +17,7 @@ fn gateway(behind: &Server, plugins: Value) -> TestGateway {
 
 #[tokio::test]
 async fn bodies_are_changed_both_ways() {
-    let behind = mirror().await;
+    let behind = Server::mirror().await;
     let changes = json!([{ "json": {
         "request": [
             { "rename": { "path": "/customer", "to": "customer_id" } },
@@ -64,7 +54,7 @@ async fn bodies_are_changed_both_ways() {
 
 #[tokio::test]
 async fn what_is_no_json_is_refused_or_goes_by() {
-    let behind = mirror().await;
+    let behind = Server::mirror().await;
     let gateway = gateway(&behind, json!([{ "json": { "request": [{ "remove": "/a" }] } }]));
     let deep = ["[".repeat(10_000), "]".repeat(10_000)].concat();
     for body in ["{", "", "nonsense", r#"{"a":1,}"#, deep.as_str()] {
