@@ -152,12 +152,12 @@ impl Checker<'_> {
             }
             self.duplicate_matches(route, &pointer, &mut matches);
             for (index, plugin) in route.plugins.iter().enumerate() {
-                let pointer = plugin.pointer(*at, index);
                 if !self.plugins.known.contains(plugin.name.as_str())
                     && self.services.known.contains(plugin.name.as_str())
                 {
-                    self.middleware(route, plugin, index, &pointer);
+                    self.middleware(route, plugin, (*at, index));
                 } else {
+                    let pointer = plugin.pointer(*at, index);
                     unknown(&mut self.found, self.document, &self.plugins, &plugin.name, &pointer);
                 }
             }

@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::uri::Scheme;
 use http::{HeaderValue, Request, Response, StatusCode, header};
@@ -14,7 +14,7 @@ use super::error::Error;
 use super::tail::{Tail, is_without_content};
 use super::{deadline, give_head, stopped, take_head};
 use crate::body::Body;
-use crate::exchange::{Phase, RequestHead};
+use crate::exchange::{Outcome, Phase, RequestHead};
 use crate::plugin::{Bodies, Handled, Next, NextError, Service, ServiceError};
 use crate::snapshot::{Goal, Route, Snapshot};
 use crate::upstream::{self, Ask, Upstream};
@@ -33,6 +33,7 @@ pub(super) async fn through(
         return Err(Error::NoTunnel);
     }
     let behind = Arc::new(Behind::of(tail, rule));
+    tail.behind = Some(behind.clone());
     let exchange = &mut tail.exchange;
     exchange.phase = Phase::Upstream;
     let https = exchange.request.scheme == Scheme::HTTPS;
@@ -53,7 +54,7 @@ pub(super) async fn through(
         None => body,
     };
     let limit = route.delivery.as_ref().and_then(|delivery| delivery.request_timeout);
-    let time = limit.map(|limit| limit.saturating_sub(behind.began.elapsed()));
+    let time = limit.map(|limit| limit.saturating_sub(behind.began.elapsed()).saturating_add(TO_PASS_ON));
     let started = Instant::now();
     let serving = middleware.serve(Request::from_parts(head, body), https, time, Some(behind.clone()));
     let answered = match deadline {
@@ -61,11 +62,9 @@ pub(super) async fn through(
         Some(deadline) => tokio::time::timeout_at(deadline, serving).await.map_err(|_| Error::Deadline),
     };
     tail.take_back().await;
+    tail.behind = None;
     let exchange = &mut tail.exchange;
-    let Seen { is_asked, upstream, service, facts, error } = behind.take_seen();
-    exchange.outcome.upstream = upstream;
-    exchange.outcome.endpoint = facts.endpoint;
-    exchange.outcome.attempts = facts.attempts;
+    let Seen { is_asked, service, error, .. } = behind.note(&mut exchange.outcome);
     exchange.outcome.upstream_time = Some(started.elapsed());
     if let Some(stop) = exchange.run.take_stop() {
         return stopped(stop);
@@ -89,7 +88,7 @@ pub(super) async fn through(
 }
 
 /// What stands behind the middleware of one exchange.
-struct Behind {
+pub(super) struct Behind {
     snapshot: Arc<Snapshot>,
     route: Option<usize>,
     rule: usize,
@@ -138,8 +137,19 @@ impl Behind {
         }
     }
 
-    fn take_seen(&self) -> Seen {
-        std::mem::take(&mut *self.seen())
+    /// Notes whom it asked; what else it has seen comes back.
+    fn note(&self, outcome: &mut Outcome) -> Seen {
+        let mut seen = std::mem::take(&mut *self.seen());
+        outcome.upstream = seen.upstream.take();
+        outcome.endpoint = seen.facts.endpoint.take();
+        outcome.attempts = seen.facts.attempts;
+        seen
+    }
+
+    /// Notes whom it was asking when the client left.
+    pub fn note_given_up(&self, outcome: &mut Outcome) {
+        let service = self.note(outcome).service;
+        outcome.answered_by = outcome.answered_by.take().or(service);
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
@@ -241,3 +251,7 @@ impl Next for Behind {
         })
     }
 }
+
+/// Past the route's `timeouts.request`, which ends what is behind a middleware: for the middleware to pass on that it did. So the client
+/// learns who was too slow.
+const TO_PASS_ON: Duration = Duration::from_millis(50);

@@ -11,6 +11,7 @@ use http::{Method, Response, StatusCode};
 use http_body::{Body as _, Frame, SizeHint};
 
 use super::error::Error;
+use super::middleware::Behind;
 use crate::admission::Admitted;
 use crate::body::{Body, BodyError};
 use crate::exchange::{Exchange, Fault, Phase};
@@ -31,6 +32,8 @@ pub(super) struct Tail {
     pub admitted: Option<Admitted>,
     /// The upstream's end of a tunnel, until the response is with the client.
     pub upstream_end: Option<End>,
+    /// What stands behind the middleware of the route, while that is waited for.
+    pub behind: Option<Arc<Behind>>,
     snapshot: Arc<Snapshot>,
     /// While the request body is streamed through hooks, the exchange is shared with the task that does it.
     loan: Option<Loan>,
@@ -50,8 +53,8 @@ struct Sent {
 impl Tail {
     pub fn new(exchange: Exchange, snapshot: Arc<Snapshot>) -> Tail {
         let (loan, turn, sent) = (None, None, Sent::default());
-        let (stream, upstream_end, admitted) = (None, None, None);
-        Tail { exchange, route: None, stream, upstream_end, admitted, snapshot, loan, turn, sent }
+        let (stream, upstream_end, admitted, behind) = (None, None, None, None);
+        Tail { exchange, route: None, stream, upstream_end, admitted, behind, snapshot, loan, turn, sent }
     }
 
     /// The configuration that the exchange sees.
@@ -179,10 +182,16 @@ impl Tail {
 
 impl Drop for Tail {
     fn drop(&mut self) {
-        let sent = std::mem::take(&mut self.sent);
+        let (sent, behind) = (std::mem::take(&mut self.sent), self.behind.take());
+        let note = move |exchange: &mut Exchange| {
+            if let Some(behind) = &behind {
+                behind.note_given_up(&mut exchange.outcome);
+            }
+            sent.note(exchange);
+        };
         let loan = self.loan.take().filter(|_| self.exchange.is_lent());
         if !self.exchange.is_lent() {
-            sent.note(&mut self.exchange);
+            note(&mut self.exchange);
         }
         let Some(chain) = self.route().map(|route| &route.chain) else { return };
         if loan.is_none() && (self.exchange.is_lent() || !chain.has_completion()) {
@@ -195,7 +204,7 @@ impl Drop for Tail {
                 if exchange.is_lent() {
                     return;
                 }
-                sent.note(&mut exchange);
+                note(&mut exchange);
             }
             chain.on_complete(&mut exchange).await;
         };

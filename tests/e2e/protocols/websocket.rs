@@ -1,6 +1,6 @@
 //! WebSockets through the gateway, with a real client and a real server.
 
-use gatewright_tests::{Server, Socket, TestGateway, WebSockets, eventually};
+use gatewright_tests::{Server, Socket, TestGateway, WebSockets, eventually, guest};
 use http::{Method, Request};
 use http_body_util::Empty;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -206,14 +206,16 @@ async fn an_extended_connect_is_never_answered_with_a_success_that_is_no_tunnel(
     let plain = Server::named("an answer of 200").await;
     let gateway = TestGateway::start(json!({
         "upstreams": { "plain": [plain.text()] },
+        "services": { "between": { "source": format!("file:{}", guest("guest-middleware")) } },
         "routes": [
             { "match": { "path": "/plain" }, "to": "plain" },
             { "match": { "path": "/plugin" }, "plugins": ["echo"], "to": "plain" },
             { "match": { "path": "/off" }, "to": "plain", "upgrades": [] },
+            { "match": { "path": "/middleware" }, "plugins": ["between"], "to": "plain" },
         ],
     }));
     let mut sender = http2(&gateway).await;
-    for (path, status) in [("/plain", 502), ("/plugin", 502), ("/off", 501)] {
+    for (path, status) in [("/plain", 502), ("/plugin", 502), ("/off", 501), ("/middleware", 501)] {
         assert_eq!(connect(&mut sender, "websocket", path).await.err(), Some(status), "{path}");
     }
     assert_eq!(plain.only().header("upgrade"), Some("websocket"));

@@ -31,12 +31,14 @@ impl Checker<'_> {
         }
     }
 
-    /// A service in a chain is a middleware, and that stands behind all plugins.
-    pub(super) fn middleware(&mut self, route: &Route, used: &PluginUse, index: usize, pointer: &str) {
+    /// A service in a chain is a middleware, and that stands behind all plugins. Where the route stands comes first, then where in its
+    /// chain.
+    pub(super) fn middleware(&mut self, route: &Route, used: &PluginUse, (row, index): (usize, usize)) {
         let (document, name) = (self.document, &used.name);
+        let pointer = used.pointer(row, index);
         let at = |message: String| match used.is_long {
-            true => document.at_key(pointer, message),
-            false => document.at_value(pointer, message),
+            true => document.at_key(&pointer, message),
+            false => document.at_value(&pointer, message),
         };
         if index + 1 < route.plugins.len() {
             let early = at(format!("the service {} is not the last of its chain", quoted(name)));
@@ -45,6 +47,11 @@ impl Checker<'_> {
         if used.is_long {
             let given = at(format!("the service {} takes no configuration from a route", quoted(name)));
             self.found.push(given.with_help(format!("write its name alone: {}", quoted(name))));
+        }
+        let upgrades = format!("/routes/{row}/upgrades");
+        if !route.upgrades.is_empty() && self.is_written(&upgrades) {
+            let lost = document.at_key(&upgrades, "a route with a middleware does not switch protocols");
+            self.found.push(lost.with_help(format!("leave it out, or {} out of \"plugins\"", quoted(name))));
         }
     }
 }

@@ -7,7 +7,8 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 
-use http::{Request, Response, header};
+use http::uri::PathAndQuery;
+use http::{Method, Request, Response, header};
 use http_body_util::BodyExt;
 use tokio::sync::oneshot;
 use wasmtime::component::{Accessor, Linker, Resource};
@@ -86,7 +87,12 @@ fn begin(guest: &mut Guest, request: Request<WasiBody>) -> Result<Handled, Error
     let authority = head.uri.authority().ok_or(ErrorCode::HttpRequestUriInvalid)?;
     let host = guard::authority(authority.as_str()).map_err(|_| ErrorCode::HttpRequestUriInvalid)?;
     let target = head.uri.path_and_query().ok_or(ErrorCode::HttpRequestUriInvalid)?;
-    head.uri = guard::target(target.as_str()).map_err(|_| ErrorCode::HttpRequestUriInvalid)?.into();
+    let target = match target.as_str() {
+        // About the server itself (RFC 9110, section 9.3.7): no path, and the router knows it.
+        "*" if head.method == Method::OPTIONS => PathAndQuery::from_static("*"),
+        path => guard::target(path).map_err(|_| ErrorCode::HttpRequestUriInvalid)?,
+    };
+    head.uri = target.into();
     head.headers.insert(header::HOST, host);
     head.headers.remove(header::EXPECT);
     if head.headers.get_all(header::TE).iter().any(|te| te != "trailers") {
