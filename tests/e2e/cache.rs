@@ -18,7 +18,7 @@ use http_body_util::Full;
 use serde_json::{Value, json};
 
 /// Answers with these fields, and with how many requests it has answered as the body.
-async fn counting(fields: &'static [(&'static str, &'static str)]) -> Server {
+pub(crate) async fn counting(fields: &'static [(&'static str, &'static str)]) -> Server {
     let count = Arc::new(AtomicUsize::new(0));
     Server::start(move |received: &Received| {
         let count = count.fetch_add(1, Ordering::SeqCst) + 1;

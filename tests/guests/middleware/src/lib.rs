@@ -29,8 +29,13 @@ impl Guest for Middleware {
     async fn handle(request: Request) -> Result<Response, ErrorCode> {
         let deed = request.get_headers().get("x-do").into_iter().next().unwrap_or_default();
         match deed.as_slice() {
-            b"" => handler::handle(request).await,
+            b"" | b"pass" => handler::handle(request).await,
             b"mark" => mark(request).await,
+            // What its fields `x-te` say.
+            b"te" => {
+                let said = request.get_headers().get("x-te");
+                handler::handle(with(request, said.iter().map(|te| ("te", te.as_slice())))).await
+            }
             b"shout" => shout(handler::handle(request).await?),
             b"answer" => Ok(text(203, "its own")),
             b"instead" => {
@@ -78,6 +83,7 @@ impl Guest for Middleware {
                 panic!("the middleware panics, with an answer in its hands");
             }
             b"own-error" => Err(ErrorCode::InternalError(Some("its own".to_owned()))),
+            b"long-error" => Err(ErrorCode::InternalError(Some("its own ".repeat(100_000)))),
             _ => Ok(text(404, "no such deed")),
         }
     }
@@ -85,23 +91,30 @@ impl Guest for Middleware {
 
 /// The same request with a field more, and the same for the response; both bodies go by as they are.
 async fn mark(request: Request) -> Result<Response, ErrorCode> {
-    let fields = request.get_headers().clone();
-    fields.append("x-request", b"marked").unwrap();
-    let (method, scheme, authority) = (request.get_method(), request.get_scheme(), request.get_authority());
-    let path = request.get_path_with_query();
-    let (contents, trailers) = Request::consume_body(request, fine());
-    let (marked, _) = Request::new(fields, Some(contents), trailers, None);
-    marked.set_method(&method).unwrap();
-    marked.set_scheme(scheme.as_ref()).unwrap();
-    marked.set_authority(authority.as_deref()).unwrap();
-    marked.set_path_with_query(path.as_deref()).unwrap();
-    let response = handler::handle(marked).await?;
+    let response = handler::handle(with(request, [("x-request", b"marked".as_slice())])).await?;
     let (fields, status) = (response.get_headers().clone(), response.get_status_code());
     fields.append("x-response", b"marked").unwrap();
     let (contents, trailers) = Response::consume_body(response, fine());
     let (response, _) = Response::new(fields, Some(contents), trailers);
     response.set_status_code(status).unwrap();
     Ok(response)
+}
+
+/// The request with these fields more; its body goes by as it is.
+fn with<'a>(request: Request, more: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Request {
+    let fields = request.get_headers().clone();
+    for (name, value) in more {
+        fields.append(name, value).unwrap();
+    }
+    let (method, scheme, authority) = (request.get_method(), request.get_scheme(), request.get_authority());
+    let path = request.get_path_with_query();
+    let (contents, trailers) = Request::consume_body(request, fine());
+    let (request, _) = Request::new(fields, Some(contents), trailers, None);
+    request.set_method(&method).unwrap();
+    request.set_scheme(scheme.as_ref()).unwrap();
+    request.set_authority(authority.as_deref()).unwrap();
+    request.set_path_with_query(path.as_deref()).unwrap();
+    request
 }
 
 /// The response in capitals, piece by piece as it comes.
