@@ -102,7 +102,8 @@ pub struct Settings {
     /// How long a client may take no byte of a response. Default 60 s; then the connection is reset. HTTP/1 only: in
     /// HTTP/2, pings find out who is gone.
     pub write_timeout: Duration,
-    /// How much of a request body that nobody wants is read, to keep the connection. Default 64 KiB; more closes it.
+    /// How much of a request body that nobody wants is read, to keep the connection; in HTTP/2 the stream. Default 64 KiB; more
+    /// closes it.
     pub unread_bytes_limit: u64,
     /// How long such a rest is waited for. Default 2 s.
     pub unread_timeout: Duration,

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use super::framing::{Framing, Limits};
 use super::guard::Guard;
-use super::request_body::{Leave, RequestBody};
+use super::request_body::{Leave, Reader, RequestBody};
 use super::response_body::ResponseBody;
 use super::rest::{self, Resting};
 use super::state::{Active, State, Switch, Waiting};
@@ -148,8 +148,9 @@ where
         if !has_body {
             return Body::Empty;
         }
-        let leave = Leave { to: Arc::clone(state), bytes_limit: settings.unread_bytes_limit, expects_continue };
-        Body::boxed(RequestBody::new(incoming, settings.body_idle_timeout, Some(leave)))
+        let to = Reader::Connection(Arc::clone(state));
+        let leave = Leave { to, bytes_limit: settings.unread_bytes_limit, expects_continue };
+        Body::boxed(RequestBody::new(incoming, settings.body_idle_timeout, leave))
     });
     let mut response = handler(Arc::clone(connection), request).await;
     if has_body && (state.take_abandoned() || state.refused().is_some()) {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http::header::{CONTENT_LENGTH, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY};
+use http::header::{CONTENT_LENGTH, EXPECT, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY};
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body as _;
 use hyper::body::Incoming;
@@ -21,7 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use super::batch::Batch;
-use super::request_body::RequestBody;
+use super::request_body::{Leave, Reader, RequestBody};
 use super::response_body::ResponseBody;
 use super::state::{Active, State, Waiting};
 use super::{Abort, Connection, Settings};
@@ -121,11 +121,14 @@ where
         is_empty(request.body_mut(), settings).await?;
         has_body = false;
     }
+    let expects_continue = has_body && request.headers().contains_key(EXPECT);
     let request = request.map(|incoming| {
         if !has_body {
             return Body::Empty;
         }
-        Body::boxed(RequestBody::new(incoming, settings.body_idle_timeout, None))
+        let to = Reader::Stream(settings.unread_timeout);
+        let leave = Leave { to, bytes_limit: settings.unread_bytes_limit, expects_continue };
+        Body::boxed(RequestBody::new(incoming, settings.body_idle_timeout, leave))
     });
     let mut response = handler(connection, request).await;
     if !response.extensions().is_empty() && response.extensions().get::<Abort>().is_some() {

@@ -1,8 +1,9 @@
 //! A request body on its way to the handler: an idle bound, and a place for what nobody reads.
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,21 +24,29 @@ pub(super) struct RequestBody {
     idle: Option<Pin<Box<Sleep>>>,
     /// A byte has come since the timer was set.
     is_fresh: bool,
-    /// In HTTP/1: who gets what is left of it.
-    leave: Option<Leave>,
+    leave: Leave,
 }
 
-/// What happens to the rest of an HTTP/1 body that is dropped before its end.
+/// What happens to the rest of a body that is dropped before its end, because the answer came early.
 pub(super) struct Leave {
-    pub(super) to: Arc<State>,
+    pub(super) to: Reader,
     /// A longer rest is not worth reading.
     pub(super) bytes_limit: u64,
     /// The client waits for `100 Continue` until the first poll; without it, the body may never come.
     pub(super) expects_continue: bool,
 }
 
+/// Who reads a rest.
+pub(super) enum Reader {
+    /// HTTP/1: the connection, on which no other request can begin before its end.
+    Connection(Arc<State>),
+    /// HTTP/2: nobody has to, but a client whose stream is reset while it sends may take that for the answer, also where
+    /// nothing is wrong (RFC 9113, section 8.1); curl does up to 8.0. So it is read for so long.
+    Stream(Duration),
+}
+
 impl RequestBody {
-    pub(super) fn new(incoming: Incoming, idle_timeout: Duration, leave: Option<Leave>) -> Self {
+    pub(super) fn new(incoming: Incoming, idle_timeout: Duration, leave: Leave) -> Self {
         RequestBody { incoming: Some(incoming), idle_timeout, idle: None, is_fresh: true, leave }
     }
 
@@ -58,9 +67,7 @@ impl http_body::Body for RequestBody {
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if let Some(leave) = &mut self.leave {
-            leave.expects_continue = false;
-        }
+        self.leave.expects_continue = false;
         let Some(incoming) = &mut self.incoming else { return Poll::Ready(None) };
         match Pin::new(incoming).poll_frame(cx) {
             Poll::Ready(frame) => {
@@ -71,8 +78,8 @@ impl http_body::Body for RequestBody {
                 ready!(self.poll_idle(cx));
                 // What has not come by now is not waited for again.
                 self.incoming = None;
-                if let Some(leave) = &self.leave {
-                    leave.to.set_abandoned();
+                if let Reader::Connection(state) = &self.leave.to {
+                    state.set_abandoned();
                 }
                 Poll::Ready(Some(Err(BodyError::TimedOut)))
             }
@@ -90,15 +97,34 @@ impl http_body::Body for RequestBody {
 
 impl Drop for RequestBody {
     fn drop(&mut self) {
-        let (Some(incoming), Some(leave)) = (self.incoming.take(), &self.leave) else { return };
-        if incoming.is_end_stream() {
-            return;
-        }
-        if leave.expects_continue || incoming.size_hint().lower() > leave.bytes_limit {
+        let Some(incoming) = self.incoming.take().filter(|incoming| !incoming.is_end_stream()) else { return };
+        let Leave { to, bytes_limit, expects_continue } = &self.leave;
+        let is_read = !expects_continue && incoming.size_hint().lower() <= *bytes_limit;
+        match to {
+            Reader::Connection(state) if is_read => state.leave_unread(incoming),
             // hyper sees that nobody reads, and closes the connection after the response.
-            leave.to.set_abandoned();
-        } else {
-            leave.to.leave_unread(incoming);
+            Reader::Connection(state) => state.set_abandoned(),
+            Reader::Stream(time) if is_read => read_on(incoming, *bytes_limit, *time),
+            Reader::Stream(_) => {}
         }
+    }
+}
+
+/// Reads what nobody wants, in a task of its own where it has to be waited for.
+fn read_on(mut rest: Incoming, mut bytes_limit: u64, time: Duration) {
+    let mut read = move |cx: &mut Context<'_>| {
+        loop {
+            let Some(Ok(frame)) = ready!(Pin::new(&mut rest).poll_frame(cx)) else { return Poll::Ready(()) };
+            let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+            match bytes_limit.checked_sub(length) {
+                Some(left) => bytes_limit = left,
+                None => return Poll::Ready(()),
+            }
+        }
+    };
+    if read(&mut Context::from_waker(Waker::noop())).is_pending()
+        && let Ok(runtime) = tokio::runtime::Handle::try_current()
+    {
+        runtime.spawn(tokio::time::timeout(time, poll_fn(read)));
     }
 }

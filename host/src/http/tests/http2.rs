@@ -1,5 +1,7 @@
 //! HTTP/2.
 
+use std::future::poll_fn;
+
 use super::*;
 
 async fn http2(served: Served) -> (hyper::client::conn::http2::SendRequest<Body>, JoinHandle<()>, Drainer, Arc<Seen>) {
@@ -105,6 +107,37 @@ async fn a_body_where_none_was_announced_never_comes_to_the_handler() {
     body.send_data(Bytes::new(), true).unwrap();
     assert_eq!(response.await.unwrap().status(), StatusCode::OK);
     assert_eq!(served.seen.requests(), ["POST /empty"]);
+}
+
+/// Some clients take a reset for the answer, whatever its reason.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_is_answered_early_may_send_the_rest_of_a_short_body() {
+    let served = start();
+    let (sender, connection) = h2::client::handshake(served.client).await.unwrap();
+    tokio::spawn(connection);
+    let mut sender = sender.ready().await.unwrap();
+    let post = || Request::post("http://a/early");
+    let short = post().body(()).unwrap();
+    let long = post().header("content-length", (64 << 10) + 1).body(()).unwrap();
+    let unasked = post().header("expect", "100-continue").body(()).unwrap();
+    for (head, seconds) in [(short, 2), (long, 0), (unasked, 0)] {
+        let started = Instant::now();
+        let (response, mut body) = sender.send_request(head, false).unwrap();
+        assert_eq!(response.await.unwrap().status(), StatusCode::FORBIDDEN);
+        let reason = poll_fn(|cx| body.poll_reset(cx)).await.unwrap();
+        assert_eq!((reason, started.elapsed().as_secs()), (h2::Reason::NO_ERROR, seconds), "one that does not go on");
+    }
+    let (response, mut body) = sender.send_request(post().body(()).unwrap(), false).unwrap();
+    assert_eq!(response.await.unwrap().status(), StatusCode::FORBIDDEN);
+    body.send_data(Bytes::from_static(b"the rest"), true).unwrap();
+    let reset = tokio::time::timeout(Duration::from_secs(10), poll_fn(|cx| body.poll_reset(cx))).await;
+    assert!(reset.is_err(), "the stream has come to its end");
+    let started = Instant::now();
+    let (response, mut body) = sender.send_request(post().body(()).unwrap(), false).unwrap();
+    assert_eq!(response.await.unwrap().status(), StatusCode::FORBIDDEN);
+    body.send_data(vec![0; (64 << 10) + 1].into(), false).unwrap();
+    assert_eq!(poll_fn(|cx| body.poll_reset(cx)).await.unwrap(), h2::Reason::NO_ERROR, "one that goes on for long");
+    assert_eq!(started.elapsed().as_secs(), 0);
 }
 
 #[tokio::test]
