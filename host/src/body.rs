@@ -46,6 +46,8 @@ impl Body {
 pub enum BodyError {
     /// The connection it came over failed, or its framing was broken.
     Connection(hyper::Error),
+    /// The same, where nothing but that is known: the body went through a component.
+    Gone,
     /// The same of an HTTP/1.1 connection to an endpoint.
     Upstream(std::io::Error),
     /// It came in chunks that are not framed as chunks are.
@@ -64,6 +66,7 @@ impl fmt::Display for BodyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             BodyError::Connection(error) => write!(f, "the connection failed: {error}"),
+            BodyError::Gone => f.write_str("the connection failed"),
             BodyError::Upstream(error) => write!(f, "the endpoint's connection failed: {error}"),
             BodyError::TooLarge(limit) => write!(f, "the body is longer than {limit} bytes"),
             BodyError::TimedOut => f.write_str("no byte of the body came in time"),

@@ -106,6 +106,7 @@ fn broken_off(error: Error) -> BodyError {
     match error {
         Error::HttpRequestBodySize(Some(limit)) => BodyError::TooLarge(limit),
         Error::ConnectionReadTimeout => BodyError::TimedOut,
+        Error::ConnectionTerminated => BodyError::Gone,
         error => BodyError::Plugin(format!("the middleware did not finish the body: {error}")),
     }
 }
