@@ -57,6 +57,8 @@ pub mod json_schema;
 pub mod jwt;
 pub mod log;
 mod manifest;
+#[cfg(any(test, all(target_family = "wasm", feature = "allocator")))]
+mod memory;
 mod metrics;
 pub mod partition;
 pub mod password;
