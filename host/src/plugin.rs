@@ -38,6 +38,7 @@ mod run;
 mod service;
 mod shared;
 mod stage;
+mod standing;
 mod state;
 
 use std::cell::RefCell;
@@ -64,6 +65,7 @@ pub use load_error::LoadError;
 pub use loan::{Loan, Turn};
 pub use run::{Mode, Run};
 pub use service::{Handled, Next, NextError, Service, ServiceError, ServiceLimits};
+use standing::Standing;
 use state::{Call, State};
 
 use crate::exchange::Exchange;
@@ -75,6 +77,7 @@ pub struct Plugin {
     settings: Settings,
     prepared: Prepared,
     hooks: HookSet,
+    standing: Standing,
     breaker: breaker::Breaker,
     /// Warm instances, by core. Boxed, because they move between here and exchanges, and are large.
     #[allow(clippy::vec_box)]
@@ -124,13 +127,15 @@ impl Plugin {
         lent.check_grants(&artifact)?;
         let lent = Arc::new(lent);
         let prepared = Prepared::new(engine, &artifact, lent, config).map_err(|error| format!("{error:#}"))?;
-        let trial = prepared.trial().map_err(|error| explain(&error))?;
-        let hooks = trial.store.data().hooks;
+        let mut trial = prepared.trial().map_err(|error| explain(&error))?;
+        let State { hooks, standing, .. } = trial.store.data_mut();
+        let (hooks, standing) = (*hooks, std::mem::take(standing));
         Ok(Plugin {
             artifact,
             settings,
             prepared,
             hooks,
+            standing,
             breaker: breaker::Breaker::new(settings.breaker),
             idle: ThreadLocal::new(),
         })
@@ -167,6 +172,24 @@ impl Plugin {
     /// The hooks that run with this configuration.
     fn hooks(&self) -> HookSet {
         self.hooks
+    }
+
+    /// Makes the changes that the plugin makes in every exchange: those of the request's headers.
+    fn change_request(&self, exchange: &mut Exchange) {
+        let left_out = self.standing.of_request(&mut exchange.request.headers, &self.lent().limits);
+        self.note_left_out(left_out);
+    }
+
+    /// Those of the response's.
+    fn change_response(&self, exchange: &mut Exchange) {
+        let left_out = self.standing.of_response(&mut exchange.response.headers, &self.lent().limits);
+        self.note_left_out(left_out);
+    }
+
+    fn note_left_out(&self, left_out: usize) {
+        if left_out > 0 {
+            self.lent().note(&format!("{left_out} of the headers that it always changes: limit exceeded"));
+        }
     }
 
     fn metrics(&self) -> &PluginMetrics {

@@ -210,6 +210,17 @@ declare module 'gatewright:plugin/hooks@0.1.0' {
    */
   export function skip(hook: Hook): void;
   /**
+   * Changes that are the same for every exchange, and cost no call then. Of the request's headers they are made once the request
+   * hook has let the request pass, of the response's just before the response hook; where a hook is skipped, in its
+   * place. In `configure` and nowhere else (a call from a hook traps); trailers are `wrong-phase`.
+   * 
+   * A change that would take a message beyond its limits is left out and logged; what was there under the name of one that
+   * sets goes nevertheless.
+   */
+  export function always(section: Section, changes: Array<HeaderChange>): void;
+  export type Section = import('gatewright:plugin/types@0.1.0').Section;
+  export type MutateError = import('gatewright:plugin/types@0.1.0').MutateError;
+  /**
    * # Variants
    * 
    * ## `"request"`
@@ -223,6 +234,19 @@ declare module 'gatewright:plugin/hooks@0.1.0' {
    * ## `"completion"`
    */
   export type Hook = 'request' | 'request-body' | 'response' | 'response-body' | 'completion';
+  export type HeaderChange = HeaderChangeSet | HeaderChangeAppend | HeaderChangeRemove;
+  export interface HeaderChangeSet {
+    tag: 'set',
+    val: [string, string],
+  }
+  export interface HeaderChangeAppend {
+    tag: 'append',
+    val: [string, string],
+  }
+  export interface HeaderChangeRemove {
+    tag: 'remove',
+    val: string,
+  }
 }
 declare module 'gatewright:plugin/http-client@0.1.0' {
   export function send(request: Request): Response;
@@ -241,7 +265,7 @@ declare module 'gatewright:plugin/http-client@0.1.0' {
   /**
    * Waits for the first of the calls begun to be done, and gives it back once; none where none is under way.
    */
-  export function next(): [number, Result<Response, CallError>] | undefined;
+  export function next(): [number, Result<Response, CallError>] | null | undefined;
   export interface Request {
     /**
      * A name from the plugin's allow-list, never an address.
@@ -345,7 +369,7 @@ declare module 'gatewright:plugin/jwt@0.1.0' {
    * The discovery document of a key set with `discovery`: a JSON object that names this very issuer. None while there is none: it
    * was never fetched, or the last good one is too old.
    */
-  export function discovered(keys: string): string | undefined;
+  export function discovered(keys: string): string | null | undefined;
   export type VerifyError = VerifyErrorMalformed | VerifyErrorUnknownKey | VerifyErrorBadSignature | VerifyErrorExpired | VerifyErrorNotYetValid | VerifyErrorWrongIssuer | VerifyErrorWrongAudience | VerifyErrorAlgorithmNotAllowed | VerifyErrorKeysUnavailable | VerifyErrorOther;
   export interface VerifyErrorMalformed {
     tag: 'malformed',

@@ -32,6 +32,12 @@ fn signed(name: &str) -> Value {
     json!({ name: { "name": name } })
 }
 
+/// A stock plugin without a hook that signs both directions.
+fn always(name: &str) -> Value {
+    let append = json!({ "append": { "x-order": name } });
+    json!({ "headers": { "request": append, "response": append } })
+}
+
 const MISBEHAVE: (&str, &str) = ("x-misbehave", "1");
 
 #[tokio::test]
@@ -82,6 +88,26 @@ async fn request_hooks_run_in_order_and_response_hooks_in_reverse_for_exactly_th
             500,
             Some("a,b"),
             "a",
+        ),
+        // What is always changed: behind the request hook and before the response hook, and where there is none, in its
+        // place.
+        (
+            "always",
+            json!([signed("a"), { "b": { "name": "b", "always": "B" } }]),
+            "behind",
+            200,
+            Some("a,b,B"),
+            "B,b,a",
+        ),
+        ("without-hooks", json!([signed("a"), always("H"), signed("b")]), "behind", 200, Some("a,H,b"), "b,H,a"),
+        ("always-and-an-error", json!([always("H"), signed("a")]), "nobody", 502, None, "a,H"),
+        (
+            "always-and-an-answer",
+            json!([always("H"), { "b": { "name": "b", "respond": true, "always": "B" } }, always("I")]),
+            "behind",
+            200,
+            None,
+            "B,b,H",
         ),
     ];
     let route = |(name, chain, to, ..): &(&str, Value, &str, u16, Option<&str>, &str)| json!({ "name": name, "match": { "path": format!("/{name}") }, "plugins": chain, "to": to });

@@ -28,6 +28,18 @@ impl hooks::Host for State {
         self.hooks.skip(hook);
         Ok(())
     }
+
+    fn always(
+        &mut self,
+        section: types::Section,
+        changes: Vec<hooks::HeaderChange>,
+    ) -> Result<Result<(), types::MutateError>> {
+        self.charge()?;
+        if self.call != Call::Configure {
+            return Err(Error::msg("hooks.always was called outside of configure"));
+        }
+        Ok(self.standing.add(section, &changes, &self.lent.limits))
+    }
 }
 
 impl log::Host for State {

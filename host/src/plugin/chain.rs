@@ -72,6 +72,9 @@ impl Chain {
             if let Some(slot) = exchange.run.slot(position) {
                 slot.ran = true;
             }
+            if matches!(verdict, Verdict::Proceed) {
+                plugin.change_request(exchange);
+            }
             verdict.apply(plugin, exchange)?;
         }
         ControlFlow::Continue(())
@@ -83,10 +86,14 @@ impl Chain {
         exchange.phase = Phase::Response;
         let mut replaced = None;
         for (position, plugin) in self.plugins.iter().enumerate().rev() {
+            if !exchange.run.ran(position) {
+                continue;
+            }
+            plugin.change_response(exchange);
             for edit in exchange.run.take_later(position) {
                 edit.apply(&mut exchange.response.headers);
             }
-            if !plugin.hooks().response || !exchange.run.ran(position) {
+            if !plugin.hooks().response {
                 continue;
             }
             let end = replaced.as_ref().map_or(end_of_stream, Bytes::is_empty);

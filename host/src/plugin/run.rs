@@ -61,6 +61,7 @@ pub(super) struct HoldBack {
 }
 
 /// A change of a header block.
+#[derive(Clone, Debug)]
 pub(super) enum Edit {
     Set(HeaderName, HeaderValue),
     Append(HeaderName, HeaderValue),

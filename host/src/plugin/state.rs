@@ -11,6 +11,7 @@ use super::hook_set::HookSet;
 use super::journal::Journal;
 use super::lent::Lent;
 use super::lines::Lines;
+use super::standing::Standing;
 use crate::capability::turns::Turn;
 use crate::exchange::{Exchange, Parts};
 
@@ -36,6 +37,8 @@ pub struct State {
     memory_bytes: usize,
     /// The hooks that run: what is exported, without what `configure` said it does without.
     pub(super) hooks: HookSet,
+    /// What `configure` said is changed in every exchange.
+    pub(super) standing: Standing,
     /// A budget that ran out, for the words of the failure and for the metrics.
     pub(super) hit: Option<Limit>,
     clock: HookClock,
@@ -93,6 +96,7 @@ impl State {
             printed: Lines::default(),
             memory_bytes: 0,
             hooks,
+            standing: Standing::default(),
             hit: None,
             clock: HookClock::default(),
         }

@@ -270,6 +270,17 @@ impl Headers<'_> {
     }
 }
 
+/// A change of a header block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HeaderChange {
+    /// One field under this name, in the place of all that are there: name and value.
+    Set(String, String),
+    /// One field more.
+    Append(String, String),
+    /// No field under this name.
+    Remove(String),
+}
+
 /// Header fields in the form in which [`Headers::set_all`] and [`Headers::append_all`] hand them over, to be made once and used often.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HeaderBlock(Vec<u8>);
@@ -311,6 +322,17 @@ pub enum Section {
     /// There with the last chunk of the response's body, in whose hook they can be read and changed. The response hook
     /// may set some for a body that it answers with.
     ResponseTrailers,
+}
+
+impl fmt::Display for Section {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::RequestHeaders => "request's headers",
+            Self::RequestTrailers => "request's trailers",
+            Self::ResponseHeaders => "response's headers",
+            Self::ResponseTrailers => "response's trailers",
+        })
+    }
 }
 
 /// Which way a body goes.

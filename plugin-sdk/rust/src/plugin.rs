@@ -5,7 +5,7 @@ use std::time::Duration;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::DeserializeOwned;
 
-use crate::{BodyDecision, Decision, Exchange, Metric};
+use crate::{BodyDecision, Decision, Exchange, HeaderChange, Metric, Section};
 
 /// A policy. Implement the hooks that are needed under [`macro@crate::plugin`]; the others are not exported, so
 /// the gateway never calls them.
@@ -46,6 +46,14 @@ pub trait Plugin: Sized + 'static {
     /// called.
     fn skips(&self) -> &[Hook] {
         &[]
+    }
+
+    /// Changes of header fields that every exchange gets, asked once after [`Plugin::new`]. They cost no call: the gateway
+    /// makes those of the request behind [`Plugin::on_request`], once that lets the request pass, and those of the response
+    /// before [`Plugin::on_response`]; also where the hook is not there or skipped. One that would take a message beyond its limits is left
+    /// out and logged. What names and values may be, [`Headers::set`](crate::Headers::set) says; trailers have none.
+    fn always(&self) -> Vec<(Section, HeaderChange)> {
+        Vec::new()
     }
 
     /// The request's head has come; nothing was sent to an upstream yet.
@@ -130,5 +138,16 @@ pub(crate) fn configure<P: Plugin>(config: &str) -> Result<P, String> {
     };
     let plugin = P::new(serde_json::from_str(config).map_err(|error| error.to_string())?)?;
     plugin.skips().iter().for_each(|hook| crate::host::hooks::skip(*hook));
+    let always = plugin.always();
+    for section in
+        [Section::RequestHeaders, Section::RequestTrailers, Section::ResponseHeaders, Section::ResponseTrailers]
+    {
+        let of_it = always.iter().filter(|(of, _)| *of == section);
+        let changes: Vec<&HeaderChange> = of_it.map(|(_, change)| change).collect();
+        if !changes.is_empty() {
+            let refused = |error| format!("what is always changed of the {section}: {error}");
+            crate::host::hooks::always(section, &changes).map_err(refused)?;
+        }
+    }
     Ok(plugin)
 }

@@ -204,6 +204,7 @@ impl Double {
         with(|world| {
             world.phase = Phase::Configure;
             world.skipped.clear();
+            world.always.clear();
             world.metrics_declared.extend(P::METRICS.iter().map(|metric| metric.name));
         });
         let plugin = plugin::configure(config);
@@ -219,10 +220,18 @@ impl Double {
         });
     }
 
-    /// Runs the request hook.
+    /// Runs the request hook unless the plugin skips it, and makes the changes that every request gets.
     pub fn on_request(&self, plugin: &impl Plugin) -> Decision {
-        let end = with(|world| !world.exchange.request_has_body);
-        self.run(Phase::Request, || plugin.on_request(&Exchange::new(end)))
+        let (end, is_skipped) =
+            with(|world| (!world.exchange.request_has_body, world.skipped.contains(&Hook::Request)));
+        let decision = match is_skipped {
+            true => Decision::Proceed,
+            false => self.run(Phase::Request, || plugin.on_request(&Exchange::new(end))),
+        };
+        if decision == Decision::Proceed {
+            with(|world| world.make_always(Section::RequestHeaders));
+        }
+        decision
     }
 
     /// Gives the exchange a response; its body is not empty.
@@ -240,7 +249,7 @@ impl Double {
         with(|world| world.exchange.sections.entry(Section::ResponseTrailers).or_default().extend(trailers));
     }
 
-    /// Makes the changes that the request hook kept for the response, and runs the response hook unless the plugin
+    /// Makes the changes that every response gets and those that the request hook kept for it, and runs the response hook unless the plugin
     /// skips it. After [`Double::respond`].
     pub fn on_response(&self, plugin: &impl Plugin) -> Decision {
         self.respond_to(plugin, false)
@@ -253,6 +262,7 @@ impl Double {
 
     fn respond_to(&self, plugin: &impl Plugin, end_of_stream: bool) -> Decision {
         let is_skipped = with(|world| {
+            world.make_always(Section::ResponseHeaders);
             let headers = world.exchange.sections.entry(Section::ResponseHeaders).or_default();
             world.exchange.later.drain(..).for_each(|edit| edit.apply(headers));
             world.skipped.contains(&Hook::Response)

@@ -28,7 +28,7 @@ use bindings::gatewright::plugin as wit;
 
 pub(crate) mod hooks {
     use super::wit::hooks;
-    use crate::Hook;
+    use crate::{HeaderChange, Hook, MutateError, Section};
 
     pub(crate) fn skip(hook: Hook) {
         hooks::skip(match hook {
@@ -38,6 +38,18 @@ pub(crate) mod hooks {
             Hook::ResponseBody => hooks::Hook::ResponseBody,
             Hook::Completion => hooks::Hook::Completion,
         });
+    }
+
+    pub(crate) fn always(section: Section, changes: &[&HeaderChange]) -> Result<(), MutateError> {
+        let changes: Vec<_> = changes
+            .iter()
+            .map(|change| match change {
+                HeaderChange::Set(name, value) => hooks::HeaderChange::Set((name, value)),
+                HeaderChange::Append(name, value) => hooks::HeaderChange::Append((name, value)),
+                HeaderChange::Remove(name) => hooks::HeaderChange::Remove(name),
+            })
+            .collect();
+        hooks::always(section.into(), &changes).map_err(Into::into)
     }
 }
 

@@ -4,8 +4,9 @@
 pub(crate) mod exchange;
 
 pub(crate) mod hooks {
+    use super::exchange::checked;
     use crate::{
-        Hook,
+        HeaderChange, Hook, MutateError, Section,
         testing::world::{Phase, with},
     };
 
@@ -17,6 +18,21 @@ pub(crate) mod hooks {
             );
             world.skipped.push(hook);
         });
+    }
+
+    pub(crate) fn always(section: Section, changes: &[&HeaderChange]) -> Result<(), MutateError> {
+        if matches!(section, Section::RequestTrailers | Section::ResponseTrailers) {
+            return Err(MutateError::WrongPhase);
+        }
+        let changes = changes.iter().map(|change| checked((*change).clone())).collect::<Result<Vec<_>, _>>()?;
+        with(|world| {
+            assert!(
+                world.phase == Phase::Configure,
+                "what is always changed is said in configure; elsewhere it traps in the gateway"
+            );
+            world.always.extend(changes.into_iter().map(|change| (section, change)));
+        });
+        Ok(())
     }
 }
 

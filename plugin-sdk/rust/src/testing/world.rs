@@ -9,7 +9,7 @@ use std::{
 
 use super::{meters::Meters, store::Store};
 use crate::{
-    BodyMode, Direction, Hook, Identity, MutateError, Section,
+    BodyMode, Direction, HeaderChange, Hook, Identity, MutateError, Section,
     codec::{Bounds, Coding},
     http_client::{self, CallError},
     json_schema::Violation,
@@ -31,6 +31,8 @@ pub(crate) struct World {
     pub(crate) phase: Phase,
     /// What the plugin that was configured last does without.
     pub(crate) skipped: Vec<Hook>,
+    /// What it changes in every exchange.
+    pub(crate) always: Vec<(Section, HeaderChange)>,
     pub(crate) exchange: Exchange,
     /// Since the double was made, which is when the limiter's and the store's time begins.
     pub(crate) elapsed: Duration,
@@ -76,6 +78,13 @@ pub(crate) struct World {
 }
 
 impl World {
+    /// Makes the changes that every exchange gets.
+    pub(crate) fn make_always(&mut self, section: Section) {
+        let headers = self.exchange.sections.entry(section).or_default();
+        let of_it = self.always.iter().filter(|(of, _)| *of == section);
+        of_it.for_each(|(_, change)| change.clone().apply(headers));
+    }
+
     /// Gives back what the exchange had.
     pub(crate) fn end(&mut self, exchange: &Exchange) {
         for key in &exchange.places {
@@ -175,7 +184,7 @@ pub(crate) struct Exchange {
     pub(crate) request_has_body: bool,
     pub(crate) sections: BTreeMap<Section, Vec<(String, Vec<u8>)>>,
     /// What the request hook wants done to the response's headers.
-    pub(crate) later: Vec<Edit>,
+    pub(crate) later: Vec<HeaderChange>,
     pub(crate) attributes: BTreeMap<String, String>,
     pub(crate) identity: Option<Identity>,
     pub(crate) state: Vec<u8>,
@@ -213,15 +222,7 @@ impl Default for Exchange {
     }
 }
 
-/// A change of a header block.
-#[derive(Clone, Debug)]
-pub(crate) enum Edit {
-    Set(String, String),
-    Append(String, String),
-    Remove(String),
-}
-
-impl Edit {
+impl HeaderChange {
     pub(crate) fn name(&self) -> &str {
         match self {
             Self::Set(name, _) | Self::Append(name, _) | Self::Remove(name) => name,

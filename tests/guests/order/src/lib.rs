@@ -1,7 +1,7 @@
 //! Appends its name to `x-order` of the request and of the response, so that the order of hooks can be read off. May
 //! answer by itself; the body is then the request's `x-order`.
 
-use gatewright_sdk::{Decision, Exchange, Plugin, Response, StatusCode, config, plugin};
+use gatewright_sdk::{Decision, Exchange, HeaderChange, Plugin, Response, Section, StatusCode, config, plugin};
 
 /// Who it is.
 #[config]
@@ -10,6 +10,8 @@ pub struct Config {
     name: String,
     #[serde(default)]
     respond: bool,
+    /// A name that it has appended without a hook.
+    always: Option<String>,
 }
 
 /// The guest.
@@ -22,6 +24,12 @@ impl Plugin for Order {
 
     fn new(config: Config) -> Result<Self, String> {
         Ok(Self(config))
+    }
+
+    fn always(&self) -> Vec<(Section, HeaderChange)> {
+        let Some(name) = &self.0.always else { return Vec::new() };
+        let append = HeaderChange::Append("x-order".to_owned(), name.clone());
+        [Section::RequestHeaders, Section::ResponseHeaders].map(|section| (section, append.clone())).to_vec()
     }
 
     fn on_request(&self, exchange: &Exchange) -> Decision {

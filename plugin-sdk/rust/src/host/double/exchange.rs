@@ -3,8 +3,8 @@
 use http::Method;
 
 use crate::{
-    BodyMode, Direction, Identity, MutateError, Section, rules,
-    testing::world::{self, Edit, Phase, World, with},
+    BodyMode, Direction, HeaderChange, Identity, MutateError, Section, rules,
+    testing::world::{self, Phase, World, with},
 };
 
 pub(crate) fn method() -> String {
@@ -45,15 +45,15 @@ pub(crate) fn headers(section: Section) -> Vec<(String, Vec<u8>)> {
 }
 
 pub(crate) fn set_header(section: Section, name: &str, value: &str) -> Result<(), MutateError> {
-    edit(section, Edit::Set(name.to_ascii_lowercase(), trimmed(value)))
+    edit(section, HeaderChange::Set(name.to_owned(), value.to_owned()))
 }
 
 pub(crate) fn append_header(section: Section, name: &str, value: &str) -> Result<(), MutateError> {
-    edit(section, Edit::Append(name.to_ascii_lowercase(), trimmed(value)))
+    edit(section, HeaderChange::Append(name.to_owned(), value.to_owned()))
 }
 
 pub(crate) fn remove_header(section: Section, name: &str) -> Result<(), MutateError> {
-    edit(section, Edit::Remove(name.to_ascii_lowercase()))
+    edit(section, HeaderChange::Remove(name.to_owned()))
 }
 
 pub(crate) fn set_headers(section: Section, block: &[u8]) -> Result<(), MutateError> {
@@ -242,21 +242,32 @@ fn change<T>(run: impl FnOnce(&mut World) -> T) -> T {
     })
 }
 
-fn edit(section: Section, edit: Edit) -> Result<(), MutateError> {
+/// The change as it is made, if the gateway takes it.
+pub(crate) fn checked(change: HeaderChange) -> Result<HeaderChange, MutateError> {
+    if http::HeaderName::from_bytes(change.name().as_bytes()).is_err() {
+        return Err(MutateError::InvalidSyntax);
+    }
+    if rules::check_name(change.name()).is_err() {
+        return Err(MutateError::Forbidden);
+    }
+    if rules::check_value(change.value()).is_err() {
+        return Err(MutateError::InvalidSyntax);
+    }
+    let (name, value) = (change.name().to_ascii_lowercase(), trimmed(change.value()));
+    Ok(match change {
+        HeaderChange::Set(..) => HeaderChange::Set(name, value),
+        HeaderChange::Append(..) => HeaderChange::Append(name, value),
+        HeaderChange::Remove(_) => HeaderChange::Remove(name),
+    })
+}
+
+fn edit(section: Section, edit: HeaderChange) -> Result<(), MutateError> {
     change(|world| {
         let is_later = section == Section::ResponseHeaders && world.phase.request_open().is_ok();
         if !is_later {
             world.phase.section_open(section)?;
         }
-        if http::HeaderName::from_bytes(edit.name().as_bytes()).is_err() {
-            return Err(MutateError::InvalidSyntax);
-        }
-        if rules::check_name(edit.name()).is_err() {
-            return Err(MutateError::Forbidden);
-        }
-        if rules::check_value(edit.value()).is_err() {
-            return Err(MutateError::InvalidSyntax);
-        }
+        let edit = checked(edit)?;
         if is_later {
             world.exchange.later.push(edit);
             return Ok(());
@@ -265,7 +276,7 @@ fn edit(section: Section, edit: Edit) -> Result<(), MutateError> {
         let bytes: usize = headers.iter().map(|(name, value)| name.len() + value.len()).sum();
         let added = edit.name().len() + edit.value().len();
         let is_full = headers.len() >= HEADER_LIMIT || bytes + added > HEADER_LIMIT_BYTES;
-        if is_full && !matches!(edit, Edit::Remove(_)) {
+        if is_full && !matches!(edit, HeaderChange::Remove(_)) {
             return Err(MutateError::LimitExceeded);
         }
         edit.apply(headers);

@@ -1,0 +1,169 @@
+//! Changes of header fields that a plugin makes in every exchange. It says them once, when it is configured, and they cost
+//! no call.
+
+use http::HeaderMap;
+
+use super::bindings::hooks::HeaderChange;
+use super::bindings::{MutateError, Section};
+use super::guard;
+use super::lent::Limits;
+use super::run::Edit;
+
+/// What is changed in each direction, in order.
+#[derive(Debug, Default)]
+pub(super) struct Standing {
+    request: Vec<Edit>,
+    response: Vec<Edit>,
+}
+
+impl Standing {
+    /// Adds changes of one section: all or none.
+    pub fn add(&mut self, section: Section, changes: &[HeaderChange], limits: &Limits) -> Result<(), MutateError> {
+        let edits = match section {
+            Section::RequestHeaders => &mut self.request,
+            Section::ResponseHeaders => &mut self.response,
+            Section::RequestTrailers | Section::ResponseTrailers => return Err(MutateError::WrongPhase),
+        };
+        let before = edits.len();
+        let read = changes.iter().try_for_each(|change| {
+            edits.push(read(change)?);
+            Ok(())
+        });
+        let bytes: usize = edits.iter().map(Edit::bytes).sum();
+        let is_within = edits.len() <= limits.header_count && bytes <= limits.header_bytes;
+        let added = read.and(if is_within { Ok(()) } else { Err(MutateError::LimitExceeded) });
+        if added.is_err() {
+            edits.truncate(before);
+        }
+        added
+    }
+
+    /// Changes the request's headers. How many changes the limits did not let through comes back.
+    pub fn of_request(&self, headers: &mut HeaderMap, limits: &Limits) -> usize {
+        make(&self.request, headers, limits)
+    }
+
+    /// The same for the response's.
+    pub fn of_response(&self, headers: &mut HeaderMap, limits: &Limits) -> usize {
+        make(&self.response, headers, limits)
+    }
+}
+
+fn read(change: &HeaderChange) -> Result<Edit, MutateError> {
+    let field = |(name, value): &(String, String)| -> Result<_, MutateError> {
+        Ok((guard::writable_name(name.as_bytes())?, guard::value(value.as_bytes())?))
+    };
+    Ok(match change {
+        HeaderChange::Set(set) => field(set).map(|(name, value)| Edit::Set(name, value))?,
+        HeaderChange::Append(append) => field(append).map(|(name, value)| Edit::Append(name, value))?,
+        HeaderChange::Remove(name) => Edit::Remove(guard::writable_name(name.as_bytes())?),
+    })
+}
+
+fn make(edits: &[Edit], headers: &mut HeaderMap, limits: &Limits) -> usize {
+    if edits.is_empty() {
+        return 0;
+    }
+    // If everything were new it would still be within: nothing has to be counted again then.
+    let bytes = bytes_of(headers) + edits.iter().map(Edit::bytes).sum::<usize>();
+    if headers.len() + edits.len() <= limits.header_count && bytes <= limits.header_bytes {
+        edits.iter().for_each(|edit| edit.clone().apply(headers));
+        return 0;
+    }
+    edits.iter().filter(|edit| !make_one(edit, headers, limits)).count()
+}
+
+/// Whether the limits let the change through.
+#[cold]
+fn make_one(edit: &Edit, headers: &mut HeaderMap, limits: &Limits) -> bool {
+    if !matches!(edit, Edit::Append(..)) {
+        headers.remove(edit.name());
+    }
+    let grows = !matches!(edit, Edit::Remove(_));
+    let is_within = headers.len() < limits.header_count && bytes_of(headers) + edit.bytes() <= limits.header_bytes;
+    if grows && is_within {
+        edit.clone().apply(headers);
+    }
+    !grows || is_within
+}
+
+fn bytes_of(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn set(name: &str, value: &str) -> HeaderChange {
+        HeaderChange::Set((name.to_owned(), value.to_owned()))
+    }
+
+    fn append(name: &str, value: &str) -> HeaderChange {
+        HeaderChange::Append((name.to_owned(), value.to_owned()))
+    }
+
+    fn remove(name: &str) -> HeaderChange {
+        HeaderChange::Remove(name.to_owned())
+    }
+
+    fn limits(header_count: usize, header_bytes: usize) -> Limits {
+        Limits { header_count, header_bytes, ..Limits::default() }
+    }
+
+    #[test]
+    fn they_are_made_in_order_and_within_the_limits() {
+        let changes = [set("x-a", "new"), append("x-a", "more"), remove("x-b"), append("x-c", "1")];
+        let all = vec!["x-a: new", "x-a: more", "x-c: 1"];
+        for (count, bytes, left_out, expected) in [
+            (100, 1000, 0, all.clone()),
+            // What is there and all changes are more than three fields, what comes of it is not.
+            (3, 1000, 0, all.clone()),
+            (2, 1000, 1, vec!["x-a: new", "x-a: more"]),
+            (1, 1000, 3, vec!["x-b: 2"]),
+            (100, 18, 0, all),
+            (100, 13, 1, vec!["x-a: new", "x-a: more"]),
+            (0, 0, 3, vec![]),
+        ] {
+            let mut standing = Standing::default();
+            standing.add(Section::RequestHeaders, &changes, &Limits::default()).unwrap();
+            let mut headers = HeaderMap::new();
+            for (name, value) in [("x-a", "0"), ("x-b", "2")] {
+                headers.append(name, value.parse().unwrap());
+            }
+            assert_eq!(standing.of_request(&mut headers, &limits(count, bytes)), left_out, "{count} {bytes}");
+            let mut fields: Vec<String> =
+                headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
+            fields.sort_by_key(|field| expected.iter().position(|expected| expected == field));
+            assert_eq!(fields, expected, "{count} {bytes}");
+            assert_eq!(standing.of_response(&mut headers, &limits(0, 0)), 0, "of the other direction nothing was said");
+        }
+    }
+
+    #[test]
+    fn what_may_not_be_said_is_refused_as_a_whole() {
+        for (section, changes, expected) in [
+            (Section::RequestTrailers, vec![remove("x-a")], "wrong-phase"),
+            (Section::ResponseTrailers, vec![remove("x-a")], "wrong-phase"),
+            (Section::RequestHeaders, vec![remove("x-a"), set("content-length", "1")], "forbidden"),
+            (Section::ResponseHeaders, vec![remove("connection")], "forbidden"),
+            (Section::ResponseHeaders, vec![append("x-a", "1\r\nx-b: 2")], "invalid-syntax"),
+            (Section::ResponseHeaders, vec![set("x a", "1")], "invalid-syntax"),
+            (Section::RequestHeaders, vec![append("x-a", "1"); 3], "limit-exceeded"),
+            (Section::RequestHeaders, vec![set("x-a", "0123456789")], "limit-exceeded"),
+        ] {
+            let mut standing = Standing::default();
+            let refused = standing.add(section, &changes, &limits(2, 10)).unwrap_err();
+            let refused = match refused {
+                MutateError::WrongPhase => "wrong-phase",
+                MutateError::Forbidden => "forbidden",
+                MutateError::InvalidSyntax => "invalid-syntax",
+                MutateError::LimitExceeded => "limit-exceeded",
+                _ => "other",
+            };
+            assert_eq!(refused, expected, "{changes:?}");
+            assert!(standing.request.is_empty() && standing.response.is_empty(), "{changes:?}");
+        }
+    }
+}
