@@ -1,13 +1,14 @@
 //! `headers` sets, appends and removes headers of the request, of the response, or both.
 //!
-//! Names are checked and values taken apart when the plugin is configured. A request then costs one call for all
-//! headers that are set to a fixed value, one for each other change, and one more for each `$(...)` in a value. Changes
-//! of the response that are all fixed are said in the request hook; there is no response hook then.
+//! Names are checked and values taken apart when the plugin is configured. What is the same for every exchange the gateway
+//! does by itself, and where that is all, no hook is called. A header with `$(...)` in a value costs one call for each
+//! change and one for each `$(...)`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use gatewright_sdk::{
-    Decision, Exchange, HeaderBlock, Headers, Hook, MutateError, Plugin, config, log, plugin, rules, schemars, serde,
+    Decision, Exchange, HeaderChange, Headers, Hook, MutateError, Plugin, Section, config, log, plugin, rules,
+    schemars, serde,
 };
 
 mod value;
@@ -53,21 +54,14 @@ enum OneOrMany {
     Many(Vec<String>),
 }
 
-/// The plugin.
+/// What is done, taken apart.
 #[derive(Debug)]
 pub struct HeaderRules {
-    request: Edits,
-    response: Edits,
-}
-
-/// What is done to one header block.
-#[derive(Debug)]
-struct Edits {
-    /// Headers that get a fixed value, as one block and one by one.
-    block: HeaderBlock,
-    fixed: Vec<Change>,
-    /// All others, in order.
-    others: Vec<Change>,
+    /// The same for every exchange.
+    always: Vec<(Section, HeaderChange)>,
+    /// Of the headers with a value that depends on the exchange, in order.
+    request: Vec<Change>,
+    response: Vec<Change>,
 }
 
 #[derive(Debug)]
@@ -88,81 +82,73 @@ impl Plugin for HeaderRules {
     type Config = Config;
 
     fn new(config: Config) -> Result<Self, String> {
-        Ok(Self {
-            request: Edits::new(config.request.in_order().map_err(|why| format!("request.{why}"))?),
-            response: Edits::new(config.response.in_order().map_err(|why| format!("response.{why}"))?),
-        })
+        let mut always = Vec::new();
+        let mut split = |section, changes: Vec<Change>| {
+            let depends: BTreeSet<String> =
+                changes.iter().filter(|change| change.depends()).map(|change| change.name.clone()).collect();
+            let (varying, fixed) = changes.into_iter().partition(|change| depends.contains(&change.name));
+            let fixed: Vec<Change> = fixed;
+            always.extend(fixed.into_iter().map(|change| (section, change.into_fixed())));
+            varying
+        };
+        let request = config.request.in_order().map_err(|why| format!("request.{why}"))?;
+        let response = config.response.in_order().map_err(|why| format!("response.{why}"))?;
+        let (request, response) = (split(Section::RequestHeaders, request), split(Section::ResponseHeaders, response));
+        Ok(Self { always, request, response })
     }
 
     fn skips(&self) -> &[Hook] {
-        if self.response.are_fixed() { &[Hook::Response] } else { &[] }
+        match (self.request.is_empty(), self.response.is_empty()) {
+            (true, true) => &[Hook::Request, Hook::Response],
+            (true, false) => &[Hook::Request],
+            (false, true) => &[Hook::Response],
+            (false, false) => &[],
+        }
+    }
+
+    fn always(&self) -> Vec<(Section, HeaderChange)> {
+        self.always.clone()
     }
 
     fn on_request(&self, exchange: &Exchange) -> Decision {
-        self.request.make(exchange, exchange.request_headers());
-        if self.response.are_fixed() {
-            self.response.make(exchange, exchange.response_headers());
-        }
+        make(&self.request, exchange, exchange.request_headers());
         Decision::Proceed
     }
 
     fn on_response(&self, exchange: &Exchange) -> Decision {
-        self.response.make(exchange, exchange.response_headers());
+        make(&self.response, exchange, exchange.response_headers());
         Decision::Proceed
     }
 }
 
-impl Edits {
-    fn new(changes: Vec<Change>) -> Self {
-        let mut block = HeaderBlock::new();
-        let (fixed, mut others): (Vec<Change>, Vec<Change>) =
-            changes.into_iter().partition(|change| change.fixed().is_some());
-        for change in &fixed {
-            block.push(&change.name, change.fixed().unwrap_or_default());
-        }
-        // They come first, and what is set needs no removing.
-        others.retain(|change| {
-            !matches!(change.action, Action::Remove) || fixed.iter().all(|fixed| fixed.name != change.name)
-        });
-        Self { block, fixed, others }
-    }
-
-    /// Whether what is done is the same for every exchange.
-    fn are_fixed(&self) -> bool {
-        self.others.iter().all(|change| match &change.action {
-            Action::Remove => true,
-            Action::Set(value) | Action::Append(value) => value.fixed().is_some(),
-        })
-    }
-
-    fn make(&self, exchange: &Exchange, headers: Headers<'_>) {
-        if !self.block.is_empty() && headers.set_all(&self.block).is_err() {
-            apply(&self.fixed, exchange, headers);
-        }
-        apply(&self.others, exchange, headers);
-    }
-}
-
-/// A change that the gateway refuses is logged and the others are made: with fixed values that is only for lack of
-/// room, and with an attribute's it is better than to refuse requests because of a header.
-fn apply(changes: &[Change], exchange: &Exchange, headers: Headers<'_>) {
+/// A change that the gateway refuses is logged and the others are made: better than to refuse requests because of a header.
+fn make(changes: &[Change], exchange: &Exchange, headers: Headers<'_>) {
     for change in changes {
-        if let Err(error) = change.apply(exchange, headers) {
+        if let Err(error) = change.make(exchange, headers) {
             log::warn("a header was not changed", &[("header", &change.name), ("why", &error.to_string())]);
         }
     }
 }
 
 impl Change {
-    /// The value, where the header gets one that is always the same.
-    fn fixed(&self) -> Option<&str> {
+    /// Whether the value is not the same for every exchange.
+    fn depends(&self) -> bool {
         match &self.action {
-            Action::Set(value) => value.fixed(),
-            Action::Remove | Action::Append(_) => None,
+            Action::Remove => false,
+            Action::Set(value) | Action::Append(value) => value.fixed().is_none(),
         }
     }
 
-    fn apply(&self, exchange: &Exchange, headers: Headers<'_>) -> Result<(), MutateError> {
+    fn into_fixed(self) -> HeaderChange {
+        let text = |value: &Value| value.fixed().unwrap_or_default().to_owned();
+        match self.action {
+            Action::Remove => HeaderChange::Remove(self.name),
+            Action::Set(value) => HeaderChange::Set(self.name, text(&value)),
+            Action::Append(value) => HeaderChange::Append(self.name, text(&value)),
+        }
+    }
+
+    fn make(&self, exchange: &Exchange, headers: Headers<'_>) -> Result<(), MutateError> {
         match &self.action {
             Action::Remove => headers.remove(&self.name),
             Action::Set(value) => match value.resolve(exchange) {
