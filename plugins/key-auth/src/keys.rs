@@ -1,12 +1,23 @@
 //! The table of keys.
 
-use gatewright_sdk::{consumers::Consumer, secrets, serde_json};
+use std::hash::Hasher;
+
+use gatewright_sdk::{consumers::Consumer, random, secrets, serde_json};
 use sha2::{Digest, Sha256};
+use siphasher::sip128::{Hasher128, SipHasher24};
 
 use crate::{Credential, Key};
 
-/// Callers by the digest of their key, sorted.
-pub(crate) struct Keys(Vec<([u8; 32], Caller)>);
+/// Callers by what is kept of their keys.
+pub(crate) struct Keys {
+    /// What tags are made with; drawn by each instance for itself.
+    secret: [u8; 16],
+    /// By the tag of the key, sorted: the place in `callers`.
+    tags: Vec<(u128, usize)>,
+    /// By the digest, sorted, of the keys of which only that was given.
+    digests: Vec<([u8; 32], usize)>,
+    callers: Vec<Caller>,
+}
 
 /// Who calls with a key.
 pub(crate) struct Caller {
@@ -19,52 +30,96 @@ impl Keys {
     /// # Errors
     /// Names the key by its place in the list, never by what it is.
     pub(crate) fn new(keys: Option<Vec<Key>>, consumers: Vec<(Credential, Consumer)>) -> Result<Self, String> {
-        let mut table = Vec::new();
+        let mut found = Vec::new();
         for (index, key) in keys.into_iter().flatten().enumerate() {
-            table.push(entry(key).map_err(|why| format!("keys[{index}]: {why}"))?);
+            found.push(entry(key).map_err(|why| format!("keys[{index}]: {why}"))?);
         }
         for (credential, Consumer { name, claims }) in consumers {
-            let digest = of_one(credential).map_err(|why| format!("the consumer {name:?}: {why}"))?;
-            table.push((digest, Caller { subject: name, claims }));
+            let shown = of_one(credential).map_err(|why| format!("the consumer {name:?}: {why}"))?;
+            found.push((shown, Caller { subject: name, claims }));
         }
-        if table.is_empty() {
+        if found.is_empty() {
             return Err("keys: at least one is needed, here or of a consumer".to_owned());
         }
-        table.sort_by_key(|(digest, _)| *digest);
-        if let Some([(_, one), (_, other)]) = table.array_windows().find(|[one, other]| one.0 == other.0) {
+        found.sort_by_key(|(shown, _)| shown.digest);
+        if let Some([(_, one), (_, other)]) = found.array_windows().find(|[one, other]| one.0.digest == other.0.digest)
+        {
             return Err(format!("keys: {:?} and {:?} have the same key", one.subject, other.subject));
         }
-        Ok(Self(table))
+        let mut secret = [0; 16];
+        secret.copy_from_slice(&random::bytes(16));
+        let (mut tags, mut digests, mut callers) = (Vec::new(), Vec::new(), Vec::new());
+        for (Shown { digest, key }, caller) in found {
+            match key {
+                Some(key) => tags.push((tag(&secret, &key), callers.len())),
+                None => digests.push((digest, callers.len())),
+            }
+            callers.push(caller);
+        }
+        tags.sort_unstable();
+        Ok(Self { secret, tags, digests, callers })
     }
 
+    /// Who calls with this key.
     pub(crate) fn caller(&self, key: &str) -> Option<&Caller> {
-        let digest = digest(key);
-        let index = self.0.binary_search_by_key(&digest, |(digest, _)| *digest).ok()?;
-        self.0.get(index).map(|(_, caller)| caller)
+        let by_tag = place(&self.tags, &tag(&self.secret, key));
+        let place = by_tag.or_else(|| match self.digests.is_empty() {
+            true => None,
+            false => place(&self.digests, &digest(key)),
+        });
+        self.callers.get(place?)
     }
 }
 
-fn entry(key: Key) -> Result<([u8; 32], Caller), String> {
-    let digest = of_one(Credential { key: key.key, sha256: key.sha256, secret: key.secret })?;
+/// A key as the configuration shows it.
+struct Shown {
+    digest: [u8; 32],
+    /// Where that is not all.
+    key: Option<String>,
+}
+
+impl From<String> for Shown {
+    fn from(key: String) -> Self {
+        Self { digest: digest(&key), key: Some(key) }
+    }
+}
+
+fn place<T: Ord>(sorted: &[(T, usize)], known: &T) -> Option<usize> {
+    let index = sorted.binary_search_by(|(entry, _)| entry.cmp(known)).ok()?;
+    sorted.get(index).map(|(_, place)| *place)
+}
+
+fn entry(key: Key) -> Result<(Shown, Caller), String> {
+    let shown = of_one(Credential { key: key.key, sha256: key.sha256, secret: key.secret })?;
     if key.subject.is_empty() {
         return Err("subject is empty".to_owned());
     }
     let claims = serde_json::to_string(&key.claims).map_err(|error| error.to_string())?;
-    Ok((digest, Caller { subject: key.subject, claims }))
+    Ok((shown, Caller { subject: key.subject, claims }))
 }
 
-fn of_one(credential: Credential) -> Result<[u8; 32], String> {
+fn of_one(credential: Credential) -> Result<Shown, String> {
     match (credential.key, credential.sha256, credential.secret) {
-        (Some(key), None, None) if !key.is_empty() => Ok(digest(&key)),
-        (None, Some(hex), None) => from_hex(&hex).ok_or_else(|| "sha256 is not 64 hexadecimal digits".to_owned()),
+        (Some(key), None, None) if !key.is_empty() => Ok(key.into()),
+        (None, Some(hex), None) => {
+            let digest = from_hex(&hex).ok_or("sha256 is not 64 hexadecimal digits")?;
+            Ok(Shown { digest, key: None })
+        }
         (None, None, Some(name)) => match secrets::get(&name) {
-            Some(key) if !key.is_empty() => Ok(digest(&key)),
+            Some(key) if !key.is_empty() => Ok(key.into()),
             Some(_) => Err(format!("the secret {name:?} is empty")),
             None => Err(format!("the secret {name:?} is not granted to this plugin")),
         },
         (Some(_), None, None) => Err("key is empty".to_owned()),
         _ => Err("exactly one of key, sha256 and secret is needed".to_owned()),
     }
+}
+
+/// SipHash-2-4 with 128 bits: without the secret nobody can tell a key's tag from any other number.
+fn tag(secret: &[u8; 16], key: &str) -> u128 {
+    let mut hasher = SipHasher24::new_with_key(secret);
+    hasher.write(key.as_bytes());
+    hasher.finish128().as_u128()
 }
 
 fn digest(key: &str) -> [u8; 32] {

@@ -1,12 +1,13 @@
 //! `key-auth` lets in who shows a known API key, and says who it is.
 //!
-//! Keys are kept as SHA-256 digests only. A key that comes is hashed and its digest looked up, so how long that takes
-//! tells nothing of any key: to come near a digest one would have to know what to hash. No key is ever logged.
+//! Of keys only tags are kept, made with a secret that each instance draws for itself; of those that are given as a SHA-256
+//! only that. A key that comes is looked up by its tag or its digest, so how long that takes tells nothing of any key: to
+//! come near one that is kept one would have to know what to hash. No key is ever logged.
 
 use std::collections::BTreeMap;
 
 use gatewright_sdk::{
-    Decision, Exchange, Metric, MutateError, Plugin, Response, StatusCode, config, consumers,
+    Decision, Exchange, HeaderChange, Metric, MutateError, Plugin, Response, Section, StatusCode, config, consumers,
     credential::{Found, Location},
     log, plugin, rules,
     schemars::{JsonSchema, Schema, SchemaGenerator},
@@ -135,6 +136,13 @@ impl Plugin for KeyAuth {
         })
     }
 
+    fn always(&self) -> Vec<(Section, HeaderChange)> {
+        match &self.location {
+            Location::Header(name) if self.hide => vec![(Section::RequestHeaders, HeaderChange::Remove(name.clone()))],
+            _ => Vec::new(),
+        }
+    }
+
     fn on_request(&self, exchange: &Exchange) -> Decision {
         let caller = match self.location.find(exchange) {
             Found::One(key) => self.keys.caller(&key).ok_or(&self.unknown),
@@ -167,7 +175,8 @@ impl Plugin for KeyAuth {
 
 impl KeyAuth {
     fn admit(&self, exchange: &Exchange, caller: &keys::Caller) -> Result<(), MutateError> {
-        if self.hide {
+        // A header goes without a call.
+        if self.hide && !matches!(self.location, Location::Header(_)) {
             self.location.hide(exchange)?;
         }
         exchange.set_identity(&caller.subject, &caller.claims)
