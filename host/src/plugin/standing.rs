@@ -120,10 +120,10 @@ mod tests {
             (100, 1000, 0, all.clone()),
             // What is there and all changes are more than three fields, what comes of it is not.
             (3, 1000, 0, all.clone()),
-            (2, 1000, 1, vec!["x-a: new", "x-a: more"]),
-            (1, 1000, 3, vec!["x-b: 2"]),
+            (2, 1000, 1, vec!["x-a: new", "x-c: 1"]),
+            (1, 1000, 2, vec!["x-c: 1"]),
             (100, 18, 0, all),
-            (100, 13, 1, vec!["x-a: new", "x-a: more"]),
+            (100, 13, 1, vec!["x-a: new", "x-c: 1"]),
             (0, 0, 3, vec![]),
         ] {
             let mut standing = Standing::default();

@@ -42,6 +42,8 @@ pub struct State {
     /// A budget that ran out, for the words of the failure and for the metrics.
     pub(super) hit: Option<Limit>,
     clock: HookClock,
+    /// `limits.time`.
+    hook_ticks: u64,
 }
 
 /// Which exported function runs.
@@ -82,6 +84,7 @@ struct HookClock {
 impl State {
     pub(super) fn new(lent: Arc<Lent>, epoch: Arc<Epoch>, hooks: HookSet) -> State {
         State {
+            hook_ticks: ticks(lent.limits.time),
             lent,
             epoch,
             exchange: Exchange::default(),
@@ -110,11 +113,12 @@ impl State {
         self.log_lines = limits.log_lines;
         self.callouts = limits.callouts;
         self.hit = None;
-        let time = if matches!(call, Call::Describe | Call::Configure) { limits.configure_time } else { limits.time };
-        let ticks = (time.as_micros() / TICK.as_micros()) as u64 + 1;
+        let ticks = match call {
+            Call::Describe | Call::Configure => ticks(limits.configure_time),
+            _ => self.hook_ticks,
+        };
         self.clock = HookClock { ticks, ..HookClock::default() };
-        self.epoch.run_for(ticks);
-        ticks
+        self.epoch.deadline(ticks)
     }
 
     /// The exchange of the running hook.
@@ -185,8 +189,7 @@ impl State {
         if std::mem::take(&mut clock.waited) {
             clock.overruns = 0;
             clock.processor_at_overrun = None;
-            self.epoch.run_for(clock.ticks);
-            return UpdateDeadline::Continue(clock.ticks);
+            return UpdateDeadline::Continue(self.epoch.deadline(clock.ticks));
         }
         let now = processor_time();
         let more = clock.ticks.div_ceil(4);
@@ -239,6 +242,10 @@ impl ResourceLimiter for State {
     fn table_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
         Ok(desired <= TABLE_ELEMENTS)
     }
+}
+
+fn ticks(time: std::time::Duration) -> u64 {
+    u64::try_from(time.as_nanos().div_ceil(TICK.as_nanos())).unwrap_or(u64::MAX)
 }
 
 fn outside() -> wasmtime::Error {

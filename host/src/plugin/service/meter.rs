@@ -81,4 +81,4 @@ fn micros(time: Duration) -> u64 {
 }
 
 /// How long the clock has to run for a guest that goes on; each time it is asked at a tick it goes on for as long again.
-pub(super) const TICKS: u64 = 10;
+pub(super) const TICKS: u64 = 20;
