@@ -167,7 +167,9 @@ mod tests {
     #[test]
     fn steps_are_a_quarter_of_the_shortest_time_and_a_deadline_has_room_for_one() {
         let epoch = Epoch::start(|| ()).unwrap();
-        for (ticks, deadline, step) in [(20, 25, 5), (10_000, 10_005, 5), (19, 24, 4), (20, 24, 4), (1, 5, 2), (1, 3, 2)] {
+        for (ticks, deadline, step) in
+            [(20, 25, 5), (10_000, 10_005, 5), (19, 24, 4), (20, 24, 4), (1, 5, 2), (1, 3, 2)]
+        {
             assert_eq!(epoch.deadline(ticks), deadline, "{ticks}");
             assert_eq!(epoch.shared.step.load(Ordering::Relaxed), step, "{ticks}");
         }
