@@ -54,7 +54,22 @@ impl Drainer {
     }
 }
 
+/// Whether a drain was asked for, for one who is not waited for.
+#[derive(Clone, Debug)]
+pub struct Asked(Arc<AtomicBool>);
+
+impl Asked {
+    pub fn is_asked(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
 impl Drain {
+    /// The same without a place among those who are waited for.
+    pub fn flag(&self) -> Asked {
+        Asked(Arc::clone(&self.asked))
+    }
+
     /// Whether it is time to finish: one load, for those who look often.
     pub fn is_asked(&self) -> bool {
         self.asked.load(Ordering::Acquire)

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use http::uri::Scheme;
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use super::Shared;
 use super::worker::Open;
@@ -42,10 +43,11 @@ impl Clear {
 
     fn rest(self, resting: Resting<TcpStream>) {
         let Resting { io, since } = resting;
-        let (sleepers, until, drain) = (self.sleepers.clone(), since + self.settings.idle_timeout, self.drain.clone());
+        let (sleepers, until, asked) = (self.sleepers.clone(), since + self.settings.idle_timeout, self.drain.flag());
         let rest = Rest::count(self.open.metrics().clone());
-        let wake = move |io| {
+        let wake = move |io, until: Instant| {
             drop(rest);
+            let since = until - self.settings.idle_timeout;
             tokio::spawn(async move {
                 if let Some(awake) = (Resting { io, since }).wake(&self.settings, &self.drain).await {
                     // On the heap: of those that a drain wakes, most only close.
@@ -54,7 +56,7 @@ impl Clear {
             });
         };
         // An error: the runtime does not let go of a socket, which is closed with it.
-        let _ = sleepers.add(io, until, drain, Box::new(wake));
+        let _ = sleepers.add(io, until, asked, Box::new(wake));
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A task of its own costs a connection more than a kilobyte, most of it for its timer, its wait for the drain and its
 //! place among the sockets that the runtime watches. Here it is a place in a table, one in the order of ends, and its
-//! socket in a poll of this set.
+//! socket in a poll of this set. There are as many of them as there are clients, so what they have is kept small.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::drain::Drain;
+use crate::drain::Asked;
 
 /// The way to the sleepers of one core. Cheap to clone; they are closed with the runtime.
 #[derive(Clone)]
@@ -26,8 +26,9 @@ pub struct Sleepers {
     news: mpsc::UnboundedSender<News>,
 }
 
-/// What to do when the client has said something or has gone, or the drain was asked for.
-pub type Wake = Box<dyn FnOnce(TcpStream) + Send>;
+/// What to do when the client has said something or has gone, or the drain was asked for. The other one is when it would have
+/// been closed.
+pub type Wake = Box<dyn FnOnce(TcpStream, Instant) + Send>;
 
 enum News {
     Sleeper(Sleeper),
@@ -38,7 +39,16 @@ struct Sleeper {
     stream: net::TcpStream,
     /// When it is closed.
     until: Instant,
-    drain: Drain,
+    asked: Asked,
+    wake: Wake,
+}
+
+/// A sleeper who has been laid down.
+struct Bed {
+    stream: net::TcpStream,
+    /// As [`Watch::clock`] counts.
+    until_ms: u64,
+    asked: Asked,
     wake: Wake,
 }
 
@@ -49,7 +59,8 @@ impl Sleepers {
     /// The system gives no poll.
     pub fn start() -> io::Result<Sleepers> {
         let (news, received) = mpsc::unbounded_channel();
-        let watch = Watch { poll: watched(Poll::new()?)?, beds: Slab::new(), ends: BTreeSet::new() };
+        let watch =
+            Watch { poll: watched(Poll::new()?)?, began: Instant::now(), beds: Slab::new(), ends: BTreeSet::new() };
         tokio::spawn(watch.run(received));
         Ok(Sleepers { news })
     }
@@ -58,8 +69,8 @@ impl Sleepers {
     ///
     /// # Errors
     /// The runtime does not let go of the socket.
-    pub fn add(&self, stream: TcpStream, until: Instant, drain: Drain, wake: Wake) -> io::Result<()> {
-        let sleeper = Sleeper { stream: stream.into_std()?, until, drain, wake };
+    pub fn add(&self, stream: TcpStream, until: Instant, asked: Asked, wake: Wake) -> io::Result<()> {
+        let sleeper = Sleeper { stream: stream.into_std()?, until, asked, wake };
         // Fails only where the runtime ends, and then the connection does.
         let _ = self.news.send(News::Sleeper(sleeper));
         Ok(())
@@ -81,16 +92,17 @@ fn watched(poll: Poll) -> io::Result<AsyncFd<Poll>> {
 
 struct Watch {
     poll: AsyncFd<Poll>,
-    beds: Slab<Sleeper>,
+    began: Instant,
+    beds: Slab<Bed>,
     /// Who is closed when, and its bed.
-    ends: BTreeSet<(Instant, usize)>,
+    ends: BTreeSet<(u64, usize)>,
 }
 
 impl Watch {
     async fn run(mut self, mut received: mpsc::UnboundedReceiver<News>) {
         let mut events = Events::with_capacity(EVENTS);
         loop {
-            let next_end = self.ends.first().map(|(until, _)| *until);
+            let next_end = self.ends.first().map(|(until_ms, _)| self.instant(*until_ms));
             tokio::select! {
                 biased;
                 news = received.recv() => match news {
@@ -113,9 +125,10 @@ impl Watch {
     }
 
     fn lay_down(&mut self, sleeper: Sleeper) {
-        let (fd, until, is_drained) = (sleeper.stream.as_raw_fd(), sleeper.until, sleeper.drain.is_asked());
-        let bed = self.beds.insert(sleeper);
-        self.ends.insert((until, bed));
+        let Sleeper { stream, until, asked, wake } = sleeper;
+        let (fd, until_ms, is_drained) = (stream.as_raw_fd(), self.clock(until), asked.is_asked());
+        let bed = self.beds.insert(Bed { stream, until_ms, asked, wake });
+        self.ends.insert((until_ms, bed));
         // What it has said already is told at once.
         let registered = self.poll.get_ref().registry().register(&mut SourceFd(&fd), Token(bed), Interest::READABLE);
         if is_drained || registered.is_err() {
@@ -131,15 +144,15 @@ impl Watch {
     }
 
     fn wake(&mut self, bed: usize) {
-        let Some(sleeper) = self.take(bed) else { return };
-        if let Ok(stream) = TcpStream::from_std(sleeper.stream) {
-            (sleeper.wake)(stream);
+        let Some(Bed { stream, until_ms, wake, .. }) = self.take(bed) else { return };
+        if let Ok(stream) = TcpStream::from_std(stream) {
+            wake(stream, self.instant(until_ms));
         }
     }
 
     fn close_until(&mut self, now: Instant) {
-        while let Some((until, bed)) = self.ends.first().copied()
-            && until <= now
+        while let Some((until_ms, bed)) = self.ends.first().copied()
+            && self.instant(until_ms) <= now
         {
             drop(self.take(bed));
         }
@@ -147,16 +160,26 @@ impl Watch {
 
     /// Wakes all whose drain was asked for: what they may have said is answered before they are closed.
     fn wake_drained(&mut self) {
-        let drained = self.beds.iter().filter(|(_, sleeper)| sleeper.drain.is_asked()).map(|(bed, _)| bed);
+        let drained = self.beds.iter().filter(|(_, sleeper)| sleeper.asked.is_asked()).map(|(bed, _)| bed);
         drained.collect::<Vec<_>>().into_iter().for_each(|bed| self.wake(bed));
     }
 
-    fn take(&mut self, bed: usize) -> Option<Sleeper> {
+    fn take(&mut self, bed: usize) -> Option<Bed> {
         let sleeper = self.beds.try_remove(bed)?;
-        self.ends.remove(&(sleeper.until, bed));
+        self.ends.remove(&(sleeper.until_ms, bed));
         // Fails only where it never was registered.
         let _ = self.poll.get_ref().registry().deregister(&mut SourceFd(&sleeper.stream.as_raw_fd()));
         Some(sleeper)
+    }
+
+    /// A moment as milliseconds since the beginning, rounded up: half as large, and nobody is closed too early.
+    fn clock(&self, moment: Instant) -> u64 {
+        let since = moment.saturating_duration_since(self.began).as_nanos().div_ceil(1_000_000);
+        u64::try_from(since).unwrap_or(u64::MAX)
+    }
+
+    fn instant(&self, since_ms: u64) -> Instant {
+        self.began + Duration::from_millis(since_ms)
     }
 }
 
@@ -171,7 +194,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
-    use crate::drain::{self, Drainer};
+    use crate::drain::{self, Drain, Drainer};
 
     struct Night {
         sleepers: Sleepers,
@@ -193,8 +216,8 @@ mod tests {
             let client = TcpStream::connect(self.listener.local_addr().unwrap()).await.unwrap();
             let (server, _) = self.listener.accept().await.unwrap();
             let woken = self.woken.0.clone();
-            let wake = Box::new(move |stream| drop(woken.send(stream)));
-            self.sleepers.add(server, Instant::now() + length, self.drain.clone(), wake).unwrap();
+            let wake = Box::new(move |stream, _| drop(woken.send(stream)));
+            self.sleepers.add(server, Instant::now() + length, self.drain.flag(), wake).unwrap();
             client
         }
     }
@@ -232,8 +255,8 @@ mod tests {
         client.write_all(b"!").await.unwrap();
         server.readable().await.unwrap();
         let woken = night.woken.0.clone();
-        let wake = Box::new(move |stream| drop(woken.send(stream)));
-        night.sleepers.add(server, Instant::now() + LONG, night.drain.clone(), wake).unwrap();
+        let wake = Box::new(move |stream, _| drop(woken.send(stream)));
+        night.sleepers.add(server, Instant::now() + LONG, night.drain.flag(), wake).unwrap();
         assert_eq!(night.woken.1.recv().await.unwrap().read_u8().await.unwrap(), b'!');
     }
 
