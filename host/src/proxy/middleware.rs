@@ -195,7 +195,9 @@ impl Behind {
             Goal::Upstream(to) => self.send(to, route, request, &ask).await?,
             Goal::Service(service) => {
                 self.goes_to(None, Some(service.name().clone()));
-                service.serve(request, self.scheme == Scheme::HTTPS, None, None).await.map_err(Error::Service)?
+                let limit = route.delivery.as_ref().and_then(|delivery| delivery.request_timeout);
+                let time = limit.map(|limit| limit.saturating_sub(self.began.elapsed()));
+                service.serve(request, self.scheme == Scheme::HTTPS, time, None).await.map_err(Error::Service)?
             }
             Goal::Redirect(_) => return Err(Error::NoTarget),
         };

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use wasmtime::component::ResourceTable;
 use wasmtime::{ResourceLimiter, UpdateDeadline};
@@ -26,6 +27,8 @@ pub(super) struct Guest {
     outgoing: Outgoing,
     /// What stands behind a middleware.
     next: Option<Arc<dyn Next>>,
+    /// Whether the client broke off while it sent the body.
+    broke_off: Arc<AtomicBool>,
     printed: Printed,
     memory_bytes: usize,
     is_out_of_memory: bool,
@@ -64,6 +67,7 @@ impl Guest {
             http,
             outgoing,
             next,
+            broke_off: Arc::default(),
             printed,
             memory_bytes: 0,
             is_out_of_memory: false,
@@ -72,6 +76,11 @@ impl Guest {
 
     pub fn meter(&self) -> Arc<Meter> {
         self.meter.clone()
+    }
+
+    /// Set where the client breaks off while it sends the body.
+    pub fn broke_off(&self) -> Arc<AtomicBool> {
+        self.broke_off.clone()
     }
 
     /// A tick has come: the guest goes on when others had their turn, unless it has had all it may have.

@@ -6,6 +6,7 @@
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use http::uri::PathAndQuery;
 use http::{Method, Request, Response, header};
@@ -98,15 +99,17 @@ fn begin(guest: &mut Guest, request: Request<WasiBody>) -> Result<Handled, Error
     if head.headers.get_all(header::TE).iter().any(|te| te != "trailers") {
         head.headers.remove(header::TE);
     }
-    Ok(next.handle(Request::from_parts(head, Body::boxed(body.map_err(broken_off)))))
+    let broke_off = guest.broke_off();
+    let body = body.map_err(move |error| broken_off(error, broke_off.load(Ordering::Relaxed)));
+    Ok(next.handle(Request::from_parts(head, Body::boxed(body))))
 }
 
 /// What it means behind the middleware that a body breaks off: the opposite of `error_of`, for the client's body that it passes on.
-fn broken_off(error: Error) -> BodyError {
+fn broken_off(error: Error, by_client: bool) -> BodyError {
     match error {
         Error::HttpRequestBodySize(Some(limit)) => BodyError::TooLarge(limit),
         Error::ConnectionReadTimeout => BodyError::TimedOut,
-        Error::ConnectionTerminated => BodyError::Gone,
+        Error::ConnectionTerminated if by_client => BodyError::Gone,
         error => BodyError::Plugin(format!("the middleware did not finish the body: {error}")),
     }
 }

@@ -2,6 +2,8 @@
 
 use std::future::{pending, poll_fn};
 
+use std::sync::atomic::Ordering;
+
 use http::uri::{Authority, Scheme};
 use http::{Request, Response, header};
 use http_body_util::BodyExt;
@@ -15,7 +17,7 @@ use wasmtime_wasi_http::{FieldMap, WasiBody, WasiHttpView};
 
 use super::guest::Guest;
 use super::{Engine, error_of, onward, p2};
-use crate::body::Body;
+use crate::body::{Body, BodyError};
 
 type Sender = oneshot::Sender<Result<Response<WasiBody>, ErrorCode>>;
 
@@ -58,6 +60,11 @@ pub(super) async fn answer(
 /// The request as the guest gets it: without the fields that are the gateway's.
 fn given(guest: &mut Guest, request: Request<Body>, https: bool) -> GuestRequest {
     let (head, body) = request.into_parts();
+    let broke_off = guest.broke_off();
+    let body = body.map_err(move |error| {
+        broke_off.fetch_or(matches!(error, BodyError::Connection(_) | BodyError::Gone), Ordering::Relaxed);
+        error_of(&error)
+    });
     let authority = head.headers.get(header::HOST).and_then(|host| Authority::try_from(host.as_bytes()).ok());
     let (request, _) = GuestRequest::new(
         head.method,
@@ -66,7 +73,7 @@ fn given(guest: &mut Guest, request: Request<Body>, https: bool) -> GuestRequest
         head.uri.into_parts().path_and_query,
         FieldMap::new_immutable(guest.http().hooks, head.headers),
         None,
-        body.map_err(|error| error_of(&error)),
+        body,
     );
     request
 }

@@ -50,6 +50,16 @@ async fn the_routes_timeout_says_who_was_waited_for() {
 }
 
 #[tokio::test]
+async fn a_service_behind_it_has_no_more_time_than_an_upstream() {
+    let route = json!({ "timeouts": { "request": "300ms" }, "to": { "service": "later" } });
+    let gateway = TestGateway::start(config("127.0.0.1:9", json!({}), route));
+    let answer = gateway.get_with("/hang", &[("x-do", "pass")]).await;
+    assert_eq!(answer.problem(504)["detail"], "The service did not answer in time.");
+    let record = gateway.wait_for_records(1).await.remove(0);
+    assert_eq!((&record["outcome"], &record["plugin"]), (&json!("timed-out"), &json!("later")), "{record}");
+}
+
+#[tokio::test]
 async fn a_client_that_leaves_gives_up_the_request_behind_it() {
     let (came, mut ends) = tokio::sync::mpsc::unbounded_channel();
     let server = Scripted::start(move |stream| {
