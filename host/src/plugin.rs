@@ -275,7 +275,7 @@ impl Plugin {
         match self.settings.isolation {
             Isolation::Shared => {
                 let is_used_up = instance.calls >= limits.calls_per_instance
-                    || instance.store.data().memory_bytes() > limits.memory_bytes / 4 * 3;
+                    || instance.store.data().memory_bytes() > limits.memory_bytes / 2;
                 let mut idle = self.idle.get_or_default().borrow_mut();
                 if !is_used_up && idle.len() < limits.idle_instances {
                     idle.push(instance);
