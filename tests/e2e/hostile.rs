@@ -265,7 +265,7 @@ async fn a_deed_in_configure_is_a_mistake_in_the_configuration_and_the_old_one_s
     }));
     let with = |what: &str| {
         json!({
-            "plugins": { "h": { "source": file("guest-hostile"), "limits": { "configure_time": "50ms" } } },
+            "plugins": { "h": { "source": file("guest-hostile"), "limits": { "configure_time": "250ms" } } },
             "routes": [{ "match": {}, "plugins": [{ "h": { "do": what, "in": "configure" } }, { "echo": { "respond": { "body": "new" } } }] }],
         })
     };
