@@ -67,8 +67,8 @@ impl<F: Future> Future for Metered<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-        // The clock may have stopped while the guest waited.
-        self.engine.epoch().run_for(TICKS);
+        // The clock may have stopped while the guest waited. It goes in short steps: at each of them others have their turn.
+        self.engine.epoch().deadline(TICKS);
         self.meter.begin();
         let polled = self.guest.as_mut().poll(context);
         self.meter.end();
@@ -80,5 +80,5 @@ fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// How long the clock has to run for a guest that goes on; each time it is asked at a tick it goes on for as long again.
-pub(super) const TICKS: u64 = 20;
+/// How long the clock has to run for a guest that goes on, each time that it does; a quarter is how long it keeps the core.
+const TICKS: u64 = 8;
