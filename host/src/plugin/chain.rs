@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::HeaderMap;
-use http::header::{HeaderName, HeaderValue};
 
 use super::bindings::{Decision, LocalResponse};
 use super::failure::{Failure, FailureKind};
@@ -182,7 +181,8 @@ impl Verdict {
         }
         let mut headers = HeaderMap::with_capacity(response.headers.len() + 2);
         for (name, value) in response.headers {
-            let (name, value) = field(&name, &value).map_err(bad("a header is not valid or is the gateway's own"))?;
+            let field = guard::field(name.as_bytes(), value.as_bytes());
+            let (name, value) = field.map_err(bad("a header is not valid or is the gateway's own"))?;
             headers.append(name, value);
         }
         Ok(Verdict::Respond(ResponseHead { status: Some(status), headers }, response.body.into()))
@@ -224,11 +224,6 @@ pub(super) fn settle<T>(plugin: &Plugin, answer: Result<Option<T>, Failure>) -> 
             }
         },
     }
-}
-
-/// A header of a plugin's own answer.
-fn field(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), super::bindings::MutateError> {
-    Ok((guard::writable_name(name.as_bytes())?, guard::value(value.as_bytes())?))
 }
 
 const ANSWER_HEADERS: usize = 100;

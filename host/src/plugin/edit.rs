@@ -64,6 +64,11 @@ pub(super) fn encoded_headers(exchange: &Parts, section: Section) -> Vec<u8> {
     block
 }
 
+/// The bytes of names and values, as `limits.header_bytes` counts them.
+pub(super) fn bytes_of(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
+}
+
 fn text(value: &HeaderValue) -> String {
     match value.to_str() {
         Ok(text) => text.to_owned(),
@@ -107,8 +112,7 @@ impl State {
                 break;
             }
         }
-        let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
-        if headers.len() > limits.header_count || bytes > limits.header_bytes {
+        if headers.len() > limits.header_count || bytes_of(headers) > limits.header_bytes {
             self.journal.undo_to(before, &mut self.exchange, self.position);
             return Err(MutateError::LimitExceeded);
         }

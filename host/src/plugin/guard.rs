@@ -33,7 +33,7 @@ pub(super) fn fields(mut block: &[u8]) -> Result<Fields, MutateError> {
         let [n0, n1, v0, v1, v2, v3] = *lengths;
         let (name, rest) = split(rest, u16::from_le_bytes([n0, n1]).into())?;
         let (value, rest) = split(rest, u32::from_le_bytes([v0, v1, v2, v3]) as usize)?;
-        fields.push((writable_name(name)?, self::value(value)?));
+        fields.push(field(name, value)?);
         block = rest;
     }
     if block.is_empty() { Ok(fields) } else { Err(MutateError::InvalidSyntax) }
@@ -43,6 +43,11 @@ pub(super) type Fields = SmallVec<[(HeaderName, HeaderValue); 4]>;
 
 fn split(block: &[u8], at: usize) -> Result<(&[u8], &[u8]), MutateError> {
     block.split_at_checked(at).ok_or(MutateError::InvalidSyntax)
+}
+
+/// A field of a header block, checked.
+pub(super) fn field(name: &[u8], value: &[u8]) -> Result<(HeaderName, HeaderValue), MutateError> {
+    Ok((writable_name(name)?, self::value(value)?))
 }
 
 /// A method. CONNECT is not one: it would turn the request into a tunnel.

@@ -5,72 +5,79 @@ use http::HeaderMap;
 
 use super::bindings::hooks::HeaderChange;
 use super::bindings::{MutateError, Section};
-use super::guard;
 use super::lent::Limits;
 use super::run::Edit;
+use super::{edit, guard};
 
-/// What is changed in each direction, in order.
+/// What is changed in each direction.
 #[derive(Debug, Default)]
 pub(super) struct Standing {
-    request: Vec<Edit>,
-    response: Vec<Edit>,
+    request: Edits,
+    response: Edits,
+}
+
+/// The changes of one header block, in order.
+#[derive(Debug, Default)]
+struct Edits {
+    edits: Vec<Edit>,
+    /// What they add at the most.
+    bytes: usize,
 }
 
 impl Standing {
     /// Adds changes of one section: all or none.
     pub fn add(&mut self, section: Section, changes: &[HeaderChange], limits: &Limits) -> Result<(), MutateError> {
-        let edits = match section {
-            Section::RequestHeaders => &mut self.request,
-            Section::ResponseHeaders => &mut self.response,
-            Section::RequestTrailers | Section::ResponseTrailers => return Err(MutateError::WrongPhase),
-        };
-        let before = edits.len();
-        let read = changes.iter().try_for_each(|change| {
-            edits.push(read(change)?);
-            Ok(())
-        });
-        let bytes: usize = edits.iter().map(Edit::bytes).sum();
-        let is_within = edits.len() <= limits.header_count && bytes <= limits.header_bytes;
-        let added = read.and(if is_within { Ok(()) } else { Err(MutateError::LimitExceeded) });
-        if added.is_err() {
-            edits.truncate(before);
+        match section {
+            Section::RequestHeaders => self.request.add(changes, limits),
+            Section::ResponseHeaders => self.response.add(changes, limits),
+            Section::RequestTrailers | Section::ResponseTrailers => Err(MutateError::WrongPhase),
         }
-        added
     }
 
     /// Changes the request's headers. How many changes the limits did not let through comes back.
     pub fn of_request(&self, headers: &mut HeaderMap, limits: &Limits) -> usize {
-        make(&self.request, headers, limits)
+        self.request.make(headers, limits)
     }
 
     /// The same for the response's.
     pub fn of_response(&self, headers: &mut HeaderMap, limits: &Limits) -> usize {
-        make(&self.response, headers, limits)
+        self.response.make(headers, limits)
+    }
+}
+
+impl Edits {
+    fn add(&mut self, changes: &[HeaderChange], limits: &Limits) -> Result<(), MutateError> {
+        let more = changes.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        let (count, bytes) = (self.edits.len() + more.len(), self.bytes + more.iter().map(Edit::bytes).sum::<usize>());
+        if count > limits.header_count || bytes > limits.header_bytes {
+            return Err(MutateError::LimitExceeded);
+        }
+        self.edits.extend(more);
+        self.bytes = bytes;
+        Ok(())
+    }
+
+    fn make(&self, headers: &mut HeaderMap, limits: &Limits) -> usize {
+        if self.edits.is_empty() {
+            return 0;
+        }
+        // If everything were new it would still be within: nothing has to be counted again then.
+        let (count, bytes) = (headers.len() + self.edits.len(), edit::bytes_of(headers) + self.bytes);
+        if count <= limits.header_count && bytes <= limits.header_bytes {
+            self.edits.iter().for_each(|edit| edit.clone().apply(headers));
+            return 0;
+        }
+        self.edits.iter().filter(|edit| !make_one(edit, headers, limits)).count()
     }
 }
 
 fn read(change: &HeaderChange) -> Result<Edit, MutateError> {
-    let field = |(name, value): &(String, String)| -> Result<_, MutateError> {
-        Ok((guard::writable_name(name.as_bytes())?, guard::value(value.as_bytes())?))
-    };
+    let field = |(name, value): &(String, String)| guard::field(name.as_bytes(), value.as_bytes());
     Ok(match change {
         HeaderChange::Set(set) => field(set).map(|(name, value)| Edit::Set(name, value))?,
         HeaderChange::Append(append) => field(append).map(|(name, value)| Edit::Append(name, value))?,
         HeaderChange::Remove(name) => Edit::Remove(guard::writable_name(name.as_bytes())?),
     })
-}
-
-fn make(edits: &[Edit], headers: &mut HeaderMap, limits: &Limits) -> usize {
-    if edits.is_empty() {
-        return 0;
-    }
-    // If everything were new it would still be within: nothing has to be counted again then.
-    let bytes = bytes_of(headers) + edits.iter().map(Edit::bytes).sum::<usize>();
-    if headers.len() + edits.len() <= limits.header_count && bytes <= limits.header_bytes {
-        edits.iter().for_each(|edit| edit.clone().apply(headers));
-        return 0;
-    }
-    edits.iter().filter(|edit| !make_one(edit, headers, limits)).count()
 }
 
 /// Whether the limits let the change through.
@@ -79,16 +86,15 @@ fn make_one(edit: &Edit, headers: &mut HeaderMap, limits: &Limits) -> bool {
     if !matches!(edit, Edit::Append(..)) {
         headers.remove(edit.name());
     }
-    let grows = !matches!(edit, Edit::Remove(_));
-    let is_within = headers.len() < limits.header_count && bytes_of(headers) + edit.bytes() <= limits.header_bytes;
-    if grows && is_within {
+    if matches!(edit, Edit::Remove(_)) {
+        return true;
+    }
+    let bytes = edit::bytes_of(headers) + edit.bytes();
+    let is_within = headers.len() < limits.header_count && bytes <= limits.header_bytes;
+    if is_within {
         edit.clone().apply(headers);
     }
-    !grows || is_within
-}
-
-fn bytes_of(headers: &HeaderMap) -> usize {
-    headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
+    is_within
 }
 
 #[cfg(test)]
@@ -163,7 +169,7 @@ mod tests {
                 _ => "other",
             };
             assert_eq!(refused, expected, "{changes:?}");
-            assert!(standing.request.is_empty() && standing.response.is_empty(), "{changes:?}");
+            assert!(standing.request.edits.is_empty() && standing.response.edits.is_empty(), "{changes:?}");
         }
     }
 }
