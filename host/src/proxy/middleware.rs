@@ -53,8 +53,7 @@ pub(super) async fn through(
         Some(copies) => mirror::send(copies, body),
         None => body,
     };
-    let limit = route.delivery.as_ref().and_then(|delivery| delivery.request_timeout);
-    let time = limit.map(|limit| limit.saturating_sub(behind.began.elapsed()).saturating_add(TO_PASS_ON));
+    let time = route.time_left(behind.began).map(|left| left.saturating_add(TO_PASS_ON));
     let started = Instant::now();
     let serving = middleware.serve(Request::from_parts(head, body), https, time, Some(behind.clone()));
     let answered = match deadline {
@@ -195,9 +194,8 @@ impl Behind {
             Goal::Upstream(to) => self.send(to, route, request, &ask).await?,
             Goal::Service(service) => {
                 self.goes_to(None, Some(service.name().clone()));
-                let limit = route.delivery.as_ref().and_then(|delivery| delivery.request_timeout);
-                let time = limit.map(|limit| limit.saturating_sub(self.began.elapsed()));
-                service.serve(request, self.scheme == Scheme::HTTPS, time, None).await.map_err(Error::Service)?
+                let (https, time) = (self.scheme == Scheme::HTTPS, route.time_left(self.began));
+                service.serve(request, https, time, None).await.map_err(Error::Service)?
             }
             Goal::Redirect(_) => return Err(Error::NoTarget),
         };

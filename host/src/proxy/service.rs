@@ -36,8 +36,7 @@ pub(super) async fn answer(
         Some(bodies) => bodies.stream_request(body, tail.lend()),
         None => body,
     };
-    let limit = route.delivery.as_ref().and_then(|delivery| delivery.request_timeout);
-    let time = limit.map(|limit| limit.saturating_sub(tail.exchange.started.elapsed()));
+    let time = route.time_left(tail.exchange.started);
     let started = Instant::now();
     let answered = service.serve(Request::from_parts(head, body), https, time, None).await;
     tail.take_back().await;

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, header};
@@ -77,6 +77,12 @@ impl Route {
             Some(upstream) => targets.named(upstream).or_else(|| self.targets.named(upstream)),
             None => targets.pick(),
         }
+    }
+
+    /// What is left of its `timeouts.request` for a request that began then; None where it has none.
+    pub fn time_left(&self, began: Instant) -> Option<Duration> {
+        let limit = self.delivery.as_ref()?.request_timeout?;
+        Some(limit.saturating_sub(began.elapsed()))
     }
 
     fn targets_of(&self, version: Option<usize>) -> &Targets {
