@@ -14,7 +14,7 @@ use tokio::sync::watch;
 pub fn channel() -> (Drainer, Drain) {
     let (sender, receiver) = watch::channel(());
     let asked = Arc::new(AtomicBool::new(false));
-    (Drainer { asked: Arc::clone(&asked), sender }, Drain { asked, receiver })
+    (Drainer { asked: Arc::clone(&asked), sender }, Drain { asked: Asked(asked), receiver })
 }
 
 /// The end that stops the others.
@@ -27,7 +27,7 @@ pub struct Drainer {
 /// The end of one who has work under way. Cloning it adds one more to wait for; dropping it says "done".
 #[derive(Clone, Debug)]
 pub struct Drain {
-    asked: Arc<AtomicBool>,
+    asked: Asked,
     receiver: watch::Receiver<()>,
 }
 
@@ -67,12 +67,12 @@ impl Asked {
 impl Drain {
     /// The same without a place among those who are waited for.
     pub fn flag(&self) -> Asked {
-        Asked(Arc::clone(&self.asked))
+        self.asked.clone()
     }
 
     /// Whether it is time to finish: one load, for those who look often.
     pub fn is_asked(&self) -> bool {
-        self.asked.load(Ordering::Acquire)
+        self.asked.is_asked()
     }
 
     /// Waits until it is time to finish. The future holds a place of its own. Where the `Drainer` is gone without
