@@ -82,18 +82,14 @@ impl Plugin for HeaderRules {
     type Config = Config;
 
     fn new(config: Config) -> Result<Self, String> {
+        let (mut request, mut response) = (
+            config.request.in_order().map_err(|why| format!("request.{why}"))?,
+            config.response.in_order().map_err(|why| format!("response.{why}"))?,
+        );
         let mut always = Vec::new();
-        let mut split = |section, changes: Vec<Change>| {
-            let depends: BTreeSet<String> =
-                changes.iter().filter(|change| change.depends()).map(|change| change.name.clone()).collect();
-            let (varying, fixed) = changes.into_iter().partition(|change| depends.contains(&change.name));
-            let fixed: Vec<Change> = fixed;
-            always.extend(fixed.into_iter().map(|change| (section, change.into_fixed())));
-            varying
-        };
-        let request = config.request.in_order().map_err(|why| format!("request.{why}"))?;
-        let response = config.response.in_order().map_err(|why| format!("response.{why}"))?;
-        let (request, response) = (split(Section::RequestHeaders, request), split(Section::ResponseHeaders, response));
+        for (section, changes) in [(Section::RequestHeaders, &mut request), (Section::ResponseHeaders, &mut response)] {
+            always.extend(take_fixed(changes).into_iter().map(|change| (section, change.into_fixed())));
+        }
         Ok(Self { always, request, response })
     }
 
@@ -119,6 +115,13 @@ impl Plugin for HeaderRules {
         make(&self.response, exchange, exchange.response_headers());
         Decision::Proceed
     }
+}
+
+/// Takes out the changes of headers of which none depends on the exchange. The order matters within one name only.
+fn take_fixed(changes: &mut Vec<Change>) -> Vec<Change> {
+    let depending = changes.iter().filter(|change| change.depends());
+    let names: BTreeSet<String> = depending.map(|change| change.name.clone()).collect();
+    changes.extract_if(.., |change| !names.contains(&change.name)).collect()
 }
 
 /// A change that the gateway refuses is logged and the others are made: better than to refuse requests because of a header.
