@@ -47,7 +47,7 @@ pub(super) async fn serve<IO, H, F>(
         let (state, bounds) = (Arc::clone(&state), Arc::new((Arc::clone(&settings), drain.clone())));
         service_fn(move |request| {
             let active = Active::start(&state);
-            // Boxed where it is made: it has kilobytes, and would be moved three times on the way into its task.
+            // Boxed where it is made: it has kilobytes, and would be moved on its way into its task.
             Box::pin(exchange(request, Arc::clone(&connection), handler.clone(), active, Arc::clone(&bounds)))
         })
     };

@@ -1,7 +1,6 @@
 //! Requests to components of WASI 0.3: `wasi:http/handler`.
 
 use std::future::{pending, poll_fn};
-
 use std::sync::atomic::Ordering;
 
 use http::uri::{Authority, Scheme};
