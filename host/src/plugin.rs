@@ -18,6 +18,7 @@ mod breaker;
 mod cache;
 mod callout;
 mod chain;
+mod direct;
 mod edit;
 mod engine;
 mod epoch;
@@ -46,7 +47,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use thread_local::ThreadLocal;
-use wasmtime::component::{ComponentNamedList, Lift, Lower, TypedFunc};
+use wasmtime::component::{ComponentNamedList, Lift, Lower};
 use wasmtime::{Store, WasmBacktrace};
 
 pub use artifact::{Artifact, Exports, Import, Manifest, MetricDeclaration, VERSION};
@@ -56,10 +57,11 @@ pub use bodies::Bodies;
 pub use breaker::Settings as BreakerSettings;
 pub use callout::{Callee, Script};
 pub use chain::{Chain, Stop};
+use direct::{Parameters, Returned};
 pub use engine::{COMPONENT_BYTES, Engine, MEMORY_BYTES};
 pub use failure::{Failure, FailureKind};
 use hook_set::HookSet;
-use instance::{Hooks, Instance, Prepared};
+use instance::{Hook, Hooks, Instance, Prepared};
 pub use lent::{Abilities, Lent, Limits};
 pub use load_error::LoadError;
 pub use loan::{Loan, Turn};
@@ -208,13 +210,13 @@ impl Plugin {
         exchange: &mut Exchange,
         position: usize,
         call: Call,
-        pick: impl Fn(&Hooks) -> Option<TypedFunc<P, R>>,
+        pick: impl Fn(&Hooks) -> Option<&Hook<P, R>>,
         parameters: P,
         read: impl FnOnce(R) -> Result<T, (FailureKind, &'static str)>,
     ) -> Result<Option<T>, Failure>
     where
-        P: ComponentNamedList + Lower + Send + Sync + 'static,
-        R: ComponentNamedList + Lift + Send + Sync + 'static,
+        P: ComponentNamedList + Lower + Parameters + Send + Sync + 'static,
+        R: ComponentNamedList + Lift + Returned + Send + Sync + 'static,
     {
         if !self.breaker.allows(Instant::now) {
             return Err(self.failure(call, FailureKind::Open, String::new()));

@@ -16,6 +16,7 @@ pub fn text(stage: &Stage) -> String {
     line("digest", &format!("sha256:{}", artifact.digest()));
     line("compiles", &format!("in {:.0} ms", stage.compile_time().as_secs_f64() * 1e3));
     line("hooks", &artifact.hooks().join(", "));
+    line("runs", if artifact.is_direct() { "directly" } else { "as a component" });
     line("imports", &or_none(&ours(artifact.imports())));
     line("grants", &or_none(&grants(artifact.imports())));
     let wasi = wasi(artifact.imports());
@@ -41,6 +42,7 @@ pub fn value(stage: &Stage) -> Value {
         "size": stage.size(),
         "digest": format!("sha256:{}", artifact.digest()),
         "hooks": artifact.hooks(),
+        "direct": artifact.is_direct(),
         "imports": ours(artifact.imports()),
         "grants": grants(artifact.imports()),
         "wasi": wasi(artifact.imports()),

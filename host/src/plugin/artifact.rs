@@ -7,6 +7,7 @@ use serde_json::Value;
 use wasmtime::component::{Component, ComponentExportIndex};
 
 use super::cache::hex;
+use super::direct::{self, Apart, Linked};
 use super::engine::{COMPONENT_BYTES, Engine};
 use super::link::Counts;
 use super::load_error::LoadError;
@@ -21,6 +22,8 @@ pub struct Artifact {
 struct Inner {
     digest: String,
     component: Component,
+    /// What it is made of, where that can run directly.
+    direct: Option<Arc<Linked>>,
     imports: Vec<Import>,
     exports: Exports,
     manifest: Manifest,
@@ -91,7 +94,7 @@ pub struct MetricDeclaration {
 
 impl Artifact {
     pub(super) fn load(engine: &Engine, bytes: &[u8]) -> Result<Artifact, LoadError> {
-        let component = compile(engine, bytes)?;
+        let (component, apart) = compile_apart(engine, bytes)?;
         let imports = component
             .component_type()
             .imports(engine.wasmtime())
@@ -99,11 +102,11 @@ impl Artifact {
             .collect::<Result<Vec<_>, _>>()?;
         let exports = Exports::find(&component)?;
         let digest = Artifact::digest_of(bytes);
-        let mut inner = Inner { digest, component, imports, exports, manifest: Manifest::default() };
-        let text = super::instance::describe(engine, &inner.component, &inner.imports, &inner.exports)
-            .map_err(LoadError::Manifest)?;
-        inner.manifest = Manifest::parse(&text).map_err(LoadError::Manifest)?;
-        Ok(Artifact { inner: Arc::new(inner) })
+        let (text, direct) =
+            super::instance::describe(engine, &component, &imports, &exports, apart).map_err(LoadError::Manifest)?;
+        let manifest = Manifest::parse(&text).map_err(LoadError::Manifest)?;
+        let direct = direct.map(Arc::new);
+        Ok(Artifact { inner: Arc::new(Inner { digest, component, direct, imports, exports, manifest }) })
     }
 
     /// SHA-256 of a component, in hexadecimal.
@@ -132,6 +135,17 @@ impl Artifact {
         &self.inner.component
     }
 
+    /// What runs in its place, if it can run directly: what waits for nothing does.
+    pub(super) fn direct(&self, counts: Counts) -> Option<&Arc<Linked>> {
+        self.inner.direct.as_ref().filter(|_| !self.waits(counts))
+    }
+
+    /// Whether the core modules that it is made of run directly, without the machinery of components, unless it is
+    /// granted a store.
+    pub fn is_direct(&self) -> bool {
+        self.direct(Counts::Own).is_some()
+    }
+
     /// Whether a hook of this plugin may wait, and so needs a fiber.
     pub(super) fn waits(&self, counts: Counts) -> bool {
         self.inner.imports.iter().any(|import| match import {
@@ -150,8 +164,7 @@ impl Artifact {
 
     /// Everything that it exports, by full names.
     pub fn exported(&self) -> Vec<String> {
-        let component = self.component();
-        component.component_type().exports(component.engine()).map(|(name, _)| name.to_owned()).collect()
+        exports(self.component())
     }
 
     /// Everything that it imports, by full names.
@@ -317,6 +330,18 @@ fn is_spoken(version: &str) -> bool {
     version.strip_prefix("0.1.").is_some_and(|patch| patch.parse::<u32>().is_ok())
 }
 
+/// A component, and what it takes to run what it is made of directly, where that can be told.
+fn compile_apart(engine: &Engine, bytes: &[u8]) -> Result<(Component, Option<Apart>), LoadError> {
+    check_kind(bytes)?;
+    if let Some(apart) = Apart::take(bytes) {
+        // What is wrong with a component is told of the component itself.
+        if let Ok(component) = compile(engine, &apart.component) {
+            return Ok((component, Some(apart)));
+        }
+    }
+    Ok((compile(engine, bytes)?, None))
+}
+
 /// A component, from the cache where it is there.
 pub(super) fn compile(engine: &Engine, bytes: &[u8]) -> Result<Component, LoadError> {
     check_kind(bytes)?;
@@ -359,7 +384,9 @@ fn missing(component: &Component, name: &'static str) -> LoadError {
 }
 
 fn exports(component: &Component) -> Vec<String> {
-    component.component_type().exports(component.engine()).map(|(name, _)| name.to_owned()).collect()
+    let kind = component.component_type();
+    let names = kind.exports(component.engine()).map(|(name, _)| name.to_owned());
+    names.filter(|name| !direct::is_added(name)).collect()
 }
 
 /// How many exports of a component a message names.

@@ -29,7 +29,7 @@ async fn one_tick(plugin: &Plugin, kept: &mut Option<Box<Instance>>) -> Result<O
         Some(instance) => instance,
         None => plugin.make(Call::Tick).await.map_err(|failure| failure.to_string())?,
     };
-    let Some(on_tick) = instance.hooks.on_tick else { return Ok(None) };
+    let Some(on_tick) = &instance.hooks.on_tick else { return Ok(None) };
     instance::arm(&mut instance.store, Call::Tick);
     let answer = if plugin.prepared.waits {
         on_tick.call_async(&mut instance.store, ()).await

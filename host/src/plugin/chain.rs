@@ -59,7 +59,7 @@ impl Chain {
                     exchange,
                     position,
                     Call::Request,
-                    |hooks| hooks.on_request,
+                    |hooks| hooks.on_request.as_ref(),
                     (end_of_stream,),
                     |(decision,)| Verdict::read(decision),
                 );
@@ -100,7 +100,7 @@ impl Chain {
                 exchange,
                 position,
                 Call::Response,
-                |hooks| hooks.on_response,
+                |hooks| hooks.on_response.as_ref(),
                 (end,),
                 |(decision,)| Verdict::read(decision),
             );
@@ -130,7 +130,14 @@ impl Chain {
         exchange.phase = Phase::Sent;
         for (position, plugin) in self.plugins.iter().enumerate().rev() {
             if plugin.hooks().complete && exchange.run.ran(position) {
-                let hook = plugin.hook(exchange, position, Call::Complete, |hooks| hooks.on_complete, (), |()| Ok(()));
+                let hook = plugin.hook(
+                    exchange,
+                    position,
+                    Call::Complete,
+                    |hooks| hooks.on_complete.as_ref(),
+                    (),
+                    |()| Ok(()),
+                );
                 if let Err(failure) = hook.await {
                     plugin.lent().note(&failure.to_string());
                 }

@@ -111,7 +111,7 @@ pub(super) fn monotonic_micros() -> u64 {
     START.elapsed().as_micros() as u64
 }
 
-static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+pub(super) static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 struct IoError;
 struct Pollable;
@@ -134,13 +134,13 @@ enum StreamError {
 
 #[derive(ComponentType, Lower, Lift)]
 #[component(record)]
-struct Datetime {
-    seconds: u64,
-    nanoseconds: u32,
+pub(super) struct Datetime {
+    pub seconds: u64,
+    pub nanoseconds: u32,
 }
 
 impl Datetime {
-    fn now() -> Datetime {
+    pub fn now() -> Datetime {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Datetime { seconds: since.as_secs(), nanoseconds: since.subsec_nanos() }
     }

@@ -5,11 +5,14 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use wasmtime::component::{Component, ComponentNamedList, Instance as Guest, InstancePre, Lift, Lower, TypedFunc};
+use wasmtime::component::{
+    Component, ComponentExportIndex, ComponentNamedList, Instance as Guest, InstancePre, Lift, Lower, TypedFunc,
+};
 use wasmtime::{Store, StoreContextMut};
 
 use super::artifact::{Artifact, Exports, Import};
 use super::bindings::{BodyDecision, Decision};
+use super::direct::{self, Apart, Linked, Parameters, Returned, Running};
 use super::engine::Engine;
 use super::hook_set::HookSet;
 use super::lent::Lent;
@@ -19,12 +22,20 @@ use super::state::{Call, Limit, State};
 /// Everything it takes to make configured instances of one plugin.
 pub(super) struct Prepared {
     engine: Engine,
-    pre: InstancePre<State>,
+    way: Way,
     exports: Exports,
     config: Arc<str>,
     pub lent: Arc<Lent>,
     /// Whether instances must be called on a fiber.
     pub waits: bool,
+}
+
+/// How instances run.
+enum Way {
+    /// As the component that the plugin is.
+    Component(InstancePre<State>),
+    /// As the core modules that it is made of.
+    Direct(Arc<Linked>),
 }
 
 /// A live instance.
@@ -41,25 +52,31 @@ pub(super) struct Hooks {
     pub on_request_body: Option<BodyHook>,
     pub on_response: Option<HeaderHook>,
     pub on_response_body: Option<BodyHook>,
-    pub on_complete: Option<TypedFunc<(), ()>>,
-    pub on_tick: Option<TypedFunc<(), (Option<u32>,)>>,
+    pub on_complete: Option<Hook<(), ()>>,
+    pub on_tick: Option<Hook<(), (Option<u32>,)>>,
 }
 
-type ConfigureHook = TypedFunc<(String,), (Result<(), String>,)>;
-pub(super) type HeaderHook = TypedFunc<(bool,), (Decision,)>;
-pub(super) type BodyHook = TypedFunc<(Vec<u8>, bool), (BodyDecision,)>;
+/// An exported function, ready to call.
+pub(super) enum Hook<P: Parameters, R: Returned> {
+    Component(TypedFunc<P, R>),
+    Direct(direct::Hook<P, R>),
+}
+
+type ConfigureHook = Hook<(String,), (Result<(), String>,)>;
+pub(super) type HeaderHook = Hook<(bool,), (Decision,)>;
+pub(super) type BodyHook = Hook<(Vec<u8>, bool), (BodyDecision,)>;
 
 impl Prepared {
     pub fn new(engine: &Engine, artifact: &Artifact, lent: Arc<Lent>, config: Arc<str>) -> wasmtime::Result<Prepared> {
-        let linker = link::linker(engine, artifact.component(), artifact.imports(), lent.counts())?;
-        Ok(Prepared {
-            engine: engine.clone(),
-            pre: linker.instantiate_pre(artifact.component())?,
-            exports: *artifact.exports(),
-            config,
-            waits: artifact.waits(lent.counts()),
-            lent,
-        })
+        let waits = artifact.waits(lent.counts());
+        let way = match artifact.direct(lent.counts()) {
+            Some(linked) => Way::Direct(linked.clone()),
+            None => {
+                let linker = link::linker(engine, artifact.component(), artifact.imports(), lent.counts())?;
+                Way::Component(linker.instantiate_pre(artifact.component())?)
+            }
+        };
+        Ok(Prepared { engine: engine.clone(), way, exports: *artifact.exports(), config, waits, lent })
     }
 
     /// A configured instance of a plugin that never waits.
@@ -69,20 +86,24 @@ impl Prepared {
     pub fn instantiate(&self) -> wasmtime::Result<Instance> {
         let mut store = new_store(&self.engine, &self.lent, &self.exports);
         arm(&mut store, Call::Configure);
-        let guest = self.pre.instantiate(&mut store)?;
-        let hooks = Hooks::find(&self.exports, &guest, &mut store)?;
-        let configure = self.configure(&guest, &mut store)?;
+        let guest = match &self.way {
+            Way::Component(pre) => Exporting::Component(pre.instantiate(&mut store)?, &self.exports),
+            Way::Direct(linked) => Exporting::Direct(linked.instantiate(&mut store)?),
+        };
+        let hooks = Hooks::find(&guest, &mut store)?;
+        let configure = guest.configure(&mut store)?;
         let answer = configure.call(&mut store, (self.config.to_string(),));
         finish(store, hooks, answer)
     }
 
     /// The same on a fiber.
     pub async fn instantiate_async(&self) -> wasmtime::Result<Instance> {
+        let Way::Component(pre) = &self.way else { return self.instantiate() };
         let mut store = new_store(&self.engine, &self.lent, &self.exports);
         arm(&mut store, Call::Configure);
-        let guest = self.pre.instantiate_async(&mut store).await?;
-        let hooks = Hooks::find(&self.exports, &guest, &mut store)?;
-        let configure = self.configure(&guest, &mut store)?;
+        let guest = Exporting::Component(pre.instantiate_async(&mut store).await?, &self.exports);
+        let hooks = Hooks::find(&guest, &mut store)?;
+        let configure = guest.configure(&mut store)?;
         let answer = configure.call_async(&mut store, (self.config.to_string(),)).await;
         finish(store, hooks, answer)
     }
@@ -92,10 +113,6 @@ impl Prepared {
     pub fn trial(&self) -> wasmtime::Result<Instance> {
         if self.waits { poll_once(self.instantiate_async())? } else { self.instantiate() }
     }
-
-    fn configure(&self, guest: &Guest, store: &mut Store<State>) -> wasmtime::Result<ConfigureHook> {
-        guest.get_typed_func(store, self.exports.configure)
-    }
 }
 
 impl Drop for Instance {
@@ -104,33 +121,94 @@ impl Drop for Instance {
     }
 }
 
-impl Hooks {
-    fn find(exports: &Exports, guest: &Guest, store: &mut Store<State>) -> wasmtime::Result<Hooks> {
-        Ok(Hooks {
-            on_request: typed(guest, store, exports.on_request)?,
-            on_request_body: typed(guest, store, exports.on_request_body)?,
-            on_response: typed(guest, store, exports.on_response)?,
-            on_response_body: typed(guest, store, exports.on_response_body)?,
-            on_complete: typed(guest, store, exports.on_complete)?,
-            on_tick: typed(guest, store, exports.on_tick)?,
+/// What an instance exports, either way.
+enum Exporting<'a> {
+    Component(Guest, &'a Exports),
+    Direct(Running<'a>),
+}
+
+impl Exporting<'_> {
+    fn configure(&self, store: &mut Store<State>) -> wasmtime::Result<ConfigureHook> {
+        let hook = self.hook(store, "lifecycle", "configure", |exports| Some(exports.configure))?;
+        hook.ok_or_else(|| wasmtime::Error::msg("it exports no lifecycle.configure"))
+    }
+
+    fn hook<P, R>(
+        &self,
+        store: &mut Store<State>,
+        interface: &str,
+        function: &str,
+        pick: impl Fn(&Exports) -> Option<ComponentExportIndex>,
+    ) -> wasmtime::Result<Option<Hook<P, R>>>
+    where
+        P: ComponentNamedList + Lower + Parameters,
+        R: ComponentNamedList + Lift + Returned,
+    {
+        Ok(match self {
+            Exporting::Component(guest, exports) => {
+                let found = pick(exports).map(|index| guest.get_typed_func(store, index)).transpose()?;
+                found.map(Hook::Component)
+            }
+            Exporting::Direct(running) => running.hook(store, interface, function)?.map(Hook::Direct),
         })
     }
 }
 
-/// Asks a component for its manifest, in an instance that is thrown away.
+impl<P, R> Hook<P, R>
+where
+    P: ComponentNamedList + Lower + Parameters + Send + Sync + 'static,
+    R: ComponentNamedList + Lift + Returned + Send + Sync + 'static,
+{
+    /// Calls a plugin that never waits.
+    pub fn call(&self, store: &mut Store<State>, parameters: P) -> wasmtime::Result<R> {
+        match self {
+            Hook::Component(function) => function.call(store, parameters),
+            Hook::Direct(hook) => hook.call(store, parameters),
+        }
+    }
+
+    /// Calls one that may, on a fiber.
+    pub async fn call_async(&self, store: &mut Store<State>, parameters: P) -> wasmtime::Result<R> {
+        match self {
+            Hook::Component(function) => function.call_async(store, parameters).await,
+            Hook::Direct(hook) => hook.call(store, parameters),
+        }
+    }
+}
+
+impl Hooks {
+    fn find(guest: &Exporting<'_>, store: &mut Store<State>) -> wasmtime::Result<Hooks> {
+        Ok(Hooks {
+            on_request: guest.hook(store, "request-hook", "on-request", |exports| exports.on_request)?,
+            on_request_body: guest
+                .hook(store, "request-body-hook", "on-request-body", |exports| exports.on_request_body)?,
+            on_response: guest.hook(store, "response-hook", "on-response", |exports| exports.on_response)?,
+            on_response_body: guest
+                .hook(store, "response-body-hook", "on-response-body", |exports| exports.on_response_body)?,
+            on_complete: guest.hook(store, "completion-hook", "on-complete", |exports| exports.on_complete)?,
+            on_tick: guest.hook(store, "background", "on-tick", |exports| exports.on_tick)?,
+        })
+    }
+}
+
+/// Asks a component for its manifest, in an instance that is thrown away, and links what it is made of where that can
+/// run directly.
 pub(super) fn describe(
     engine: &Engine,
     component: &Component,
     imports: &[Import],
     exports: &Exports,
-) -> Result<String, String> {
+    apart: Option<Apart>,
+) -> Result<(String, Option<Linked>), String> {
     let work = async {
         let linker = link::linker(engine, component, imports, Counts::Own)?;
         let mut store = new_store(engine, &Lent::nothing(), exports);
         arm(&mut store, Call::Describe);
         let guest = linker.instantiate_pre(component)?.instantiate_async(&mut store).await?;
         let describe: TypedFunc<(), (String,)> = guest.get_typed_func(&mut store, exports.describe)?;
-        Ok(describe.call_async(&mut store, ()).await?.0)
+        let (text,) = describe.call_async(&mut store, ()).await?;
+        let linked = apart.and_then(|apart| apart.link(engine.wasmtime(), &guest, &mut store).ok());
+        Ok((text, linked))
     };
     poll_once(work).and_then(|answer| answer).map_err(|error: wasmtime::Error| super::explain(&error))
 }
@@ -169,18 +247,6 @@ fn finish(
             None => error.context("configure trapped"),
         }),
     }
-}
-
-fn typed<P, R>(
-    guest: &Guest,
-    store: &mut Store<State>,
-    index: Option<wasmtime::component::ComponentExportIndex>,
-) -> wasmtime::Result<Option<TypedFunc<P, R>>>
-where
-    P: ComponentNamedList + Lower,
-    R: ComponentNamedList + Lift,
-{
-    index.map(|index| guest.get_typed_func(store, index)).transpose()
 }
 
 /// Polls a future that has nothing to wait for.

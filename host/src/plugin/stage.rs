@@ -209,8 +209,8 @@ async fn ask(
         position,
         call(direction),
         |hooks| match direction {
-            Direction::Request => hooks.on_request_body,
-            Direction::Response => hooks.on_response_body,
+            Direction::Request => hooks.on_request_body.as_ref(),
+            Direction::Response => hooks.on_response_body.as_ref(),
         },
         (chunk.to_vec(), end),
         |(decision,)| Answer::read(decision, limit),

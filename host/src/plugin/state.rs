@@ -6,6 +6,7 @@ use tokio::task::JoinSet;
 use wasmtime::{ResourceLimiter, UpdateDeadline};
 
 use super::callout;
+use super::direct::Boundary;
 use super::epoch::{Epoch, TICK};
 use super::hook_set::HookSet;
 use super::journal::Journal;
@@ -24,6 +25,8 @@ pub struct State {
     /// The plugin's place in the chain of that exchange.
     pub(super) position: usize,
     pub(super) journal: Journal,
+    /// Of an instance that runs directly.
+    pub(super) boundary: Boundary,
     pub(super) call: Call,
     /// What is left of the hook's budgets.
     pub(super) host_calls: u32,
@@ -90,6 +93,7 @@ impl State {
             exchange: Exchange::default(),
             position: 0,
             journal: Journal::default(),
+            boundary: Boundary::default(),
             call: Call::Idle,
             host_calls: 0,
             log_lines: 0,
@@ -131,6 +135,16 @@ impl State {
 
     pub(super) fn has_exchange(&self) -> wasmtime::Result<()> {
         self.exchange().map(|_| ())
+    }
+
+    /// Counts one call of a host function that is about the exchange, which is what is returned.
+    ///
+    /// # Errors
+    /// A trap once the hook's budget is used up, or where there is no exchange.
+    #[inline]
+    pub(super) fn asked(&mut self) -> wasmtime::Result<&Parts> {
+        self.charge()?;
+        self.exchange()
     }
 
     /// Counts one call of a host function.

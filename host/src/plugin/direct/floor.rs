@@ -1,0 +1,114 @@
+//! The WASI floor ([`super::super::floor`]) for guests that run directly. A handle is a number that says what it is of:
+//! there is nothing that would have to be kept for one, or given back.
+
+use wasmtime::{Error, Result, ValType};
+
+use super::super::floor::{self, START};
+use super::super::state::State;
+use super::abi::{Answer, Guest, Lender, Pass, Store, Value};
+use super::host::Definition;
+
+const STDIN: u32 = 0;
+const STDOUT: u32 = 1;
+const STDERR: u32 = 2;
+
+/// Dropping a handle does nothing.
+pub fn drop(into: Definition<'_>) -> Result<()> {
+    into.function(vec![ValType::I32], |_: &mut State, _: &mut Guest<'_>| Ok(()))
+}
+
+/// Defines a function of WASI if it is one of the floor's; what is left undefined traps when it is called.
+pub fn define(into: Definition<'_>, interface: &str, function: &str) -> Result<()> {
+    macro_rules! functions {
+        ($($interface:literal $($function:literal)|+ |$state:ident $(, $parameter:ident: $type:ty)*| $body:expr;)*) => {
+            match (interface.strip_prefix("wasi:").and_then(|name| name.split('@').next()).unwrap_or_default(), function) {
+                $($(($interface, $function))|+ => {
+                    #[allow(unused_mut)] // of those that take nothing
+                    let mut types: Vec<ValType> = Vec::new();
+                    $(<$type as Pass<'_>>::types(&mut types);)*
+                    into.function(types, |$state: &mut State, guest: &mut Guest<'_>| {
+                        $state.charge()?;
+                        let _ = &guest;
+                        $(let $parameter = <$type as Pass<'_>>::take(guest)?;)*
+                        $body
+                    })
+                })*
+                _ => Ok(()),
+            }
+        };
+    }
+
+    functions! {
+        "cli/environment" "get-environment" |s| Ok(Vec::<(String, String)>::new());
+        "cli/environment" "get-arguments" |s| Ok(Vec::<String>::new());
+        "cli/environment" "initial-cwd" |s| Ok(None::<String>);
+        "cli/exit" "exit" |s, _code: u32| Err::<(), _>(Error::msg("the plugin called exit"));
+        "cli/stdin" "get-stdin" |s| Ok(STDIN);
+        "cli/stdout" "get-stdout" |s| Ok(STDOUT);
+        "cli/stderr" "get-stderr" |s| Ok(STDERR);
+        "cli/terminal-stdin" "get-terminal-stdin" |s| Ok(None::<u32>);
+        "cli/terminal-stdout" "get-terminal-stdout" |s| Ok(None::<u32>);
+        "cli/terminal-stderr" "get-terminal-stderr" |s| Ok(None::<u32>);
+        "io/error" "[method]error.to-debug-string" |s, _error: u32| Ok(String::from("error"));
+        "io/streams" "[method]output-stream.check-write" |s, _stream: u32| Ok(Ok::<u64, Closed>(4096));
+        "io/streams" "[method]output-stream.write" | "[method]output-stream.blocking-write-and-flush"
+            |s, stream: u32, bytes: &[u8]| {
+                if stream != STDOUT && stream != STDERR {
+                    return Err(Error::msg("the plugin writes to what is no output stream"));
+                }
+                s.print(bytes);
+                Ok(Ok::<(), Closed>(()))
+            };
+        "io/streams" "[method]output-stream.flush" | "[method]output-stream.blocking-flush" |s, _stream: u32| {
+            Ok(Ok::<(), Closed>(()))
+        };
+        "io/streams" "[method]input-stream.read" | "[method]input-stream.blocking-read" |s, _stream: u32, _length: u64| {
+            Ok(Err::<Vec<u8>, _>(Closed))
+        };
+        "clocks/monotonic-clock" "now" |s| Ok(START.elapsed().as_nanos() as u64);
+        "clocks/monotonic-clock" "resolution" |s| Ok(1_u64);
+        "clocks/wall-clock" "now" |s| {
+            let now = floor::Datetime::now();
+            Ok(Time(now.seconds, now.nanoseconds))
+        };
+        "clocks/wall-clock" "resolution" |s| Ok(Time(0, 1));
+        "random/random" "get-random-bytes" |s, length: u64| floor::random_bytes(length);
+        "random/random" "get-random-u64" |s| floor::random_number();
+        "random/insecure" "get-insecure-random-bytes" |s, length: u64| floor::random_bytes(length);
+        "random/insecure" "get-insecure-random-u64" |s| floor::random_number();
+        "random/insecure-seed" "insecure-seed" |s| Ok((floor::random_number()?, floor::random_number()?));
+        "filesystem/preopens" "get-directories" |s| Ok(Vec::<(u32, String)>::new());
+    }
+}
+
+/// `stream-error.closed`, the only one that there is; `last-operation-failed` has a handle, so it is as large.
+struct Closed;
+
+impl Value for Closed {
+    const SIZE: u32 = 8;
+    const ALIGN: u32 = 4;
+    const FLAT: usize = 2;
+}
+
+impl Store for Closed {
+    fn store(self, into: &mut Lender<'_>, at: u32) -> Result<()> {
+        into.write(at, &[1])
+    }
+}
+
+/// `datetime`: seconds and nanoseconds.
+struct Time(u64, u32);
+
+impl Value for Time {
+    const SIZE: u32 = 16;
+    const ALIGN: u32 = 8;
+    const FLAT: usize = 2;
+}
+
+impl Store for Time {
+    fn store(self, into: &mut Lender<'_>, at: u32) -> Result<()> {
+        (self.0, self.1).store(into, at)
+    }
+}
+
+impl Answer for Time {}

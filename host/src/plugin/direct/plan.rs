@@ -1,0 +1,145 @@
+//! How the core modules of a plain component are put together, so that they can be run without the component.
+//!
+//! A compiler that makes a component puts its core module inside, lowers what that imports and lifts what it exports.
+//! Most of the rest is there for types alone. The plan is what remains without them: which core module is instantiated
+//! after which, what each import is, and which core functions stand behind the exported ones.
+//!
+//! Only a component of that plain kind has a plan: no resources of its own, nothing async, strings in UTF-8, one
+//! memory. Every other shape, also one that could be understood with more work, has none: the component machinery
+//! runs it. The component is taken to be valid; a plan says nothing of types.
+
+mod shim;
+mod spaces;
+#[cfg(test)]
+mod tests;
+
+/// How a component's core modules are put together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Plan {
+    /// In the order in which they are instantiated.
+    pub instances: Vec<CoreInstance>,
+    /// The one memory that all lowered and lifted functions use.
+    pub memory: Place,
+    /// Functions that the component exports: those in exported instances.
+    pub exports: Vec<Lifted>,
+}
+
+/// A core module to instantiate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct CoreInstance {
+    /// Index among the component's core modules, in the order in which they are defined.
+    pub module: u32,
+    /// In the order of the module's own import section.
+    pub imports: Vec<Imported>,
+}
+
+/// An import of a core module, and what it is given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Imported {
+    /// The first half of the import's name, as in the core module.
+    pub module: String,
+    /// The second half.
+    pub name: String,
+    /// What it is given.
+    pub source: Source,
+}
+
+/// What an import of a core module is given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// A function of an imported interface, lowered.
+    Function {
+        /// The name under which the component imports the interface, with its version.
+        interface: String,
+        /// The function's name in the interface.
+        function: String,
+        /// Gets room in the guest's memory for what the function answers. It may be of an instance that comes later,
+        /// usually the very one that imports the function.
+        realloc: Option<Place>,
+    },
+    /// `resource.drop` of an imported resource.
+    Drop,
+    /// What an earlier instance exports.
+    Export(Place),
+}
+
+/// An export of a core instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// Index in [`Plan::instances`].
+    pub instance: usize,
+    /// The export's name.
+    pub name: String,
+}
+
+/// A function that the component exports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Lifted {
+    /// The name under which the component exports the interface, with its version.
+    pub interface: String,
+    /// The function's name in the interface.
+    pub function: String,
+    /// The core function behind it.
+    pub core: Place,
+    /// Gets room in the guest's memory for the arguments.
+    pub realloc: Option<Place>,
+    /// To call with the core function's result once that is read.
+    pub post_return: Option<Place>,
+}
+
+/// The plan of a valid component, or none where it is not of the plain kind.
+pub(super) fn read(component: &[u8]) -> Option<Plan> {
+    let (plan, modules) = spaces::read(component)?;
+    Some(shim::without(&plan, &modules).unwrap_or(plan))
+}
+
+/// The component with each of its `count` core modules also exported, under its [`module_name`]: wasmtime then hands
+/// out the compiled modules.
+pub(super) fn exporting_modules(component: &[u8], count: u32) -> Vec<u8> {
+    let mut exports = leb(count);
+    for index in 0..count {
+        let name = module_name(index);
+        exports.push(PLAIN_NAME);
+        exports.extend(leb_length(&name));
+        exports.extend(name.as_bytes());
+        exports.extend(CORE_MODULE);
+        exports.extend(leb(index));
+        exports.push(NO_TYPE);
+    }
+    [component, &[EXPORT_SECTION], &leb_length(&exports), &exports].concat()
+}
+
+/// The name under which [`exporting_modules`] exports a core module.
+pub(super) fn module_name(index: u32) -> String {
+    format!("{NAME_PREFIX}-{index}")
+}
+
+/// Whether an export has such a name.
+pub(super) fn is_module_name(export: &str) -> bool {
+    export.starts_with(NAME_PREFIX)
+}
+
+/// What is before the index in a [`module_name`]. A component that exports such a name itself has no plan.
+const NAME_PREFIX: &str = "gatewright-core-module";
+
+// From the component model's binary format.
+const EXPORT_SECTION: u8 = 11;
+const PLAIN_NAME: u8 = 0x00;
+const CORE_MODULE: [u8; 2] = [0x00, 0x11];
+const NO_TYPE: u8 = 0x00;
+
+/// A length as LEB128. What is measured is far below 4 GiB; should it not be, wasmtime rejects the component.
+fn leb_length(of: impl AsRef<[u8]>) -> Vec<u8> {
+    leb(u32::try_from(of.as_ref().len()).unwrap_or(u32::MAX))
+}
+
+/// A number as LEB128: seven bits a byte, the lowest first, the eighth bit set on all but the last.
+fn leb(mut number: u32) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while number > 0x7f {
+        bytes.push((number & 0x7f) as u8 | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number as u8);
+    bytes
+}
