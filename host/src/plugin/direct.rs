@@ -149,10 +149,8 @@ impl Linked {
                 }
             };
             running.instances.push(instance);
+            running.set_boundary(store)?;
         }
-        let memory = running.export(store, &self.memory).and_then(Extern::into_memory).ok_or_else(not_there)?;
-        let reallocs = self.reallocs.iter().map(|export| running.function(store, export)).collect::<Result<_>>()?;
-        store.data_mut().boundary = Boundary::new(memory, reallocs);
         Ok(running)
     }
 }
@@ -226,6 +224,20 @@ impl Running<'_> {
     ) -> Result<TypedFunc<P, R>> {
         let function = self.export(store, export).and_then(Extern::into_func);
         function.ok_or_else(not_there)?.typed(&mut *store)
+    }
+
+    /// Sets what the last instance has of the boundary; the start function of the next one may need it.
+    fn set_boundary(&self, store: &mut Store<State>) -> Result<()> {
+        let last = self.instances.len().saturating_sub(1);
+        if self.linked.memory.instance == last {
+            let memory = self.export(store, &self.linked.memory).and_then(Extern::into_memory);
+            store.data_mut().boundary.set_memory(memory.ok_or_else(not_there)?);
+        }
+        for (number, export) in self.linked.reallocs.iter().enumerate().filter(|(_, export)| export.instance == last) {
+            let realloc = self.function(store, export)?;
+            store.data_mut().boundary.set_realloc(number, realloc);
+        }
+        Ok(())
     }
 
     /// A function that the plugin exports, if it does.

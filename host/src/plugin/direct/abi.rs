@@ -130,14 +130,14 @@ pub type Realloc = TypedFunc<(u32, u32, u32, u32), u32>;
 /// A guest whose memory is written to.
 pub struct Lender<'a> {
     pub store: StoreContextMut<'a, State>,
-    pub memory: Memory,
+    pub memory: Option<Memory>,
     pub realloc: Option<Realloc>,
 }
 
 impl Lender<'_> {
     /// Writes what is there already: the place was allocated by the guest.
     pub fn write(&mut self, at: u32, bytes: &[u8]) -> Result<()> {
-        let memory = self.memory.data_mut(&mut self.store);
+        let memory = self.memory.ok_or_else(out_of_bounds)?.data_mut(&mut self.store);
         let place = memory.get_mut(at as usize..).and_then(|rest| rest.get_mut(..bytes.len()));
         place.ok_or_else(out_of_bounds)?.copy_from_slice(bytes);
         Ok(())
@@ -149,7 +149,8 @@ impl Lender<'_> {
         self.store.data_mut().boundary.close();
         let at = realloc.call(&mut self.store, (0, 0, align, size))?;
         self.store.data_mut().boundary.open();
-        within(self.memory.data_size(&self.store), at, size.into(), align)?;
+        let memory = self.memory.map_or(0, |memory| memory.data_size(&self.store));
+        within(memory, at, size.into(), align)?;
         Ok(at)
     }
 

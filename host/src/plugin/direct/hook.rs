@@ -22,7 +22,7 @@ impl<P: Parameters, R: Returned> Hook<P, R> {
     pub fn call(&self, store: &mut Store<State>, parameters: P) -> Result<R> {
         let memory = store.data().boundary.memory()?;
         let realloc = store.data_mut().boundary.take_realloc(self.realloc);
-        let mut lender = Lender { store: store.as_context_mut(), memory, realloc };
+        let mut lender = Lender { store: store.as_context_mut(), memory: Some(memory), realloc };
         let passed = parameters.lower(&mut lender)?;
         let realloc = lender.realloc;
         store.data_mut().boundary.put_back(self.realloc, realloc);

@@ -10,7 +10,7 @@ use super::abi::{Answer, Guest, Lender, Realloc, within};
 /// A guest's side of the boundary, in the data of its store.
 #[derive(Default)]
 pub struct Boundary {
-    /// None until its modules are instantiated.
+    /// None until the module that has it is instantiated: a start function may run before.
     memory: Option<Memory>,
     /// The allocators that lowered functions name; each is away while it is used.
     reallocs: Vec<Option<Realloc>>,
@@ -19,12 +19,22 @@ pub struct Boundary {
 }
 
 impl Boundary {
-    pub fn new(memory: Memory, reallocs: Vec<Realloc>) -> Boundary {
-        Boundary { memory: Some(memory), reallocs: reallocs.into_iter().map(Some).collect(), is_closed: false }
+    pub fn set_memory(&mut self, memory: Memory) {
+        self.memory = Some(memory);
     }
 
+    /// # Errors
+    /// A start function passes something by memory before there is one.
     pub fn memory(&self) -> Result<Memory> {
         self.memory.ok_or_else(|| Error::msg("the plugin called the host before it was there as a whole"))
+    }
+
+    /// Sets the allocator of this number.
+    pub fn set_realloc(&mut self, number: usize, realloc: Realloc) {
+        if self.reallocs.len() <= number {
+            self.reallocs.resize_with(number + 1, || None);
+        }
+        self.put_back(Some(number), Some(realloc));
     }
 
     /// The allocator of this number, until it is [put back](Boundary::put_back).
@@ -120,8 +130,11 @@ fn answer<R: Answer>(
     if boundary.is_closed {
         return Err(Error::msg("the plugin called the host from its allocator, or while it cleaned up"));
     }
-    let memory = boundary.memory()?;
-    let (bytes, state) = memory.data_and_store_mut(&mut *caller);
+    let memory = boundary.memory;
+    let (bytes, state) = match memory {
+        Some(memory) => memory.data_and_store_mut(&mut *caller),
+        None => (Default::default(), caller.data_mut()),
+    };
     let (size, most) = (bytes.len(), state.lent.limits.boundary_bytes);
     let answer = body(state, &mut Guest::new(bytes, passed, most))?;
     let at = match passed.last() {

@@ -119,7 +119,7 @@ impl Bump {
 
     fn put<T: Answer>(&mut self, value: T, at: u32) {
         let realloc = Some(self.realloc.clone());
-        value.give(&mut Lender { store: self.store.as_context_mut(), memory: self.memory, realloc }, at).unwrap();
+        value.give(&mut Lender { store: self.store.as_context_mut(), memory: Some(self.memory), realloc }, at).unwrap();
     }
 
     fn get<T: for<'a> Load<'a>>(&self, at: u32) -> wasmtime::Result<T> {
@@ -278,10 +278,12 @@ fn the_host_is_called_by_a_whole_guest_that_runs_its_own_code_alone() {
         hook.call(&mut store, ()).map_err(|error| format!("{error:#}"))
     };
     called("", "").unwrap();
+    // What passes nothing by memory is there also for a start function.
+    called("", "(start $now)").unwrap();
     let cases = [
         ("(call $now)", "", "the plugin called the host from its allocator"),
         ("", "(func (export \"post\") (call $now))", "the plugin called the host from its allocator"),
-        ("", "(start $now)", "the plugin called the host before it was there as a whole"),
+        ("", "(func $early (call $bytes (i32.const 8) (i32.const 0))) (start $early)", "outside of its memory"),
         ("(drop (i32.const 0)) (return (i32.const 65530))", "", "a pointer of the plugin is outside of its memory"),
     ];
     for (realloc, rest, due) in cases {
