@@ -24,9 +24,9 @@ impl Boundary {
     }
 
     /// # Errors
-    /// A start function passes something by memory before there is one.
+    /// Its modules are not instantiated.
     pub fn memory(&self) -> Result<Memory> {
-        self.memory.ok_or_else(|| Error::msg("the plugin called the host before it was there as a whole"))
+        self.memory.ok_or_else(|| Error::msg("the plugin has no memory yet"))
     }
 
     /// Sets the allocator of this number.
