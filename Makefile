@@ -5,7 +5,7 @@ CONFIG ?= gateway.json
 TARGET := wasm32-wasip2
 TOOLS := $(HOME)/.cache/gatewright/tools
 
-.PHONY: run build test lint fmt bench conformance schema clean help
+.PHONY: run build dist test lint fmt bench conformance schema clean help
 
 help: ## Shows this list.
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -15,6 +15,9 @@ run: target ## Builds the gateway and starts it on gateway.json (CONFIG=... for 
 
 build: target ## Builds the release binary with the stock bundle inside.
 	$(CARGO) build --release --bin gatewright
+
+dist: target ## Builds what is shipped, target/dist/gatewright: optimised as one program, in twice the time.
+	$(CARGO) build --profile dist --bin gatewright
 
 test: target nextest programs oidc-provider graphql-server soap-server grpc-peers toolchains ## Runs every test.
 	$(CARGO) nextest run --workspace

@@ -91,14 +91,14 @@ def _cpu_lines(rounds: list[dict[str, float]], only: str) -> list[Line]:
 
 
 def _tools(options: argparse.Namespace, output: Path) -> Tools:
-    release = options.target_dir / "release"
+    built = options.target_dir / "dist"
     found = lambda path: path if path and path.exists() else None
     no_op_filter = output / "no-op-filter.wasm"
-    if found(release / "wat2wasm"):
-        subprocess.run([release / "wat2wasm", BENCH / "proxy-wasm/no-op.wat", no_op_filter], check=True)
+    if found(built / "wat2wasm"):
+        subprocess.run([built / "wat2wasm", BENCH / "proxy-wasm/no-op.wat", no_op_filter], check=True)
     return Tools(
-        gateway=found(options.gateway or release / "gatewright"),
-        floor=found(release / "floor"),
+        gateway=found(options.gateway or built / "gatewright"),
+        floor=found(built / "floor"),
         envoy=found(options.envoy or output / "envoy/envoy/_bin/envoy"),
         no_op_filter=found(no_op_filter),
         wasmtime=found(options.wasmtime or output / "wasmtime/bin/wasmtime"),
@@ -114,7 +114,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--only", default="", metavar="TEXT", help="only the rows that have this text in their name")
     default = os.environ.get("CARGO_TARGET_DIR") or BENCH.parent.parent / "target"
     parser.add_argument("--target-dir", type=Path, default=Path(default), help="where Cargo builds to")
-    parser.add_argument("--gateway", type=Path, help="the gateway's binary (default: release/gatewright there)")
+    parser.add_argument("--gateway", type=Path, help="the gateway's binary (default: dist/gatewright there)")
     parser.add_argument("--envoy", type=Path, help="Envoy's binary (default: where install.sh puts it)")
     parser.add_argument("--wasmtime", type=Path, help="wasmtime's binary (default: where install.sh puts it)")
     parser.add_argument("--guests", type=Path, help="the folder of guest_noop.wasm, guest_service.wasm and so on")
