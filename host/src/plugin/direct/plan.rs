@@ -114,9 +114,10 @@ pub(super) fn module_name(index: u32) -> String {
     format!("{NAME_PREFIX}-{index}")
 }
 
-/// Whether an export has such a name.
+/// Whether an export could be taken for one that has such a name. To a component, case and hyphens make no difference.
 pub(super) fn is_module_name(export: &str) -> bool {
-    export.starts_with(NAME_PREFIX)
+    let letters = |name: &str| name.replace('-', "").to_ascii_lowercase();
+    letters(export).starts_with(&letters(NAME_PREFIX))
 }
 
 /// What is before the index in a [`module_name`]. A component that exports such a name itself has no plan.

@@ -12,7 +12,7 @@ use wasmparser::{
     SectionLimited, TypeBounds,
 };
 
-use super::{CoreInstance, Imported, Lifted, NAME_PREFIX, Place, Plan, Source};
+use super::{CoreInstance, Imported, Lifted, Place, Plan, Source, is_module_name};
 
 /// The plan of a component as it is written, and the bytes of its core modules.
 pub(super) fn read(component: &[u8]) -> Option<(Plan, Vec<&[u8]>)> {
@@ -405,12 +405,6 @@ fn place(space: &[Source], index: u32) -> Option<Place> {
 /// A name without the attributes that say which interface is meant instead.
 fn plain<'a>(name: ComponentExternName<'a>) -> Option<&'a str> {
     (name.implements.is_none() && name.version_suffix.is_none()).then_some(name.name)
-}
-
-/// Whether a name could be taken for a [`super::module_name`]. To a component, case and hyphens make no difference.
-fn is_module_name(name: &str) -> bool {
-    let letters = |name: &str| name.replace('-', "").to_ascii_lowercase();
-    letters(name).starts_with(&letters(NAME_PREFIX))
 }
 
 /// A component with more has no plan, so that one made to be slow to read does not hold up the gateway: some names are
