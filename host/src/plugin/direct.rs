@@ -15,6 +15,7 @@ mod plan;
 #[cfg(test)]
 mod tests;
 mod types;
+mod values;
 
 use wasmtime::component::Instance as ComponentInstance;
 use wasmtime::{
@@ -69,7 +70,6 @@ pub(super) struct Linked {
 }
 
 /// An export of one of the instances, found.
-#[derive(Clone)]
 struct Export {
     instance: usize,
     export: ModuleExport,

@@ -95,22 +95,29 @@ impl<'a> Guest<'a> {
         (0..count).try_for_each(|_| self.next().map(drop))
     }
 
-    fn array<const N: usize>(&self, at: u32) -> Result<[u8; N]> {
+    /// So many bytes of its memory.
+    pub fn array<const N: usize>(&self, at: u32) -> Result<[u8; N]> {
         let bytes = self.memory.get(at as usize..).and_then(|rest| rest.first_chunk());
         bytes.copied().ok_or_else(out_of_bounds)
     }
 
-    fn bytes(&mut self, at: u32, length: u32) -> Result<&'a [u8]> {
+    /// Bytes in its memory, which count as taken over.
+    pub fn bytes(&mut self, at: u32, length: u32) -> Result<&'a [u8]> {
         self.spend(length as usize)?;
+        self.seen(at, length)
+    }
+
+    /// Bytes that were counted.
+    pub fn seen(&self, at: u32, length: u32) -> Result<&'a [u8]> {
         let bytes = self.memory.get(at as usize..).and_then(|rest| rest.get(..length as usize));
         bytes.ok_or_else(out_of_bounds)
     }
 
-    fn text(&mut self, at: u32, length: u32) -> Result<&'a str> {
+    pub fn text(&mut self, at: u32, length: u32) -> Result<&'a str> {
         std::str::from_utf8(self.bytes(at, length)?).map_err(|_| Error::msg("a text of the plugin is not UTF-8"))
     }
 
-    fn list<T: Load<'a>>(&mut self, at: u32, length: u32) -> Result<Vec<T>> {
+    pub fn list<T: Load<'a>>(&mut self, at: u32, length: u32) -> Result<Vec<T>> {
         let taken = (length as usize).saturating_mul(size_of::<T>().max(T::SIZE as usize));
         self.spend(taken)?;
         within(self.memory.len(), at, u64::from(length) * u64::from(T::SIZE), T::ALIGN)?;
@@ -144,7 +151,7 @@ impl Lender<'_> {
     }
 
     /// A new place in the guest's memory. While its allocator runs the guest may not call the host.
-    fn allocate(&mut self, size: u32, align: u32) -> Result<u32> {
+    pub fn allocate(&mut self, size: u32, align: u32) -> Result<u32> {
         let realloc = self.realloc.as_ref().ok_or_else(|| Error::msg("the plugin has no allocator for an answer"))?;
         self.store.data_mut().boundary.close();
         let at = realloc.call(&mut self.store, (0, 0, align, size))?;
@@ -155,7 +162,7 @@ impl Lender<'_> {
     }
 
     /// Copies bytes to a new place; where that is, is stored at `at`.
-    fn lend(&mut self, bytes: &[u8], at: u32) -> Result<()> {
+    pub fn lend(&mut self, bytes: &[u8], at: u32) -> Result<()> {
         let (place, length) = self.copy(bytes)?;
         self.pair(place, length, at)
     }
@@ -168,7 +175,8 @@ impl Lender<'_> {
         Ok((place, length))
     }
 
-    fn pair(&mut self, first: u32, second: u32, at: u32) -> Result<()> {
+    /// Writes two numbers, one behind the other.
+    pub fn pair(&mut self, first: u32, second: u32, at: u32) -> Result<()> {
         let both = u64::from(first) | u64::from(second) << 32;
         self.write(at, &both.to_le_bytes())
     }
@@ -192,11 +200,12 @@ pub fn within(memory: usize, at: u32, size: u64, align: u32) -> Result<()> {
     if u64::from(at).saturating_add(size) > memory as u64 { Err(out_of_bounds()) } else { Ok(()) }
 }
 
-fn out_of_bounds() -> Error {
+pub fn out_of_bounds() -> Error {
     Error::msg("a pointer of the plugin is outside of its memory")
 }
 
-fn length(of: usize) -> Result<u32> {
+/// A length as a guest has it.
+pub fn length(of: usize) -> Result<u32> {
     u32::try_from(of).map_err(|_| Error::msg("an answer does not fit into a plugin's memory"))
 }
 
@@ -204,227 +213,3 @@ fn length(of: usize) -> Result<u32> {
 pub fn no_case() -> Error {
     Error::msg("the plugin passed a case that does not exist")
 }
-
-macro_rules! numbers {
-    ($($number:ty, $bytes:literal, $core:ident;)*) => {$(
-        impl Value for $number {
-            const SIZE: u32 = $bytes;
-            const ALIGN: u32 = $bytes;
-            const FLAT: usize = 1;
-        }
-
-        impl<'a> Load<'a> for $number {
-            #[inline]
-            fn load(from: &mut Guest<'a>, at: u32) -> Result<Self> {
-                Ok(<$number>::from_le_bytes(from.array(at)?))
-            }
-        }
-
-        impl Store for $number {
-            #[inline]
-            fn store(self, into: &mut Lender<'_>, at: u32) -> Result<()> {
-                into.write(at, &self.to_le_bytes())
-            }
-        }
-
-        impl<'a> Pass<'a> for $number {
-            fn types(into: &mut Vec<ValType>) {
-                into.push(ValType::$core);
-            }
-
-            #[inline]
-            fn take(from: &mut Guest<'a>) -> Result<Self> {
-                Ok(from.next()? as $number)
-            }
-        }
-
-        impl Answer for $number {
-            fn core_type() -> Option<ValType> {
-                Some(ValType::$core)
-            }
-
-            #[inline]
-            fn give(self, _: &mut Lender<'_>, _: u32) -> Result<u64> {
-                Ok(self as u64)
-            }
-        }
-    )*};
-}
-
-numbers! {
-    u16, 2, I32;
-    u32, 4, I32;
-    u64, 8, I64;
-    i64, 8, I64;
-}
-
-impl Value for u8 {
-    const SIZE: u32 = 1;
-    const ALIGN: u32 = 1;
-    const FLAT: usize = 1;
-}
-
-impl<'a> Load<'a> for u8 {
-    fn load(from: &mut Guest<'a>, at: u32) -> Result<u8> {
-        Ok(u8::from_le_bytes(from.array(at)?))
-    }
-
-    fn load_list(from: &mut Guest<'a>, at: u32, length: u32) -> Result<Vec<u8>> {
-        // What it takes was counted when the list was.
-        let bytes = from.memory.get(at as usize..).and_then(|rest| rest.get(..length as usize));
-        Ok(bytes.ok_or_else(out_of_bounds)?.to_vec())
-    }
-}
-
-impl Store for u8 {
-    fn store(self, into: &mut Lender<'_>, at: u32) -> Result<()> {
-        into.write(at, &[self])
-    }
-
-    fn store_list(list: Vec<u8>, into: &mut Lender<'_>, at: u32) -> Result<()> {
-        into.write(at, &list)
-    }
-}
-
-impl Value for f64 {
-    const SIZE: u32 = 8;
-    const ALIGN: u32 = 8;
-    const FLAT: usize = 1;
-}
-
-impl<'a> Pass<'a> for f64 {
-    fn types(into: &mut Vec<ValType>) {
-        into.push(ValType::F64);
-    }
-
-    fn take(from: &mut Guest<'a>) -> Result<f64> {
-        from.next().map(f64::from_bits)
-    }
-}
-
-impl Value for bool {
-    const SIZE: u32 = 1;
-    const ALIGN: u32 = 1;
-    const FLAT: usize = 1;
-}
-
-impl Store for bool {
-    fn store(self, into: &mut Lender<'_>, at: u32) -> Result<()> {
-        into.write(at, &[self.into()])
-    }
-}
-
-impl Answer for bool {
-    fn core_type() -> Option<ValType> {
-        Some(ValType::I32)
-    }
-
-    fn give(self, _: &mut Lender<'_>, _: u32) -> Result<u64> {
-        Ok(self.into())
-    }
-}
-
-impl Value for () {
-    const SIZE: u32 = 0;
-    const ALIGN: u32 = 1;
-    const FLAT: usize = 0;
-}
-
-impl<'a> Load<'a> for () {
-    fn load(_: &mut Guest<'a>, _: u32) -> Result<()> {
-        Ok(())
-    }
-}
-
-impl Store for () {
-    fn store(self, _: &mut Lender<'_>, _: u32) -> Result<()> {
-        Ok(())
-    }
-}
-
-impl Answer for () {}
-
-/// Texts and lists are a pointer and a length.
-macro_rules! ranges {
-    ($([$($generic:tt)*] $range:ty;)*) => {$(
-        impl<$($generic)*> Value for $range {
-            const SIZE: u32 = 8;
-            const ALIGN: u32 = 4;
-            const FLAT: usize = 2;
-        }
-    )*};
-}
-
-ranges! {
-    [] &str;
-    [] &[u8];
-    [] String;
-    [T: Value] Vec<T>;
-}
-
-impl<'a> Range<'a> for &'a str {
-    fn read(from: &mut Guest<'a>, at: u32, length: u32) -> Result<&'a str> {
-        from.text(at, length)
-    }
-}
-
-impl<'a> Range<'a> for &'a [u8] {
-    fn read(from: &mut Guest<'a>, at: u32, length: u32) -> Result<&'a [u8]> {
-        from.bytes(at, length)
-    }
-}
-
-impl<'a> Range<'a> for String {
-    fn read(from: &mut Guest<'a>, at: u32, length: u32) -> Result<String> {
-        from.text(at, length).map(str::to_owned)
-    }
-}
-
-impl<'a, T: Load<'a>> Range<'a> for Vec<T> {
-    fn read(from: &mut Guest<'a>, at: u32, length: u32) -> Result<Vec<T>> {
-        from.list(at, length)
-    }
-}
-
-/// What a pointer and a length are read as.
-trait Range<'a>: Value {
-    fn read(from: &mut Guest<'a>, at: u32, length: u32) -> Result<Self>;
-}
-
-impl<'a, T: Range<'a>> Load<'a> for T {
-    fn load(from: &mut Guest<'a>, at: u32) -> Result<T> {
-        let both = u64::from_le_bytes(from.array(at)?);
-        T::read(from, both as u32, (both >> 32) as u32)
-    }
-}
-
-impl<'a, T: Range<'a>> Pass<'a> for T {
-    fn types(into: &mut Vec<ValType>) {
-        into.extend([ValType::I32, ValType::I32]);
-    }
-
-    fn take(from: &mut Guest<'a>) -> Result<T> {
-        let (at, length) = (from.next()?, from.next()?);
-        T::read(from, at as u32, length as u32)
-    }
-}
-
-impl Store for String {
-    fn store(self, into: &mut Lender<'_>, at: u32) -> Result<()> {
-        into.lend(self.as_bytes(), at)
-    }
-}
-
-impl<T: Store> Store for Vec<T> {
-    fn store(self, into: &mut Lender<'_>, at: u32) -> Result<()> {
-        let count = length(self.len())?;
-        let bytes = count.checked_mul(T::SIZE).ok_or_else(out_of_bounds)?;
-        let place = into.allocate(bytes, T::ALIGN)?;
-        T::store_list(self, into, place)?;
-        into.pair(place, count, at)
-    }
-}
-
-impl Answer for String {}
-
-impl<T: Store> Answer for Vec<T> {}
