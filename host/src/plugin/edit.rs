@@ -69,6 +69,15 @@ pub(super) fn bytes_of(headers: &HeaderMap) -> usize {
     headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
 }
 
+pub(super) fn status(exchange: &Parts) -> u16 {
+    exchange.response.status.map_or(0, |status| status.as_u16())
+}
+
+pub(super) fn identity(exchange: &Parts) -> Option<bindings::Caller> {
+    let Caller { subject, claims } = exchange.identity.as_ref()?;
+    Some(bindings::Caller { subject: subject.clone(), claims: claims.clone() })
+}
+
 fn text(value: &HeaderValue) -> String {
     match value.to_str() {
         Ok(text) => text.to_owned(),
@@ -254,6 +263,11 @@ impl State {
         self.journal.note(Change::of_header(section, &header::CONTENT_LENGTH, headers));
         headers.remove(header::CONTENT_LENGTH);
         Ok(())
+    }
+
+    /// What the plugin keeps for the exchange.
+    pub(super) fn kept_state(&mut self) -> Vec<u8> {
+        self.exchange.run.slot(self.position).map(|slot| slot.state.clone()).unwrap_or_default()
     }
 
     pub(super) fn set_state(&mut self, bytes: Vec<u8>) -> Changed {

@@ -2,7 +2,8 @@
 //!
 //! A linker is made for one component: only the interfaces it imports are defined, each after its grant was checked.
 //! So a plugin that asks for nothing that waits is linked without a single async function, and is called without a
-//! fiber. The `exchange` interface is linked by hand: its arguments are read where they lie in the guest's memory.
+//! fiber. The `exchange` interface is linked by hand: its arguments are read where they lie in the guest's memory. What
+//! runs directly is linked in `direct`.
 
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Component, HasSelf, Linker, LinkerInstance, WasmList, WasmStr};
@@ -76,9 +77,7 @@ fn exchange(mut exchange: LinkerInstance<'_, State>) -> wasmtime::Result<()> {
     e.func_wrap("scheme", |s: Store, ()| Ok((begin(s)?.data().exchange()?.request.scheme.as_str().to_owned(),)))?;
     e.func_wrap("authority", |s: Store, ()| Ok((begin(s)?.data().exchange()?.request.authority().to_owned(),)))?;
     e.func_wrap("path", |s: Store, ()| Ok((begin(s)?.data().exchange()?.request.target.as_str().to_owned(),)))?;
-    e.func_wrap("status", |s: Store, ()| {
-        Ok((begin(s)?.data().exchange()?.response.status.map_or(0, |status| status.as_u16()),))
-    })?;
+    e.func_wrap("status", |s: Store, ()| Ok((edit::status(begin(s)?.data().exchange()?),)))?;
 
     e.func_wrap("header", |s: Store, (section, name): (Section, WasmStr)| {
         let s = begin(s)?;
@@ -159,11 +158,7 @@ fn exchange(mut exchange: LinkerInstance<'_, State>) -> wasmtime::Result<()> {
     e.func_wrap("set-attribute", |s: Store, (name, value): (String, String)| -> wasmtime::Result<Changed> {
         Ok((begin(s)?.data_mut().set_attribute(&name, &value),))
     })?;
-    e.func_wrap("identity", |s: Store, ()| {
-        let s = begin(s)?;
-        let caller = s.data().exchange()?.identity.as_ref();
-        Ok((caller.map(|caller| Caller { subject: caller.subject.clone(), claims: caller.claims.clone() }),))
-    })?;
+    e.func_wrap("identity", |s: Store, ()| Ok((edit::identity(begin(s)?.data().exchange()?),)))?;
     e.func_wrap("set-identity", |s: Store, (caller,): (Caller,)| -> wasmtime::Result<Changed> {
         Ok((begin(s)?.data_mut().set_identity(caller),))
     })?;
@@ -173,12 +168,7 @@ fn exchange(mut exchange: LinkerInstance<'_, State>) -> wasmtime::Result<()> {
     e.func_wrap("hold-back", |s: Store, (tail, enough): (u64, u64)| -> wasmtime::Result<Changed> {
         Ok((begin(s)?.data_mut().hold_back(tail, enough),))
     })?;
-    e.func_wrap("state", |s: Store, ()| {
-        let mut s = begin(s)?;
-        let state = s.data_mut();
-        let position = state.position;
-        Ok((state.exchange.run.slot(position).map(|slot| slot.state.clone()).unwrap_or_default(),))
-    })?;
+    e.func_wrap("state", |s: Store, ()| Ok((begin(s)?.data_mut().kept_state(),)))?;
     e.func_wrap("set-state", |s: Store, (bytes,): (WasmList<u8>,)| -> wasmtime::Result<Changed> {
         let mut s = begin(s)?;
         let bytes = bytes.as_le_slice(&s).to_vec();
@@ -190,8 +180,7 @@ fn exchange(mut exchange: LinkerInstance<'_, State>) -> wasmtime::Result<()> {
 /// Every function of the exchange starts so: one call is counted, and there is an exchange.
 #[inline]
 fn begin(mut store: Store<'_>) -> wasmtime::Result<Store<'_>> {
-    store.data_mut().charge()?;
-    store.data().has_exchange()?;
+    store.data_mut().asked()?;
     Ok(store)
 }
 

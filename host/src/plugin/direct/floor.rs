@@ -5,8 +5,8 @@ use wasmtime::{Error, Result, ValType};
 
 use super::super::floor::{self, START};
 use super::super::state::State;
-use super::abi::{Answer, Guest, Lender, Pass, Store, Value};
-use super::host::Definition;
+use super::abi::Guest;
+use super::host::{Definition, function};
 
 const STDIN: u32 = 0;
 const STDOUT: u32 = 1;
@@ -23,13 +23,8 @@ pub fn define(into: Definition<'_>, interface: &str, function: &str) -> Result<(
         ($($interface:literal $($function:literal)|+ |$state:ident $(, $parameter:ident: $type:ty)*| $body:expr;)*) => {
             match (interface.strip_prefix("wasi:").and_then(|name| name.split('@').next()).unwrap_or_default(), function) {
                 $($(($interface, $function))|+ => {
-                    #[allow(unused_mut)] // of those that take nothing
-                    let mut types: Vec<ValType> = Vec::new();
-                    $(<$type as Pass<'_>>::types(&mut types);)*
-                    into.function(types, |$state: &mut State, guest: &mut Guest<'_>| {
+                    function!(into, |$state $(, $parameter: $type)*| {
                         $state.charge()?;
-                        let _ = &guest;
-                        $(let $parameter = <$type as Pass<'_>>::take(guest)?;)*
                         $body
                     })
                 })*
@@ -50,28 +45,28 @@ pub fn define(into: Definition<'_>, interface: &str, function: &str) -> Result<(
         "cli/terminal-stdout" "get-terminal-stdout" |s| Ok(None::<u32>);
         "cli/terminal-stderr" "get-terminal-stderr" |s| Ok(None::<u32>);
         "io/error" "[method]error.to-debug-string" |s, _error: u32| Ok(String::from("error"));
-        "io/streams" "[method]output-stream.check-write" |s, _stream: u32| Ok(Ok::<u64, Closed>(4096));
+        "io/streams" "[method]output-stream.check-write" |s, _stream: u32| Ok(done(4096_u64));
         "io/streams" "[method]output-stream.write" | "[method]output-stream.blocking-write-and-flush"
             |s, stream: u32, bytes: &[u8]| {
                 if stream != STDOUT && stream != STDERR {
                     return Err(Error::msg("the plugin writes to what is no output stream"));
                 }
                 s.print(bytes);
-                Ok(Ok::<(), Closed>(()))
+                Ok(done(()))
             };
         "io/streams" "[method]output-stream.flush" | "[method]output-stream.blocking-flush" |s, _stream: u32| {
-            Ok(Ok::<(), Closed>(()))
+            Ok(done(()))
         };
         "io/streams" "[method]input-stream.read" | "[method]input-stream.blocking-read" |s, _stream: u32, _length: u64| {
-            Ok(Err::<Vec<u8>, _>(Closed))
+            Ok(Err::<Vec<u8>, _>(CLOSED))
         };
         "clocks/monotonic-clock" "now" |s| Ok(START.elapsed().as_nanos() as u64);
         "clocks/monotonic-clock" "resolution" |s| Ok(1_u64);
         "clocks/wall-clock" "now" |s| {
             let now = floor::Datetime::now();
-            Ok(Time(now.seconds, now.nanoseconds))
+            Ok((now.seconds, now.nanoseconds))
         };
-        "clocks/wall-clock" "resolution" |s| Ok(Time(0, 1));
+        "clocks/wall-clock" "resolution" |s| Ok((0_u64, 1_u32));
         "random/random" "get-random-bytes" |s, length: u64| floor::random_bytes(length);
         "random/random" "get-random-u64" |s| floor::random_number();
         "random/insecure" "get-insecure-random-bytes" |s, length: u64| floor::random_bytes(length);
@@ -81,34 +76,11 @@ pub fn define(into: Definition<'_>, interface: &str, function: &str) -> Result<(
     }
 }
 
-/// `stream-error.closed`, the only one that there is; `last-operation-failed` has a handle, so it is as large.
-struct Closed;
+/// `stream-error`: `last-operation-failed` with a handle, or `closed`, which is the only one that there is.
+type StreamError = std::result::Result<u32, ()>;
 
-impl Value for Closed {
-    const SIZE: u32 = 8;
-    const ALIGN: u32 = 4;
-    const FLAT: usize = 2;
+const CLOSED: StreamError = Err(());
+
+fn done<T>(value: T) -> std::result::Result<T, StreamError> {
+    Ok(value)
 }
-
-impl Store for Closed {
-    fn store(self, into: &mut Lender<'_>, at: u32) -> Result<()> {
-        into.write(at, &[1])
-    }
-}
-
-/// `datetime`: seconds and nanoseconds.
-struct Time(u64, u32);
-
-impl Value for Time {
-    const SIZE: u32 = 16;
-    const ALIGN: u32 = 8;
-    const FLAT: usize = 2;
-}
-
-impl Store for Time {
-    fn store(self, into: &mut Lender<'_>, at: u32) -> Result<()> {
-        (self.0, self.1).store(into, at)
-    }
-}
-
-impl Answer for Time {}

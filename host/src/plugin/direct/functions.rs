@@ -1,17 +1,16 @@
 //! The host's functions for guests that run directly: each line is a function of the contract, its parameters, and what
 //! it does. A name that is not here makes the component run as one.
 
-use wasmtime::{Result, ValType};
+use wasmtime::Result;
 
 use super::super::bindings::{
-    BodyMode, Caller, Direction, MutateError, Section, clock, codec, concurrency, consumers, hooks, json_schema, jwt,
-    log, metrics, random, rate_limit, seal, secrets, shared_store,
+    BodyMode, Caller, Direction, Section, clock, codec, concurrency, consumers, hooks, json_schema, jwt, log, metrics,
+    random, rate_limit, seal, secrets, shared_store,
 };
 use super::super::run::Edit;
 use super::super::state::State;
 use super::super::{edit, guard};
-use super::abi::{Guest, Pass};
-use super::host::Definition;
+use super::host::{Definition, function};
 
 /// Defines what is imported, if it is one of these.
 pub fn define(into: Definition<'_>, interface: &str, function: &str) -> Result<bool> {
@@ -19,16 +18,7 @@ pub fn define(into: Definition<'_>, interface: &str, function: &str) -> Result<b
     macro_rules! functions {
         ($($interface:literal { $($function:literal |$state:ident $(, $parameter:ident: $type:ty)*| $body:expr;)* })*) => {
             match (interface, function) {
-                $($(($interface, $function) => {
-                    #[allow(unused_mut)] // of those that take nothing
-                    let mut types: Vec<ValType> = Vec::new();
-                    $(<$type as Pass<'_>>::types(&mut types);)*
-                    into.function(types, |$state: &mut State, guest: &mut Guest<'_>| {
-                        let _ = &guest;
-                        $(let $parameter = <$type as Pass<'_>>::take(guest)?;)*
-                        $body
-                    })
-                })*)*
+                $($(($interface, $function) => function!(into, |$state $(, $parameter: $type)*| $body),)*)*
                 _ => return Ok(false),
             }?
         };
@@ -40,7 +30,7 @@ pub fn define(into: Definition<'_>, interface: &str, function: &str) -> Result<b
             "scheme" |s| Ok(s.asked()?.request.scheme.as_str().to_owned());
             "authority" |s| Ok(s.asked()?.request.authority().to_owned());
             "path" |s| Ok(s.asked()?.request.target.as_str().to_owned());
-            "status" |s| Ok(s.asked()?.response.status.map_or(0, |status| status.as_u16()));
+            "status" |s| Ok(edit::status(s.asked()?));
             "header" |s, section: Section, name: &str| Ok(edit::header(s.asked()?, section, name));
             "select-headers" |s, section: Section, names: Vec<&str>| {
                 let exchange = s.asked()?;
@@ -50,47 +40,36 @@ pub fn define(into: Definition<'_>, interface: &str, function: &str) -> Result<b
             "headers" |s, section: Section| Ok(edit::all_headers(s.asked()?, section));
             "encoded-headers" |s, section: Section| Ok(edit::encoded_headers(s.asked()?, section));
             "set-header" |s, section: Section, name: &str, value: &str| {
-                s.asked()?;
-                Ok(field(name, value).and_then(|(name, value)| s.edit_header(section, Edit::Set(name, value))))
+                let field = guard::field(name.as_bytes(), value.as_bytes());
+                change(s, |s| field.and_then(|(name, value)| s.edit_header(section, Edit::Set(name, value))))
             };
             "append-header" |s, section: Section, name: &str, value: &str| {
-                s.asked()?;
-                Ok(field(name, value).and_then(|(name, value)| s.edit_header(section, Edit::Append(name, value))))
+                let field = guard::field(name.as_bytes(), value.as_bytes());
+                change(s, |s| field.and_then(|(name, value)| s.edit_header(section, Edit::Append(name, value))))
             };
             "remove-header" |s, section: Section, name: &str| {
-                s.asked()?;
-                Ok(guard::writable_name(name.as_bytes()).and_then(|name| s.edit_header(section, Edit::Remove(name))))
+                let name = guard::writable_name(name.as_bytes());
+                change(s, |s| name.and_then(|name| s.edit_header(section, Edit::Remove(name))))
             };
             "set-headers" |s, section: Section, block: &[u8]| {
-                s.asked()?;
-                Ok(guard::fields(block).and_then(|fields| s.set_headers(section, fields)))
+                change(s, |s| guard::fields(block).and_then(|fields| s.set_headers(section, fields)))
             };
             "append-headers" |s, section: Section, block: &[u8]| {
-                s.asked()?;
-                Ok(guard::fields(block).and_then(|fields| s.append_headers(section, fields)))
+                change(s, |s| guard::fields(block).and_then(|fields| s.append_headers(section, fields)))
             };
-            "set-method" |s, method: &str| s.asked().map(drop).map(|()| s.set_method(method));
-            "set-authority" |s, authority: &str| s.asked().map(drop).map(|()| s.set_authority(authority));
-            "set-path" |s, path: &str| s.asked().map(drop).map(|()| s.set_path(path));
-            "set-status" |s, status: u16| s.asked().map(drop).map(|()| s.set_status(status));
-            "set-upstream" |s, name: &str| s.asked().map(drop).map(|()| s.set_upstream(name));
+            "set-method" |s, method: &str| change(s, |s| s.set_method(method));
+            "set-authority" |s, authority: &str| change(s, |s| s.set_authority(authority));
+            "set-path" |s, path: &str| change(s, |s| s.set_path(path));
+            "set-status" |s, status: u16| change(s, |s| s.set_status(status));
+            "set-upstream" |s, name: &str| change(s, |s| s.set_upstream(name));
             "attribute" |s, name: &str| Ok(s.asked()?.attribute(name));
-            "set-attribute" |s, name: &str, value: &str| s.asked().map(drop).map(|()| s.set_attribute(name, value));
-            "identity" |s| {
-                let caller = s.asked()?.identity.as_ref();
-                Ok(caller.map(|caller| Caller { subject: caller.subject.clone(), claims: caller.claims.clone() }))
-            };
-            "set-identity" |s, caller: Caller| s.asked().map(drop).map(|()| s.set_identity(caller));
-            "set-body-mode" |s, direction: Direction, mode: BodyMode| {
-                s.asked().map(drop).map(|()| s.set_body_mode(direction, mode))
-            };
-            "hold-back" |s, tail: u64, enough: u64| s.asked().map(drop).map(|()| s.hold_back(tail, enough));
-            "state" |s| {
-                s.asked()?;
-                let position = s.position;
-                Ok(s.exchange.run.slot(position).map(|slot| slot.state.clone()).unwrap_or_default())
-            };
-            "set-state" |s, state: &[u8]| s.asked().map(drop).map(|()| s.set_state(state.to_vec()));
+            "set-attribute" |s, name: &str, value: &str| change(s, |s| s.set_attribute(name, value));
+            "identity" |s| Ok(edit::identity(s.asked()?));
+            "set-identity" |s, caller: Caller| change(s, |s| s.set_identity(caller));
+            "set-body-mode" |s, direction: Direction, mode: BodyMode| change(s, |s| s.set_body_mode(direction, mode));
+            "hold-back" |s, tail: u64, enough: u64| change(s, |s| s.hold_back(tail, enough));
+            "state" |s| change(s, |s| s.kept_state());
+            "set-state" |s, state: &[u8]| change(s, |s| s.set_state(state.to_vec()));
         }
         "hooks" {
             "skip" |s, hook: hooks::Hook| hooks::Host::skip(s, hook);
@@ -173,7 +152,8 @@ pub fn define(into: Definition<'_>, interface: &str, function: &str) -> Result<b
     Ok(true)
 }
 
-/// A header field from the guest, checked.
-fn field(name: &str, value: &str) -> std::result::Result<(http::HeaderName, http::HeaderValue), MutateError> {
-    Ok((guard::writable_name(name.as_bytes())?, guard::value(value.as_bytes())?))
+/// Does something with the state of a hook that has an exchange.
+fn change<T>(state: &mut State, what: impl FnOnce(&mut State) -> T) -> Result<T> {
+    state.asked()?;
+    Ok(what(state))
 }

@@ -117,6 +117,21 @@ impl Definition<'_> {
     }
 }
 
+/// Defines a function by its parameters, which are taken in their order, and what it does.
+macro_rules! function {
+    ($into:expr, |$state:ident $(, $parameter:ident: $type:ty)*| $body:expr) => {{
+        #[allow(unused_mut)] // of those that take nothing
+        let mut types = Vec::new();
+        $(<$type as $crate::plugin::direct::abi::Pass<'_>>::types(&mut types);)*
+        $into.function(types, |$state: &mut State, guest: &mut $crate::plugin::direct::abi::Guest<'_>| {
+            let _ = &guest;
+            $(let $parameter = <$type as $crate::plugin::direct::abi::Pass<'_>>::take(guest)?;)*
+            $body
+        })
+    }};
+}
+pub(super) use function;
+
 /// Runs a function: the bits of its one core value are what is returned, if it has one.
 #[inline]
 fn answer<R: Answer>(
