@@ -238,7 +238,8 @@ impl Plugin {
         let answer = {
             let lending = Lending { store: &mut instance.store, exchange };
             match self.prepared.waits {
-                true => function.call_async(&mut *lending.store, parameters).await,
+                // Boxed, because it is large, and the future of every request would be with it.
+                true => Box::pin(function.call_async(&mut *lending.store, parameters)).await,
                 false => function.call(&mut *lending.store, parameters),
             }
         };
