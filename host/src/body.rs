@@ -48,6 +48,8 @@ pub enum BodyError {
     Connection(hyper::Error),
     /// The same, where nothing but that is known: the body went through a component.
     Gone,
+    /// The same of a client's HTTP/1 connection.
+    Client(std::io::Error),
     /// The same of an HTTP/1.1 connection to an endpoint.
     Upstream(std::io::Error),
     /// It came in chunks that are not framed as chunks are.
@@ -66,6 +68,7 @@ impl fmt::Display for BodyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             BodyError::Connection(error) => write!(f, "the connection failed: {error}"),
+            BodyError::Client(error) => write!(f, "the connection failed: {error}"),
             BodyError::Gone => f.write_str("the connection failed"),
             BodyError::Upstream(error) => write!(f, "the endpoint's connection failed: {error}"),
             BodyError::TooLarge(limit) => write!(f, "the body is longer than {limit} bytes"),
@@ -81,7 +84,7 @@ impl std::error::Error for BodyError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             BodyError::Connection(error) => Some(error),
-            BodyError::Upstream(error) => Some(error),
+            BodyError::Client(error) | BodyError::Upstream(error) => Some(error),
             _ => None,
         }
     }

@@ -103,7 +103,6 @@ impl Seen {
                 self.hop_by_hop |= 1 << EXPECT;
             }
             "upgrade" => self.hop_by_hop |= 1 << UPGRADE,
-            IGNORED_UPGRADE => self.hop_by_hop |= 1 << IGNORED,
             "keep-alive" => self.hop_by_hop |= 1 << KEEP_ALIVE,
             _ if name.starts_with("proxy") => match name {
                 "proxy" => self.hop_by_hop |= 1 << PROXY,
@@ -293,15 +292,10 @@ const PROXY_CONNECTION: usize = 6;
 const PROXY_AUTHORIZATION: usize = 7;
 const PROXY_AUTHENTICATE: usize = 8;
 const PROXY_AUTHENTICATION_INFO: usize = 9;
-const IGNORED: usize = 10;
-
-/// What `http` writes over the name of an `Upgrade` field, so that hyper does not prepare for one: a name of the same
-/// length that nobody uses. It goes with the hop-by-hop fields.
-pub(crate) const IGNORED_UPGRADE: &str = "upgrad~";
 
 /// What never travels on. `Expect` is answered by this server; the next one is asked anew. `Proxy` is no field at all,
 /// but becomes `HTTP_PROXY` in CGI ("httpoxy"). `Trailer` is not here: it belongs to the trailers, which are passed on.
-static HOP_BY_HOP: [HeaderName; 11] = [
+static HOP_BY_HOP: [HeaderName; 10] = [
     header::TRANSFER_ENCODING,
     header::TE,
     header::EXPECT,
@@ -312,7 +306,6 @@ static HOP_BY_HOP: [HeaderName; 11] = [
     header::PROXY_AUTHORIZATION,
     header::PROXY_AUTHENTICATE,
     HeaderName::from_static("proxy-authentication-info"),
-    HeaderName::from_static(IGNORED_UPGRADE),
 ];
 
 #[cfg(test)]

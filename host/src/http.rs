@@ -1,13 +1,12 @@
 //! From a byte stream to exchanges: HTTP/1.0, HTTP/1.1 and HTTP/2 with clients.
 //!
 //! [`serve`] owns one accepted connection until it ends. It reads the first bytes itself, because they tell HTTP/2
-//! (prior knowledge, RFC 9113 §3.3) from HTTP/1, and hands the rest to hyper, with our own rules around it:
+//! (prior knowledge, RFC 9113 §3.3), which hyper speaks, from HTTP/1, which this room speaks itself:
 //!
-//! * [`framing`] and its [`Guard`](guard::Guard) stand between the socket and hyper's HTTP/1 parser: nothing that is
-//!   ambiguous about message boundaries passes. The answer to it is our own, after the exchanges before it are done.
-//! * Deadlines are kept per connection, not per request: what a connection waits for and since when is noted as it
-//!   happens ([`state`]), and one timer looks at it when the earliest deadline has come. A keep-alive request costs one
-//!   clock read and no timer operation; hyper's own header timer would cost an allocation and two.
+//! * [`framing`] takes the bytes apart: nothing that is ambiguous about message boundaries passes. The answer to it is given
+//!   after the exchanges before it are done.
+//! * Deadlines are kept per connection, not per request: there is one timer, and it is set only where it would ring too late.
+//!   A keep-alive request costs one clock read and no timer operation.
 //! * A request body that nobody reads to its end is read here, up to a bound, or the connection closes: its bytes are
 //!   never taken for a request.
 //!
@@ -16,9 +15,9 @@
 
 mod batch;
 pub mod framing;
-mod guard;
 mod http1;
 mod http2;
+mod patience;
 mod request_body;
 mod response_body;
 mod rest;

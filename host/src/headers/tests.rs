@@ -81,7 +81,7 @@ fn heads_are_put_in_order() {
         ("POST / HTTP/1.1\nHost: a\nTransfer-Encoding: chunked\nTrailer: x", "POST /\nhost: a\ntrailer: x"),
         (
             "GET / HTTP/1.1\nHost: a\nConnection: keep-alive, x-own, Upgrade\nX-Own: 1\nKeep-Alive: 5\nUpgrade: h2c\n\
-             Proxy-Connection: keep-alive\nProxy-Authorization: x\nProxy: http://evil\nTE: gzip\nupgrad~: x\nX-Else: 2",
+             Proxy-Connection: keep-alive\nProxy-Authorization: x\nProxy: http://evil\nTE: gzip\nX-Else: 2",
             "GET /\nhost: a\nx-else: 2",
         ),
         ("GET / HTTP/1.1\nHost: a\nTE: gzip, Trailers;q=1\nConnection: te", "GET /\nhost: a\nte: trailers"),

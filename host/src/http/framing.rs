@@ -1,21 +1,19 @@
 //! Where HTTP/1 messages begin and end, strictly.
 //!
-//! [`Framing`] looks at the raw bytes of a connection before the HTTP library does, and lets only those pass whose
-//! reading is beyond doubt: every head whole and well-formed, every chunk line as the grammar has it. Two parsers that
-//! disagree about a boundary are how requests are smuggled; what this one lets through, every parser reads alike. It
-//! is deliberately stricter than RFC 9112 must be: bare LF, folded lines, lists in Content-Length, empty list elements
-//! in Transfer-Encoding and superfluous zeros are refused, not repaired.
+//! [`Framing`] reads the bytes that a client sends, and takes only those whose reading is beyond doubt: every head whole and
+//! well-formed, every chunk line as the grammar has it. Two parsers that disagree about a boundary are how requests are
+//! smuggled; what this one takes, every parser reads alike. It is deliberately stricter than RFC 9112 must be: bare LF,
+//! folded lines, lists in Content-Length, empty list elements in Transfer-Encoding and superfluous zeros are refused, not
+//! repaired.
 //!
-//! A state machine without input or output: it is shown the bytes that have not passed yet, and says how many may.
-//! It looks at each byte once, wherever the network cuts them, so a client that sends one byte at a time costs no more
-//! than another; `grammar::first_control` takes sixteen bytes at a step. Rejected: parsing heads here and building requests
-//! without hyper (twice the code for the same bytes), and letting hyper parse first (it accepts bare LF, and has begun
-//! to act on a message when its end turns out to be malformed).
+//! A state machine without input or output: it is shown the bytes that have not been used yet, and says what the first of
+//! them are. It looks at each byte once, wherever the network cuts them, so a client that sends one byte at a time costs no
+//! more than another; `grammar::first_control` takes sixteen bytes at a step.
 
 mod grammar;
 
-use crate::headers::{IGNORED_UPGRADE, Reject, is_decimal};
-use grammar::{CHUNK_LINE_BYTES, Coding, chunk_line, coding, field, first_control, request_line, trim};
+use crate::headers::{Reject, is_decimal};
+use grammar::{CHUNK_LINE_BYTES, Coding, RequestLine, chunk_line, coding, field, first_control, request_line, trim};
 
 /// The state of one connection.
 #[derive(Debug)]
@@ -24,8 +22,10 @@ pub struct Framing {
     state: State,
     lines: Lines,
     head: Head,
-    /// Heads that have passed.
-    messages: u64,
+    /// Those of the head or the trailer section that is read, or was read last.
+    fields: Vec<Field>,
+    /// The message is the last of its connection.
+    is_last: bool,
 }
 
 /// What a message's head and its trailers may be at most.
@@ -39,6 +39,60 @@ pub struct Limits {
     pub fields: usize,
 }
 
+/// What the next bytes are. The number is how many of them there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// An empty line before a head, which means nothing (RFC 9112, section 2.2).
+    Blank(usize),
+    Head(Head),
+    /// They say how the body is framed.
+    Chunking(usize),
+    Data(usize),
+    /// The trailer section, its empty line included.
+    Trailers(usize),
+}
+
+/// The head of a request, as far as it is about the message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Head {
+    /// Its bytes, request line and empty line included.
+    pub length: usize,
+    pub line: RequestLine,
+    /// Bytes of the body, where Content-Length says so.
+    pub content_length: Option<u64>,
+    /// The client waits for `100 Continue`.
+    pub expects_continue: bool,
+    /// The client understands trailers.
+    pub takes_trailers: bool,
+    /// The client asks for another protocol, and does it properly.
+    pub asks_for_upgrade: bool,
+    has_line: bool,
+    is_behind_blank: bool,
+    transfer_encoding: Option<Coding>,
+    close: bool,
+    keep_alive: bool,
+    /// Connection has the token `upgrade`.
+    connection_upgrade: bool,
+    /// There is another one: nobody can say which counts.
+    upgrade_is_repeated: bool,
+}
+
+/// Where a field is, from the first byte of its head or its trailer section.
+#[derive(Clone, Copy, Debug)]
+pub struct Field {
+    start: u32,
+    colon: u32,
+    end: u32,
+}
+
+impl Field {
+    /// Its name, and its value without the white space around it.
+    pub fn parts<'a>(&self, bytes: &'a [u8]) -> (&'a [u8], &'a [u8]) {
+        let part = |from: u32, to: u32| bytes.get(from as usize..to as usize).unwrap_or_default();
+        (part(self.start, self.colon), trim(part(self.colon + 1, self.end)))
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     /// Before or in a head.
@@ -49,15 +103,11 @@ enum State {
     ChunkData(u64),
     ChunkEnd,
     Trailers,
-    /// After a request that asks for another protocol: what follows is held until it is clear whose bytes they are.
-    Upgrading,
-    /// The protocol was switched: no byte is looked at any more.
-    Switched,
     /// After a message that is the last of its connection.
     Ended,
 }
 
-/// How far the lines of a part that must be whole have been looked at, from the first byte that has not passed.
+/// How far the lines of a part that must be whole have been looked at, from the first byte that has not been used.
 #[derive(Clone, Copy, Debug, Default)]
 struct Lines {
     /// Where the current line starts.
@@ -68,208 +118,153 @@ struct Lines {
     count: usize,
 }
 
-/// What the fields of the current head have said.
-#[derive(Clone, Copy, Debug, Default)]
-struct Head {
-    has_request_line: bool,
-    leading_empty_line: bool,
-    is_http_10: bool,
-    length: Option<u64>,
-    transfer_encoding: Option<Coding>,
-    close: bool,
-    keep_alive: bool,
-    /// Connection has the token `upgrade`.
-    connection_upgrade: bool,
-    /// Where the first Upgrade field begins.
-    upgrade_field: Option<usize>,
-    /// There is another one: nobody can say which counts.
-    upgrade_is_repeated: bool,
-}
-
 impl Framing {
     pub fn new(limits: Limits) -> Self {
-        Framing { limits, state: State::Head, lines: Lines::default(), head: Head::default(), messages: 0 }
+        let (lines, head) = (Lines::default(), Head::default());
+        Framing { limits, state: State::Head, lines, head, fields: Vec::new(), is_last: false }
     }
 
-    /// Looks at the bytes that have not passed yet, old ones first, and says how many of them may pass now. The rest
-    /// is to be shown again with what follows it.
+    /// Says what the first of the bytes are that have not been used yet, old ones first; they are to be used then. `None` where
+    /// that cannot be said before more has come: all of them are to be shown again with what follows.
     ///
-    /// On `Err`, the number says how many may pass still; after them the connection says nothing intelligible.
-    /// The name of an `Upgrade` field that is no proper request for another protocol is overwritten (see
-    /// [`IGNORED_UPGRADE`]); nothing else changes.
-    pub fn advance(&mut self, bytes: &mut [u8]) -> Result<usize, (usize, Reject)> {
-        let mut passed = 0;
-        loop {
-            let rest = bytes.get_mut(passed..).unwrap_or_default();
-            if rest.is_empty() {
-                return Ok(passed);
-            }
-            match self.step(rest) {
-                Ok(0) => return Ok(passed),
-                Ok(more) => passed += more,
-                Err(reject) => return Err((passed, reject)),
-            }
-        }
-    }
-
-    /// Whether the next byte would be the first of a message.
-    pub fn is_between_messages(&self) -> bool {
-        self.state == State::Head && self.lines.searched == 0
-    }
-
-    /// Whether what comes next belongs to a body.
-    pub fn is_in_body(&self) -> bool {
-        !matches!(self.state, State::Head | State::Upgrading | State::Switched | State::Ended)
-    }
-
-    /// Whether the last message of the connection has passed: nothing after it counts.
-    pub fn is_ended(&self) -> bool {
-        self.state == State::Ended
-    }
-
-    /// Whether what follows waits for [`Framing::settle`].
-    pub fn is_upgrading(&self) -> bool {
-        self.state == State::Upgrading
-    }
-
-    /// Says what follows the request for another protocol: that protocol, or the next request.
-    pub fn settle(&mut self, is_switched: bool) {
-        if self.state == State::Upgrading {
-            self.state = if is_switched { State::Switched } else { State::Head };
-        }
-    }
-
-    /// Whether the protocol was switched.
-    pub fn is_switched(&self) -> bool {
-        self.state == State::Switched
-    }
-
-    /// Heads that have passed.
-    pub fn messages(&self) -> u64 {
-        self.messages
-    }
-
-    /// One part of a message; 0 where it is not whole.
-    fn step(&mut self, bytes: &mut [u8]) -> Result<usize, Reject> {
+    /// # Errors
+    /// These bytes can be read in two ways, or none. Nothing behind them means anything.
+    pub fn next(&mut self, bytes: &[u8]) -> Result<Option<Part>, Reject> {
         match self.state {
+            _ if bytes.is_empty() => Ok(None),
             State::Head => self.head(bytes),
             State::Body(left) => {
                 let (taken, left) = take(bytes, left);
                 self.state = if left == 0 { self.after_message() } else { State::Body(left) };
-                Ok(taken)
+                Ok(Some(Part::Data(taken)))
             }
             State::ChunkSize => self.chunk_size(bytes),
             State::ChunkData(left) => {
                 let (taken, left) = take(bytes, left);
                 self.state = if left == 0 { State::ChunkEnd } else { State::ChunkData(left) };
-                Ok(taken)
+                Ok(Some(Part::Data(taken)))
             }
             State::ChunkEnd => match bytes {
                 [b'\r', b'\n', ..] => {
                     self.state = State::ChunkSize;
-                    Ok(2)
+                    Ok(Some(Part::Chunking(2)))
                 }
-                [b'\r'] => Ok(0),
+                [b'\r'] => Ok(None),
                 _ => Err(Reject::Chunk),
             },
             State::Trailers => self.trailers(bytes),
-            State::Switched => Ok(bytes.len()),
-            State::Upgrading | State::Ended => Ok(0),
+            State::Ended => Ok(None),
         }
     }
 
-    fn head(&mut self, bytes: &mut [u8]) -> Result<usize, Reject> {
+    /// The fields of the head or the trailer section that was read last.
+    pub fn fields(&self) -> &[Field] {
+        &self.fields
+    }
+
+    /// Whether what comes next belongs to a body.
+    pub fn is_in_body(&self) -> bool {
+        !matches!(self.state, State::Head | State::Ended)
+    }
+
+    /// Whether the last message of the connection is over: nothing after it counts.
+    pub fn is_ended(&self) -> bool {
+        self.state == State::Ended
+    }
+
+    /// Whether the message that is read, or was read last, is the last of the connection.
+    pub fn is_last(&self) -> bool {
+        self.is_last
+    }
+
+    fn head(&mut self, bytes: &[u8]) -> Result<Option<Part>, Reject> {
         loop {
             let Some(line) = self.lines.next(bytes)? else {
                 let line_is_long = self.lines.unfinished() > self.limits.request_line_bytes;
-                return match self.head.has_request_line {
+                return match self.head.has_line {
                     false if line_is_long => Err(Reject::TargetTooLong),
                     _ if bytes.len() > self.limits.head_bytes => Err(Reject::HeadTooLarge),
-                    _ => Ok(0),
+                    _ => Ok(None),
                 };
             };
             let length = self.lines.start;
             if length > self.limits.head_bytes {
                 return Err(Reject::HeadTooLarge);
             }
-            let line_start = line.start;
-            let line = bytes.get_mut(line).unwrap_or_default();
-            if !self.head.has_request_line {
-                if line.is_empty() && !self.head.leading_empty_line {
+            let at = line.start;
+            let line = bytes.get(line).unwrap_or_default();
+            if !self.head.has_line {
+                if line.is_empty() && !self.head.is_behind_blank {
                     // A robust server ignores one (RFC 9112 §2.2).
-                    self.head.leading_empty_line = true;
-                } else if line.len() > self.limits.request_line_bytes {
-                    return Err(Reject::TargetTooLong);
-                } else {
-                    self.head.is_http_10 = request_line(line)?;
-                    self.head.has_request_line = true;
-                    self.lines.count = 0;
+                    self.head.is_behind_blank = true;
+                    self.lines = Lines::default();
+                    return Ok(Some(Part::Blank(length)));
                 }
+                if line.len() > self.limits.request_line_bytes {
+                    return Err(Reject::TargetTooLong);
+                }
+                self.head.line = request_line(line)?;
+                self.head.has_line = true;
+                self.lines.count = 0;
+                self.fields.clear();
             } else if !line.is_empty() {
                 if self.lines.count > self.limits.fields {
                     return Err(Reject::HeadTooLarge);
                 }
-                self.head.field(line, line_start)?;
+                let (name, value) = field(line)?;
+                self.head.note(name, value)?;
+                self.fields.push(spot(at, name, line));
             } else {
-                let head = self.head;
-                self.state = self.after_head()?;
-                if let Some(at) = head.upgrade_field {
-                    self.after_upgrade(head, bytes.get_mut(at..).unwrap_or_default());
-                }
-                self.lines = Lines::default();
-                self.messages += 1;
-                return Ok(length);
+                return self.end_of_head(length).map(|head| Some(Part::Head(head)));
             }
         }
     }
 
-    fn after_head(&mut self) -> Result<State, Reject> {
-        match (self.head.transfer_encoding, self.head.length) {
-            (Some(_), _) if self.head.is_http_10 => Err(Reject::TransferEncoding),
-            (Some(_), Some(_)) => Err(Reject::Ambiguous),
-            (Some(Coding::More), None) => Err(Reject::TransferCoding),
-            (Some(Coding::Chunked), None) => Ok(State::ChunkSize),
-            (None, Some(length)) if length > 0 => Ok(State::Body(length)),
-            (None, _) => Ok(self.after_message()),
-        }
+    fn end_of_head(&mut self, length: usize) -> Result<Head, Reject> {
+        let mut head = Head { length, ..std::mem::take(&mut self.head) };
+        self.lines = Lines::default();
+        let is_http_10 = head.line.is_http_10;
+        self.is_last = head.close || (is_http_10 && !head.keep_alive);
+        self.state = match (head.transfer_encoding, head.content_length) {
+            (Some(_), _) if is_http_10 => return Err(Reject::TransferEncoding),
+            (Some(_), Some(_)) => return Err(Reject::Ambiguous),
+            (Some(Coding::More), None) => return Err(Reject::TransferCoding),
+            (Some(Coding::Chunked), None) => State::ChunkSize,
+            (None, Some(length)) if length > 0 => State::Body(length),
+            (None, _) => self.after_message(),
+        };
+        // Another protocol can be asked for by HTTP/1.1 alone, with the field named in Connection (RFC 9110 §7.8), and, here,
+        // only without a body: then no byte belongs to both. Every other field is as if it had not been sent.
+        let is_proper = head.connection_upgrade && !head.upgrade_is_repeated && !is_http_10;
+        head.asks_for_upgrade &= is_proper && self.state == State::Head;
+        Ok(head)
     }
 
-    /// Another protocol can be asked for by HTTP/1.1 alone, with the field named in Connection (RFC 9110 §7.8), and, here,
-    /// only without a body: then no byte belongs to both. Every other field goes, as if it had not been sent.
-    fn after_upgrade(&mut self, head: Head, field: &mut [u8]) {
-        let is_proper = head.connection_upgrade && !head.upgrade_is_repeated && !head.is_http_10;
-        if is_proper && self.state == State::Head {
-            self.state = State::Upgrading;
-        } else {
-            ignore_upgrade(field);
-        }
+    fn after_message(&self) -> State {
+        if self.is_last { State::Ended } else { State::Head }
     }
 
-    fn after_message(&mut self) -> State {
-        let head = std::mem::take(&mut self.head);
-        let ends = head.close || (head.is_http_10 && !head.keep_alive);
-        if ends { State::Ended } else { State::Head }
-    }
-
-    fn chunk_size(&mut self, bytes: &[u8]) -> Result<usize, Reject> {
+    fn chunk_size(&mut self, bytes: &[u8]) -> Result<Option<Part>, Reject> {
         let line = self.lines.next(bytes).map_err(|_| Reject::Chunk)?;
         let is_hex = bytes.first().is_some_and(u8::is_ascii_hexdigit);
         let Some(line) = line else {
-            return if is_hex && self.lines.unfinished() <= CHUNK_LINE_BYTES { Ok(0) } else { Err(Reject::Chunk) };
+            return if is_hex && self.lines.unfinished() <= CHUNK_LINE_BYTES { Ok(None) } else { Err(Reject::Chunk) };
         };
         let length = self.lines.start;
         self.lines = Lines::default();
         let size = chunk_line(bytes.get(line).unwrap_or_default()).ok_or(Reject::Chunk)?;
         self.state = if size == 0 { State::Trailers } else { State::ChunkData(size) };
-        Ok(length)
+        self.fields.clear();
+        Ok(Some(Part::Chunking(length)))
     }
 
-    fn trailers(&mut self, bytes: &[u8]) -> Result<usize, Reject> {
+    fn trailers(&mut self, bytes: &[u8]) -> Result<Option<Part>, Reject> {
         loop {
             let Some(line) = self.lines.next(bytes)? else {
-                return if bytes.len() > self.limits.head_bytes { Err(Reject::Trailer) } else { Ok(0) };
+                return if bytes.len() > self.limits.head_bytes { Err(Reject::Trailer) } else { Ok(None) };
             };
             let length = self.lines.start;
+            let at = line.start;
             let line = bytes.get(line).unwrap_or_default();
             if length > self.limits.head_bytes {
                 return Err(Reject::Trailer);
@@ -277,7 +272,7 @@ impl Framing {
             if line.is_empty() {
                 self.lines = Lines::default();
                 self.state = self.after_message();
-                return Ok(length);
+                return Ok(Some(Part::Trailers(length)));
             }
             if self.lines.count > self.limits.fields {
                 return Err(Reject::Trailer);
@@ -286,8 +281,16 @@ impl Framing {
             if NOT_IN_TRAILERS.iter().any(|forbidden| name.eq_ignore_ascii_case(forbidden)) {
                 return Err(Reject::Trailer);
             }
+            self.fields.push(spot(at, name, line));
         }
     }
+}
+
+/// Where a field is whose line begins at this place. No part that must be whole is longer than its limit, which is far less
+/// than 4 GiB.
+fn spot(at: usize, name: &[u8], line: &[u8]) -> Field {
+    let place = |at: usize| u32::try_from(at).unwrap_or(u32::MAX - 1);
+    Field { start: place(at), colon: place(at + name.len()), end: place(at + line.len()) }
 }
 
 impl Lines {
@@ -320,17 +323,20 @@ impl Lines {
 }
 
 impl Head {
-    /// Notes what a field says about the message's boundaries.
-    fn field(&mut self, line: &mut [u8], at: usize) -> Result<(), Reject> {
-        let (name, value) = field(line)?;
+    /// Notes what a field says about the message.
+    fn note(&mut self, name: &[u8], value: &[u8]) -> Result<(), Reject> {
         match name.len() {
+            2 if name.eq_ignore_ascii_case(b"te") => {
+                let mut codings =
+                    value.split(|&byte| byte == b',').filter_map(|it| it.split(|&byte| byte == b';').next());
+                self.takes_trailers |= codings.any(|coding| trim(coding).eq_ignore_ascii_case(b"trailers"));
+            }
+            6 if name.eq_ignore_ascii_case(b"expect") => {
+                self.expects_continue = trim(value).eq_ignore_ascii_case(b"100-continue") && !self.line.is_http_10;
+            }
             7 if name.eq_ignore_ascii_case(b"upgrade") => {
-                if self.upgrade_field.is_none() {
-                    self.upgrade_field = Some(at);
-                } else {
-                    self.upgrade_is_repeated = true;
-                    ignore_upgrade(line);
-                }
+                self.upgrade_is_repeated |= self.asks_for_upgrade;
+                self.asks_for_upgrade = true;
             }
             10 if name.eq_ignore_ascii_case(b"connection") => {
                 for token in value.split(|&byte| byte == b',').map(trim) {
@@ -341,10 +347,10 @@ impl Head {
             }
             14 if name.eq_ignore_ascii_case(b"content-length") => {
                 let value = trim(value);
-                if self.length.is_some() || !is_decimal(value) {
+                if self.content_length.is_some() || !is_decimal(value) {
                     return Err(Reject::ContentLength);
                 }
-                self.length = value.iter().try_fold(0_u64, |length, &digit| {
+                self.content_length = value.iter().try_fold(0_u64, |length, &digit| {
                     length.checked_mul(10)?.checked_add(u64::from(digit.wrapping_sub(b'0')))
                 });
             }
@@ -358,13 +364,6 @@ impl Head {
             _ => {}
         }
         Ok(())
-    }
-}
-
-/// Overwrites the name of an Upgrade field, so that nothing behind prepares for another protocol.
-fn ignore_upgrade(field: &mut [u8]) {
-    if let Some(name) = field.get_mut(..IGNORED_UPGRADE.len()) {
-        name.copy_from_slice(IGNORED_UPGRADE.as_bytes());
     }
 }
 

@@ -21,9 +21,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use super::batch::Batch;
-use super::request_body::{Leave, Reader, RequestBody};
+use super::request_body::{RequestBody, Rest};
 use super::response_body::ResponseBody;
-use super::state::{Active, State, Waiting};
+use super::state::{Active, State};
 use super::{Abort, Connection, Settings};
 use crate::body::Body;
 use crate::drain::Drain;
@@ -42,7 +42,6 @@ pub(super) async fn serve<IO, H, F>(
     F: Future<Output = Response<Body>> + Send + 'static,
 {
     let state = Arc::new(State::new(Instant::now()));
-    state.wait_from_start(Waiting::Idle);
     let service = {
         let (state, bounds) = (Arc::clone(&state), Arc::new((Arc::clone(&settings), drain.clone())));
         service_fn(move |request| {
@@ -67,20 +66,20 @@ pub(super) async fn serve<IO, H, F>(
                 // GOAWAY is followed by a ping that the client has to answer, and answers may still be on their way to
                 // it: where it does neither answer nor read, it has had its time.
                 ready!(alarm.as_mut().poll(cx));
-                let (now, until) = (Instant::now(), state.waits_until(FAREWELL));
-                match state.waiting() {
-                    Waiting::Idle if until <= now => return Poll::Ready(()),
-                    Waiting::Idle => alarm.as_mut().reset(until),
-                    _ => alarm.as_mut().reset(now + FAREWELL),
+                let (now, until) = (Instant::now(), state.is_idle_until(FAREWELL));
+                match state.is_idle() {
+                    true if until <= now => return Poll::Ready(()),
+                    true => alarm.as_mut().reset(until),
+                    false => alarm.as_mut().reset(now + FAREWELL),
                 }
                 continue;
             }
             let mut ends = asked.as_mut().poll(cx).is_ready();
             if !ends && alarm.as_mut().poll(cx).is_ready() {
                 let now = Instant::now();
-                let idle_until = state.waits_until(settings.idle_timeout);
-                ends = state.waiting() == Waiting::Idle && idle_until <= now;
-                let next = if state.waiting() == Waiting::Idle { idle_until } else { now + settings.idle_timeout };
+                let idle_until = state.is_idle_until(settings.idle_timeout);
+                ends = state.is_idle() && idle_until <= now;
+                let next = if state.is_idle() { idle_until } else { now + settings.idle_timeout };
                 alarm.as_mut().reset(next);
             }
             if ends {
@@ -127,9 +126,9 @@ where
         if !has_body {
             return Body::Empty;
         }
-        let to = Reader::Stream(settings.unread_timeout);
-        let leave = Leave { to, bytes_limit: settings.unread_bytes_limit, expects_continue };
-        Body::boxed(RequestBody::new(incoming, settings.body_idle_timeout, leave))
+        let (bytes_limit, time_limit) = (settings.unread_bytes_limit, settings.unread_timeout);
+        let rest = Rest { bytes_limit, time_limit, expects_continue };
+        Body::boxed(RequestBody::new(incoming, settings.body_idle_timeout, rest))
     });
     let mut response = handler(connection, request).await;
     if !response.extensions().is_empty() && response.extensions().get::<Abort>().is_some() {

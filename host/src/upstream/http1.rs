@@ -21,13 +21,12 @@ mod upload;
 
 use std::future::poll_fn;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use bytes::BytesMut;
 use http::{Method, Request, Response, StatusCode};
-use tokio::io::{AsyncRead as _, AsyncReadExt as _, ReadBuf};
+use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
 
 use self::answer::Answer;
@@ -40,15 +39,14 @@ use super::response;
 use super::socket::Socket;
 use super::switch;
 use crate::body::Body;
+use crate::intake::Intake;
 use crate::tunnel::Upgrade;
 
 /// See the module.
 pub(super) struct Connection {
     socket: Socket,
     /// What came and is not used yet.
-    input: BytesMut,
-    /// How much is read at once.
-    reads: usize,
+    input: Intake,
     progress: Arc<Progress>,
     /// It has carried requests before.
     reused: bool,
@@ -59,8 +57,7 @@ pub(super) struct Connection {
 
 impl Connection {
     pub(super) fn new(socket: Socket, progress: Arc<Progress>, slot: OwnedSemaphorePermit) -> Box<Self> {
-        let (input, reads) = (BytesMut::new(), SHORT_READ);
-        Box::new(Connection { socket, input, reads, progress, reused: false, _slot: slot })
+        Box::new(Connection { socket, input: Intake::default(), progress, reused: false, _slot: slot })
     }
 
     pub(super) fn progress(&self) -> &Arc<Progress> {
@@ -77,7 +74,7 @@ impl Connection {
         let mut byte = ReadBuf::new(&mut byte);
         // Nobody is to be woken: the next request reads, too.
         let mut context = Context::from_waker(Waker::noop());
-        self.input.is_empty() && Pin::new(&mut self.socket).poll_read(&mut context, &mut byte).is_pending()
+        self.input.bytes.is_empty() && Pin::new(&mut self.socket).poll_read(&mut context, &mut byte).is_pending()
     }
 
     /// Sends the request and waits for the head of its answer.
@@ -117,15 +114,15 @@ impl Connection {
             return Poll::Ready(Err(Failed { reason: error.into(), nothing_came: false }));
         }
         loop {
-            match heads.read(&mut self.input, limits) {
+            match heads.read(&mut self.input.bytes, limits) {
                 Ok(Some(head)) => return Poll::Ready(Ok(head)),
                 Ok(None) => {}
                 Err(flaw) => {
                     return Poll::Ready(Err(Failed { reason: Reason::BadResponse(flaw), nothing_came: false }));
                 }
             }
-            let nothing_came = self.input.is_empty() && heads.is_first();
-            match self.poll_fill(context) {
+            let nothing_came = self.input.bytes.is_empty() && heads.is_first();
+            match self.input.poll_fill(&mut self.socket, context) {
                 Poll::Ready(Ok(1..)) => {}
                 Poll::Ready(Ok(0)) if !nothing_came => {
                     let reason = Reason::BadResponse(BadResponse::Truncated);
@@ -172,29 +169,12 @@ impl Connection {
         Ok(response.map(|()| answer.body(self, upload, in_flight)))
     }
 
-    /// Reads what there is; 0 is the end of what the endpoint sends.
-    fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        self.input.reserve(self.reads);
-        let capacity = self.input.capacity().saturating_sub(self.input.len());
-        // The future has no state, so that it can be made for each poll.
-        let polled = pin!(self.socket.read_buf(&mut self.input)).poll(context);
-        if let Poll::Ready(Ok(count)) = polled
-            && count == capacity
-        {
-            self.reads = self.reads.saturating_mul(2).min(LONG_READ);
-        }
-        polled
-    }
-
     /// Back to the others, if it can take another request.
     fn give_back(mut self: Box<Self>, endpoint: &Endpoint) {
-        if !self.input.is_empty() || self.progress.is_retired() {
+        if !self.input.bytes.is_empty() || self.progress.is_retired() {
             return;
         }
-        if self.input.capacity() > LONG_READ / 2 {
-            self.input = BytesMut::new();
-        }
-        self.reads = SHORT_READ;
+        self.input.shrink();
         self.reused = true;
         endpoint.put(self);
     }
@@ -216,9 +196,3 @@ pub(super) fn is_replayable<B: http_body::Body>(request: &Request<B>) -> bool {
     );
     idempotent && request.body().is_end_stream()
 }
-
-/// What is read at once of an answer that is short: a head, and a body of a few kilobytes.
-const SHORT_READ: usize = 8 << 10;
-
-/// The most that is read at once of a long one.
-const LONG_READ: usize = 64 << 10;

@@ -1,5 +1,7 @@
 //! The lines of HTTP/1, strictly: what a request line, a field, a chunk line may look like.
 
+use std::ops::Range;
+
 use http::Uri;
 
 use crate::headers::Reject;
@@ -12,8 +14,30 @@ pub(super) enum Coding {
     More,
 }
 
-/// Checks a request line; answers whether it is HTTP/1.0.
-pub(super) fn request_line(line: &[u8]) -> Result<bool, Reject> {
+/// A request line that is well-formed: `METHOD SP TARGET SP HTTP/1.x` (RFC 9112 §3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RequestLine {
+    /// Bytes of the method.
+    method: usize,
+    /// Bytes of the target.
+    target: usize,
+    pub is_http_10: bool,
+}
+
+impl RequestLine {
+    /// Where the method is in its line.
+    pub fn method(&self) -> Range<usize> {
+        0..self.method
+    }
+
+    pub fn target(&self) -> Range<usize> {
+        let start = self.method + 1;
+        start..start + self.target
+    }
+}
+
+/// Checks a request line.
+pub(super) fn request_line(line: &[u8]) -> Result<RequestLine, Reject> {
     let (rest, is_http_10) = match line.split_last_chunk() {
         Some((rest, b" HTTP/1.1")) => (rest, false),
         Some((rest, b" HTTP/1.0")) => (rest, true),
@@ -26,11 +50,12 @@ pub(super) fn request_line(line: &[u8]) -> Result<bool, Reject> {
     }
     let Some(target) = rest.strip_prefix(b" ") else { return Err(Reject::RequestLine) };
     match target {
-        [_, ..] if method == b"CONNECT" => Err(Reject::Tunnel),
-        [b'/', path @ ..] if length_in(&IN_TARGET, path) == path.len() => Ok(is_http_10),
-        b"*" if method == b"OPTIONS" => Ok(is_http_10),
-        _ => unusual_target(target).and(Ok(is_http_10)),
+        [_, ..] if method == b"CONNECT" => return Err(Reject::Tunnel),
+        [b'/', path @ ..] if length_in(&IN_TARGET, path) == path.len() => {}
+        b"*" if method == b"OPTIONS" => {}
+        _ => unusual_target(target)?,
     }
+    Ok(RequestLine { method: method.len(), target: target.len(), is_http_10 })
 }
 
 /// An absolute form, or an origin form with bytes that few clients send.

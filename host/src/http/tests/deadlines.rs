@@ -112,7 +112,7 @@ async fn a_body_that_is_kept_but_not_read_does_not_hold_the_connection_for_good(
     let task = tokio::spawn(serve(server, connection, Arc::new(Settings::default()), handler, drain));
     client.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nabc").await.unwrap();
     task.await.unwrap();
-    assert_eq!(started.elapsed().as_secs(), 77, "the idle time, and what is given to an unread body");
+    assert_eq!(started.elapsed().as_secs(), 77, "the idle time, and what is given to a client that has to close");
 }
 
 #[tokio::test(start_paused = true)]

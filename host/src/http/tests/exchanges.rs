@@ -1,5 +1,10 @@
 //! HTTP/1 exchanges, in order and out of it.
 
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use http_body::Frame;
+
 use super::*;
 
 #[tokio::test]
@@ -160,7 +165,7 @@ async fn an_upgrade_that_is_not_made_leaves_a_request_like_any_other() {
     assert_eq!(outline(&served.rest().await), ["200", "200 close"]);
     assert_eq!(served.seen.requests(), ["GET /1", "GET /2"]);
 
-    // What is refused behind it still gets its answer, although hyper has prepared to let go of the connection.
+    // What is refused behind it still gets its answer.
     let mut served = start();
     served
         .write("GET /1 HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\nPRI * HTTP/2.0\r\n\r\n")
@@ -226,9 +231,76 @@ async fn old_clients_get_what_they_know() {
     assert_eq!(served.seen.requests(), ["GET /1", "GET /2"]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_empty_line_before_a_head_means_nothing() {
+    let (started, mut served) = (Instant::now(), start());
+    served.write("POST /1 HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\na\r\n").await;
+    assert_eq!(outline(&served.until("ok").await), ["200"]);
+    served.write("\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert_eq!(outline(&served.until("}").await), ["400 close"], "two are too many");
+
+    let mut served = start();
+    served.write("POST /1 HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\na\r\n").await;
+    served.until("ok").await;
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    served.write("GET /2 HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert_eq!(outline(&served.until("ok").await), ["200"], "it is no head that is waited for");
+    assert_eq!(started.elapsed().as_secs(), 30);
+}
+
+#[tokio::test]
+async fn trailers_are_for_clients_that_understand_them() {
+    for (te, trailers) in [("TE: trailers\r\n", "0\r\nx-sum: 6\r\n\r\n"), ("", "0\r\n\r\n")] {
+        let (mut client, server) = tokio::io::duplex(4096);
+        let (_drainer, drain) = drain::channel();
+        let address = "127.0.0.1:80".parse().unwrap();
+        let connection = Arc::new(Connection::new(address, address, "test".into(), &Scheme::HTTP));
+        // What the client sends goes back to it, trailers and all.
+        let handler = |_, request: Request<Body>| async move { Response::new(request.into_body()) };
+        tokio::spawn(serve(server, connection, Arc::new(Settings::default()), handler, drain));
+        let head = format!("POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{te}Transfer-Encoding: chunked\r\n\r\n");
+        client.write_all(head.as_bytes()).await.unwrap();
+        client.write_all(b"3\r\nabc\r\n3\r\ndef\r\n0\r\nX-Sum: 6\r\n\r\n").await.unwrap();
+        let mut all = String::new();
+        client.read_to_string(&mut all).await.unwrap();
+        let (_, body) = all.split_once("\r\n\r\n").unwrap();
+        assert_eq!(body, format!("3\r\nabc\r\n3\r\ndef\r\n{trailers}"), "{te}");
+    }
+}
+
+#[tokio::test]
+async fn old_clients_are_told_the_end_by_the_end() {
+    let (mut client, server) = tokio::io::duplex(4096);
+    let (_drainer, drain) = drain::channel();
+    let address = "127.0.0.1:80".parse().unwrap();
+    let connection = Arc::new(Connection::new(address, address, "test".into(), &Scheme::HTTP));
+    let handler = |_, _: Request<Body>| async move {
+        let (write, read) = tokio::sync::mpsc::channel(1);
+        tokio::spawn(async move { write.send(Bytes::from_static(b"abc")).await });
+        Response::new(Body::boxed(Streamed(read)))
+    };
+    tokio::spawn(serve(server, connection, Arc::new(Settings::default()), handler, drain));
+    client.write_all(b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n").await.unwrap();
+    let mut all = String::new();
+    client.read_to_string(&mut all).await.unwrap();
+    assert!(all.contains("connection: close\r\n") && all.ends_with("\r\n\r\nabc"), "{all}");
+}
+
+/// A body that is sent through a channel.
+struct Streamed(tokio::sync::mpsc::Receiver<Bytes>);
+
+impl http_body::Body for Streamed {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.0.poll_recv(cx).map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
+    }
+}
+
 #[tokio::test]
 async fn expectations_reach_the_rules_about_headers() {
-    // hyper answers only 100-continue by itself; whatever else is expected is refused in `headers`.
+    // Only 100-continue is answered here; whatever else is expected is refused in `headers`.
     let (client, server) = tokio::io::duplex(4096);
     let (_drainer, drain) = drain::channel();
     let address = "127.0.0.1:80".parse().unwrap();

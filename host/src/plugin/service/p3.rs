@@ -61,7 +61,10 @@ fn given(guest: &mut Guest, request: Request<Body>, https: bool) -> GuestRequest
     let (head, body) = request.into_parts();
     let broke_off = guest.broke_off();
     let body = body.map_err(move |error| {
-        broke_off.fetch_or(matches!(error, BodyError::Connection(_) | BodyError::Gone), Ordering::Relaxed);
+        broke_off.fetch_or(
+            matches!(error, BodyError::Connection(_) | BodyError::Client(_) | BodyError::Gone),
+            Ordering::Relaxed,
+        );
         error_of(&error)
     });
     let authority = head.headers.get(header::HOST).and_then(|host| Authority::try_from(host.as_bytes()).ok());

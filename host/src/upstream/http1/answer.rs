@@ -17,6 +17,7 @@ use super::chunks::{Chunks, Next};
 use super::upload::{self, Upload};
 use super::{Connection, head};
 use crate::body::{Body, BodyError};
+use crate::intake::Intake;
 
 /// A body of which so much is known.
 pub(super) enum Answer {
@@ -38,16 +39,17 @@ pub(super) enum Left {
 
 impl Answer {
     /// Looks at what came with the head.
-    pub(super) fn new(framing: Framing, input: &mut BytesMut, transport: &Transport) -> Result<Answer, BadResponse> {
+    pub(super) fn new(framing: Framing, input: &mut Intake, transport: &Transport) -> Result<Answer, BadResponse> {
         Ok(match framing {
             Framing::Nothing => Answer::Whole(Bytes::new()),
-            Framing::Length(length) => match usize::try_from(length).ok().filter(|length| *length <= input.len()) {
-                Some(length) => Answer::Whole(take(input, length)),
+            Framing::Length(length) => match usize::try_from(length).ok().filter(|length| *length <= input.bytes.len())
+            {
+                Some(length) => Answer::Whole(input.take(length)),
                 None => Answer::Coming(Left::Length(length)),
             },
             Framing::Chunked => {
                 let chunks = Chunks::new(transport.max_header_bytes);
-                chunks.check(input).map_err(|_| BadResponse::Chunks)?;
+                chunks.check(&input.bytes).map_err(|_| BadResponse::Chunks)?;
                 Answer::Coming(Left::Chunks { chunks, max_fields: transport.max_headers })
             }
             Framing::UntilClosed => Answer::Coming(Left::UntilClosed),
@@ -108,12 +110,12 @@ impl Coming {
             }
         }
         loop {
-            match self.left.next(&mut connection.input)? {
+            match self.left.next(&mut connection.input.bytes)? {
                 Step::Frame(frame) => return Poll::Ready(Ok(Some(frame))),
                 Step::End => return Poll::Ready(Ok(None)),
                 Step::More => {}
             }
-            let polled = connection.poll_fill(context);
+            let polled = connection.input.poll_fill(&mut connection.socket, context);
             let Poll::Ready(read) = polled else {
                 connection.progress.body_is_awaited();
                 ready!(connection.progress.poll_expired(context));
@@ -248,17 +250,3 @@ fn read_trailers(section: &Bytes, max_fields: usize) -> Result<Option<HeaderMap>
         _ => Err(BodyError::Chunks),
     }
 }
-
-/// The first bytes of what came. A short piece is copied, so that the buffer is the connection's alone and is not made
-/// anew for the next answer.
-fn take(input: &mut BytesMut, length: usize) -> Bytes {
-    if length > COPIED {
-        return input.split_to(length).freeze();
-    }
-    let bytes = Bytes::copy_from_slice(input.get(..length).unwrap_or_default());
-    input.advance(length);
-    bytes
-}
-
-/// Copying as much costs less than a new buffer.
-const COPIED: usize = 4 << 10;

@@ -10,6 +10,7 @@ use memchr::memmem::Finder;
 
 use super::super::error::BadResponse;
 use super::super::settings::Transport;
+use crate::outgoing::write_fields;
 
 /// `GET /path HTTP/1.1` and the fields (RFC 9112, section 3). The target is in origin form, or `*`.
 pub(super) fn write<B>(request: &Request<B>, out: &mut Vec<u8>) {
@@ -26,16 +27,6 @@ pub(super) fn write<B>(request: &Request<B>, out: &mut Vec<u8>) {
     out.extend_from_slice(b" HTTP/1.1\r\n");
     write_fields(fields, out);
     out.extend_from_slice(b"\r\n");
-}
-
-/// Each field on its line.
-pub(super) fn write_fields(fields: &HeaderMap, out: &mut Vec<u8>) {
-    for (name, value) in fields {
-        out.extend_from_slice(name.as_str().as_bytes());
-        out.extend_from_slice(b": ");
-        out.extend_from_slice(value.as_bytes());
-        out.extend_from_slice(b"\r\n");
-    }
 }
 
 /// What a head may be at most.

@@ -31,7 +31,7 @@ struct Switched(Box<Connection>);
 
 impl AsyncRead for Switched {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let input = &mut self.0.input;
+        let input = &mut self.0.input.bytes;
         if input.is_empty() {
             return Pin::new(&mut self.0.socket).poll_read(context, buf);
         }

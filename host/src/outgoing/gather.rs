@@ -8,7 +8,7 @@ use tokio::io::AsyncWrite;
 
 /// Writes several pieces: copied together where they are short, as a head and a small body are, because a plain write of
 /// one piece costs the kernel less than a vectored one, by more than the copy. Longer ones are not copied.
-pub fn poll_write<W: AsyncWrite + Unpin>(
+pub(super) fn poll_write<W: AsyncWrite + Unpin>(
     writer: &mut W,
     context: &mut Context<'_>,
     pieces: &[IoSlice<'_>],

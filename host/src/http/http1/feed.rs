@@ -1,0 +1,196 @@
+//! A request body on its way from the connection to whoever reads it: in the handler, or in a task of its own.
+//!
+//! One frame at most is between them, and the connection reads nothing that nobody has asked for.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+use std::{io, mem};
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+
+use super::super::patience::Patience;
+use crate::body::BodyError;
+
+/// The connection's end.
+pub(super) struct Feed(Arc<Mutex<Slot>>);
+
+/// The reader's end.
+pub(super) struct RequestBody {
+    slot: Arc<Mutex<Slot>>,
+    /// What is to come, where Content-Length says so.
+    left: Option<u64>,
+    patience: Patience,
+    /// A longer rest is not worth reading.
+    unread_bytes_limit: u64,
+}
+
+struct Slot {
+    frame: Option<Frame<Bytes>>,
+    /// What comes behind the frame.
+    end: Option<Result<(), BodyError>>,
+    reader: Reader,
+    connection: Option<Waker>,
+    /// The client sends nothing before it is told to go on.
+    expects_continue: bool,
+}
+
+enum Reader {
+    /// Has not asked since it got the last frame.
+    Busy,
+    Waits(Waker),
+    Gone {
+        is_rest_read: bool,
+    },
+}
+
+/// What the connection is to do about a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wish {
+    /// Nothing at present.
+    Nothing,
+    /// Tell the client to go on, and read.
+    Continue,
+    Read,
+    /// Read and throw away: nobody wants the rest, but it is short.
+    Skip,
+    /// Nobody wants the rest, and it is too long to be read.
+    Abandon,
+}
+
+/// Both ends of a body.
+pub(super) fn channel(
+    length: Option<u64>,
+    expects_continue: bool,
+    idle_timeout: Duration,
+    unread_bytes_limit: u64,
+) -> (Feed, RequestBody) {
+    let slot = Slot { frame: None, end: None, reader: Reader::Busy, connection: None, expects_continue };
+    let slot = Arc::new(Mutex::new(slot));
+    let patience = Patience::new(idle_timeout);
+    (Feed(Arc::clone(&slot)), RequestBody { slot, left: length, patience, unread_bytes_limit })
+}
+
+impl Feed {
+    /// What is to be done now. The task is woken when that changes.
+    pub(super) fn wish(&self, cx: &mut Context<'_>) -> Wish {
+        let mut slot = lock(&self.0);
+        if !slot.connection.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            slot.connection = Some(cx.waker().clone());
+        }
+        match slot.reader {
+            Reader::Waits(_) => match mem::take(&mut slot.expects_continue) {
+                true => Wish::Continue,
+                false => Wish::Read,
+            },
+            Reader::Busy => Wish::Nothing,
+            Reader::Gone { is_rest_read: true } => Wish::Skip,
+            Reader::Gone { is_rest_read: false } => Wish::Abandon,
+        }
+    }
+
+    /// Whether somebody reads still.
+    pub(super) fn has_reader(&self) -> bool {
+        !matches!(lock(&self.0).reader, Reader::Gone { .. })
+    }
+
+    /// Whether the rest will not be read.
+    pub(super) fn is_abandoned(&self) -> bool {
+        matches!(lock(&self.0).reader, Reader::Gone { is_rest_read: false })
+    }
+
+    pub(super) fn give(&self, frame: Frame<Bytes>, is_last: bool, cx: &mut Context<'_>) {
+        let mut slot = lock(&self.0);
+        slot.frame = Some(frame);
+        slot.end = is_last.then_some(Ok(()));
+        slot.wake_reader(cx);
+    }
+
+    pub(super) fn end(&self, end: Result<(), BodyError>, cx: &mut Context<'_>) {
+        let mut slot = lock(&self.0);
+        slot.end = Some(end);
+        slot.wake_reader(cx);
+    }
+}
+
+impl Drop for Feed {
+    /// Where the connection ends before the body does.
+    fn drop(&mut self) {
+        let mut slot = lock(&self.0);
+        if slot.end.is_none() {
+            slot.end = Some(Err(BodyError::Client(io::ErrorKind::ConnectionAborted.into())));
+            slot.wake_reader(&mut Context::from_waker(Waker::noop()));
+        }
+    }
+}
+
+impl Slot {
+    /// Tells the reader, unless it is in the task of this context: that one looks at both.
+    fn wake_reader(&mut self, cx: &mut Context<'_>) {
+        if let Reader::Waits(waker) = mem::replace(&mut self.reader, Reader::Busy)
+            && !waker.will_wake(cx.waker())
+        {
+            waker.wake();
+        }
+    }
+}
+
+impl http_body::Body for RequestBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let me = &mut *self;
+        let mut slot = lock(&me.slot);
+        if let Some(frame) = slot.frame.take() {
+            let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+            me.left = me.left.map(|left| left.saturating_sub(length));
+            me.patience.renew();
+            return Poll::Ready(Some(Ok(frame)));
+        }
+        match slot.end.replace(Ok(())) {
+            Some(end) => return Poll::Ready(end.err().map(Err)),
+            None => slot.end = None,
+        }
+        if !matches!(&slot.reader, Reader::Waits(waker) if waker.will_wake(cx.waker())) {
+            slot.reader = Reader::Waits(cx.waker().clone());
+        }
+        if let Some(connection) = slot.connection.as_ref().filter(|connection| !connection.will_wake(cx.waker())) {
+            connection.wake_by_ref();
+        }
+        drop(slot);
+        ready!(me.patience.poll_over(cx));
+        // What has not come by now is not waited for again.
+        let mut slot = lock(&me.slot);
+        slot.end = Some(Ok(()));
+        slot.reader = Reader::Gone { is_rest_read: false };
+        Poll::Ready(Some(Err(BodyError::TimedOut)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        let slot = lock(&self.slot);
+        slot.frame.is_none() && matches!(slot.end, Some(Ok(())))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.left.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        let mut slot = lock(&self.slot);
+        if slot.end.is_none() {
+            let is_rest_read = !slot.expects_continue && self.left.unwrap_or(0) <= self.unread_bytes_limit;
+            slot.reader = Reader::Gone { is_rest_read };
+            slot.connection.as_ref().map(Waker::wake_by_ref);
+        }
+    }
+}
+
+/// Nobody panics while it is held.
+fn lock(slot: &Mutex<Slot>) -> MutexGuard<'_, Slot> {
+    slot.lock().unwrap_or_else(PoisonError::into_inner)
+}

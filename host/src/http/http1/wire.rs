@@ -1,0 +1,306 @@
+//! The client's end of an HTTP/1 connection: what comes is taken apart, what goes is written, and nothing waits for good.
+
+mod reading;
+
+use std::future::poll_fn;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes, BytesMut};
+use http::Request;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::{Instant, timeout};
+
+use super::super::framing::{Framing, Head, Limits, Part};
+use super::super::rest::{self, Resting};
+use super::super::{Connection, DRAIN_PATIENCE, Settings};
+use super::bell::Bell;
+use super::feed::Feed;
+use super::{head, reply};
+use crate::body::Body;
+use crate::drain::Drain;
+use crate::headers::Reject;
+use crate::intake::Intake;
+use crate::outgoing::{self, Outgoing};
+
+/// See the module.
+pub(super) struct Wire<'a, IO> {
+    io: IO,
+    input: Intake,
+    framing: Framing,
+    /// The body of the present request, until it is read to its end.
+    feed: Option<Feed>,
+    /// What the client is told before it sends a body, as far as it is not told yet.
+    interim: &'static [u8],
+    /// It is told, and may not have got it.
+    must_flush: bool,
+    /// The response has begun: nothing can be said before it.
+    has_begun: bool,
+    /// How much of a body that nobody wants is still read.
+    unread_bytes_left: u64,
+    /// Nothing is read any more: the client sends nothing, or nothing that means something.
+    is_deaf: bool,
+    bell: Bell,
+    waits: Waits,
+    /// Since when it waits.
+    since: Instant,
+    has_served: bool,
+    connection: &'a Connection,
+    settings: &'a Settings,
+    drain: &'a Drain,
+}
+
+/// What a connection waits for the client to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Waits {
+    /// Nothing: it is the gateway's turn.
+    Not,
+    /// To send another request, or none.
+    Idle,
+    /// To send the rest of a head.
+    Head,
+    /// To take more of a response, of which it has taken so much.
+    Write(u64),
+}
+
+/// What comes when a request is waited for.
+pub(super) enum Next {
+    /// The head of a request.
+    Head(Head),
+    /// Nothing for a while: there is nothing of a request or a response anywhere.
+    Rest,
+    /// The connection is refused, for what came or did not.
+    Refused(Reject),
+    /// It has been idle for too long, or the gateway stops.
+    Over,
+    /// The client has gone.
+    Gone,
+}
+
+/// The client has gone, or takes nothing, or what was sent to it broke off: there is nobody to say more to.
+#[derive(Debug)]
+pub(super) struct Gone;
+
+impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Wire<'a, IO> {
+    /// `first` are bytes that have been read already.
+    pub(super) fn new(
+        io: IO,
+        first: &[u8],
+        connection: &'a Connection,
+        settings: &'a Settings,
+        drain: &'a Drain,
+    ) -> Self {
+        let limits = Limits {
+            head_bytes: settings.head_bytes_limit.max(HEAD_BYTES_FLOOR),
+            request_line_bytes: settings.request_line_bytes_limit.min(REQUEST_LINE_BYTES_CEILING),
+            fields: settings.fields_limit,
+        };
+        let now = Instant::now();
+        let mut input = Intake::default();
+        input.bytes.extend_from_slice(first);
+        Wire {
+            io,
+            input,
+            framing: Framing::new(limits),
+            feed: None,
+            interim: b"",
+            must_flush: false,
+            has_begun: false,
+            unread_bytes_left: 0,
+            is_deaf: false,
+            bell: Bell::new(now + settings.head_timeout, drain),
+            waits: Waits::Not,
+            since: now,
+            has_served: false,
+            connection,
+            settings,
+            drain,
+        }
+    }
+
+    /// Waits for the next request. A deadline begins with the first byte of its head.
+    pub(super) async fn next(&mut self) -> Next {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
+        loop {
+            match self.framing.next(&self.input.bytes) {
+                Ok(Some(Part::Head(head))) => {
+                    self.waits = Waits::Not;
+                    (self.has_served, self.has_begun) = (true, false);
+                    return Poll::Ready(Next::Head(head));
+                }
+                Ok(Some(Part::Blank(length))) => {
+                    self.input.bytes.advance(length);
+                    continue;
+                }
+                // Between two messages there is nothing else.
+                Ok(Some(_)) => return Poll::Ready(Next::Refused(Reject::Syntax)),
+                Ok(None) => {}
+                Err(reject) => return Poll::Ready(Next::Refused(reject)),
+            }
+            match self.input.poll_fill(&mut self.io, cx) {
+                Poll::Ready(Ok(1..)) => {}
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Next::Gone),
+                Poll::Pending => return self.poll_overdue(cx),
+            }
+        }
+    }
+
+    /// Whether a request has been waited for long enough.
+    fn poll_overdue(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
+        let is_idle = self.input.bytes.is_empty();
+        self.wait(if is_idle { Waits::Idle } else { Waits::Head });
+        if !is_idle {
+            ready!(self.bell.poll(self.since + self.settings.head_timeout, cx));
+            return Poll::Ready(Next::Refused(Reject::HeadTimeout));
+        }
+        if self.drain.is_asked() {
+            if !self.has_served {
+                ready!(self.bell.poll(self.since + DRAIN_PATIENCE, cx));
+            }
+            return Poll::Ready(Next::Over);
+        }
+        let over = self.since + self.settings.idle_timeout;
+        ready!(self.bell.poll(over.min(self.since + rest::AFTER), cx));
+        Poll::Ready(if over <= Instant::now() { Next::Over } else { Next::Rest })
+    }
+
+    /// Notes what the client is waited for; the clock starts when that changes.
+    fn wait(&mut self, waits: Waits) {
+        if self.waits != waits {
+            self.waits = waits;
+            self.since = Instant::now();
+        }
+    }
+
+    /// The request that has come with this head, and its body.
+    pub(super) fn request(&mut self, head: &Head) -> Result<Request<Body>, Reject> {
+        // Copied, so that the buffer is this connection's alone and serves the next request as well.
+        let bytes = Bytes::copy_from_slice(self.input.bytes.get(..head.length).unwrap_or_default());
+        self.input.bytes.advance(head.length);
+        let request = head::request(head, self.framing.fields(), &bytes)?;
+        Ok(request.map(|()| self.body(head)))
+    }
+
+    /// Whether the connection has to close behind the response that is about to go out: it was the client's wish, the
+    /// gateway stops, or nobody will read what the client is still sending.
+    pub(super) fn is_last(&self) -> bool {
+        let is_abandoned = self.is_deaf || self.feed.as_ref().is_some_and(Feed::is_abandoned);
+        self.framing.is_last() || is_abandoned || self.drain.is_asked()
+    }
+
+    /// Sends a response, and reads what is asked for of the request meanwhile.
+    pub(super) async fn send(&mut self, mut head: Vec<u8>, framing: outgoing::Framing, body: Body) -> Result<(), Gone> {
+        if !self.interim.is_empty() && self.interim.len() < CONTINUE.len() {
+            // The client has the beginning of it.
+            head.splice(..0, self.interim.iter().copied());
+        }
+        (self.interim, self.has_begun) = (b"", true);
+        let mut outgoing = Outgoing::new(head, framing, body);
+        poll_fn(|cx| {
+            loop {
+                match outgoing.poll(&mut self.io, |_| (), cx) {
+                    Poll::Ready(sent) => return Poll::Ready(sent.map_err(|_| Gone)),
+                    Poll::Pending => {}
+                }
+                match self.poll_input(cx) {
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(gone)) => return Poll::Ready(Err(gone)),
+                    Poll::Pending => break,
+                }
+            }
+            if !outgoing.is_blocked() {
+                self.waits = Waits::Not;
+                return Poll::Pending;
+            }
+            self.wait(Waits::Write(outgoing.taken()));
+            self.bell.poll(self.since + self.settings.write_timeout, cx).map(|()| Err(Gone))
+        })
+        .await
+    }
+
+    /// Waits until the request's body is read, or is not worth it. Whether another request may follow.
+    pub(super) async fn finish(&mut self, is_last: bool) -> bool {
+        let is_short = is_last || self.drain.is_asked();
+        let patience = if is_short { self.settings.unread_timeout } else { self.settings.idle_timeout };
+        let mut until = None;
+        let mut has_reader = true;
+        let read = poll_fn(|cx| {
+            while self.feed.is_some() && !self.is_deaf {
+                if let Poll::Ready(read) = self.poll_input(cx) {
+                    if read.is_err() {
+                        return Poll::Ready(false);
+                    }
+                    continue;
+                }
+                let Some(feed) = self.feed.as_ref().filter(|_| !self.is_deaf) else { break };
+                if has_reader && !feed.has_reader() {
+                    (has_reader, until) = (false, Some(Instant::now() + self.settings.unread_timeout));
+                }
+                ready!(self.bell.poll(*until.get_or_insert_with(|| Instant::now() + patience), cx));
+                return Poll::Ready(false);
+            }
+            Poll::Ready(!self.is_deaf)
+        });
+        let is_read = read.await;
+        self.waits = Waits::Not;
+        self.input.shrink();
+        is_read && !is_last && !self.framing.is_ended()
+    }
+
+    /// Sends the last that there is to say, and closes. Where the client may still be sending something that nobody reads, it
+    /// is read for a while, because closing at once could destroy the answer on its way (RFC 9112, section 9.6).
+    pub(super) async fn close(mut self, last: &[u8]) {
+        let has_more = !self.input.bytes.is_empty() && !self.framing.is_ended();
+        let must_linger = !last.is_empty() || has_more || self.framing.is_in_body();
+        let farewell = async {
+            self.io.write_all(last).await?;
+            self.io.shutdown().await
+        };
+        if !matches!(timeout(self.settings.write_timeout, farewell).await, Ok(Ok(()))) || !must_linger {
+            return;
+        }
+        let rest = async {
+            let (mut waste, mut left) = ([0; 4096], WASTE_BYTES);
+            while let Ok(length @ 1..) = self.io.read(&mut waste).await
+                && length <= left
+            {
+                left -= length;
+            }
+        };
+        // Whoever does not close in time is not waited for.
+        let _ = timeout(self.settings.linger_timeout, rest).await;
+    }
+
+    /// Says why the connection is refused, and closes it.
+    pub(super) async fn refuse(self, reject: Reject) {
+        self.report(reject);
+        self.close(&reply::refusal(reject)).await;
+    }
+
+    fn report(&self, reject: Reject) {
+        if let Some(on_reject) = &self.settings.on_reject {
+            on_reject(self.connection, reject);
+        }
+    }
+
+    /// Lets it rest.
+    pub(super) fn rest(self) -> Resting<IO> {
+        Resting { io: self.io, since: self.since }
+    }
+
+    /// The stream, and what has come of it behind the last request.
+    pub(super) fn into_parts(self) -> (IO, BytesMut) {
+        (self.io, self.input.bytes)
+    }
+}
+
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// A limit below this is not kept: heads of this size are read at once.
+const HEAD_BYTES_FLOOR: usize = 8 << 10;
+/// The `http` crate's longest URI is 65,534 bytes.
+const REQUEST_LINE_BYTES_CEILING: usize = 65_000;
+/// What is read of a client that goes on sending when nothing of it counts any more: enough for what is in flight.
+const WASTE_BYTES: usize = 1 << 20;
