@@ -35,7 +35,8 @@ impl Clear {
         let connection = Arc::new(Connection::new(self.client, self.local, self.listener.clone(), &Scheme::HTTP));
         let shared = self.shared.clone();
         let handler = move |connection, request| proxy::handle(shared.current(), connection, request);
-        match downstream::attend(stage, &connection, &self.settings, &handler, &self.drain).await {
+        // On the heap, where it is made: it has kilobytes, and a task is moved on its way to its runtime.
+        match Box::pin(downstream::attend(stage, &connection, &self.settings, &handler, &self.drain)).await {
             None => drop((self.open, self.place)),
             Some(resting) => self.rest(resting),
         }
@@ -50,8 +51,7 @@ impl Clear {
             let since = until - self.settings.idle_timeout;
             tokio::spawn(async move {
                 if let Some(awake) = (Resting { io, since }).wake(&self.settings, &self.drain).await {
-                    // On the heap: of those that a drain wakes, most only close.
-                    Box::pin(self.serve(awake)).await;
+                    self.serve(awake).await;
                 }
             });
         };
