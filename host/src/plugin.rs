@@ -11,6 +11,7 @@
 
 mod abilities;
 mod artifact;
+mod aside;
 mod background;
 mod bindings;
 mod bodies;
@@ -47,10 +48,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use thread_local::ThreadLocal;
+use tokio::sync::SemaphorePermit;
 use wasmtime::component::{ComponentNamedList, Lift, Lower};
 use wasmtime::{Store, WasmBacktrace};
 
 pub use artifact::{Artifact, Exports, Import, Manifest, MetricDeclaration, VERSION};
+use aside::Aside;
 pub use background::tick;
 pub use bindings::Direction;
 pub use bodies::Bodies;
@@ -81,6 +84,7 @@ pub struct Plugin {
     hooks: HookSet,
     standing: Standing,
     breaker: breaker::Breaker,
+    aside: Aside,
     /// Warm instances, by core. Boxed, because they move between here and exchanges, and are large.
     #[allow(clippy::vec_box)]
     idle: ThreadLocal<RefCell<Vec<Box<Instance>>>>,
@@ -139,6 +143,7 @@ impl Plugin {
             hooks,
             standing,
             breaker: breaker::Breaker::new(settings.breaker),
+            aside: Aside::default(),
             idle: ThreadLocal::new(),
         })
     }
@@ -210,7 +215,7 @@ impl Plugin {
         exchange: &mut Exchange,
         position: usize,
         call: Call,
-        pick: impl Fn(&Hooks) -> Option<&Hook<P, R>>,
+        pick: impl Fn(&Hooks) -> Option<&Hook<P, R>> + Send + 'static,
         parameters: P,
         read: impl FnOnce(R) -> Result<T, (FailureKind, &'static str)>,
     ) -> Result<Option<T>, Failure>
@@ -221,6 +226,10 @@ impl Plugin {
         if !self.breaker.allows(Instant::now) {
             return Err(self.failure(call, FailureKind::Open, String::new()));
         }
+        let aside = match self.breaker.is_suspect() && !self.prepared.waits {
+            true => Box::pin(self.place_aside(call)).await?,
+            false => None,
+        };
         let mut instance = match self.check_out(exchange, position) {
             Some(instance) => instance,
             // Boxed, because it is rare and would make the future of every request larger.
@@ -235,7 +244,12 @@ impl Plugin {
         state.position = position;
         state.exchange = exchange.take();
         let timed = self.metrics().begin(call.hook());
-        let answer = {
+        let answer = if aside.is_some() {
+            let (back, answer) = Box::pin(aside::call(instance, pick, parameters)).await;
+            instance = back;
+            *exchange = instance.store.data_mut().give_back();
+            answer.unwrap_or_else(|| Err(wasmtime::Error::msg("the hook has gone")))
+        } else {
             let lending = Lending { store: &mut instance.store, exchange };
             match self.prepared.waits {
                 // Boxed, because it is large, and the future of every request would be with it.
@@ -262,6 +276,17 @@ impl Plugin {
         };
         state.journal.roll_back(exchange, position);
         Err(self.failed(call, failed.0, failed.1))
+    }
+
+    /// The place beside the cores, for a plugin that has yet to show that it comes to an end. None where it has shown that
+    /// while the place was waited for.
+    async fn place_aside(&self, call: Call) -> Result<Option<SemaphorePermit<'_>>, Failure> {
+        let is_probe = self.breaker.is_open();
+        let place = self.aside.place().await;
+        if self.breaker.is_open() && !is_probe {
+            return Err(self.failure(call, FailureKind::Open, String::new()));
+        }
+        Ok(place.filter(|_| self.breaker.is_suspect()))
     }
 
     /// A warm instance: the exchange's own, or one of this core's.
@@ -340,10 +365,7 @@ struct Lending<'a> {
 
 impl Drop for Lending<'_> {
     fn drop(&mut self) {
-        let state = self.store.data_mut();
-        state.call = Call::Idle;
-        *self.exchange = state.exchange.take();
-        state.cancel_callouts();
+        *self.exchange = self.store.data_mut().give_back();
     }
 }
 

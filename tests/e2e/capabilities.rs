@@ -219,8 +219,10 @@ fn what_a_plugin_logs_cannot_forge_lines_nor_flood() {
     assert_eq!(of("large").len(), 1, "{log}");
     assert_eq!(of("flood").len(), 10, "as many as limits.log_lines allows in one hook");
     let panic = of("panic");
-    assert!(panic[0]["message"].as_str().unwrap().contains("on purpose"), "{log}");
-    assert!(panic.iter().any(|line| line["message"].as_str().unwrap().contains("skipped")), "{log}");
+    // In whatever order: a plugin that is new runs on another thread than who tells what became of it.
+    for part in ["on purpose", "skipped"] {
+        assert!(panic.iter().any(|line| line["message"].as_str().unwrap().contains(part)), "{log}");
+    }
 }
 
 #[tokio::test]

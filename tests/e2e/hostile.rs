@@ -2,6 +2,8 @@
 //! misbehave, a healthy route is asked all the time, and the next request through the same plugin is served.
 
 use std::collections::HashMap;
+use std::pin::pin;
+use std::time::{Duration, Instant};
 
 use gatewright_tests::{Answer, Server, TestGateway, eventually, guest, send};
 use serde_json::{Value, json};
@@ -249,13 +251,44 @@ async fn a_loop_ends_between_one_and_two_time_limits() {
     }));
     assert_eq!(gateway.get("/").await.status, 200);
     for _ in 0..3 {
-        let started = std::time::Instant::now();
+        let started = Instant::now();
         gateway.get_with("/", &[("x-misbehave", "1")]).await.problem(500);
         let took = started.elapsed().as_millis();
         // The upper bound has room for a machine that does other things too.
         assert!((200..2000).contains(&took), "{took} ms");
     }
     assert_eq!(gateway.metric("gatewright_plugin_limit_hits_total", &["\"loop\"", "limit=\"time\""]).await, 3.0);
+}
+
+#[tokio::test]
+async fn a_plugin_that_has_not_done_well_yet_loops_beside_the_core() {
+    let server = Server::named("behind").await;
+    let limit = Duration::from_secs(2);
+    let gateway = TestGateway::start(json!({
+        "workers": 1,
+        "upstreams": { "behind": [server.text()] },
+        "plugins": { "loop": { "source": file("guest-hostile"), "limits": { "time": "2s" }, "breaker": { "failures": 0 } } },
+        "routes": [
+            { "match": { "path": "/loop" }, "plugins": [{ "loop": { "do": "loop" } }], "to": "behind" },
+            { "match": {}, "to": "behind" },
+        ],
+    }));
+    // The first one is a new plugin's, the second one comes after a time-out.
+    for _ in 0..2 {
+        let mut looping = pin!(gateway.get_with("/loop", &[("x-misbehave", "1")]));
+        let mut slowest = Duration::ZERO;
+        let answer = loop {
+            let began = Instant::now();
+            tokio::select! {
+                answer = &mut looping => break answer,
+                innocent = gateway.get("/") => assert_eq!(innocent.status, 200),
+            }
+            slowest = slowest.max(began.elapsed());
+        };
+        answer.problem(500);
+        assert!(slowest < limit / 2, "an innocent request on the same core took {slowest:?}");
+    }
+    assert_eq!(gateway.get("/loop").await.status, 200);
 }
 
 #[tokio::test]

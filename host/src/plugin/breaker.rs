@@ -1,8 +1,9 @@
 //! Takes a plugin out of the path when it does nothing but fail, and probes whether it has recovered.
 //!
 //! Only failures in a row count: one good hook closes the breaker again, so that a request made to kill one plugin
-//! cannot take it away from everybody else. A looping plugin holds a core for its whole time limit, and whoever is
-//! served there waits; so two time-outs in a row are enough, and the rest after one is long beside what it cost.
+//! cannot take it away from everybody else. A plugin that loops takes a core's time for as long as its limit; so two
+//! time-outs in a row are enough, and the rest after one is long beside what it cost. Until it has done well, in the
+//! beginning and after a time-out, it is suspect: it runs where it holds up nobody else.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -15,6 +16,8 @@ pub struct Breaker {
     /// Failures since the last hook that did well.
     failures: AtomicU32,
     open: AtomicBool,
+    /// No hook has done well yet, or none since one ran out of time.
+    suspect: AtomicBool,
     rest: Mutex<Rest>,
 }
 
@@ -48,6 +51,7 @@ impl Breaker {
             settings,
             failures: AtomicU32::new(0),
             open: AtomicBool::new(false),
+            suspect: AtomicBool::new(true),
             rest: Mutex::new(Rest { length: settings.rest, until: None }),
         }
     }
@@ -69,8 +73,16 @@ impl Breaker {
         }
     }
 
+    /// Whether the plugin has yet to show that its hooks come to an end: in the beginning, and after one that ran out of time.
+    pub fn is_suspect(&self) -> bool {
+        self.suspect.load(Ordering::Relaxed)
+    }
+
     /// A hook did well. True if that closed the breaker.
     pub fn succeeded(&self) -> bool {
+        if self.is_suspect() {
+            self.suspect.store(false, Ordering::Relaxed);
+        }
         if self.failures.load(Ordering::Relaxed) == 0 {
             return false;
         }
@@ -84,6 +96,9 @@ impl Breaker {
 
     /// A hook failed, after it `held` its core: zero for one that ended by itself. True if that opened the breaker.
     pub fn failed(&self, now: Instant, held: Duration) -> bool {
+        if !held.is_zero() {
+            self.suspect.store(true, Ordering::Relaxed);
+        }
         let weight = if held.is_zero() { 1 } else { self.settings.failures.div_ceil(2).max(1) };
         let failures = self.failures.fetch_add(weight, Ordering::Relaxed).saturating_add(weight);
         if self.settings.failures == 0 || failures < self.settings.failures {
@@ -144,6 +159,23 @@ mod tests {
         assert!(breaker.allows(|| at(3005)));
         assert!(breaker.succeeded());
         assert!(breaker.allows(|| at(3006)) && breaker.allows(|| at(3006)));
+    }
+
+    #[test]
+    fn it_is_suspect_until_it_does_well_and_after_a_time_out() {
+        let breaker = Breaker::new(Settings::default());
+        let now = Instant::now();
+        assert!(breaker.is_suspect());
+        breaker.failed(now, NONE);
+        assert!(breaker.is_suspect());
+        breaker.succeeded();
+        assert!(!breaker.is_suspect());
+        breaker.failed(now, NONE);
+        assert!(!breaker.is_suspect(), "it came to its end");
+        breaker.failed(now, Duration::from_millis(10));
+        assert!(breaker.is_suspect());
+        breaker.succeeded();
+        assert!(!breaker.is_suspect());
     }
 
     #[test]

@@ -208,7 +208,7 @@ async fn ask(
         exchange,
         position,
         call(direction),
-        |hooks| match direction {
+        move |hooks| match direction {
             Direction::Request => hooks.on_request_body.as_ref(),
             Direction::Response => hooks.on_response_body.as_ref(),
         },

@@ -188,7 +188,15 @@ impl State {
         self.clock.waited = true;
     }
 
-    /// The hook is over: what it began and did not wait for is of no use to anybody.
+    /// The hook is over: its exchange goes back to whoever lent it.
+    #[inline]
+    pub(super) fn give_back(&mut self) -> Exchange {
+        self.call = Call::Idle;
+        self.cancel_callouts();
+        self.exchange.take()
+    }
+
+    /// What it began and did not wait for is of no use to anybody.
     #[inline]
     pub(super) fn cancel_callouts(&mut self) {
         if !self.running.is_empty() {
