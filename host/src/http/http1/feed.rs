@@ -135,6 +135,13 @@ impl Slot {
             waker.wake();
         }
     }
+
+    /// Tells the connection, unless it is in the task of this waker.
+    fn wake_connection(&self, own: &Waker) {
+        if let Some(connection) = self.connection.as_ref().filter(|connection| !connection.will_wake(own)) {
+            connection.wake_by_ref();
+        }
+    }
 }
 
 impl http_body::Body for RequestBody {
@@ -157,15 +164,14 @@ impl http_body::Body for RequestBody {
         if !matches!(&slot.reader, Reader::Waits(waker) if waker.will_wake(cx.waker())) {
             slot.reader = Reader::Waits(cx.waker().clone());
         }
-        if let Some(connection) = slot.connection.as_ref().filter(|connection| !connection.will_wake(cx.waker())) {
-            connection.wake_by_ref();
-        }
+        slot.wake_connection(cx.waker());
         drop(slot);
         ready!(me.patience.poll_over(cx));
         // What has not come by now is not waited for again.
         let mut slot = lock(&me.slot);
         slot.end = Some(Ok(()));
         slot.reader = Reader::Gone { is_rest_read: false };
+        slot.wake_connection(cx.waker());
         Poll::Ready(Some(Err(BodyError::TimedOut)))
     }
 
@@ -185,7 +191,7 @@ impl Drop for RequestBody {
         if slot.end.is_none() {
             let is_rest_read = !slot.expects_continue && self.left.unwrap_or(0) <= self.unread_bytes_limit;
             slot.reader = Reader::Gone { is_rest_read };
-            slot.connection.as_ref().map(Waker::wake_by_ref);
+            slot.wake_connection(Waker::noop());
         }
     }
 }

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 
@@ -110,7 +110,7 @@ impl Coming {
             }
         }
         loop {
-            match self.left.next(&mut connection.input.bytes)? {
+            match self.left.next(&mut connection.input)? {
                 Step::Frame(frame) => return Poll::Ready(Ok(Some(frame))),
                 Step::End => return Poll::Ready(Ok(None)),
                 Step::More => {}
@@ -211,24 +211,24 @@ impl Left {
         }
     }
 
-    fn next(&mut self, input: &mut BytesMut) -> Result<Step, BodyError> {
-        let data = |input: &mut BytesMut, count| Ok(Step::Frame(Frame::data(input.split_to(count).freeze())));
+    fn next(&mut self, input: &mut Intake) -> Result<Step, BodyError> {
+        let data = |input: &mut Intake, count| Ok(Step::Frame(Frame::data(input.take(count))));
         match self {
             Left::Length(0) => Ok(Step::End),
-            _ if input.is_empty() => Ok(Step::More),
-            Left::UntilClosed => data(input, input.len()),
+            _ if input.bytes.is_empty() => Ok(Step::More),
+            Left::UntilClosed => data(input, input.bytes.len()),
             Left::Length(left) => {
-                let here = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
+                let here = usize::try_from(*left).unwrap_or(usize::MAX).min(input.bytes.len());
                 *left -= here as u64;
                 data(input, here)
             }
             Left::Chunks { chunks, max_fields } => loop {
-                match chunks.next(input).map_err(|_| BodyError::Chunks)? {
-                    Next::Framing(count) => input.advance(count),
+                match chunks.next(&input.bytes).map_err(|_| BodyError::Chunks)? {
+                    Next::Framing(count) => input.bytes.advance(count),
                     Next::Data(count) => return data(input, count),
                     Next::More => return Ok(Step::More),
                     Next::End(count) => {
-                        let trailers = read_trailers(&input.split_to(count).freeze(), *max_fields)?;
+                        let trailers = read_trailers(&input.take(count), *max_fields)?;
                         return Ok(trailers.map_or(Step::End, |trailers| Step::Frame(Frame::trailers(trailers))));
                     }
                 }

@@ -4,7 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::Buf;
 use http_body::Frame;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -83,7 +83,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire<'_, IO> {
         let is_over = !self.framing.is_in_body();
         let Some(feed) = &self.feed else { return Poll::Ready(()) };
         match part {
-            Ok(Part::Data(length)) => feed.give(Frame::data(take(&mut self.input.bytes, length)), is_over, cx),
+            Ok(Part::Data(length)) => feed.give(Frame::data(self.input.take(length)), is_over, cx),
             Ok(Part::Trailers(length)) => {
                 let bytes = self.input.take(length);
                 match head::map(self.framing.fields(), &bytes) {
@@ -159,11 +159,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire<'_, IO> {
         }
         Poll::Pending
     }
-}
-
-/// The first bytes, in the buffer that they came in.
-fn take(input: &mut BytesMut, length: usize) -> Bytes {
-    input.split_to(length).freeze()
 }
 
 /// A body whose framing is refused.
