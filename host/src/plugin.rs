@@ -48,12 +48,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use thread_local::ThreadLocal;
-use tokio::sync::SemaphorePermit;
 use wasmtime::component::{ComponentNamedList, Lift, Lower};
 use wasmtime::{Store, WasmBacktrace};
 
 pub use artifact::{Artifact, Exports, Import, Manifest, MetricDeclaration, VERSION};
-use aside::Aside;
+use aside::{Aside, Place};
 pub use background::tick;
 pub use bindings::Direction;
 pub use bodies::Bodies;
@@ -244,11 +243,11 @@ impl Plugin {
         state.position = position;
         state.exchange = exchange.take();
         let timed = self.metrics().begin(call.hook());
-        let answer = if aside.is_some() {
-            let (back, answer) = Box::pin(aside::call(instance, pick, parameters)).await;
+        let answer = if let Some(place) = aside {
+            let (back, answer) = Box::pin(aside::call(place, instance, pick, parameters)).await;
             instance = back;
             *exchange = instance.store.data_mut().give_back();
-            answer.unwrap_or_else(|| Err(wasmtime::Error::msg("the hook has gone")))
+            answer
         } else {
             let lending = Lending { store: &mut instance.store, exchange };
             match self.prepared.waits {
@@ -280,7 +279,7 @@ impl Plugin {
 
     /// The place beside the cores, for a plugin that has yet to show that it comes to an end. None where it has shown that
     /// while the place was waited for.
-    async fn place_aside(&self, call: Call) -> Result<Option<SemaphorePermit<'_>>, Failure> {
+    async fn place_aside(&self, call: Call) -> Result<Option<Place>, Failure> {
         let is_probe = self.breaker.is_open();
         let place = self.aside.place().await;
         if self.breaker.is_open() && !is_probe {

@@ -76,6 +76,26 @@ async fn a_client_that_leaves_has_its_record() {
     assert_eq!(record["status"], serde_json::Value::Null);
 }
 
+/// A plugin that has not done well yet runs on a thread of its own, where its hook goes on when the client has left.
+#[tokio::test]
+async fn a_client_that_leaves_a_plugin_that_is_new_has_its_record() {
+    let gateway = TestGateway::start(json!({
+        "plugins": { "loop": { "source": format!("file:{}", gatewright_tests::guest("guest-hostile")), "limits": { "time": "1s" } } },
+        "routes": [{ "match": {}, "plugins": [{ "loop": { "do": "loop" } }, { "echo": {} }] }],
+    }));
+    let mut client = tokio::net::TcpStream::connect(gateway.address()).await.unwrap();
+    client.write_all(b"GET /leaves HTTP/1.1\r\nhost: a.test\r\nx-misbehave: 1\r\n\r\n").await.unwrap();
+    gatewright_tests::eventually("the request is with the plugin", async || {
+        (gateway.metric("http_server_active_requests", &[]).await == 1.0).then_some(())
+    })
+    .await;
+    drop(client);
+    let record = gateway.wait_for_records(1).await.pop().unwrap();
+    assert_eq!((&record["path"], &record["outcome"]), (&json!("/leaves"), &json!("client-left")), "{record}");
+    assert_eq!(gateway.get("/next").await.status, 200, "its place is free again");
+    assert_eq!(gateway.wait_for_records(2).await.len(), 2);
+}
+
 #[tokio::test]
 async fn a_request_that_is_refused_by_its_head_has_a_record_and_bytes_that_are_no_request_have_none() {
     let gateway = TestGateway::start(json!({ "routes": [{ "match": {}, "plugins": ["echo"] }] }));

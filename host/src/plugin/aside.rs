@@ -2,9 +2,10 @@
 //! holds up nobody but its own exchange.
 
 use std::future::pending;
+use std::sync::Arc;
 
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::component::{ComponentNamedList, Lift, Lower};
 
 use super::direct::{Parameters, Returned};
@@ -13,35 +14,43 @@ use super::instance::{Hook, Hooks, Instance};
 /// The place of one plugin beside the cores. There is one, so that many requests for a plugin that loops take no more than a
 /// core's time.
 #[derive(Debug)]
-pub(super) struct Aside(Semaphore);
+pub(super) struct Aside(Arc<Semaphore>);
+
+/// The place, for one hook. It is taken until that has returned, also where its client has left meanwhile.
+pub(super) struct Place {
+    _permit: OwnedSemaphorePermit,
+}
 
 impl Default for Aside {
     fn default() -> Self {
-        Aside(Semaphore::new(1))
+        Aside(Arc::new(Semaphore::new(1)))
     }
 }
 
 impl Aside {
     /// Waits for the place.
-    pub async fn place(&self) -> Option<SemaphorePermit<'_>> {
+    pub async fn place(&self) -> Option<Place> {
         // An error would mean that it was closed, which it never is.
-        self.0.acquire().await.ok()
+        self.0.clone().acquire_owned().await.ok().map(|permit| Place { _permit: permit })
     }
 }
 
-/// Calls a hook there. A panic goes on here. `None` where the instance has no such hook.
+/// Calls a hook there. A panic goes on here.
 pub(super) async fn call<P, R>(
+    place: Place,
     mut instance: Box<Instance>,
     pick: impl Fn(&Hooks) -> Option<&Hook<P, R>> + Send + 'static,
     parameters: P,
-) -> (Box<Instance>, Option<wasmtime::Result<R>>)
+) -> (Box<Instance>, wasmtime::Result<R>)
 where
     P: ComponentNamedList + Lower + Parameters + Send + Sync + 'static,
     R: ComponentNamedList + Lift + Returned + Send + Sync + 'static,
 {
     let work = move || {
         let Instance { store, hooks, .. } = &mut *instance;
-        let answer = pick(hooks).map(|hook| hook.call(store, parameters));
+        let hook = pick(hooks).ok_or_else(|| wasmtime::Error::msg("there is no such hook"));
+        let answer = hook.and_then(|hook| hook.call(store, parameters));
+        drop(place);
         (instance, answer)
     };
     // Where there is no runtime, there are no cores to be held up.
