@@ -114,7 +114,7 @@ impl Connection {
             return Poll::Ready(Err(Failed { reason: error.into(), nothing_came: false }));
         }
         loop {
-            match heads.read(&mut self.input.bytes, limits) {
+            match heads.read(&mut self.input, limits) {
                 Ok(Some(head)) => return Poll::Ready(Ok(head)),
                 Ok(None) => {}
                 Err(flaw) => {

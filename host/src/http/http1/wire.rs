@@ -5,7 +5,7 @@ mod reading;
 use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BytesMut};
 use http::Request;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
@@ -176,9 +176,7 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Wire<'a, IO> {
 
     /// The request that has come with this head, and its body.
     pub(super) fn request(&mut self, head: &Head) -> Result<Request<Body>, Reject> {
-        // Copied, so that the buffer is this connection's alone and serves the next request as well.
-        let bytes = Bytes::copy_from_slice(self.input.bytes.get(..head.length).unwrap_or_default());
-        self.input.bytes.advance(head.length);
+        let bytes = self.input.take(head.length);
         let request = head::request(head, self.framing.fields(), &bytes)?;
         Ok(request.map(|()| self.body(head)))
     }

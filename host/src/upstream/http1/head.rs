@@ -4,12 +4,13 @@ use std::mem::MaybeUninit;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version};
 use memchr::memmem::Finder;
 
 use super::super::error::BadResponse;
 use super::super::settings::Transport;
+use crate::intake::Intake;
 use crate::outgoing::write_fields;
 
 /// `GET /path HTTP/1.1` and the fields (RFC 9112, section 3). The target is in origin form, or `*`.
@@ -63,10 +64,10 @@ impl Heads {
 
     /// The head that counts, taken from the input, once it is whole. Informational ones before it are passed over (RFC 9110,
     /// section 15.2) but for 101, which is the last that is HTTP.
-    pub(super) fn read(&mut self, input: &mut BytesMut, limits: &Limits) -> Result<Option<Response<()>>, BadResponse> {
+    pub(super) fn read(&mut self, input: &mut Intake, limits: &Limits) -> Result<Option<Response<()>>, BadResponse> {
         loop {
-            let Some(length) = self.end(input) else {
-                return match input.len() > limits.bytes {
+            let Some(length) = self.end(&input.bytes) else {
+                return match input.bytes.len() > limits.bytes {
                     true => Err(malformed(format!("a head of more than {} bytes", limits.bytes))),
                     false => Ok(None),
                 };
@@ -75,9 +76,7 @@ impl Heads {
                 return Err(malformed(format!("a head of more than {} bytes", limits.bytes)));
             }
             self.searched = 0;
-            // Copied, so that the buffer is this connection's alone and serves the next answer as well.
-            let head = Bytes::copy_from_slice(input.get(..length).unwrap_or_default());
-            input.advance(length);
+            let head = input.take(length);
             let response = parse(&head, limits)?;
             let is_last = !response.status().is_informational() || response.status() == StatusCode::SWITCHING_PROTOCOLS;
             if is_last {
@@ -170,9 +169,9 @@ mod tests {
     fn read(bytes: &str) -> String {
         let limits = Limits { bytes: 200, fields: 4, response_timeout: Duration::ZERO };
         let read_in = |size: usize| {
-            let (mut input, mut heads) = (BytesMut::new(), Heads::default());
+            let (mut input, mut heads) = (Intake::default(), Heads::default());
             for piece in bytes.as_bytes().chunks(size) {
-                input.extend_from_slice(piece);
+                input.bytes.extend_from_slice(piece);
                 match heads.read(&mut input, &limits) {
                     Ok(None) => {}
                     Ok(Some(head)) => return format!("{} {:?}", head.status().as_u16(), head.headers()),
