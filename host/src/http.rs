@@ -34,7 +34,7 @@ use http::uri::Scheme;
 use http::{Request, Response};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
-use crate::body::{Body, BodyError};
+use crate::body::Body;
 use crate::drain::Drain;
 use crate::headers::{Client, Reject};
 use crate::tls::{self, Alpn};
@@ -96,7 +96,7 @@ pub struct Settings {
     /// How long a connection may be without a request. Default 75 s; then it is closed.
     pub idle_timeout: Duration,
     /// How long a request body that is waited for may bring no byte. Default 30 s; then the body ends with
-    /// [`BodyError::TimedOut`].
+    /// [`TimedOut`](crate::body::BodyError::TimedOut).
     pub body_idle_timeout: Duration,
     /// How long a client may take no byte of a response. Default 60 s; then the connection is reset. HTTP/1 only: in
     /// HTTP/2, pings find out who is gone.
@@ -271,19 +271,6 @@ async fn sniff<IO: AsyncRead + Unpin>(io: &mut IO, settings: &Settings, drain: &
         () = gives_up(drain) => false,
     };
     sniffed.then_some(first)
-}
-
-/// Why a body that failed was refused by its framing; `None` where something else went wrong.
-pub fn rejected(error: &BodyError) -> Option<Reject> {
-    let mut source = std::error::Error::source(error);
-    while let Some(error) = source {
-        if let Some(error) = error.downcast_ref::<std::io::Error>() {
-            let inner: Option<&(dyn std::error::Error + Send + Sync)> = error.get_ref();
-            return inner.and_then(|inner| inner.downcast_ref::<Reject>().copied());
-        }
-        source = error.source();
-    }
-    None
 }
 
 fn could_be_http2(first: &[u8]) -> bool {

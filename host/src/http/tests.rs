@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::*;
+use crate::body::BodyError;
 use crate::drain::{self, Drainer};
 use crate::tunnel;
 
@@ -115,6 +116,12 @@ async fn answer(seen: Arc<Seen>, request: Request<Body>) -> Response<Body> {
             response
         }
     }
+}
+
+/// Why a body that failed was refused by its framing; `None` where something else went wrong.
+fn rejected(error: &BodyError) -> Option<Reject> {
+    let BodyError::Client(error) = error else { return None };
+    error.get_ref()?.downcast_ref::<Reject>().copied()
 }
 
 fn settings(seen: &Arc<Seen>) -> Settings {
