@@ -47,9 +47,11 @@ where
 {
     let mut wire = Wire::new(io, &first, connection, settings, drain);
     drop(first);
+    if !settings.http1 {
+        return over(wire.refuse(Reject::Http2Only)).await;
+    }
     loop {
-        let next = if settings.http1 { wire.next().await } else { Next::Refused(Reject::Http2Only) };
-        let head = match next {
+        let head = match wire.next().await {
             Next::Head(head) => head,
             Next::Rest => return Some(wire.rest()),
             Next::Refused(reject) => return over(wire.refuse(reject)).await,
