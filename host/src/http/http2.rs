@@ -122,17 +122,23 @@ where
         has_body = false;
     }
     let expects_continue = has_body && request.headers().contains_key(EXPECT);
+    let mut reader = None;
     let request = request.map(|incoming| {
         if !has_body {
             return Body::Empty;
         }
         let (bytes_limit, time_limit) = (settings.unread_bytes_limit, settings.unread_timeout);
         let rest = Rest { bytes_limit, time_limit, expects_continue };
-        Body::boxed(RequestBody::new(incoming, settings.body_idle_timeout, rest))
+        let (body, of_rest) = RequestBody::new(incoming, settings.body_idle_timeout, rest);
+        reader = Some(of_rest);
+        Body::boxed(body)
     });
     let mut response = handler(connection, request).await;
     if !response.extensions().is_empty() && response.extensions().get::<Abort>().is_some() {
         return Err(Reset);
+    }
+    if let Some(reader) = reader {
+        reader.finished().await;
     }
     if let Some((io, tunnel)) = upgrade.and_then(|io| Some((io, switched(&mut response)?))) {
         let (active, drain) = (active.another(), drain.clone());

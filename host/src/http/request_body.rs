@@ -2,12 +2,14 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
+use tokio::task::JoinHandle;
 
 use super::patience::Patience;
 use crate::body::BodyError;
@@ -18,6 +20,23 @@ pub(super) struct RequestBody {
     incoming: Option<Incoming>,
     patience: Patience,
     rest: Rest,
+    reader: Reader,
+}
+
+/// Who reads the rest of a body that was dropped, if it was announced how long that is. An answer had better wait for it: once a
+/// stream is at its end from our side, curl (7.88) forgets what it was about to send, and waits for ever.
+#[derive(Clone, Default)]
+pub(super) struct Reader(Arc<Mutex<Option<JoinHandle<()>>>>);
+
+impl Reader {
+    /// Waits until the rest of a body that is already dropped is read, or its time over; not for one that somebody still reads.
+    pub(super) async fn finished(self) {
+        let task = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(task) = task {
+            // It cannot fail, and ends early only with its runtime.
+            let _ = task.await;
+        }
+    }
 }
 
 /// What happens to the rest of a body that is dropped before its end, because the answer came early: it is read for a while.
@@ -32,8 +51,11 @@ pub(super) struct Rest {
 }
 
 impl RequestBody {
-    pub(super) fn new(incoming: Incoming, idle_timeout: Duration, rest: Rest) -> Self {
-        RequestBody { incoming: Some(incoming), patience: Patience::new(idle_timeout), rest }
+    /// Beside the body, who reads its rest.
+    pub(super) fn new(incoming: Incoming, idle_timeout: Duration, rest: Rest) -> (Self, Reader) {
+        let reader = Reader::default();
+        let patience = Patience::new(idle_timeout);
+        (RequestBody { incoming: Some(incoming), patience, rest, reader: reader.clone() }, reader)
     }
 }
 
@@ -71,14 +93,19 @@ impl Drop for RequestBody {
     fn drop(&mut self) {
         let Some(incoming) = self.incoming.take().filter(|incoming| !incoming.is_end_stream()) else { return };
         let Rest { bytes_limit, time_limit, expects_continue } = self.rest;
-        if !expects_continue && incoming.size_hint().lower() <= bytes_limit {
-            read_on(incoming, bytes_limit, time_limit);
+        let announced = incoming.size_hint();
+        if expects_continue || announced.lower() > bytes_limit {
+            return;
+        }
+        let task = read_on(incoming, bytes_limit, time_limit);
+        if announced.exact().is_some() {
+            *self.reader.0.lock().unwrap_or_else(PoisonError::into_inner) = task;
         }
     }
 }
 
 /// Reads what nobody wants, in a task of its own where it has to be waited for.
-fn read_on(mut rest: Incoming, mut bytes_limit: u64, time: Duration) {
+fn read_on(mut rest: Incoming, mut bytes_limit: u64, time: Duration) -> Option<JoinHandle<()>> {
     let mut read = move |cx: &mut Context<'_>| {
         loop {
             let Some(Ok(frame)) = ready!(Pin::new(&mut rest).poll_frame(cx)) else { return Poll::Ready(()) };
@@ -89,9 +116,11 @@ fn read_on(mut rest: Incoming, mut bytes_limit: u64, time: Duration) {
             }
         }
     };
-    if read(&mut Context::from_waker(Waker::noop())).is_pending()
-        && let Ok(runtime) = tokio::runtime::Handle::try_current()
-    {
-        runtime.spawn(tokio::time::timeout(time, poll_fn(read)));
+    if read(&mut Context::from_waker(Waker::noop())).is_ready() {
+        return None;
     }
+    let runtime = tokio::runtime::Handle::try_current().ok()?;
+    Some(runtime.spawn(async move {
+        let _ = tokio::time::timeout(time, poll_fn(read)).await;
+    }))
 }

@@ -140,6 +140,30 @@ async fn a_client_that_is_answered_early_may_send_the_rest_of_a_short_body() {
     assert_eq!(started.elapsed().as_secs(), 0);
 }
 
+/// Some clients forget what they were about to send once a stream is at its end from our side, and wait for ever.
+#[tokio::test(start_paused = true)]
+async fn an_early_answer_waits_for_a_short_body_that_is_announced() {
+    let served = start();
+    let (sender, connection) = h2::client::handshake(served.client).await.unwrap();
+    tokio::spawn(connection);
+    let mut sender = sender.ready().await.unwrap();
+    let mut post = || {
+        let head = Request::post("http://a/early").header("content-length", "8").body(()).unwrap();
+        sender.send_request(head, false).unwrap()
+    };
+    let started = Instant::now();
+    let (response, mut body) = post();
+    let mut response = tokio::spawn(response);
+    let early = tokio::time::timeout(Duration::from_secs(1), &mut response).await;
+    assert!(early.is_err(), "it waits");
+    body.send_data(Bytes::from_static(b"the rest"), true).unwrap();
+    assert_eq!(response.await.unwrap().unwrap().status(), StatusCode::FORBIDDEN);
+    assert_eq!(started.elapsed().as_secs(), 1);
+    let (response, _body) = post();
+    assert_eq!(response.await.unwrap().status(), StatusCode::FORBIDDEN);
+    assert_eq!(started.elapsed().as_secs(), 3, "for a while");
+}
+
 #[tokio::test]
 async fn the_preface_may_come_in_pieces_and_may_be_forbidden() {
     for size in [1, 5, 23] {
