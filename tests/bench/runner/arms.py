@@ -202,6 +202,12 @@ def holds_policies(arm: Arm, port: int) -> None:
         raise Failed(f"{arm.name} does not set x-user on the request")
 
 
+def tells_of_the_limit(arm: Arm, port: int) -> None:
+    holds_policies(arm, port)
+    if not {"ratelimit", "ratelimit-policy"} <= arm.ask(port).headers.keys():
+        raise Failed(f"{arm.name} does not tell of its limit")
+
+
 def holds_tokens(arm: Arm, port: int) -> None:
     """The same with a signed token in the place of the key. The last character of a signature has bits that say nothing;
     the first has none."""

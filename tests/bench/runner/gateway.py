@@ -21,11 +21,15 @@ from arms import (
     over_tls,
     remembers,
     speaks_grpc_web,
+    tells_of_the_limit,
     translates,
 )
 from bearer import BEARER, ISSUER, JWK
 
-# The peers add nothing to requests, as most of them do unless told to; one row has what the gateway adds by default.
+KEYS = {"key-auth": {"keys": [{"key": "k1", "subject": "alice"}, {"key": "k2", "subject": "bob"}]}}
+
+# The peers add nothing to requests, as most of them do unless told to; one row has what the gateway adds by default. The same
+# goes for what clients are told of a limit.
 SILENT = {"x_forwarded": False, "forwarded": False, "via": False, "request_id": False}
 
 NO_OP, CHUNKS, HOSTILE = "guest_noop", "guest_chunks", "guest_hostile"
@@ -84,17 +88,22 @@ def chain(count: int, isolation: str) -> Callable[[Site], list[str]]:
 
 
 def policies(site: Site) -> list[str]:
-    return policed(site, {"key-auth": {"keys": [{"key": "k1", "subject": "alice"}, {"key": "k2", "subject": "bob"}]}})
+    return policed(site, KEYS)
+
+
+def telling_clients(site: Site) -> list[str]:
+    """With what clients are told of the limit by default: two header fields."""
+    return policed(site, KEYS, headers=True)
 
 
 def tokens(site: Site) -> list[str]:
     return policed(site, {"jwt": {"issuer": ISSUER, "audience": ISSUER, "algorithms": ["ES256"], "keys": [{"jwk": JWK}]}})
 
 
-def policed(site: Site, authentication: dict) -> list[str]:
-    limit = {"rate-limit": {"limit": f"{LIMIT}/min", "by": "identity"}}
-    headers = {"headers": {"request": {"set": {"x-user": "alice"}}, "response": {"set": RESPONSE_HEADERS}}}
-    return command(site, settings(site, [route(plugins=[authentication, limit, headers])]))
+def policed(site: Site, authentication: dict, headers: bool = False) -> list[str]:
+    limit = {"rate-limit": {"limit": f"{LIMIT}/min", "by": "identity", "headers": headers}}
+    fields = {"headers": {"request": {"set": {"x-user": "alice"}}, "response": {"set": RESPONSE_HEADERS}}}
+    return command(site, settings(site, [route(plugins=[authentication, limit, fields])]))
 
 
 def cache(site: Site) -> list[str]:
@@ -144,6 +153,7 @@ ARMS = [
     Arm("gateway + 16 no-op", chain(16, "shared"), needs_gateway(NO_OP)),
     Arm("gateway + 4 fresh", chain(4, "request"), needs_gateway(NO_OP)),
     Arm("gateway policies", policies, needs_gateway(), headers=KEY, prove=holds_policies),
+    Arm("gateway policies, telling", telling_clients, needs_gateway(), headers=KEY, prove=tells_of_the_limit),
     Arm("gateway tokens", tokens, needs_gateway(), headers=BEARER, prove=holds_tokens),
     *at_layer_4("gateway", forwarding, needs_gateway()),
     *over_tls("gateway", secure, needs_gateway()),

@@ -115,5 +115,12 @@ ROWS = [
     ratio("gRPC-Web, a KiB each way, vs Envoy's grpc_web", "gateway grpc-web", ("envoy grpc-web",), 1.5, 1.0),
     ratio("a hello by a component of wasi:http 0.2 vs wasmtime serve", "gateway wasi:http", ("wasmtime serve",), 1.0, None),
     ratio("the seven header fields that tell upstreams of the client, vs none", "gateway, telling", ("gateway",), None, None),
+    ratio(
+        "the two header fields that tell clients of a limit, vs none",
+        "gateway policies, telling",
+        ("gateway policies",),
+        None,
+        None,
+    ),
     ratio("10,000 routes vs one", "gateway, 10,000 routes", ("gateway",), 1.1, 1.02),
 ]
