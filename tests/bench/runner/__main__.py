@@ -85,7 +85,7 @@ def _cpu_lines(rounds: list[dict[str, float]], only: str) -> list[Line]:
             lines.append(Line(row.what, row.bar, row.aim, row.unit, None, f"no {', no '.join(missing)}"))
         else:
             lines.append(
-                Line(row.what, row.bar, row.aim, row.unit, figure([row.value(cpu) for cpu in rounds]), row.note(rounds))
+                Line(row.what, row.bar, row.aim, row.unit, figure(row.values(rounds)), row.note(rounds))
             )
     return lines
 

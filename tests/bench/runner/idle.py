@@ -16,7 +16,7 @@ import gateway
 import haproxy
 import nginx
 from arms import Arm, Tools, needs
-from figures import figure
+from figures import against_the_better, figure
 from measure import Pace, Raw, started, upstream
 from processes import Failed
 from report import Line
@@ -45,11 +45,7 @@ def lines(only: str, pace: Pace, tools: Tools, raw: Raw, say) -> list[Line]:
         with upstream() as upstream_port:
             rounds.append({arm.name: _bytes_per_connection(arm, upstream_port, tools, raw) for arm in ARMS})
     note = ", ".join(f"{name} {figure([cost[name] for cost in rounds]).value:.0f} B" for name in rounds[0])
-    return [Line(WHAT, BAR, AIM, "", figure([against_the_better(cost) for cost in rounds]), note)]
-
-
-def against_the_better(cost: dict[str, float]) -> float:
-    return cost["gateway"] / min(cost["nginx"], cost["haproxy"])
+    return [Line(WHAT, BAR, AIM, "", figure(against_the_better(rounds, "gateway", ("nginx", "haproxy"))), note)]
 
 
 def _bytes_per_connection(arm: Arm, upstream_port: int, tools: Tools, raw: Raw) -> float:

@@ -7,7 +7,7 @@ import gateway
 import haproxy
 import nginx
 from arms import Arm, Tools, needs
-from figures import figure
+from figures import against_the_better, figure
 from load import PacedLoad, saturate
 from measure import Pace, Raw, started, upstream
 from processes import Failed
@@ -35,8 +35,8 @@ def lines(only: str, pace: Pace, tools: Tools, raw: Raw, say) -> list[Line]:
         if missing := arm.missing(tools):
             return [Line(what(share), BAR, AIM, "", None, f"no {missing}") for share in wanted]
     rounds = []
-    for number in range(pace.fault_rounds):
-        say(f"round {number + 1} of {pace.fault_rounds}: latency")
+    for number in range(pace.rounds):
+        say(f"round {number + 1} of {pace.rounds}: latency")
         with upstream() as upstream_port:
             rounds.append(_round(wanted, pace, upstream_port, tools, raw))
     return [_line(share, [found[share] for found in rounds]) for share in wanted]
@@ -44,11 +44,7 @@ def lines(only: str, pace: Pace, tools: Tools, raw: Raw, say) -> list[Line]:
 
 def _line(share: float, rounds: list[dict[str, int]]) -> Line:
     note = ", ".join(f"{name} {figure([p99[name] for p99 in rounds]).value:.0f} µs" for name in rounds[0])
-    return Line(what(share), BAR, AIM, "", figure([against_the_better(p99) for p99 in rounds]), note)
-
-
-def against_the_better(p99: dict[str, int]) -> float:
-    return p99["gateway"] / min(p99["nginx"], p99["haproxy"])
+    return Line(what(share), BAR, AIM, "", figure(against_the_better(rounds, "gateway", ("nginx", "haproxy"))), note)
 
 
 def _round(shares: list[float], pace: Pace, upstream_port: int, tools: Tools, raw: Raw) -> dict[float, dict[str, int]]:

@@ -1,13 +1,15 @@
 """The table that `make bench` prints, as data: what is compared, how it follows from one round's figures, and the bar.
 
-A value comes from the arms of one round, which ran within minutes of each other, so what the machine did meanwhile
-falls out of it. Bars in microseconds were set on a machine where F2 took 16.5 µs a request; they are held against the
+There is a value for each round, from the arms of that round, which ran within minutes of each other, so what the machine did
+meanwhile falls out of it. Bars in microseconds were set on a machine where F2 took 16.5 µs a request; they are held against the
 value scaled to that, so that every verdict is a ratio. The note beside it has the value as this machine showed it.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
+
+from figures import against_the_better
 
 # By arm: CPU microseconds per request in one round.
 Round = dict[str, float]
@@ -19,14 +21,14 @@ class Row:
     bar: float | None
     aim: float | None
     needs: tuple[str, ...]
-    value: Callable[[Round], float]
+    values: Callable[[list[Round]], list[float]]
     unit: str = ""
     note: Callable[[list[Round]], str] = lambda rounds: ""
 
 
 def ratio(what: str, arm: str, peers: tuple[str, ...], bar: float | None, aim: float | None) -> Row:
-    """`arm` against the cheapest of the peers."""
-    return Row(what, bar, aim, (arm, *peers), lambda cpu: cpu[arm] / min(cpu[peer] for peer in peers))
+    """`arm` against the cheaper of the peers."""
+    return Row(what, bar, aim, (arm, *peers), lambda rounds: against_the_better(rounds, arm, peers))
 
 
 def added(what: str, arm: str, base: str, count: int, bar: float, aim: float) -> Row:
@@ -34,7 +36,7 @@ def added(what: str, arm: str, base: str, count: int, bar: float, aim: float) ->
     here = lambda cpu: (cpu[arm] - cpu[base]) / count
     scaled = lambda cpu: here(cpu) * F2_WHERE_THE_BARS_WERE_SET / cpu["f2"]
     note = lambda rounds: f"{median(map(here, rounds)):.2f} µs here"
-    return Row(what, bar, aim, (arm, base, "f2"), scaled, "µs", note)
+    return Row(what, bar, aim, (arm, base, "f2"), lambda rounds: list(map(scaled, rounds)), "µs", note)
 
 
 def tcp(load: str) -> tuple[str, ...]:
@@ -68,10 +70,11 @@ ROWS = [
         0.3,
         0.15,
         ("gateway + 16 no-op", "gateway", "envoy + 16 wasm", "envoy + 1 wasm"),
-        lambda cpu: (
+        lambda rounds: [
             ((cpu["gateway + 16 no-op"] - cpu["gateway"]) / 16)
             / ((cpu["envoy + 16 wasm"] - cpu["envoy + 1 wasm"]) / 15)
-        ),
+            for cpu in rounds
+        ],
     ),
     ratio("cache hit vs nginx proxy_cache", "gateway cache", ("nginx cache",), 1.2, 0.9),
     ratio("TCP forwarding, small exchanges, vs the better of nginx and haproxy", "gateway tcp", tcp(""), 1.2, 0.95),

@@ -5,8 +5,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from bodies import BodyServer, download, upload
-from figures import Figure, figure
-from idle import against_the_better, is_whole
+from figures import Figure, against_the_better, figure
+from idle import is_whole
 from languages import LANGUAGES, note, rows
 from load import as_if_open, counted, counted_handshakes, counted_http2
 from processes import ALL_CORES, Child, Failed
@@ -20,6 +20,10 @@ class Figures(unittest.TestCase):
         self.assertEqual(found.value, 1.0)
         self.assertTrue(0.9 <= found.low <= 1.0 <= found.high <= 1.1)
         self.assertLess(found.low, found.high)
+
+    def test_the_better_peer_is_the_same_in_every_round(self):
+        rounds = [{"ours": 12.0, "one": 10.0, "other": 15.0}, {"ours": 12.0, "one": 12.0, "other": 10.0}]
+        self.assertEqual(against_the_better(rounds, "ours", ("one", "other")), [1.2, 1.0])
 
     def test_rounds_that_agree_leave_no_interval(self):
         self.assertEqual(figure([2.0] * 5), Figure(2.0, 2.0, 2.0))
@@ -43,17 +47,17 @@ class Rows(unittest.TestCase):
     def test_each_row_asks_only_for_what_it_needs(self):
         for row in ROWS:
             cpu = {arm: 10.0 + number for number, arm in enumerate(row.needs)}
-            row.value(cpu)
+            row.values([cpu])
             row.note([cpu])
 
     def test_the_better_peer_counts(self):
         row = next(row for row in ROWS if "better of" in row.what)
-        self.assertEqual(row.value({"gateway": 20.0, "nginx": 10.0, "haproxy": 16.0}), 2.0)
+        self.assertEqual(row.values([{"gateway": 20.0, "nginx": 10.0, "haproxy": 16.0}]), [2.0])
 
     def test_an_added_cost_is_scaled_by_the_floor(self):
         row = next(row for row in ROWS if "shared" in row.what)
         cpu = {"gateway": 20.0, "gateway + 16 no-op": 28.0, "f2": 33.0}
-        self.assertEqual(row.value(cpu), 0.25)
+        self.assertEqual(row.values([cpu]), [0.25])
         self.assertEqual(row.note([cpu]), "0.50 µs here")
 
 
@@ -84,9 +88,6 @@ class Idle(unittest.TestCase):
         for end in range(len(whole)):
             self.assertFalse(is_whole(whole[:end]), end)
         self.assertFalse(is_whole(b"HTTP/1.1 200 OK\r\n\r\n"))
-
-    def test_the_better_peer_counts(self):
-        self.assertEqual(against_the_better({"gateway": 600.0, "nginx": 300.0, "haproxy": 500.0}), 2.0)
 
 
 class Wrk(unittest.TestCase):
