@@ -3,6 +3,7 @@
 mod deadlines;
 mod exchanges;
 mod http2;
+mod pipelines;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
