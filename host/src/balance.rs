@@ -123,6 +123,13 @@ impl Balancer {
             latencies.observe(endpoint, latency, now);
         }
     }
+
+    /// Nobody waited longer than this for an endpoint's answer. Of use to [`Policy::PeakEwma`] alone.
+    pub fn outlasted(&mut self, endpoint: usize, waited: Duration, now: Duration) {
+        if let State::PeakEwma(_, latencies) = &mut self.0 {
+            latencies.outlasted(endpoint, waited, now);
+        }
+    }
 }
 
 /// Shares the requests of a route among upstreams, on one core: exactly by weight over time, and evenly on the way.

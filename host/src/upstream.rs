@@ -40,6 +40,7 @@ mod switch;
 #[cfg(test)]
 mod tests;
 mod tunnel;
+mod under_way;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,6 +68,7 @@ use self::endpoint::{InFlight, Source};
 use self::health::Ejections;
 use self::members::Tried;
 use self::progress::Patience;
+use self::under_way::UnderWay;
 use crate::body::Body;
 use crate::retry::{self, Budget, Cause};
 
@@ -161,7 +163,10 @@ impl Upstream {
             let Some((position, endpoint)) = members.pick(&self.settings, ask, &tried) else {
                 return Err(self.error(facts, Reason::NoEndpoint));
             };
-            let reason = match self.attempt(endpoint, &mut request, ask, Patience::Usual, facts).await {
+            let under_way = UnderWay::begin(self, endpoint);
+            let answer = self.attempt(endpoint, &mut request, ask, Patience::Usual, facts).await;
+            under_way.ends();
+            let reason = match answer {
                 Ok(response) => return Ok(ceiling::hold(response, place)),
                 Err(reason) => reason,
             };

@@ -36,6 +36,16 @@ impl Latencies {
         *known = Latency { average: Some(average), at: now };
     }
 
+    /// Nobody waited for an answer any longer than this. That is news only where it is bad: whoever leaves early says
+    /// nothing of an endpoint that takes longer anyway.
+    pub(super) fn outlasted(&mut self, position: usize, waited: Duration, now: Duration) {
+        let Some(known) = self.0.get_mut(position) else { return };
+        let waited = waited.as_secs_f64();
+        if known.faded(now).is_none_or(|average| average < waited) {
+            *known = Latency { average: Some(waited), at: now };
+        }
+    }
+
     /// What a request costs there: how long it will take if `load` others come first. An endpoint that never answered is
     /// worth a first request and no second.
     pub(super) fn cost(&self, position: usize, load: u32, now: Duration) -> f64 {
@@ -98,6 +108,18 @@ mod tests {
         ] {
             let cost = cost(observed, now);
             assert!(expected.contains(&cost), "{cost} after {observed:?} at {now}");
+        }
+    }
+
+    #[test]
+    fn an_endpoint_that_nobody_waits_for_any_longer_is_as_slow_as_they_were_patient() {
+        for (before, waited, expected) in [(None, 700, 700.0), (Some(20), 700, 700.0), (Some(900), 700, 900.0)] {
+            let mut latencies = Latencies::new(1);
+            if let Some(before) = before {
+                latencies.observe(0, ms(before), ms(0));
+            }
+            latencies.outlasted(0, ms(waited), ms(0));
+            assert!((latencies.cost(0, 0, ms(0)) * 1000.0 - expected).abs() < 0.001, "{before:?}");
         }
     }
 

@@ -10,9 +10,10 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::endpoint::Endpoint;
 use super::error::{BadResponse, Reason, SendError};
-use super::members::{self, Tried};
+use super::members::Tried;
 use super::progress::Patience;
 use super::replay::Kept;
+use super::under_way::UnderWay;
 use super::{Ask, Facts, Upstream, ceiling};
 use crate::body::Body;
 use crate::retry::{Attempt, Cause, End, Policy, Verdict};
@@ -109,7 +110,7 @@ impl Upstream {
         facts: &mut Facts,
     ) -> Result<Response<Body>, Reason> {
         let patience = if delivery.attempt_timeout.is_some() { Patience::Own } else { Patience::Usual };
-        let started = self.settings.is_timed().then(members::now);
+        let under_way = UnderWay::begin(self, endpoint);
         let attempt = self.attempt(endpoint, request, ask, patience, facts);
         let attempt_end = delivery.attempt_timeout.map(|limit| (Instant::now() + limit, Reason::AttemptTimeout(limit)));
         let request_end = deadline.zip(delivery.request_timeout);
@@ -118,18 +119,17 @@ impl Upstream {
             (Some(attempt), Some(request)) => Some(if attempt.0 < request.0 { attempt } else { request }),
             (attempt, request) => attempt.or(request),
         };
-        match first {
-            None => attempt.await,
-            Some((end, reason)) => match timeout_at(end, attempt).await {
-                Ok(result) => result,
-                // The attempt was dropped, and with it its connection or stream.
-                Err(_) => {
-                    endpoint.count_failure();
-                    self.members.held().observe(&self.settings, endpoint, started, false);
-                    Err(self.failed(endpoint, reason))
-                }
-            },
-        }
+        let result = match first {
+            None => Ok(attempt.await),
+            Some((end, reason)) => timeout_at(end, attempt).await.map_err(|_| reason),
+        };
+        let started = under_way.ends();
+        result.unwrap_or_else(|reason| {
+            // The attempt was dropped, and with it its connection or stream.
+            endpoint.count_failure();
+            self.members.held().observe(&self.settings, endpoint, started, false);
+            Err(self.failed(endpoint, reason))
+        })
     }
 
     fn result(

@@ -96,6 +96,11 @@ impl Standing {
         self.state.load(Relaxed) == State::Healthy as u8
     }
 
+    /// An attempt said nothing of the endpoint.
+    pub(super) fn excuse(&self) {
+        self.excused.fetch_add(1, Relaxed);
+    }
+
     /// All that is known.
     pub fn report(&self) -> StandingReport {
         let record = self.record();
@@ -171,7 +176,7 @@ impl Upstream {
         match failure(reason) {
             Some(failure) if self.settings.ejection.counts(failure) => self.count(endpoint, failure),
             Some(_) => {}
-            None => drop(endpoint.standing().excused.fetch_add(1, Relaxed)),
+            None => endpoint.standing().excuse(),
         }
     }
 
@@ -195,7 +200,8 @@ impl Upstream {
         let policy = &self.settings.ejection;
         // Two that fail at the same moment must not both be the last but one.
         let turn = self.ejections.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        if !policy.may_eject(self.endpoints().iter().map(|endpoint| endpoint.standing().state())) {
+        let members = self.members.held();
+        if !policy.may_eject(members.taking_with(endpoint).map(|endpoint| endpoint.standing().state())) {
             return;
         }
         let change = endpoint.standing().change(reason, |record| {
@@ -287,21 +293,17 @@ impl Upstream {
     }
 
     /// What each endpoint did since the last time.
-    fn take_samples(&self, counts: &mut Counts) -> (Vec<Arc<Endpoint>>, Vec<Sample>) {
+    pub(super) fn take_samples(&self, counts: &mut Counts) -> (Vec<Arc<Endpoint>>, Vec<Sample>) {
         let endpoints = self.endpoints();
         let sample = |endpoint: &Arc<Endpoint>| {
             let (standing, stats) = (endpoint.standing(), endpoint.stats());
-            // What is under way says nothing yet.
-            let said_nothing = standing.excused.load(Relaxed).saturating_add(stats.in_flight as u64);
-            let now = Sample {
-                requests: stats.requests.saturating_sub(said_nothing),
+            let now = Counted {
+                requests: stats.requests,
+                in_flight: stats.in_flight as u64,
+                excused: standing.excused.load(Relaxed),
                 failures: standing.failures.load(Relaxed),
             };
-            let before = counts.insert(Arc::as_ptr(endpoint) as usize, now).unwrap_or(now);
-            Sample {
-                requests: now.requests.saturating_sub(before.requests),
-                failures: now.failures.saturating_sub(before.failures),
-            }
+            now.since(counts.insert(Arc::as_ptr(endpoint) as usize, now).unwrap_or(now))
         };
         let samples = endpoints.iter().map(sample).collect();
         counts.retain(|known, _| endpoints.iter().any(|endpoint| Arc::as_ptr(endpoint) as usize == *known));
@@ -354,7 +356,26 @@ pub(super) struct Ejections {
 }
 
 /// What endpoints, by identity, had counted when they were last looked at.
-type Counts = HashMap<usize, Sample>;
+pub(super) type Counts = HashMap<usize, Counted>;
+
+/// What was counted of an endpoint: its requests since it is there with this transport, and what its standing has from
+/// before as well. So only what came since the last look can be put together.
+#[derive(Clone, Copy)]
+pub(super) struct Counted {
+    requests: u64,
+    in_flight: u64,
+    excused: u64,
+    failures: u64,
+}
+
+impl Counted {
+    fn since(self, before: Counted) -> Sample {
+        let over = self.requests.saturating_sub(before.requests).saturating_add(before.in_flight);
+        // What is under way says nothing yet, and what is excused never will.
+        let silent = self.in_flight.saturating_add(self.excused.saturating_sub(before.excused));
+        Sample { requests: over.saturating_sub(silent), failures: self.failures.saturating_sub(before.failures) }
+    }
+}
 
 /// What a reason says of the endpoint, if it says anything.
 fn failure(reason: &Reason) -> Option<Failure> {

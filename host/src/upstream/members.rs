@@ -91,6 +91,13 @@ impl Members {
         &self.endpoints
     }
 
+    /// The endpoints that new requests go to, and `endpoint` whether they do or not.
+    pub(super) fn taking_with<'a>(&'a self, endpoint: &'a Endpoint) -> impl Iterator<Item = &'a Arc<Endpoint>> {
+        let both = self.endpoints.iter().zip(&self.weights);
+        both.filter(move |(known, weight)| **weight > 0 || std::ptr::eq(known.as_ref(), endpoint))
+            .map(|(known, _)| known)
+    }
+
     /// What names the endpoint in a sticky cookie.
     pub(super) fn tag(&self, endpoint: &Arc<Endpoint>) -> Option<&Tag> {
         self.tags.get(self.position(endpoint)?)
@@ -101,7 +108,8 @@ impl Members {
         let (mut available, mut others, mut available_others) = (false, false, false);
         for (position, (endpoint, weight)) in self.endpoints.iter().zip(&self.weights).enumerate() {
             let other = *weight > 0 && !tried.contains(position);
-            available |= endpoint.is_available();
+            // One of weight 0 takes no new requests, so it being well helps nobody.
+            available |= *weight > 0 && endpoint.is_available();
             others |= other;
             available_others |= other && endpoint.is_available();
         }
@@ -196,6 +204,13 @@ impl Members {
         let took = now.saturating_sub(started);
         let latency = if answered { took } else { took.max(FAILURE) };
         self.balancer(settings).borrow_mut().observe(position, latency, now);
+    }
+
+    /// The endpoint, asked at `started`, was not waited for any longer: it takes at least as long as this.
+    pub(super) fn given_up(&self, settings: &Settings, endpoint: &Arc<Endpoint>, started: Option<Duration>) {
+        let (Some(started), Some(position)) = (started, self.position(endpoint)) else { return };
+        let now = now();
+        self.balancer(settings).borrow_mut().outlasted(position, now.saturating_sub(started), now);
     }
 
     fn position(&self, endpoint: &Arc<Endpoint>) -> Option<usize> {

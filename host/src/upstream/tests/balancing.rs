@@ -125,3 +125,24 @@ fn a_sticky_client_leaves_an_endpoint_that_is_unavailable_or_tried() {
     set(second, true);
     assert_eq!(picks(&upstream, &ask), groups([("1", 1000)]));
 }
+
+#[tokio::test]
+async fn by_time_an_endpoint_that_everybody_gives_up_on_is_not_the_fastest() {
+    const PATIENCE: std::time::Duration = std::time::Duration::from_millis(300);
+    let answer = [HEAD, write("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")];
+    let good = scripted(vec![std::iter::repeat_n(answer, 300).flatten().collect()]).await;
+    let silent = scripted(vec![vec![Step::Hang]]).await;
+    let mut settings = settings(&[&good.address, &silent.address]);
+    settings.balance = Policy::PeakEwma;
+    let upstream = Upstream::new(settings, None);
+    let (mut answered, mut given_up) = (0, 0);
+    while answered == 0 || given_up == 0 {
+        match tokio::time::timeout(PATIENCE, get(&upstream)).await {
+            Ok(shown) => answered += usize::from(shown == "200"),
+            Err(_) => given_up += 1,
+        }
+    }
+    for _ in 0..100 {
+        assert_eq!(get(&upstream).await, "200");
+    }
+}

@@ -173,3 +173,28 @@ async fn an_ejection_from_before_a_reload_ends_like_any_other() {
         keeper.abort();
     }
 }
+
+#[tokio::test]
+async fn one_that_is_drained_is_nobody_to_leave_the_requests_to() {
+    let bad = [refusing().await, refusing().await];
+    let mut settings = settings(&[&bad[0], &bad[1]]);
+    settings.endpoints[1].weight = 0;
+    let upstream = Upstream::new(settings, None);
+    for _ in 0..20 {
+        assert_eq!(get(&upstream).await, "502 Connect");
+    }
+    assert_eq!(states(&upstream), [State::Healthy, State::Healthy]);
+}
+
+#[tokio::test]
+async fn a_request_that_is_given_up_says_nothing_of_the_success_of_its_endpoint() {
+    let silent = scripted(vec![vec![Step::Hang]]).await;
+    let upstream = ejecting(&[&silent.address], Ejection::default());
+    let mut counts = health::Counts::default();
+    upstream.take_samples(&mut counts);
+    for _ in 0..3 {
+        assert!(tokio::time::timeout(Duration::from_millis(20), get(&upstream)).await.is_err());
+    }
+    let (_, samples) = upstream.take_samples(&mut counts);
+    assert_eq!((samples[0].requests, samples[0].failures), (0, 0));
+}

@@ -1,0 +1,39 @@
+//! An attempt that nobody may wait for any longer: the client left, or whoever asked had less patience than the endpoint is given.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::endpoint::Endpoint;
+use super::{Upstream, members};
+
+/// An attempt under way. Where it is dropped before it [ends](UnderWay::ends), the endpoint is excused, which is not
+/// the same as having done well: an endpoint that hangs would else look like the fastest, since none of its answers is slow.
+pub(super) struct UnderWay<'a> {
+    upstream: &'a Upstream,
+    endpoint: &'a Arc<Endpoint>,
+    /// When it began, where the balancing is by time.
+    started: Option<Duration>,
+}
+
+impl<'a> UnderWay<'a> {
+    pub fn begin(upstream: &'a Upstream, endpoint: &'a Arc<Endpoint>) -> UnderWay<'a> {
+        UnderWay { upstream, endpoint, started: upstream.settings.is_timed().then(members::now) }
+    }
+
+    /// It ended, however. The answer is when it began.
+    pub fn ends(self) -> Option<Duration> {
+        let started = self.started;
+        // It has nothing but references, so nothing is lost with what would be dropped.
+        std::mem::forget(self);
+        started
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    #[cold]
+    fn drop(&mut self) {
+        self.endpoint.standing().excuse();
+        let members = self.upstream.members.held();
+        members.given_up(&self.upstream.settings, self.endpoint, self.started);
+    }
+}
