@@ -82,7 +82,7 @@ pub struct Plugin {
     prepared: Prepared,
     hooks: HookSet,
     standing: Standing,
-    breaker: breaker::Breaker,
+    breakers: breaker::Breakers,
     aside: Aside,
     /// Warm instances, by core. Boxed, because they move between here and exchanges, and are large.
     #[allow(clippy::vec_box)]
@@ -141,7 +141,7 @@ impl Plugin {
             prepared,
             hooks,
             standing,
-            breaker: breaker::Breaker::new(settings.breaker),
+            breakers: breaker::Breakers::new(settings.breaker),
             aside: Aside::default(),
             idle: ThreadLocal::new(),
         })
@@ -202,9 +202,9 @@ impl Plugin {
         &self.prepared.lent.abilities.counters
     }
 
-    /// Whether the breaker keeps it out of the path at the moment.
+    /// Whether a breaker keeps it, or one of its hooks, out of the path at the moment.
     pub fn is_resting(&self) -> bool {
-        self.breaker.is_open()
+        self.breakers.is_open()
     }
 
     /// Runs one hook for an exchange. `read` turns the guest's answer into what the chain needs; an answer that it
@@ -222,10 +222,11 @@ impl Plugin {
         P: ComponentNamedList + Lower + Parameters + Send + Sync + 'static,
         R: ComponentNamedList + Lift + Returned + Send + Sync + 'static,
     {
-        if !self.breaker.allows(Instant::now) {
+        let breaker = self.breakers.of(call.hook());
+        if !breaker.allows(Instant::now) {
             return Err(self.failure(call, FailureKind::Open, String::new()));
         }
-        let aside = match self.breaker.is_suspect() && !self.prepared.waits {
+        let aside = match self.breakers.is_suspect(call.hook()) && !self.prepared.waits {
             true => Box::pin(self.place_aside(call)).await?,
             false => None,
         };
@@ -262,7 +263,7 @@ impl Plugin {
             Ok(answer) => match read(answer) {
                 Ok(answer) => {
                     state.journal.commit();
-                    self.succeeded();
+                    self.succeeded(call);
                     self.check_in(instance, exchange, position);
                     return Ok(Some(answer));
                 }
@@ -280,12 +281,13 @@ impl Plugin {
     /// The place beside the cores, for a plugin that has yet to show that it comes to an end. None where it has shown that
     /// while the place was waited for.
     async fn place_aside(&self, call: Call) -> Result<Option<Place>, Failure> {
-        let is_probe = self.breaker.is_open();
+        let breaker = self.breakers.of(call.hook());
+        let is_probe = breaker.is_open();
         let place = self.aside.place().await;
-        if self.breaker.is_open() && !is_probe {
+        if breaker.is_open() && !is_probe {
             return Err(self.failure(call, FailureKind::Open, String::new()));
         }
-        Ok(place.filter(|_| self.breaker.is_suspect()))
+        Ok(place.filter(|_| self.breakers.is_suspect(call.hook())))
     }
 
     /// A warm instance: the exchange's own, or one of this core's.
@@ -325,18 +327,20 @@ impl Plugin {
         made.map(Box::new).map_err(|error| self.failed(call, FailureKind::Instance, explain(&error)))
     }
 
-    fn succeeded(&self) {
-        if self.breaker.succeeded() {
-            self.metrics().set_breaker(Breaker::Closed);
-            self.prepared.lent.note("recovered; it is in the path again");
+    fn succeeded(&self, call: Call) {
+        if self.breakers.succeeded(call.hook()) {
+            if !self.breakers.is_open() {
+                self.metrics().set_breaker(Breaker::Closed);
+            }
+            self.prepared.lent.note(&format!("{} recovered; it is in the path again", call.name()));
         }
     }
 
     fn failed(&self, call: Call, kind: FailureKind, detail: String) -> Failure {
         let held = if kind == FailureKind::Time { self.prepared.lent.limits.time } else { Duration::ZERO };
-        if self.breaker.failed(Instant::now(), held) {
+        if self.breakers.of(call.hook()).failed(Instant::now(), held) {
             self.metrics().set_breaker(Breaker::Open);
-            self.prepared.lent.note("failed again and again; it rests and will be probed");
+            self.prepared.lent.note(&format!("{} failed again and again; it rests and will be probed", call.name()));
         }
         self.failure(call, kind, detail)
     }

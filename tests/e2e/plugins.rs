@@ -321,6 +321,29 @@ async fn the_breaker_takes_a_failing_plugin_out_and_probes_it() {
 }
 
 #[tokio::test]
+async fn a_body_hook_that_never_does_well_is_taken_out_though_the_request_hook_before_it_does() {
+    let server = Server::named("behind").await;
+    let gateway = TestGateway::start(json!({
+        "workers": 1,
+        "upstreams": { "behind": [server.text()] },
+        "plugins": { "h": with(from_guest("guest-hostile"), json!({ "breaker": { "failures": 3, "rest": "1s" } })) },
+        "routes": [{ "match": {}, "plugins": [{ "h": { "do": "trap", "in": "on-request-body" } }], "to": "behind" }],
+    }));
+    for _ in 0..3 {
+        gateway.post("/", &[MISBEHAVE], "body").await.problem(500);
+    }
+    let opened = async || gateway.metric("gatewright_plugin_breaker_opened_total", &["\"h\""]).await;
+    assert_eq!(opened().await, 1.0);
+    gateway.post("/", &[MISBEHAVE], "body").await.problem(503);
+    assert_eq!(
+        gateway.metric("gatewright_plugin_traps_total", &["\"h\""]).await,
+        3.0,
+        "it is not called while it rests"
+    );
+    assert_eq!(gateway.get("/").await.status, 200, "a request without a body does not need that hook");
+}
+
+#[tokio::test]
 async fn plugins_are_swapped_under_traffic_and_broken_ones_never_run() {
     let gateway = TestGateway::start(json!({
         "plugins": { "order": from_guest("guest-order") },

@@ -1,7 +1,8 @@
 //! Takes a plugin out of the path when it does nothing but fail, and probes whether it has recovered.
 //!
-//! Only failures in a row count: one good hook closes the breaker again, so that a request made to kill one plugin
-//! cannot take it away from everybody else. A plugin that loops takes a core's time for as long as its limit; so two
+//! Only failures in a row count: one good call closes the breaker again, so that a request made to kill one plugin
+//! cannot take it away from everybody else. Each hook has a breaker of its own: a body hook that never does well is not
+//! made good by the request hook before it. A plugin that loops takes a core's time for as long as its limit; so two
 //! time-outs in a row are enough, and the rest after one is long beside what it cost. Until it has done well, in the
 //! beginning and after a time-out, it is suspect: it runs where it holds up nobody else.
 
@@ -9,14 +10,53 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The breaker of one plugin, shared by all cores.
+use crate::telemetry::metrics::Hook;
+
+/// The breakers of one plugin, one for each hook.
+#[derive(Debug)]
+pub struct Breakers {
+    hooks: [Breaker; Hook::ALL.len()],
+    /// None of its hooks has done well yet.
+    unproven: AtomicBool,
+}
+
+impl Breakers {
+    pub fn new(settings: Settings) -> Breakers {
+        Breakers { hooks: std::array::from_fn(|_| Breaker::new(settings)), unproven: AtomicBool::new(true) }
+    }
+
+    pub fn of(&self, hook: Hook) -> &Breaker {
+        &self.hooks[hook as usize]
+    }
+
+    /// Whether one of its hooks is kept out of the path.
+    pub fn is_open(&self) -> bool {
+        self.hooks.iter().any(Breaker::is_open)
+    }
+
+    /// Whether the hook has yet to show that it comes to an end: in the beginning, before any of them has, and after it ran
+    /// out of time.
+    pub fn is_suspect(&self, hook: Hook) -> bool {
+        self.unproven.load(Ordering::Relaxed) || self.of(hook).suspect.load(Ordering::Relaxed)
+    }
+
+    /// A hook did well. True if that closed its breaker.
+    pub fn succeeded(&self, hook: Hook) -> bool {
+        if self.unproven.load(Ordering::Relaxed) {
+            self.unproven.store(false, Ordering::Relaxed);
+        }
+        self.of(hook).succeeded()
+    }
+}
+
+/// The breaker of one hook of a plugin, shared by all cores.
 #[derive(Debug)]
 pub struct Breaker {
     settings: Settings,
-    /// Failures since the last hook that did well.
+    /// Failures since the last call that did well.
     failures: AtomicU32,
     open: AtomicBool,
-    /// No hook has done well yet, or none since one ran out of time.
+    /// No call has done well since one ran out of time.
     suspect: AtomicBool,
     rest: Mutex<Rest>,
 }
@@ -51,7 +91,7 @@ impl Breaker {
             settings,
             failures: AtomicU32::new(0),
             open: AtomicBool::new(false),
-            suspect: AtomicBool::new(true),
+            suspect: AtomicBool::new(false),
             rest: Mutex::new(Rest { length: settings.rest, until: None }),
         }
     }
@@ -73,14 +113,9 @@ impl Breaker {
         }
     }
 
-    /// Whether the plugin has yet to show that its hooks come to an end: in the beginning, and after one that ran out of time.
-    pub fn is_suspect(&self) -> bool {
-        self.suspect.load(Ordering::Relaxed)
-    }
-
-    /// A hook did well. True if that closed the breaker.
-    pub fn succeeded(&self) -> bool {
-        if self.is_suspect() {
+    /// A call did well. True if that closed the breaker.
+    fn succeeded(&self) -> bool {
+        if self.suspect.load(Ordering::Relaxed) {
             self.suspect.store(false, Ordering::Relaxed);
         }
         if self.failures.load(Ordering::Relaxed) == 0 {
@@ -163,19 +198,21 @@ mod tests {
 
     #[test]
     fn it_is_suspect_until_it_does_well_and_after_a_time_out() {
-        let breaker = Breaker::new(Settings::default());
+        let breakers = Breakers::new(Settings::default());
         let now = Instant::now();
-        assert!(breaker.is_suspect());
-        breaker.failed(now, NONE);
-        assert!(breaker.is_suspect());
-        breaker.succeeded();
-        assert!(!breaker.is_suspect());
-        breaker.failed(now, NONE);
-        assert!(!breaker.is_suspect(), "it came to its end");
-        breaker.failed(now, Duration::from_millis(10));
-        assert!(breaker.is_suspect());
-        breaker.succeeded();
-        assert!(!breaker.is_suspect());
+        let suspects = || [Hook::Request, Hook::Response].map(|hook| breakers.is_suspect(hook));
+        assert_eq!(suspects(), [true, true]);
+        breakers.of(Hook::Request).failed(now, NONE);
+        assert_eq!(suspects(), [true, true]);
+        breakers.succeeded(Hook::Request);
+        assert_eq!(suspects(), [false, false], "one of them is enough in the beginning");
+        breakers.of(Hook::Response).failed(now, NONE);
+        assert_eq!(suspects(), [false, false], "it came to its end");
+        breakers.of(Hook::Response).failed(now, Duration::from_millis(10));
+        breakers.succeeded(Hook::Request);
+        assert_eq!(suspects(), [false, true], "another one says nothing of it");
+        breakers.succeeded(Hook::Response);
+        assert_eq!(suspects(), [false, false]);
     }
 
     #[test]
