@@ -133,3 +133,16 @@ async fn secrets_stay_out_of_the_log() {
     let log = std::fs::read_to_string(gateway.directory().join("access.log")).unwrap();
     assert!(!log.contains("topsecret"), "{log}");
 }
+
+#[test]
+fn a_log_that_cannot_be_written_is_found_before_anything_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("gateway.json");
+    for (file, is_fine) in [("access.log", true), ("missing/access.log", false), ("gateway.json/access.log", false)] {
+        let config = json!({ "listeners": ["127.0.0.1:0"], "access_log": { "file": file }, "routes": [{ "match": {}, "plugins": ["echo"] }] });
+        std::fs::write(&path, config.to_string()).unwrap();
+        let told = gatewright::gateway::build(&path).err().map(|error| error.to_string()).unwrap_or_default();
+        assert_eq!(!told.contains("the access log cannot be written"), is_fine, "{file}: {told}");
+        assert!(!folder.path().join("access.log").exists(), "nothing is made by a check");
+    }
+}

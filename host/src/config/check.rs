@@ -3,6 +3,7 @@
 //! A section that the schema refused is not among the [`Sections`] to check; but its name still counts as defined, so
 //! that nothing is called unknown only because it is wrong.
 
+mod admin;
 mod consumers;
 mod health;
 mod listeners;
@@ -46,6 +47,7 @@ pub(super) fn check(sections: &Sections<'_>, document: &Document, stock_plugins:
     checker.listeners(sections);
     checker.tls(sections);
     checker.overlaps(sections);
+    checker.admin(sections);
     checker.forwarded_over_tls(sections);
     checker.upstreams(sections);
     checker.plugins(sections);

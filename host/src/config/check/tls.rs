@@ -85,6 +85,7 @@ impl Checker<'_> {
             .iter()
             .map(|(at, listener)| (format!("/listeners/{at}"), listener.protocol == Layer::Udp, listener.address))
             .map(|(pointer, is_udp, address)| (address_pointer(self.document, &pointer), is_udp, address))
+            .chain(sections.admin.map(|admin| ("/admin/address".to_owned(), false, admin.address)))
             .collect();
         for (second, (pointer, is_udp, address)) in listeners.iter().enumerate() {
             let mut before = listeners.iter().take(second).filter(|(_, other, _)| other == is_udp);
