@@ -75,6 +75,12 @@ fn heads_are_put_in_order() {
         ("GET http://a/b HTTP/2", "GET /b\nhost: a"),
         ("GET http://a/b HTTP/2\nhost: A:80", "GET /b\nhost: a"),
         ("GET /b HTTP/2\nhost: a", "GET /b\nhost: a"),
+        (
+            "GET /b HTTP/2\nhost: a\ncookie: c=1\nx: y\ncookie: b=2; d=3\ncookie: a=4",
+            "GET /b\ncookie: c=1; b=2; d=3; a=4\nhost: a\nx: y",
+        ),
+        ("GET /b HTTP/2\nhost: a\ncookie: a=1", "GET /b\ncookie: a=1\nhost: a"),
+        ("GET /b HTTP/1.1\nHost: a\nCookie: a=1\nCookie: b=2", "GET /b\ncookie: a=1\ncookie: b=2\nhost: a"),
         ("GET //%61/..%2fb\\c HTTP/1.1\nHost: a", "GET /b/c\nhost: a"),
         ("POST / HTTP/1.1\nHost: a\nContent-Length: 5\nExpect: 100-Continue", "POST /\ncontent-length: 5\nhost: a"),
         ("POST / HTTP/1.0\nExpect: anything", "POST /\nhost: 10.0.0.1:8080"),

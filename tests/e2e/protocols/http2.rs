@@ -1,6 +1,6 @@
 //! HTTP/2 with clients.
 
-use gatewright_tests::{Client, TestGateway, eventually, raw};
+use gatewright_tests::{Client, Server, TestGateway, eventually, raw};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -40,6 +40,21 @@ async fn head_is_answered_without_content() {
             assert!(head.header("content-length").is_some(), "{target}: {head:?}");
         }
     }
+}
+
+/// RFC 9113 section 8.2.3. An endpoint of HTTP/1.1 may know only the first of several fields.
+#[tokio::test]
+async fn cookies_in_several_fields_are_one_for_the_endpoint() {
+    let server = Server::named("behind").await;
+    let gateway = TestGateway::start(json!({
+        "upstreams": { "behind": [server.text()] },
+        "routes": [{ "match": {}, "to": "behind" }],
+    }));
+    let mut client = Client::http2(gateway.address()).await;
+    let cookies = [("cookie", "session=a"), ("x", "y"), ("cookie", "theme=dark")];
+    assert_eq!(client.send("GET", "/", &cookies, "").await.unwrap().status, 200);
+    let received = server.only();
+    assert_eq!(received.headers.get_all("cookie").iter().collect::<Vec<_>>(), ["session=a; theme=dark"]);
 }
 
 #[tokio::test]
