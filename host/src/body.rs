@@ -58,6 +58,8 @@ pub enum BodyError {
     TooLarge(u64),
     /// No byte came for longer than allowed.
     TimedOut,
+    /// No byte came, since the client waits for a `100 Continue` that it cannot be sent.
+    Expectation,
     /// The attempt that it belongs to is over, and another one has it.
     Superseded,
     /// A plugin's body hook ended it; the text names the plugin and the reason.
@@ -73,6 +75,7 @@ impl fmt::Display for BodyError {
             BodyError::Upstream(error) => write!(f, "the endpoint's connection failed: {error}"),
             BodyError::TooLarge(limit) => write!(f, "the body is longer than {limit} bytes"),
             BodyError::TimedOut => f.write_str("no byte of the body came in time"),
+            BodyError::Expectation => f.write_str("the client waits for 100 Continue, which is not sent over HTTP/2"),
             BodyError::Chunks => f.write_str("the chunks are not framed as chunks are"),
             BodyError::Superseded => f.write_str("another attempt has the body"),
             BodyError::Plugin(reason) => f.write_str(reason),

@@ -19,6 +19,7 @@ pub(super) struct RequestBody {
     /// Empty only when it is dropped.
     incoming: Option<Incoming>,
     patience: Patience,
+    idle_timeout: Duration,
     rest: Rest,
     reader: Reader,
 }
@@ -46,7 +47,8 @@ pub(super) struct Rest {
     /// A longer rest is not worth reading.
     pub(super) bytes_limit: u64,
     pub(super) time_limit: Duration,
-    /// The client waits for `100 Continue` until the first poll; without it, the body may never come.
+    /// The client waits for `100 Continue`, and has sent nothing yet: the body may never come, since hyper sends no
+    /// interim response over HTTP/2.
     pub(super) expects_continue: bool,
 }
 
@@ -54,8 +56,9 @@ impl RequestBody {
     /// Beside the body, who reads its rest.
     pub(super) fn new(incoming: Incoming, idle_timeout: Duration, rest: Rest) -> (Self, Reader) {
         let reader = Reader::default();
-        let patience = Patience::new(idle_timeout);
-        (RequestBody { incoming: Some(incoming), patience, rest, reader: reader.clone() }, reader)
+        let patience = if rest.expects_continue { idle_timeout.min(UNASKED_TIME) } else { idle_timeout };
+        let patience = Patience::new(patience);
+        (RequestBody { incoming: Some(incoming), patience, idle_timeout, rest, reader: reader.clone() }, reader)
     }
 }
 
@@ -64,10 +67,13 @@ impl http_body::Body for RequestBody {
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        self.rest.expects_continue = false;
         let Some(incoming) = &mut self.incoming else { return Poll::Ready(None) };
         match Pin::new(incoming).poll_frame(cx) {
             Poll::Ready(frame) => {
+                if std::mem::take(&mut self.rest.expects_continue) {
+                    // It has not waited for long, and from here on it is a body like any other.
+                    self.patience = Patience::new(self.idle_timeout);
+                }
                 self.patience.renew();
                 Poll::Ready(frame.map(|frame| frame.map_err(BodyError::Connection)))
             }
@@ -75,7 +81,8 @@ impl http_body::Body for RequestBody {
                 ready!(self.patience.poll_over(cx));
                 // What has not come by now is not waited for again.
                 self.incoming = None;
-                Poll::Ready(Some(Err(BodyError::TimedOut)))
+                let is_unasked = self.rest.expects_continue;
+                Poll::Ready(Some(Err(if is_unasked { BodyError::Expectation } else { BodyError::TimedOut })))
             }
         }
     }
@@ -124,3 +131,7 @@ fn read_on(mut rest: Incoming, mut bytes_limit: u64, time: Duration) -> Option<J
         let _ = tokio::time::timeout(time, poll_fn(read)).await;
     }))
 }
+
+/// For a client that waits to be asked for its body: most send it after a second in which they were not. One that insists
+/// is told to do without (RFC 9110, section 10.1.1), and not after the time that a body may stop for.
+const UNASKED_TIME: Duration = Duration::from_secs(2);

@@ -283,7 +283,7 @@ fn outcome(guest: &mut Guest, ended: wasmtime::Result<()>) -> Result<(), Service
 fn error_of(error: &BodyError) -> wasmtime_wasi_http::Error {
     match error {
         BodyError::TooLarge(limit) => wasmtime_wasi_http::Error::HttpRequestBodySize(Some(*limit)),
-        BodyError::TimedOut => wasmtime_wasi_http::Error::ConnectionReadTimeout,
+        BodyError::TimedOut | BodyError::Expectation => wasmtime_wasi_http::Error::ConnectionReadTimeout,
         _ => wasmtime_wasi_http::Error::ConnectionTerminated,
     }
 }

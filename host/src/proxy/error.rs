@@ -92,6 +92,7 @@ impl Error {
             Error::Version(Refusal::Unknown(By::Header(_)) | Refusal::Unsaid, _) => StatusCode::BAD_REQUEST,
             Error::TooLarge(_) | Error::RequestBody(BodyError::TooLarge(_)) => StatusCode::PAYLOAD_TOO_LARGE,
             Error::RequestBody(BodyError::TimedOut) => StatusCode::REQUEST_TIMEOUT,
+            Error::RequestBody(BodyError::Expectation) => StatusCode::EXPECTATION_FAILED,
             Error::RequestBody(_) => StatusCode::BAD_REQUEST,
             Error::ResponseBody(_) => StatusCode::BAD_GATEWAY,
             Error::Shed(_) => StatusCode::SERVICE_UNAVAILABLE,
@@ -129,6 +130,7 @@ impl Error {
             Error::Shed(_) => "There are too many requests at the moment. Try again later.",
             Error::TooLarge(_) | Error::RequestBody(BodyError::TooLarge(_)) => "The request body is too large.",
             Error::RequestBody(BodyError::TimedOut) => "The request body did not come in time.",
+            Error::RequestBody(BodyError::Expectation) => UNASKED,
             Error::RequestBody(_) => "The request body could not be read.",
             Error::ResponseBody(_) => "The upstream's answer could not be read.",
             Error::NoTarget => "This route has nowhere to send the request.",
@@ -147,6 +149,7 @@ impl Error {
                 StatusCode::GATEWAY_TIMEOUT => "The upstream did not answer in time.",
                 StatusCode::SERVICE_UNAVAILABLE => "The upstream takes no requests at the moment.",
                 StatusCode::PAYLOAD_TOO_LARGE => "The request body is too large.",
+                StatusCode::EXPECTATION_FAILED => UNASKED,
                 status if status.is_client_error() => "The request could not be sent on as it is.",
                 _ => "The upstream could not be reached or gave no valid answer.",
             },
@@ -229,3 +232,6 @@ impl From<SendError> for Error {
         Error::Upstream(error)
     }
 }
+
+/// For a client of HTTP/2 that waits to be asked for its body.
+const UNASKED: &str = "There is no 100 Continue over HTTP/2 here: send the request body without waiting for it.";

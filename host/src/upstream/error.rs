@@ -94,6 +94,7 @@ impl SendError {
             }
             Reason::RequestBody(BodyError::TooLarge(_)) => StatusCode::PAYLOAD_TOO_LARGE,
             Reason::RequestBody(BodyError::TimedOut) => StatusCode::REQUEST_TIMEOUT,
+            Reason::RequestBody(BodyError::Expectation) => StatusCode::EXPECTATION_FAILED,
             Reason::RequestBody(BodyError::Connection(_) | BodyError::Client(_) | BodyError::Gone)
             | Reason::ShortRequestBody
             | Reason::Authority => StatusCode::BAD_REQUEST,

@@ -1,6 +1,12 @@
 //! HTTP/2 with clients.
 
+use std::convert::Infallible;
+
+use bytes::Bytes;
 use gatewright_tests::{Client, Server, TestGateway, eventually, raw};
+use http_body_util::StreamBody;
+use hyper::body::Frame;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -55,6 +61,30 @@ async fn cookies_in_several_fields_are_one_for_the_endpoint() {
     assert_eq!(client.send("GET", "/", &cookies, "").await.unwrap().status, 200);
     let received = server.only();
     assert_eq!(received.headers.get_all("cookie").iter().collect::<Vec<_>>(), ["session=a; theme=dark"]);
+}
+
+/// RFC 9110 section 10.1.1: a client that is answered with 417 sends the request again without the expectation.
+#[tokio::test]
+async fn a_client_that_insists_on_100_continue_is_told_to_do_without() {
+    let server = Server::mirror().await;
+    let gateway = TestGateway::start(json!({
+        "upstreams": { "behind": [server.text()] },
+        "routes": [{ "match": { "path": "/behind" }, "to": "behind" }],
+    }));
+    let stream = TcpStream::connect(gateway.address()).await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    for (path, status) in [("/behind", 417), ("/nowhere", 404)] {
+        let never = StreamBody::new(futures_util::stream::pending::<Result<Frame<Bytes>, Infallible>>());
+        let request = http::Request::post(format!("http://gateway.test{path}")).header("expect", "100-continue");
+        let answer = sender.send_request(request.body(never).unwrap()).await.unwrap();
+        assert_eq!(answer.status(), status, "{path}");
+    }
+    assert!(server.received().is_empty(), "{:?}", server.received());
+    let mut client = Client::http2(gateway.address()).await;
+    let answer = client.send("POST", "/behind", &[("expect", "100-continue")], "at once").await.unwrap();
+    assert_eq!((answer.status, answer.text().as_str()), (200, "at once"));
 }
 
 #[tokio::test]

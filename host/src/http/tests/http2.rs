@@ -164,6 +164,33 @@ async fn an_early_answer_waits_for_a_short_body_that_is_announced() {
     assert_eq!(started.elapsed().as_secs(), 3, "for a while");
 }
 
+/// Nobody is told to go on: hyper sends no interim response over HTTP/2.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_waits_to_be_asked_for_its_body_is_not_waited_for_long() {
+    let served = start();
+    let (sender, connection) = h2::client::handshake(served.client).await.unwrap();
+    tokio::spawn(connection);
+    let mut sender = sender.ready().await.unwrap();
+    let mut post = |path: &str| {
+        let head = Request::post(format!("http://a{path}")).header("expect", "100-continue").body(()).unwrap();
+        sender.send_request(head, false).unwrap()
+    };
+    let started = Instant::now();
+    let (response, mut body) = post("/insists");
+    assert_eq!(response.await.unwrap().status(), StatusCode::BAD_REQUEST);
+    let reason = poll_fn(|cx| body.poll_reset(cx)).await.unwrap();
+    assert_eq!((reason, started.elapsed().as_secs()), (h2::Reason::NO_ERROR, 2));
+    let (response, mut body) = post("/loses-patience");
+    let response = tokio::spawn(response);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    body.send_data(Bytes::from_static(b"a"), false).unwrap();
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    body.send_data(Bytes::from_static(b"b"), true).unwrap();
+    assert_eq!(response.await.unwrap().unwrap().status(), StatusCode::OK, "it may stop as long as any other");
+    let unasked = format!("POST /insists {}", BodyError::Expectation);
+    assert_eq!(served.seen.requests(), [unasked.as_str(), "POST /loses-patience ab"]);
+}
+
 #[tokio::test]
 async fn the_preface_may_come_in_pieces_and_may_be_forbidden() {
     for size in [1, 5, 23] {

@@ -165,6 +165,7 @@ async fn the_clients_body_fails() {
     for (error, expected) in [
         (BodyError::TooLarge(10), "413 RequestBody"),
         (BodyError::TimedOut, "408 RequestBody"),
+        (BodyError::Expectation, "417 RequestBody"),
         (BodyError::Plugin("guard".into()), "500 RequestBody"),
     ] {
         let server = scripted(vec![vec![HEAD, Step::Hang]]).await;
