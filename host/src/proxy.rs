@@ -130,6 +130,10 @@ async fn respond(snapshot: &Snapshot, tail: &mut Tail, body: Body) -> Body {
         ControlFlow::Break(stop) => stopped(stop),
     };
     let exchange = &mut tail.exchange;
+    // Not before: what is remembered is for others as well.
+    if let Some(cookie) = tail.cookie.take() {
+        exchange.response.headers.append(header::SET_COOKIE, *cookie);
+    }
     let body = answer.unwrap_or_else(|error| error.answer(exchange));
     let body = match route.chain.on_response(exchange, body.is_end_stream()).await {
         ControlFlow::Continue(None) => body,
@@ -236,6 +240,7 @@ async fn forward(snapshot: &Snapshot, route: &Route, rule: usize, tail: &mut Tai
         tail.upstream_end = asked.end(&mut head)?;
     }
     give_head(snapshot, &mut tail.exchange, head, target.edits.as_deref());
+    tail.cookie = facts.cookie;
     Ok(deadline::apply(deadline, body))
 }
 

@@ -45,7 +45,7 @@ mod under_way;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use tokio::sync::watch;
 
 pub use self::affinity::{Ask, Client, HashBy, SHORTEST_KEY, SameSite, Sticky, StickyKey};
@@ -94,6 +94,9 @@ pub struct Facts {
     pub reused: bool,
     /// How long making a connection took, if the last attempt needed one.
     pub connect_time: Option<Duration>,
+    /// The `Set-Cookie` of a sticky session. It is for this client and beside the response, which others may get as well
+    /// where it is remembered.
+    pub cookie: Option<Box<HeaderValue>>,
 }
 
 impl Upstream {
@@ -192,7 +195,7 @@ impl Upstream {
         patience: Patience,
         facts: &mut Facts,
     ) -> Result<Response<Body>, Reason> {
-        facts.endpoint = Some(endpoint.address_text());
+        (facts.endpoint, facts.cookie) = (Some(endpoint.address_text()), None);
         if let Some(request) = place
             && let Err(reason) = request::prepare(request, endpoint.transport(), endpoint.address())
         {
@@ -223,9 +226,9 @@ impl Upstream {
             let members = self.members.held();
             members.observe(&self.settings, endpoint, started, answer.is_ok());
             let unanswered = match answer {
-                Ok(mut response) => {
+                Ok(response) => {
                     self.answered(endpoint, response.status());
-                    self.stick(&members, ask, endpoint, &mut response);
+                    facts.cookie = self.stick(&members, ask, endpoint);
                     return Ok(response);
                 }
                 Err(unanswered) => unanswered,

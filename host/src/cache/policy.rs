@@ -1,5 +1,6 @@
 //! What may be stored, how long it is fresh, and who may have it (RFC 9111 §3 and §4, RFC 5861).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{AGE, AUTHORIZATION, COOKIE, DATE, EXPIRES, HeaderMap, LAST_MODIFIED, SET_COOKIE, VARY};
@@ -24,6 +25,8 @@ pub struct Rules {
     pub client_directives: bool,
     /// Whether cookies keep nothing from being stored: neither those of a request nor those that a response sets.
     pub cookies: bool,
+    /// The names of those by which the gateway itself leads clients to their endpoints: they say nothing of who asks.
+    pub own_cookies: Arc<[Box<str>]>,
     /// Whether responses tell by `Cache-Status` what the cache did.
     pub cache_status: bool,
 }
@@ -41,9 +44,19 @@ impl Asked {
     /// `is_proved`: a plugin or the TLS handshake has proved who is calling.
     pub fn of(headers: &HeaderMap, rules: &Rules, is_proved: bool) -> Asked {
         let directives = if rules.client_directives { Directives::of_request(headers) } else { Directives::default() };
-        let has_session = !rules.cookies && headers.contains_key(COOKIE);
+        let has_session = !rules.cookies && has_cookie(headers, &rules.own_cookies);
         Asked { directives, is_authorised: is_proved || has_session || headers.contains_key(AUTHORIZATION) }
     }
+}
+
+/// Whether there is a cookie beside the gateway's own.
+fn has_cookie(headers: &HeaderMap, own: &[Box<str>]) -> bool {
+    let is_own = |pair: &[u8]| {
+        let name = pair.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii();
+        own.iter().any(|own| own.as_bytes() == name)
+    };
+    let mut lines = headers.get_all(COOKIE).iter();
+    lines.any(|line| !line.as_bytes().split(|byte| *byte == b';').all(is_own))
 }
 
 /// How long a response is good, in seconds.

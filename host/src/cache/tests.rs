@@ -21,6 +21,7 @@ fn rules() -> Rules {
         stale_if_error: None,
         client_directives: true,
         cookies: false,
+        own_cookies: Arc::default(),
         cache_status: true,
     }
 }
@@ -104,6 +105,22 @@ fn what_is_kept_and_for_how_long() {
     let answer = headers(&[max_age, ("set-cookie", "a=b")]);
     let kept = Head::of(&Asked::of(&fields, &lax, false), &lax, &fields, StatusCode::OK, &answer, NOW, 0);
     assert!(kept.is_some());
+    // Those of the gateway itself do not count where they are alone.
+    let own: [Box<str>; 2] = ["gw".into(), "gw2".into()];
+    let sticky = Rules { own_cookies: Arc::from(own), ..rules() };
+    for (cookies, is_somebodys) in [
+        (vec!["gw=abc"], false),
+        (vec!["gw=abc;gw2=d"], false),
+        (vec!["gw=abc", "gw2=d"], false),
+        (vec!["gw=abc; session=a"], true),
+        (vec!["gw=abc", "session=a"], true),
+        (vec!["session=gw"], true),
+        (vec!["GW=abc"], true),
+        (vec![""], true),
+    ] {
+        let fields: Vec<_> = cookies.iter().map(|cookie| ("cookie", *cookie)).collect();
+        assert_eq!(Asked::of(&headers(&fields), &sticky, false).is_authorised, is_somebodys, "{cookies:?}");
+    }
     // Proved in whatever way, a caller's answer is his own.
     let identified = Asked::of(&HeaderMap::new(), &rules(), true);
     let mine = Head::of(&identified, &rules(), &HeaderMap::new(), StatusCode::OK, &headers(&[max_age]), NOW, 0);

@@ -281,6 +281,8 @@ impl<'a> Visit<'a> {
         let exchange = &mut tail.exchange;
         exchange.response.status = Some(status);
         exchange.response.headers = headers;
+        // Which endpoint was asked, if any was, is of no matter to who is answered with this.
+        tail.cookie = None;
         tell(self.way.rules, tail, told);
         Body::Full(body)
     }

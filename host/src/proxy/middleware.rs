@@ -63,7 +63,7 @@ pub(super) async fn through(
     tail.take_back().await;
     tail.behind = None;
     let exchange = &mut tail.exchange;
-    let Seen { is_asked, service, error, .. } = behind.note(&mut exchange.outcome);
+    let Seen { is_asked, service, facts, error, .. } = behind.note(&mut exchange.outcome);
     exchange.outcome.upstream_time = Some(started.elapsed());
     if let Some(stop) = exchange.run.take_stop() {
         return stopped(stop);
@@ -83,6 +83,7 @@ pub(super) async fn through(
     let ends = head.status == StatusCode::RESET_CONTENT || is_without_content(&exchange.request.method, head.status);
     let body = if ends { Body::Empty } else { body };
     give_head(snapshot, exchange, head, None);
+    tail.cookie = facts.cookie;
     Ok(deadline::apply(deadline, body))
 }
 
@@ -158,7 +159,8 @@ impl Behind {
     /// Notes whom the request goes to, which is to be known also of one that is given up.
     fn goes_to(&self, upstream: Option<Arc<str>>, service: Option<Arc<str>>) {
         let mut seen = self.seen();
-        (seen.upstream, seen.service, seen.facts.endpoint) = (upstream, service, None);
+        (seen.upstream, seen.service) = (upstream, service);
+        (seen.facts.endpoint, seen.facts.cookie) = (None, None);
     }
 
     /// Takes the request to a target, and the answer back.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
-use http::{Method, Response, StatusCode};
+use http::{HeaderValue, Method, Response, StatusCode};
 use http_body::{Body as _, Frame, SizeHint};
 
 use super::error::Error;
@@ -34,6 +34,8 @@ pub(super) struct Tail {
     pub upstream_end: Option<End>,
     /// What stands behind the middleware of the route, while that is waited for.
     pub behind: Option<Arc<Behind>>,
+    /// What has the client come back to its endpoint, until the response is past the cache.
+    pub cookie: Option<Box<HeaderValue>>,
     snapshot: Arc<Snapshot>,
     /// While the request body is streamed through hooks, the exchange is shared with the task that does it.
     loan: Option<Loan>,
@@ -53,8 +55,8 @@ struct Sent {
 impl Tail {
     pub fn new(exchange: Exchange, snapshot: Arc<Snapshot>) -> Tail {
         let (loan, turn, sent) = (None, None, Sent::default());
-        let (stream, upstream_end, admitted, behind) = (None, None, None, None);
-        Tail { exchange, route: None, stream, upstream_end, admitted, behind, snapshot, loan, turn, sent }
+        let (stream, upstream_end, admitted, behind, cookie) = (None, None, None, None, None);
+        Tail { exchange, route: None, stream, upstream_end, admitted, behind, cookie, snapshot, loan, turn, sent }
     }
 
     /// The configuration that the exchange sees.

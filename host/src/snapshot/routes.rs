@@ -162,6 +162,9 @@ pub(super) fn build(
     plugins: &plugins::Loaded,
     previous: Option<&Snapshot>,
 ) -> Vec<Route> {
+    // Of all upstreams, since a browser sends them to all routes of a host.
+    let sticky = goals.upstreams.values().filter_map(|upstream| upstream.settings().sticky.as_ref());
+    let own_cookies: Arc<[Box<str>]> = sticky.map(|sticky| Box::<str>::from(sticky.cookie.as_str())).collect();
     let route = |(index, config): (usize, &config::Route)| {
         let name = name(config, index);
         let body = config.limits.request_body.unwrap_or(loaded.config.limits.request_body);
@@ -182,7 +185,7 @@ pub(super) fn build(
                 protocols: config.upgrades.iter().map(|protocol| protocol.as_str().into()).collect(),
                 idle_timeout: loaded.config.timeouts.tunnel.into(),
             },
-            cache: config.cache.as_ref().map(|config| Box::new(cache_rules(config))),
+            cache: config.cache.as_ref().map(|config| Box::new(cache_rules(config, own_cookies.clone()))),
             targets: match &config.redirect {
                 Some(redirect) => targets::redirect_only(redirect),
                 None => targets::build(&config.to, config.rewrite.as_ref(), &Fields::default(), goals),
@@ -192,7 +195,7 @@ pub(super) fn build(
     loaded.config.routes.iter().enumerate().map(route).collect()
 }
 
-fn cache_rules(config: &config::RouteCache) -> cache::Rules {
+fn cache_rules(config: &config::RouteCache, own_cookies: Arc<[Box<str>]>) -> cache::Rules {
     cache::Rules {
         max_body: config.max_body.as_usize(),
         wait: config.wait.into(),
@@ -201,6 +204,7 @@ fn cache_rules(config: &config::RouteCache) -> cache::Rules {
         stale_if_error: config.stale_if_error.map(Into::into),
         client_directives: config.client_directives,
         cookies: config.cookies,
+        own_cookies,
         cache_status: config.cache_status,
     }
 }

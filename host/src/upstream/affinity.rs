@@ -14,14 +14,13 @@ use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::Upstream;
 use super::endpoint::Endpoint;
 use super::members::Members;
 use super::settings::Address;
 use crate::balance::hash;
-use crate::body::Body;
 
 /// What the pick of an endpoint may depend on, beside the endpoints themselves.
 #[derive(Clone, Debug, Default)]
@@ -122,12 +121,11 @@ impl Upstream {
         Ask { key: by_source.then(|| hash_of(address)), ..Ask::default() }
     }
 
-    /// Has the client come back to this endpoint, unless it does so already.
-    pub(super) fn stick(&self, members: &Members, ask: &Ask, endpoint: &Arc<Endpoint>, response: &mut Response<Body>) {
-        let Some(sticky) = &self.settings.sticky else { return };
-        let Some(tag) = members.tag(endpoint).filter(|tag| ask.tag.as_ref() != Some(tag)) else { return };
-        let cookie = sticky.set_cookie(tag, ask.over_tls);
-        response.headers_mut().extend(cookie.map(|cookie| (header::SET_COOKIE, cookie)));
+    /// What has the client come back to this endpoint, unless it does so already.
+    pub(super) fn stick(&self, members: &Members, ask: &Ask, endpoint: &Arc<Endpoint>) -> Option<Box<HeaderValue>> {
+        let sticky = self.settings.sticky.as_ref()?;
+        let tag = members.tag(endpoint).filter(|tag| ask.tag.as_ref() != Some(tag))?;
+        sticky.set_cookie(tag, ask.over_tls).map(Box::new)
     }
 }
 

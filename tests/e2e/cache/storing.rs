@@ -47,6 +47,30 @@ async fn cookies_count_for_nothing_where_the_operator_says_so() {
     }
 }
 
+/// The cookie that leads to an endpoint is for one client, and says nothing of who that is.
+#[tokio::test]
+async fn sticky_sessions_keep_nothing_from_being_remembered_and_are_not() {
+    for cache in [json!({}), json!({ "cookies": true })] {
+        let servers = [counting(&MAX_AGE).await, counting(&MAX_AGE).await];
+        let endpoints: Vec<String> = servers.iter().map(|server| server.text()).collect();
+        let gateway = TestGateway::start(json!({
+            "upstreams": { "behind": { "endpoints": endpoints, "sticky": {} } },
+            "routes": [{ "match": {}, "cache": cache, "to": "behind" }],
+        }));
+        let stored = "fwd=uri-miss; fwd-status=200; stored";
+        let first = gateway.get("/a").await;
+        assert_eq!(status(&first), stored, "{cache}");
+        let pair = first.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
+        let hit = gateway.get("/a").await;
+        assert!(status(&hit).starts_with("hit;"), "{cache}: {hit:?}");
+        assert_eq!(hit.header("set-cookie"), None, "{cache}: it was another's");
+        // The answer to a client that has its cookie is for all as well.
+        let second = gateway.get_with("/b", &[("cookie", &pair)]).await;
+        assert_eq!((status(&second).as_str(), second.header("set-cookie")), (stored, None), "{cache}");
+        assert!(status(&gateway.get("/b").await).starts_with("hit;"), "{cache}");
+    }
+}
+
 #[tokio::test]
 async fn an_answer_to_a_proven_caller_is_kept_only_where_its_server_says_so() {
     let keys = json!([{ "key": "ada", "subject": "ada" }, { "key": "bob", "subject": "bob" }]);
