@@ -41,6 +41,7 @@ use bytes::Bytes;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -215,12 +216,7 @@ impl Admin {
         if settings.token.is_none() && !guard::is_loopback(settings.address.ip()) {
             return Err(StartError::TokenRequired(settings.address));
         }
-        let bind = || {
-            let listener = TcpListener::bind(settings.address)?;
-            listener.set_nonblocking(true)?;
-            Ok(listener)
-        };
-        match bind() {
+        match listen(settings.address) {
             Ok(listener) => Ok(Admin { listener, settings }),
             Err(error) => Err(StartError::Bind { address: settings.address, error }),
         }
@@ -273,6 +269,20 @@ impl Admin {
     }
 }
 
+/// Opens the socket. `[::]` takes IPv4 as well, whatever the system's default for that is.
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // Connections of a gateway that ran before may linger in TIME_WAIT.
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
 /// One connection, until the client closes it, until it is [`CONNECTION_TIME`] old, or until the API stops.
 async fn connection(api: Arc<endpoint::Api>, stream: TcpStream, mut stopped: watch::Receiver<()>) {
     let header_time = api.settings.header_time;
@@ -320,6 +330,9 @@ pub const DRAIN_TIME: Duration = Duration::from_secs(10);
 
 /// No connection keeps its slot for longer, not even one whose client never reads the answer.
 pub const CONNECTION_TIME: Duration = Duration::from_secs(600);
+
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 128;
 
 /// A request head, and what is buffered of a body. hyper's least is 8 KiB.
 const MAX_HEAD_BYTES: usize = 32 * 1024;

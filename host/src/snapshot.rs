@@ -28,7 +28,7 @@ use std::sync::{Arc, Mutex};
 
 pub use https::Https;
 pub use layer4::{Layer, Rules};
-pub use listeners::Listen;
+pub use listeners::{Listen, has_ipv6};
 pub use mirrors::{Mirrored, Mirrors};
 pub use plugins::{Loader, ReadPlugin};
 pub use registries::{Sources, references, settings as registry_settings};

@@ -101,6 +101,23 @@ async fn a_changed_component_file_is_swapped_in() {
     assert_eq!(gateway.get("/").await.status, 200);
 }
 
+/// As a listener's address does.
+#[tokio::test]
+async fn an_address_that_is_only_a_port_is_every_address() {
+    let config = json!({
+        "secrets": { "admin": { "file": "token" } },
+        "admin": { "address": ":0", "token": "admin" },
+        "routes": [{ "match": {}, "plugins": ["echo"] }],
+    });
+    let gateway = TestGateway::start_beside(config, |folder| std::fs::write(folder.join("token"), "hush").unwrap());
+    let has_ipv6 = std::net::UdpSocket::bind("[::1]:0").is_ok();
+    for ip in ["127.0.0.1", "[::1]"].into_iter().take(if has_ipv6 { 2 } else { 1 }) {
+        let address = format!("{ip}:{}", gateway.admin().port()).parse().unwrap();
+        assert_eq!(send(address, "GET", "/livez", &[], "").await.status, 200, "{address}");
+        send(address, "GET", "/config", &[], "").await.problem(401);
+    }
+}
+
 #[tokio::test]
 async fn liveness_readiness_and_metrics() {
     let gateway = start();

@@ -1,7 +1,7 @@
 //! What is made once, before anything runs.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -17,7 +17,7 @@ use crate::capability::jwt::{Documents, Timing};
 use crate::capability::store::Stores;
 use crate::config::{self, Loaded};
 use crate::plugin::Engine;
-use crate::snapshot::{Loader, Snapshot, Workshop};
+use crate::snapshot::{Loader, Snapshot, Workshop, has_ipv6};
 use crate::stock;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{AccessLog, access_log};
@@ -130,7 +130,11 @@ pub(super) fn admin(
     control: &control::Thread,
     config: &config::Admin,
 ) -> Result<SocketAddr, Error> {
-    let ip = config.address.ip.unwrap_or(std::net::Ipv4Addr::UNSPECIFIED.into());
+    // One socket for both, where a listener has two: nothing in the admin API goes by the client's address.
+    let ip = config.address.ip.unwrap_or_else(|| match has_ipv6() {
+        true => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        false => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+    });
     let settings = admin::Settings {
         address: (ip, config.address.port).into(),
         token: shared.current().admin_token(),

@@ -121,6 +121,7 @@ pub(super) fn names(config: &config::Config) -> Vec<Arc<str>> {
     config.listeners.iter().map(&mut name).collect()
 }
 
-fn has_ipv6() -> bool {
+/// Whether this machine has IPv6.
+pub fn has_ipv6() -> bool {
     std::net::UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).is_ok()
 }
