@@ -109,6 +109,8 @@ fn run(path: &Path) -> Result<(), Error> {
 
 fn check(path: &Path, format: Format) -> ExitCode {
     let result = build(path);
+    // What was warned of on the way comes before what it has come to.
+    telemetry::log::close(Duration::from_secs(1));
     if format == Format::Json {
         let report = match &result {
             Ok(_) => json!({ "ok": true, "errors": [] }),

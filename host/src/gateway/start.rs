@@ -20,7 +20,7 @@ use crate::plugin::Engine;
 use crate::snapshot::{Loader, Snapshot, Workshop, has_ipv6};
 use crate::stock;
 use crate::telemetry::metrics::Metrics;
-use crate::telemetry::{AccessLog, access_log};
+use crate::telemetry::{self, AccessLog, Level, access_log};
 
 /// Does everything that a start does short of binding, and gives what would run.
 ///
@@ -65,10 +65,15 @@ fn workshop(
 ) -> Result<Workshop, Error> {
     let directory = path.parent().unwrap_or(Path::new("")).to_owned();
     let cache = config.cache.as_ref().map(|cache| directory.join(&cache.directory));
+    let engine = Engine::new(cache.as_deref()).map_err(|error| Error::System(format!("plugin engine: {error:#}")))?;
+    if let (Some(directory), Some(why)) = (&cache, engine.no_cache()) {
+        let message = "plugins are compiled anew with each start, because the cache cannot be used";
+        telemetry::log(Level::Warn, message, &[("directory", &directory.display()), ("error", &why)]);
+    }
     let metrics = Arc::new(Metrics::new());
     let observer = observer::Observer { access_log, no_route: metrics.route(""), metrics: metrics.clone() };
     Ok(Workshop {
-        engine: Engine::new(cache.as_deref()).map_err(|error| Error::System(format!("plugin engine: {error:#}")))?,
+        engine,
         observer: Arc::new(observer),
         stores: Stores::default(),
         loader: Mutex::new(Loader::default()),

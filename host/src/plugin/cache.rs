@@ -3,7 +3,7 @@
 //! Loading machine code is trusting it: a file is used only if it carries a MAC under a key that only this user can
 //! read, over the code and the name it is stored by. The name is the digest of the component and of everything in
 //! the engine that the code depends on, so another wasmtime or another CPU simply misses. Whatever is wrong with the
-//! cache (read-only, full, damaged) costs a compilation and nothing else.
+//! cache (read-only, full, damaged) costs a compilation and nothing else; what keeps it from being used at all is told.
 
 use std::fs;
 use std::hash::{Hash, Hasher};
@@ -22,16 +22,21 @@ pub struct CompileCache {
 }
 
 impl CompileCache {
-    /// Opens or makes the cache; `None` where the directory cannot be used or belongs to somebody else.
-    pub fn open(directory: &Path, engine: &wasmtime::Engine) -> Option<CompileCache> {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).ok()?;
-        if fs::metadata(directory).ok()?.permissions().mode() & 0o022 != 0 {
-            return None;
+    /// Opens or makes the cache.
+    ///
+    /// # Errors
+    /// Why the directory cannot be used, for the operator.
+    pub fn open(directory: &Path, engine: &wasmtime::Engine) -> Result<CompileCache, String> {
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
+        made.map_err(|error| format!("the directory cannot be made: {error}"))?;
+        let about = fs::metadata(directory).map_err(|error| format!("the directory cannot be looked at: {error}"))?;
+        if about.permissions().mode() & 0o022 != 0 {
+            return Err("others than its owner can write to the directory".to_owned());
         }
         let key = hmac::Key::new(hmac::HMAC_SHA256, &read_or_make_key(&directory.join("key"))?);
         let mut hasher = EngineHash(digest::Context::new(&digest::SHA256));
         engine.precompile_compatibility_hash().hash(&mut hasher);
-        Some(CompileCache { directory: directory.into(), key, engine: hasher.0.finish().as_ref().to_vec() })
+        Ok(CompileCache { directory: directory.into(), key, engine: hasher.0.finish().as_ref().to_vec() })
     }
 
     /// The compiled form of a component, if it is here and authentic.
@@ -82,18 +87,20 @@ pub fn hex(bytes: &[u8]) -> String {
     })
 }
 
-fn read_or_make_key(path: &Path) -> Option<[u8; KEY_BYTES]> {
+fn read_or_make_key(path: &Path) -> Result<[u8; KEY_BYTES], String> {
     let mut key = [0; KEY_BYTES];
-    rand::fill(&mut key).ok()?;
+    rand::fill(&mut key).map_err(|_| "the system gives no random bytes".to_owned())?;
     let temporary = path.with_extension(format!("{}.part", std::process::id()));
-    new_private_file(&temporary).and_then(|mut file| file.write_all(&key)).ok()?;
+    let written = new_private_file(&temporary).and_then(|mut file| file.write_all(&key));
+    written.map_err(|error| format!("nothing can be written to the directory: {error}"))?;
     // A link fails where the key is there already, so that of several first starts one wins and all read its key.
     let _ = fs::hard_link(&temporary, path);
     let _ = fs::remove_file(&temporary);
-    if fs::metadata(path).ok()?.permissions().mode() & 0o077 != 0 {
-        return None;
+    let unreadable = |error: std::io::Error| format!("the key in the directory cannot be read: {error}");
+    if fs::metadata(path).map_err(unreadable)?.permissions().mode() & 0o077 != 0 {
+        return Err("others than its owner can read the key in the directory".to_owned());
     }
-    fs::read(path).ok()?.try_into().ok()
+    fs::read(path).map_err(unreadable)?.try_into().map_err(|_| "the key in the directory is damaged".to_owned())
 }
 
 fn new_private_file(path: &Path) -> std::io::Result<fs::File> {
@@ -115,3 +122,38 @@ impl Hasher for EngineHash {
 
 const KEY_BYTES: usize = 32;
 const TAG_BYTES: usize = 32;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_that_cannot_be_used_is_refused_with_the_reason() {
+        let folder = tempfile::tempdir().unwrap();
+        let allow = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        let [file, open, told, damaged] = ["file", "open", "told", "damaged"].map(|name| folder.path().join(name));
+        fs::write(&file, "").unwrap();
+        for directory in [&open, &told, &damaged] {
+            fs::create_dir(directory).unwrap();
+        }
+        allow(&open, 0o770);
+        for directory in [&told, &damaged] {
+            allow(directory, 0o700);
+            fs::write(directory.join("key"), "short").unwrap();
+        }
+        allow(&told.join("key"), 0o640);
+        allow(&damaged.join("key"), 0o600);
+        let engine = wasmtime::Engine::default();
+        for (directory, why) in [
+            (file, "the directory cannot be made: "),
+            (open, "others than its owner can write to the directory"),
+            (told, "others than its owner can read the key in the directory"),
+            (damaged, "the key in the directory is damaged"),
+        ] {
+            let reason = CompileCache::open(&directory, &engine).err().unwrap();
+            assert!(reason.starts_with(why), "{}: {reason}", directory.display());
+        }
+        assert!(CompileCache::open(&folder.path().join("new/one"), &engine).is_ok());
+    }
+}

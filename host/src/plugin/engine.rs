@@ -28,6 +28,7 @@ pub struct Engine {
 struct Shared {
     wasmtime: wasmtime::Engine,
     cache: Option<CompileCache>,
+    no_cache: Option<String>,
     cache_directory: Option<PathBuf>,
     epoch: Arc<Epoch>,
     concurrent: Mutex<Option<Engine>>,
@@ -51,12 +52,16 @@ impl Engine {
 
     fn make(cache_directory: Option<&Path>, is_concurrent: bool) -> wasmtime::Result<Engine> {
         let wasmtime = wasmtime::Engine::new(&config(is_concurrent))?;
-        let cache = cache_directory.and_then(|directory| CompileCache::open(directory, &wasmtime));
+        let (cache, no_cache) = match cache_directory.map(|directory| CompileCache::open(directory, &wasmtime)) {
+            Some(Ok(cache)) => (Some(cache), None),
+            Some(Err(why)) => (None, Some(why)),
+            None => (None, None),
+        };
         let clock = wasmtime.clone();
         let epoch = Arc::new(Epoch::start(move || clock.increment_epoch())?);
         let cache_directory = cache_directory.map(Path::to_path_buf);
         let concurrent = Mutex::default();
-        Ok(Engine { shared: Arc::new(Shared { wasmtime, cache, cache_directory, epoch, concurrent }) })
+        Ok(Engine { shared: Arc::new(Shared { wasmtime, cache, no_cache, cache_directory, epoch, concurrent }) })
     }
 
     /// The engine beside this one whose components have the component model's concurrency. The first call makes it.
@@ -86,6 +91,11 @@ impl Engine {
     /// What interrupts the hooks of its instances.
     pub(super) fn epoch(&self) -> &Arc<Epoch> {
         &self.shared.epoch
+    }
+
+    /// Why compiled components are not kept, where they should be and cannot.
+    pub fn no_cache(&self) -> Option<&str> {
+        self.shared.no_cache.as_deref()
     }
 
     pub(super) fn cache(&self) -> Option<&CompileCache> {
