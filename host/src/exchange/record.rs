@@ -22,6 +22,8 @@ pub struct Outcome {
     pub attempts: u32,
     /// Until the response head was there, from the first attempt on.
     pub upstream_time: Option<Duration>,
+    /// What the request met in the cache, in the word of the metrics; `None` where the cache was not asked.
+    pub cache: Option<&'static str>,
     /// Body bytes from the client so far, where there is a body that was read.
     pub request_bytes: Option<Arc<AtomicU64>>,
     /// Body bytes to the client.

@@ -68,6 +68,7 @@ impl exchange::Observer for Observer {
             response_bytes: outcome.response_bytes,
             duration,
             upstream_time: outcome.upstream_time,
+            cache: outcome.cache,
             identity: exchange.identity.as_ref().map(|caller| caller.subject.as_str()),
             plugin: outcome.answered_by.as_deref(),
             error: outcome.error.as_deref(),

@@ -70,7 +70,7 @@ async fn around(way: Way<'_>, tail: &mut Tail, body: Body) -> Result<Body, Error
     let method = tail.exchange.request.method.clone();
     let key = (!method.is_safe()).then(|| key(&tail.exchange, way.route));
     let cache = &way.snapshot.cache;
-    cache.count(Event::Bypass);
+    meet(cache, tail, Event::Bypass);
     let body = way.forward(tail, body).await?;
     let response = &mut tail.exchange.response;
     if let Some(key) = &key
@@ -122,14 +122,14 @@ impl<'a> Visit<'a> {
             let verdict = known.as_deref().map(|entry| cache::judge(entry, &self.asked.directives, now_s));
             match (known, verdict) {
                 (Some(entry), Some(Verdict::Fresh)) => {
-                    self.cache().count(Event::Hit);
+                    meet(self.cache(), tail, Event::Hit);
                     return Ok(self.serve(tail, &entry, now_s, format_args!("hit; ttl={}", entry.ttl(now_s))));
                 }
                 // What is remembered went through the middleware, and a fetch that nobody waits for would not.
                 (Some(entry), Some(verdict @ (Verdict::Stale | Verdict::Tolerated)))
                     if verdict == Verdict::Tolerated || self.way.route.middleware.is_none() =>
                 {
-                    self.cache().count(Event::Stale);
+                    meet(self.cache(), tail, Event::Stale);
                     if verdict == Verdict::Stale
                         && let Joined::Mine(ticket) = self.cache().join(&self.key)
                     {
@@ -143,6 +143,8 @@ impl<'a> Visit<'a> {
                 },
             }
         };
+        // Until there is better news: the fetch may fail, and the client may leave.
+        tail.exchange.outcome.cache = Some(Event::Miss.name());
         if self.asked.directives.only_if_cached {
             return Err(Error::NotCached);
         }
@@ -213,7 +215,7 @@ impl<'a> Visit<'a> {
         if let Some(entry) = known.as_ref().filter(|_| is_failed)
             && cache::may_serve_on_error(entry, &self.asked.directives, now_s)
         {
-            self.cache().count(Event::Stale);
+            meet(self.cache(), tail, Event::Stale);
             let ttl = entry.ttl(now_s);
             return Ok(self.serve(tail, entry, now_s, format_args!("hit; ttl={ttl}; detail=stale-if-error")));
         }
@@ -224,7 +226,7 @@ impl<'a> Visit<'a> {
         {
             let news = &exchange.response.headers;
             if let Some(fresh) = entry.refreshed(&self.asked, self.way.rules, news, now_s, delay_s) {
-                self.cache().count(Event::Revalidated);
+                meet(self.cache(), tail, Event::Revalidated);
                 let answered = fresh.clone();
                 if let Some(ticket) = ticket {
                     self.cache().put(ticket, fresh);
@@ -236,6 +238,7 @@ impl<'a> Visit<'a> {
             if !self.asked.is_authorised {
                 self.cache().invalidate(&self.key);
             }
+            meet(self.cache(), tail, Event::Revalidated);
             return Ok(self.serve(tail, entry, now_s, format_args!("fwd={why}; fwd-status=304")));
         }
         self.cache().count(Event::Miss);
@@ -321,6 +324,12 @@ fn key(exchange: &Exchange, route: &Route) -> String {
         target: request.target.as_str(),
     }
     .text()
+}
+
+/// Counts what the request met, and notes it for its record.
+fn meet(cache: &Cache, tail: &mut Tail, event: Event) {
+    cache.count(event);
+    tail.exchange.outcome.cache = Some(event.name());
 }
 
 /// Tells the client what the cache did, if it is to know.

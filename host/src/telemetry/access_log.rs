@@ -87,6 +87,8 @@ pub struct Record<'a> {
     pub duration: Duration,
     /// From the first attempt to the upstream's response head.
     pub upstream_time: Option<Duration>,
+    /// What the request met in the cache of its route: "hit", "miss", "stale", "revalidated" or "bypass".
+    pub cache: Option<&'a str>,
     /// The subject that a plugin proved.
     pub identity: Option<&'a str>,
     /// The plugin that answered, or whose failure did.
@@ -237,6 +239,7 @@ impl Record<'_> {
         if let Some(upstream_time) = self.upstream_time {
             line.number("upstream_us", micros(upstream_time));
         }
+        text_if_any(&mut line, "cache", self.cache.unwrap_or_default());
         text_if_any(&mut line, "identity", self.identity.unwrap_or_default());
         text_if_any(&mut line, "plugin", self.plugin.unwrap_or_default());
         text_if_any(&mut line, "error", self.error.unwrap_or_default());
@@ -284,6 +287,7 @@ mod tests {
             response_bytes: 512,
             duration: Duration::from_micros(1500),
             upstream_time: Some(Duration::from_micros(1200)),
+            cache: Some("miss"),
             identity: Some("alice"),
             plugin: None,
             error: None,
@@ -326,6 +330,7 @@ mod tests {
                 "endpoint": "10.0.0.3:80",
                 "attempts": 1,
                 "upstream_us": 1200,
+                "cache": "miss",
                 "identity": "alice",
             })
         );
@@ -342,6 +347,7 @@ mod tests {
             endpoint: None,
             attempts: 0,
             upstream_time: None,
+            cache: None,
             identity: None,
             user_agent: b"",
             host: b"",
@@ -353,6 +359,7 @@ mod tests {
         for absent in ["status", "route", "upstream", "endpoint", "attempts", "upstream_us", "user_agent", "host"] {
             assert!(value.get(absent).is_none(), "{absent} is there");
         }
+        assert!(value.get("cache").is_none(), "{value}");
     }
 
     #[test]

@@ -29,6 +29,35 @@ async fn a_fresh_response_is_answered_from_memory_on_all_cores_and_over_both_pro
 }
 
 #[tokio::test]
+async fn records_tell_what_the_request_met_in_the_cache() {
+    let server = counting(&[("cache-control", "max-age=100")]).await;
+    let gateway = TestGateway::start(json!({
+        "upstreams": { "behind": [server.text()], "nobody": ["127.0.0.1:9"] },
+        "routes": [
+            { "match": { "path": "/remembered" }, "cache": {}, "to": "behind" },
+            { "match": { "path": "/down" }, "cache": {}, "to": "nobody" },
+            { "match": {}, "to": "behind" },
+        ],
+    }));
+    let asked = [
+        ("GET", "/remembered", "", Some("miss"), Some("behind")),
+        ("GET", "/remembered", "", Some("hit"), None),
+        ("POST", "/remembered", "x", Some("bypass"), Some("behind")),
+        ("GET", "/down", "", Some("miss"), Some("nobody")),
+        ("GET", "/other", "", None, Some("behind")),
+    ];
+    // Each has its record before the next is sent: several cores write them, so their order says nothing.
+    let mut seen: Vec<serde_json::Value> = Vec::new();
+    for (count, (method, path, body, met, upstream)) in asked.into_iter().enumerate() {
+        send(gateway.address(), method, path, &[], body).await;
+        let records = gateway.wait_for_records(count + 1).await;
+        let record = records.iter().find(|record| !seen.contains(record)).unwrap();
+        assert_eq!((record["cache"].as_str(), record["upstream"].as_str()), (met, upstream), "{method} {record}");
+        seen = records;
+    }
+}
+
+#[tokio::test]
 async fn head_ranges_and_conditions_are_answered_from_one_entry() {
     let server = counting(&[("cache-control", "max-age=100"), ("etag", "\"a\"")]).await;
     let gateway = gateway(&server.text(), json!({}));

@@ -19,6 +19,9 @@ async fn what_is_stale_is_asked_about() {
     assert_eq!(received.len(), 4);
     assert!(received[1..].iter().all(|request| request.header("if-none-match") == Some("\"a\"")));
     assert_eq!(gateway.metric("gatewright_cache_events_total", &["event=\"revalidated\""]).await, 3.0);
+    let records = gateway.wait_for_records(4).await;
+    let met = |word: &str| records.iter().filter(|record| record["cache"] == word).count();
+    assert_eq!((met("miss"), met("revalidated")), (1, 3), "{records:?}");
 }
 
 #[tokio::test]
