@@ -171,7 +171,7 @@ impl AccessLog {
         }
     }
 
-    /// Records taken so far.
+    /// Records that are with the target so far.
     pub fn accepted(&self) -> u64 {
         self.writer.as_ref().map_or(0, LineWriter::accepted)
     }

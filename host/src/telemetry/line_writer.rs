@@ -61,6 +61,7 @@ impl LineWriter {
             idle: AtomicBool::new(false),
             reopen: AtomicBool::new(false),
             stop: AtomicBool::new(false),
+            written: AtomicU64::new(0),
             lost: AtomicU64::new(0),
             ended: Mutex::new(false),
             ended_changed: Condvar::new(),
@@ -82,7 +83,6 @@ impl LineWriter {
             add(&slot.dropped, 1);
             return;
         };
-        add(&slot.accepted, 1);
         // A new slot is seen by the writer only after it was woken: nothing else orders the two.
         let wakes = filled.before < self.shared.wake_bytes && filled.after >= self.shared.wake_bytes;
         if first || wakes || self.shared.idle.load(Ordering::Relaxed) {
@@ -90,9 +90,9 @@ impl LineWriter {
         }
     }
 
-    /// Lines taken in so far.
+    /// Lines that the output has taken so far. What still waits is in no count yet, so that each line is in one only.
     pub fn accepted(&self) -> u64 {
-        self.shared.slots.iter().map(|slot| slot.accepted.load(Ordering::Relaxed)).sum()
+        self.shared.written.load(Ordering::Relaxed)
     }
 
     /// Lines that were dropped because the queue was full, or lost because the output failed.
@@ -140,7 +140,8 @@ struct Shared {
     idle: AtomicBool,
     reopen: AtomicBool,
     stop: AtomicBool,
-    /// Lines that the output refused.
+    /// Lines that the output took, and those that it refused.
+    written: AtomicU64,
     lost: AtomicU64,
     ended: Mutex<bool>,
     ended_changed: Condvar,
@@ -186,6 +187,7 @@ impl Shared {
             found = true;
             let lost = sink.write(batch, &self.stop);
             self.lost.fetch_add(lost, Ordering::Relaxed);
+            self.written.fetch_add(lines_of(batch).saturating_sub(lost), Ordering::Relaxed);
             batch.clear();
         }
         found
@@ -196,7 +198,6 @@ impl Shared {
 #[derive(Default)]
 struct Slot {
     buffers: [Mutex<Vec<u8>>; BUFFERS],
-    accepted: AtomicU64,
     dropped: AtomicU64,
 }
 
@@ -275,7 +276,7 @@ impl Sink {
         let Err(error) = written else { return 0 };
         self.torn = self.torn || !(rest.len() == lines.len() || lines[..lines.len() - rest.len()].ends_with(b"\n"));
         (self.failed)(&error);
-        rest.iter().filter(|byte| **byte == b'\n').count() as u64
+        lines_of(rest)
     }
 
     fn mend(&mut self) -> io::Result<()> {
@@ -301,6 +302,10 @@ impl Sink {
         }
         Ok(())
     }
+}
+
+fn lines_of(bytes: &[u8]) -> u64 {
+    bytes.iter().filter(|byte| **byte == b'\n').count() as u64
 }
 
 fn open_file(path: &Path) -> io::Result<File> {

@@ -144,7 +144,7 @@ impl Default for Metrics {
 
 fn expose_logs(page: &mut Exposition, access_log: &AccessLog) {
     let name = "gatewright_access_log_records_total";
-    page.family(name, Kind::Counter, "Access-log records, by whether they were taken or dropped.");
+    page.family(name, Kind::Counter, "Access-log records, by whether their target took them or they were dropped.");
     page.sample(name, &[("result", "accepted")], access_log.accepted());
     page.sample(name, &[("result", "dropped")], access_log.dropped());
     let name = "gatewright_log_lines_left_out_total";

@@ -71,10 +71,11 @@ fn a_full_queue_drops_whole_lines_and_counts_them() {
         writer.write(|line| line.extend_from_slice(long.as_bytes()));
     }
     let kept = 2 * (MIN_BUFFER_BYTES / long.len()) as u64;
-    assert_eq!((writer.accepted(), writer.dropped()), (1 + kept, 100 - kept));
+    assert_eq!((writer.accepted(), writer.dropped()), (0, 100 - kept));
 
     drop(open);
     assert!(writer.close(PATIENCE));
+    assert_eq!((writer.accepted(), writer.dropped()), (1 + kept, 100 - kept));
     let text = String::from_utf8(written.lock().unwrap().clone()).unwrap();
     assert_eq!(text, format!("first\n{}", long.repeat(kept as usize)));
 }
@@ -136,6 +137,25 @@ fn close_gives_up_at_its_deadline() {
 }
 
 #[test]
+fn an_output_that_takes_nothing_any_more_has_accepted_nothing() {
+    struct Closed;
+    impl Write for Closed {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(ErrorKind::BrokenPipe.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let writer = LineWriter::start("test", Output::Other(Box::new(Closed)), 1, 1, ignore).unwrap();
+    for _ in 0..3 {
+        writer.write(|line| line.extend_from_slice(b"a line\n"));
+    }
+    assert!(writer.close(PATIENCE));
+    assert_eq!((writer.accepted(), writer.dropped()), (0, 3));
+}
+
+#[test]
 fn a_failing_output_counts_lost_lines_and_never_joins_two() {
     /// Takes five bytes, fails once, then takes all.
     struct Failing(u32, Arc<Mutex<Vec<u8>>>);
@@ -165,6 +185,7 @@ fn a_failing_output_counts_lost_lines_and_never_joins_two() {
     writer.write(|line| line.extend_from_slice(b"three\n"));
     assert!(writer.close(PATIENCE));
     assert_eq!(written.lock().unwrap().as_slice(), b"one\nt\nthree\n");
+    assert_eq!((writer.accepted(), writer.dropped()), (2, 1), "each is counted once");
 }
 
 /// Yields until a state is there; the test fails where it never comes.
