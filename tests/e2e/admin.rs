@@ -63,7 +63,9 @@ async fn a_plugin_is_put_while_traffic_flows() {
     let refused = send(gateway.admin(), "PUT", "/plugins/echo", &[], "not a component").await;
     assert!(refused.problem(422)["detail"].is_string());
     assert_eq!(gateway.get("/").await.text(), "one");
-    send(gateway.admin(), "PUT", "/plugins/nobody", &[], "x").await.problem(404);
+    let unknown = send(gateway.admin(), "PUT", "/plugins/nobody", &[], "x").await.problem(404);
+    let detail = "No plugin is named \"nobody\": the configuration has to name it first.";
+    assert_eq!(unknown["detail"], detail);
 
     // Another component in the place of `echo`: the stock one again, told apart by nothing but its digest.
     let component = gatewright::stock::component("echo").unwrap();

@@ -249,7 +249,8 @@ impl Control for Api {
                 let turn = self.shared.turn.lock().await;
                 let is_used = self.shared.current().plugins().any(|plugin| **plugin.name() == *name);
                 if !is_used && !self.shared.current().loaded.config.plugins.contains_key(name) {
-                    return Err(Refused::Unknown(name.to_owned()));
+                    let detail = format!("No plugin is named {name:?}: the configuration has to name it first.");
+                    return Err(Refused::Unknown(detail));
                 }
                 let before = self.shared.upload(name, Some(component.clone()));
                 let made = self.shared.change_in_turn(&self.handle, |previous| Ok(previous.loaded.clone())).await;
