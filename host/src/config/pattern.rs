@@ -194,6 +194,13 @@ fn check_segment(segment: &str, is_last: bool) -> Result<Option<&str>, String> {
     if segment.contains('*') {
         return Err("a \"*\" stands only at the end, behind a \"/\"".to_owned());
     }
+    if let Some(rest) = segment.strip_prefix(':') {
+        // A parameter, as other software writes it. Taken as it stands it would match hardly any path, without a word.
+        let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let name = rest.split(|c: char| !is_name(c)).next().unwrap_or_default();
+        let name = if name.starts_with(|c: char| !c.is_ascii_digit()) { name } else { "name" };
+        return Err(format!("no segment begins with \":\"; for a parameter write \"{{{name}}}\""));
+    }
     if let Some(inner) = segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
         let name = match inner.strip_suffix("...") {
             Some(_) if !is_last => return Err("a parameter with \"...\" stands only at the end".to_owned()),
@@ -254,6 +261,7 @@ mod tests {
             ("/{a}/{b...}", "/{}/*"),
             ("/a%2Fb", "/a%2Fb"),
             ("/a:b@c;d=1,2", "/a:b@c;d=1,2"),
+            ("/v1/books:batch", "/v1/books:batch"),
         ] {
             assert_eq!(text.parse::<PathPattern>().unwrap().anonymous(), anonymous);
         }
@@ -283,12 +291,23 @@ mod tests {
             "/{a...}/b",
             "/{...}",
             "/{",
+            "/users/:id",
+            "/:a/b",
+            "/:",
             "/a%2",
             "/a%zz",
             &long,
             &many,
         ] {
             assert!(text.parse::<PathPattern>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_parameter_written_as_elsewhere_is_told_how_it_is_written_here() {
+        for (text, parameter) in [("/users/:id", "{id}"), ("/:a-b/c", "{a}"), ("/:", "{name}"), ("/:8", "{name}")] {
+            let error = text.parse::<PathPattern>().unwrap_err();
+            assert!(error.ends_with(&format!("write \"{parameter}\"")), "{text}: {error}");
         }
     }
 
