@@ -21,6 +21,10 @@ pub(super) struct Explainer<'a> {
     /// Pointers of strings whose format is wrong: their pattern is then no news.
     wrong_formats: Vec<String>,
     wrong_patterns: Vec<(String, Diagnostic)>,
+    /// Pointers of values of a wrong type: that such a one fits several alternatives means nothing, since what those ask
+    /// for (a key, say) is asked only of the right type.
+    wrong_types: Vec<String>,
+    several_fit: Vec<(String, Diagnostic)>,
     /// Keys that are missing, and keys that an unknown one was probably meant to be: by object and name.
     missing: Vec<((String, String), Diagnostic)>,
     meant: Vec<(String, String)>,
@@ -35,6 +39,8 @@ impl<'a> Explainer<'a> {
             found: Vec::new(),
             wrong_formats: Vec::new(),
             wrong_patterns: Vec::new(),
+            wrong_types: Vec::new(),
+            several_fit: Vec::new(),
             missing: Vec::new(),
             meant: Vec::new(),
         }
@@ -42,8 +48,10 @@ impl<'a> Explainer<'a> {
 
     pub(super) fn finish(mut self) -> Vec<Diagnostic> {
         self.wrong_patterns.retain(|(pointer, _)| !self.wrong_formats.contains(pointer));
+        self.several_fit.retain(|(pointer, _)| !self.wrong_types.contains(pointer));
         self.missing.retain(|(key, _)| !self.meant.contains(key));
         self.found.extend(self.wrong_patterns.into_iter().map(|(_, diagnostic)| diagnostic));
+        self.found.extend(self.several_fit.into_iter().map(|(_, diagnostic)| diagnostic));
         self.found.extend(self.missing.into_iter().map(|(_, diagnostic)| diagnostic));
         self.found
     }
@@ -82,6 +90,7 @@ impl<'a> Explainer<'a> {
                 let found = self.explain_string(found, error, &written, text);
                 match error.kind() {
                     Kind::Pattern { .. } => self.wrong_patterns.push((pointer, found)),
+                    Kind::OneOfMultipleValid { .. } => self.several_fit.push((pointer, found)),
                     Kind::Format { .. } => {
                         self.wrong_formats.push(pointer);
                         self.found.push(found);
@@ -202,7 +211,10 @@ impl<'a> Explainer<'a> {
             Value::Object(_) => "an object".to_owned(),
             _ => self.written(pointer),
         };
-        let diagnostic = self.document.at_value(pointer, format!("expected {}, found {found}", either(expected)));
+        self.wrong_types.push(pointer.to_owned());
+        // A schema that was made from types says "or null" of whatever may be left out.
+        let named: Vec<&str> = expected.iter().copied().filter(|name| *name != "null" || expected.len() == 1).collect();
+        let diagnostic = self.document.at_value(pointer, format!("expected {}, found {found}", either(&named)));
         let diagnostic = if instance.is_string() { diagnostic.with_label("a string") } else { diagnostic };
         let help = match instance.as_ref() {
             Value::Null => Some("leave the key out for its default".to_owned()),
@@ -321,7 +333,7 @@ fn described_by(root: &Value, schema: &Value) -> Option<String> {
     described(Some(schema)).or_else(|| described(referenced(root, schema)))
 }
 
-fn either(names: &[&'static str]) -> Cow<'static, str> {
+fn either<'a>(names: &[&'a str]) -> Cow<'a, str> {
     match names {
         [] => "another value".into(),
         [one] => (*one).into(),

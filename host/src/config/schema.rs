@@ -159,6 +159,26 @@ mod tests {
     }
 
     #[test]
+    fn a_wrong_type_is_one_mistake_and_null_is_not_asked_for() {
+        let one_key = json!({
+            "type": "object",
+            "properties": {"key": {"type": "string"}, "sha256": {"type": "string"}},
+            "oneOf": [{"required": ["key"]}, {"required": ["sha256"]}],
+        });
+        let either = "this value fits several alternatives of the schema, of which one is allowed";
+        let maybe = json!({"anyOf": [{"$ref": "#/$defs/it"}, {"type": "null"}], "$defs": {"it": {"type": "object"}}});
+        for (schema, text, expected) in [
+            (&one_key, "\"abc\"", "expected an object, found \"abc\" [a string]"),
+            (&one_key, "{\"key\": \"a\", \"sha256\": \"b\"}", either),
+            (&json!({"type": ["array", "null"]}), "{}", "expected an array, found an object"),
+            (&json!({"type": "null"}), "1", "expected null, found 1"),
+            (&maybe, "1", "expected an object, found 1"),
+        ] {
+            assert_eq!(messages(schema.clone(), text), [expected], "{text}");
+        }
+    }
+
+    #[test]
     fn alternatives_are_explained_by_the_one_that_was_meant() {
         let tagged = json!({"oneOf": [
             {"type": "object", "properties": {"env": {"type": "string"}}, "required": ["env"], "additionalProperties": false},
