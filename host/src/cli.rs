@@ -1,5 +1,6 @@
 //! What a person types: `run`, `check`, `schema`, `explain`, `plugin`.
 
+mod amounts;
 mod distribution;
 mod explain;
 mod explain_layer4;

@@ -107,6 +107,16 @@ pub enum OnError {
     Skip,
 }
 
+impl OnError {
+    /// As it is configured.
+    pub fn name(self) -> &'static str {
+        match self {
+            OnError::Deny => "deny",
+            OnError::Skip => "skip",
+        }
+    }
+}
+
 /// How long an instance lives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Isolation {
@@ -115,6 +125,16 @@ pub enum Isolation {
     Shared,
     /// It is made for one exchange and ends with it.
     Request,
+}
+
+impl Isolation {
+    /// As it is configured.
+    pub fn name(self) -> &'static str {
+        match self {
+            Isolation::Shared => "shared",
+            Isolation::Request => "request",
+        }
+    }
 }
 
 impl Plugin {

@@ -75,6 +75,16 @@ pub enum Version {
     V2,
 }
 
+impl Version {
+    /// As it is configured.
+    pub fn name(self) -> &'static str {
+        match self {
+            Version::V1 => "v1",
+            Version::V2 => "v2",
+        }
+    }
+}
+
 /// Why bytes that begin like a header are none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeaderError {

@@ -75,6 +75,8 @@ fn explain_tells_the_route_and_why_others_lost() {
     let output = gatewright(&["explain", "--config", file.path(), "GET", "/a/b"]);
     let said = text(&output.stdout);
     assert!(said.contains("route route-0 (") && said.contains("echo (on-request"), "{said}");
+    assert!(said.contains("on_error deny, isolation shared)"), "{said}");
+    assert!(said.contains("request body: at most 10MiB\n"), "{said}");
     let said = text(&gatewright(&["explain", "--config", file.path(), "GET", "http://h.test/other"]).stdout);
     assert!(said.contains("no route takes it") && said.contains("path"), "{said}");
 }

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 
+use super::amounts::{size, time};
 use super::explain_tls;
 use crate::gateway::Error;
 use crate::headers::path;
@@ -73,10 +74,10 @@ fn describe(
         let settings = plugin.settings();
         let _ = writeln!(
             text,
-            "    {} ({hooks}; on_error {:?}, isolation {:?})",
+            "    {} ({hooks}; on_error {}, isolation {})",
             plugin.name(),
-            settings.on_error,
-            settings.isolation
+            settings.on_error.name(),
+            settings.isolation.name()
         );
     }
     if let Some(middleware) = &route.middleware {
@@ -107,12 +108,12 @@ fn describe(
         let endpoints: Vec<&str> = endpoints.iter().map(|endpoint| endpoint.address().as_str()).collect();
         let _ = writeln!(
             text,
-            "    {} (weight {weight}): {}; {}; connect within {:?}, response within {:?}{edits}",
+            "    {} (weight {weight}): {}; {}; connect within {}, response within {}{edits}",
             upstream.name(),
             endpoints.join(", "),
             balancing(settings),
-            settings.transport.connect_timeout,
-            settings.transport.response_timeout
+            time(settings.transport.connect_timeout),
+            time(settings.transport.response_timeout)
         );
         if let Some(tls) = &settings.transport.tls {
             let _ = writeln!(text, "      {}", tls.settings());
@@ -123,13 +124,14 @@ fn describe(
         let _ = writeln!(text, "    nowhere: a plugin has to answer");
     }
     describe_mirrors(text, route);
-    let _ = writeln!(text, "  request body: at most {} bytes", route.limits.request_body);
+    let _ = writeln!(text, "  request body: at most {}", size(route.limits.request_body));
     let upgrades = route.upgrades.protocols().collect::<Vec<_>>().join(", ");
     let _ = writeln!(text, "  upgrades: {}", if upgrades.is_empty() { "none" } else { &upgrades });
     let remembers = match &route.cache {
         None => "no".to_owned(),
         Some(rules) => {
-            format!("yes, bodies up to {} bytes; one fetch at a time, others wait {:?}", rules.max_body, rules.wait)
+            let (largest, wait) = (size(rules.max_body as u64), time(rules.wait));
+            format!("yes, bodies up to {largest}; one fetch at a time, others wait {wait}")
         }
     };
     let _ = writeln!(text, "  remembers responses: {remembers}");
@@ -155,12 +157,12 @@ fn describe_mirrors(text: &mut String, route: &Route) {
         let edits = edits.as_ref().map(|edits| format!("; {edits}")).unwrap_or_default();
         let _ = writeln!(
             text,
-            "  mirror: {} gets a copy of {} %, {} at a time, at most {} bytes behind, answered within {:?}{edits}",
+            "  mirror: {} gets a copy of {} %, {} at a time, at most {} behind, answered within {}{edits}",
             mirror.upstream().name(),
             f64::from(settings.share) * 100.0 / f64::from(EVERY),
             settings.max_concurrent,
-            settings.max_buffer,
-            settings.timeout
+            size(settings.max_buffer as u64),
+            time(settings.timeout)
         );
     }
 }
@@ -170,7 +172,7 @@ fn describe_delivery(text: &mut String, route: &Route) {
     if let Some(delivery) = &route.delivery {
         let limits = [("request", delivery.request_timeout), ("attempt", delivery.attempt_timeout)];
         for (what, limit) in limits.into_iter().filter_map(|(what, limit)| Some((what, limit?))) {
-            let _ = writeln!(text, "  timeout of the {what}: {limit:?} to the head of the response");
+            let _ = writeln!(text, "  timeout of the {what}: {} to the head of the response", time(limit));
         }
     }
     // Nothing else is asked twice.
@@ -183,8 +185,10 @@ fn describe_delivery(text: &mut String, route: &Route) {
         let limit = admission.settings();
         let _ = writeln!(
             text,
-            "  requests at a time: {}, then {} wait for at most {:?}, the others get 503",
-            limit.requests, limit.queue, limit.queue_timeout
+            "  requests at a time: {}, then {} wait for at most {}, the others get 503",
+            limit.requests,
+            limit.queue,
+            time(limit.queue_timeout)
         );
     }
 }
@@ -193,14 +197,15 @@ fn describe_delivery(text: &mut String, route: &Route) {
 fn health(upstream: &Upstream) -> String {
     let settings = upstream.settings();
     let probes = match &settings.probing {
-        Some(probing) => format!("{} every {:?}", probing.probe, probing.schedule.interval),
+        Some(probing) => format!("{} every {}", probing.probe, time(probing.schedule.interval)),
         None => "no probes".to_owned(),
     };
     match &settings.ejection {
         ejection if ejection.on.is_empty() => format!("{probes}; no ejection"),
         ejection => {
             let kinds: Vec<&str> = ejection.on.iter().map(|kind| kind.name()).collect();
-            format!("{probes}; ejected for {:?} after {} of {}", ejection.time, ejection.consecutive, kinds.join(", "))
+            let (away, kinds) = (time(ejection.time), kinds.join(", "));
+            format!("{probes}; ejected for {away} after {} of {kinds}", ejection.consecutive)
         }
     }
 }
@@ -218,7 +223,7 @@ fn balancing(settings: &upstream::Settings) -> String {
         let _ = write!(text, ", sticky by the cookie {}", sticky.cookie);
     }
     if let Some(slow_start) = settings.slow_start {
-        let _ = write!(text, ", slow start {slow_start:?}");
+        let _ = write!(text, ", slow start {}", time(slow_start));
     }
     if settings.endpoints.iter().any(|server| server.priority > 0) {
         text.push_str(", by priority");

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::amounts::time;
 use crate::gateway::Error;
 use crate::l4::{Forward, Route, Targets};
 use crate::snapshot::{Rules, Snapshot};
@@ -51,11 +52,11 @@ fn describe(text: &mut String, targets: &Targets) {
         let settings = upstream.settings();
         let endpoints: Vec<String> =
             upstream.endpoints().iter().map(|endpoint| endpoint.address().to_string()).collect();
-        let timeout = settings.transport.connect_timeout;
+        let timeout = time(settings.transport.connect_timeout);
         let name = upstream.name();
-        let _ = write!(text, "    {name} (weight {weight}): {}; connect within {timeout:?}", endpoints.join(", "));
+        let _ = write!(text, "    {name} (weight {weight}): {}; connect within {timeout}", endpoints.join(", "));
         match settings.transport.proxy_protocol {
-            Some(version) => drop(writeln!(text, ", with a header of the PROXY protocol ({version:?})")),
+            Some(version) => drop(writeln!(text, ", with a header of the PROXY protocol ({})", version.name())),
             None => text.push('\n'),
         }
     }
@@ -67,7 +68,7 @@ fn bounds(text: &mut String, forward: &Forward, rules: &Rules) {
             let _ = writeln!(text, "  {what} {networks}");
         }
     }
-    let _ = writeln!(text, "  ends when nothing moves for {:?}", forward.idle_timeout);
+    let _ = writeln!(text, "  ends when nothing moves for {}", time(forward.idle_timeout));
     if let Some(limit) = rules.max_connections {
         let _ = writeln!(text, "  at most {limit} at a time");
     }
