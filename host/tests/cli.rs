@@ -144,6 +144,41 @@ fn explain_tells_what_tls_is_spoken_on_both_sides() {
         "{plain}"
     );
     assert!(!plain.contains("Strict-Transport-Security") && !plain.contains("shows"), "{plain}");
+    assert!(plain.contains("no route is asked: 308") && !plain.contains("routes, best first"), "{plain}");
+}
+
+#[test]
+fn explain_asks_the_listeners_on_the_port_of_the_address() {
+    let file = File::new(
+        r#"{ "listeners": [
+            { "address": ":80", "https_redirect": { "status": 301 } },
+            { "name": "one", "address": "127.0.0.1:8080", "https_redirect": true },
+            { "name": "two", "address": "127.0.0.2:8080" },
+            { "address": ":8443", "tls": { "self_signed": true } },
+        ], "routes": [{ "match": { "path": "/a" }, "plugins": ["echo"] }] }"#,
+    );
+    let explained = |url: &str| text(&gatewright(&["explain", "--config", file.path(), "GET", url]).stdout);
+
+    let sent = explained("http://a.test/nowhere");
+    assert!(sent.contains("listener :80 redirects") && sent.contains("no route is asked: 301"), "{sent}");
+    assert!(!sent.contains("404") && !sent.contains("listener one"), "{sent}");
+    let challenge = explained("http://a.test:80/.well-known/acme-challenge/token");
+    assert!(challenge.contains("no route takes it: 404"), "{challenge}");
+
+    let several = explained("http://a.test:8080/a");
+    assert!(several.contains("listener one redirects") && !several.contains("listener :80 "), "{several}");
+    assert!(several.contains("route route-0 ("), "the other listener serves: {several}");
+
+    let secure = explained("https://a.test:8443/a");
+    assert!(secure.contains("listener :8443 shows") && !secure.contains("redirects"), "{secure}");
+    let wrong = explained("http://a.test:8443/a");
+    assert!(wrong.contains("listener :8443 speaks only TLS"), "{wrong}");
+
+    let elsewhere = explained("http://a.test:9000/a");
+    assert!(elsewhere.contains("no listener takes requests on port 9000"), "{elsewhere}");
+    assert!(elsewhere.contains("route route-0 ("), "{elsewhere}");
+    let bare = explained("/a");
+    assert!(bare.contains("route route-0 (") && !bare.contains("listener"), "{bare}");
 }
 
 #[test]

@@ -33,7 +33,10 @@ pub(super) fn explain(snapshot: &Snapshot, method: &str, url: &str, headers: &[S
     let request = RequestView { method: &method, authority, path, query, headers: &headers };
 
     let mut text = format!("{method} {authority}{target}\n");
-    explain_tls::describe(&mut text, snapshot, &uri);
+    if let Some(status) = explain_tls::describe(&mut text, snapshot, &uri, path) {
+        let _ = writeln!(text, "\nthe listener answers, and no route is asked: {}", status.as_u16());
+        return Ok(text);
+    }
     let verdicts = snapshot.router.explain(&request);
     let rule = snapshot.router.find(&request);
     let found = rule.and_then(|rule| snapshot.router.route(rule));

@@ -1,31 +1,59 @@
-//! `explain` for what happens before a request is routed: which certificate its client is shown, or that it is sent to
-//! https.
+//! `explain` for what happens before a request is routed: by which listeners it comes, and which certificate they show its
+//! client or that they send it to https.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use http::Uri;
 use http::uri::Scheme;
+use http::{StatusCode, Uri};
 
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Layer, Snapshot};
 
-/// Describes what the listeners do for an address; nothing where it is only a path.
-pub(super) fn describe(text: &mut String, snapshot: &Snapshot, uri: &Uri) {
-    let Some(host) = uri.host() else { return };
-    if uri.scheme() == Some(&Scheme::HTTPS) {
-        certificates(text, snapshot, host.trim_matches(['[', ']']));
+/// Describes what the listeners on the port of an address do for it; nothing where it is only a path. Where all of them
+/// send the client to https, the answer is with which status.
+pub(super) fn describe(text: &mut String, snapshot: &Snapshot, uri: &Uri, path: &str) -> Option<StatusCode> {
+    let host = uri.host()?;
+    let is_secure = uri.scheme() == Some(&Scheme::HTTPS);
+    let port = uri.port_u16().unwrap_or(if is_secure { 443 } else { 80 });
+    let listeners = on_port(snapshot, port);
+    if listeners.is_empty() {
+        // Something in front may give out another port than the one that is listened on.
+        let _ = writeln!(text, "  no listener takes requests on port {port}: what follows is of all listeners");
     }
-    for (listener, https) in snapshot.https_listeners() {
-        let is_secure = snapshot.tls(listener).is_some();
-        if is_secure == (uri.scheme() == Some(&Scheme::HTTPS)) {
+    if is_secure {
+        certificates(text, snapshot, &listeners, host.trim_matches(['[', ']']));
+    }
+    for (listener, https) in snapshot.https_listeners().filter(|(listener, _)| concerns(&listeners, listener)) {
+        if snapshot.tls(listener).is_some() == is_secure {
             let _ = writeln!(text, "  listener {listener} {https}");
         }
     }
+    let mut statuses = Vec::new();
+    for listener in &listeners {
+        if snapshot.tls(listener).is_some() == is_secure {
+            statuses.push(snapshot.https(listener).and_then(|https| https.sends_away(path)));
+        } else {
+            let spoken = if is_secure { "no TLS" } else { "only TLS" };
+            let _ = writeln!(text, "  listener {listener} speaks {spoken}");
+        }
+    }
+    let first = *statuses.first()?;
+    first.filter(|_| statuses.iter().all(Option::is_some))
 }
 
-fn certificates(text: &mut String, snapshot: &Snapshot, host: &str) {
-    let mut has_tls = false;
-    for (listener, server) in snapshot.tls_listeners() {
-        has_tls = true;
+/// The listeners that take requests on a port, by name.
+fn on_port(snapshot: &Snapshot, port: u16) -> BTreeSet<&str> {
+    let all = snapshot.listeners.iter().filter(|listen| listen.layer == Layer::Http && listen.address.port() == port);
+    all.map(|listen| &*listen.name).collect()
+}
+
+/// Whether it is one of these listeners, or there are none to choose from.
+fn concerns(listeners: &BTreeSet<&str>, listener: &str) -> bool {
+    listeners.is_empty() || listeners.contains(listener)
+}
+
+fn certificates(text: &mut String, snapshot: &Snapshot, listeners: &BTreeSet<&str>, host: &str) {
+    for (listener, server) in snapshot.tls_listeners().filter(|(listener, _)| concerns(listeners, listener)) {
         let (files, by_name) = server.shown_for(host);
         let why = if by_name { "which has the name" } else { "the first: no certificate has the name" };
         let _ = write!(text, "  listener {listener} shows {}, {why}", files.join(" or "));
@@ -36,7 +64,7 @@ fn certificates(text: &mut String, snapshot: &Snapshot, host: &str) {
         };
         let _ = writeln!(text, "{clients}");
     }
-    if !has_tls {
+    if snapshot.tls_listeners().next().is_none() {
         text.push_str("  no listener speaks TLS\n");
     }
 }

@@ -29,8 +29,17 @@ impl Https {
         true
     }
 
+    /// The status of that answer to a request for this path; `None` where it is served.
+    pub fn sends_away(&self, path: &str) -> Option<StatusCode> {
+        self.redirect_of(path).map(|redirect| redirect.status)
+    }
+
+    fn redirect_of(&self, path: &str) -> Option<&Redirect> {
+        self.redirect.as_ref().filter(|_| !path.starts_with(ACME))
+    }
+
     fn answer(&self, request: &RequestHead) -> Option<ResponseHead> {
-        let redirect = self.redirect.as_ref().filter(|_| !request.target.path().starts_with(ACME))?;
+        let redirect = self.redirect_of(request.target.path())?;
         let asked = Asked { scheme: &Scheme::HTTP, authority: request.authority(), target: &request.target };
         // The head has been checked, so its host can be part of an address; whatever happens, it is not served.
         let headers = redirect.headers(asked, &Matched { prefix: None, params: Vec::new() }).unwrap_or_default();
@@ -116,7 +125,8 @@ mod tests {
             let answer = https.answer(&head(host, target));
             let location = answer.as_ref().map(|answer| answer.headers["location"].to_str().unwrap());
             assert_eq!(location, expected, "{host} {target}");
-            assert!(answer.is_none_or(|answer| answer.status == Some(StatusCode::PERMANENT_REDIRECT)));
+            let status = expected.map(|_| StatusCode::PERMANENT_REDIRECT);
+            assert_eq!((answer.and_then(|answer| answer.status), https.sends_away(target)), (status, status));
         }
     }
 
