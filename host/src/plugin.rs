@@ -63,6 +63,7 @@ use direct::{Parameters, Returned};
 pub use engine::{COMPONENT_BYTES, Engine, MEMORY_BYTES};
 pub use failure::{Failure, FailureKind};
 use hook_set::HookSet;
+pub use instance::REFUSED_CONFIGURATION;
 use instance::{Hook, Hooks, Instance, Prepared};
 pub use lent::{Abilities, Lent, Limits};
 pub use load_error::LoadError;

@@ -61,6 +61,20 @@ fn check_warns_of_a_compile_cache_that_cannot_be_used() {
 }
 
 #[test]
+fn a_refusal_of_a_plugin_points_into_its_configuration() {
+    let file = File::new(
+        r#"{ "listeners": [":0"], "routes": [
+            { "match": {}, "plugins": [{ "cors": { "origins": ["https://a.test", "example.com"] } }, "echo"] },
+        ] }"#,
+    );
+    let output = gatewright(&["check", "--format", "json", file.path()]);
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let error = &report["errors"][0];
+    assert!(error["message"].as_str().unwrap().contains("refused the configuration: origins[1]: "), "{report}");
+    assert_eq!(error["pointer"], "/routes/0/plugins/0/cors/origins/1", "{report}");
+}
+
+#[test]
 fn a_file_that_is_not_there_is_a_clear_error() {
     for command in ["check", "run"] {
         let output = gatewright(&[command, "/no/such/gateway.json"]);

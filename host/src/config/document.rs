@@ -123,6 +123,19 @@ impl Document {
         Diagnostic::new(message, pointer, Some(self.key_span(pointer)))
     }
 
+    /// The pointer to what `path`, such as `keys[2].subject`, leads to from `pointer` on; as far as there is anything.
+    pub fn follow(&self, pointer: &str, path: &str) -> String {
+        let mut reached = pointer.to_owned();
+        for step in path.split(['.', '[']) {
+            let next = child(&reached, step.trim_end_matches(']'));
+            if !self.find(&next).whole {
+                break;
+            }
+            reached = next;
+        }
+        reached
+    }
+
     pub fn report(&self, diagnostics: Vec<Diagnostic>) -> Report {
         Report::new(self.file.clone(), self.text.clone(), diagnostics)
     }

@@ -457,3 +457,22 @@ fn cpu_time() -> std::time::Duration {
     let schedstat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
     std::time::Duration::from_nanos(schedstat.split(' ').next().unwrap().parse().unwrap())
 }
+
+#[test]
+fn a_path_is_followed_as_far_as_there_is_anything() {
+    let text = r#"{ "p": { "keys": [{}, { "subject": 1 }], "a/b": { "c": [[0, 1]] } }, "q": "alone" }"#;
+    let document = Document::parse("f", text, &Fake).unwrap();
+    for (from, path, expected) in [
+        ("/p", "keys[1].subject", "/p/keys/1/subject"),
+        ("/p", "keys.1.subject", "/p/keys/1/subject"),
+        ("/p", "keys[0].subject", "/p/keys/0"),
+        ("/p", "keys[2].subject", "/p/keys"),
+        ("/p", "a/b.c[0][1]", "/p/a~1b/c/0/1"),
+        ("/p", "the consumer \"keys\"", "/p"),
+        ("/p", "", "/p"),
+        ("/p", "..[[]]", "/p"),
+        ("/q", "alone", "/q"),
+    ] {
+        assert_eq!(document.follow(from, path), expected, "{path}");
+    }
+}

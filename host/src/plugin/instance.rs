@@ -239,7 +239,7 @@ fn finish(
             store.data().lent.abilities.counters.instance_made();
             Ok(Instance { store, hooks, calls: 0 })
         }
-        Ok((Err(reason),)) => Err(wasmtime::Error::msg(format!("configure refused the configuration: {reason}"))),
+        Ok((Err(reason),)) => Err(wasmtime::Error::msg(format!("{REFUSED_CONFIGURATION}{reason}"))),
         Err(error) => Err(match store.data().hit {
             Some(Limit::Time) => error.context("configure ran longer than limits.configure_time allows"),
             Some(Limit::Memory) => error.context("configure is over limits.memory"),
@@ -256,3 +256,6 @@ fn poll_once<T>(future: impl Future<Output = T>) -> wasmtime::Result<T> {
         Poll::Pending => Err(wasmtime::Error::msg("the plugin waits where nothing may wait")),
     }
 }
+
+/// What stands before the plugin's own words where it refuses its configuration.
+pub const REFUSED_CONFIGURATION: &str = "configure refused the configuration: ";

@@ -20,7 +20,7 @@ use crate::capability::store;
 use crate::config::{self, Diagnostic, PluginUse, Source, child};
 use crate::plugin::{
     Abilities, Artifact, BreakerSettings, Callee, Engine, Import, Isolation, Lent, Limits, LoadError, OnError, Plugin,
-    Settings,
+    REFUSED_CONFIGURATION, Settings,
 };
 use crate::registry::{Absent, Store, Wanted};
 use crate::stock;
@@ -214,8 +214,11 @@ impl<'a> Builder<'a> {
                 Some(plugin)
             }
             Err(reason) => {
+                // Many plugins say where they stumble, by a path into their configuration: `keys[2].subject: ..`.
+                let own = reason.strip_prefix(REFUSED_CONFIGURATION).and_then(|own| own.split_once(": "));
+                let place = own.map(|(path, _)| self.loaded.document.follow(pointer, path));
                 let message = format!("plugin {:?} cannot run here: {reason}", used.name);
-                self.mistakes.push(self.loaded.diagnostic(pointer, message, None));
+                self.mistakes.push(self.loaded.diagnostic(place.as_deref().unwrap_or(pointer), message, None));
                 None
             }
         }
