@@ -2,6 +2,7 @@
 
 mod events;
 mod grpc;
+mod h2c;
 mod http2;
 mod resting;
 mod upgrades;

@@ -144,7 +144,8 @@ pub(super) async fn http2(
 ) -> io::Result<Shared> {
     let header_bytes = u32::try_from(transport.max_header_bytes).unwrap_or(u32::MAX);
     let mut builder = http2::Builder::new(TokioExecutor::new());
-    builder.initial_stream_window_size(STREAM_WINDOW).initial_connection_window_size(CONNECTION_WINDOW);
+    let (stream_window, connection_window) = windows(transport.max_streams);
+    builder.initial_stream_window_size(stream_window).initial_connection_window_size(connection_window);
     builder.max_frame_size(FRAME_BYTES).max_header_list_size(header_bytes).max_send_buf_size(BUFFER_BYTES);
     builder.max_concurrent_reset_streams(RESET_STREAMS);
     let (sender, mut connection) = builder.handshake(TokioIo::new(socket)).await.map_err(io::Error::other)?;
@@ -160,6 +161,17 @@ pub(super) async fn http2(
     Ok(Shared::new(sender, streams))
 }
 
+/// What an endpoint may send before clients have taken it: on one stream, and on all streams of a connection.
+///
+/// All streams together get what each of them may hold, so that clients which do not read take nothing from the others:
+/// a connection window that some streams can use up stops all that share it. What a connection can hold stays bounded,
+/// because streams hold less each where there may be many of them.
+fn windows(max_streams: u32) -> (u32, u32) {
+    let streams = max_streams.max(1);
+    let stream = (UNREAD_BYTES / streams).clamp(FRAME_BYTES, STREAM_WINDOW);
+    (stream, stream.saturating_mul(streams).min(WIDEST_WINDOW))
+}
+
 /// Before the next address of a name is tried as well (RFC 8305, section 5).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
@@ -172,8 +184,11 @@ const BUFFER_BYTES: usize = 64 * 1024;
 /// What an endpoint may send on a stream before the client has taken it: the memory that a slow client can hold.
 const STREAM_WINDOW: u32 = 256 * 1024;
 
-/// The same for all streams of a connection.
-const CONNECTION_WINDOW: u32 = 2 * 1024 * 1024;
+/// The same for all streams of a connection, as long as each of them may send a frame.
+const UNREAD_BYTES: u32 = 64 * 1024 * 1024;
+
+/// The widest window that there is (RFC 9113, section 6.9.1).
+const WIDEST_WINDOW: u32 = (1 << 31) - 1;
 
 /// The protocol's default (RFC 9113, section 4.2).
 const FRAME_BYTES: u32 = 16 * 1024;
@@ -192,6 +207,15 @@ mod tests {
         let sorted = in_turns(&parse("1.1.1.1:1 2.2.2.2:1 3.3.3.3:1 [::1]:1 [::2]:1"));
         assert_eq!(sorted, parse("[::1]:1 1.1.1.1:1 [::2]:1 2.2.2.2:1 3.3.3.3:1"));
         assert!(in_turns(&[]).is_empty());
+    }
+
+    #[test]
+    fn the_streams_of_a_connection_have_room_for_all_that_each_may_hold() {
+        for (streams, kibibytes) in [(0, 256), (1, 256), (100, 256), (1024, 64), (10_000, 16)] {
+            let stream = kibibytes * 1024;
+            assert_eq!(windows(streams), (stream, stream * streams.max(1)), "{streams}");
+        }
+        assert_eq!(windows(u32::MAX), (FRAME_BYTES, WIDEST_WINDOW));
     }
 
     /// The first address takes no connection and refuses none, which a full backlog does; the second answers.

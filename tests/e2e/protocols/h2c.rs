@@ -1,0 +1,105 @@
+//! HTTP/2 with endpoints: what the requests that share a connection do to each other.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use bytes::Bytes;
+use futures_util::stream;
+use gatewright_tests::{TestGateway, eventually};
+use http::{Request, Response};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Empty, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::client;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpStream};
+
+/// What a server has seen.
+#[derive(Default)]
+struct Seen {
+    connections: AtomicUsize,
+    /// Bytes of all endless bodies that could be sent.
+    sent: AtomicUsize,
+}
+
+/// A server in HTTP/2 that answers `/endless` with a body that never ends, and everything else with `small`.
+async fn server() -> (String, Arc<Seen>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, seen) = (listener.local_addr().unwrap().to_string(), Arc::<Seen>::default());
+    let counted = Arc::clone(&seen);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            counted.connections.fetch_add(1, Relaxed);
+            let seen = Arc::clone(&counted);
+            let service = service_fn(move |request: Request<Incoming>| {
+                let response = answer(request.uri().path(), &seen);
+                async move { Ok::<_, Infallible>(response) }
+            });
+            tokio::spawn(http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service));
+        }
+    });
+    (address, seen)
+}
+
+fn answer(path: &str, seen: &Arc<Seen>) -> Response<UnsyncBoxBody<Bytes, Infallible>> {
+    if path != "/endless" {
+        return Response::new(Full::new(Bytes::from_static(b"small")).boxed_unsync());
+    }
+    let (seen, piece) = (Arc::clone(seen), Bytes::from(vec![b'x'; PIECE]));
+    let pieces = stream::repeat_with(move || {
+        seen.sent.fetch_add(PIECE, Relaxed);
+        Ok::<_, Infallible>(Frame::data(piece.clone()))
+    });
+    Response::new(StreamBody::new(pieces).boxed_unsync())
+}
+
+fn config(endpoint: &str) -> Value {
+    json!({
+        "workers": 1,
+        "upstreams": { "h2c": { "endpoints": [endpoint], "protocol": "h2c" } },
+        "routes": [{ "match": {}, "to": "h2c" }],
+    })
+}
+
+/// A client that gets the heads of its answers and takes nothing of their bodies: its streams have no window.
+async fn closed(address: SocketAddr) -> client::conn::http2::SendRequest<Empty<Bytes>> {
+    let stream = TcpStream::connect(address).await.unwrap();
+    let mut builder = client::conn::http2::Builder::new(TokioExecutor::new());
+    builder.initial_stream_window_size(0);
+    let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    sender
+}
+
+fn get(path: &str) -> Request<Empty<Bytes>> {
+    Request::get(format!("http://gateway.test{path}")).body(Empty::new()).unwrap()
+}
+
+#[tokio::test]
+async fn answers_that_nobody_reads_take_no_room_from_others() {
+    let (endpoint, seen) = server().await;
+    let gateway = TestGateway::start(config(&endpoint));
+    let mut client = closed(gateway.address()).await;
+    let mut unread = Vec::new();
+    for _ in 0..UNREAD {
+        unread.push(client.send_request(get("/endless")).await.unwrap());
+    }
+    let full = async || (seen.sent.load(Relaxed) >= UNREAD * WINDOW).then_some(());
+    eventually("each of them has sent all that it may", full).await;
+    assert_eq!(gateway.get("/small").await.text(), "small");
+    assert_eq!(seen.connections.load(Relaxed), 1);
+}
+
+/// Answers that are not read.
+const UNREAD: usize = 16;
+
+/// What an endpoint may send of each.
+const WINDOW: usize = 256 << 10;
+
+/// A piece of an endless body: a frame.
+const PIECE: usize = 16 << 10;
