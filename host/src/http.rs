@@ -23,6 +23,7 @@ mod response_body;
 mod rest;
 mod rewind;
 mod state;
+mod uptake;
 
 use std::fmt;
 use std::future::Future;
@@ -98,8 +99,8 @@ pub struct Settings {
     /// How long a request body that is waited for may bring no byte. Default 30 s; then the body ends with
     /// [`TimedOut`](crate::body::BodyError::TimedOut).
     pub body_idle_timeout: Duration,
-    /// How long a client may take no byte of a response. Default 60 s; then the connection is reset. HTTP/1 only: in
-    /// HTTP/2, pings find out who is gone.
+    /// How long a client may take no byte of a response. Default 60 s; then the connection is reset. In HTTP/2 it is the
+    /// stream, up to half as long later: pings find out who is gone, but not who takes nothing.
     pub write_timeout: Duration,
     /// How much of a request body that nobody wants is read, to keep the connection; in HTTP/2 the stream. Default 64 KiB; more
     /// closes it.

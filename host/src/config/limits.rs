@@ -63,7 +63,8 @@ pub struct Timeouts {
     /// How long no byte of a request body may come. A route may say otherwise.
     pub body: Duration,
 
-    /// How long the client may take no byte of a response before its connection is reset.
+    /// How long the client may take no byte of a response before its connection is reset; in HTTP/2 its stream, up to half
+    /// as long later.
     pub send: Duration,
 
     /// How long no byte may go through a tunnel (a WebSocket, say), in either direction, before it is closed.

@@ -16,7 +16,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
@@ -24,6 +24,7 @@ use super::batch::Batch;
 use super::request_body::{RequestBody, Rest};
 use super::response_body::ResponseBody;
 use super::state::{Active, State};
+use super::uptake::{Responses, Uptake};
 use super::{Abort, Connection, Settings};
 use crate::body::Body;
 use crate::drain::Drain;
@@ -42,18 +43,21 @@ pub(super) async fn serve<IO, H, F>(
     F: Future<Output = Response<Body>> + Send + 'static,
 {
     let state = Arc::new(State::new(Instant::now()));
+    let responses = Responses::new(settings.write_timeout);
     let service = {
         let (state, bounds) = (Arc::clone(&state), Arc::new((Arc::clone(&settings), drain.clone())));
+        let responses = responses.clone();
         service_fn(move |request| {
-            let active = Active::start(&state);
+            let (active, uptake) = (Active::start(&state), responses.begin());
             // Boxed where it is made: it has kilobytes, and would be moved on its way into its task.
-            Box::pin(exchange(request, Arc::clone(&connection), handler.clone(), active, Arc::clone(&bounds)))
+            Box::pin(exchange(request, Arc::clone(&connection), handler.clone(), active, uptake, Arc::clone(&bounds)))
         })
     };
     let batch = Batch::new(io);
-    let mut served = pin!(builder(&settings).serve_connection(TokioIo::new(batch.clone()), service));
+    let mut served = pin!(builder(&settings, responses.clone()).serve_connection(TokioIo::new(batch.clone()), service));
     let mut asked = pin!(drain.asked());
-    let mut alarm = pin!(tokio::time::sleep(settings.idle_timeout));
+    let period = responses.period().min(settings.idle_timeout);
+    let mut alarm = pin!(tokio::time::sleep(period));
     let mut is_ending = false;
 
     let mut turn = |cx: &mut Context<'_>| {
@@ -67,6 +71,7 @@ pub(super) async fn serve<IO, H, F>(
                 // it: where it does neither answer nor read, it has had its time.
                 ready!(alarm.as_mut().poll(cx));
                 let (now, until) = (Instant::now(), state.is_idle_until(FAREWELL));
+                responses.look(now);
                 match state.is_idle() {
                     true if until <= now => return Poll::Ready(()),
                     true => alarm.as_mut().reset(until),
@@ -77,10 +82,11 @@ pub(super) async fn serve<IO, H, F>(
             let mut ends = asked.as_mut().poll(cx).is_ready();
             if !ends && alarm.as_mut().poll(cx).is_ready() {
                 let now = Instant::now();
+                responses.look(now);
                 let idle_until = state.is_idle_until(settings.idle_timeout);
                 ends = state.is_idle() && idle_until <= now;
-                let next = if state.is_idle() { idle_until } else { now + settings.idle_timeout };
-                alarm.as_mut().reset(next);
+                let next = now + period;
+                alarm.as_mut().reset(if state.is_idle() { next.min(idle_until) } else { next });
             }
             if ends {
                 is_ending = true;
@@ -107,6 +113,7 @@ async fn exchange<H, F>(
     connection: Arc<Connection>,
     handler: H,
     active: Active,
+    uptake: Arc<Uptake>,
     bounds: Arc<(Arc<Settings>, Drain)>,
 ) -> Result<Response<ResponseBody>, Reset>
 where
@@ -150,7 +157,7 @@ where
             drop(active);
         });
     }
-    Ok(response.map(|body| ResponseBody::new(body, active)))
+    Ok(response.map(|body| ResponseBody::new(body, uptake, active)))
 }
 
 /// An extended CONNECT (RFC 8441) in the words of HTTP/1.1, which are those of routes, plugins and upstreams. A plain
@@ -185,9 +192,9 @@ async fn is_empty(body: &mut Incoming, settings: &Settings) -> Result<(), Reset>
     }
 }
 
-fn builder(settings: &Settings) -> http2::Builder<TokioExecutor> {
+fn builder(settings: &Settings, responses: Responses) -> http2::Builder<Responses> {
     let bounds = &settings.http2;
-    let mut builder = http2::Builder::new(TokioExecutor::new());
+    let mut builder = http2::Builder::new(responses);
     builder
         .timer(TokioTimer::new())
         .adaptive_window(false)

@@ -1,32 +1,47 @@
-//! A response body on its way to the client: it tells when the exchange is over.
+//! A response body of HTTP/2 on its way to the client: it tells when the exchange is over, and how the client takes it.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
 use super::state::Active;
+use super::uptake::{Piece, Uptake};
 use crate::body::{Body, BodyError};
 
-/// What the client is still to get. It is dropped when it is wholly written, or will not be.
+/// What the client is still to get. It is dropped when it is wholly passed on, or will not be.
 pub(super) struct ResponseBody {
     body: Body,
+    uptake: Arc<Uptake>,
     _active: Active,
 }
 
 impl ResponseBody {
-    pub(super) fn new(body: Body, active: Active) -> Self {
-        ResponseBody { body, _active: active }
+    pub(super) fn new(body: Body, uptake: Arc<Uptake>, active: Active) -> Self {
+        ResponseBody { body, uptake, _active: active }
     }
 }
 
 impl http_body::Body for ResponseBody {
-    type Data = Bytes;
+    type Data = Piece;
     type Error = BodyError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Piece>, BodyError>>> {
+        let this = &mut *self;
+        let polled = Pin::new(&mut this.body).poll_frame(cx);
+        match polled {
+            Poll::Ready(Some(Ok(frame))) => {
+                this.uptake.has_more();
+                Poll::Ready(Some(Ok(frame.map_data(|bytes| Piece::new(bytes, &this.uptake)))))
+            }
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error))),
+            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Pending => {
+                this.uptake.has_nothing();
+                Poll::Pending
+            }
+        }
     }
 
     fn is_end_stream(&self) -> bool {

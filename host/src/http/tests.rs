@@ -103,6 +103,8 @@ async fn answer(seen: Arc<Seen>, request: Request<Body>) -> Response<Body> {
             response.extensions_mut().insert(tunnel::Handover::new(tunnel));
             response
         }
+        "/silent" => Response::new(Body::boxed(Frames(1))),
+        "/endless" => Response::new(Body::boxed(Frames(usize::MAX))),
         "/large" => Response::new(Body::from(Bytes::from(vec![b'x'; 1 << 20]))),
         _ => {
             let (shown, status) = match body.collect().await {
@@ -116,6 +118,23 @@ async fn answer(seen: Arc<Seen>, request: Request<Body>) -> Response<Body> {
             *response.status_mut() = status;
             response
         }
+    }
+}
+
+/// A body of so many frames of a kibibyte, which then waits for more.
+struct Frames(usize);
+
+impl http_body::Body for Frames {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, BodyError>>> {
+        let Some(left) = self.0.checked_sub(1) else { return std::task::Poll::Pending };
+        self.0 = left;
+        std::task::Poll::Ready(Some(Ok(http_body::Frame::data(Bytes::from_static(&[b'x'; 1024])))))
     }
 }
 

@@ -25,6 +25,17 @@ struct Seen {
     connections: AtomicUsize,
     /// Bytes of all endless bodies that could be sent.
     sent: AtomicUsize,
+    /// Endless bodies that nobody wants any more.
+    dropped: AtomicUsize,
+}
+
+/// An endless body, which counts that it was dropped.
+struct Endless(Arc<Seen>);
+
+impl Drop for Endless {
+    fn drop(&mut self) {
+        self.0.dropped.fetch_add(1, Relaxed);
+    }
 }
 
 /// A server in HTTP/2 that answers `/endless` with a body that never ends, and everything else with `small`.
@@ -50,9 +61,9 @@ fn answer(path: &str, seen: &Arc<Seen>) -> Response<UnsyncBoxBody<Bytes, Infalli
     if path != "/endless" {
         return Response::new(Full::new(Bytes::from_static(b"small")).boxed_unsync());
     }
-    let (seen, piece) = (Arc::clone(seen), Bytes::from(vec![b'x'; PIECE]));
+    let (endless, piece) = (Endless(Arc::clone(seen)), Bytes::from(vec![b'x'; PIECE]));
     let pieces = stream::repeat_with(move || {
-        seen.sent.fetch_add(PIECE, Relaxed);
+        endless.0.sent.fetch_add(PIECE, Relaxed);
         Ok::<_, Infallible>(Frame::data(piece.clone()))
     });
     Response::new(StreamBody::new(pieces).boxed_unsync())
@@ -93,6 +104,20 @@ async fn answers_that_nobody_reads_take_no_room_from_others() {
     eventually("each of them has sent all that it may", full).await;
     assert_eq!(gateway.get("/small").await.text(), "small");
     assert_eq!(seen.connections.load(Relaxed), 1);
+}
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_does_not_hold_an_endpoint() {
+    let (endpoint, seen) = server().await;
+    let mut config = config(&endpoint);
+    config["timeouts"] = json!({ "send": "500ms" });
+    let gateway = TestGateway::start(config);
+    let mut client = closed(gateway.address()).await;
+    let mut stuck = client.send_request(get("/endless")).await.unwrap().into_body();
+    assert!(stuck.frame().await.unwrap().is_err(), "the stream is reset");
+    eventually("the endpoint is let go of", async || (seen.dropped.load(Relaxed) == 1).then_some(())).await;
+    gateway.wait_for_records(1).await;
+    assert_eq!(client.send_request(get("/small")).await.unwrap().status(), 200, "the connection lives");
 }
 
 /// Answers that are not read.

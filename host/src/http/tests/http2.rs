@@ -62,6 +62,53 @@ async fn a_client_that_does_not_hear_of_the_end_is_cut_once_it_is_idle() {
     assert_eq!(started.elapsed().as_secs(), 5);
 }
 
+/// It answers pings and does not open the window of its stream. One that is slow, and one whose response has nothing more at
+/// present, are not taken for it.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_takes_nothing_of_a_response_loses_the_stream() {
+    const WINDOW: usize = 1000;
+    let served = start();
+    let mut builder = h2::client::Builder::new();
+    builder.initial_window_size(1000);
+    let (sender, connection) = builder.handshake::<_, Bytes>(served.client).await.unwrap();
+    tokio::spawn(connection);
+    let mut sender = sender.ready().await.unwrap();
+    let mut get = |path: &str| {
+        let request = Request::get(format!("http://a{path}")).body(()).unwrap();
+        sender.send_request(request, true).unwrap().0
+    };
+
+    let mut silent = get("/silent").await.unwrap().into_body();
+    assert_eq!(take(&mut silent, WINDOW).await, WINDOW);
+    silent.flow_control().release_capacity(WINDOW).unwrap();
+    assert_eq!(take(&mut silent, 1024 - WINDOW).await, 1024 - WINDOW);
+
+    let started = Instant::now();
+    let mut stuck = get("/endless").await.unwrap().into_body();
+    assert_eq!(take(&mut stuck, WINDOW).await, WINDOW);
+    let reset = stuck.data().await.unwrap().unwrap_err();
+    assert_eq!(reset.reason(), Some(h2::Reason::CANCEL));
+    assert!((60..=90).contains(&started.elapsed().as_secs()), "{:?}", started.elapsed());
+
+    let mut slow = get("/endless").await.unwrap().into_body();
+    for _ in 0..8 {
+        assert_eq!(take(&mut slow, WINDOW).await, WINDOW);
+        tokio::time::sleep(Duration::from_secs(50)).await;
+        slow.flow_control().release_capacity(WINDOW).unwrap();
+    }
+    let more = tokio::time::timeout(Duration::from_secs(1), silent.data()).await;
+    assert!(more.is_err(), "the stream whose response is silent is reset");
+}
+
+/// Reads pieces until there are so many bytes; how many there were.
+async fn take(body: &mut h2::RecvStream, bytes: usize) -> usize {
+    let mut taken = 0;
+    while taken < bytes {
+        taken += body.data().await.unwrap().unwrap().len();
+    }
+    taken
+}
+
 #[tokio::test]
 async fn an_extended_connect_becomes_a_tunnel() {
     let served = start();

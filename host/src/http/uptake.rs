@@ -1,0 +1,160 @@
+//! Whether the client of an HTTP/2 connection takes what it is sent.
+//!
+//! hyper asks a body for its next frame when it has passed on the last one, and waits for the client's window as long as it
+//! takes, without a word to the body. So each response says here what becomes of its frames, and the connection looks now
+//! and then whether one of them waits for too long; then it ends the task that sends the response, which resets the stream.
+//! A look reads the clock; what is said in between costs a store.
+
+use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use hyper::rt::Executor;
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+/// How one response is taken.
+#[derive(Default)]
+pub(super) struct Uptake {
+    /// Whether something waits for the client, and since which look: [`NOTHING`], [`FRESH`], or the milliseconds from the
+    /// connection's start to that look, and [`LOOKED`].
+    waiting: AtomicU64,
+    /// What sends the response.
+    task: OnceLock<AbortHandle>,
+}
+
+impl Uptake {
+    /// There is a frame for the client.
+    pub(super) fn has_more(&self) {
+        self.waiting.store(FRESH, Relaxed);
+    }
+
+    /// All there was is passed on, and it is the client that waits.
+    pub(super) fn has_nothing(&self) {
+        self.waiting.store(NOTHING, Relaxed);
+    }
+
+    /// The client has taken some bytes; others may wait.
+    fn goes_on(&self) {
+        if self.waiting.load(Relaxed) != NOTHING {
+            self.waiting.store(FRESH, Relaxed);
+        }
+    }
+
+    /// A look at this time, in milliseconds from the connection's start: gives up what has waited for the limit.
+    fn look(&self, now: u64, limit: u64) {
+        match self.waiting.load(Relaxed) {
+            NOTHING => {}
+            FRESH => self.waiting.store(now.saturating_add(LOOKED), Relaxed),
+            since if now.saturating_add(LOOKED).saturating_sub(since) < limit => {}
+            _ => {
+                if let Some(task) = self.task.get() {
+                    task.abort();
+                }
+            }
+        }
+    }
+}
+
+/// A piece of a response, which tells when bytes of it go to the client.
+pub(super) struct Piece {
+    bytes: Bytes,
+    uptake: Arc<Uptake>,
+}
+
+impl Piece {
+    pub(super) fn new(bytes: Bytes, uptake: &Arc<Uptake>) -> Self {
+        Piece { bytes, uptake: Arc::clone(uptake) }
+    }
+}
+
+impl Buf for Piece {
+    fn remaining(&self) -> usize {
+        self.bytes.remaining()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.bytes.chunk()
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.uptake.goes_on();
+        self.bytes.advance(count);
+    }
+}
+
+/// The responses of one connection. It is the executor of their tasks, to know which is whose.
+#[derive(Clone)]
+pub(super) struct Responses(Arc<Inner>);
+
+struct Inner {
+    start: Instant,
+    limit: Duration,
+    /// Those that may still be sent, and some that are gone.
+    uptakes: Mutex<Vec<Weak<Uptake>>>,
+}
+
+impl Responses {
+    /// Gives up what the client takes nothing of for `limit`, if it is looked at often enough.
+    pub(super) fn new(limit: Duration) -> Self {
+        Responses(Arc::new(Inner { start: Instant::now(), limit, uptakes: Mutex::default() }))
+    }
+
+    /// One more. Its task is the next one that comes.
+    pub(super) fn begin(&self) -> Arc<Uptake> {
+        let uptake = Arc::<Uptake>::default();
+        let mut uptakes = self.uptakes();
+        if uptakes.len() == uptakes.capacity() {
+            uptakes.retain(|uptake| uptake.strong_count() > 0);
+        }
+        uptakes.push(Arc::downgrade(&uptake));
+        uptake
+    }
+
+    /// How often to look: what waits is given up after the limit, and at most half as long again.
+    pub(super) fn period(&self) -> Duration {
+        (self.0.limit / 4).max(SHORTEST_PERIOD)
+    }
+
+    /// Gives up what has waited for too long.
+    pub(super) fn look(&self, now: Instant) {
+        let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let limit = milliseconds(self.0.limit);
+        let now = milliseconds(now.saturating_duration_since(self.0.start));
+        self.uptakes().retain(|uptake| {
+            let Some(uptake) = uptake.upgrade() else { return false };
+            uptake.look(now, limit);
+            true
+        });
+    }
+
+    /// All of it is on one thread, so nobody ever waits here.
+    fn uptakes(&self) -> MutexGuard<'_, Vec<Weak<Uptake>>> {
+        self.0.uptakes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Responses {
+    fn execute(&self, future: F) {
+        let task = tokio::spawn(future);
+        // hyper makes an exchange and its task in one go. What else it spawns is the stream of a tunnel, which has a limit of
+        // its own: by then the last exchange has its task.
+        if let Some(uptake) = self.uptakes().last().and_then(Weak::upgrade) {
+            let _ = uptake.task.set(task.abort_handle());
+        }
+    }
+}
+
+/// Nothing waits for the client.
+const NOTHING: u64 = 0;
+
+/// Something has come, or has gone on, since the last look.
+const FRESH: u64 = 1;
+
+/// Above the others.
+const LOOKED: u64 = 2;
+
+/// So that a limit of nothing does not keep the core busy.
+const SHORTEST_PERIOD: Duration = Duration::from_millis(10);
