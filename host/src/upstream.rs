@@ -24,6 +24,7 @@ mod discovered;
 mod endpoint;
 mod error;
 mod health;
+mod heard;
 mod http1;
 mod members;
 mod pool;

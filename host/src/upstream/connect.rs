@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::connection::{Shared, Streams};
 use super::error::Reason;
+use super::heard::Heard;
 use super::settings::{Address, Place, Protocol, Transport};
 use super::socket::Socket;
 use crate::proxy_protocol::{self, Header};
@@ -148,7 +149,8 @@ pub(super) async fn http2(
     builder.initial_stream_window_size(stream_window).initial_connection_window_size(connection_window);
     builder.max_frame_size(FRAME_BYTES).max_header_list_size(header_bytes).max_send_buf_size(BUFFER_BYTES);
     builder.max_concurrent_reset_streams(RESET_STREAMS);
-    let (sender, mut connection) = builder.handshake(TokioIo::new(socket)).await.map_err(io::Error::other)?;
+    let socket = TokioIo::new(Heard { socket, streams: Arc::clone(&streams) });
+    let (sender, mut connection) = builder.handshake(socket).await.map_err(io::Error::other)?;
     let known = Arc::clone(&streams);
     tokio::spawn(async move {
         let _ = std::future::poll_fn(|context| {

@@ -3,7 +3,8 @@
 use std::error::Error;
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use http::{Request, Response};
 use http_body::Body as _;
@@ -91,6 +92,9 @@ pub(super) struct Streams {
     /// Streams that the endpoint allows at a time (RFC 9113, section 5.1.2), as far as known.
     allowed: AtomicU32,
     retired: AtomicBool,
+    /// When a request went out since which nothing was read, in milliseconds since the connection was made, plus one; 0
+    /// where there is none.
+    silent_since: AtomicU64,
     /// Told when a stream ends.
     available: Arc<Notify>,
 }
@@ -102,6 +106,7 @@ impl Streams {
             open: AtomicU32::new(0),
             allowed: AtomicU32::new(u32::MAX),
             retired: AtomicBool::new(false),
+            silent_since: AtomicU64::new(0),
             available,
         }
     }
@@ -109,6 +114,29 @@ impl Streams {
     /// The endpoint allows this many streams.
     pub(super) fn allow(&self, streams: usize) {
         self.allowed.store(u32::try_from(streams).unwrap_or(u32::MAX), Relaxed);
+    }
+
+    /// A request goes out.
+    fn ask(&self, at: Instant) {
+        if self.silent_since.load(Relaxed) == 0 {
+            self.silent_since.store(self.milliseconds(at).saturating_add(1), Relaxed);
+        }
+    }
+
+    /// Something was read, whatever it was.
+    pub(super) fn heard(&self) {
+        self.silent_since.store(0, Relaxed);
+    }
+
+    /// Whether nothing was read for a while, although there was a request to answer.
+    fn is_silent(&self) -> bool {
+        let since = self.silent_since.load(Relaxed).checked_sub(1);
+        let silence = since.map(|since| self.milliseconds(Instant::now()).saturating_sub(since));
+        silence.is_some_and(|silence| Duration::from_millis(silence) >= SILENCE)
+    }
+
+    fn milliseconds(&self, at: Instant) -> u64 {
+        u64::try_from(at.saturating_duration_since(self.opened).as_millis()).unwrap_or(u64::MAX)
     }
 }
 
@@ -177,6 +205,23 @@ impl Drop for Place {
     }
 }
 
+/// A request that waits for the head of its answer. One that is given up, by its client or by a time limit of its route,
+/// cannot tell a slow endpoint from a dead connection; but where nothing at all was read for a while, later requests take
+/// another.
+struct Waiting<'a> {
+    streams: &'a Streams,
+    progress: &'a Progress,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        // It is nobody's turn where the answer is there.
+        if self.progress.is_endpoints_turn() && self.streams.is_silent() {
+            self.streams.retired.store(true, Relaxed);
+        }
+    }
+}
+
 impl Http2 {
     pub(super) fn progress(&self) -> &Progress {
         &self.progress
@@ -199,17 +244,22 @@ impl Http2 {
         let copy = (self.reused && http1::is_replayable(&request)).then(|| copy_of(&request));
         progress.begin();
         let sent = self.sender.try_send_request(request);
-        let result = tokio::select! {
-            biased;
-            result = sent => result,
-            () = poll_fn(|context| progress.poll_expired(context)) => {
-                // One stream cannot tell a slow endpoint from a dead connection: later requests take another.
-                self.retire();
-                let timeout = endpoint.transport().response_timeout;
-                return Err(Unanswered { reason: Reason::ResponseTimeout(timeout), again: None });
-            }
+        let result = {
+            self.place.0.ask(progress.opened);
+            let _waiting = Waiting { streams: &self.place.0, progress: &progress };
+            let result = tokio::select! {
+                biased;
+                result = sent => result,
+                () = poll_fn(|context| progress.poll_expired(context)) => {
+                    // One stream cannot tell a slow endpoint from a dead connection: later requests take another.
+                    self.retire();
+                    let timeout = endpoint.transport().response_timeout;
+                    return Err(Unanswered { reason: Reason::ResponseTimeout(timeout), again: None });
+                }
+            };
+            progress.answered();
+            result
         };
-        progress.answered();
         match result {
             Ok(response) => self.receive(response, in_flight),
             Err(mut error) => {
@@ -280,3 +330,7 @@ fn reason(error: hyper::Error, progress: &Progress, endpoint: &Endpoint) -> Reas
         false => Reason::Closed(Box::new(error)),
     }
 }
+
+/// For so long nothing has to be read on a connection before a request that is given up takes that for its end. Long enough
+/// that clients which leave at once do not cost connections.
+const SILENCE: Duration = Duration::from_millis(500);

@@ -90,6 +90,11 @@ impl Progress {
         }
     }
 
+    /// Whether it is the endpoint that is waited for.
+    pub(super) fn is_endpoints_turn(&self) -> bool {
+        self.sweeps.load(Relaxed) > 0
+    }
+
     /// The client wants more of the response body than has come.
     pub(super) fn body_is_awaited(&self) {
         if self.sweeps.load(Relaxed) == 0 {

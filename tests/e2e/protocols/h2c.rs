@@ -38,7 +38,8 @@ impl Drop for Endless {
     }
 }
 
-/// A server in HTTP/2 that answers `/endless` with a body that never ends, and everything else with `small`.
+/// A server in HTTP/2 that answers `/endless` with a body that never ends, `/never` not at all, and everything else with
+/// `small`.
 async fn server() -> (String, Arc<Seen>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, seen) = (listener.local_addr().unwrap().to_string(), Arc::<Seen>::default());
@@ -48,8 +49,13 @@ async fn server() -> (String, Arc<Seen>) {
             counted.connections.fetch_add(1, Relaxed);
             let seen = Arc::clone(&counted);
             let service = service_fn(move |request: Request<Incoming>| {
-                let response = answer(request.uri().path(), &seen);
-                async move { Ok::<_, Infallible>(response) }
+                let response = (request.uri().path() != "/never").then(|| answer(request.uri().path(), &seen));
+                async move {
+                    match response {
+                        Some(response) => Ok::<_, Infallible>(response),
+                        None => std::future::pending().await,
+                    }
+                }
             });
             tokio::spawn(http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service));
         }
@@ -118,6 +124,19 @@ async fn a_client_that_takes_nothing_does_not_hold_an_endpoint() {
     eventually("the endpoint is let go of", async || (seen.dropped.load(Relaxed) == 1).then_some(())).await;
     gateway.wait_for_records(1).await;
     assert_eq!(client.send_request(get("/small")).await.unwrap().status(), 200, "the connection lives");
+}
+
+/// As if the network had lost it: what went out over it has no answer, and it is not closed.
+#[tokio::test]
+async fn a_connection_that_is_dead_is_left_by_the_first_request_that_is_given_up() {
+    let (endpoint, seen) = server().await;
+    let mut config = config(&endpoint);
+    config["routes"][0]["timeouts"] = json!({ "request": "1s" });
+    let gateway = TestGateway::start(config);
+    assert_eq!(gateway.get("/small").await.text(), "small");
+    gateway.get("/never").await.problem(504);
+    assert_eq!(gateway.get("/small").await.text(), "small");
+    assert_eq!(seen.connections.load(Relaxed), 2);
 }
 
 /// Answers that are not read.

@@ -171,6 +171,21 @@ async fn an_answer_that_does_not_come() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_that_is_not_waited_for() {
+    let server = server(100).await;
+    let upstream = upstream(&server.address);
+    // Who leaves early leaves the connection to others; who finds it silent for a while does not.
+    for (patience, connections) in [(100, 1), (100, 1), (1000, 2)] {
+        assert_eq!(exchange(&upstream, to("/a")).await.0, "200 GET http://api.example/a {}");
+        let never = exchange(&upstream, to("/never"));
+        assert!(tokio::time::timeout(Duration::from_millis(patience), never).await.is_err());
+        assert_eq!(exchange(&upstream, to("/a")).await.0, "200 GET http://api.example/a {}");
+        assert_eq!(server.connections.load(SeqCst), connections);
+    }
+    assert_eq!(upstream.endpoints()[0].in_flight(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_body_that_stops_coming() {
     let server = server(100).await;
     let upstream = upstream(&server.address);
