@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::client::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::sync::OwnedSemaphorePermit;
@@ -149,6 +149,7 @@ pub(super) async fn http2(
     builder.initial_stream_window_size(stream_window).initial_connection_window_size(connection_window);
     builder.max_frame_size(FRAME_BYTES).max_header_list_size(header_bytes).max_send_buf_size(BUFFER_BYTES);
     builder.max_concurrent_reset_streams(RESET_STREAMS);
+    builder.timer(TokioTimer::new()).keep_alive_interval(PING_INTERVAL).keep_alive_timeout(PING_TIMEOUT);
     let socket = TokioIo::new(Heard { socket, streams: Arc::clone(&streams) });
     let (sender, mut connection) = builder.handshake(socket).await.map_err(io::Error::other)?;
     let known = Arc::clone(&streams);
@@ -194,6 +195,14 @@ const WIDEST_WINDOW: u32 = (1 << 31) - 1;
 
 /// The protocol's default (RFC 9113, section 4.2).
 const FRAME_BYTES: u32 = 16 * 1024;
+
+/// A connection that has streams and on which nothing came for so long is pinged: answers may be silent for longer than
+/// that, and would not be missed on a dead one. An unused connection is let go of before. gRPC's servers close a
+/// connection that is pinged more often.
+const PING_INTERVAL: Duration = Duration::from_secs(5 * 60);
+
+/// How long the endpoint may take to answer that; then the connection is closed.
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Streams that we reset and still remember, so that what comes late for them is no error.
 const RESET_STREAMS: usize = 64;

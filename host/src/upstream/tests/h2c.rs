@@ -197,6 +197,23 @@ async fn a_body_that_stops_coming() {
     assert_eq!(server.connections.load(SeqCst), 2);
 }
 
+/// A stream that may be silent for an hour, on a connection that is dead and was not closed.
+#[tokio::test(start_paused = true)]
+async fn a_ping_that_is_not_answered() {
+    // The end of the head of a request without a body, on the first stream; then SETTINGS, and HEADERS of `:status 200`.
+    let asked = Step::Until("\u{1}\u{5}\0\0\0\u{1}");
+    let answer = Step::Write(b"\0\0\0\x04\0\0\0\0\0\0\0\x01\x01\x04\0\0\0\x01\x88".to_vec());
+    let server = scripted(vec![vec![asked, answer, Step::Hang]]).await;
+    let upstream = super::upstream(&server.address, |transport| {
+        transport.protocol = Protocol::Http2;
+        transport.body_timeout = Duration::from_secs(60 * 60);
+    });
+    let started = tokio::time::Instant::now();
+    assert_eq!(exchange(&upstream, to("/a")).await.0, "200 and a body that breaks off");
+    assert_eq!(started.elapsed().as_secs() / 10, 32, "{:?}", started.elapsed());
+    until("the connection is gone", || upstream.endpoints()[0].stats().connections == 0).await;
+}
+
 #[tokio::test]
 async fn bodies_that_fail() {
     let server = server(100).await;
