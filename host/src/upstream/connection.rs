@@ -38,7 +38,8 @@ pub(super) enum Again {
     /// The connection closed before any of it was written.
     Unsent(Box<Request<Body>>),
     /// The connection had been unused, and closed without a byte of an answer: most likely the endpoint closed it
-    /// before the request was there. Such a request has no body and means the same twice.
+    /// before the request was there. Such a request has no body and means the same twice. Or an HTTP/2 endpoint has said
+    /// that it did not get to it, which holds for every request; all of this one's body is in memory.
     Unread(Box<Request<Body>>),
 }
 
@@ -241,7 +242,8 @@ impl Http2 {
         let progress = Arc::clone(&self.progress);
         endpoint.watch(&progress);
         let request = request.map(|body| Outgoing::new(body, &progress));
-        let copy = (self.reused && http1::is_replayable(&request)).then(|| copy_of(&request));
+        let replayable = self.reused && http1::is_replayable(&request);
+        let copy = copy_of(&request);
         progress.begin();
         let sent = self.sender.try_send_request(request);
         let result = {
@@ -265,8 +267,8 @@ impl Http2 {
             Err(mut error) => {
                 let unsent = error.take_message().map(Again::unsent);
                 let reason = reason(error.into_error(), &progress, endpoint);
-                let unread =
-                    is_unprocessed(&reason).then_some(copy).flatten().map(|copy| Again::Unread(Box::new(copy)));
+                let goes_again = is_refused(&reason) || replayable && is_unprocessed(&reason);
+                let unread = copy.filter(|_| goes_again).map(|copy| Again::Unread(Box::new(copy)));
                 Err(Unanswered { reason, again: unsent.or(unread) })
             }
         }
@@ -290,17 +292,28 @@ impl Http2 {
     }
 }
 
-fn copy_of(request: &Request<Outgoing>) -> Request<Body> {
-    let mut copy = Request::new(Body::Empty);
+/// The request for another attempt, where its body is in memory.
+fn copy_of(request: &Request<Outgoing>) -> Option<Request<Body>> {
+    let mut copy = Request::new(request.body().copy()?);
     *copy.method_mut() = request.method().clone();
     *copy.uri_mut() = request.uri().clone();
     *copy.headers_mut() = request.headers().clone();
     *copy.version_mut() = request.version();
-    copy
+    Some(copy)
 }
 
-/// Whether an HTTP/2 endpoint did not get to the request: the connection ended or said GOAWAY, or the stream was
-/// refused (RFC 9113, section 8.7). Any other reset comes from an endpoint that worked on it.
+/// Whether an HTTP/2 endpoint has said that it did not get to the request: the stream was refused, or is above the last
+/// one of a GOAWAY (RFC 9113, section 8.7). h2 gives that GOAWAY as the error of such streams alone.
+fn is_refused(reason: &Reason) -> bool {
+    let Reason::Closed(error) = reason else { return false };
+    let error = error.source().and_then(|cause| cause.downcast_ref::<h2::Error>());
+    error.is_some_and(|error| {
+        error.is_remote() && (error.is_go_away() || error.reason() == Some(h2::Reason::REFUSED_STREAM))
+    })
+}
+
+/// Whether an HTTP/2 endpoint most likely did not get to the request: it was refused, or the connection ended. Any other
+/// reset comes from an endpoint that worked on it.
 fn is_unprocessed(reason: &Reason) -> bool {
     let Reason::Closed(error) = reason else { return false };
     match error.source().and_then(|cause| cause.downcast_ref::<h2::Error>()) {

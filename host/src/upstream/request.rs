@@ -135,6 +135,14 @@ impl Outgoing {
         Outgoing { body, progress: streams.then(|| Arc::clone(progress)) }
     }
 
+    /// The same body for another attempt, where all of it is in memory.
+    pub(super) fn copy(&self) -> Option<Body> {
+        match &self.body {
+            Body::Full(bytes) => Some(Body::Full(bytes.clone())),
+            body => body.is_end_stream().then_some(Body::Empty),
+        }
+    }
+
     pub(super) fn into_body(self) -> Body {
         self.body
     }

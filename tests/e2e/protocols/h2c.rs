@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use bytes::Bytes;
 use futures_util::stream;
-use gatewright_tests::{TestGateway, eventually};
+use gatewright_tests::{Scripted, TestGateway, eventually};
 use http::{Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, Full, StreamBody};
@@ -17,6 +17,7 @@ use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 /// What a server has seen.
@@ -138,6 +139,42 @@ async fn a_connection_that_is_dead_is_left_by_the_first_request_that_is_given_up
     assert_eq!(gateway.get("/small").await.text(), "small");
     assert_eq!(seen.connections.load(Relaxed), 2);
 }
+
+/// RFC 9113, section 8.7: a stream that is refused was not worked on, so it does not matter that a POST may not come twice.
+#[tokio::test]
+async fn a_post_that_is_refused_is_sent_again() {
+    let connections = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&connections);
+    let server = Scripted::start(move |mut stream| {
+        let answer = if counted.fetch_add(1, Relaxed) == 0 { REFUSED } else { ANSWER };
+        async move {
+            let mut read: Vec<u8> = Vec::new();
+            while !read.windows(HEAD.len()).any(|bytes| bytes == HEAD) {
+                if stream.read_buf(&mut read).await.unwrap() == 0 {
+                    return;
+                }
+            }
+            stream.write_all(&[SETTINGS, answer].concat()).await.unwrap();
+            while matches!(stream.read_buf(&mut read).await, Ok(1..)) {}
+        }
+    })
+    .await;
+    let gateway = TestGateway::start(config(&server.text()));
+    assert_eq!(gateway.post("/", &[], "").await.status, 200);
+    assert_eq!(connections.load(Relaxed), 2);
+}
+
+/// Of the frame of a head without a body on the first stream: type, flags and stream.
+const HEAD: &[u8] = &[1, 5, 0, 0, 0, 1];
+
+/// Empty settings.
+const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
+
+/// The first stream is reset: REFUSED_STREAM.
+const REFUSED: &[u8] = &[0, 0, 4, 3, 0, 0, 0, 0, 1, 0, 0, 0, 7];
+
+/// The first stream is answered with `:status 200`, and no body.
+const ANSWER: &[u8] = &[0, 0, 1, 1, 5, 0, 0, 0, 1, 0x88];
 
 /// Answers that are not read.
 const UNREAD: usize = 16;

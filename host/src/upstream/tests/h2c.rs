@@ -214,6 +214,41 @@ async fn a_ping_that_is_not_answered() {
     until("the connection is gone", || upstream.endpoints()[0].stats().connections == 0).await;
 }
 
+/// Frames of the first stream, behind SETTINGS.
+fn first_frames(frames: &[u8]) -> Step {
+    Step::Write([&b"\0\0\0\x04\0\0\0\0\0"[..], frames].concat())
+}
+
+/// An endpoint may say that it has not worked on a request: then it goes again whatever its method is, if its body is there.
+#[tokio::test]
+async fn a_request_that_is_refused() {
+    const HEAD: &str = "\u{1}\u{5}\0\0\0\u{1}";
+    const REFUSED: &[u8] = b"\0\0\x04\x03\0\0\0\0\x01\0\0\0\x07";
+    const CANCEL: &[u8] = b"\0\0\x04\x03\0\0\0\0\x01\0\0\0\x08";
+    const GOAWAY: &[u8] = b"\0\0\x08\x07\0\0\0\0\0\0\0\0\0\0\0\0\0";
+    const ANSWER: &[u8] = b"\0\0\x01\x01\x05\0\0\0\x01\x88";
+    let full = || Body::from(Bytes::from_static(b"abcd"));
+    let streaming = || frames(vec![data("abcd")]);
+    for (number, (body, end, refusal, shown)) in [
+        (Body::Empty, HEAD, REFUSED, "200"),
+        (Body::Empty, HEAD, GOAWAY, "200"),
+        (full(), "abcd", REFUSED, "200"),
+        (full(), "abcd", GOAWAY, "200"),
+        (streaming(), "abcd", REFUSED, "502 Closed"),
+        (Body::Empty, HEAD, CANCEL, "502 Closed"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let script = |answer| vec![Step::Until(end), first_frames(answer)];
+        let server = scripted(vec![script(refusal), script(ANSWER)]).await;
+        let (answer, facts) = exchange(&upstream(&server.address), request("POST", body)).await;
+        assert_eq!(answer, shown, "{number}");
+        let attempts = if shown == "200" { 2 } else { 1 };
+        assert_eq!((facts.attempts as usize, server.connections.load(SeqCst)), (attempts, attempts), "{number}");
+    }
+}
+
 #[tokio::test]
 async fn bodies_that_fail() {
     let server = server(100).await;
