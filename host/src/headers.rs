@@ -17,6 +17,7 @@ mod authority;
 mod forwarding;
 pub mod path;
 mod reject;
+mod told;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::PathAndQuery;

@@ -7,7 +7,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::Scheme;
 use http::{Version, request};
 
-use super::authority;
+use super::told::{Node, Told, push_host};
 
 /// Which forwarding headers the upstream gets. Each costs some 50 ns and its bytes per request,
 /// `forwarded` about twice that, because it is written anew each time.
@@ -56,7 +56,7 @@ pub struct Client {
     port: HeaderValue,
     proto: HeaderValue,
     local_authority: HeaderValue,
-    /// `for=..;proto=..;host=`, to which the host is added.
+    /// `for=..;proto=`, to which scheme and host are added.
     forwarded: Box<str>,
 }
 
@@ -64,19 +64,14 @@ impl Client {
     /// `local` is the address that the peer connected to.
     pub fn new(peer: SocketAddr, local: SocketAddr, scheme: &Scheme) -> Self {
         let address = peer.ip().to_canonical();
-        let proto = if *scheme == Scheme::HTTPS { "https" } else { "http" };
-        let node = match address {
-            IpAddr::V4(address) => address.to_string(),
-            IpAddr::V6(address) => format!("\"[{address}]\""),
-        };
         let local_ip = SocketAddr::new(local.ip().to_canonical(), local.port());
         Client {
             address,
             address_text: text(&address.to_string()),
             port: text(&local.port().to_string()),
-            proto: HeaderValue::from_static(proto),
+            proto: proto(scheme),
             local_authority: text(&local_ip.to_string()),
-            forwarded: format!("for={node};proto={proto};host=").into_boxed_str(),
+            forwarded: format!("for={};proto=", Node::Address(address, None).in_forwarded()).into_boxed_str(),
         }
     }
 
@@ -98,6 +93,10 @@ pub struct Facts {
     pub client: IpAddr,
     /// The request's id; also what `X-Request-Id` says.
     pub request_id: HeaderValue,
+    /// What the client spoke, where a trusted proxy tells that; upstreams are told the same.
+    pub scheme: Option<Scheme>,
+    /// The host that the client asked for, where a trusted proxy tells that; upstreams are told the same.
+    pub host: Option<HeaderValue>,
 }
 
 /// Replaces what the client claims by what is known.
@@ -111,11 +110,11 @@ pub(super) fn apply(
 ) -> Facts {
     let has = |index: usize| seen & 1 << index != 0;
     let headers = &mut request.headers;
-    let is_trusted = trusted(client.address);
-    let mut address = client.address;
+    let is_believed = seen != 0 && trusted(client.address);
+    let mut told = Told::nothing(client.address);
     let mut request_id = None;
-    if seen != 0 && is_trusted {
-        address = first_untrusted(headers, client.address, &trusted);
+    if is_believed {
+        told = Told::read(headers, seen, client.address, &trusted);
         request_id = believed_id(headers);
     } else if seen != 0 {
         for (index, name) in NAMES.iter().enumerate() {
@@ -124,34 +123,38 @@ pub(super) fn apply(
             }
         }
     }
-    let chain = is_trusted && seen != 0;
 
     if policy.x_forwarded_for {
-        let value = if chain && has(FOR) { joined(headers, &NAMES[FOR], client.address_text.as_bytes()) } else { None };
+        let value = continued(told.addresses, client.address_text.as_bytes());
         headers.insert(&NAMES[FOR], value.unwrap_or_else(|| client.address_text.clone()));
     }
+    let proto = told.scheme.as_ref().map_or_else(|| client.proto.clone(), proto);
     if policy.forwarded {
-        let host = headers.get(header::HOST).map_or(&b""[..], HeaderValue::as_bytes);
-        let element = forwarded_element(&client.forwarded, host);
-        let value = if chain && has(FORWARDED) { joined(headers, &NAMES[FORWARDED], &element) } else { None };
+        let asked = headers.get(header::HOST).map_or(&b""[..], HeaderValue::as_bytes);
+        // Where nobody is told of before the peer, what is told is told of the peer.
+        let (proto, host) = match &told.host {
+            _ if !told.elements.is_empty() => (&client.proto, asked),
+            Some(host) => (&proto, host.as_bytes()),
+            None => (&proto, asked),
+        };
+        let element = forwarded_element(&client.forwarded, proto.as_bytes(), host);
+        let value = continued(told.elements, &element);
         if let Some(value) = value.or_else(|| HeaderValue::from_maybe_shared(Bytes::from(element)).ok()) {
             headers.insert(&NAMES[FORWARDED], value);
         }
     }
-    let believed = |headers: &HeaderMap, index: usize, is_sane: fn(&[u8]) -> bool| {
-        chain && has(index) && single(headers, &NAMES[index]).is_some_and(|value| is_sane(value.as_bytes()))
-    };
-    if policy.x_forwarded_proto && !believed(headers, PROTO, |value| matches!(value, b"http" | b"https")) {
-        headers.insert(&NAMES[PROTO], client.proto.clone());
+    if policy.x_forwarded_proto {
+        headers.insert(&NAMES[PROTO], proto);
     }
-    if policy.x_forwarded_host && !believed(headers, HOST, authority::is_valid) {
-        match headers.get(header::HOST).cloned() {
+    if policy.x_forwarded_host {
+        match told.host.as_ref().or_else(|| headers.get(header::HOST)).cloned() {
             Some(host) => headers.insert(&NAMES[HOST], host),
             None => headers.remove(&NAMES[HOST]),
         };
     }
     let is_port = |value: &[u8]| value.len() <= 5 && super::is_decimal(value);
-    if policy.x_forwarded_port && !believed(headers, PORT, is_port) {
+    let port = single(headers, &NAMES[PORT]).filter(|_| is_believed);
+    if policy.x_forwarded_port && !port.is_some_and(|port| is_port(port.as_bytes())) {
         headers.insert(&NAMES[PORT], client.port.clone());
     }
     let request_id = request_id.unwrap_or_else(|| new_id(random));
@@ -161,7 +164,7 @@ pub(super) fn apply(
     if policy.via {
         headers.append(header::VIA, via(request.version));
     }
-    Facts { client: address, request_id }
+    Facts { client: told.client, request_id, scheme: told.scheme, host: told.host }
 }
 
 /// `received-protocol received-by`; the name is a pseudonym, as RFC 9110 §7.6.3 allows.
@@ -192,29 +195,6 @@ pub(super) fn index(name: &str) -> Option<usize> {
     }
 }
 
-/// Walks the chain of addresses from the nearest to the farthest and stops at the first that is not a trusted proxy:
-/// what stands to the left of it may be invented. Something that is no address ends the walk as well.
-fn first_untrusted(headers: &HeaderMap, peer: IpAddr, trusted: impl Fn(IpAddr) -> bool) -> IpAddr {
-    let mut client = peer;
-    let values: smallvec::SmallVec<[&HeaderValue; 4]> = headers.get_all(&NAMES[FOR]).iter().collect();
-    for element in values.into_iter().rev().flat_map(|value| value.as_bytes().rsplit(|&byte| byte == b',')) {
-        let Some(address) = parse_node(element.trim_ascii()) else { break };
-        client = address;
-        if !trusted(address) {
-            break;
-        }
-    }
-    client
-}
-
-/// An address, perhaps with a port, perhaps in brackets.
-fn parse_node(node: &[u8]) -> Option<IpAddr> {
-    let node = std::str::from_utf8(node).ok()?;
-    let bare = node.strip_prefix('[').and_then(|node| node.strip_suffix(']')).unwrap_or(node);
-    let address = bare.parse().or_else(|_| node.parse::<SocketAddr>().map(|node| node.ip())).ok()?;
-    Some(address.to_canonical())
-}
-
 /// The id that a trusted peer sent, if it is one that can be put into a log line or a URL as it is.
 fn believed_id(headers: &HeaderMap) -> Option<HeaderValue> {
     let is_safe =
@@ -234,34 +214,31 @@ pub fn new_id(random: u128) -> HeaderValue {
     HeaderValue::from_maybe_shared(Bytes::from(id)).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
-fn forwarded_element(prefix: &str, host: &[u8]) -> Vec<u8> {
-    let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
-    let mut element = Vec::with_capacity(prefix.len() + host.len() + 2);
+fn forwarded_element(prefix: &str, proto: &[u8], host: &[u8]) -> Vec<u8> {
+    let mut element = Vec::with_capacity(prefix.len() + proto.len() + host.len() + b";host=\"\"".len());
     element.extend_from_slice(prefix.as_bytes());
-    if !host.is_empty() && host.iter().all(is_token) {
-        element.extend_from_slice(host);
-    } else {
-        // A valid authority has neither quotes nor backslashes, so a quoted string needs no escapes.
-        element.push(b'"');
-        element.extend_from_slice(host);
-        element.push(b'"');
-    }
+    element.extend_from_slice(proto);
+    element.extend_from_slice(b";host=");
+    push_host(&mut element, host);
     element
 }
 
-/// All values of a field and one more, as one list. `None` only if that is no header value, which cannot be.
-fn joined(headers: &HeaderMap, name: &HeaderName, last: &[u8]) -> Option<HeaderValue> {
-    let mut list = Vec::with_capacity(128);
-    for value in headers.get_all(name) {
-        list.extend_from_slice(value.as_bytes());
-        list.extend_from_slice(b", ");
+/// A list with one more element. `None` where there is no list, and if that is no header value, which cannot be.
+fn continued(mut list: Vec<u8>, last: &[u8]) -> Option<HeaderValue> {
+    if list.is_empty() {
+        return None;
     }
+    list.extend_from_slice(b", ");
     list.extend_from_slice(last);
     HeaderValue::from_maybe_shared(Bytes::from(list)).ok()
 }
 
+fn proto(scheme: &Scheme) -> HeaderValue {
+    HeaderValue::from_static(if *scheme == Scheme::HTTPS { "https" } else { "http" })
+}
+
 /// The value of a field that comes exactly once.
-fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
+pub(super) fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
     let mut values = headers.get_all(name).iter();
     values.next().filter(|_| values.next().is_none())
 }
@@ -274,11 +251,11 @@ fn text(text: &str) -> HeaderValue {
 /// A longer id from a trusted peer is replaced.
 const MAX_REQUEST_ID: usize = 128;
 
-const FOR: usize = 0;
-const PROTO: usize = 1;
-const HOST: usize = 2;
+pub(super) const FOR: usize = 0;
+pub(super) const PROTO: usize = 1;
+pub(super) const HOST: usize = 2;
 const PORT: usize = 3;
-const FORWARDED: usize = 4;
+pub(super) const FORWARDED: usize = 4;
 const REQUEST_ID: usize = 5;
 const REAL_IP: usize = 6;
 const VIA: usize = 7;

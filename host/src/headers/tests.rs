@@ -179,6 +179,84 @@ fn a_trusted_proxy_is_believed() {
 }
 
 #[test]
+fn what_a_trusted_proxy_tells_in_one_form_is_said_in_both() {
+    for (claims, forwarded, x_forwarded, client) in [
+        (
+            "X-Forwarded-For: 203.0.113.5, 1.2.3.4\nX-Forwarded-Proto: https",
+            "for=203.0.113.5, for=1.2.3.4;proto=https, for=192.0.2.7;proto=http;host=a",
+            ["203.0.113.5, 1.2.3.4, 192.0.2.7", "https", "a"],
+            "1.2.3.4",
+        ),
+        (
+            "X-Forwarded-Proto: https\nX-Forwarded-Host: shop.test:8443",
+            "for=192.0.2.7;proto=https;host=\"shop.test:8443\"",
+            ["192.0.2.7", "https", "shop.test:8443"],
+            "192.0.2.7",
+        ),
+        // Whatever is neither address nor name is unknown: nothing of it gets out of its place.
+        (
+            "X-Forwarded-For: [2001:db8::1]:443, 2001:db8::2, 203.0.113.5:80, unknown, _hidden\n\
+             X-Forwarded-For: no;proto=x, 10.1.1.1\nX-Forwarded-Proto: https\nX-Forwarded-Host: shop.test",
+            "for=\"[2001:db8::1]:443\", for=\"[2001:db8::2]\", for=\"203.0.113.5:80\", for=unknown, for=_hidden, \
+             for=unknown;proto=https;host=shop.test, for=10.1.1.1, for=192.0.2.7;proto=http;host=a",
+            [
+                "[2001:db8::1]:443, 2001:db8::2, 203.0.113.5:80, unknown, _hidden, no;proto=x, 10.1.1.1, 192.0.2.7",
+                "https",
+                "shop.test",
+            ],
+            "10.1.1.1",
+        ),
+        // What the first says of itself is a stranger's claim; the next was written by a trusted proxy.
+        (
+            "Forwarded: for=9.9.9.9;proto=http;host=evil\n\
+             Forwarded: For=\"[2001:db8::1]:4711\"; Proto=HTTPS; Host=\"shop.test:443\", for=10.1.1.1:_x;proto=http",
+            "for=9.9.9.9;proto=http;host=evil, \
+             For=\"[2001:db8::1]:4711\"; Proto=HTTPS; Host=\"shop.test:443\", for=10.1.1.1:_x;proto=http, \
+             for=192.0.2.7;proto=http;host=a",
+            ["9.9.9.9, 2001:db8::1, 10.1.1.1, 192.0.2.7", "https", "shop.test:443"],
+            "2001:db8::1",
+        ),
+        (
+            "Forwarded: for=unknown, for=_hidden;by=\"a;b,\\\"c\";proto=https;host=\"a b\"",
+            "for=unknown, for=_hidden;by=\"a;b,\\\"c\";proto=https;host=\"a b\", for=192.0.2.7;proto=http;host=a",
+            ["unknown, _hidden, 192.0.2.7", "https", "a"],
+            "192.0.2.7",
+        ),
+        // A stranger who begins a quoted string makes what his proxy wrote no part of his own words.
+        (
+            "Forwarded: for=6.6.6.6;proto=https;x=\", for=\"[2001:db8::1]\"",
+            "for=6.6.6.6;proto=https;x=\", for=\"[2001:db8::1]\", for=192.0.2.7;proto=http;host=a",
+            ["unknown, 192.0.2.7", "http", "a"],
+            "192.0.2.7",
+        ),
+        // With both, each is continued.
+        (
+            "X-Forwarded-For: 203.0.113.5\nForwarded: for=198.51.100.2;proto=https;host=b",
+            "for=198.51.100.2;proto=https;host=b, for=192.0.2.7;proto=http;host=a",
+            ["203.0.113.5, 192.0.2.7", "http", "a"],
+            "203.0.113.5",
+        ),
+    ] {
+        let head = format!("GET / HTTP/1.1\nHost: a\n{claims}");
+        let (shown, facts) = run(&head, &Policy::default(), &["192.0.2.7", "10.1.1.1"]).unwrap();
+        let told = |name: &str| {
+            let mut lines = shown.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+            lines.next().unwrap_or_default()
+        };
+        let [addresses, proto, host] = x_forwarded;
+        assert_eq!(told("forwarded"), forwarded, "{claims}");
+        assert_eq!(told("x-forwarded-for"), addresses, "{claims}");
+        assert_eq!((told("x-forwarded-proto"), told("x-forwarded-host")), (proto, host), "{claims}");
+        assert_eq!(facts.client.to_string(), client, "{claims}");
+        assert_eq!(facts.scheme.is_some_and(|scheme| scheme == Scheme::HTTPS), proto == "https", "{claims}");
+        assert_eq!(facts.host, (host != "a").then(|| HeaderValue::from_static(host)), "{claims}");
+        // Of anybody else, nothing is believed.
+        let (_, facts) = run(&head, &Policy::default(), &["10.1.1.1"]).unwrap();
+        assert_eq!((facts.client.to_string().as_str(), facts.scheme, facts.host), ("192.0.2.7", None, None));
+    }
+}
+
+#[test]
 fn a_trusted_proxy_that_talks_nonsense_is_corrected() {
     for (claim, expected) in [
         ("X-Forwarded-Proto: gopher", "x-forwarded-proto: http"),
