@@ -73,6 +73,8 @@ pub struct Source {
     pub peer: SocketAddr,
     /// The client behind trusted proxies; else the peer's address.
     pub client: IpAddr,
+    /// The host that the client asked a trusted proxy for, where that tells it.
+    pub host: Option<HeaderValue>,
     pub listener: Arc<str>,
     /// "http/1.0", "http/1.1" or "h2".
     pub protocol: &'static str,
@@ -158,6 +160,13 @@ impl Exchange {
     /// Whether the parts are lent at the moment.
     pub fn is_lent(&self) -> bool {
         self.0.is_none()
+    }
+}
+
+impl Source {
+    /// What `request` was asked of, as the client knows it: the host with its port, if it has one.
+    pub fn authority<'a>(&'a self, request: &'a RequestHead) -> &'a str {
+        self.host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or_else(|| request.authority())
     }
 }
 

@@ -57,19 +57,20 @@ fn accept(snapshot: &Snapshot, connection: &Connection, request: Request<Body>) 
     let policy = &snapshot.forwarding;
     let trusted = |address| snapshot.trusts(address);
     let facts = headers::from_downstream(&mut parts, &connection.client, policy, trusted, fastrand::u128(..));
-    let (client, id, refused) = match facts {
-        Ok(facts) => (facts.client, facts.request_id, None),
-        Err(reject) => (connection.client.address(), headers::new_id(fastrand::u128(..)), Some(reject)),
+    let (client, scheme, host, id, refused) = match facts {
+        Ok(facts) => (facts.client, facts.scheme, facts.host, facts.request_id, None),
+        Err(reject) => (connection.client.address(), None, None, headers::new_id(fastrand::u128(..)), Some(reject)),
     };
     let head = RequestHead {
         method: parts.method,
-        scheme: connection.scheme.clone(),
+        scheme: scheme.unwrap_or_else(|| connection.scheme.clone()),
         target: parts.uri.into_parts().path_and_query.unwrap_or_else(|| http::uri::PathAndQuery::from_static("/")),
         headers: parts.headers,
     };
     let source = Source {
         peer: connection.peer,
         client,
+        host,
         listener: connection.listener.clone(),
         protocol: protocol(parts.version),
         tls: connection.tls.clone(),
@@ -183,7 +184,8 @@ async fn forward(snapshot: &Snapshot, route: &Route, rule: usize, tail: &mut Tai
             .await;
         }
         Goal::Redirect(redirect) => {
-            exchange.response = target.redirect(redirect, &exchange.request, snapshot.pattern(rule))?;
+            let authority = exchange.source.authority(&exchange.request);
+            exchange.response = target.redirect(redirect, &exchange.request, authority, snapshot.pattern(rule))?;
             return Ok(Body::Empty);
         }
     };

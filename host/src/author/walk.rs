@@ -32,6 +32,7 @@ pub fn start(step: &Step, upstreams: &[String]) -> Result<Exchange, Error> {
     let source = Source {
         peer: SocketAddr::new(request.client, 50_000),
         client: request.client,
+        host: None,
         listener: "test".into(),
         protocol: "http/1.1",
         tls: None,

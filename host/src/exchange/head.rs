@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 #[derive(Clone, Debug)]
 pub struct RequestHead {
     pub method: Method,
-    /// The scheme the client spoke.
+    /// The scheme the client spoke, also behind a trusted proxy.
     pub scheme: Scheme,
     /// Path and query in normal form, or `*`.
     pub target: PathAndQuery,

@@ -95,6 +95,8 @@ pub(super) struct Behind {
     address: IpAddr,
     identity: Option<String>,
     scheme: Scheme,
+    /// The host that the client asked a trusted proxy for.
+    host: Option<HeaderValue>,
     /// The upstream that a plugin chose, and the version of the API.
     choice: Option<String>,
     version: Option<usize>,
@@ -122,6 +124,7 @@ impl Behind {
             address: exchange.source.client,
             identity: exchange.identity.as_ref().map(|caller| caller.subject.to_string()),
             scheme: exchange.request.scheme.clone(),
+            host: exchange.source.host.clone(),
             choice: exchange.upstream_choice.as_deref().map(str::to_owned),
             version: exchange.version.as_ref().map(|version| version.index),
             began: exchange.started,
@@ -177,7 +180,9 @@ impl Behind {
                 target: head.uri.into_parts().path_and_query.ok_or(Error::Rewritten)?,
                 headers: head.headers,
             };
-            let answer = target.redirect(redirect, &head, pattern)?;
+            let host = self.host.as_ref().and_then(|host| host.to_str().ok());
+            let authority = host.unwrap_or_else(|| head.authority());
+            let answer = target.redirect(redirect, &head, authority, pattern)?;
             let mut response = Response::new(Body::Empty);
             *response.status_mut() = answer.status.unwrap_or_default();
             *response.headers_mut() = answer.headers;

@@ -24,12 +24,13 @@ impl Https {
     /// Puts the answer that sends the client to https into the exchange; false where the request is to be served.
     #[inline]
     pub fn redirects(&self, exchange: &mut Parts) -> bool {
-        let Some(answer) = self.answer(&exchange.request) else { return false };
+        let authority = exchange.source.authority(&exchange.request);
+        let Some(answer) = self.answer(&exchange.request, authority) else { return false };
         exchange.response = answer;
         true
     }
 
-    /// The status of that answer to a request for this path; `None` where it is served.
+    /// The status of that answer to a request for this path that came in the clear; `None` where it is served.
     pub fn sends_away(&self, path: &str) -> Option<StatusCode> {
         self.redirect_of(path).map(|redirect| redirect.status)
     }
@@ -38,9 +39,10 @@ impl Https {
         self.redirect.as_ref().filter(|_| !path.starts_with(ACME))
     }
 
-    fn answer(&self, request: &RequestHead) -> Option<ResponseHead> {
-        let redirect = self.redirect_of(request.target.path())?;
-        let asked = Asked { scheme: &Scheme::HTTP, authority: request.authority(), target: &request.target };
+    fn answer(&self, request: &RequestHead, authority: &str) -> Option<ResponseHead> {
+        // Who came to a trusted proxy over https would be sent to where he is, again and again.
+        let redirect = self.redirect_of(request.target.path()).filter(|_| request.scheme != Scheme::HTTPS)?;
+        let asked = Asked { scheme: &request.scheme, authority, target: &request.target };
         // The head has been checked, so its host can be part of an address; whatever happens, it is not served.
         let headers = redirect.headers(asked, &Matched { prefix: None, params: Vec::new() }).unwrap_or_default();
         Some(ResponseHead { status: Some(redirect.status), headers })
@@ -122,11 +124,13 @@ mod tests {
             (None, "a.test", "/x/.well-known/acme-challenge/t", Some("https://a.test/x/.well-known/acme-challenge/t")),
         ] {
             let https = Https { redirect: Some(redirect(&config::HttpsRedirect::default(), port)), hsts: None };
-            let answer = https.answer(&head(host, target));
+            let answer = https.answer(&head(host, target), host);
             let location = answer.as_ref().map(|answer| answer.headers["location"].to_str().unwrap());
             assert_eq!(location, expected, "{host} {target}");
             let status = expected.map(|_| StatusCode::PERMANENT_REDIRECT);
             assert_eq!((answer.and_then(|answer| answer.status), https.sends_away(target)), (status, status));
+            let secure = RequestHead { scheme: Scheme::HTTPS, ..head(host, target) };
+            assert!(https.answer(&secure, host).is_none(), "{host} {target}");
         }
     }
 

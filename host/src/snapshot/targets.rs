@@ -87,7 +87,8 @@ impl Target {
         }
     }
 
-    /// The head of the answer that sends the client elsewhere.
+    /// The head of the answer that sends the client elsewhere; `authority` is what the client asked for, also behind
+    /// proxies.
     ///
     /// # Errors
     /// The new path would be none.
@@ -95,9 +96,10 @@ impl Target {
         &self,
         to: &Redirect,
         request: &RequestHead,
+        authority: &str,
         pattern: Option<&PathPattern>,
     ) -> Result<ResponseHead, Unfit> {
-        let asked = Asked { scheme: &request.scheme, authority: request.authority(), target: &request.target };
+        let asked = Asked { scheme: &request.scheme, authority, target: &request.target };
         let mut headers = to.headers(asked, &matched(pattern, request.target.path()))?;
         if let Some(edits) = &self.edits {
             edits.response(&mut headers);

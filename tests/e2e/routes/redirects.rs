@@ -49,6 +49,35 @@ async fn redirect_scheme_host_port_path_and_query() {
 }
 
 #[tokio::test]
+async fn behind_a_trusted_proxy_the_rest_stays_as_the_client_asked_it() {
+    let routes = json!([
+        redirecting("/old", json!({ "path": "/home" })),
+        json!({ "match": { "path": "/target" }, "to": [{ "redirect": { "path": "/home" } }] }),
+    ]);
+    let behind = TestGateway::start(json!({ "trusted_proxies": ["127.0.0.1"], "routes": routes }));
+    let alone = TestGateway::start(json!({ "routes": routes }));
+    for (told, expected) in [
+        (vec![("x-forwarded-proto", "https")], "https://a.test/home"),
+        (vec![("x-forwarded-proto", "https"), ("x-forwarded-host", "shop.test:8443")], "https://shop.test:8443/home"),
+        (vec![("forwarded", "for=203.0.113.5;proto=https;host=shop.test")], "https://shop.test/home"),
+        (vec![("x-forwarded-host", "a b")], "http://a.test/home"),
+        (vec![], "http://a.test/home"),
+    ] {
+        let headers: Vec<(&str, &str)> = [("host", "a.test")].into_iter().chain(told).collect();
+        for target in ["/old", "/target"] {
+            let answer = behind.get_with(target, &headers).await;
+            assert_eq!(answer.header("location"), Some(expected), "{target} {headers:?}");
+            let answer = alone.get_with(target, &headers).await;
+            assert_eq!(
+                answer.header("location"),
+                Some("http://a.test/home"),
+                "{target} {headers:?}: a claim is believed"
+            );
+        }
+    }
+}
+
+#[tokio::test]
 async fn redirect_statuses_301_302_303_307_308() {
     let statuses = [301, 302, 303, 307, 308];
     let route = |status: &u16| redirecting(&format!("/{status}"), json!({ "path": "/x", "status": status }));

@@ -74,6 +74,34 @@ async fn challenges_of_authorities_are_served_and_bad_requests_are_refused_as_ev
 }
 
 #[tokio::test]
+async fn who_came_to_a_trusted_proxy_over_https_is_not_sent_there_again() {
+    let (authority, server) = (authority(), Server::named("served").await);
+    let with = |trusted: Value| {
+        let mut config = config(json!(true), json!({}), &server.text());
+        config["trusted_proxies"] = trusted;
+        TestGateway::start_beside(config, |directory| authority.issue(&["a.test"]).write(directory, "a"))
+    };
+    let (behind, alone) = (with(json!(["127.0.0.1"])), with(json!([])));
+    let said = |field: &'static str, value: &'static str| [("host", "shop.test"), (field, value)];
+    for headers in [said("x-forwarded-proto", "https"), said("forwarded", "for=203.0.113.5;proto=https")] {
+        let answer = send(behind.address_of("plain"), "GET", "/a", &headers, "").await;
+        assert_eq!((answer.status, answer.text().as_str()), (200, "served"), "{headers:?}");
+        let answer = send(alone.address_of("plain"), "GET", "/a", &headers, "").await;
+        assert_eq!((answer.status, answer.header("location")), (308, Some("https://shop.test/a")), "{headers:?}");
+    }
+    for (headers, location) in [
+        (said("x-forwarded-proto", "http"), "https://shop.test/a"),
+        (said("x-forwarded-host", "public.test"), "https://public.test/a"),
+    ] {
+        let answer = send(behind.address_of("plain"), "GET", "/a", &headers, "").await;
+        assert_eq!((answer.status, answer.header("location")), (308, Some(location)), "{headers:?}");
+    }
+    let received = server.received();
+    assert!(received.iter().all(|received| received.header("x-forwarded-proto") == Some("https")), "{received:?}");
+    assert_eq!(received.len(), 2);
+}
+
+#[tokio::test]
 async fn hsts_is_said_over_tls_with_whatever_is_answered() {
     let authority = authority();
     let server = Server::start(|received| {
