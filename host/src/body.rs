@@ -32,6 +32,12 @@ impl Body {
         Body::Boxed(Box::pin(body))
     }
 
+    /// Whether all of its bytes were read: its end was, too, or is all that is to come, with trailers perhaps. Where a length
+    /// is announced, a reader that counts has everything by then.
+    pub fn is_read(&self) -> bool {
+        http_body::Body::is_end_stream(self) || http_body::Body::size_hint(self).exact() == Some(0)
+    }
+
     /// Lets the body end with these trailers; what it brings of the same names gives way.
     pub fn with_trailers(self, trailers: Option<Box<HeaderMap>>) -> Self {
         match trailers.filter(|trailers| !trailers.is_empty()) {

@@ -1,6 +1,6 @@
 //! The access log: one record for each accepted request, whatever becomes of it.
 
-use gatewright_tests::{Client, Scripted, Server, TestGateway, raw, read_head, send};
+use gatewright_tests::{Client, LateEnd, Scripted, Server, TestGateway, eventually, raw, read_head, send};
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
 
@@ -51,6 +51,28 @@ async fn body_bytes_are_counted_both_ways() {
     assert_eq!(gateway.post("/", &[], "twelve bytes").await.status, 200);
     let record = gateway.wait_for_records(1).await.pop().unwrap();
     assert_eq!((&record["request_bytes"], &record["response_bytes"]), (&json!(12), &json!(7)), "{record}");
+}
+
+/// Go's servers say the end of a body of known length in a frame of its own. The client has all of it before that.
+#[tokio::test]
+async fn a_response_is_complete_with_its_last_byte_and_not_cancelled_where_its_end_comes_later() {
+    for text in ["hello", ""] {
+        let server = LateEnd::answering(text, &[]).await;
+        let gateway = TestGateway::start(json!({
+            "workers": 1,
+            "upstreams": { "late": { "endpoints": [server.text()], "protocol": "h2c" } },
+            "routes": [{ "match": {}, "to": "late" }],
+        }));
+        for count in 1..=2 {
+            assert_eq!(gateway.get("/").await.text(), text);
+            let record = gateway.wait_for_records(count).await.pop().unwrap();
+            assert_eq!(record["outcome"], "complete", "{record}");
+        }
+        // The second request came behind whatever was said of the first one's stream.
+        server.release(2);
+        eventually("both bodies end", async || (server.ended() + server.cancelled() == 2).then_some(())).await;
+        assert_eq!(server.ended(), 2);
+    }
 }
 
 #[tokio::test]

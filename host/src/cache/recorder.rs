@@ -48,9 +48,9 @@ fn give_up(ticket: Ticket, head: &Head) {
 /// The body, which is stored when it has gone through. One that breaks off, turns out too long or that nobody reads to its
 /// end is not.
 pub fn record(draft: Draft, body: Body) -> Body {
-    if body.is_end_stream() {
+    if body.is_read() {
         draft.store(Bytes::new());
-        return Body::Empty;
+        return body;
     }
     match body {
         Body::Full(bytes) => {
@@ -82,7 +82,7 @@ impl Recorder {
                 if let Some(chunk) = chunk {
                     self.kept.add(chunk);
                 }
-                self.body.is_end_stream()
+                self.body.is_read()
             }
             Some(Err(_)) => return,
         };

@@ -112,7 +112,7 @@ impl Tail {
             }
             (body, self.stream) = (Body::Empty, None);
         }
-        self.sent.complete = body.is_end_stream();
+        self.sent.complete = body.is_read();
         let mut response = Response::new(Body::Empty);
         *response.status_mut() = status;
         let keep = self.route().is_some_and(|route| route.chain.has_completion());
@@ -244,14 +244,14 @@ impl http_body::Body for TailBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
-        let is_end = self.body.is_end_stream();
+        let is_whole = self.body.is_read();
         let sent = &mut self.tail.sent;
         match &frame {
             Some(Ok(frame)) => {
                 sent.bytes += frame.data_ref().map_or(0, Bytes::len) as u64;
-                sent.complete = is_end;
+                sent.complete = is_whole;
             }
-            Some(Err(error)) => sent.error = Some(error.to_string()),
+            Some(Err(error)) => (sent.complete, sent.error) = (false, Some(error.to_string())),
             None => sent.complete = true,
         }
         Poll::Ready(frame)

@@ -2,19 +2,22 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, Response, StatusCode, Version};
-use http_body::{Frame, SizeHint};
+use http_body::{Body as _, Frame, SizeHint};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
+use tokio::time::timeout;
 
 use super::connection::Http2;
 use super::endpoint::{Endpoint, InFlight};
 use super::error::BadResponse;
 use super::request::parse_length;
-use crate::body::BodyError;
+use crate::body::{Body, BodyError};
 
 /// Refuses what a parser lets through although another reader might see another end of the message: RFC 9112, section 6.3,
 /// lets a proxy repair some of it, but a server that sends it is broken or under attack. `is_head` says that the request
@@ -78,13 +81,14 @@ pub(super) fn keeps_connection<B>(response: &Response<B>) -> bool {
 /// A body of HTTP/2 that is still coming. It keeps its place on the connection, and the request counted as in flight;
 /// dropped before its end, the stream is reset.
 pub(super) struct Held {
-    body: Incoming,
+    /// Empty only when it is dropped.
+    body: Body,
     held: Option<(Http2, InFlight<Arc<Endpoint>>)>,
 }
 
 impl Held {
     pub(super) fn new(body: Incoming, place: Http2, in_flight: InFlight<Arc<Endpoint>>) -> Self {
-        Held { body, held: Some((place, in_flight)) }
+        Held { body: Body::Incoming(body), held: Some((place, in_flight)) }
     }
 }
 
@@ -98,7 +102,7 @@ impl http_body::Body for Held {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let polled = Pin::new(&mut self.body).poll_frame(context);
         let Some((place, _)) = &self.held else {
-            return polled.map_err(BodyError::Connection);
+            return polled;
         };
         let progress = place.progress();
         let frame = match polled {
@@ -124,7 +128,7 @@ impl http_body::Body for Held {
             Some(Ok(_)) if !self.body.is_end_stream() => {}
             _ => self.held = None,
         }
-        Poll::Ready(frame.map(|frame| frame.map_err(BodyError::Connection)))
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -135,6 +139,29 @@ impl http_body::Body for Held {
         self.body.size_hint()
     }
 }
+
+impl Drop for Held {
+    /// A reader that counts does not ask behind the last byte. Where the end is a frame of its own, as Go's servers have it, it
+    /// is waited for beside: without that, an answer that was read to its last byte would be cancelled.
+    fn drop(&mut self) {
+        let Some(held) = self.held.take().filter(|_| self.body.is_read()) else { return };
+        let mut body = std::mem::take(&mut self.body);
+        // Nothing but the end can come: h2 takes more than was announced for an error.
+        if Pin::new(&mut body).poll_frame(&mut Context::from_waker(Waker::noop())).is_ready() {
+            return;
+        }
+        // Without a runtime the process is ending.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                let _ = timeout(END_PATIENCE, body.frame()).await;
+                drop(held);
+            });
+        }
+    }
+}
+
+/// How long the end of an answer may stay away when all of its bytes are here.
+const END_PATIENCE: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use gatewright_tests::{Client, Received, Scripted, Server, TestGateway, Wire, eventually, read_head};
+use gatewright_tests::{Client, LateEnd, Received, Scripted, Server, TestGateway, Wire, eventually, read_head};
 use http::Response;
 use http_body_util::Full;
 use serde_json::json;
@@ -129,6 +129,22 @@ async fn bodies_that_break_off_or_are_too_long_are_not_kept() {
     for count in 1..4 {
         assert_eq!(gateway_two.get("/").await.body.len(), 3000);
         assert_eq!(long.received().len(), count);
+    }
+}
+
+/// Where the end of a body is a frame of its own, nobody waits for it who has all bytes.
+#[tokio::test]
+async fn a_body_is_kept_with_its_last_byte() {
+    for text in ["hello", ""] {
+        let server = LateEnd::answering(text, &MAX_AGE).await;
+        let gateway = TestGateway::start(json!({
+            "upstreams": { "late": { "endpoints": [server.text()], "protocol": "h2c" } },
+            "routes": [{ "match": {}, "cache": {}, "to": "late" }],
+        }));
+        for _ in 0..2 {
+            assert_eq!(gateway.get("/").await.text(), text);
+        }
+        assert_eq!(server.asked(), 1);
     }
 }
 
