@@ -102,9 +102,11 @@ impl Progress {
         }
     }
 
-    /// More of the response body, or its end, has come.
+    /// More of the response body, or its end, has come. If the sweep gave it up meanwhile, then because nobody looked: the
+    /// client did not take what there was before it.
     pub(super) fn body_has_come(&self) {
         self.sweeps.store(0, Relaxed);
+        self.expired.store(false, Relaxed);
     }
 
     /// One sweep went by. What is awaited is overdue when more than so many went by in the endpoint's turn.
@@ -204,5 +206,7 @@ mod tests {
         progress.body_is_awaited();
         assert!(!sweep(4));
         assert!(sweep(1));
+        progress.body_has_come();
+        assert!(!sweep(9), "the client did not read it before");
     }
 }

@@ -115,7 +115,6 @@ impl http_body::Body for Held {
                 return Poll::Ready(Some(Err(BodyError::TimedOut)));
             }
         };
-        progress.body_has_come();
         match &frame {
             Some(Err(_)) => {
                 let expired = progress.is_expired();
@@ -125,7 +124,7 @@ impl http_body::Body for Held {
                 }
             }
             // The last bytes of a known length are the end: a reader that counts does not ask again.
-            Some(Ok(_)) if !self.body.is_end_stream() => {}
+            Some(Ok(_)) if !self.body.is_end_stream() => progress.body_has_come(),
             _ => self.held = None,
         }
         Poll::Ready(frame)

@@ -29,6 +29,8 @@ pub(super) enum Step {
     /// Reads until the text came, and records all that was read.
     Until(&'static str),
     Write(Vec<u8>),
+    /// Does nothing for a while, on tokio's clock.
+    Pause(Duration),
     /// Writes the text again and again until the peer is gone.
     Flood(&'static str),
     /// Closes in both directions, with the read data unread.
@@ -100,6 +102,7 @@ async fn follow(mut socket: TcpStream, script: Vec<Step>, mut record: impl FnMut
                     return;
                 }
             }
+            Step::Pause(time) => tokio::time::sleep(time).await,
             Step::Flood(text) => {
                 let text = text.repeat(100);
                 while socket.write_all(text.as_bytes()).await.is_ok() {}

@@ -1,10 +1,13 @@
 //! Timeouts of a route: what they span, what they end, and that what they end is really over.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use gatewright_tests::{Scripted, TestGateway, Wire, eventually, read_head, send};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
+use tokio::net::TcpSocket;
 use tokio::sync::watch;
 
 use super::{Act, Actor, OK};
@@ -146,4 +149,59 @@ async fn a_response_whose_head_has_come_is_not_cut() {
     send(gateway.address(), "GET", "/hung", &[], "").await.problem(504);
     open.send(true).unwrap();
     wire.read_to("tail").await;
+}
+
+/// A server whose answer stops in its middle at `/stuck`; elsewhere it sends short pieces until it is told to end, and counts
+/// them.
+async fn streaming() -> (Scripted, Arc<AtomicUsize>, watch::Sender<bool>) {
+    let (over, ends) = watch::channel(false);
+    let written = Arc::<AtomicUsize>::default();
+    let counted = written.clone();
+    let server = Scripted::start(move |mut stream| {
+        let (counted, ends) = (counted.clone(), ends.clone());
+        async move {
+            let is_stuck = read_head(&mut stream).await.starts_with("GET /stuck ");
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await;
+            if is_stuck {
+                std::future::pending::<()>().await;
+            }
+            let pieces = format!("578\r\n{}\r\n", "x".repeat(0x578)).repeat(7);
+            while !*ends.borrow() && stream.write_all(pieces.as_bytes()).await.is_ok() {
+                counted.fetch_add(1, Ordering::SeqCst);
+                // As events come: the gateway has passed on what there was, and waits for more.
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            let _ = stream.write_all(b"0\r\n\r\n").await;
+        }
+    })
+    .await;
+    (server, written, over)
+}
+
+#[tokio::test]
+async fn a_client_that_pauses_is_not_held_against_the_endpoint() {
+    let (server, written, over) = streaming().await;
+    let gateway = TestGateway::start(json!({
+        "workers": 1,
+        "upstreams": { "streaming": { "endpoints": [server.text()], "body_timeout": "200ms" } },
+        "routes": [{ "match": {}, "to": "streaming" }],
+    }));
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(16 << 10).unwrap();
+    let mut paused = Wire::from(socket.connect(gateway.address()).await.unwrap());
+    paused.send("GET /events HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
+    paused.read_to("\r\n\r\n").await;
+    // Until the server gets rid of nothing more, for as long as it takes another answer to be given up.
+    loop {
+        let before = written.load(Ordering::SeqCst);
+        let mut stuck = Wire::connect(gateway.address()).await;
+        stuck.send("GET /stuck HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        assert!(!stuck.read_to_end().await.ends_with("0\r\n\r\n"));
+        if before > 0 && written.load(Ordering::SeqCst) == before {
+            break;
+        }
+    }
+    over.send(true).unwrap();
+    let rest = paused.read_to_end().await;
+    assert!(rest.ends_with("0\r\n\r\n"), "{} bytes and no end", rest.len());
 }

@@ -41,10 +41,9 @@ async fn a_kept_connection_may_wait_as_long_for_its_answer_as_a_new_one() {
     assert!(started.elapsed() >= Duration::from_secs(30));
 }
 
-/// A body that yields a byte every so often.
+/// A body that yields a byte after each of these pauses.
 struct Slow {
-    left: u32,
-    pause: Duration,
+    pauses: std::vec::IntoIter<Duration>,
     sleep: Option<std::pin::Pin<Box<tokio::time::Sleep>>>,
 }
 
@@ -56,20 +55,21 @@ impl http_body::Body for Slow {
         mut self: std::pin::Pin<&mut Self>,
         context: &mut std::task::Context<'_>,
     ) -> Poll<Option<Result<http_body::Frame<Bytes>, BodyError>>> {
-        if self.left == 0 {
-            return Poll::Ready(None);
+        if self.sleep.is_none() {
+            let Some(pause) = self.pauses.next() else { return Poll::Ready(None) };
+            self.sleep = Some(Box::pin(tokio::time::sleep(pause)));
         }
-        let pause = self.pause;
-        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep(pause)));
-        std::task::ready!(sleep.as_mut().poll(context));
+        if let Some(sleep) = &mut self.sleep {
+            std::task::ready!(sleep.as_mut().poll(context));
+        }
         self.sleep = None;
-        self.left -= 1;
         Poll::Ready(Some(data("x")))
     }
 }
 
 fn slow() -> Body {
-    Body::boxed(Slow { left: 3, pause: Duration::from_secs(50), sleep: None })
+    let pauses = vec![Duration::from_secs(50); 3];
+    Body::boxed(Slow { pauses: pauses.into_iter(), sleep: None })
 }
 
 #[tokio::test(start_paused = true)]
@@ -111,6 +111,35 @@ async fn a_body_that_stops_coming() {
     assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "ab");
     tokio::time::sleep(Duration::from_secs(1000)).await;
     assert_eq!(upstream.endpoints()[0].stats().connections, 1);
+}
+
+/// Reads a byte, stays away while the second comes, later than bytes may, and waits for the third. Bytes have 50 s.
+async fn read_late(upstream: &Upstream, request: Request<Body>) {
+    let response = upstream.send(request, &Ask::default(), &mut Facts::default()).await.unwrap();
+    let mut body = response.into_body();
+    assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "x");
+    let second = std::future::poll_fn(|context| {
+        Poll::Ready(http_body::Body::poll_frame(std::pin::Pin::new(&mut body), context).is_pending())
+    });
+    assert!(second.await, "it does not come yet");
+    tokio::time::sleep(Duration::from_secs(150)).await;
+    for _ in 0..2 {
+        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "x");
+    }
+    assert!(body.frame().await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_came_while_nobody_read() {
+    let pause = |seconds| Step::Pause(Duration::from_secs(seconds));
+    let head = write("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nx");
+    let script = vec![HEAD, head, pause(80), write("x"), pause(100), write("x"), HEAD, write(OK)];
+    let server = scripted(vec![script]).await;
+    let upstream = upstream(&server.address, |transport| transport.body_timeout = Duration::from_secs(50));
+    read_late(&upstream, request("GET", Body::Empty)).await;
+    // Nothing of it clings to the connection.
+    assert_eq!(get(&upstream).await, "200 ok");
+    assert_eq!(server.connections.load(SeqCst), 1);
 }
 
 #[tokio::test(start_paused = true)]
