@@ -33,6 +33,7 @@ fn every_configuration_in_the_documents_loads() {
                 std::fs::write(folder.path().join(file), "{\"keys\":[]}").unwrap();
             }
             std::fs::write(folder.path().join("redis.key"), "open-sesame").unwrap();
+            std::fs::write(folder.path().join("admin.token"), "a token of the operator").unwrap();
             std::fs::write(folder.path().join("openapi.json"), r#"{"openapi":"3.1.0","paths":{}}"#).unwrap();
             std::fs::copy(repository().join("tests/grpc/notes.proto"), folder.path().join("shop.proto")).unwrap();
             std::fs::write(folder.path().join("sticky.key"), "sixteen bytes or more").unwrap();
