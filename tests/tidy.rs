@@ -244,6 +244,31 @@ fn crates_stay_in_their_rooms() {
     assert!(wrong.is_empty(), "crates where they do not belong:\n{}", wrong.join("\n"));
 }
 
+/// What a plugin refuses as no attribute has to be none.
+#[test]
+fn the_sdk_knows_the_attributes_of_the_gateway() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let read = |file: &str| std::fs::read_to_string(root.join(file)).unwrap();
+    let mut known = BTreeSet::new();
+    for (file, prefix) in [
+        ("host/src/exchange.rs", ""),
+        ("host/src/tls/peer.rs", "connection.tls."),
+        ("host/src/tls/client_certificate.rs", "connection.tls.client."),
+    ] {
+        let text = read(file);
+        let (_, body) = text.split_once("fn attribute(&self, name: &str)").unwrap();
+        let (body, _) = body.split_once("\n    }\n").unwrap();
+        let arms = body.lines().filter_map(|line| line.trim().strip_prefix('"')?.split_once("\" =>"));
+        known.extend(arms.map(|(name, _)| format!("{prefix}{name}")));
+    }
+    let rules = read("plugin-sdk/rust/src/rules.rs");
+    let (_, list) = rules.split_once("pub const ATTRIBUTES").unwrap();
+    let (list, _) = list.split_once("];\n").unwrap();
+    let listed: BTreeSet<String> =
+        list.lines().filter_map(|line| Some(line.trim().strip_prefix('"')?.strip_suffix("\",")?.to_owned())).collect();
+    assert_eq!(listed, known);
+}
+
 #[test]
 fn files_stay_readable() {
     let long: Vec<String> = sources()

@@ -41,6 +41,46 @@ pub fn check_value(value: &str) -> Result<(), &'static str> {
     HeaderValue::from_bytes(value.as_bytes()).map(|_| ()).map_err(|_| "has a control character")
 }
 
+/// The names of all facts about an exchange, but for those that are made up elsewhere: `route.path.NAME` and
+/// `plugin.PLUGIN.NAME`. See [`crate::Exchange::attribute`].
+pub const ATTRIBUTES: [&str; 20] = [
+    "source.address",
+    "source.peer",
+    "listener.name",
+    "connection.protocol",
+    "connection.tls.version",
+    "connection.tls.cipher",
+    "connection.tls.server-name",
+    "connection.tls.resumed",
+    "connection.tls.client.subject",
+    "connection.tls.client.issuer",
+    "connection.tls.client.serial",
+    "connection.tls.client.names",
+    "connection.tls.client.fingerprint",
+    "request.id",
+    "request.duration-us",
+    "identity.subject",
+    "route.name",
+    "route.version",
+    "upstream.name",
+    "upstream.endpoint",
+];
+
+/// Whether there can be a fact of this name about an exchange.
+///
+/// # Errors
+/// Why not, as a clause that follows the name.
+pub fn check_attribute(name: &str) -> Result<(), String> {
+    let is_open = name.starts_with("route.path.") || name.starts_with("plugin.");
+    if is_open || ATTRIBUTES.contains(&name) {
+        return Ok(());
+    }
+    let root = |name: &str| name.split('.').next().unwrap_or_default().to_owned();
+    let alike: Vec<&str> = ATTRIBUTES.into_iter().filter(|known| root(known) == root(name)).collect();
+    let known = if alike.is_empty() { ATTRIBUTES.join(", ") } else { alike.join(", ") };
+    Err(format!("is no attribute; there is {known}"))
+}
+
 /// Whether a text may stand in a request line, or as an address in a `Location`: visible ASCII, without a fragment.
 #[must_use]
 pub fn is_sendable(text: &str) -> bool {
@@ -70,6 +110,7 @@ pub fn quoted(text: &str) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -93,6 +134,21 @@ mod tests {
         ] {
             assert_eq!(check_name(name).is_ok(), allowed, "{name:?}");
         }
+    }
+
+    #[test]
+    fn attributes() {
+        for name in ["source.address", "connection.tls.client.names", "route.path.id", "plugin.any.thing"] {
+            assert_eq!(check_attribute(name), Ok(()), "{name}");
+        }
+        for (name, why) in [
+            ("source.adress", "is no attribute; there is source.address, source.peer"),
+            ("identity.subjcet", "is no attribute; there is identity.subject"),
+        ] {
+            assert_eq!(check_attribute(name), Err(why.to_owned()), "{name}");
+        }
+        let unknown = check_attribute("unknown").unwrap_err();
+        assert!(unknown.contains("source.address") && unknown.contains("upstream.endpoint"), "{unknown}");
     }
 
     #[test]

@@ -55,8 +55,8 @@ fn values_with_attributes() {
         ("for=$(source.address);by=$(route.name)!", Some("for=203.0.113.9;by=users!")),
         ("$(route.name)$(route.name)", Some("usersusers")),
         ("$(identity.subject)", Some("ada")),
-        ("$(unknown)", None),
-        ("a $(unknown) b", None),
+        ("$(plugin.other.unknown)", None),
+        ("a $(route.path.unknown) b", None),
         ("$$(source.address) $$ $ ${x} (y) {z}", Some("$(source.address) $$ $ ${x} (y) {z}")),
         ("$$$(route.name)", Some("$$(route.name)")),
     ] {
@@ -74,7 +74,7 @@ fn values_with_attributes() {
     }
     let request = Request::get("/").header("x-a", "1");
     assert_eq!(
-        requested(r#"{ "request": { "append": { "x-a": ["$(unknown)", "2"] } } }"#, request),
+        requested(r#"{ "request": { "append": { "x-a": ["$(route.version)", "2"] } } }"#, request),
         ["x-a: 1", "x-a: 2"]
     );
 }
@@ -119,6 +119,9 @@ fn bad_configurations_are_refused_by_name() {
         (r#"{ "set": { "x-a": "$(route.name" } }"#, "without"),
         (r#"{ "set": { "x-a": "$()" } }"#, "$()"),
         (r#"{ "set": { "x-a": "$(a b)" } }"#, "$(a b)"),
+        (r#"{ "set": { "x-a": "$(source.adress)" } }"#, "there is source.address, source.peer"),
+        (r#"{ "append": { "x-a": ["1", "$(identity.subjcet)"] } }"#, "$(identity.subjcet), which is no attribute"),
+        (r#"{ "set": { "x-a": "$(soruce.address)" } }"#, "there is source.address"),
         (r#"{ "set": { "x-a": "1", "X-A": "2" } }"#, "twice"),
         (r#"{ "set": { "x-a": 1 } }"#, "string"),
         (r#"{ "replace": {} }"#, "replace"),

@@ -13,7 +13,11 @@ impl Value {
     /// Why not, as a clause that follows "the value of ...".
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         rules::check_value(text)?;
-        Text::named(text, "an attribute").map(Self)
+        let text = Text::named(text, "an attribute")?;
+        for name in text.places() {
+            rules::check_attribute(name).map_err(|why| format!("has $({name}), which {why}"))?;
+        }
+        Ok(Self(text))
     }
 
     /// The text, where it is the same for every exchange.
