@@ -1,5 +1,7 @@
 //! Bodies through chains: what streams and what waits, what plugins make of them, and how they end.
 
+mod early;
+
 use gatewright_tests::{Client, Scripted, Server, TestGateway, Wire, eventually, guest};
 use http_body_util::Full;
 use serde_json::{Value, json};

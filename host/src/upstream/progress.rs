@@ -123,7 +123,7 @@ impl Progress {
         }
         self.answered();
         self.expired.store(true, Relaxed);
-        lock(&self.waiter).take().into_iter().for_each(Waker::wake);
+        self.wake();
     }
 
     /// Whether the sweep gave the request up.
@@ -141,6 +141,11 @@ impl Progress {
             *waiter = Some(context.waker().clone());
         }
         Poll::Pending
+    }
+
+    /// Has whoever waits for the answer look again: it will not come.
+    pub(super) fn wake(&self) {
+        lock(&self.waiter).take().into_iter().for_each(Waker::wake);
     }
 
     /// No further request after this one.

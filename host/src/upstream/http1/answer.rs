@@ -1,5 +1,7 @@
 //! The body of an answer: what has come with its head, and what is still coming.
 
+mod beside;
+
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,6 +11,7 @@ use bytes::{Buf, Bytes};
 use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 
+use self::beside::Beside;
 use super::super::endpoint::{Endpoint, InFlight};
 use super::super::error::BadResponse;
 use super::super::response::Framing;
@@ -69,13 +72,10 @@ impl Answer {
             }
             Answer::Coming(left) => {
                 let upload = (!upload.is_sent()).then(|| Box::new(upload));
-                Body::boxed(Coming {
-                    held: Some((connection, in_flight.keep())),
-                    left,
-                    upload,
-                    failed: None,
-                    is_fresh: true,
-                })
+                let is_sent = upload.is_none();
+                let held = Some((connection, in_flight.keep()));
+                let coming = Coming { held, left, upload, failed: None, is_fresh: true };
+                if is_sent { Body::boxed(coming) } else { Body::boxed(Beside::new(coming)) }
             }
         }
     }
@@ -85,7 +85,7 @@ impl Answer {
 /// connection goes back into the pool; dropped before, it closes.
 struct Coming {
     left: Left,
-    /// What is left of the request, which is sent as long as somebody reads the answer.
+    /// What is left of the request, which is sent as long as somebody has the answer: by [`Beside`].
     upload: Option<Box<Upload>>,
     held: Option<(Box<Connection>, InFlight<Arc<Endpoint>>)>,
     /// Why it breaks off, which is told when what came before is with the client.
@@ -98,17 +98,6 @@ impl Coming {
     /// The next frame, or why there is none.
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Frame<Bytes>>, BodyError>> {
         let Some((connection, _)) = &mut self.held else { return Poll::Ready(Ok(None)) };
-        if let Some(upload) = &mut self.upload {
-            match upload.poll(&mut connection.socket, &connection.progress, context) {
-                Poll::Ready(Ok(())) if upload.is_sent() => self.upload = None,
-                Poll::Ready(Ok(())) | Poll::Pending => {}
-                Poll::Ready(Err(upload::Error::Body(error))) => return Poll::Ready(Err(error)),
-                Poll::Ready(Err(upload::Error::Short)) => {
-                    return Poll::Ready(Err(BodyError::Upstream(io::Error::other("its request ended too early"))));
-                }
-                Poll::Ready(Err(upload::Error::Socket(error))) => return Poll::Ready(Err(BodyError::Upstream(error))),
-            }
-        }
         loop {
             match self.left.next(&mut connection.input)? {
                 Step::Frame(frame) => return Poll::Ready(Ok(Some(frame))),
@@ -133,6 +122,26 @@ impl Coming {
         }
     }
 
+    /// Sends on what is left of the request. Ready when there is nothing more to do about it; where it failed, the answer
+    /// breaks off.
+    fn poll_upload(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let (Some((connection, _)), Some(upload)) = (&mut self.held, &mut self.upload) else { return Poll::Ready(()) };
+        let error = match ready!(upload.poll(&mut connection.socket, &connection.progress, context)) {
+            Ok(()) => {
+                if upload.is_sent() {
+                    self.upload = None;
+                }
+                return Poll::Ready(());
+            }
+            Err(upload::Error::Body(error)) => error,
+            Err(upload::Error::Short) => BodyError::Upstream(io::Error::other("its request ended too early")),
+            Err(upload::Error::Socket(error)) => BodyError::Upstream(error),
+        };
+        connection.progress.wake();
+        (self.held, self.failed) = (None, Some(error));
+        Poll::Ready(())
+    }
+
     /// The connection goes back, unless the request is not through.
     fn finish(&mut self) {
         if let Some((connection, in_flight)) = self.held.take()
@@ -153,33 +162,29 @@ impl http_body::Body for Coming {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
-        if let Some(error) = this.failed.take() {
-            return Poll::Ready(Some(Err(error)));
+        if this.failed.is_none() {
+            match this.poll_next(context) {
+                Poll::Pending => {
+                    this.is_fresh = false;
+                    return Poll::Pending;
+                }
+                Poll::Ready(Err(error)) => (this.held, this.failed) = (None, Some(error)),
+                Poll::Ready(Ok(frame)) => {
+                    this.is_fresh = true;
+                    // The last bytes of a known length are the end: a reader that counts does not ask again.
+                    if frame.is_none() || this.left.is_over() {
+                        this.finish();
+                    }
+                    return Poll::Ready(frame.map(Ok));
+                }
+            }
         }
-        let Poll::Ready(next) = this.poll_next(context) else {
-            this.is_fresh = false;
+        if std::mem::take(&mut this.is_fresh) {
+            // The reader drops what it has not written yet when it sees an error, so it gets the time to write it.
+            context.waker().wake_by_ref();
             return Poll::Pending;
-        };
-        match next {
-            Err(error) => {
-                this.held = None;
-                if !std::mem::take(&mut this.is_fresh) {
-                    return Poll::Ready(Some(Err(error)));
-                }
-                // The reader drops what it has not written yet when it sees an error, so it gets the time to write it.
-                this.failed = Some(error);
-                context.waker().wake_by_ref();
-                Poll::Pending
-            }
-            Ok(frame) => {
-                this.is_fresh = true;
-                // The last bytes of a known length are the end: a reader that counts does not ask again.
-                if frame.is_none() || this.left.is_over() {
-                    this.finish();
-                }
-                Poll::Ready(frame.map(Ok))
-            }
         }
+        Poll::Ready(this.failed.take().map(Err))
     }
 
     fn is_end_stream(&self) -> bool {

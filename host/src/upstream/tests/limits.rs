@@ -83,6 +83,21 @@ async fn a_slow_client_is_not_held_against_the_endpoint() {
     }
 }
 
+/// The head of the answer is there before the body is sent, and nobody reads on before all of it is.
+#[tokio::test(start_paused = true)]
+async fn a_request_goes_on_while_its_answer_is_not_read() {
+    let head = write("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n");
+    let script = vec![HEAD, head, Step::Until("0\r\n\r\n"), write("0\r\n\r\n"), HEAD, write(OK)];
+    let server = scripted(vec![script]).await;
+    let upstream = upstream(&server.address, |_| {});
+    let response = upstream.send(request("POST", slow()), &Ask::default(), &mut Facts::default()).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(200)).await;
+    assert!(server.seen.lock().unwrap()[0].ends_with("0\r\n\r\n"));
+    assert_eq!(show(response).await, "200 abc");
+    assert_eq!(get(&upstream).await, "200 ok");
+    assert_eq!(server.connections.load(SeqCst), 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_endpoint_that_does_not_read_the_body() {
     // Nobody accepts; the sockets' buffers fill up.

@@ -1,0 +1,64 @@
+//! An answer that comes while its request is still being sent.
+//!
+//! The rest of the request has a task of its own, as over HTTP/2: a client may send all of a request before it reads any of
+//! the answer, and would wait for ever where the one went on only with the other.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use tokio::task::AbortHandle;
+
+use super::Coming;
+use crate::body::BodyError;
+
+/// See the module. Dropped, it ends the request with the answer.
+pub(super) struct Beside {
+    coming: Arc<Mutex<Coming>>,
+    task: AbortHandle,
+}
+
+impl Beside {
+    pub(super) fn new(coming: Coming) -> Self {
+        let coming = Arc::new(Mutex::new(coming));
+        // The connection closes when the answer is dropped, not when the task gets to know of it.
+        let answer = Arc::downgrade(&coming);
+        let task = tokio::spawn(poll_fn(move |context| match answer.upgrade() {
+            Some(coming) => lock(&coming).poll_upload(context),
+            None => Poll::Ready(()),
+        }));
+        Beside { coming, task: task.abort_handle() }
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl http_body::Body for Beside {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let mut coming = lock(&self.coming);
+        Pin::new(&mut *coming).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        lock(&self.coming).is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        lock(&self.coming).size_hint()
+    }
+}
+
+/// Both ends are on one core, and nothing that holds the lock can panic.
+fn lock(coming: &Mutex<Coming>) -> MutexGuard<'_, Coming> {
+    coming.lock().unwrap_or_else(PoisonError::into_inner)
+}
