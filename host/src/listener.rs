@@ -147,7 +147,7 @@ pub type Place = Option<OwnedSemaphorePermit>;
 /// address, the address that the peer connected to, and the place that the connection has as long as it lives.
 ///
 /// `places` bounds the connections of a worker, over all its sockets: where none is free, clients wait in the accept
-/// queue. `on_error` hears of errors that are not about a single client; the loop then pauses, up to a second, because
+/// queue, and one of each socket with its connection accepted. `on_error` hears of errors that are not about a single client; the loop then pauses, up to a second, because
 /// the usual reason (no file descriptors left) goes away only when connections end.
 pub async fn accept<S, F>(bound: Bound, places: Arc<Semaphore>, drain: Drain, on_error: impl Fn(&io::Error), serve: S)
 where
@@ -173,19 +173,25 @@ where
         let accepted = tokio::select! {
             biased;
             () = &mut asked => break,
-            accepted = async {
-                // Closed by nobody: the semaphore lives as long as this loop.
-                let place = Arc::clone(&places).acquire_owned().await.ok();
-                (place, listener.accept().await)
-            } => accepted,
+            accepted = listener.accept() => accepted,
         };
         match accepted {
-            (place, Ok((stream, peer))) => {
+            Ok((stream, peer)) => {
                 pause = PAUSE_MIN;
+                // Only now: a socket to which nobody comes must not keep a place from the others.
+                let place = tokio::select! {
+                    biased;
+                    // Closed by nobody: the semaphore lives as long as this loop.
+                    place = Arc::clone(&places).acquire_owned() => place.ok(),
+                    () = &mut asked => {
+                        start(stream, peer, None);
+                        break;
+                    }
+                };
                 start(stream, peer, place);
             }
-            (_, Err(error)) if is_about_one_client(&error) => {}
-            (_, Err(error)) => {
+            Err(error) if is_about_one_client(&error) => {}
+            Err(error) => {
                 on_error(&error);
                 tokio::select! {
                     () = &mut asked => break,

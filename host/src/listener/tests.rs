@@ -45,6 +45,26 @@ fn a_new_process_may_take_over_where_that_is_allowed() {
     assert_eq!(new[0][0].address(), old[0][0].address());
 }
 
+#[tokio::test]
+async fn a_socket_to_which_nobody_comes_holds_no_place() {
+    let places = Arc::new(Semaphore::new(1));
+    let (_drainer, drain) = drain::channel();
+    let (sender, mut accepted) = mpsc::unbounded_channel();
+    let mut addresses = Vec::new();
+    for bound in bind(&[any_port(), any_port(), any_port()], 1, Options::default()).unwrap().remove(0) {
+        addresses.push(bound.address());
+        let serve = echo(sender.clone());
+        tokio::spawn(accept(bound, places.clone(), drain.clone(), |error| panic!("{error}"), serve));
+    }
+    // One place for three sockets: each has it when its client comes.
+    for address in addresses {
+        let mut client = TcpStream::connect(address).await.unwrap();
+        assert_eq!(accepted.recv().await.unwrap(), (client.local_addr().unwrap(), address));
+        client.write_all(b"x").await.unwrap();
+        client.read_exact(&mut [0]).await.unwrap();
+    }
+}
+
 /// An echo of one byte per connection; tells of each that has been accepted.
 fn echo(
     accepted: mpsc::UnboundedSender<(SocketAddr, SocketAddr)>,

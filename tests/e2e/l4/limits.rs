@@ -42,6 +42,25 @@ async fn tcp_connections_of_a_listener_are_bounded() {
 }
 
 #[tokio::test]
+async fn tcp_listeners_to_which_nobody_comes_take_no_place_from_the_others() {
+    let server = echo("one").await;
+    let names = ["a", "b", "c"];
+    let listener = |name: &str| json!({ "address": "127.0.0.1:0", "name": name, "protocol": "tcp", "to": "server" });
+    let mut config = config(&[server.text()], json!({}));
+    config["workers"] = json!(1);
+    config["limits"] = json!({ "connections": 2 });
+    config["listeners"] = names.map(listener).into();
+    let gateway = TestGateway::start(config);
+    for name in names {
+        // Two at once, which is what there may be over all three.
+        let (mut one, _) = greeted(gateway.address_of(name)).await;
+        let (mut other, _) = greeted(gateway.address_of(name)).await;
+        speaks(&mut one, "both").await;
+        speaks(&mut other, "are served").await;
+    }
+}
+
+#[tokio::test]
 async fn tcp_a_flood_of_connections_is_bounded_and_the_rest_is_served() {
     let server = echo("one").await;
     let mut config = config(&[server.text()], json!({ "max_connections": 20 }));
