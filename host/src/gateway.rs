@@ -16,6 +16,7 @@ mod observer;
 mod outbound;
 mod pull;
 mod responses;
+mod sockets;
 mod start;
 mod stores;
 mod tasks;
@@ -34,13 +35,14 @@ use arc_swap::ArcSwap;
 use crate::admin;
 use crate::config::{self, Loaded, Report};
 use crate::drain::{self, Drainer};
-use crate::listener::{self, BindError, Options, Transport};
-use crate::snapshot::{self, Layer, Listen, Snapshot, Workshop};
+use crate::listener::{self, BindError};
+use crate::snapshot::{self, Listen, Listener, Parting, Snapshot, Workshop};
 use crate::stock;
 use crate::telemetry::{self, AccessLog, Level};
 use crate::watch::Watch;
 use control::Spawn;
 use pull::Lacking;
+use sockets::{Key, Listening, bind, key};
 use worker::{Opening, Worker};
 
 /// A running gateway.
@@ -71,15 +73,6 @@ struct Running {
     listeners: BTreeMap<Key, Listening>,
     tasks: tasks::Tasks,
     discovery: discovery::Discovery,
-}
-
-/// A listener that is the same needs no new socket.
-type Key = (SocketAddr, Arc<str>, bool, bool, bool, Layer);
-
-struct Listening {
-    /// With the real port.
-    address: SocketAddr,
-    drainer: Drainer,
 }
 
 /// Why a gateway does not start, or a change is not made.
@@ -293,6 +286,14 @@ impl Shared {
         let new: Vec<&Listen> = wanted.iter().filter(|listen| !running.listeners.contains_key(&key(listen))).collect();
         let openings = bind(&new, &running)?;
 
+        let kept: Vec<Key> = wanted.iter().map(key).collect();
+        let gone: Vec<Key> = running.listeners.keys().filter(|key| !kept.contains(key)).cloned().collect();
+        let gone: Vec<(Key, Listening)> =
+            gone.into_iter().filter_map(|key| running.listeners.remove_entry(&key)).collect();
+        for ((_, name, ..), listening) in &gone {
+            // Before the swap, so that none of its connections is ever without.
+            self.current().terms(name).into_iter().for_each(|terms| listening.parting.with(terms));
+        }
         if let Some(snapshot) = snapshot {
             let old = self.snapshot.swap(snapshot);
             handle.spawn(aside::drop_last(old));
@@ -300,16 +301,15 @@ impl Shared {
         for (listen, sockets) in openings {
             let (drainer, drain) = drain::channel();
             let address = sockets.first().map_or(listen.address, listener::Bound::address);
-            let tls = next.tls(&listen.name);
+            let (key, parting) = (key(&listen), Parting::default());
+            let listener = Listener { listen, parting: parting.clone() };
             for (worker, bound) in running.workers.iter().zip(sockets) {
-                worker.open(Opening { bound, listen: listen.clone(), tls: tls.cloned(), drain: drain.clone() });
+                worker.open(Opening { bound, listener: listener.clone(), drain: drain.clone() });
             }
-            running.listeners.insert(key(&listen), Listening { address, drainer });
+            running.listeners.insert(key, Listening { address, drainer, parting });
         }
-        let kept: Vec<Key> = wanted.iter().map(key).collect();
-        let gone: Vec<Key> = running.listeners.keys().filter(|key| !kept.contains(key)).cloned().collect();
         let deadline = next.loaded.config.shutdown.drain_timeout.into();
-        for listening in gone.iter().filter_map(|key| running.listeners.remove(key)).collect::<Vec<_>>() {
+        for (_, listening) in gone {
             handle.spawn(async move {
                 listening.drainer.drain(deadline).await;
             });
@@ -352,29 +352,6 @@ pub use start::{build, schema};
 fn load(path: &Path) -> Result<Loaded, Error> {
     let names: Vec<&str> = stock::names().collect();
     Loaded::read(path, &names).map_err(|report| Error::Config(Box::new(report)))
-}
-
-/// Binds the sockets of all new listeners, for all cores, or none.
-fn bind(new: &[&Listen], running: &Running) -> Result<Vec<(Listen, Vec<listener::Bound>)>, Error> {
-    let mut openings = Vec::with_capacity(new.len());
-    for listen in new {
-        // A listener that takes over an address of our own shares it until the old one has let go.
-        let transport = transport(listen.layer);
-        let is_same = |(.., layer): &Key, address| self::transport(*layer) == transport && address == listen.address;
-        let is_ours = running.listeners.iter().any(|(key, listening)| is_same(key, listening.address));
-        let options = Options { exclusive: !is_ours, transport, ..Options::default() };
-        let sockets = listener::bind(&[listen.address], running.workers.len(), options).map_err(Error::Bind)?;
-        openings.push(((*listen).clone(), sockets.into_iter().flatten().collect()));
-    }
-    Ok(openings)
-}
-
-fn transport(layer: Layer) -> Transport {
-    if layer == Layer::Udp { Transport::Udp } else { Transport::Tcp }
-}
-
-fn key(listen: &Listen) -> Key {
-    (listen.address, listen.name.clone(), listen.http1, listen.http2, listen.tls, listen.layer)
 }
 
 /// Gives key sets that are new a moment to be fetched, so that their first tokens do not meet a set without keys.

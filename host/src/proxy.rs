@@ -26,18 +26,24 @@ use crate::exchange::{Exchange, Phase, RequestHead, Source};
 use crate::http::Connection;
 use crate::plugin::{Bodies, Chain, Direction, Stop};
 use crate::problem::grpc;
-use crate::snapshot::{Edits, Found, Goal, Route, Snapshot};
+use crate::snapshot::{Edits, Found, Goal, Listener, Route, Snapshot};
 use crate::tunnel::Upgrade;
 use crate::{headers, mirror, upstream};
 use cached::Way;
 use error::Error;
 use tail::Tail;
 
-/// Answers one request. `snapshot` is the configuration it sees from start to end.
-pub async fn handle(snapshot: Arc<Snapshot>, connection: Arc<Connection>, request: Request<Body>) -> Response<Body> {
-    let (exchange, body) = accept(&snapshot, &connection, request);
+/// Answers one request. `snapshot` is the configuration it sees from start to end, whether or not it has the listener that
+/// the connection came through.
+pub async fn handle(
+    snapshot: Arc<Snapshot>,
+    listener: Arc<Listener>,
+    connection: Arc<Connection>,
+    request: Request<Body>,
+) -> Response<Body> {
+    let (exchange, body) = accept(&snapshot, &listener, &connection, request);
     let mut tail = Tail::new(exchange, snapshot.clone());
-    let https = snapshot.https(&connection.listener);
+    let https = snapshot.https(&listener);
     let body = match body {
         Err(error) => error.answer(&mut tail.exchange),
         Ok(_) if https.is_some_and(|https| https.redirects(&mut tail.exchange)) => Body::Empty,
@@ -51,7 +57,12 @@ pub async fn handle(snapshot: Arc<Snapshot>, connection: Arc<Connection>, reques
 }
 
 /// Puts the head in order and starts the exchange, which is there also for a request that is refused.
-fn accept(snapshot: &Snapshot, connection: &Connection, request: Request<Body>) -> (Exchange, Result<Body, Error>) {
+fn accept(
+    snapshot: &Snapshot,
+    listener: &Listener,
+    connection: &Connection,
+    request: Request<Body>,
+) -> (Exchange, Result<Body, Error>) {
     let (mut parts, body) = request.into_parts();
     let asked = if parts.extensions.is_empty() { None } else { parts.extensions.remove::<Upgrade>() };
     let policy = &snapshot.forwarding;
@@ -76,10 +87,10 @@ fn accept(snapshot: &Snapshot, connection: &Connection, request: Request<Body>) 
         tls: connection.tls.clone(),
     };
     let refused = refused.map(Error::Refused).or_else(|| {
-        let gate = snapshot.gate(&connection.listener)?;
+        let gate = snapshot.gate(listener)?;
         (!gate.lets_in(client)).then_some(Error::KeptOut)
     });
-    let refused = refused.or_else(|| misdirected(snapshot, connection, parts.version, head.authority()));
+    let refused = refused.or_else(|| misdirected(snapshot, listener, connection, parts.version, head.authority()));
     let is_grpc = grpc::is_request(parts.version, &head.headers);
     let mut exchange = Exchange::start(head, source, id, Instant::now(), snapshot.observer.clone());
     exchange.upgrade = asked;
@@ -89,10 +100,16 @@ fn accept(snapshot: &Snapshot, connection: &Connection, request: Request<Body>) 
 
 /// Whether a client of HTTP/2 has sent a request over a connection whose certificate is for other hosts (RFC 9110, section
 /// 15.5.20): it then tries again on a connection of that host's own.
-fn misdirected(snapshot: &Snapshot, connection: &Connection, version: Version, authority: &str) -> Option<Error> {
+fn misdirected(
+    snapshot: &Snapshot,
+    listener: &Listener,
+    connection: &Connection,
+    version: Version,
+    authority: &str,
+) -> Option<Error> {
     let name = connection.tls.as_ref()?.server_name.as_deref().filter(|_| version == Version::HTTP_2)?;
     let host = headers::host(authority);
-    let covers = name == host || snapshot.tls(&connection.listener).is_none_or(|tls| tls.covers(name, host));
+    let covers = name == host || snapshot.tls_of(listener).is_none_or(|tls| tls.covers(name, host));
     (!covers).then_some(Error::Misdirected)
 }
 

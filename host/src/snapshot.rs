@@ -18,6 +18,7 @@ mod routes;
 mod services;
 mod stores;
 mod targets;
+mod terms;
 mod upstreams;
 mod versions;
 
@@ -34,6 +35,7 @@ pub use plugins::{Loader, ReadPlugin};
 pub use registries::{Sources, references, settings as registry_settings};
 pub use routes::{BodyLimits, Route};
 pub use targets::{Edits, Goal, Target};
+pub use terms::{Listener, Parting, Terms};
 pub use versions::Versioned;
 
 use crate::cache::Cache;
@@ -46,7 +48,7 @@ use crate::config::{self, Diagnostic, Loaded, Report};
 use crate::exchange::{Observer, RequestHead};
 use crate::headers::Policy;
 use crate::http;
-use crate::networks::{Gate, Networks};
+use crate::networks::Networks;
 use crate::plugin::{Engine, Plugin};
 use crate::router::{PathPattern, RequestView, Router};
 use crate::telemetry::metrics::{Metrics, RequestLimit};
@@ -69,7 +71,7 @@ pub struct Snapshot {
     servers: listeners::Servers,
     /// By the listener's name.
     rules: BTreeMap<Arc<str>, Arc<Rules>>,
-    https: BTreeMap<Arc<str>, Https>,
+    https: BTreeMap<Arc<str>, Arc<Https>>,
     pub router: Router,
     routes: Vec<Route>,
     upstreams: BTreeMap<Arc<str>, Arc<Upstream>>,
@@ -193,25 +195,9 @@ impl Snapshot {
         }
     }
 
-    /// What holds for the connections of this listener; `None` where this snapshot has no such listener.
-    pub fn rules_of(&self, listen: &Listen) -> Option<&Arc<Rules>> {
-        self.rules.get(&listen.name)
-    }
-
-    /// What the listener does for its clients to come over TLS; `None` where that is nothing.
-    #[inline]
-    pub fn https(&self, listener: &str) -> Option<&Https> {
-        self.https.get(listener)
-    }
-
     /// The listeners that do something for their clients to come over TLS, by name.
     pub fn https_listeners(&self) -> impl Iterator<Item = (&Arc<str>, &Https)> {
-        self.https.iter()
-    }
-
-    /// Who may send requests to a listener; `None` where it is everybody.
-    pub fn gate(&self, listener: &str) -> Option<&Gate> {
-        if self.has_gates { self.rules.get(listener)?.gate.as_ref() } else { None }
+        self.https.iter().map(|(name, https)| (name, &**https))
     }
 
     /// The rules of every listener, by its name.

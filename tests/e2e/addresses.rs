@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use gatewright_tests::{Client, Server, TestGateway, eventually, raw};
+use gatewright_tests::{Client, Server, TestGateway, Wire, eventually, raw};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream, UdpSocket};
@@ -135,6 +135,57 @@ async fn listener_ip_lists_of_a_reload_hold_for_the_next_request_of_an_open_conn
     gateway.write_config(config(json!({})));
     gateway.reload().unwrap();
     assert!(raw(gateway.address(), REQUEST).await.starts_with("HTTP/1.1 200"));
+}
+
+/// Clients that were waiting to be accepted, or had not yet asked, when their listener was taken out of the configuration.
+#[tokio::test]
+async fn listener_ip_lists_hold_for_who_came_before_the_listener_was_renamed() {
+    let strict = json!({
+        "name": "strict",
+        "proxy_protocol": { "trusted": ["127.0.0.1"], "others": "plain" },
+        "ip": { "allow": ["203.0.113.0/24", "127.0.0.3", "127.0.0.4"] },
+    });
+    let [before, after] = [strict, json!({ "name": "renamed" })].map(|listener| {
+        let mut config = config(listener);
+        config["workers"] = json!(1);
+        config["limits"] = json!({ "connections": 2 });
+        config["trusted_proxies"] = json!(["127.0.0.4"]);
+        config
+    });
+    let gateway = TestGateway::start(before);
+    let address = gateway.address();
+    let mut holder = Wire::from(connect_from("127.0.0.3", address).await);
+    holder.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    holder.read_to("\r\n\r\nin").await;
+    let mut proxy = Wire::from(connect_from("127.0.0.4", address).await);
+    eventually("both places are taken", async || {
+        (gateway.metric("gatewright_listener_open_connections", &["strict"]).await == 2.0).then_some(())
+    })
+    .await;
+    let proxied = |client: &str| format!("PROXY TCP4 {client} 198.51.100.7 50000 443\r\n{REQUEST}");
+    let waiting = [
+        ("127.0.0.2", REQUEST.to_owned(), ""),
+        ("127.0.0.1", proxied("198.51.100.9"), ""),
+        ("127.0.0.1", proxied("203.0.113.9"), "HTTP/1.1 200"),
+        ("127.0.0.3", REQUEST.to_owned(), "HTTP/1.1 200"),
+    ];
+    let mut clients = Vec::new();
+    for (source, request, expected) in waiting {
+        let mut client = Wire::from(connect_from(source, address).await);
+        client.send(&request).await;
+        clients.push((client, request, expected));
+    }
+    gateway.write_config(after);
+    gateway.reload().unwrap();
+    // It may have been closed, having said nothing for a second, and is not served in any case.
+    proxy.send(REQUEST.replace("\r\n\r\n", "\r\nx-forwarded-for: 198.51.100.9\r\n\r\n")).await;
+    let answer = proxy.read_to_end().await;
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 403"), "{answer}");
+    for (mut client, request, expected) in clients {
+        let answer = client.read_to_end().await;
+        assert!(answer.starts_with(expected) && answer.is_empty() == expected.is_empty(), "{request}: {answer}");
+    }
+    assert!(raw(gateway.address(), REQUEST).await.starts_with("HTTP/1.1 200"), "the new one lets everybody in");
 }
 
 #[tokio::test]

@@ -31,7 +31,8 @@ pub(super) fn describe(text: &mut String, snapshot: &Snapshot, uri: &Uri, path: 
     let mut statuses = Vec::new();
     for listener in &listeners {
         if snapshot.tls(listener).is_some() == is_secure {
-            statuses.push(snapshot.https(listener).and_then(|https| https.sends_away(path)));
+            let https = snapshot.https_listeners().find(|(name, _)| name.as_ref() == *listener);
+            statuses.push(https.and_then(|(_, https)| https.sends_away(path)));
         } else {
             let spoken = if is_secure { "no TLS" } else { "only TLS" };
             let _ = writeln!(text, "  listener {listener} speaks {spoken}");

@@ -14,13 +14,14 @@ use crate::http::{self as downstream, Connection, Resting, Settings, Stage};
 use crate::listener::Place;
 use crate::listener::sleepers::Sleepers;
 use crate::proxy;
+use crate::snapshot::Listener;
 use crate::telemetry::metrics::ListenerMetrics;
 
 /// What is kept of it while it rests: enough to go on.
 pub(super) struct Clear {
     pub client: SocketAddr,
     pub local: SocketAddr,
-    pub listener: Arc<str>,
+    pub listener: Arc<Listener>,
     pub settings: Arc<Settings>,
     pub shared: Arc<Shared>,
     pub drain: Drain,
@@ -32,9 +33,10 @@ pub(super) struct Clear {
 impl Clear {
     /// Serves it until it ends or rests.
     pub async fn serve(self, stage: Stage<TcpStream>) {
-        let connection = Arc::new(Connection::new(self.client, self.local, self.listener.clone(), &Scheme::HTTP));
-        let shared = self.shared.clone();
-        let handler = move |connection, request| proxy::handle(shared.current(), connection, request);
+        let name = self.listener.name.clone();
+        let connection = Arc::new(Connection::new(self.client, self.local, name, &Scheme::HTTP));
+        let (shared, listener) = (self.shared.clone(), self.listener.clone());
+        let handler = move |connection, request| proxy::handle(shared.current(), listener.clone(), connection, request);
         // On the heap, where it is made: it has kilobytes, and a task is moved on its way to its runtime.
         match Box::pin(downstream::attend(stage, &connection, &self.settings, &handler, &self.drain)).await {
             None => drop((self.open, self.place)),

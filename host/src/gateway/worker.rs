@@ -18,7 +18,7 @@ use crate::listener::proxied::{self, Refusal};
 use crate::listener::sleepers::Sleepers;
 use crate::listener::{self, Bound};
 use crate::proxy;
-use crate::snapshot::{Layer, Listen, Rules, Snapshot};
+use crate::snapshot::{Layer, Listener, Rules, Snapshot};
 use crate::telemetry::metrics::{Dropped, ListenerMetrics, RequestLimit};
 use crate::telemetry::server_metrics::Handshake;
 use crate::telemetry::{self, Level};
@@ -33,9 +33,7 @@ pub(super) struct Worker {
 /// A bound socket on its way to the core that accepts from it.
 pub(super) struct Opening {
     pub bound: Bound,
-    pub listen: Listen,
-    /// Where there is TLS: for connections that are accepted when the listener is in no configuration any more.
-    pub tls: Option<Arc<tls::Server>>,
+    pub listener: Listener,
     pub drain: Drain,
 }
 
@@ -77,12 +75,14 @@ impl Worker {
 }
 
 async fn accept(opening: Opening, shared: Arc<Shared>, places: Arc<Semaphore>, sleepers: Sleepers) {
-    if opening.listen.layer == Layer::Udp {
+    if opening.listener.layer == Layer::Udp {
         return datagrams(opening, shared, places).await;
     }
-    let Opening { bound, listen, tls, drain } = opening;
-    let metrics = shared.workshop.metrics.listener(&listen.name);
-    let name = listen.name.clone();
+    let Opening { bound, listener, drain } = opening;
+    // One for each core, so that no two of them count what uses it.
+    let listener = Arc::new(listener);
+    let metrics = shared.workshop.metrics.listener(&listener.name);
+    let name = listener.name.clone();
     let on_error = |error: &std::io::Error| {
         let fields: telemetry::Fields<'_> = &[("listener", &name), ("error", error)];
         telemetry::log(Level::Error, "a listener cannot accept", fields);
@@ -91,29 +91,29 @@ async fn accept(opening: Opening, shared: Arc<Shared>, places: Arc<Semaphore>, s
     let on_core = sleepers.clone();
     let serve = move |mut stream, peer, local, place| {
         let snapshot = shared.current();
-        let rules = snapshot.rules_of(&listen).cloned().unwrap_or_default();
-        let open = Open::count(metrics.clone(), rules.max_connections);
-        let (shared, drain, listen, sleepers) = (shared.clone(), serve_drain.clone(), listen.clone(), sleepers.clone());
-        let settings = snapshot.settings_of(&listen);
-        // The newest certificates; whatever happens, nobody is served in the clear where TLS was bound.
-        let tls = tls
-            .as_ref()
-            .map(|bound| (snapshot.tls(&listen.name).unwrap_or(bound).clone(), snapshot.handshake_timeout()));
+        let rules = snapshot.rules_of(&listener).cloned();
+        let open = rules.as_ref().and_then(|rules| Open::count(metrics.clone(), rules.max_connections));
+        let (shared, drain) = (shared.clone(), serve_drain.clone());
+        let (listener, sleepers) = (listener.clone(), sleepers.clone());
+        let settings = snapshot.settings_of(&listener);
+        // The newest certificates. Without any, nobody is served in the clear where TLS was bound.
+        let tls = listener.tls.then(|| (snapshot.tls_of(&listener).cloned(), snapshot.handshake_timeout()));
         async move {
-            let Some(open) = open else { return };
+            // Without rules nobody would be kept out, so nobody is let in.
+            let (Some(rules), Some(open)) = (rules, open) else { return };
             let (client, local) = match &rules.proxied {
                 None => (peer, local),
                 // Boxed for the same reason as below.
                 Some(policy) => match Box::pin(proxied::accept(&mut stream, (peer, local), policy)).await {
                     Ok(ends) => ends,
-                    Err(refusal) => return refused(&shared, &listen, peer, &refusal),
+                    Err(refusal) => return refused(&shared, &listener, peer, &refusal),
                 },
             };
-            if !admits(&shared.current(), &rules, listen.layer, client.ip()) {
-                return kept_out(&shared, &listen, client);
+            if !admits(&shared.current(), &rules, listener.layer, client.ip()) {
+                return kept_out(&shared, &listener, client);
             }
-            if listen.layer == Layer::Tcp {
-                // A listener that is gone from the configuration has nowhere to forward to.
+            if listener.layer == Layer::Tcp {
+                // One whose name is another's now, which serves requests, has nowhere to forward to.
                 let Some(forward) = rules.forward.clone() else { return };
                 let ends = Ends { peer, client, local };
                 // Boxed, so that connections for HTTP do not carry its state.
@@ -121,21 +121,23 @@ async fn accept(opening: Opening, shared: Arc<Shared>, places: Arc<Semaphore>, s
             }
             match tls {
                 None => {
-                    let listener = listen.name;
                     let clear = Clear { client, local, listener, settings, shared, drain, sleepers, open, place };
                     clear.serve(Stage::New(stream)).await;
                 }
                 // On the heap, so that it takes no room where there is no TLS.
                 Some((server, limit)) => {
                     Box::pin(async {
-                        let connection = Connection::new(client, local, listen.name, &Scheme::HTTP);
+                        let Some(server) = server else { return };
+                        let connection = Connection::new(client, local, listener.name.clone(), &Scheme::HTTP);
                         let Some((stream, peer)) =
                             handshake(&server, stream, limit, &connection, &drain, &open.0).await
                         else {
                             return;
                         };
                         let connection = Arc::new(connection.secured(peer));
-                        let handler = move |connection, request| proxy::handle(shared.current(), connection, request);
+                        let handler = move |connection, request| {
+                            proxy::handle(shared.current(), listener.clone(), connection, request)
+                        };
                         downstream::serve(stream, connection, settings, handler, drain).await;
                         drop((open, place));
                     })
@@ -177,9 +179,9 @@ async fn handshake(
 }
 
 /// Notes a connection that does not say whom it is for.
-fn refused(shared: &Shared, listen: &Listen, peer: SocketAddr, refusal: &Refusal) {
+fn refused(shared: &Shared, listener: &Listener, peer: SocketAddr, refusal: &Refusal) {
     shared.workshop.metrics.server.limit_hit(RequestLimit::ProxyProtocol);
-    let fields: telemetry::Fields<'_> = &[("listener", &listen.name), ("peer", &peer), ("reason", refusal)];
+    let fields: telemetry::Fields<'_> = &[("listener", &listener.name), ("peer", &peer), ("reason", refusal)];
     telemetry::log(Level::Warn, "a connection is closed", fields);
 }
 
@@ -190,21 +192,21 @@ fn admits(snapshot: &Snapshot, rules: &Rules, layer: Layer, client: IpAddr) -> b
 }
 
 /// Notes a connection of a client that the listener keeps out.
-fn kept_out(shared: &Shared, listen: &Listen, client: SocketAddr) {
+fn kept_out(shared: &Shared, listener: &Listener, client: SocketAddr) {
     shared.workshop.metrics.server.limit_hit(RequestLimit::Address);
-    let fields: telemetry::Fields<'_> = &[("listener", &listen.name), ("client", &client)];
+    let fields: telemetry::Fields<'_> = &[("listener", &listener.name), ("client", &client)];
     telemetry::log(Level::Info, "a connection is closed: the listener keeps its address out", fields);
 }
 
 async fn datagrams(opening: Opening, shared: Arc<Shared>, places: Arc<Semaphore>) {
-    let Opening { bound, listen, drain, .. } = opening;
+    let Opening { bound, listener, drain } = opening;
     let service = l4::udp::Service {
-        metrics: shared.workshop.metrics.listener(&listen.name),
+        metrics: shared.workshop.metrics.listener(&listener.name),
         access_log: shared.access_log.clone(),
         places,
         rules: |client: IpAddr| {
             let snapshot = shared.current();
-            let rules = snapshot.rules_of(&listen)?;
+            let rules = snapshot.rules_of(&listener)?;
             let forward = rules.forward.clone()?;
             if !rules.lets_in(client) {
                 forward.metrics.dropped(Dropped::Address);
@@ -214,7 +216,7 @@ async fn datagrams(opening: Opening, shared: Arc<Shared>, places: Arc<Semaphore>
         },
     };
     if let Err(error) = l4::udp::serve(bound.into_udp(), service, drain).await {
-        let fields: telemetry::Fields<'_> = &[("listener", &listen.name), ("error", &error)];
+        let fields: telemetry::Fields<'_> = &[("listener", &listener.name), ("error", &error)];
         telemetry::log(Level::Error, "a listener cannot receive", fields);
     }
 }

@@ -50,7 +50,7 @@ impl Https {
 }
 
 /// Those of all listeners that do anything, by name.
-pub(super) fn https(config: &Config) -> BTreeMap<Arc<str>, Https> {
+pub(super) fn https(config: &Config) -> BTreeMap<Arc<str>, Arc<Https>> {
     let secure = config.listeners.iter().filter(|listener| listener.tls.is_some() && !listener.is_layer4());
     let port = secure.map(|listener| listener.address.port).find(|port| *port != 0);
     let of = |listener: &config::Listener| Https {
@@ -58,7 +58,8 @@ pub(super) fn https(config: &Config) -> BTreeMap<Arc<str>, Https> {
         hsts: listener.tls.as_ref().and_then(|tls| tls.hsts.as_ref()).and_then(hsts),
     };
     let all = listeners::names(config).into_iter().zip(config.listeners.iter().map(of));
-    all.filter(|(_, https)| https.redirect.is_some() || https.hsts.is_some()).collect()
+    let some = all.filter(|(_, https)| https.redirect.is_some() || https.hsts.is_some());
+    some.map(|(name, https)| (name, Arc::new(https))).collect()
 }
 
 fn redirect(to: &config::HttpsRedirect, port: Option<u16>) -> Redirect {

@@ -1,6 +1,6 @@
 //! Listeners whose clients are to come over TLS, and to come back over it.
 
-use gatewright_tests::{Client, Server, TestGateway, TlsClient, raw, send};
+use gatewright_tests::{Client, Server, TestGateway, TlsClient, Wire, eventually, raw, send};
 use serde_json::{Value, json};
 
 use super::{authority, with};
@@ -162,6 +162,49 @@ async fn a_reload_turns_it_on_and_off_for_connections_that_are_there() {
         assert_eq!(plain.send("GET", "/", &[], "").await.unwrap().status, status);
         assert_eq!(secure.get("/").await.unwrap().header("strict-transport-security"), hsts);
     }
+}
+
+/// Clients that were waiting to be accepted, or had not yet asked, when their listener was taken out of the configuration.
+#[tokio::test]
+async fn who_came_before_the_listener_was_renamed_is_sent_to_https_still() {
+    let (authority, server) = (authority(), Server::named("served").await);
+    let config = |name: &str, redirects: bool| {
+        let mut config = config(json!(redirects), json!({}), &server.text());
+        config["listeners"][0]["name"] = json!(name);
+        if !redirects {
+            config["listeners"][0].as_object_mut().unwrap().remove("https_redirect");
+        }
+        config["workers"] = json!(1);
+        config["limits"] = json!({ "connections": 2 });
+        config
+    };
+    let gateway = TestGateway::start_beside(config("plain", false), |directory| {
+        authority.issue(&["a.test"]).write(directory, "a");
+    });
+    // What it had last is what holds, and not what it was bound with.
+    gateway.write_config(config("plain", true));
+    gateway.reload().unwrap();
+    let plain = gateway.address_of("plain");
+    let request = "GET /a HTTP/1.1\r\nhost: shop.test\r\n";
+    let mut holder = Wire::connect(plain).await;
+    holder.send(format!("{request}\r\n")).await;
+    assert!(holder.read_to("\r\n\r\n").await.starts_with("HTTP/1.1 308"));
+    let mut silent = Wire::connect(plain).await;
+    eventually("both places are taken", async || {
+        (gateway.metric("gatewright_listener_open_connections", &["plain"]).await == 2.0).then_some(())
+    })
+    .await;
+    let mut waiting = Wire::connect(plain).await;
+    waiting.send(format!("{request}connection: close\r\n\r\n")).await;
+    gateway.write_config(config("renamed", false));
+    gateway.reload().unwrap();
+    // It may have been closed, having said nothing for a second, and is not served in any case.
+    silent.send(format!("{request}connection: close\r\n\r\n")).await;
+    let answer = silent.read_to_end().await;
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 308"), "{answer}");
+    assert!(waiting.read_to_end().await.starts_with("HTTP/1.1 308"));
+    assert_eq!(send(gateway.address_of("renamed"), "GET", "/a", &[], "").await.text(), "served");
+    assert_eq!(server.received().len(), 1);
 }
 
 #[tokio::test]

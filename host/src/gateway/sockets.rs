@@ -1,0 +1,42 @@
+//! Which sockets are open, and for which listeners.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::{Error, Running};
+use crate::drain::Drainer;
+use crate::listener::{self, Options, Transport};
+use crate::snapshot::{Layer, Listen, Parting};
+
+/// A listener that is the same needs no new socket.
+pub(super) type Key = (SocketAddr, Arc<str>, bool, bool, bool, Layer);
+
+pub(super) struct Listening {
+    /// With the real port.
+    pub address: SocketAddr,
+    pub drainer: Drainer,
+    pub parting: Parting,
+}
+
+/// Binds the sockets of all new listeners, for all cores, or none.
+pub(super) fn bind(new: &[&Listen], running: &Running) -> Result<Vec<(Listen, Vec<listener::Bound>)>, Error> {
+    let mut openings = Vec::with_capacity(new.len());
+    for listen in new {
+        // A listener that takes over an address of our own shares it until the old one has let go.
+        let transport = transport(listen.layer);
+        let is_same = |(.., layer): &Key, address| self::transport(*layer) == transport && address == listen.address;
+        let is_ours = running.listeners.iter().any(|(key, listening)| is_same(key, listening.address));
+        let options = Options { exclusive: !is_ours, transport, ..Options::default() };
+        let sockets = listener::bind(&[listen.address], running.workers.len(), options).map_err(Error::Bind)?;
+        openings.push(((*listen).clone(), sockets.into_iter().flatten().collect()));
+    }
+    Ok(openings)
+}
+
+fn transport(layer: Layer) -> Transport {
+    if layer == Layer::Udp { Transport::Udp } else { Transport::Tcp }
+}
+
+pub(super) fn key(listen: &Listen) -> Key {
+    (listen.address, listen.name.clone(), listen.http1, listen.http2, listen.tls, listen.layer)
+}
