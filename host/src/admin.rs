@@ -53,6 +53,9 @@ use crate::telemetry::{Level, log};
 
 /// What the API can ask of the gateway. Futures are run to their end, also where the client does not wait for it.
 pub trait Control: Send + Sync + 'static {
+    /// Who may use the API, asked for each request.
+    fn access(&self) -> Access;
+
     /// Whether the gateway takes traffic.
     fn ready(&self) -> bool;
 
@@ -77,6 +80,18 @@ pub trait Control: Send + Sync + 'static {
 
     /// Compiles a component off the request path, tries it, and puts it in the place of the one that runs.
     fn put_plugin<'a>(&'a self, name: &'a str, component: Bytes) -> Answer<'a, Result<Applied, Refused>>;
+}
+
+/// Who may use the API.
+#[derive(Clone)]
+pub enum Access {
+    /// Nobody: the configuration has no admin API any more.
+    Closed,
+    /// Whoever reaches it, which is for a loopback address only.
+    Open,
+    /// Who sends this as `Authorization: Bearer`. `/livez` and `/readyz` never ask for it: probes cannot keep secrets,
+    /// and those two tell none.
+    Token(Arc<str>),
 }
 
 /// Which remembered responses are to go.
@@ -145,13 +160,10 @@ pub struct Diagnostic {
 }
 
 /// The choices an operator has. `Default` has the documented defaults.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// Default 127.0.0.1:9901.
     pub address: SocketAddr,
-    /// What clients have to send as `Authorization: Bearer`. Required where the address is not loopback. `/livez` and
-    /// `/readyz` never ask for it: probes cannot keep secrets, and those two tell none.
-    pub token: Option<String>,
     /// The longest gateway.json; default 16 MiB.
     pub config_limit_bytes: usize,
     /// The largest component; default 64 MiB.
@@ -168,23 +180,12 @@ impl Default for Settings {
     fn default() -> Self {
         Settings {
             address: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9901),
-            token: None,
             config_limit_bytes: 16 << 20,
             plugin_limit_bytes: 64 << 20,
             body_time: Duration::from_secs(60),
             header_time: Duration::from_secs(10),
             connections: 64,
         }
-    }
-}
-
-/// Says everything but the token.
-impl fmt::Debug for Settings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Settings")
-            .field("address", &self.address)
-            .field("token", &self.token.as_ref().map(|_| "***"))
-            .finish_non_exhaustive()
     }
 }
 
@@ -208,13 +209,14 @@ pub enum StartError {
 }
 
 impl Admin {
-    /// Binds the address. Connections wait until [`Admin::serve`].
-    pub fn bind(settings: Settings) -> Result<Self, StartError> {
-        if settings.token.as_ref().is_some_and(|token| token.trim().is_empty()) {
-            return Err(StartError::EmptyToken);
-        }
-        if settings.token.is_none() && !guard::is_loopback(settings.address.ip()) {
-            return Err(StartError::TokenRequired(settings.address));
+    /// Binds the address, unless this access would open it to everybody. Connections wait until [`Admin::serve`].
+    pub fn bind(settings: Settings, access: &Access) -> Result<Self, StartError> {
+        match access {
+            Access::Token(token) if token.trim().is_empty() => return Err(StartError::EmptyToken),
+            Access::Open if !guard::is_loopback(settings.address.ip()) => {
+                return Err(StartError::TokenRequired(settings.address));
+            }
+            _ => {}
         }
         match listen(settings.address) {
             Ok(listener) => Ok(Admin { listener, settings }),

@@ -63,6 +63,8 @@ pub(crate) struct Shared {
     draining: AtomicBool,
     watch: OnceLock<Watch>,
     outbound: Arc<outbound::Outbound>,
+    /// What no change of the configuration changes.
+    fixed: start::Fixed,
     /// For changes that wait for registries.
     fetches: tokio::sync::Semaphore,
 }
@@ -297,6 +299,9 @@ impl Shared {
         if let Some(snapshot) = snapshot {
             let old = self.snapshot.swap(snapshot);
             handle.spawn(aside::drop_last(old));
+            for setting in self.fixed.waiting(&next.loaded.config) {
+                telemetry::log(Level::Warn, "a setting takes effect at the next start", &[("setting", &setting)]);
+            }
         }
         for (listen, sockets) in openings {
             let (drainer, drain) = drain::channel();

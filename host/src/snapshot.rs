@@ -89,7 +89,7 @@ pub struct Snapshot {
     has_gates: bool,
     /// How names of endpoints are asked for.
     pub resolver: crate::discovery::Settings,
-    admin_token: Option<String>,
+    admin_token: Option<Arc<str>>,
 }
 
 /// A route that takes a request.
@@ -286,8 +286,8 @@ impl Snapshot {
     }
 
     /// What clients of the admin API have to show; `None` where the configuration asks for nothing.
-    pub fn admin_token(&self) -> Option<String> {
-        self.admin_token.clone()
+    pub fn admin_token(&self) -> Option<&Arc<str>> {
+        self.admin_token.as_ref()
     }
 
     /// Whether the address is one of a proxy whose forwarding headers are believed.
@@ -365,12 +365,12 @@ fn cache(config: &config::Config, previous: Option<&Snapshot>) -> Arc<Cache> {
     same.map_or_else(|| Arc::new(Cache::new(bytes)), Arc::clone)
 }
 
-fn admin_token(loaded: &Loaded, secrets: &Secrets, mistakes: &mut Vec<Diagnostic>) -> Option<String> {
+fn admin_token(loaded: &Loaded, secrets: &Secrets, mistakes: &mut Vec<Diagnostic>) -> Option<Arc<str>> {
     let name = loaded.config.admin.as_ref()?.token.as_deref()?;
     match secrets.grant([name]) {
         Ok(granted) => {
-            let token = granted.get(name).map(str::to_owned);
-            if token.as_ref().is_some_and(|token| token.trim().is_empty()) {
+            let token = granted.get(name).map(Arc::from);
+            if token.as_ref().is_some_and(|token: &Arc<str>| token.trim().is_empty()) {
                 mistakes.push(loaded.document.at_value("/admin/token", format!("the secret {name:?} is empty")));
             }
             token

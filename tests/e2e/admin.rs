@@ -121,6 +121,68 @@ async fn an_address_that_is_only_a_port_is_every_address() {
 }
 
 #[tokio::test]
+async fn the_token_is_that_of_the_configuration_that_runs() {
+    let with = |admin: Value| {
+        let mut config = json!({
+            "workers": 1,
+            "secrets": { "old": { "file": "old" }, "new": { "file": "new" } },
+            "routes": [{ "match": {}, "plugins": ["echo"] }],
+        });
+        config["admin"] = admin;
+        config
+    };
+    let token = |name: &str| json!({ "address": "127.0.0.1:0", "token": name });
+    let gateway = TestGateway::start_beside(with(token("old")), |directory| {
+        for name in ["old", "new"] {
+            std::fs::write(directory.join(name), format!("{name}-token")).unwrap();
+        }
+    });
+    let admin = gateway.admin();
+    let status = async |name: &str| {
+        let token = format!("Bearer {name}-token");
+        send(admin, "GET", "/config", &[("authorization", &token)], "").await.status
+    };
+    assert_eq!((status("old").await, status("new").await), (200, 401));
+    gateway.write_config(with(token("new")));
+    gateway.reload().unwrap();
+    assert_eq!((status("old").await, status("new").await), (401, 200));
+    // Taken out, it is closed to everybody; back again, it is as before.
+    let mut without: Value = serde_json::from_str(&std::fs::read_to_string(gateway.config_path()).unwrap()).unwrap();
+    without.as_object_mut().unwrap().remove("admin");
+    std::fs::write(gateway.config_path(), without.to_string()).unwrap();
+    gateway.reload().unwrap();
+    assert_eq!((status("old").await, status("new").await), (403, 403));
+    assert_eq!(send(admin, "GET", "/readyz", &[], "").await.status, 403);
+    gateway.write_config(with(token("old")));
+    gateway.reload().unwrap();
+    assert_eq!((status("old").await, status("new").await), (200, 401));
+}
+
+#[tokio::test]
+async fn what_waits_for_the_next_start_is_said() {
+    let gateway = start();
+    let put = async |change: fn(&mut Value)| {
+        let mut config: Value = serde_json::from_str(&answering(&gateway, "two")).unwrap();
+        change(&mut config);
+        let put = send(gateway.admin(), "PUT", "/config", &[("if-match", "*")], config.to_string()).await;
+        assert_eq!(put.status, 200, "{}", put.text());
+        put.json()["at_next_start"].clone()
+    };
+    assert_eq!(put(|_| {}).await, Value::Null);
+    let waiting = put(|config| {
+        config["workers"] = json!(1);
+        config["limits"] = json!({ "connections": 10 });
+        config["access_log"] = json!("off");
+        config["cache"] = json!({ "directory": "compiled" });
+        config["admin"] = json!({ "address": "127.0.0.2:0" });
+    })
+    .await;
+    assert_eq!(waiting, json!(["workers", "limits.connections", "access_log", "cache", "admin.address"]));
+    assert_eq!(gateway.get("/").await.text(), "two");
+    assert_eq!(put(|_| {}).await, Value::Null, "what runs is what is asked for again");
+}
+
+#[tokio::test]
 async fn liveness_readiness_and_metrics() {
     let gateway = start();
     for path in ["/livez", "/readyz"] {

@@ -50,9 +50,11 @@ impl Api {
         incoming: &mut Incoming,
     ) -> Result<Response<Full<Bytes>>, Problem> {
         guard::check_host(&self.settings, head)?;
+        let access = self.control.access();
+        guard::check_open(&self.settings, &access)?;
         let endpoint = Endpoint::find(head.uri.path());
         if !matches!(endpoint, Some(Endpoint::Live | Endpoint::Ready)) {
-            guard::check_token(&self.settings, &head.headers)?;
+            guard::check_token(&access, &head.headers)?;
         }
         let endpoint = endpoint.ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "GET / lists what there is."))?;
         let reads = head.method == Method::GET || head.method == Method::HEAD;

@@ -7,8 +7,8 @@ use aws_lc_rs::digest::{SHA256, digest};
 use http::uri::Authority;
 use http::{HeaderMap, StatusCode, Uri, header, request};
 
-use super::Settings;
 use super::problem::Problem;
+use super::{Access, Settings};
 
 /// Refuses what a browser was talked into. A page of a foreign site that was rebound to 127.0.0.1 still sends its own
 /// name as `Host`, and a page that posts across sites sends its own as `Origin`.
@@ -40,13 +40,28 @@ pub(super) fn check_host(settings: &Settings, request: &request::Parts) -> Resul
     Ok(())
 }
 
+/// Refuses everybody where the configuration that runs has no admin API, or where it asks for no token and the address is
+/// not loopback: the socket is the one of the start, whatever the configuration says by now.
+pub(super) fn check_open(settings: &Settings, access: &Access) -> Result<(), Problem> {
+    let reason = match access {
+        Access::Closed => "The configuration has no admin API any more.",
+        Access::Open if !is_loopback(settings.address.ip()) => {
+            "The configuration asks for no token, and without one nobody may come to this address."
+        }
+        _ => return Ok(()),
+    };
+    Err(Problem::new(StatusCode::FORBIDDEN, reason))
+}
+
 /// Refuses whoever does not have the token, where there is one. The comparison takes the same time however much of it
 /// is right, and however long it is.
-pub(super) fn check_token(settings: &Settings, headers: &HeaderMap) -> Result<(), Problem> {
-    let Some(token) = &settings.token else { return Ok(()) };
+pub(super) fn check_token(access: &Access, headers: &HeaderMap) -> Result<(), Problem> {
+    let Access::Token(token) = access else { return Ok(()) };
     let shown = sole_value(headers, header::AUTHORIZATION).and_then(bearer).unwrap_or_default();
     let hash = |text: &str| digest(&SHA256, text.as_bytes());
-    if verify_slices_are_equal(hash(shown).as_ref(), hash(token.trim()).as_ref()).is_ok() {
+    // A token of nothing is one that everybody has.
+    let is_token = !token.trim().is_empty();
+    if is_token && verify_slices_are_equal(hash(shown).as_ref(), hash(token.trim()).as_ref()).is_ok() {
         return Ok(());
     }
     let problem = Problem::new(StatusCode::UNAUTHORIZED, "The request needs the admin token as Authorization: Bearer.");
@@ -139,7 +154,7 @@ mod tests {
 
     #[test]
     fn tokens() {
-        let settings = Settings { token: Some("s3cret\n".into()), ..Settings::default() };
+        let access = Access::Token("s3cret\n".into());
         for (headers, expected) in [
             (&[("authorization", "Bearer s3cret")][..], 200),
             (&[("authorization", "bearer  s3cret ")], 200),
@@ -151,8 +166,22 @@ mod tests {
             (&[("authorization", "Bearer s3cret"), ("authorization", "Bearer s3cret")], 401),
             (&[], 401),
         ] {
-            assert_eq!(status(check_token(&settings, &parts("/", headers).headers)), expected, "{headers:?}");
+            assert_eq!(status(check_token(&access, &parts("/", headers).headers)), expected, "{headers:?}");
         }
-        assert_eq!(status(check_token(&Settings::default(), &HeaderMap::new())), 200);
+        assert_eq!(status(check_token(&Access::Open, &HeaderMap::new())), 200);
+        let nothing = parts("/", &[("authorization", "Bearer ")]).headers;
+        assert_eq!(status(check_token(&Access::Token("\n".into()), &nothing)), 401);
+    }
+
+    #[test]
+    fn nobody_comes_in_without_a_token_from_elsewhere_or_where_it_is_closed() {
+        let (near, far) =
+            (Settings::default(), Settings { address: "0.0.0.0:9901".parse().unwrap(), ..Settings::default() });
+        for (access, near_status, far_status) in
+            [(Access::Open, 200, 403), (Access::Closed, 403, 403), (Access::Token("s3cret".into()), 200, 200)]
+        {
+            assert_eq!(status(check_open(&near, &access)), near_status);
+            assert_eq!(status(check_open(&far, &access)), far_status);
+        }
     }
 }

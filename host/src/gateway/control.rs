@@ -14,10 +14,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
 use super::{Change, Error, ROUNDS, Shared, endpoints, unsettled};
-use crate::admin::{self, Admin, Answer, Applied, ConfigText, Control, IfMatch, Refused};
+use crate::admin::{self, Access, Admin, Answer, Applied, ConfigText, Control, IfMatch, Refused};
 use crate::cache::Purge;
 use crate::config::{self, Loaded, Report};
 use crate::plugin::Artifact;
+use crate::snapshot::Snapshot;
 use crate::stock;
 use crate::telemetry::{self, Level};
 use crate::watch::{Changed, Watch};
@@ -166,7 +167,20 @@ struct Api {
     handle: Handle,
 }
 
+/// Who may use the admin API while this configuration runs.
+pub(super) fn access(snapshot: &Snapshot) -> Access {
+    match (&snapshot.loaded.config.admin, snapshot.admin_token()) {
+        (None, _) => Access::Closed,
+        (Some(_), None) => Access::Open,
+        (Some(_), Some(token)) => Access::Token(token.clone()),
+    }
+}
+
 impl Control for Api {
+    fn access(&self) -> Access {
+        access(&self.shared.current())
+    }
+
     fn ready(&self) -> bool {
         !self.shared.draining.load(Ordering::Relaxed)
     }
@@ -282,7 +296,14 @@ impl Api {
     fn answer(&self, changed: Result<(), Error>, cause: &str) -> Result<Applied, Refused> {
         tell(&changed, cause);
         match changed {
-            Ok(()) => Ok(Applied { digest: self.config().digest, ..Applied::default() }),
+            Ok(()) => {
+                let mut applied = Applied { digest: self.config().digest, ..Applied::default() };
+                let waiting = self.shared.fixed.waiting(&self.shared.current().loaded.config);
+                if !waiting.is_empty() {
+                    applied.details.insert("at_next_start".into(), json!(waiting));
+                }
+                Ok(applied)
+            }
             Err(Error::Config(report)) => Err(refused(&report)),
             Err(error) => Err(Refused::Unavailable(error.to_string())),
         }

@@ -87,7 +87,7 @@ fn workshop(
 
 /// Builds the first snapshot and everything around it.
 pub(super) fn prepare(path: &Path, loaded: Loaded) -> Result<Arc<Shared>, Error> {
-    let settings = access_log_settings(&loaded.config, path);
+    let (settings, fixed) = (access_log_settings(&loaded.config, path), Fixed::of(&loaded.config));
     let access_log = Arc::new(AccessLog::open(settings).map_err(system("access log"))?);
     let outbound = Arc::new(Outbound::default());
     let workshop = workshop(path, &loaded.config, access_log.clone(), outbound.clone())?;
@@ -106,6 +106,7 @@ pub(super) fn prepare(path: &Path, loaded: Loaded) -> Result<Arc<Shared>, Error>
         draining: AtomicBool::new(false),
         watch: OnceLock::new(),
         outbound,
+        fixed,
         fetches: tokio::sync::Semaphore::new(super::FETCHES),
     });
     shared.outbound.attach(&shared);
@@ -121,6 +122,43 @@ pub(super) fn workers(shared: &Arc<Shared>, config: &config::Config) -> Result<(
         running.workers.push(Worker::start(index, shared.clone(), connections).map_err(system("data core"))?);
     }
     Ok(())
+}
+
+/// What is settled when the gateway starts, and stays so until it starts again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Fixed {
+    workers: usize,
+    connections: u32,
+    access_log: config::AccessLog,
+    cache: Option<config::Cache>,
+    /// None where there is no admin API.
+    admin: Option<config::ListenAddress>,
+}
+
+impl Fixed {
+    fn of(config: &config::Config) -> Fixed {
+        Fixed {
+            workers: cores(config),
+            connections: config.limits.connections,
+            access_log: config.access_log.clone(),
+            cache: config.cache.clone(),
+            admin: config.admin.as_ref().map(|admin| admin.address),
+        }
+    }
+
+    /// The settings of this configuration that take effect at the next start only, because something else runs. An admin
+    /// API that is taken out is closed at once.
+    pub fn waiting(&self, config: &config::Config) -> Vec<&'static str> {
+        let next = Fixed::of(config);
+        let all = [
+            ("workers", self.workers != next.workers),
+            ("limits.connections", self.connections != next.connections),
+            ("access_log", self.access_log != next.access_log),
+            ("cache", self.cache != next.cache),
+            ("admin.address", next.admin.is_some() && self.admin != next.admin),
+        ];
+        all.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
+    }
 }
 
 /// How many data cores there are.
@@ -140,12 +178,8 @@ pub(super) fn admin(
         true => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
         false => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
     });
-    let settings = admin::Settings {
-        address: (ip, config.address.port).into(),
-        token: shared.current().admin_token(),
-        ..admin::Settings::default()
-    };
-    let admin = Admin::bind(settings).map_err(Error::Admin)?;
+    let settings = admin::Settings { address: (ip, config.address.port).into(), ..admin::Settings::default() };
+    let admin = Admin::bind(settings, &control::access(&shared.current())).map_err(Error::Admin)?;
     let address = admin.local_address().map_err(system("admin API"))?;
     control.spawn(control::serve_admin(admin, shared.clone(), control.handle()));
     Ok(address)
