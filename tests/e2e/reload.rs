@@ -75,6 +75,35 @@ async fn listeners_come_and_go() {
 }
 
 #[tokio::test]
+async fn a_listener_goes_from_every_address_to_one_and_back() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let config = |address: &str| {
+        let mut config = answering(address);
+        config["listeners"] = json!([format!("{address}:{port}")]);
+        config
+    };
+    let gateway = TestGateway::start(config(""));
+    let here = std::net::SocketAddr::from(([127, 0, 0, 1], port));
+    assert_eq!(send(here, "GET", "/", &[], "").await.status, 200);
+    for address in ["127.0.0.1", ""] {
+        gateway.write_config(config(address));
+        gateway.reload().unwrap();
+        let elsewhere = std::net::SocketAddr::from(([127, 0, 0, 2], port));
+        eventually("every address is open, or one", async || {
+            (tokio::net::TcpStream::connect(elsewhere).await.is_ok() == address.is_empty()).then_some(())
+        })
+        .await;
+        let six = std::net::SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, port));
+        eventually("those of IPv6, too", async || {
+            (address.is_empty() || tokio::net::TcpStream::connect(six).await.is_err()).then_some(())
+        })
+        .await;
+        let open = if address.is_empty() { elsewhere } else { here };
+        assert_eq!(send(open, "GET", "/", &[], "").await.text(), address);
+    }
+}
+
+#[tokio::test]
 async fn unchanged_upstreams_keep_their_connections() {
     let server = Server::named("one").await;
     let config = |path: &str| {

@@ -24,13 +24,19 @@ pub(super) fn bind(new: &[&Listen], running: &Running) -> Result<Vec<(Listen, Ve
     for listen in new {
         // A listener that takes over an address of our own shares it until the old one has let go.
         let transport = transport(listen.layer);
-        let is_same = |(.., layer): &Key, address| self::transport(*layer) == transport && address == listen.address;
-        let is_ours = running.listeners.iter().any(|(key, listening)| is_same(key, listening.address));
+        let is_held = |(.., layer): &Key, held| self::transport(*layer) == transport && overlap(held, listen.address);
+        let is_ours = running.listeners.iter().any(|(key, listening)| is_held(key, listening.address));
         let options = Options { exclusive: !is_ours, transport, ..Options::default() };
         let sockets = listener::bind(&[listen.address], running.workers.len(), options).map_err(Error::Bind)?;
         openings.push(((*listen).clone(), sockets.into_iter().flatten().collect()));
     }
     Ok(openings)
+}
+
+/// Whether one of the two is the other, or every address with its port.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let is_any = one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() == other.port() && one.is_ipv4() == other.is_ipv4() && (is_any || one.ip() == other.ip())
 }
 
 fn transport(layer: Layer) -> Transport {
@@ -39,4 +45,26 @@ fn transport(layer: Layer) -> Transport {
 
 pub(super) fn key(listen: &Listen) -> Key {
     (listen.address, listen.name.clone(), listen.http1, listen.http2, listen.tls, listen.layer)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_and_every_address_overlap() {
+        for (one, other, expected) in [
+            ("127.0.0.1:80", "127.0.0.1:80", true),
+            ("127.0.0.1:80", "0.0.0.0:80", true),
+            ("[::1]:80", "[::]:80", true),
+            ("127.0.0.1:80", "127.0.0.2:80", false),
+            ("127.0.0.1:80", "0.0.0.0:81", false),
+            ("127.0.0.1:80", "[::]:80", false),
+            ("0.0.0.0:80", "[::1]:80", false),
+        ] {
+            let (one, other): (SocketAddr, SocketAddr) = (one.parse().unwrap(), other.parse().unwrap());
+            assert_eq!((overlap(one, other), overlap(other, one)), (expected, expected), "{one} {other}");
+        }
+    }
 }
