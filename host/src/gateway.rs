@@ -211,8 +211,10 @@ impl Shared {
         self.workshop.loader.lock().unwrap_or_else(PoisonError::into_inner).upload(name, component)
     }
 
-    /// Goes back to the files of plugins whose file has changed.
-    fn forget_uploads(&self, files: &[PathBuf]) {
+    /// Goes back to the files of plugins whose file has changed. In its turn: an upload that is being tried, and fails, puts
+    /// back what was there before it.
+    async fn forget_uploads(&self, files: &[PathBuf]) {
+        let _turn = self.turn.lock().await;
         let snapshot = self.current();
         for (name, plugin) in &snapshot.loaded.config.plugins {
             if let Some(config::Source::File(file)) = &plugin.source

@@ -127,9 +127,12 @@ pub(super) async fn follow_files(shared: Arc<Shared>, handle: Handle, watching: 
     let _ = shared.watch.set(watch);
     while let Some(changed) = changes.recv().await {
         let names: Vec<String> = changed.files.iter().map(|file| file.display().to_string()).collect();
-        // A file that changed is what the operator wants now, whatever was uploaded in its place.
-        shared.forget_uploads(&changed.files);
-        reload(&shared, &handle, names.join(", "));
+        let (shared, own) = (shared.clone(), handle.clone());
+        handle.spawn(async move {
+            // A file that changed is what the operator wants now, whatever was uploaded in its place.
+            shared.forget_uploads(&changed.files).await;
+            tell(&shared.reload(&own).await, &names.join(", "));
+        });
     }
 }
 
