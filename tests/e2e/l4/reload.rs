@@ -43,7 +43,8 @@ async fn reload_adds_and_removes_listeners_under_connections() {
     let second = gateway.address_of("second");
     let (mut new, _) = greeted(second).await;
     let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    client.connect(gateway.address_of("udp")).await.unwrap();
+    let udp = gateway.address_of("udp");
+    client.connect(udp).await.unwrap();
     assert_eq!(ask(&client, "x").await, "udp: x");
 
     // The first goes, and the one for datagrams; their clients are let finish.
@@ -56,6 +57,15 @@ async fn reload_adds_and_removes_listeners_under_connections() {
     speaks(&mut old, "still").await;
     speaks(&mut new, "too").await;
     assert_eq!(ask(&client, "y").await, "udp: y");
+    // Who is new is too late, and counted, as long as there is somebody for whom the socket is open.
+    let late = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    eventually("a datagram of a new client is dropped", async || {
+        let _ = client.send(b"y").await;
+        let _ = late.send_to(b"late", udp).await;
+        let labels = ["listener=\"udp\"", "\"draining\""];
+        (gateway.metric("gatewright_layer4_dropped_datagrams_total", &labels).await > 0.0).then_some(())
+    })
+    .await;
     // Once they are quiet, the socket is closed, and the kernel says so.
     eventually("the socket for datagrams is closed", async || {
         let _ = client.send(b"z").await;
