@@ -96,16 +96,15 @@ pub fn main() -> ExitCode {
 }
 
 fn run(path: &Path) -> Result<(), Error> {
-    let gateway = Gateway::start(path)?;
-    for (name, address) in gateway.addresses() {
-        let fields: telemetry::Fields<'_> = &[("listener", &name), ("address", &address)];
-        telemetry::log(Level::Info, "listening", fields);
-    }
-    if let Some(address) = gateway.admin_address() {
-        telemetry::log(Level::Info, "admin API listening", &[("address", &address)]);
-    }
-    gateway.run();
-    Ok(())
+    Gateway::run(path, |gateway| {
+        for (name, address) in gateway.addresses() {
+            let fields: telemetry::Fields<'_> = &[("listener", &name), ("address", &address)];
+            telemetry::log(Level::Info, "listening", fields);
+        }
+        if let Some(address) = gateway.admin_address() {
+            telemetry::log(Level::Info, "admin API listening", &[("address", &address)]);
+        }
+    })
 }
 
 fn check(path: &Path, format: Format) -> ExitCode {

@@ -94,7 +94,10 @@ impl Gateway {
     /// # Errors
     /// Nothing runs then.
     pub fn start(path: &Path) -> Result<Gateway, Error> {
-        let control = control::Thread::start().map_err(system("control thread"))?;
+        Gateway::start_on(control::Thread::start().map_err(system("control thread"))?, path)
+    }
+
+    fn start_on(control: control::Thread, path: &Path) -> Result<Gateway, Error> {
         let watching = control.block_on(control::watch(path.to_owned()))?;
         let loaded = load(path)?;
         let config = loaded.config.clone();
@@ -138,12 +141,23 @@ impl Gateway {
         self.control.block_on(async move { shared.reload(&handle).await })?
     }
 
-    /// Serves until SIGTERM or SIGINT, reloading at SIGHUP; then lets what runs finish.
-    pub fn run(self) {
-        let (shared, handle) = (self.shared.clone(), self.control.handle());
+    /// Starts from a configuration file, tells `started`, and serves until SIGTERM or SIGINT, reloading at SIGHUP; then lets
+    /// what runs finish.
+    ///
+    /// # Errors
+    /// As [`Gateway::start`].
+    pub fn run(path: &Path, started: impl FnOnce(&Gateway)) -> Result<(), Error> {
+        let control = control::Thread::start().map_err(system("control thread"))?;
+        // Before the work of the start, which SIGHUP would end otherwise; what comes meanwhile is heard after it. SIGTERM and
+        // SIGINT still end it at once, as nothing is served yet.
+        let hangup = control.block_on(async { control::hangup() })?.map_err(system("signals"))?;
+        let gateway = Gateway::start_on(control, path)?;
+        started(&gateway);
+        let (shared, handle) = (gateway.shared.clone(), gateway.control.handle());
         // Without a control thread nothing could ever end the gateway, so that ends it, too.
-        let _ = self.control.block_on(control::signals(shared, handle));
-        self.shutdown();
+        let _ = gateway.control.block_on(control::signals(hangup, shared, handle));
+        gateway.shutdown();
+        Ok(())
     }
 
     /// Stops accepting, lets what runs finish within `shutdown.drain_timeout`, and ends.

@@ -224,6 +224,29 @@ fn run_serves_reloads_at_sighup_and_ends_at_sigterm() {
     assert!(running.child.wait().unwrap().success());
 }
 
+#[test]
+fn a_sighup_during_the_start_is_a_reload_after_it() {
+    // The configuration is read to its end only once somebody writes to the pipe, which is a way to stop within the start.
+    let file = File::new(&GOOD.replace("/a/*", "${file:pipe}"));
+    let pipe = file.path.with_file_name("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let mut running = Running::spawn(&file);
+    // Opening it waits for who reads.
+    let open = || std::fs::OpenOptions::new().write(true).open(&pipe).unwrap();
+    let mut first = open();
+    running.signal("HUP");
+    first.write_all(b"/first").unwrap();
+    drop(first);
+    running.wait_for_address();
+    assert!(running.get("/first").contains("200 OK"));
+    open().write_all(b"/second").unwrap();
+    let applied = running.wait_for("configuration applied");
+    assert!(applied.contains("SIGHUP"), "{applied}");
+    assert!(running.get("/second").contains("200 OK"));
+    running.signal("TERM");
+    assert!(running.child.wait().unwrap().success());
+}
+
 /// A configuration in a folder of its own.
 struct File {
     _folder: tempfile::TempDir,
@@ -252,6 +275,12 @@ struct Running {
 
 impl Running {
     fn start(file: &File) -> Running {
+        let mut running = Running::spawn(file);
+        running.wait_for_address();
+        running
+    }
+
+    fn spawn(file: &File) -> Running {
         let mut child = Command::new(binary())
             .args(["run", file.path()])
             .stdout(Stdio::null())
@@ -259,11 +288,13 @@ impl Running {
             .spawn()
             .unwrap();
         let log = BufReader::new(child.stderr.take().unwrap());
-        let mut running = Running { child, log, address: String::new() };
-        let line = running.wait_for("listening");
+        Running { child, log, address: String::new() }
+    }
+
+    fn wait_for_address(&mut self) {
+        let line = self.wait_for("listening");
         let event: serde_json::Value = serde_json::from_str(&line).unwrap();
-        running.address = event["address"].as_str().unwrap().to_owned();
-        running
+        self.address = event["address"].as_str().unwrap().to_owned();
     }
 
     /// The next line of the log that contains the text.

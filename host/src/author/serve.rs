@@ -33,12 +33,12 @@ pub struct Settings {
 /// The gateway does not start: its configuration, which lies in the project's folder `build`, is shown with the mistake.
 pub fn run(project: &Project, settings: &Settings) -> Result<(), Error> {
     let path = configure(project, settings)?;
-    let gateway = Gateway::start(&path).map_err(Error::Gateway)?;
-    for (_, address) in gateway.addresses() {
-        telemetry::log(Level::Info, "listening", &[("plugin", &project.name()), ("address", &address)]);
-    }
-    gateway.run();
-    Ok(())
+    let started = |gateway: &Gateway| {
+        for (_, address) in gateway.addresses() {
+            telemetry::log(Level::Info, "listening", &[("plugin", &project.name()), ("address", &address)]);
+        }
+    };
+    Gateway::run(&path, started).map_err(Error::Gateway)
 }
 
 /// The same, and builds again whenever a source changes. A build that fails leaves what runs.

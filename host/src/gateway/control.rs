@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::runtime::Handle as Runtime;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
@@ -86,10 +86,14 @@ impl Spawn for Handle {
     }
 }
 
+/// Hears SIGHUP from now on. To be called on the thread's runtime.
+pub(super) fn hangup() -> std::io::Result<Signal> {
+    signal(SignalKind::hangup())
+}
+
 /// Waits for SIGTERM or SIGINT; reloads and reopens the access log at SIGHUP.
-pub(super) async fn signals(shared: Arc<Shared>, handle: Handle) {
-    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()))
+pub(super) async fn signals(mut hangup: Signal, shared: Arc<Shared>, handle: Handle) {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
         return telemetry::log(Level::Error, "signals cannot be received", &[]);
     };
