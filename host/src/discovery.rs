@@ -27,6 +27,9 @@ pub use schedule::{Schedule, Step};
 pub struct Settings {
     /// The DNS servers; those of the system where there are none.
     pub servers: Vec<SocketAddr>,
+    /// What the system's file ([`SYSTEM`]) says, where that is who is asked: settings that were read from another text are
+    /// other settings. None where it cannot be read.
+    pub system: Option<Vec<u8>>,
     /// For one question to one server; a question is asked twice.
     pub timeout: Duration,
     /// Answers are believed for at least and at most so long, whatever their time to live.
@@ -37,6 +40,9 @@ pub struct Settings {
     /// Names of the machine, which come before DNS.
     pub hosts: PathBuf,
 }
+
+/// Where the system says whom to ask (resolv.conf(5)).
+pub const SYSTEM: &str = "/etc/resolv.conf";
 
 /// A name to look up.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

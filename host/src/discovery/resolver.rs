@@ -12,8 +12,9 @@ use hickory_resolver::lookup::Lookup;
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
+use hickory_resolver::system_conf::parse_resolv_conf;
 
-use super::{Answer, Family, Found, Query, Settings, hosts};
+use super::{Answer, Family, Found, Query, SYSTEM, Settings, hosts};
 
 /// Asks for names. Belongs to the runtime that first asks with it, where its connections live.
 pub struct Resolver {
@@ -30,8 +31,10 @@ impl Resolver {
     /// No servers are given, and those of the system cannot be read.
     pub fn new(settings: Settings) -> Result<Resolver, ResolverError> {
         let mut builder = if settings.servers.is_empty() {
-            TokioResolver::builder_tokio()
-                .map_err(|error| ResolverError(format!("the system's DNS settings: {error}")))?
+            let mistake = |reason: String| ResolverError(format!("the system's DNS settings: {reason}"));
+            let text = settings.system.as_ref().ok_or_else(|| mistake(format!("{SYSTEM} cannot be read")))?;
+            let (config, options) = parse_resolv_conf(text).map_err(|error| mistake(error.to_string()))?;
+            TokioResolver::builder_with_config(config, TokioRuntimeProvider::default()).with_options(options)
         } else {
             let server = |server: &std::net::SocketAddr| {
                 let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()].map(|mut connection| {

@@ -79,6 +79,7 @@ mod tests {
         let seconds = Duration::from_secs;
         Settings {
             servers: Vec::new(),
+            system: None,
             timeout: seconds(1),
             min_ttl: seconds(1),
             max_ttl: seconds(300),

@@ -48,14 +48,21 @@ impl Discovery {
         if self.resolver.as_ref().is_some_and(|resolver| resolver.settings() == settings) {
             return true;
         }
-        self.resolver = match Resolver::new(settings.clone()) {
-            Ok(resolver) => Some(Arc::new(resolver)),
-            Err(error) => {
-                telemetry::log(Level::Error, "names are not asked for any more", &[("error", &error)]);
-                None
+        match Resolver::new(settings.clone()) {
+            Ok(resolver) => {
+                self.resolver = Some(Arc::new(resolver));
+                false
             }
-        };
-        false
+            // The system's file may be away for a moment, and the next change looks again.
+            Err(error) if self.resolver.is_some() => {
+                telemetry::log(Level::Error, "names are asked for as before", &[("error", &error)]);
+                true
+            }
+            Err(error) => {
+                telemetry::log(Level::Error, "names are not asked for", &[("error", &error)]);
+                false
+            }
+        }
     }
 
     /// Ends all.
@@ -97,5 +104,39 @@ async fn follow(upstream: Arc<Upstream>, query: Query, resolver: Arc<Resolver>, 
             upstream.discovered([(query.clone(), found)]);
         }
         tokio::time::sleep(step.wait).await;
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn settings(system: Option<&str>) -> Settings {
+        Settings {
+            servers: Vec::new(),
+            system: system.map(|text| text.as_bytes().to_vec()),
+            timeout: Duration::from_secs(1),
+            min_ttl: Duration::ZERO,
+            max_ttl: Duration::MAX,
+            hold: Duration::ZERO,
+            hosts: "/etc/hosts".into(),
+        }
+    }
+
+    #[tokio::test]
+    async fn another_text_of_the_system_makes_another_resolver() {
+        let (old, new) = (settings(Some("nameserver 192.0.2.1\n")), settings(Some("nameserver 192.0.2.2\n")));
+        let mut discovery = Discovery::default();
+        assert!(!discovery.follow_settings(&settings(None)) && discovery.resolver.is_none());
+        assert!(!discovery.follow_settings(&old));
+        assert!(discovery.follow_settings(&old), "the same");
+        assert!(!discovery.follow_settings(&new), "another");
+        for broken in [settings(None), settings(Some("# nobody\n"))] {
+            assert!(discovery.follow_settings(&broken), "as before");
+            assert_eq!(discovery.resolver.as_ref().unwrap().settings(), &new);
+        }
     }
 }

@@ -13,8 +13,10 @@ use crate::upstream::Upstream;
 /// How names are asked for.
 pub(super) fn settings(loaded: &Loaded, workshop: &Workshop) -> Settings {
     let resolver = &loaded.config.resolver;
+    let is_system = resolver.servers.is_empty();
     Settings {
         servers: resolver.servers.iter().map(|server| server.0).collect(),
+        system: is_system.then(|| std::fs::read(discovery::SYSTEM).ok()).flatten(),
         timeout: resolver.timeout.into(),
         min_ttl: resolver.min_ttl.into(),
         max_ttl: resolver.max_ttl.into(),
