@@ -6,6 +6,7 @@
 
 mod parse;
 mod path;
+mod unique;
 mod written;
 
 use std::fmt;
@@ -137,6 +138,15 @@ impl fmt::Display for Value {
     }
 }
 
+/// Reads JSON in which no object has a member twice. Of two with one name some readers take the first, some the last, so what a plugin
+/// decides by, and an upstream reads again, is read with this.
+///
+/// # Errors
+/// Why it is none, and where.
+pub fn unique(text: &[u8]) -> Result<serde_json::Value, String> {
+    unique::document(text)
+}
+
 /// Whether a `Content-Type` is JSON: `application/json`, `text/json`, or any type with the suffix `+json` (RFC 6839).
 #[must_use]
 pub fn is_json(content_type: &str) -> bool {
@@ -177,6 +187,20 @@ mod tests {
         let mut document = Value::parse(br#"{"name":[1,{"x":"a"},true,null]}"#).unwrap();
         document.each_scalar(&mut |value| *value = Value::Null);
         assert_eq!(document.to_string(), r#"{"name":[null,{"x":null},true,null]}"#);
+    }
+
+    #[test]
+    fn members_that_are_there_twice_are_refused_where_it_matters() {
+        let fine = r#"{"a":1,"b":[-1,1.5,true,null,"x",{"a":{"a":2}}]}"#;
+        assert_eq!(unique(fine.as_bytes()).unwrap(), serde_json::from_str::<serde_json::Value>(fine).unwrap());
+        for odd in [r#"{"a":1,"a":1}"#, r#"{"a":1,"\u0061":2}"#, r#"[{"a":[{"b":1,"b":1}]}]"#] {
+            let why = unique(odd.as_bytes()).unwrap_err();
+            assert!(why.starts_with("a member is there twice at line 1"), "{odd}: {why}");
+        }
+        let deep = "[".repeat(10_000);
+        for text in ["", "{", r#"{"a":1} {}"#, deep.as_str()] {
+            assert!(unique(text.as_bytes()).is_err(), "{text:.9}");
+        }
     }
 
     #[test]
