@@ -10,6 +10,8 @@ use apollo_parser::{
     cst::{self, CstNode},
 };
 
+use gatewright_sdk::serde_json::Value;
+
 use crate::Variables;
 
 /// How is counted.
@@ -198,12 +200,27 @@ fn sizes(operation: &cst::OperationDefinition, variables: &Variables) -> BTreeMa
     let sizes = definitions.filter_map(|definition| {
         let name = definition.variable()?.name()?.text().to_string();
         let size = match variables.get(&name) {
-            Some(value) => value.as_u64(),
+            Some(value) => given(value),
             None => definition.default_value().and_then(|default| default.value()).and_then(|value| whole(&value)),
         };
         Some((name, size?))
     });
     sizes.collect()
+}
+
+/// The size that a client gives. Servers take `1e3` and `1000.0` for a whole number, and some a text with one.
+fn given(value: &Value) -> Option<u64> {
+    match value {
+        Value::Number(number) => number.as_u64().or_else(|| number.as_f64().and_then(rounded)),
+        Value::String(text) => text.trim().parse().ok().or_else(|| text.trim().parse().ok().and_then(rounded)),
+        _ => None,
+    }
+}
+
+/// Up to the next whole number; one that does not fit counts as the greatest.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+fn rounded(number: f64) -> Option<u64> {
+    (number >= 0.0).then(|| number.ceil() as u64)
 }
 
 /// A whole number as it is written; one that does not fit counts as the greatest.
@@ -257,6 +274,29 @@ mod tests {
             ("{ a(text: \"{ b { c } }\") # { d { e } }\n }", (1, 0, 0, 1)),
         ] {
             assert_eq!(numbers(document), expected, "{document}");
+        }
+    }
+
+    #[test]
+    fn sizes_in_variables_are_counted_however_they_are_written() {
+        for (size, cost) in [
+            ("1000", 1001),
+            ("1e3", 1001),
+            ("1000.0", 1001),
+            ("999.5", 1001),
+            ("\"1000\"", 1001),
+            ("\" 1e3 \"", 1001),
+            ("1e300", u64::MAX),
+            ("99999999999999999999", u64::MAX),
+            ("-1", 2),
+            ("-1e3", 2),
+            ("\"many\"", 2),
+            ("null", 2),
+            ("[1000]", 2),
+        ] {
+            let variables = serde_json::from_str(&format!("{{\"n\":{size}}}")).unwrap();
+            let counts = counted("query($n: Int) { list(first: $n) { a } }", variables).unwrap();
+            assert_eq!(counts.cost, cost, "{size}");
         }
     }
 
