@@ -77,8 +77,7 @@ impl Plugin for GraphqlGuard {
     }
 
     fn on_request_body(&self, exchange: &Exchange, body: Vec<u8>) -> BodyDecision {
-        let is_document = kind(exchange) == Some(Kind::Document);
-        match self.judge_body(is_document, &body) {
+        match self.judge_body(exchange.state() == DOCUMENT, &body) {
             Ok(()) => BodyDecision::Pass,
             Err(refusal) => BodyDecision::Respond(refused(&refusal)),
         }
@@ -94,26 +93,31 @@ enum Kind {
     Document,
 }
 
-fn kind(exchange: &Exchange) -> Option<Kind> {
-    let kind = exchange.request_headers().get("content-type")?;
+/// What stands in the exchange's state where the body is the bare document.
+const DOCUMENT: &[u8] = b"document";
+
+fn kind(exchange: &Exchange) -> Result<Kind, Refusal> {
+    let kinds = exchange.request_headers().values("content-type");
+    if kinds.len() > 1 {
+        return Err(Refusal::malformed("it has several content types"));
+    }
+    let kind = kinds.first().map(|kind| String::from_utf8_lossy(kind)).unwrap_or_default();
     match kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
-        "application/json" => Some(Kind::Json),
-        "application/graphql" => Some(Kind::Document),
-        _ => None,
+        "application/json" => Ok(Kind::Json),
+        "application/graphql" => Ok(Kind::Document),
+        _ => Err(Refusal::media_type()),
     }
 }
 
 impl GraphqlGuard {
     fn begin(&self, exchange: &Exchange) -> Decision {
-        let encoding = exchange.request_headers().get("content-encoding");
-        let is_plain = encoding.is_none_or(|encoding| encoding.trim().eq_ignore_ascii_case("identity"));
-        if kind(exchange).is_none() || !is_plain {
-            return Decision::Respond(refused(&Refusal::media_type()));
-        }
-        if exchange.end_of_stream() {
-            return Decision::Respond(refused(&Refusal::malformed("there is no body")));
-        }
-        match exchange.set_body_mode(Direction::Request, BodyMode::Whole) {
+        let kind = match Self::check_head(exchange) {
+            Ok(kind) => kind,
+            Err(refusal) => return Decision::Respond(refused(&refusal)),
+        };
+        // Kept, for later plugins may say of the body what they like before it is there.
+        let kept = if kind == Kind::Document { exchange.set_state(DOCUMENT) } else { Ok(()) };
+        match kept.and_then(|()| exchange.set_body_mode(Direction::Request, BodyMode::Whole)) {
             Ok(()) => Decision::Proceed,
             Err(error) => {
                 log::error("the body cannot be read", &[("why", &error.to_string())]);
@@ -126,9 +130,24 @@ impl GraphqlGuard {
         }
     }
 
+    fn check_head(exchange: &Exchange) -> Result<Kind, Refusal> {
+        let kind = kind(exchange)?;
+        let encoding = exchange.request_headers().get("content-encoding");
+        if encoding.is_some_and(|encoding| !encoding.trim().eq_ignore_ascii_case("identity")) {
+            return Err(Refusal::media_type());
+        }
+        if exchange.end_of_stream() {
+            return Err(Refusal::malformed("there is no body"));
+        }
+        // Some servers take it from there, and from the body only where the address has none.
+        match request::named_in(query(&exchange.path())) {
+            Some(name) => Err(Refusal::malformed(&format!("{name} is in the address, and there is a body"))),
+            None => Ok(kind),
+        }
+    }
+
     fn judge_query(&self, target: &str) -> Result<(), Refusal> {
-        let query = target.split_once('?').map_or("", |(_, query)| query);
-        let operation = Operation::of_query(query)?;
+        let operation = Operation::of_query(query(target))?;
         self.judge.judge(&operation, true)
     }
 
@@ -141,6 +160,10 @@ impl GraphqlGuard {
         self.judge.count(operations.len())?;
         operations.iter().try_for_each(|operation| self.judge.judge(operation, false))
     }
+}
+
+fn query(target: &str) -> &str {
+    target.split_once('?').map_or("", |(_, query)| query)
 }
 
 fn refused(refusal: &Refusal) -> Response {

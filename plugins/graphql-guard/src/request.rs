@@ -1,6 +1,9 @@
 //! GraphQL requests as HTTP carries them.
 
-use gatewright_sdk::serde_json::{self, Map, Value};
+use gatewright_sdk::{
+    json,
+    serde_json::{Map, Value},
+};
 use percent_encoding::percent_decode_str;
 
 use crate::{Variables, limits::Refusal};
@@ -14,9 +17,10 @@ pub(crate) struct Operation {
     pub variables: Variables,
 }
 
-/// The requests in a JSON body: one, or a list of them.
+/// The requests in a JSON body: one, or a list of them. The upstream might take the other one of two members with one name, so
+/// neither is taken.
 pub(crate) fn requests(body: &[u8]) -> Result<Vec<Operation>, Refusal> {
-    match serde_json::from_slice(body) {
+    match json::unique(body) {
         Ok(Value::Object(members)) => Ok(vec![Operation::of_members(members)?]),
         Ok(Value::Array(items)) => items
             .into_iter()
@@ -41,12 +45,12 @@ impl Operation {
         for part in query.split('&').filter(|part| !part.is_empty()) {
             let (name, value) = part.split_once('=').unwrap_or((part, ""));
             let name = decode(name);
-            if !matches!(name.as_str(), "query" | "variables" | "extensions" | "id" | "documentId" | "operationName") {
+            if !NAMES.contains(&name.as_str()) {
                 continue;
             }
             let value = decode(value);
             let value = match name.as_str() {
-                "variables" | "extensions" if !value.is_empty() => serde_json::from_str(&value)
+                "variables" | "extensions" if !value.is_empty() => json::unique(value.as_bytes())
                     .map_err(|error| Refusal::malformed(&format!("{name} is not JSON: {error}")))?,
                 _ => Value::String(value),
             };
@@ -65,16 +69,34 @@ impl Operation {
         };
         let hash =
             members.get("extensions").and_then(|extensions| extensions.pointer("/persistedQuery/sha256Hash")).cloned();
-        let named = members.remove("id").or_else(|| members.remove("documentId")).or(hash);
+        let mut id = None;
+        for named in [members.remove("id"), members.remove("documentId"), hash] {
+            match (text(named, "the document's id")?, &id) {
+                (Some(named), Some(id)) if named != *id => {
+                    return Err(Refusal::malformed("it names different documents"));
+                }
+                (Some(named), None) => id = Some(named),
+                _ => {}
+            }
+        }
         let variables = match members.remove("variables") {
             Some(Value::Object(variables)) => variables.into_iter().collect(),
             None | Some(Value::Null) => Variables::new(),
             Some(Value::String(empty)) if empty.is_empty() => Variables::new(),
             Some(_) => return Err(Refusal::malformed("variables is no object")),
         };
-        Ok(Self { document: text(members.remove("query"), "query")?, id: text(named, "the document's id")?, variables })
+        Ok(Self { document: text(members.remove("query"), "query")?, id, variables })
     }
 }
+
+/// The first part of a request that a query has.
+pub(crate) fn named_in(query: &str) -> Option<&'static str> {
+    let has = |wanted: &str| query.split('&').any(|part| decode(part.split('=').next().unwrap_or_default()) == wanted);
+    NAMES.into_iter().find(|name| has(name))
+}
+
+/// The parts of a request as a query names them.
+const NAMES: [&str; 6] = ["query", "variables", "extensions", "id", "documentId", "operationName"];
 
 fn decode(text: &str) -> String {
     percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned()

@@ -16,8 +16,12 @@ fn gateway(config: &str) -> (Double, GraphqlGuard) {
 
 /// The status for a body; 200 where it goes on.
 fn posted(config: &str, kind: &str, body: &str) -> u16 {
+    posted_to(config, "/graphql", kind, body)
+}
+
+fn posted_to(config: &str, target: &str, kind: &str, body: &str) -> u16 {
     let (gateway, plugin) = gateway(config);
-    gateway.receive(Request::post("/graphql").header("content-type", kind));
+    gateway.receive(Request::post(target).header("content-type", kind));
     match gateway.on_request(&plugin) {
         Decision::Respond(response) => return response.status.as_u16(),
         decision => assert_eq!(decision, Decision::Proceed),
@@ -162,6 +166,84 @@ fn persisted_documents() {
     assert_eq!(got(only, "/?id=h1"), 200);
     assert_eq!(got(only, "/?id=h2"), 405, "a mutation that is known is still one");
     assert_eq!(got(only, "/?extensions=%7B%22persistedQuery%22%3A%7B%22sha256Hash%22%3A%22h1%22%7D%7D"), 200);
+}
+
+#[test]
+fn a_request_is_in_the_address_or_in_the_body_and_not_in_both() {
+    let body = json!({ "query": "{ a }" }).to_string();
+    for (target, status) in [
+        ("/graphql?query=%7B+__schema+%7B+a+%7D+%7D", 400),
+        ("/graphql?x=1&%71uery={b}", 400),
+        ("/graphql?query", 400),
+        ("/graphql?variables=%7B%7D", 400),
+        ("/graphql?extensions=%7B%7D", 400),
+        ("/graphql?id=h2", 400),
+        ("/graphql?documentId=h2", 400),
+        ("/graphql?operationName=B", 400),
+        ("/graphql?key=query&Query=1&+query=1", 200),
+        ("/graphql?", 200),
+    ] {
+        assert_eq!(posted_to("{}", target, "application/json", &body), status, "{target}");
+        assert_eq!(posted_to("{}", target, "application/graphql", "{ a }"), status, "{target}");
+    }
+}
+
+#[test]
+fn what_the_upstream_could_read_differently_is_refused() {
+    let also = r#"{ "persisted": { "only": false, "documents": { "h1": "{ a }" } } }"#;
+    let json = "application/json";
+    for (body, status) in [
+        (r#"{"id":"h1","documentId":"h1","extensions":{"persistedQuery":{"sha256Hash":"h1"}}}"#, 200),
+        (r#"{"id":null,"documentId":"h1"}"#, 200),
+        (r#"{"id":"h1","extensions":{"persistedQuery":{"sha256Hash":"h2"}}}"#, 400),
+        (r#"{"id":"h1","documentId":"h2"}"#, 400),
+        (r#"{"documentId":"h2","extensions":{"persistedQuery":{"sha256Hash":"h1"}}}"#, 400),
+        (r#"{"id":"h1","documentId":2}"#, 400),
+        (r#"{"query":"{ __schema { a } }","query":"{ a }"}"#, 400),
+        (r#"{"query":"{ a }","\u0071uery":"{ a }"}"#, 400),
+        (r#"{"query":"{ a }","variables":{"n":1000,"n":1}}"#, 400),
+    ] {
+        assert_eq!(posted(also, json, body), status, "{body}");
+    }
+    assert_eq!(got(also, "/?query={a}&variables=%7B%22n%22:1,%22n%22:2%7D"), 400);
+    assert_eq!(got(also, "/?id=h1&documentId=h2"), 400);
+    let (gateway, plugin) = gateway("{}");
+    for other in ["application/graphql", "application/json"] {
+        gateway.receive(Request::post("/").header("content-type", json).header("content-type", other));
+        assert!(
+            matches!(gateway.on_request(&plugin), Decision::Respond(response) if response.status == StatusCode::BAD_REQUEST)
+        );
+    }
+}
+
+/// A later plugin that says something else of the body, before it is there.
+struct Relabel(&'static str);
+
+impl Plugin for Relabel {
+    type Config = gatewright_sdk::NoConfig;
+
+    fn new(_: Self::Config) -> Result<Self, String> {
+        Ok(Self("text/plain"))
+    }
+
+    fn on_request(&self, exchange: &Exchange) -> Decision {
+        exchange.request_headers().set("content-type", self.0).unwrap();
+        Decision::Proceed
+    }
+}
+
+#[test]
+fn a_body_is_read_as_what_it_was_at_the_plugins_place() {
+    let (gateway, plugin) = gateway("{}");
+    for (kind, other, body) in [
+        ("application/graphql", "application/json", "{ a }"),
+        ("application/json", "application/graphql", r#"{"query":"{ a }"}"#),
+    ] {
+        gateway.receive(Request::post("/").header("content-type", kind));
+        assert_eq!(gateway.on_request(&plugin), Decision::Proceed);
+        let _ = gateway.on_request(&Relabel(other));
+        assert_eq!(gateway.request_body(&plugin, &[body.as_bytes()]), Ok(body.as_bytes().to_vec()), "{kind}");
+    }
 }
 
 #[test]
