@@ -5,7 +5,7 @@
 //! natively. What is not in the document is not let through, unless the configuration says so.
 
 use gatewright_sdk::{
-    BodyDecision, BodyMode, Decision, Direction, Exchange, Metric, Plugin, Response, StatusCode, config,
+    BodyDecision, BodyMode, Decision, Direction, Exchange, Metric, MutateError, Plugin, Response, StatusCode, config,
     json_schema::{self, CheckError},
     log, plugin,
     serde_json::{self, Value},
@@ -88,8 +88,8 @@ impl Plugin for Validate {
 
     fn on_request(&self, exchange: &Exchange) -> Decision {
         match self.check_head(exchange) {
-            Ok(false) => Decision::Proceed,
-            Ok(true) => match exchange.set_body_mode(Direction::Request, BodyMode::Whole) {
+            Ok(checks) if checks.is_empty() => Decision::Proceed,
+            Ok(checks) => match checks.keep(exchange) {
                 Ok(()) => Decision::Proceed,
                 Err(error) => {
                     log::error("the body cannot be read", &[("why", &error.to_string())]);
@@ -105,7 +105,7 @@ impl Plugin for Validate {
     }
 
     fn on_request_body(&self, exchange: &Exchange, body: Vec<u8>) -> BodyDecision {
-        match self.rules(exchange).and_then(|rules| check_body(&rules, exchange, &body)) {
+        match Checks::kept(exchange).and_then(|checks| checks.check(&body)) {
             Ok(()) => BodyDecision::Pass,
             Err(refusal) => BodyDecision::Respond(refused(&refusal)),
         }
@@ -113,19 +113,21 @@ impl Plugin for Validate {
 }
 
 impl Validate {
-    /// Whether the body is to be looked at.
-    fn check_head(&self, exchange: &Exchange) -> Result<bool, Refusal> {
+    /// What the body is to be checked against.
+    fn check_head(&self, exchange: &Exchange) -> Result<Checks, Refusal> {
         let mut refusal = Refusal::parameters();
         self.schemas.check(exchange, &mut refusal)?;
-        if let Some(operation) = self.operation(exchange)? {
+        let operation = self.operation(exchange)?;
+        if let Some(operation) = &operation {
             operation.check_parameters(exchange, &mut refusal)?;
         }
         refusal.or_nothing()?;
-        let mut is_wanted = false;
-        for rules in self.rules(exchange)? {
-            is_wanted |= rules.wants(exchange)?;
+        let of_document = operation.and_then(|operation| operation.body());
+        let mut checks = Checks::default();
+        for rules in self.schemas.body(exchange).into_iter().chain(of_document) {
+            checks.0.extend(rules.wants(exchange)?.map(|place| (rules.name.to_owned(), place.to_owned())));
         }
-        Ok(is_wanted)
+        Ok(checks)
     }
 
     fn operation(&self, exchange: &Exchange) -> Result<Option<openapi::Match<'_>>, Refusal> {
@@ -135,29 +137,28 @@ impl Validate {
             found => found.map(Some),
         }
     }
-
-    fn rules(&self, exchange: &Exchange) -> Result<Vec<BodyRules>, Refusal> {
-        let of_document = self.operation(exchange)?.and_then(|operation| operation.body());
-        Ok(self.schemas.body(exchange).into_iter().chain(of_document).collect())
-    }
 }
 
 impl BodyRules {
-    /// Whether there is a body whose type has a schema.
-    fn wants(&self, exchange: &Exchange) -> Result<bool, Refusal> {
+    /// The place of the schema for the body, where there is one and its type has a schema.
+    fn wants(&self, exchange: &Exchange) -> Result<Option<&str>, Refusal> {
         if exchange.end_of_stream() {
-            return if self.required { Err(Refusal::no_body()) } else { Ok(false) };
+            return if self.required { Err(Refusal::no_body()) } else { Ok(None) };
         }
-        let [kind, encoding] = exchange.request_headers().select(["content-type", "content-encoding"]);
-        if encoding.is_some_and(|encoding| !encoding.trim().eq_ignore_ascii_case("identity")) {
+        let headers = exchange.request_headers();
+        let kinds = headers.values("content-type");
+        if kinds.len() > 1 {
+            return Err(Refusal::several_types());
+        }
+        if headers.get("content-encoding").is_some_and(|coding| !coding.trim().eq_ignore_ascii_case("identity")) {
             return Err(Refusal::media_type("a body without a content coding"));
         }
-        self.schema(kind.as_deref()).map(|schema| schema.is_some())
+        self.schema(&kinds.first().map(|kind| String::from_utf8_lossy(kind)).unwrap_or_default())
     }
 
     /// The place of the schema for a media type.
-    fn schema(&self, kind: Option<&str>) -> Result<Option<&str>, Refusal> {
-        let essence = kind.unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    fn schema(&self, kind: &str) -> Result<Option<&str>, Refusal> {
+        let essence = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         let class = essence.split_once('/').map(|(class, _)| format!("{class}/*")).unwrap_or_default();
         let fits = |wanted: &str| self.types.iter().find(|(kind, _)| *kind == wanted);
         match fits(&essence).or_else(|| fits(&class)).or_else(|| fits("*/*")) {
@@ -170,15 +171,38 @@ impl BodyRules {
     }
 }
 
-fn check_body(rules: &[BodyRules], exchange: &Exchange, body: &[u8]) -> Result<(), Refusal> {
-    let kind = exchange.request_headers().get("content-type");
-    let mut refusal = Refusal::body();
-    for rules in rules {
-        if let Some(place) = rules.schema(kind.as_deref())? {
-            check(rules.name, place, body, |pointer, message| refusal.add("body", pointer, message))?;
-        }
+/// What a body is to be checked against: names of schemas, and places in them.
+///
+/// It is decided where the head is seen, and kept: what later plugins make of path and headers would lead to another schema, or to none.
+#[derive(Debug, Default)]
+struct Checks(Vec<(String, String)>);
+
+impl Checks {
+    const fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
-    refusal.or_nothing()
+
+    /// Keeps them and asks for the body.
+    fn keep(&self, exchange: &Exchange) -> Result<(), MutateError> {
+        let text = serde_json::to_vec(&self.0).map_err(|error| MutateError::Other(error.to_string()))?;
+        exchange.set_state(&text)?;
+        exchange.set_body_mode(Direction::Request, BodyMode::Whole)
+    }
+
+    fn kept(exchange: &Exchange) -> Result<Self, Refusal> {
+        serde_json::from_slice(&exchange.state()).map(Self).map_err(|error| {
+            log::error("what was kept cannot be read", &[("why", &error.to_string())]);
+            Refusal::missing()
+        })
+    }
+
+    fn check(&self, body: &[u8]) -> Result<(), Refusal> {
+        let mut refusal = Refusal::body();
+        for (name, place) in &self.0 {
+            check(name, place, body, |pointer, message| refusal.add("body", pointer, message))?;
+        }
+        refusal.or_nothing()
+    }
 }
 
 /// Checks one value and hands on what is wrong with it.

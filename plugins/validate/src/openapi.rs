@@ -115,7 +115,7 @@ impl Match<'_> {
 
     /// Notes what is wrong with the parameters.
     pub(crate) fn check_parameters(&self, exchange: &Exchange, refusal: &mut Refusal) -> Result<(), Refusal> {
-        let query = parameter::query(&exchange.path());
+        let query = parameter::query(&exchange.path())?;
         for parameter in &self.operation.parameters {
             let (part, values) = match parameter.place {
                 Place::Path => ("path", named(&self.path, &parameter.name)),

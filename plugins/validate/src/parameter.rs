@@ -3,6 +3,8 @@
 use gatewright_sdk::serde_json::{Map, Number, Value};
 use percent_encoding::percent_decode_str;
 
+use crate::refusal::Refusal;
+
 /// The values of one name as JSON, as its schema says they are meant. What does not fit stays text, and the schema complains.
 pub(crate) fn value(schema: &Value, values: &[String], explode: bool) -> Value {
     if is(schema, "array") {
@@ -56,15 +58,18 @@ pub(crate) fn object(schema: &Value, values: Vec<(String, String)>) -> Value {
     Value::Object(members.collect::<Map<_, _>>())
 }
 
-/// The arguments of a query, decoded.
-pub(crate) fn query(target: &str) -> Vec<(String, String)> {
+/// The arguments of a query, decoded. What is not read is not checked, so more than are read are refused.
+pub(crate) fn query(target: &str) -> Result<Vec<(String, String)>, Refusal> {
     let query = target.split_once('?').map_or("", |(_, query)| query);
-    let parts = query.split('&').filter(|part| !part.is_empty()).take(MOST_ARGUMENTS);
+    let parts = || query.split('&').filter(|part| !part.is_empty());
+    if parts().nth(MOST_ARGUMENTS).is_some() {
+        return Err(Refusal::arguments(MOST_ARGUMENTS));
+    }
     let pair = |part: &str| {
         let (name, value) = part.split_once('=').unwrap_or((part, ""));
         (decode(&name.replace('+', " ")), decode(&value.replace('+', " ")))
     };
-    parts.map(pair).collect()
+    Ok(parts().map(pair).collect())
 }
 
 pub(crate) fn decode(text: &str) -> String {
@@ -75,6 +80,7 @@ pub(crate) fn decode(text: &str) -> String {
 const MOST_ARGUMENTS: usize = 1000;
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use gatewright_sdk::serde_json::json;
 
@@ -105,8 +111,16 @@ mod tests {
     #[test]
     fn arguments_by_name() {
         let schema = json!({ "properties": { "n": { "type": "integer" }, "l": { "type": "array" } } });
-        let arguments = query("/a?n=1&l=x&b=%C3%A4+c&l=y&&e");
+        let arguments = query("/a?n=1&l=x&b=%C3%A4+c&l=y&&e").unwrap();
         assert_eq!(object(&schema, arguments), json!({ "n": 1, "l": ["x", "y"], "b": "ä c", "e": "" }));
-        assert_eq!(object(&schema, query("/a")), json!({}));
+        assert_eq!(object(&schema, query("/a").unwrap()), json!({}));
+    }
+
+    #[test]
+    fn no_argument_goes_unread() {
+        let most = "x&".repeat(MOST_ARGUMENTS);
+        assert_eq!(query(&format!("/?{most}")).unwrap().len(), MOST_ARGUMENTS);
+        assert_eq!(query(&format!("/?&&{most}&")).unwrap().len(), MOST_ARGUMENTS);
+        assert!(query(&format!("/?{most}x")).is_err());
     }
 }

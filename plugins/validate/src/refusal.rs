@@ -25,6 +25,15 @@ impl Refusal {
         Self::new(StatusCode::BAD_REQUEST, "parameters", "The request is not as it should be.")
     }
 
+    pub(crate) fn arguments(most: usize) -> Self {
+        let detail = format!("The query has more than {most} arguments.");
+        Self::new(StatusCode::BAD_REQUEST, "parameters", detail)
+    }
+
+    pub(crate) fn several_types() -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "media-type", "The request has several content types.")
+    }
+
     pub(crate) fn body() -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "body", "The body is not as it should be.")
     }

@@ -29,7 +29,7 @@ impl Schemas {
     /// Notes what is wrong with query and headers.
     pub(crate) fn check(&self, exchange: &Exchange, refusal: &mut Refusal) -> Result<(), Refusal> {
         if let Some(schema) = &self.query {
-            let value = parameter::object(schema, parameter::query(&exchange.path()));
+            let value = parameter::object(schema, parameter::query(&exchange.path())?);
             check("query", "", value.to_string().as_bytes(), |pointer, message| {
                 refusal.add("query", pointer, message)
             })?;

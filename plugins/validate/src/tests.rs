@@ -158,6 +158,54 @@ fn bodies_of_operations() {
     assert_eq!(sent(&gateway, &plugin, Request::new(Method::POST, "/pets"), None), 400);
 }
 
+/// A later plugin that makes another request of it, before the body is there.
+struct Rewrite;
+
+impl Plugin for Rewrite {
+    type Config = gatewright_sdk::NoConfig;
+
+    fn new(_: Self::Config) -> Result<Self, String> {
+        Ok(Self)
+    }
+
+    fn on_request(&self, exchange: &Exchange) -> Decision {
+        exchange.set_path("/elsewhere").unwrap();
+        exchange.set_method(&Method::PUT).unwrap();
+        exchange.request_headers().set("content-type", "text/plain").unwrap();
+        Decision::Proceed
+    }
+}
+
+#[test]
+fn a_body_is_checked_by_what_the_request_was_at_its_place() {
+    let place = "/paths/~1pets/post/requestBody/content/application~1json/schema";
+    for config in [json!({ "openapi": pets() }), json!({ "openapi": pets(), "allow_unknown": true })] {
+        let (gateway, plugin) = gateway(&config);
+        let posted = || {
+            gateway.receive(Request::post("/pets").header("content-type", "application/json"));
+            assert_eq!(gateway.on_request(&plugin), Decision::Proceed);
+            let _ = gateway.on_request(&Rewrite);
+            gateway.request_body(&plugin, &[b"{}"])
+        };
+        assert_eq!(posted(), Ok(b"{}".to_vec()));
+        assert_eq!(gateway.checked().pop().unwrap().1, place);
+        gateway.violation("openapi", place, "", "it has no name");
+        assert!(matches!(posted(), Err(BodyDecision::Respond(response)) if response.status.as_u16() == 422));
+    }
+}
+
+#[test]
+fn what_others_could_read_differently_is_refused() {
+    let (gateway, plugin) = gateway(&json!({ "body": {}, "query": {} }));
+    for other in ["application/json", "text/plain"] {
+        let several = post("application/json").header("content-type", other);
+        assert_eq!(sent(&gateway, &plugin, several, Some("{}")), 400, "several types");
+    }
+    let many = format!("/?{}", "x&".repeat(1000));
+    assert_eq!(sent(&gateway, &plugin, Request::get(&many), None), 200);
+    assert_eq!(sent(&gateway, &plugin, Request::get(&format!("{many}id=evil")), None), 400, "more than are checked");
+}
+
 #[test]
 fn bad_configurations_are_refused_by_name() {
     let circle = json!({ "$ref": "#/components/parameters/A" });
