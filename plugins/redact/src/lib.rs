@@ -145,6 +145,25 @@ impl Kind {
             false => is_text.then_some(Self::Lines),
         }
     }
+
+    /// Keeps what was decided about the body of one direction, beside the other's: both may be under way at once.
+    fn keep(self, exchange: &Exchange, direction: Direction) -> Result<(), MutateError> {
+        let mut kept = exchange.state();
+        kept.extend((self == Self::Json).then_some(json_mark(direction)));
+        exchange.set_state(&kept)
+    }
+
+    fn kept(exchange: &Exchange, direction: Direction) -> Self {
+        if exchange.state().contains(&json_mark(direction)) { Self::Json } else { Self::Lines }
+    }
+}
+
+/// What stands in the exchange's state where the body of this direction is JSON.
+const fn json_mark(direction: Direction) -> u8 {
+    match direction {
+        Direction::Request => b'q',
+        Direction::Response => b's',
+    }
 }
 
 impl Redact {
@@ -161,11 +180,22 @@ impl Redact {
         }
     }
 
+    /// Decides how a body is read. What other plugins make of the headers afterwards changes nothing about that.
     fn begin(&self, exchange: &Exchange, direction: Direction, headers: Headers<'_>) -> Decision {
-        let [kind, encoding] = headers.select(["content-type", "content-encoding"]);
-        let Some(kind) = kind.as_deref().and_then(Kind::of).filter(|_| self.looks_into_bodies()) else {
+        if !self.looks_into_bodies() {
             return Decision::Proceed;
+        }
+        let kind = match headers.values("content-type").as_slice() {
+            [] => None,
+            [kind] => Kind::of(&String::from_utf8_lossy(kind)),
+            // Nobody knows which of them whoever reads the body believes.
+            _ => {
+                log::warn("a body has several types", &[("direction", way(direction))]);
+                return Decision::Respond(shut(direction));
+            }
         };
+        let Some(kind) = kind else { return Decision::Proceed };
+        let encoding = headers.get("content-encoding");
         match self.open(exchange, direction, headers, kind, encoding.as_deref()) {
             Ok(()) => Decision::Proceed,
             Err(error) => {
@@ -189,18 +219,15 @@ impl Redact {
             headers.remove("content-encoding")?;
         }
         representation::changed(headers)?;
+        kind.keep(exchange, direction)?;
         let mode = if kind == Kind::Json { BodyMode::Whole } else { BodyMode::Chunks };
         exchange.set_body_mode(direction, mode)
     }
 
     fn body(&self, exchange: &Exchange, direction: Direction, body: Vec<u8>) -> BodyDecision {
-        let headers = match direction {
-            Direction::Request => exchange.request_headers(),
-            Direction::Response => exchange.response_headers(),
-        };
-        match headers.get("content-type").as_deref().and_then(Kind::of) {
-            Some(Kind::Json) => self.document(direction, &body),
-            _ => self.lines(exchange, direction, body),
+        match Kind::kept(exchange, direction) {
+            Kind::Json => self.document(direction, &body),
+            Kind::Lines => self.lines(exchange, direction, body),
         }
     }
 
@@ -223,31 +250,25 @@ impl Redact {
         }
     }
 
-    /// What ends with a line goes on; the beginning of the next one waits in the exchange's state, or, where it is too long
-    /// for that, with the gateway.
+    /// What ends with a line goes on; the beginning of the next one waits with the gateway.
     fn lines(&self, exchange: &Exchange, direction: Direction, chunk: Vec<u8>) -> BodyDecision {
-        let mut text = exchange.state();
-        text.extend_from_slice(&chunk);
-        let end = match text.iter().rposition(|byte| *byte == b'\n') {
-            _ if exchange.end_of_stream() => text.len(),
-            Some(at) => at + 1,
-            None => 0,
+        let end = match chunk.iter().rposition(|byte| *byte == b'\n') {
+            _ if exchange.end_of_stream() => chunk.len(),
+            at => at.map_or(0, |at| at + 1),
         };
-        let rest = text.split_off(end);
-        if end == 0 && !exchange.end_of_stream() || rest.len() > MOST_KEPT {
+        let (text, rest) = chunk.split_at(end);
+        if !rest.is_empty() && exchange.hold_back(rest.len(), 0).is_err() {
+            // It is longer than the gateway keeps, so this ends the body.
             return BodyDecision::Hold;
-        }
-        if let Err(error) = exchange.set_state(&rest) {
-            log::noted(Err(error));
-            return BodyDecision::Abort;
         }
         let mut masked = Vec::with_capacity(text.len());
         for line in text.split_inclusive(|byte| *byte == b'\n') {
             masked.extend(self.mask_line(line));
         }
-        if masked != text {
-            MASKED.add(1, &[way(direction)]);
+        if masked == text {
+            return BodyDecision::Pass;
         }
+        MASKED.add(1, &[way(direction)]);
         BodyDecision::Replace(masked)
     }
 
@@ -311,8 +332,6 @@ fn shut(direction: Direction) -> Response {
 
 /// How much of a body is held is bounded by `limits.body` besides.
 const BOUNDS: Bounds = Bounds { bytes: 64 << 20, ratio: 1000 };
-/// What the exchange's state has room for.
-const MOST_KEPT: usize = 60 << 10;
 
 #[cfg(test)]
 mod tests;

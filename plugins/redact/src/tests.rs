@@ -100,6 +100,63 @@ fn what_cannot_be_looked_into_goes_nowhere() {
     );
 }
 
+/// A plugin before or behind that says what a body is, after this one has decided.
+struct Relabel(&'static str);
+
+impl Plugin for Relabel {
+    type Config = gatewright_sdk::NoConfig;
+
+    fn new(_: Self::Config) -> Result<Self, String> {
+        Ok(Self("text/plain"))
+    }
+
+    fn on_request(&self, exchange: &Exchange) -> Decision {
+        exchange.request_headers().set("content-type", self.0).unwrap();
+        Decision::Proceed
+    }
+
+    fn on_response(&self, exchange: &Exchange) -> Decision {
+        exchange.response_headers().set("content-type", self.0).unwrap();
+        Decision::Proceed
+    }
+}
+
+#[test]
+fn what_others_say_of_a_body_afterwards_does_not_switch_masking_off() {
+    let (gateway, plugin) = gateway(r##"{ "request": true, "fields": ["/pin"], "patterns": ["email"], "mask": "#" }"##);
+    let pretty = b"{\n  \"pin\": 1\n}";
+    for other in ["text/plain", "image/png"] {
+        gateway.receive(Request::post("/").header("content-type", JSON));
+        assert_eq!(gateway.on_request(&plugin), Decision::Proceed);
+        let _ = gateway.on_request(&Relabel(other));
+        assert_eq!(gateway.request_body(&plugin, &[pretty]).unwrap(), br##"{"pin":"#"}"##, "{other}");
+        gateway.respond(StatusCode::OK, &[("content-type", JSON)]);
+        assert_eq!(gateway.on_response(&plugin), Decision::Proceed);
+        let _ = gateway.on_response(&Relabel(other));
+        assert_eq!(gateway.response_body(&plugin, &[pretty]).unwrap(), br##"{"pin":"#"}"##, "{other}");
+    }
+    gateway.receive(Request::post("/").header("content-type", "text/plain"));
+    let _ = gateway.on_request(&plugin);
+    let _ = gateway.on_request(&Relabel(JSON));
+    assert_eq!(gateway.request_body(&plugin, &[b"no JSON, ada@example.org"]).unwrap(), b"no JSON, #");
+}
+
+#[test]
+fn a_body_with_several_types_goes_nowhere() {
+    let (gateway, plugin) = gateway(r#"{ "request": true, "fields": ["/pin"] }"#);
+    for other in [JSON, "image/png"] {
+        gateway.receive(Request::post("/").header("content-type", JSON).header("content-type", other));
+        assert!(
+            matches!(gateway.on_request(&plugin), Decision::Respond(response) if response.status == StatusCode::BAD_REQUEST)
+        );
+        gateway.receive(Request::get("/"));
+        gateway.respond(StatusCode::OK, &[("content-type", other), ("content-type", JSON)]);
+        assert!(
+            matches!(gateway.on_response(&plugin), Decision::Respond(response) if response.status == StatusCode::BAD_GATEWAY)
+        );
+    }
+}
+
 #[test]
 fn what_is_compressed_is_opened() {
     let (gateway, plugin) = gateway(r#"{ "patterns": ["email"] }"#);
