@@ -26,3 +26,4 @@ pub mod secrets;
 pub mod store;
 mod table;
 pub mod turns;
+mod unique_json;

@@ -13,6 +13,8 @@ use arc_swap::ArcSwap;
 use jsonschema::{PatternOptions, Validator};
 use serde_json::{Map, Value};
 
+use super::unique_json;
+
 /// The schemas of one plugin configuration.
 #[derive(Default)]
 pub struct Schemas {
@@ -38,7 +40,8 @@ pub struct Violation {
 /// Why something could not be checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CheckError {
-    /// It is no JSON, or nested too deep; why.
+    /// It is no JSON, nested too deep, or has a member twice; why. Whoever reads it next may take the other one, which nobody
+    /// checked.
     NotJson(String),
     /// No such schema was declared.
     Unknown,
@@ -82,7 +85,7 @@ impl Schemas {
         let declared = self.declared.load();
         let validator =
             declared.get(name).and_then(|document| document.schemas.get(place)).ok_or(CheckError::Unknown)?;
-        let value: Value = serde_json::from_slice(value).map_err(|error| CheckError::NotJson(error.to_string()))?;
+        let value = unique_json::value(value).map_err(CheckError::NotJson)?;
         let violation = |error: jsonschema::ValidationError<'_>| Violation {
             pointer: error.instance_path().as_str().to_owned(),
             message: error.masked_with("the value").to_string(),
@@ -222,6 +225,18 @@ mod tests {
         for value in ["", "{", deep.as_str(), "\u{feff}1"] {
             assert!(matches!(schemas.check("d", "", value.as_bytes()), Err(CheckError::NotJson(_))), "{value:.9}");
         }
+    }
+
+    #[test]
+    fn a_member_that_is_there_twice_is_refused_whichever_is_good() {
+        let schemas = declared(&json!({ "properties": { "n": { "type": "integer" } } }), &[""]).unwrap();
+        for value in [r#"{"n":"x","n":1}"#, r#"{"n":1,"\u006e":"x"}"#, r#"[{"a":{"b":1,"b":1}}]"#] {
+            match schemas.check("d", "", value.as_bytes()) {
+                Err(CheckError::NotJson(why)) => assert!(why.contains("twice"), "{value}: {why}"),
+                other => panic!("{value}: {other:?}"),
+            }
+        }
+        assert_eq!(wrong(&schemas, "", r#"{"n":1,"a":{"n":1},"b":[{"n":"x"},{"n":"x"}]}"#), Vec::<String>::new());
     }
 
     #[test]

@@ -21,7 +21,6 @@ mod cache;
 mod definition;
 mod discovery;
 mod fetch;
-mod json;
 mod jwk;
 mod key;
 mod keyset;

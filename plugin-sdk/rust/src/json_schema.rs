@@ -14,7 +14,7 @@ pub struct Violation {
 /// Why something could not be checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CheckError {
-    /// It is no JSON, or nested too deep; why.
+    /// It is no JSON, nested too deep, or has a member twice; why.
     NotJson(String),
     /// No such schema was declared.
     Unknown,

@@ -197,6 +197,7 @@ fn a_body_is_checked_by_what_the_request_was_at_its_place() {
 #[test]
 fn what_others_could_read_differently_is_refused() {
     let (gateway, plugin) = gateway(&json!({ "body": {}, "query": {} }));
+    assert_eq!(sent(&gateway, &plugin, post("application/json"), Some(r#"{"n":"x","n":1}"#)), 400, "a member twice");
     for other in ["application/json", "text/plain"] {
         let several = post("application/json").header("content-type", other);
         assert_eq!(sent(&gateway, &plugin, several, Some("{}")), 400, "several types");

@@ -160,3 +160,27 @@ async fn bad_schemas_are_told_where_the_configuration_is_loaded() {
         assert!(error.contains(named), "{config}: {error}");
     }
 }
+
+#[tokio::test]
+async fn a_body_is_checked_whatever_a_later_plugin_makes_of_the_request() {
+    let rewrite = json!({ "rewrite": { "rules": [{ "path": "/elsewhere", "headers": { "set": { "content-type": "text/plain" } } }] } });
+    for unknown in [false, true] {
+        let validate = json!({ "validate": { "openapi": pets(), "allow_unknown": unknown } });
+        let (gateway, behind) = start(json!([validate, rewrite])).await;
+        assert_eq!(gateway.post("/pets", &[JSON], r#"{"name":"Rex"}"#).await.status, 200);
+        gateway.post("/pets", &[JSON], r#"{"name":1}"#).await.problem(422);
+        assert_eq!(behind.only().target, "/elsewhere");
+    }
+}
+
+#[tokio::test]
+async fn what_could_be_read_in_two_ways_reaches_nobody() {
+    let query = json!({ "properties": { "id": { "enum": ["1"] } } });
+    let (gateway, behind) = start(json!([{ "validate": { "body": schema(), "query": query } }])).await;
+    let twice = gateway.post("/", &[JSON], r#"{"sku":"a","count":"x","count":1}"#).await;
+    assert!(twice.problem(400)["detail"].as_str().unwrap().contains("twice"));
+    gateway.post("/", &[JSON, ("content-type", "text/plain")], r#"{"sku":"a","count":1}"#).await.problem(400);
+    gateway.get(&format!("/?{}id=evil", "x&".repeat(1000))).await.problem(400);
+    assert!(behind.received().is_empty());
+    assert_eq!(gateway.get(&format!("/?id=1&{}", "x&".repeat(999))).await.status, 200);
+}

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value};
 
+use super::super::unique_json;
 use super::algorithm::{Algorithm, Algorithms};
-use super::json;
 use super::jwk::{self, Unfit};
 use super::key::Key;
 use super::verify::Rules;
@@ -25,7 +25,7 @@ impl Definition {
         if definition.len() > MAX_DEFINITION_BYTES {
             return Err(format!("the definition is longer than {MAX_DEFINITION_BYTES} bytes"));
         }
-        let members = json::object(definition.as_bytes())?;
+        let members = unique_json::object(definition.as_bytes())?;
         let known = ["algorithms", "keys", "jwks", "jwks_file", "discovery", "issuer", "audience", "leeway"];
         expect_only(&members, &known)?;
 

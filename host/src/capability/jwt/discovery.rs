@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::json;
+use super::super::unique_json;
 
 /// A document of the right issuer.
 #[derive(Debug, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub(super) fn address(issuer: &str) -> Result<String, String> {
 /// # Errors
 /// Why it is of no use, for the operator.
 pub(super) fn read(issuer: &str, body: &[u8]) -> Result<Discovered, String> {
-    let members = json::object(body).map_err(|why| format!("the discovery document cannot be read: {why}"))?;
+    let members = unique_json::object(body).map_err(|why| format!("the discovery document cannot be read: {why}"))?;
     let text = |name: &str| members.get(name).and_then(Value::as_str);
     if text("issuer") != Some(issuer) {
         return Err(match text("issuer") {

@@ -5,8 +5,8 @@ use base64::alphabet::URL_SAFE;
 use base64::engine::general_purpose::{GeneralPurpose, NO_PAD};
 use serde_json::{Map, Value};
 
+use super::super::unique_json;
 use super::algorithm::Algorithm;
-use super::json;
 use super::key::Key;
 
 /// The usable keys of a JWK Set, and a line for each that is not.
@@ -23,7 +23,7 @@ pub(super) fn key_set(text: &[u8]) -> Result<KeyList, String> {
     if text.len() > MAX_SET_BYTES {
         return Err(format!("the key set is longer than {MAX_SET_BYTES} bytes"));
     }
-    let set = json::object(text)?;
+    let set = unique_json::object(text)?;
     let Some(Value::Array(jwks)) = set.get("keys") else {
         return Err("no list \"keys\" in the key set".to_owned());
     };

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use super::super::unique_json;
 use super::VerifyError;
 use super::algorithm::Algorithms;
 use super::cache::Cache;
 use super::definition::Definition;
 use super::fetch::{Document, Documents};
-use super::json;
 use super::key::Key;
 use super::verify::{Rules, Signed, Token};
 
@@ -76,7 +76,7 @@ impl KeySet {
             return Err(self.explain(error, token.names_its_key(), loaded.iter().any(|loaded| loaded.keys.is_empty())));
         }
         let text = String::from_utf8(token.payload).map_err(|_| VerifyError::Malformed)?;
-        let claims = json::object(text.as_bytes()).map_err(|_| VerifyError::Malformed)?;
+        let claims = unique_json::object(text.as_bytes()).map_err(|_| VerifyError::Malformed)?;
         let validity = self.rules.check(&claims)?;
         validity.check(now_s)?;
         let claims: Arc<str> = text.into();

@@ -9,9 +9,9 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
+use super::super::unique_json;
 use super::VerifyError;
 use super::algorithm::{Algorithm, Algorithms};
-use super::json;
 use super::key::Key;
 
 /// Checks the signature of a token in JWS compact form (RFC 7515 section 7.1) and gives the signed payload. Claims are
@@ -48,7 +48,7 @@ impl<'a> Token<'a> {
         };
         let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).map_err(|_| VerifyError::Malformed);
         let message = token.get(..header.len() + 1 + payload.len()).ok_or(VerifyError::Malformed)?;
-        let header = json::object(&decode(header)?).map_err(|_| VerifyError::Malformed)?;
+        let header = unique_json::object(&decode(header)?).map_err(|_| VerifyError::Malformed)?;
         let kid = match header.get("kid") {
             None => None,
             Some(Value::String(kid)) => Some(kid.clone()),
@@ -207,7 +207,7 @@ mod tests {
     use super::*;
 
     fn check(rules: &Rules, claims: &str, now_s: u64) -> Result<(), VerifyError> {
-        rules.check(&json::object(claims.as_bytes()).unwrap())?.check(now_s)
+        rules.check(&unique_json::object(claims.as_bytes()).unwrap())?.check(now_s)
     }
 
     #[test]

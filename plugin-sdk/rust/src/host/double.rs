@@ -243,8 +243,7 @@ pub(crate) mod json_schema {
 
     pub(crate) fn check(name: &str, place: &str, value: &[u8]) -> Result<Vec<Violation>, CheckError> {
         let key = (name.to_owned(), place.to_owned());
-        let value: serde_json::Value =
-            serde_json::from_slice(value).map_err(|error| CheckError::NotJson(error.to_string()))?;
+        let value = crate::json::unique(value).map_err(CheckError::NotJson)?;
         with(|world| {
             if !world.schemas.contains(&key) {
                 return Err(CheckError::Unknown);

@@ -1,19 +1,24 @@
 //! JSON as this room wants it: every object key once, at every depth.
 //!
-//! RFC 7515 section 4 and RFC 7519 section 4 let a parser refuse duplicate names or take the last. A token is read
-//! here and again by whatever is behind the gateway; only by refusing do both surely read the same.
+//! Of two members with one name some readers take the first, some the last (RFC 8259 section 4; RFC 7515 section 4 and RFC 7519
+//! section 4 allow either). Tokens, and bodies that are checked, are read here and again by whatever is behind the gateway; only
+//! by refusing do both surely read the same.
 
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-/// The object in `text`. The message of an error says where it is wrong and shows nothing of the text but a key.
+/// The value in `text`. The message of an error says where it is wrong and shows nothing of the text.
+pub(super) fn value(text: &[u8]) -> Result<Value, String> {
+    serde_json::from_slice(text).map(|Unique(value)| value).map_err(|error| error.to_string())
+}
+
+/// The object in `text`, likewise.
 pub(super) fn object(text: &[u8]) -> Result<Map<String, Value>, String> {
-    match serde_json::from_slice(text) {
-        Ok(Unique(Value::Object(object))) => Ok(object),
-        Ok(_) => Err("not a JSON object".to_owned()),
-        Err(error) => Err(error.to_string()),
+    match value(text)? {
+        Value::Object(object) => Ok(object),
+        _ => Err("not a JSON object".to_owned()),
     }
 }
 
@@ -37,10 +42,9 @@ impl<'de> Visitor<'de> for UniqueVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Unique, A::Error> {
         let mut object = Map::new();
         while let Some((name, Unique(value))) = members.next_entry::<String, Unique>()? {
-            if object.contains_key(&name) {
-                return Err(A::Error::custom(format_args!("{name:?} is there twice")));
+            if object.insert(name, value).is_some() {
+                return Err(A::Error::custom("a member is there twice"));
             }
-            object.insert(name, value);
         }
         Ok(Unique(Value::Object(object)))
     }
