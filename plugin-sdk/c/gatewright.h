@@ -91,7 +91,7 @@ void gw_abort(gw_decision *decision);
 
 // Send the chunk, and all that was held, on unchanged.
 void gw_pass(gw_body_decision *decision);
-// Keep the chunk back; it comes again joined with the next one.
+// Keep the chunk back; it comes again joined with what follows, one chunk or several.
 void gw_hold(gw_body_decision *decision);
 // Send these bytes in the place of the chunk and all that was held.
 void gw_replace(gw_body_decision *decision, gw_bytes body);

@@ -62,7 +62,7 @@ func Abort() Decision { return gatewright_plugin_types.MakeDecisionAbort() }
 // Pass sends the chunk, and all that was held, on unchanged.
 func Pass() BodyDecision { return gatewright_plugin_types.MakeBodyDecisionPass() }
 
-// Hold keeps the chunk back; it comes again joined with the next one.
+// Hold keeps the chunk back; it comes again joined with what follows, one chunk or several.
 func Hold() BodyDecision { return gatewright_plugin_types.MakeBodyDecisionHold() }
 
 // Replace sends these bytes in the place of the chunk and all that was held.

@@ -186,8 +186,8 @@ declare module 'gatewright:plugin/exchange@0.1.0' {
   export function setBodyMode(direction: Direction, mode: BodyMode): void;
   /**
    * For bodies in frames of their own, in a body hook with mode `chunks`: what is decided is about the chunk without its last
-   * `tail` bytes. These are kept and come again, joined with what follows, once there are at least `enough` of them or
-   * the body is over. Beyond the limit for bodies (`limit-exceeded`) there would never be enough. At the end of the
+   * `tail` bytes. These are kept and come again, joined with what follows as with `hold`, once there are at least `enough` of
+   * them or the body is over. Beyond the limit for bodies (`limit-exceeded`) there would never be enough. At the end of the
    * body nothing is kept.
    */
   export function holdBack(tail: number, enough: number): void;
@@ -331,7 +331,7 @@ declare module 'gatewright:plugin/json-schema@0.1.0' {
   }
   export type CheckError = CheckErrorNotJson | CheckErrorUnknownSchema;
   /**
-   * It is no JSON, or nested too deep; why.
+   * It is no JSON, nested too deep, or has a member twice; why.
    */
   export interface CheckErrorNotJson {
     tag: 'not-json',
@@ -814,7 +814,8 @@ declare module 'gatewright:plugin/types@0.1.0' {
     tag: 'pass',
   }
   /**
-   * Keep the chunk back; it comes again joined with the next one.
+   * Keep the chunk back; it comes again joined with what follows: the next chunk, or several where much was shown again already.
+   * What comes again is bounded by what came, so that a body in small chunks costs no more than its length.
    */
   export interface BodyDecisionHold {
     tag: 'hold',

@@ -44,7 +44,7 @@ export const proceed: Decision;
 export const abort: Decision & BodyDecision;
 /** Send the chunk, and all that was held, on as it is. */
 export const pass: BodyDecision;
-/** Keep the chunk back; it comes again joined with the next one. */
+/** Keep the chunk back; it comes again joined with what follows, one chunk or several. */
 export const hold: BodyDecision;
 /** Send this in the place of the chunk and all that was held. */
 export function replace(body: string | Uint8Array): BodyDecision;

@@ -43,7 +43,7 @@ export const proceed = Object.freeze({ tag: "proceed" });
 export const abort = Object.freeze({ tag: "abort" });
 /** Send the chunk, and all that was held, on as it is. */
 export const pass = Object.freeze({ tag: "pass" });
-/** Keep the chunk back; it comes again joined with the next one. */
+/** Keep the chunk back; it comes again joined with what follows, one chunk or several. */
 export const hold = Object.freeze({ tag: "hold" });
 
 /** Send this in the place of the chunk and all that was held. */

@@ -149,6 +149,26 @@ async fn held_chunks_come_together_and_the_head_does_not_wait_for_them() {
 }
 
 #[tokio::test]
+async fn what_a_plugin_is_shown_grows_with_the_body_and_not_with_its_chunks() {
+    let server = mirror().await;
+    let gateway = TestGateway::start(json!({
+        "shutdown": { "drain_timeout": "50ms" },
+        "upstreams": { "behind": [server.text()] },
+        "plugins": { "chunks": { "source": file("guest-chunks"), "limits": { "body": "1MiB" } } },
+        "routes": [{ "match": {}, "plugins": [{ "chunks": { "do": "count", "response": false } }], "to": "behind" }],
+    }));
+    let bytes = 50_000;
+    let mut wire = Wire::connect(gateway.address()).await;
+    wire.send("POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n").await;
+    wire.send(format!("{}0\r\n\r\n", "1\r\nx\r\n".repeat(bytes))).await;
+    let answer = wire.read_to_end().await;
+    let counts = answer.rsplit("\r\n\r\n").next().unwrap().split_once(' ').unwrap();
+    let (calls, seen): (usize, usize) = (counts.0.parse().unwrap(), counts.1.parse().unwrap());
+    assert!(calls < 3_000, "{calls} calls");
+    assert!(seen <= 33 * bytes + (1 << 20) + bytes, "{seen} bytes, and {bytes} came");
+}
+
+#[tokio::test]
 async fn a_whole_body_waits_for_its_end_up_to_the_limit() {
     let server = mirror().await;
     let chains = [

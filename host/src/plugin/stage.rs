@@ -9,6 +9,8 @@ use std::ops::ControlFlow;
 
 use bytes::{Bytes, BytesMut};
 
+use repeats::Repeats;
+
 use super::Plugin;
 use super::bindings::{BodyDecision, Direction};
 use super::chain::{Chain, Stop, Verdict, settle};
@@ -18,6 +20,8 @@ use super::state::Call;
 use crate::capability::codec::{self, Decoder, Encoder};
 use crate::exchange::{Exchange, Phase};
 use crate::telemetry::metrics;
+
+mod repeats;
 
 /// See the module.
 pub(super) struct Stage {
@@ -33,6 +37,7 @@ enum Work {
         held: BytesMut,
         /// With fewer bytes than that the hook is not called before the end.
         enough: usize,
+        repeats: Repeats,
     },
     Decompress(Box<Decoder>),
     Compress(Box<Encoder>),
@@ -66,7 +71,8 @@ impl Portion {
 
 impl Stage {
     pub fn hook(position: usize, mode: Mode) -> Stage {
-        Stage { position, work: Work::Hook { mode, held: BytesMut::new(), enough: 0 }, inbox: Portion::default() }
+        let work = Work::Hook { mode, held: BytesMut::new(), enough: 0, repeats: Repeats::default() };
+        Stage { position, work, inbox: Portion::default() }
     }
 
     pub fn decompress(position: usize, decoder: io::Result<Decoder>) -> Stage {
@@ -110,9 +116,10 @@ impl Stage {
             return ControlFlow::Continue(std::mem::take(&mut self.inbox));
         };
         match &mut self.work {
-            Work::Hook { mode, held, enough } => {
+            Work::Hook { mode, held, enough, repeats } => {
                 let Portion { bytes, then } = std::mem::take(&mut self.inbox);
                 let end = then == Then::End;
+                repeats.came(bytes.len());
                 let mut chunk = match mode {
                     Mode::Whole => {
                         keep(plugin, direction, held, &bytes)?;
@@ -122,12 +129,13 @@ impl Stage {
                         held.split().freeze()
                     }
                     _ if bytes.is_empty() && !end => return ControlFlow::Continue(Portion { bytes, then }),
-                    _ if !end && held.len().saturating_add(bytes.len()) < *enough => {
+                    _ if !end && is_early(plugin, held, &bytes, *enough, repeats) => {
                         keep(plugin, direction, held, &bytes)?;
                         return ControlFlow::Continue(Portion { bytes: Bytes::new(), then });
                     }
                     _ if held.is_empty() => bytes,
                     _ => {
+                        repeats.again(held.len());
                         held.extend_from_slice(&bytes);
                         held.split().freeze()
                     }
@@ -175,6 +183,14 @@ impl Stage {
         }
         ControlFlow::Continue(portion)
     }
+}
+
+/// Whether a hook is not called yet: it wants more, or would see too much again. What the limit leaves no room to wait with is
+/// shown, for the hook may let some of it go.
+fn is_early(plugin: &Plugin, held: &[u8], bytes: &[u8], enough: usize, repeats: &Repeats) -> bool {
+    let have = held.len().saturating_add(bytes.len());
+    let has_room = have <= plugin.lent().limits.body_bytes;
+    have < enough || (has_room && !repeats.may_repeat(held.len()))
 }
 
 /// Keeps bytes back until more has come, within `limits.body`.

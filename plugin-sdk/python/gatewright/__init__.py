@@ -69,7 +69,7 @@ class Abort:
 
 
 class Hold:
-    """A decision of a body hook: keep the chunk back; it comes again joined with the next one."""
+    """A decision of a body hook: keep the chunk back; it comes again joined with what follows, one chunk or several."""
 
 
 class Replace:

@@ -34,7 +34,8 @@ impl From<Response> for Decision {
 pub enum BodyDecision {
     /// Send the chunk, and all that was held, on. Costs no copy.
     Pass,
-    /// Keep the chunk back; it comes again joined with the next one. At the end of the body this is `Pass`.
+    /// Keep the chunk back; it comes again joined with what follows: the next chunk, or several where much was shown again already, so
+    /// that a body in small chunks costs no more than its length. At the end of the body this is `Pass`.
     Hold,
     /// Send these bytes in the place of the chunk and of all that was held.
     Replace(Vec<u8>),

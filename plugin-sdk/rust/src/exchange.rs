@@ -164,7 +164,7 @@ impl Exchange {
     }
 
     /// Keeps the last `tail` bytes of the chunk, in a body hook with [`BodyMode::Chunks`]: what the hook decides is about the rest.
-    /// They come again, joined with what follows, once there are at least `enough` of them or the body is over. At the
+    /// They come again, joined with what follows as with [`crate::BodyDecision::Hold`], once there are at least `enough` of them or the body is over. At the
     /// end of the body nothing is kept.
     ///
     /// # Errors

@@ -111,3 +111,33 @@ async fn only_documents_that_are_known() {
     }
     assert_eq!(behind.received().len(), 3);
 }
+
+#[tokio::test]
+async fn what_servers_read_in_different_ways_reaches_none() {
+    let (gateway, behind) = start(json!({ "limits": { "depth": 2, "cost": 100 } })).await;
+    let deep = "query=%7Ba%7Bb%7Bc%7Bd%7D%7D%7D%7D";
+    gateway.post(&format!("/?{deep}"), &[JSON], &asking("{ a }")).await.problem(400);
+    gateway.post(&format!("/?%71{}", &deep[1..]), &[JSON], &asking("{ a }")).await.problem(400);
+    gateway.post("/", &[JSON], r#"{"query":"{ a { b { c } } }","query":"{ a }"}"#).await.problem(400);
+    gateway.post("/", &[JSON, ("content-type", "text/plain")], &asking("{ a }")).await.problem(400);
+    for size in ["1000", "1e3", "1000.0", "\"1000\""] {
+        let body = format!(r#"{{"query":"query($n: Int) {{ list(first: $n) {{ a }} }}","variables":{{"n":{size}}}}}"#);
+        gateway.post("/", &[JSON], &body).await.problem(400);
+    }
+    assert!(behind.received().is_empty());
+}
+
+#[tokio::test]
+async fn a_body_is_judged_as_what_it_came_whatever_a_later_plugin_says_of_it() {
+    let behind = Server::named("behind").await;
+    let relabel = json!({ "headers": { "request": { "set": { "content-type": "application/json" } } } });
+    let gateway = TestGateway::start(json!({
+        "shutdown": { "drain_timeout": "50ms" },
+        "upstreams": { "behind": [behind.text()] },
+        "routes": [{ "match": {}, "plugins": [{ "graphql-guard": {} }, relabel], "to": "behind" }],
+    }));
+    let graphql = [("content-type", "application/graphql")];
+    assert_eq!(gateway.post("/", &graphql, "{ a }").await.status, 200);
+    gateway.post("/", &graphql, "{ __schema { a } }").await.problem(403);
+    assert_eq!(behind.only().body, "{ a }");
+}

@@ -62,6 +62,35 @@ async fn bodies_and_headers_are_masked_over_both_protocols() {
 }
 
 #[tokio::test]
+async fn what_a_plugin_says_of_a_body_afterwards_does_not_switch_masking_off() {
+    let behind = Server::start(|_| {
+        let body = Full::from("{\n  \"password\": 1234\n}");
+        Response::builder().header("content-type", "application/json").body(body).unwrap()
+    })
+    .await;
+    for kind in ["text/plain", "image/png"] {
+        let relabel = json!({ "headers": { "response": { "set": { "content-type": kind } } } });
+        let gateway = gateway(&behind.text(), json!([relabel, rules()]));
+        let answer = gateway.get("/").await;
+        assert_eq!((answer.header("content-type"), answer.text().as_str()), (Some(kind), r##"{"password":"#"}"##));
+    }
+}
+
+#[tokio::test]
+async fn a_long_line_in_small_chunks_is_masked_as_any_other() {
+    let behind = Server::start(|received| Response::new(Full::new(received.body.clone()))).await;
+    let rules = json!([{ "redact": { "request": true, "response": false, "patterns": ["email"], "mask": "#" } }]);
+    let gateway = gateway(&behind.text(), rules);
+    let text = format!("{} ada@example.org\nand bob@example.org", "x".repeat(20_000));
+    let chunks: String = text.chars().map(|byte| format!("1\r\n{byte}\r\n")).collect();
+    let mut wire = Wire::connect(gateway.address()).await;
+    wire.send("POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-type: text/plain\r\ntransfer-encoding: chunked\r\n\r\n").await;
+    wire.send(format!("{chunks}0\r\n\r\n")).await;
+    wire.read_to_end().await;
+    assert_eq!(behind.only().body, text.replace("ada@example.org", "#").replace("bob@example.org", "#"));
+}
+
+#[tokio::test]
 async fn what_cannot_be_looked_into_goes_nowhere() {
     let behind = answers().await;
     let gateway = gateway(&behind.text(), json!([rules()]));

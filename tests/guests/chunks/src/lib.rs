@@ -23,6 +23,8 @@ pub enum Deed {
     Pass,
     /// All are held until the last.
     Hold,
+    /// All are held until the last, and then it goes on how often this was called, and with how many bytes.
+    Count,
     /// It goes on in capitals.
     Upper,
     /// It goes on twice.
@@ -76,11 +78,26 @@ impl Chunks {
             Deed::Pass => BodyDecision::Pass,
             Deed::Hold if exchange.end_of_stream() => BodyDecision::Pass,
             Deed::Hold => BodyDecision::Hold,
+            Deed::Count => count(exchange, chunk.len()),
             Deed::Upper => BodyDecision::Replace(chunk.to_ascii_uppercase()),
             Deed::Double => BodyDecision::Replace([chunk.as_slice(), chunk.as_slice()].concat()),
             Deed::Swallow => BodyDecision::Replace(Vec::new()),
             Deed::Respond => Response::text(StatusCode::UNPROCESSABLE_ENTITY, "not this body").into(),
             Deed::Abort => BodyDecision::Abort,
         }
+    }
+}
+
+fn count(exchange: &Exchange, bytes: usize) -> BodyDecision {
+    let state = String::from_utf8(exchange.state()).unwrap_or_default();
+    let (calls, seen) = state.split_once(' ').unwrap_or(("0", "0"));
+    let add = |text: &str, more: usize| text.parse().map_or(more, |number: usize| number + more);
+    let counted = format!("{} {}", add(calls, 1), add(seen, bytes));
+    if exchange.end_of_stream() {
+        return BodyDecision::Replace(counted.into_bytes());
+    }
+    match exchange.set_state(counted.as_bytes()) {
+        Ok(()) => BodyDecision::Hold,
+        Err(_) => BodyDecision::Abort,
     }
 }
