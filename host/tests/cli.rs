@@ -225,6 +225,22 @@ fn run_serves_reloads_at_sighup_and_ends_at_sigterm() {
 }
 
 #[test]
+fn with_a_delay_it_is_first_not_ready_and_still_there() {
+    let more = r#"{ "shutdown": { "delay": "1h" }, "admin": { "address": "127.0.0.1:0" },"#;
+    let file = File::new(&GOOD.replacen('{', more, 1));
+    let mut running = Running::start(&file);
+    let line: serde_json::Value = serde_json::from_str(&running.wait_for("admin API listening")).unwrap();
+    let admin = line["address"].as_str().unwrap();
+    assert!(get(admin, "/readyz").contains("200 OK"));
+    running.signal("TERM");
+    running.wait_for("not ready");
+    assert!(get(admin, "/readyz").contains("503 "));
+    assert!(running.get("/a/x").contains("200 OK"));
+    running.signal("TERM");
+    assert!(running.child.wait().unwrap().success());
+}
+
+#[test]
 fn a_sighup_during_the_start_is_a_reload_after_it() {
     // The configuration is read to its end only once somebody writes to the pipe, which is a way to stop within the start.
     let file = File::new(&GOOD.replace("/a/*", "${file:pipe}"));
@@ -309,11 +325,7 @@ impl Running {
     }
 
     fn get(&self, path: &str) -> String {
-        let mut stream = TcpStream::connect(&self.address).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nhost: a.test\r\nconnection: close\r\n\r\n").unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
+        get(&self.address, path)
     }
 
     fn signal(&self, name: &str) {
@@ -326,6 +338,14 @@ impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.child.kill();
     }
+}
+
+fn get(address: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
 }
 
 fn gatewright(arguments: &[&str]) -> Output {

@@ -66,12 +66,16 @@ pub struct Cache {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Shutdown {
+    /// How long connections are still accepted after SIGTERM, while `/readyz` tells load balancers to send no more. A second
+    /// SIGTERM ends it.
+    pub delay: Duration,
+
     /// How long requests under way may go on after SIGTERM, before their connections are cut.
     pub drain_timeout: Duration,
 }
 
 impl Default for Shutdown {
     fn default() -> Shutdown {
-        Shutdown { drain_timeout: Duration::seconds(30) }
+        Shutdown { delay: Duration::seconds(0), drain_timeout: Duration::seconds(30) }
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -91,7 +92,7 @@ pub(super) fn hangup() -> std::io::Result<Signal> {
     signal(SignalKind::hangup())
 }
 
-/// Waits for SIGTERM or SIGINT; reloads and reopens the access log at SIGHUP.
+/// Waits for SIGTERM or SIGINT, and for `shutdown.delay` then; reloads and reopens the access log at SIGHUP.
 pub(super) async fn signals(mut hangup: Signal, shared: Arc<Shared>, handle: Handle) {
     let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
@@ -105,6 +106,16 @@ pub(super) async fn signals(mut hangup: Signal, shared: Arc<Shared>, handle: Han
                 shared.access_log.reopen();
                 reload(&shared, &handle, "SIGHUP".to_owned());
             }
+        }
+    }
+    let delay: Duration = shared.current().loaded.config.shutdown.delay.into();
+    if !delay.is_zero() {
+        shared.draining.store(true, Ordering::Relaxed);
+        telemetry::log(Level::Info, "not ready; connections are accepted until shutdown.delay is over", &[]);
+        tokio::select! {
+            () = tokio::time::sleep(delay) => {}
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
         }
     }
     telemetry::log(Level::Info, "draining", &[]);
