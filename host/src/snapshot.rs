@@ -13,6 +13,7 @@ mod layer4;
 mod listeners;
 mod mirrors;
 mod plugins;
+mod process;
 mod registries;
 mod routes;
 mod services;
@@ -147,8 +148,8 @@ impl Snapshot {
         let routes = routes::build(&loaded, workshop, goals, &plugins, previous);
         let router = routes::router(&loaded, &mut mistakes);
         let trusted = layer4::networks(&loaded.config.trusted_proxies);
-        let admin_token = admin_token(&loaded, &secrets, &mut mistakes);
-        access_log(&loaded, &workshop.directory, &mut mistakes);
+        let admin_token = process::admin_token(&loaded, &secrets, &mut mistakes);
+        process::access_log(&loaded, &workshop.directory, &mut mistakes);
         let servers = listeners::servers(&loaded, &workshop.directory, previous.map(|p| &p.servers), &mut mistakes);
         if !mistakes.is_empty() {
             return Err(loaded.report(mistakes));
@@ -363,41 +364,6 @@ fn cache(config: &config::Config, previous: Option<&Snapshot>) -> Arc<Cache> {
     let bytes = config.response_cache.memory.as_usize() as u64;
     let same = previous.map(|previous| &previous.cache).filter(|cache| cache.bytes() == bytes);
     same.map_or_else(|| Arc::new(Cache::new(bytes)), Arc::clone)
-}
-
-fn admin_token(loaded: &Loaded, secrets: &Secrets, mistakes: &mut Vec<Diagnostic>) -> Option<Arc<str>> {
-    let name = loaded.config.admin.as_ref()?.token.as_deref()?;
-    match secrets.grant([name]) {
-        Ok(granted) => {
-            let token = granted.get(name).map(Arc::from);
-            if token.as_ref().is_some_and(|token: &Arc<str>| token.trim().is_empty()) {
-                mistakes.push(loaded.document.at_value("/admin/token", format!("the secret {name:?} is empty")));
-            }
-            token
-        }
-        Err(_) => {
-            let names = loaded.config.secrets.keys().map(String::as_str);
-            let unknown = loaded.document.at_value("/admin/token", format!("there is no secret {name:?}"));
-            mistakes.push(unknown.with_suggestion(name, names));
-            None
-        }
-    }
-}
-
-/// Whether records can be written where they are meant to go. The file itself is made by who writes them.
-fn access_log(loaded: &Loaded, directory: &Path, mistakes: &mut Vec<Diagnostic>) {
-    let config::AccessLog::File(file) = &loaded.config.access_log else { return };
-    let path = directory.join(file);
-    let opened = match std::fs::OpenOptions::new().append(true).open(&path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            path.parent().map_or(Ok(()), |folder| std::fs::metadata(folder.join(".")).map(drop))
-        }
-        opened => opened.map(drop),
-    };
-    if let Err(error) = opened {
-        let message = format!("the access log cannot be written to {}: {error}", path.display());
-        mistakes.push(loaded.document.at_value("/access_log/file", message));
-    }
 }
 
 fn policy(forwarding: &config::Forwarding) -> Policy {

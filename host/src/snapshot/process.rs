@@ -1,0 +1,43 @@
+//! What a configuration asks of the process rather than of requests.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::capability::secrets::Secrets;
+use crate::config::{self, Diagnostic, Loaded};
+
+/// What clients of the admin API have to show.
+pub(super) fn admin_token(loaded: &Loaded, secrets: &Secrets, mistakes: &mut Vec<Diagnostic>) -> Option<Arc<str>> {
+    let name = loaded.config.admin.as_ref()?.token.as_deref()?;
+    match secrets.grant([name]) {
+        Ok(granted) => {
+            let token = granted.get(name).map(Arc::from);
+            if token.as_ref().is_some_and(|token: &Arc<str>| token.trim().is_empty()) {
+                mistakes.push(loaded.document.at_value("/admin/token", format!("the secret {name:?} is empty")));
+            }
+            token
+        }
+        Err(_) => {
+            let names = loaded.config.secrets.keys().map(String::as_str);
+            let unknown = loaded.document.at_value("/admin/token", format!("there is no secret {name:?}"));
+            mistakes.push(unknown.with_suggestion(name, names));
+            None
+        }
+    }
+}
+
+/// Whether records can be written where they are meant to go. The file itself is made by who writes them.
+pub(super) fn access_log(loaded: &Loaded, directory: &Path, mistakes: &mut Vec<Diagnostic>) {
+    let config::AccessLog::File(file) = &loaded.config.access_log else { return };
+    let path = directory.join(file);
+    let opened = match std::fs::OpenOptions::new().append(true).open(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            path.parent().map_or(Ok(()), |folder| std::fs::metadata(folder.join(".")).map(drop))
+        }
+        opened => opened.map(drop),
+    };
+    if let Err(error) = opened {
+        let message = format!("the access log cannot be written to {}: {error}", path.display());
+        mistakes.push(loaded.document.at_value("/access_log/file", message));
+    }
+}
