@@ -273,6 +273,16 @@ impl Double {
         self.run(Phase::Response, || plugin.on_response(&Exchange::new(end_of_stream)))
     }
 
+    /// Has another plugin of the chain change the exchange in its header hook of this direction: one behind the plugin under
+    /// test, when that has had its own.
+    pub fn behind(&self, direction: Direction, change: impl FnOnce(&Exchange)) {
+        let phase = match direction {
+            Direction::Request => Phase::Request,
+            Direction::Response => Phase::Response,
+        };
+        self.run(phase, || change(&Exchange::new(false)));
+    }
+
     /// Sends a request body through the plugin, in the mode the plugin asked for: what comes out behind it, or the
     /// decision that ended it.
     ///

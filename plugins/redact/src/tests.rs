@@ -100,25 +100,15 @@ fn what_cannot_be_looked_into_goes_nowhere() {
     );
 }
 
-/// A plugin before or behind that says what a body is, after this one has decided.
-struct Relabel(&'static str);
-
-impl Plugin for Relabel {
-    type Config = gatewright_sdk::NoConfig;
-
-    fn new(_: Self::Config) -> Result<Self, String> {
-        Ok(Self("text/plain"))
-    }
-
-    fn on_request(&self, exchange: &Exchange) -> Decision {
-        exchange.request_headers().set("content-type", self.0).unwrap();
-        Decision::Proceed
-    }
-
-    fn on_response(&self, exchange: &Exchange) -> Decision {
-        exchange.response_headers().set("content-type", self.0).unwrap();
-        Decision::Proceed
-    }
+/// A plugin behind says what the body is, after this one has decided.
+fn relabel(gateway: &Double, direction: Direction, kind: &str) {
+    gateway.behind(direction, |exchange| {
+        let headers = match direction {
+            Direction::Request => exchange.request_headers(),
+            Direction::Response => exchange.response_headers(),
+        };
+        headers.set("content-type", kind).unwrap();
+    });
 }
 
 #[test]
@@ -128,16 +118,16 @@ fn what_others_say_of_a_body_afterwards_does_not_switch_masking_off() {
     for other in ["text/plain", "image/png"] {
         gateway.receive(Request::post("/").header("content-type", JSON));
         assert_eq!(gateway.on_request(&plugin), Decision::Proceed);
-        let _ = gateway.on_request(&Relabel(other));
+        relabel(&gateway, Direction::Request, other);
         assert_eq!(gateway.request_body(&plugin, &[pretty]).unwrap(), br##"{"pin":"#"}"##, "{other}");
         gateway.respond(StatusCode::OK, &[("content-type", JSON)]);
         assert_eq!(gateway.on_response(&plugin), Decision::Proceed);
-        let _ = gateway.on_response(&Relabel(other));
+        relabel(&gateway, Direction::Response, other);
         assert_eq!(gateway.response_body(&plugin, &[pretty]).unwrap(), br##"{"pin":"#"}"##, "{other}");
     }
     gateway.receive(Request::post("/").header("content-type", "text/plain"));
     let _ = gateway.on_request(&plugin);
-    let _ = gateway.on_request(&Relabel(JSON));
+    relabel(&gateway, Direction::Request, JSON);
     assert_eq!(gateway.request_body(&plugin, &[b"no JSON, ada@example.org"]).unwrap(), b"no JSON, #");
 }
 

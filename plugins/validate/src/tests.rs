@@ -158,24 +158,6 @@ fn bodies_of_operations() {
     assert_eq!(sent(&gateway, &plugin, Request::new(Method::POST, "/pets"), None), 400);
 }
 
-/// A later plugin that makes another request of it, before the body is there.
-struct Rewrite;
-
-impl Plugin for Rewrite {
-    type Config = gatewright_sdk::NoConfig;
-
-    fn new(_: Self::Config) -> Result<Self, String> {
-        Ok(Self)
-    }
-
-    fn on_request(&self, exchange: &Exchange) -> Decision {
-        exchange.set_path("/elsewhere").unwrap();
-        exchange.set_method(&Method::PUT).unwrap();
-        exchange.request_headers().set("content-type", "text/plain").unwrap();
-        Decision::Proceed
-    }
-}
-
 #[test]
 fn a_body_is_checked_by_what_the_request_was_at_its_place() {
     let place = "/paths/~1pets/post/requestBody/content/application~1json/schema";
@@ -184,7 +166,12 @@ fn a_body_is_checked_by_what_the_request_was_at_its_place() {
         let posted = || {
             gateway.receive(Request::post("/pets").header("content-type", "application/json"));
             assert_eq!(gateway.on_request(&plugin), Decision::Proceed);
-            let _ = gateway.on_request(&Rewrite);
+            // A later plugin makes another request of it, before the body is there.
+            gateway.behind(Direction::Request, |exchange| {
+                exchange.set_path("/elsewhere").unwrap();
+                exchange.set_method(&Method::PUT).unwrap();
+                exchange.request_headers().set("content-type", "text/plain").unwrap();
+            });
             gateway.request_body(&plugin, &[b"{}"])
         };
         assert_eq!(posted(), Ok(b"{}".to_vec()));
