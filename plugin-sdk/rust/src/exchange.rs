@@ -197,6 +197,10 @@ pub struct Headers<'exchange> {
     exchange: PhantomData<&'exchange Exchange>,
 }
 
+/// A header that a message has once at the most is there several times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Several;
+
 impl Headers<'_> {
     /// The first value. Bytes that are not UTF-8 come as U+FFFD.
     #[must_use]
@@ -209,6 +213,19 @@ impl Headers<'_> {
     pub fn select<const N: usize>(self, names: [&str; N]) -> [Option<String>; N] {
         let mut values = host::select_headers(self.section, &names).into_iter();
         std::array::from_fn(|_| values.next().flatten())
+    }
+
+    /// The value of a header that a message has once at the most, such as its content type: nobody knows which of several
+    /// whoever reads the message believes. Bytes that are not UTF-8 come as U+FFFD.
+    ///
+    /// # Errors
+    /// There are several.
+    pub fn sole(self, name: impl AsRef<str>) -> Result<Option<String>, Several> {
+        match self.values(name).as_slice() {
+            [] => Ok(None),
+            [value] => Ok(Some(String::from_utf8_lossy(value).into_owned())),
+            _ => Err(Several),
+        }
     }
 
     /// Every value, exactly as received.

@@ -87,7 +87,9 @@ mod host;
 pub mod testing;
 
 pub use decision::{BodyDecision, Decision, Response};
-pub use exchange::{BodyMode, Direction, Exchange, HeaderBlock, HeaderChange, Headers, Identity, MutateError, Section};
+pub use exchange::{
+    BodyMode, Direction, Exchange, HeaderBlock, HeaderChange, Headers, Identity, MutateError, Section, Several,
+};
 pub use gatewright_sdk_macros::{config, plugin};
 pub use http::{Method, StatusCode, header};
 pub use manifest::manifest;

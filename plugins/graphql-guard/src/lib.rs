@@ -97,11 +97,8 @@ enum Kind {
 const DOCUMENT: &[u8] = b"document";
 
 fn kind(exchange: &Exchange) -> Result<Kind, Refusal> {
-    let kinds = exchange.request_headers().values("content-type");
-    if kinds.len() > 1 {
-        return Err(Refusal::malformed("it has several content types"));
-    }
-    let kind = kinds.first().map(|kind| String::from_utf8_lossy(kind)).unwrap_or_default();
+    let kind = exchange.request_headers().sole("content-type");
+    let kind = kind.map_err(|_| Refusal::malformed("it has several content types"))?.unwrap_or_default();
     match kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
         "application/json" => Ok(Kind::Json),
         "application/graphql" => Ok(Kind::Document),

@@ -185,16 +185,11 @@ impl Redact {
         if !self.looks_into_bodies() {
             return Decision::Proceed;
         }
-        let kind = match headers.values("content-type").as_slice() {
-            [] => None,
-            [kind] => Kind::of(&String::from_utf8_lossy(kind)),
-            // Nobody knows which of them whoever reads the body believes.
-            _ => {
-                log::warn("a body has several types", &[("direction", way(direction))]);
-                return Decision::Respond(shut(direction));
-            }
+        let Ok(kind) = headers.sole("content-type") else {
+            log::warn("a body has several types", &[("direction", way(direction))]);
+            return Decision::Respond(shut(direction));
         };
-        let Some(kind) = kind else { return Decision::Proceed };
+        let Some(kind) = kind.as_deref().and_then(Kind::of) else { return Decision::Proceed };
         let encoding = headers.get("content-encoding");
         match self.open(exchange, direction, headers, kind, encoding.as_deref()) {
             Ok(()) => Decision::Proceed,

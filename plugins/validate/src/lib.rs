@@ -146,14 +146,11 @@ impl BodyRules {
             return if self.required { Err(Refusal::no_body()) } else { Ok(None) };
         }
         let headers = exchange.request_headers();
-        let kinds = headers.values("content-type");
-        if kinds.len() > 1 {
-            return Err(Refusal::several_types());
-        }
+        let kind = headers.sole("content-type").map_err(|_| Refusal::several_types())?;
         if headers.get("content-encoding").is_some_and(|coding| !coding.trim().eq_ignore_ascii_case("identity")) {
             return Err(Refusal::media_type("a body without a content coding"));
         }
-        self.schema(&kinds.first().map(|kind| String::from_utf8_lossy(kind)).unwrap_or_default())
+        self.schema(&kind.unwrap_or_default())
     }
 
     /// The place of the schema for a media type.
