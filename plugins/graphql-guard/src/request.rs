@@ -91,8 +91,8 @@ impl Operation {
 
 /// The first part of a request that a query has.
 pub(crate) fn named_in(query: &str) -> Option<&'static str> {
-    let has = |wanted: &str| query.split('&').any(|part| decode(part.split('=').next().unwrap_or_default()) == wanted);
-    NAMES.into_iter().find(|name| has(name))
+    let mut names = query.split('&').map(|part| decode(part.split('=').next().unwrap_or_default()));
+    names.find_map(|name| NAMES.into_iter().find(|known| *known == name))
 }
 
 /// The parts of a request as a query names them.
