@@ -166,7 +166,7 @@ impl Exchange {
 impl Source {
     /// What `request` was asked of, as the client knows it: the host with its port, if it has one.
     pub fn authority<'a>(&'a self, request: &'a RequestHead) -> &'a str {
-        self.host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or_else(|| request.authority())
+        request.authority_told(self.host.as_ref())
     }
 }
 

@@ -46,6 +46,11 @@ impl RequestHead {
         self.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default()
     }
 
+    /// The same as the client knows it, where a trusted proxy tells the host that it was asked for.
+    pub fn authority_told<'a>(&'a self, host: Option<&'a HeaderValue>) -> &'a str {
+        host.and_then(|host| host.to_str().ok()).unwrap_or_else(|| self.authority())
+    }
+
     /// What the log keeps.
     pub fn received(&self) -> Received {
         Received {

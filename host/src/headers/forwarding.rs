@@ -57,7 +57,7 @@ pub struct Client {
     proto: HeaderValue,
     local_authority: HeaderValue,
     /// `for=..;proto=`, to which scheme and host are added.
-    forwarded: Box<str>,
+    forwarded: Box<[u8]>,
 }
 
 impl Client {
@@ -65,13 +65,16 @@ impl Client {
     pub fn new(peer: SocketAddr, local: SocketAddr, scheme: &Scheme) -> Self {
         let address = peer.ip().to_canonical();
         let local_ip = SocketAddr::new(local.ip().to_canonical(), local.port());
+        let mut forwarded = b"for=".to_vec();
+        Node::Address(address, None).push_forwarded(&mut forwarded);
+        forwarded.extend_from_slice(b";proto=");
         Client {
             address,
             address_text: text(&address.to_string()),
             port: text(&local.port().to_string()),
             proto: proto(scheme),
             local_authority: text(&local_ip.to_string()),
-            forwarded: format!("for={};proto=", Node::Address(address, None).in_forwarded()).into_boxed_str(),
+            forwarded: forwarded.into_boxed_slice(),
         }
     }
 
@@ -214,9 +217,9 @@ pub fn new_id(random: u128) -> HeaderValue {
     HeaderValue::from_maybe_shared(Bytes::from(id)).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
-fn forwarded_element(prefix: &str, proto: &[u8], host: &[u8]) -> Vec<u8> {
+fn forwarded_element(prefix: &[u8], proto: &[u8], host: &[u8]) -> Vec<u8> {
     let mut element = Vec::with_capacity(prefix.len() + proto.len() + host.len() + b";host=\"\"".len());
-    element.extend_from_slice(prefix.as_bytes());
+    element.extend_from_slice(prefix);
     element.extend_from_slice(proto);
     element.extend_from_slice(b";host=");
     push_host(&mut element, host);

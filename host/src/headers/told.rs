@@ -4,6 +4,7 @@
 //! What it tells in one of them is said to upstreams in both. Where it sends both, each is continued as it is, and the
 //! older one is believed: more proxies write it, and then the other one may be their client's.
 
+use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
@@ -56,7 +57,7 @@ impl Told {
             for (index, node) in nodes.iter().enumerate() {
                 separate(&mut elements);
                 elements.extend_from_slice(b"for=");
-                elements.extend_from_slice(node.in_forwarded().as_bytes());
+                node.push_forwarded(&mut elements);
                 // It is this client of whom the proxy knows what it spoke.
                 if at == Some(index) {
                     push_pairs(&mut elements, scheme.as_ref(), host.as_ref());
@@ -73,7 +74,7 @@ impl Told {
         let mut addresses = Vec::new();
         for element in &chain {
             separate(&mut addresses);
-            addresses.extend_from_slice(element.node.in_x_forwarded().as_bytes());
+            element.node.push_x_forwarded(&mut addresses);
         }
         // What stands to the left of this element may be invented, also what it says of scheme and host.
         let Element { scheme, host, .. } = at.map(|at| chain.swap_remove(at)).unwrap_or_default();
@@ -130,24 +131,25 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// As a value of `for` in `Forwarded`, where everything with a colon stands in quotes.
-    pub fn in_forwarded(&self) -> String {
-        match self {
-            Node::Address(address, Some(port)) => format!("\"{}\"", SocketAddr::new(*address, *port)),
-            Node::Address(IpAddr::V6(address), None) => format!("\"[{address}]\""),
-            Node::Address(IpAddr::V4(address), None) => address.to_string(),
-            Node::Hidden(name) => (*name).to_owned(),
-            Node::Unknown => "unknown".to_owned(),
-        }
+    /// Adds it as a value of `for` in `Forwarded`, where everything with a colon stands in quotes.
+    pub fn push_forwarded(&self, into: &mut Vec<u8>) {
+        // A Vec can always be written to.
+        let _ = match self {
+            Node::Address(address, Some(port)) => write!(into, "\"{}\"", SocketAddr::new(*address, *port)),
+            Node::Address(IpAddr::V6(address), None) => write!(into, "\"[{address}]\""),
+            Node::Address(IpAddr::V4(address), None) => write!(into, "{address}"),
+            Node::Hidden(name) => into.write_all(name.as_bytes()),
+            Node::Unknown => into.write_all(b"unknown"),
+        };
     }
 
-    /// As an element of `X-Forwarded-For`, which readers take for a bare address.
-    fn in_x_forwarded(&self) -> String {
-        match self {
-            Node::Address(address, _) => address.to_string(),
-            Node::Hidden(name) => (*name).to_owned(),
-            Node::Unknown => "unknown".to_owned(),
-        }
+    /// Adds it as an element of `X-Forwarded-For`, which readers take for a bare address.
+    fn push_x_forwarded(&self, into: &mut Vec<u8>) {
+        let _ = match self {
+            Node::Address(address, _) => write!(into, "{address}"),
+            Node::Hidden(name) => into.write_all(name.as_bytes()),
+            Node::Unknown => into.write_all(b"unknown"),
+        };
     }
 }
 

@@ -180,9 +180,7 @@ impl Behind {
                 target: head.uri.into_parts().path_and_query.ok_or(Error::Rewritten)?,
                 headers: head.headers,
             };
-            let host = self.host.as_ref().and_then(|host| host.to_str().ok());
-            let authority = host.unwrap_or_else(|| head.authority());
-            let answer = target.redirect(redirect, &head, authority, pattern)?;
+            let answer = target.redirect(redirect, &head, head.authority_told(self.host.as_ref()), pattern)?;
             let mut response = Response::new(Body::Empty);
             *response.status_mut() = answer.status.unwrap_or_default();
             *response.headers_mut() = answer.headers;
