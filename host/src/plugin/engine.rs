@@ -27,8 +27,8 @@ pub struct Engine {
 
 struct Shared {
     wasmtime: wasmtime::Engine,
-    cache: Option<CompileCache>,
-    no_cache: Option<String>,
+    /// Where there is to be one: or why there is none.
+    cache: Option<Result<CompileCache, String>>,
     cache_directory: Option<PathBuf>,
     epoch: Arc<Epoch>,
     concurrent: Mutex<Option<Engine>>,
@@ -52,16 +52,12 @@ impl Engine {
 
     fn make(cache_directory: Option<&Path>, is_concurrent: bool) -> wasmtime::Result<Engine> {
         let wasmtime = wasmtime::Engine::new(&config(is_concurrent))?;
-        let (cache, no_cache) = match cache_directory.map(|directory| CompileCache::open(directory, &wasmtime)) {
-            Some(Ok(cache)) => (Some(cache), None),
-            Some(Err(why)) => (None, Some(why)),
-            None => (None, None),
-        };
+        let cache = cache_directory.map(|directory| CompileCache::open(directory, &wasmtime));
         let clock = wasmtime.clone();
         let epoch = Arc::new(Epoch::start(move || clock.increment_epoch())?);
         let cache_directory = cache_directory.map(Path::to_path_buf);
         let concurrent = Mutex::default();
-        Ok(Engine { shared: Arc::new(Shared { wasmtime, cache, no_cache, cache_directory, epoch, concurrent }) })
+        Ok(Engine { shared: Arc::new(Shared { wasmtime, cache, cache_directory, epoch, concurrent }) })
     }
 
     /// The engine beside this one whose components have the component model's concurrency. The first call makes it.
@@ -95,11 +91,11 @@ impl Engine {
 
     /// Why compiled components are not kept, where they should be and cannot.
     pub fn no_cache(&self) -> Option<&str> {
-        self.shared.no_cache.as_deref()
+        self.shared.cache.as_ref()?.as_ref().err().map(String::as_str)
     }
 
     pub(super) fn cache(&self) -> Option<&CompileCache> {
-        self.shared.cache.as_ref()
+        self.shared.cache.as_ref()?.as_ref().ok()
     }
 }
 
