@@ -104,7 +104,7 @@ pub(super) async fn signals(mut hangup: Signal, shared: Arc<Shared>, handle: Han
             _ = interrupt.recv() => break,
             _ = hangup.recv() => {
                 shared.access_log.reopen();
-                reload(&shared, &handle, "SIGHUP".to_owned());
+                reload(&shared, &handle, Vec::new(), "SIGHUP".to_owned());
             }
         }
     }
@@ -142,19 +142,18 @@ pub(super) async fn follow_files(shared: Arc<Shared>, handle: Handle, watching: 
     let _ = shared.watch.set(watch);
     while let Some(changed) = changes.recv().await {
         let names: Vec<String> = changed.files.iter().map(|file| file.display().to_string()).collect();
-        let (shared, own) = (shared.clone(), handle.clone());
-        handle.spawn(async move {
-            // A file that changed is what the operator wants now, whatever was uploaded in its place.
-            shared.forget_uploads(&changed.files).await;
-            tell(&shared.reload(&own).await, &names.join(", "));
-        });
+        reload(&shared, &handle, changed.files, names.join(", "));
     }
 }
 
 /// Reloads in a task of its own: one that waits for a registry holds up neither a signal nor the next change.
-fn reload(shared: &Arc<Shared>, handle: &Handle, cause: String) {
+fn reload(shared: &Arc<Shared>, handle: &Handle, changed: Vec<PathBuf>, cause: String) {
     let (shared, own) = (shared.clone(), handle.clone());
-    handle.spawn(async move { tell(&shared.reload(&own).await, &cause) });
+    handle.spawn(async move {
+        // A file that changed is what the operator wants now, whatever was uploaded in its place.
+        shared.forget_uploads(&changed).await;
+        tell(&shared.reload(&own).await, &cause);
+    });
 }
 
 /// Serves the admin API until the control thread ends.
