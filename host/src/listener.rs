@@ -147,8 +147,9 @@ pub type Place = Option<OwnedSemaphorePermit>;
 /// address, the address that the peer connected to, and the place that the connection has as long as it lives.
 ///
 /// `places` bounds the connections of a worker, over all its sockets: where none is free, clients wait in the accept
-/// queue, and one of each socket with its connection accepted. `on_error` hears of errors that are not about a single client; the loop then pauses, up to a second, because
-/// the usual reason (no file descriptors left) goes away only when connections end.
+/// queue, and one of each socket with its connection accepted. `on_error` hears of errors that are not about a single
+/// client; the loop then pauses, up to a second, because the usual reason (no file descriptors left) goes away only when
+/// connections end.
 pub async fn accept<S, F>(bound: Bound, places: Arc<Semaphore>, drain: Drain, on_error: impl Fn(&io::Error), serve: S)
 where
     S: Fn(TcpStream, SocketAddr, SocketAddr, Place) -> F,
