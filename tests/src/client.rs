@@ -159,7 +159,7 @@ pub async fn send(
     Client::http1(address).await.send(method, target, headers, body).await.unwrap()
 }
 
-/// Sends bytes as they are and reads until the gateway closes; fails after twenty seconds.
+/// Sends bytes as they are and reads until the gateway closes; fails after twenty seconds, before its own limits close.
 pub async fn raw(address: SocketAddr, bytes: impl AsRef<[u8]>) -> String {
     let mut stream = connect(address).await;
     stream.write_all(bytes.as_ref()).await.unwrap();

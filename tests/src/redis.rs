@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::wait::PATIENCE;
 use crate::{Authority, Issued};
 
 /// A running `redis-server` that keeps nothing on disk. It ends with the test.
@@ -66,7 +67,7 @@ impl Redis {
         self.process = Some(started.unwrap_or_else(|error| {
             panic!("redis-server does not start ({error}); install it with: apt-get install redis-server")
         }));
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + PATIENCE;
         while !self.answers() {
             assert!(Instant::now() < deadline, "redis-server does not answer at {}", self.address);
             std::thread::sleep(Duration::from_millis(5));
@@ -108,7 +109,7 @@ impl Redis {
     /// Sends a command in words and gives the lines of its answer, without their types.
     pub fn command(&self, words: &str) -> Vec<String> {
         let mut stream = TcpStream::connect(self.address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.write_all(format!("{words}\r\n").as_bytes()).unwrap();
         let mut lines = BufReader::new(stream).lines().map(Result::unwrap);
         let mut line = || lines.next().unwrap();

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::wait::PATIENCE;
+
 /// A running `docker-registry` that keeps what it has in a folder of its own. It ends with the test.
 pub struct Registry {
     address: SocketAddr,
@@ -56,7 +58,7 @@ impl Registry {
         self.process = Some(started.unwrap_or_else(|error| {
             panic!("docker-registry does not start ({error}); install it with: apt-get install docker-registry")
         }));
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + PATIENCE;
         while TcpStream::connect(self.address).is_err() {
             assert!(Instant::now() < deadline, "docker-registry does not answer at {}", self.address);
             std::thread::sleep(Duration::from_millis(5));

@@ -2,9 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-/// Asks `check` again and again until it gives something; fails with `what` after twenty seconds.
+/// How long a state is waited for before a test fails: more than a slow machine needs, which compiles components for
+/// other tests as well.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Asks `check` again and again until it gives something; fails with `what` after a minute.
 pub async fn eventually<T>(what: &str, mut check: impl AsyncFnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(found) = check().await {
             return found;

@@ -41,7 +41,7 @@ impl Wire {
         }
     }
 
-    /// Reads until the other side closes or resets; fails after twenty seconds.
+    /// Reads until the other side closes or resets; fails after twenty seconds, before the gateway's own limits close.
     pub async fn read_to_end(&mut self) -> String {
         while self.read().await {}
         String::from_utf8_lossy(&std::mem::take(&mut self.rest)).into_owned()

@@ -92,7 +92,7 @@ impl Running {
 
     /// The next line of the log with these words. A first build takes its time.
     fn wait_for(&self, words: &str) -> String {
-        let deadline = Instant::now() + Duration::from_secs(200);
+        let deadline = Instant::now() + Duration::from_secs(600);
         let mut seen = String::new();
         loop {
             let line = self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now()));

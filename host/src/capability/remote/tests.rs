@@ -30,7 +30,7 @@ impl Server {
         command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
         let process = command.stdout(Stdio::null()).spawn();
         let process = process.unwrap_or_else(|error| panic!("{error}; install it with: apt-get install redis-server"));
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + Duration::from_secs(60);
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
             assert!(Instant::now() < deadline, "redis-server does not answer");
             std::thread::yield_now();
@@ -230,7 +230,7 @@ async fn entries_behave_like_those_in_memory() {
     assert!(share.set("short", b"v", Some(1)).await.unwrap().is_ok());
     let began = Instant::now();
     while share.get("short").await.unwrap().is_some() {
-        assert!(began.elapsed() < Duration::from_secs(5), "an entry outlives its end");
+        assert!(began.elapsed() < Duration::from_secs(20), "an entry outlives its end");
     }
 }
 
@@ -247,6 +247,6 @@ async fn places_are_leases() {
     drop(first);
     let began = Instant::now();
     while share.enter("k", 2).await.unwrap().0.is_none() {
-        assert!(began.elapsed() < Duration::from_secs(5), "a place does not come back");
+        assert!(began.elapsed() < Duration::from_secs(20), "a place does not come back");
     }
 }
