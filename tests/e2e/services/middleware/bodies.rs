@@ -37,7 +37,7 @@ async fn a_clients_body_that_breaks_off_is_the_clients_fault() {
         for (plugins, deed) in [(json!([]), ""), (json!(["between"]), ""), (json!(["between"]), "mark")] {
             let route = json!({ "plugins": plugins, "limits": { "request_body": "1KiB" } });
             let mut config = config(&server.text(), json!({}), route);
-            config["timeouts"] = json!({ "body": "300ms" });
+            config["timeouts"] = json!({ "body": "1s" });
             let gateway = TestGateway::start(config);
             let mut wire = Wire::connect(gateway.address()).await;
             wire.send(format!("POST / HTTP/1.1\r\nhost: a\r\nx-do: {deed}\r\ntransfer-encoding: chunked\r\n\r\n"))

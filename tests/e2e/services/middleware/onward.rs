@@ -125,7 +125,7 @@ async fn what_a_plugin_makes_a_call_of_grpc_is_one_behind_it() {
     assert_eq!(te.unwrap(), "trailers", "servers insist on it");
 
     let gateway = gateway(silent.text());
-    let answer = gateway.post("/v1/notes", &[("grpc-timeout", "200m")], r#"{"text":"a"}"#).await;
+    let answer = gateway.post("/v1/notes", &[("grpc-timeout", "2S")], r#"{"text":"a"}"#).await;
     assert_eq!(answer.status, 504, "{answer:?}");
     let record = gateway.wait_for_records(1).await.remove(0);
     assert_eq!(record["error"], "no answer came before the deadline that the client set", "{record}");

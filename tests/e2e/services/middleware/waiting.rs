@@ -10,7 +10,7 @@ use super::{config, file, gateway, silent};
 async fn a_deadline_of_grpc_holds_through_it() {
     let server = silent().await;
     let gateway = gateway(&server.text(), json!({}));
-    let call = [("content-type", "application/grpc"), ("te", "trailers"), ("grpc-timeout", "300m")];
+    let call = [("content-type", "application/grpc"), ("te", "trailers"), ("grpc-timeout", "2S")];
     let mut client = Client::http2(gateway.address()).await;
     let answer = client.send("POST", "/shop.Orders/Get", &call, "").await.unwrap();
     assert_eq!((answer.status, answer.header("grpc-status")), (200, Some("4")));
@@ -21,7 +21,8 @@ async fn a_deadline_of_grpc_holds_through_it() {
 #[tokio::test]
 async fn the_routes_timeout_says_who_was_waited_for() {
     let server = silent().await;
-    let route = json!({ "timeouts": { "request": "300ms" } });
+    // All of them are to have come to whom they wait for by then.
+    let route = json!({ "timeouts": { "request": "2s" } });
     let gateway = TestGateway::start(config(&server.text(), json!({}), route));
     let upstream = ("The upstream did not answer in time.", json!("behind"), Value::Null);
     let itself = ("The service did not answer in time.", Value::Null, json!("between"));
@@ -51,7 +52,7 @@ async fn the_routes_timeout_says_who_was_waited_for() {
 
 #[tokio::test]
 async fn a_service_behind_it_has_no_more_time_than_an_upstream() {
-    let route = json!({ "timeouts": { "request": "300ms" }, "to": { "service": "later" } });
+    let route = json!({ "timeouts": { "request": "2s" }, "to": { "service": "later" } });
     let gateway = TestGateway::start(config("127.0.0.1:9", json!({}), route));
     let answer = gateway.get_with("/hang", &[("x-do", "pass")]).await;
     assert_eq!(answer.problem(504)["detail"], "The service did not answer in time.");
