@@ -8,9 +8,10 @@ use gatewright_tests::{Authority, Client, Redis, Server, Slow, TestGateway, even
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-/// A gateway whose limits are in the server. `store` is added to the store's settings.
+/// A gateway whose limits are in the server. `store` is added to the store's settings. They are for a busy machine: what
+/// times out is decided without the server.
 fn gateway(redis: &Redis, store: Value) -> TestGateway {
-    let mut settings = json!({ "redis": redis.url(), "timeout": "200ms" });
+    let mut settings = json!({ "redis": redis.url(), "timeout": "5s", "connect_timeout": "5s" });
     settings.as_object_mut().unwrap().extend(store.as_object().unwrap().clone());
     let granted = json!({ "grants": { "store": "limits" } });
     TestGateway::start(json!({
@@ -132,8 +133,7 @@ fn decisions(redis: &Redis) -> usize {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn taken_ahead_never_more_than_the_limit_pass_and_the_server_is_asked_a_fraction() {
     let redis = Redis::start();
-    // As long as that for a busy machine: what times out is decided without the server.
-    let store = json!({ "take_ahead": 50, "timeout": "5s" });
+    let store = json!({ "take_ahead": 50 });
     let (one, two) = (gateway(&redis, store.clone()), gateway(&redis, store));
     let addresses = [one.address(), two.address()];
     assert_eq!(storm_at(&addresses, "/wide", 4_000).await, (4_000, 0));
@@ -166,7 +166,7 @@ async fn taken_ahead_never_more_than_the_limit_pass_and_the_server_is_asked_a_fr
 #[tokio::test]
 async fn what_was_taken_ahead_is_used_up_before_a_server_that_is_away_is_missed() {
     let mut redis = Redis::start();
-    let gateway = gateway(&redis, json!({ "take_ahead": 20, "timeout": "5s", "on_error": "deny" }));
+    let gateway = gateway(&redis, json!({ "take_ahead": 20, "on_error": "deny" }));
     // Again where the second that it is good for went by before the server was gone.
     let passed = eventually("some pass after the server is gone", async || {
         eventually("the server decides", async || (gateway.get("/bucket").await.status == 200).then_some(())).await;
@@ -295,7 +295,7 @@ async fn a_plugins_entries_are_shared_by_gateways() {
     let start = || {
         TestGateway::start(json!({
             "upstreams": { "behind": [server.text()] },
-            "stores": { "shared": { "redis": redis.url() } },
+            "stores": { "shared": { "redis": redis.url(), "timeout": "5s", "connect_timeout": "5s" } },
             "plugins": {
                 "state": { "source": format!("file:{}", guest("guest-state")), "grants": { "store": "shared" } },
             },
@@ -316,7 +316,9 @@ async fn places_are_counted_over_gateways_and_come_back() {
     let start = || {
         TestGateway::start(json!({
             "upstreams": { "slow": [slow.text()] },
-            "stores": { "shared": { "redis": redis.url(), "timeout": "500ms", "place_lease": "1s" } },
+            "stores": {
+                "shared": { "redis": redis.url(), "timeout": "5s", "connect_timeout": "5s", "place_lease": "3s" },
+            },
             "plugins": { "concurrency": { "grants": { "store": "shared" } } },
             "routes": [{ "match": {}, "plugins": [{ "concurrency": { "limit": 3, "by": "route" } }], "to": "slow" }],
         }))
@@ -334,7 +336,7 @@ async fn places_are_counted_over_gateways_and_come_back() {
     let held = Instant::now();
     eventually("more than a lease has gone by", async || {
         one.get("/").await.problem(503);
-        (held.elapsed() > Duration::from_millis(1500)).then_some(())
+        (held.elapsed() > Duration::from_millis(4500)).then_some(())
     })
     .await;
     slow.release(3);
@@ -351,7 +353,9 @@ async fn a_password_comes_from_a_secret_and_is_shown_nowhere() {
     let gateway = TestGateway::start_beside(
         json!({
             "secrets": { "redis": { "file": "redis.key" } },
-            "stores": { "limits": { "redis": redis.url(), "password": "redis" } },
+            "stores": {
+                "limits": { "redis": redis.url(), "password": "redis", "timeout": "5s", "connect_timeout": "5s" },
+            },
             "plugins": { "rate-limit": { "grants": { "store": "limits" } } },
             "routes": [{ "match": {}, "plugins": [{ "rate-limit": { "limit": "1/h" } }, "echo"] }],
         }),
