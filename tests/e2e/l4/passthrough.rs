@@ -149,7 +149,7 @@ async fn passthrough_reads_a_hello_that_comes_byte_by_byte_in_records_of_few_byt
 async fn passthrough_closes_on_what_is_no_tls_and_on_who_says_nothing() {
     let (a, _) = tls_server("a", &["a.example"]).await;
     let gateway = TestGateway::start(json!({
-        "timeouts": { "header_read": "300ms" },
+        "timeouts": { "header_read": "1s" },
         "upstreams": { "a": [a.text()] },
         "listeners": [{ "address": "127.0.0.1:0", "passthrough": [{ "to": "a" }] }],
     }));

@@ -116,7 +116,9 @@ async fn tcp_large_transfers_arrive_whole_and_a_slow_reader_holds_the_writer_bac
     let mut released = false;
     while sent < BYTES {
         let part = &chunk[..chunk.len().min(BYTES - sent)];
-        match tokio::time::timeout(Duration::from_millis(500), client.write(part)).await {
+        // Once somebody reads, it goes on, however slowly.
+        let patience = if released { Duration::from_secs(60) } else { Duration::from_millis(500) };
+        match tokio::time::timeout(patience, client.write(part)).await {
             Ok(written) => {
                 let written = written.unwrap();
                 check = buffer_sum(check, &part[..written]);

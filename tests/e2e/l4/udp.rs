@@ -52,14 +52,15 @@ pub async fn echo_datagrams(name: &'static str) -> Datagrams {
     Datagrams { address, clients, task }
 }
 
-/// Sends a datagram and waits for the answer, again and again until it comes: datagrams may be lost.
+/// Sends a datagram and waits for the answer, again and again until it comes: datagrams may be lost, and answers to
+/// earlier ones late.
 pub async fn ask(client: &UdpSocket, text: &str) -> String {
     eventually("a datagram comes back", async || {
         client.send(text.as_bytes()).await.ok()?;
         let mut answer = [0; 2000];
         let wait = Duration::from_millis(200);
         let length = tokio::time::timeout(wait, client.recv(&mut answer)).await.ok()?.ok()?;
-        Some(String::from_utf8(answer[..length].to_vec()).unwrap())
+        Some(String::from_utf8(answer[..length].to_vec()).unwrap()).filter(|answer| answer.ends_with(text))
     })
     .await
 }
@@ -81,7 +82,7 @@ fn config(endpoints: &[String], listener: Value) -> Value {
 #[tokio::test]
 async fn udp_datagrams_go_to_one_endpoint_and_back_to_their_own_client() {
     let (one, two) = (echo_datagrams("one").await, echo_datagrams("two").await);
-    let mut config = config(&[one.text(), two.text()], json!({ "idle_timeout": "500ms" }));
+    let mut config = config(&[one.text(), two.text()], json!({ "idle_timeout": "2s" }));
     config["workers"] = json!(1);
     let gateway = TestGateway::start(config);
     let (first, second) = (client_of(gateway.address()).await, client_of(gateway.address()).await);
@@ -154,7 +155,7 @@ async fn udp_answers_from_the_address_that_was_asked() {
 #[tokio::test]
 async fn udp_sessions_are_bounded() {
     let server = echo_datagrams("s").await;
-    let mut config = config(&[server.text()], json!({ "max_connections": 2, "idle_timeout": "500ms" }));
+    let mut config = config(&[server.text()], json!({ "max_connections": 2, "idle_timeout": "2s" }));
     config["workers"] = json!(1);
     let gateway = TestGateway::start(config);
     let clients = [client_of(gateway.address()).await, client_of(gateway.address()).await];
