@@ -112,7 +112,7 @@ fn slow(cost: u32) -> Value {
 #[tokio::test]
 async fn a_right_password_is_paid_for_once_and_a_wrong_one_each_time() {
     let behind = Server::named("behind").await;
-    let gateway = gateway(&behind, slow(11));
+    let gateway = gateway(&behind, slow(13));
     let took = async |password: &str, expected: u16| {
         let started = Instant::now();
         assert_eq!(status(&gateway, "ada", password).await, expected);
@@ -134,7 +134,7 @@ async fn a_right_password_is_paid_for_once_and_a_wrong_one_each_time() {
 #[tokio::test]
 async fn a_check_does_not_keep_its_core_from_others() {
     let behind = Server::named("behind").await;
-    let gateway = gateway(&behind, slow(13));
+    let gateway = gateway(&behind, slow(14));
     let check = status(&gateway, "ada", "simsim");
     let others = async {
         for _ in 0..20 {
@@ -159,17 +159,18 @@ async fn a_name_that_nobody_has_takes_as_long_as_one_that_somebody_has() {
     let gateway = gateway(&behind, slow(9));
     // The right password in memory must not tell that a name is not there.
     assert_eq!(status(&gateway, "ada", "sesame").await, 200);
-    let mut took = [Duration::ZERO; 3];
+    // The least of several: what a machine does besides makes some of them longer.
+    let mut took = [Duration::MAX; 3];
     for _ in 0..8 {
-        for (sum, (name, password)) in
+        for (least, (name, password)) in
             took.iter_mut().zip([("ada", "simsim"), ("nobody", "simsim"), ("nobody", "sesame")])
         {
             let started = Instant::now();
             assert_eq!(status(&gateway, name, password).await, 401);
-            *sum += started.elapsed();
+            *least = (*least).min(started.elapsed());
         }
     }
-    let [known, unknown, remembered] = took.map(|sum| sum.as_secs_f64());
+    let [known, unknown, remembered] = took.map(|least| least.as_secs_f64());
     for other in [unknown, remembered] {
         assert!((0.4..2.5).contains(&(other / known)), "known {known}, unknown {unknown}, remembered {remembered}");
     }
