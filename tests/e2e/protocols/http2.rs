@@ -91,7 +91,7 @@ async fn a_client_that_insists_on_100_continue_is_told_to_do_without() {
 async fn idle_connections_do_not_hold_up_a_shutdown() {
     let gateway = TestGateway::start(json!({
         "routes": [{ "match": {}, "plugins": ["echo"] }],
-        "shutdown": { "drain_timeout": "60s" },
+        "shutdown": { "drain_timeout": "3m" },
     }));
     // One that answers pings, and one that does not read.
     let mut client = Client::http2(gateway.address()).await;
@@ -101,6 +101,6 @@ async fn idle_connections_do_not_hold_up_a_shutdown() {
     silent.read_u8().await.unwrap();
     let started = std::time::Instant::now();
     tokio::task::spawn_blocking(move || gateway.shutdown()).await.unwrap();
-    assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
+    assert!(started.elapsed().as_secs() < 60, "{:?}", started.elapsed());
     eventually("the client has heard of it", async || client.send("GET", "/", &[], "").await.err()).await;
 }

@@ -43,9 +43,9 @@ async fn an_idle_connection_rests_and_is_served_again() {
 async fn a_connection_that_rests_is_closed_when_it_has_been_idle_for_too_long() {
     let gateway = gateway("2s");
     let mut wire = Wire::connect(gateway.address()).await;
+    let began = std::time::Instant::now();
     wire.send("HEAD /1 HTTP/1.1\r\nhost: a\r\n\r\n").await;
     wire.read_to("\r\n\r\n").await;
-    let began = std::time::Instant::now();
     assert_eq!(wire.read_to_end().await, "");
     assert!(began.elapsed().as_millis() > 1500, "{:?}", began.elapsed());
     until(&gateway, "open", 0.0).await;

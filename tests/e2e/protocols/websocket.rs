@@ -78,7 +78,7 @@ async fn a_client_that_is_gone_ends_it_at_both_ends() {
 async fn an_idle_tunnel_is_closed() {
     let server = WebSockets::start().await;
     let mut config = config(&server.text());
-    config["timeouts"] = json!({ "tunnel": "300ms" });
+    config["timeouts"] = json!({ "tunnel": "1s" });
     let gateway = TestGateway::start(config);
     let (mut socket, _) = Socket::open(gateway.address(), "/").await;
     socket.echo("hello").await;
@@ -92,7 +92,7 @@ async fn a_tunnel_of_a_listener_that_is_taken_away_lives_until_the_drain_time_is
     let server = WebSockets::start().await;
     let mut config = config(&server.text());
     config["listeners"] = json!([{ "address": "127.0.0.1:0", "name": "old" }]);
-    config["shutdown"] = json!({ "drain_timeout": "1s" });
+    config["shutdown"] = json!({ "drain_timeout": "3s" });
     let gateway = TestGateway::start(config.clone());
     let (mut socket, _) = Socket::open(gateway.address(), "/").await;
     config["listeners"] = json!([{ "address": "127.0.0.1:0", "name": "new" }]);
@@ -110,7 +110,7 @@ async fn a_tunnel_of_a_listener_that_is_taken_away_lives_until_the_drain_time_is
 async fn a_shutdown_waits_for_tunnels_and_then_cuts_them() {
     let server = WebSockets::start().await;
     let mut config = config(&server.text());
-    config["shutdown"] = json!({ "drain_timeout": "1s" });
+    config["shutdown"] = json!({ "drain_timeout": "3s" });
     let gateway = TestGateway::start(config);
     let log = gateway.directory().join("access.log");
     // The directory goes with the gateway; this name of the file stays.
@@ -132,7 +132,7 @@ async fn the_upstreams_connections_are_counted_while_they_are_tunnels() {
     let server = WebSockets::start().await;
     let mut config = config(&server.text());
     config["upstreams"] = json!({ "sockets": {
-        "endpoints": [server.text()], "max_connections": 1, "max_pending": 0, "connect_timeout": "100ms",
+        "endpoints": [server.text()], "max_connections": 1, "max_pending": 0, "connect_timeout": "2s",
     } });
     let gateway = TestGateway::start(config);
     let (mut socket, _) = Socket::open(gateway.address(), "/").await;
