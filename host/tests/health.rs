@@ -60,7 +60,7 @@ fn every_change_is_logged_with_its_reason() {
         "listeners": ["127.0.0.1:0"],
         "access_log": "off",
         "upstreams": {
-            "probed": { "endpoints": [probed], "health": { "path": "/healthz", "interval": "100ms" } },
+            "probed": { "endpoints": [probed], "health": { "path": "/healthz", "interval": "300ms" } },
             "asked": { "endpoints": [refusing, "127.0.0.1:1"], "ejection": { "time": "100ms", "consecutive": 1 } },
         },
         "routes": [{ "match": { "path": "/*" }, "to": "asked" }],

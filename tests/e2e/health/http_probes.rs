@@ -89,8 +89,8 @@ async fn a_server_that_hangs_is_slow_or_refuses_is_unhealthy() {
     let closes = Scripted::answering(b"").await;
     let refuses = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string();
     for (address, reason) in [
-        (hangs.text(), "no answer within 100ms"),
-        (slow.text(), "no answer within 100ms"),
+        (hangs.text(), "no answer within 250ms"),
+        (slow.text(), "no answer within 250ms"),
         (closes.text(), "closed the connection before it answered"),
         (refuses, "refused the connection"),
     ] {

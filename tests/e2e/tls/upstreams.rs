@@ -219,12 +219,12 @@ async fn servers_that_speak_something_else_are_told_apart() {
     for (what, address, protocol, status, why) in [
         ("in the clear", plain.text(), "http/1.1", 502, "the server does not speak TLS"),
         ("closes", closing.text(), "http/1.1", 502, "closed the connection within the handshake"),
-        ("says nothing", silent.text(), "http/1.1", 504, "within 300ms"),
+        ("says nothing", silent.text(), "http/1.1", 504, "within 2s"),
         ("HTTP/1.1 where HTTP/2 is wanted", http1.text(), "h2", 502, "NoApplicationProtocol"),
         ("no ALPN where HTTP/2 is wanted", no_alpn.text(), "h2", 502, "does not offer HTTP/2 (ALPN h2)"),
     ] {
         let upstream = json!({
-            "endpoints": [address], "protocol": protocol, "tls": { "ca": "ca.pem" }, "connect_timeout": "300ms",
+            "endpoints": [address], "protocol": protocol, "tls": { "ca": "ca.pem" }, "connect_timeout": "2s",
         });
         refused(&gateway(&authority, upstream, &[]), status, why, what).await;
     }
@@ -413,7 +413,7 @@ async fn probes_speak_it_too() {
     let bad = TlsFront::start(&ServerTls::showing(&stranger), &behind.text()).await;
     let upstream = json!({
         "endpoints": [good.text(), bad.text()], "tls": { "ca": "ca.pem" },
-        "health": { "path": "/healthz", "interval": "100ms", "initial": "unhealthy" },
+        "health": { "path": "/healthz", "interval": "500ms", "initial": "unhealthy" },
     });
     let gateway = gateway(&authority, upstream, &[]);
     eventually("both have been probed", async || {
