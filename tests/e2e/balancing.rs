@@ -132,7 +132,7 @@ async fn least_requests() {
 
 #[tokio::test]
 async fn peak_ewma_latency() {
-    let (slow, fast) = (Holding::start(Duration::from_millis(150)).await, Holding::start(Duration::ZERO).await);
+    let (slow, fast) = (Holding::start(Duration::from_millis(500)).await, Holding::start(Duration::ZERO).await);
     let endpoints = [slow.server.text(), fast.server.text()];
     let gateway = gateway(json!({ "endpoints": endpoints, "balance": "peak-ewma" }));
     answers(&gateway, 60).await;

@@ -22,7 +22,7 @@ fn config(dns: &Dns, upstream: Value) -> Value {
     json!({
         "workers": 1,
         "resolver": {
-            "servers": [dns.text()], "timeout": "250ms", "min_ttl": "20ms", "max_ttl": "50ms", "hold": "300ms",
+            "servers": [dns.text()], "timeout": "1s", "min_ttl": "20ms", "max_ttl": "50ms", "hold": "2s",
         },
         "upstreams": { "group": upstream },
         "routes": [{ "match": {}, "to": "group" }],

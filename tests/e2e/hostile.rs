@@ -296,9 +296,9 @@ async fn a_deed_in_configure_is_a_mistake_in_the_configuration_and_the_old_one_s
     let gateway = TestGateway::start(json!({
         "routes": [{ "match": {}, "plugins": [{ "echo": { "respond": { "body": "old" } } }] }],
     }));
-    let with = |what: &str| {
+    let with = |what: &str, time: &str| {
         json!({
-            "plugins": { "h": { "source": file("guest-hostile"), "limits": { "configure_time": "250ms" } } },
+            "plugins": { "h": { "source": file("guest-hostile"), "limits": { "configure_time": time } } },
             "routes": [{ "match": {}, "plugins": [{ "h": { "do": what, "in": "configure" } }, { "echo": { "respond": { "body": "new" } } }] }],
         })
     };
@@ -321,7 +321,7 @@ async fn a_deed_in_configure_is_a_mistake_in_the_configuration_and_the_old_one_s
         "metric-flood",
     ];
     for what in fails {
-        gateway.write_config(with(what));
+        gateway.write_config(with(what, "250ms"));
         let error = gateway.reload().unwrap_err().to_string();
         assert!(error.contains("gateway.json:1:"), "{what}: {error}");
         assert!(error.contains("plugin \"h\" cannot run here: configure "), "{what}: {error}");
@@ -329,7 +329,7 @@ async fn a_deed_in_configure_is_a_mistake_in_the_configuration_and_the_old_one_s
         assert_eq!(gateway.get("/").await.text(), "old", "{what}");
     }
     for what in ["behave", "memory", "log-large", "log-injection"] {
-        gateway.write_config(with(what));
+        gateway.write_config(with(what, "20s"));
         gateway.reload().unwrap_or_else(|error| panic!("{what}: {error}"));
         assert_eq!(gateway.get("/").await.text(), "new", "{what}");
     }

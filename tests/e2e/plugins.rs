@@ -277,7 +277,7 @@ async fn both_isolations_give_the_same_answers_and_state_goes_from_hook_to_hook(
 #[tokio::test]
 async fn the_breaker_takes_a_failing_plugin_out_and_probes_it() {
     let server = Server::named("behind").await;
-    let breaker = |on_error: &str| json!({ "on_error": on_error, "breaker": { "failures": 3, "rest": "1s" } });
+    let breaker = |on_error: &str| json!({ "on_error": on_error, "breaker": { "failures": 3, "rest": "3s" } });
     let gateway = TestGateway::start(json!({
         "workers": 1,
         "upstreams": { "behind": [server.text()] },
@@ -326,7 +326,7 @@ async fn a_body_hook_that_never_does_well_is_taken_out_though_the_request_hook_b
     let gateway = TestGateway::start(json!({
         "workers": 1,
         "upstreams": { "behind": [server.text()] },
-        "plugins": { "h": with(from_guest("guest-hostile"), json!({ "breaker": { "failures": 3, "rest": "1s" } })) },
+        "plugins": { "h": with(from_guest("guest-hostile"), json!({ "breaker": { "failures": 3, "rest": "30s" } })) },
         "routes": [{ "match": {}, "plugins": [{ "h": { "do": "trap", "in": "on-request-body" } }], "to": "behind" }],
     }));
     for _ in 0..3 {

@@ -102,7 +102,7 @@ async fn a_client_that_leaves_has_its_record() {
 #[tokio::test]
 async fn a_client_that_leaves_a_plugin_that_is_new_has_its_record() {
     let gateway = TestGateway::start(json!({
-        "plugins": { "loop": { "source": format!("file:{}", gatewright_tests::guest("guest-hostile")), "limits": { "time": "1s" } } },
+        "plugins": { "loop": { "source": format!("file:{}", gatewright_tests::guest("guest-hostile")), "limits": { "time": "3s" } } },
         "routes": [{ "match": {}, "plugins": [{ "loop": { "do": "loop" } }, { "echo": {} }] }],
     }));
     let mut client = tokio::net::TcpStream::connect(gateway.address()).await.unwrap();

@@ -31,7 +31,7 @@ async function byConnect(transport) {
     say({ code: Code[error.code], message: error.rawMessage });
   }
   try {
-    await echo.hang({}, { timeoutMs: 300 });
+    await echo.hang({}, { timeoutMs: 1500 });
   } catch (error) {
     say({ code: Code[error.code] });
   }

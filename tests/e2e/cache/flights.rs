@@ -16,7 +16,7 @@ async fn slow(head: &'static str) -> Slow {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_many_that_ask_at_once_one_fetches() {
     let server = slow("cache-control: max-age=100\r\n").await;
-    let gateway = gateway(&server.text(), json!({}));
+    let gateway = gateway(&server.text(), json!({ "wait": "1m" }));
     let address = gateway.address();
     let mut clients = JoinSet::new();
     for _ in 0..50 {

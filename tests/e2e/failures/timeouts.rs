@@ -24,7 +24,7 @@ async fn an_attempt_that_takes_too_long_moves_on_to_the_next_endpoint() {
     let gateway = TestGateway::start(json!({
         "workers": 1,
         "upstreams": { "two": [hung.text(), good.text()] },
-        "routes": [{ "match": {}, "to": "two", "timeouts": { "attempt": "300ms" }, "retries": {} }],
+        "routes": [{ "match": {}, "to": "two", "timeouts": { "attempt": "1s" }, "retries": {} }],
     }));
     for _ in 0..4 {
         assert_eq!(gateway.get("/").await.text(), "fine");
@@ -62,7 +62,7 @@ async fn a_request_that_times_out_is_cancelled_at_the_server() {
     let hung = Actor::playing(&[Act::Hang]).await;
     let gateway = TestGateway::start(json!({
         "upstreams": { "hung": [hung.text()] },
-        "routes": [{ "match": {}, "to": "hung", "timeouts": { "request": "300ms" } }],
+        "routes": [{ "match": {}, "to": "hung", "timeouts": { "request": "1s" } }],
     }));
     gateway.post("/", &[], "body").await.problem(504);
     eventually("the server is told", async || (hung.cancelled() == 1).then_some(())).await;
@@ -139,8 +139,8 @@ async fn a_response_whose_head_has_come_is_not_cut() {
     let gateway = TestGateway::start(json!({
         "upstreams": { "long": [server.text()], "hung": [hung.text()] },
         "routes": [
-            route("/long", "long", json!({ "timeouts": { "request": "300ms", "attempt": "300ms" } })),
-            route("/hung", "hung", json!({ "timeouts": { "request": "600ms" } })),
+            route("/long", "long", json!({ "timeouts": { "request": "1s", "attempt": "1s" } })),
+            route("/hung", "hung", json!({ "timeouts": { "request": "2s" } })),
         ],
     }));
     let mut wire = Wire::connect(gateway.address()).await;
@@ -183,7 +183,7 @@ async fn a_client_that_pauses_is_not_held_against_the_endpoint() {
     let (server, written, over) = streaming().await;
     let gateway = TestGateway::start(json!({
         "workers": 1,
-        "upstreams": { "streaming": { "endpoints": [server.text()], "body_timeout": "200ms" } },
+        "upstreams": { "streaming": { "endpoints": [server.text()], "body_timeout": "1s" } },
         "routes": [{ "match": {}, "to": "streaming" }],
     }));
     let socket = TcpSocket::new_v4().unwrap();

@@ -73,7 +73,7 @@ async fn callouts_that_no_plugin_must_make_reach_nobody() {
         "upstreams": { "behind": [behind.text()], "target": [target.text()], "silent": [silent.text()] },
         "plugins": { "net": {
             "source": file("guest-hostile-net"), "grants": { "upstreams": ["target", "silent"] },
-            "limits": { "callout_time": "200ms", "time": "200ms", "host_calls": 20_000 }, "breaker": { "failures": 0 },
+            "limits": { "callout_time": "2s", "time": "1s", "host_calls": 20_000 }, "breaker": { "failures": 0 },
         } },
         "routes": [
             route(("sends", "target")), route(("send-all", "target")), route(("dispatches", "target")),

@@ -126,7 +126,7 @@ async fn without_an_answer_nobody_passes_unless_the_operator_says_so() {
         (endless.text(), 502),
     ] {
         let mut config = config();
-        config["timeout"] = json!("500ms");
+        config["timeout"] = json!("2s");
         let strict = gateway(&behind, &auth, config.clone());
         strict.get_with("/", &[("x-user", "root")]).await.problem(status);
         assert!(behind.received().is_empty(), "{auth}");

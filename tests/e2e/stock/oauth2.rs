@@ -39,7 +39,9 @@ fn gateway(behind: &Server, issuer: &str, more: Value) -> TestGateway {
     let config = json!({
         "upstreams": { "behind": [behind.text()], "id": [issuer] },
         "secrets": { "id": { "file": "id.secret" } },
-        "plugins": { "oauth2": { "grants": { "upstreams": ["id"], "secrets": ["id"] } } },
+        "plugins": { "oauth2": {
+            "grants": { "upstreams": ["id"], "secrets": ["id"] }, "limits": { "callout_time": "1m" },
+        } },
         "consumers": { "shop": { "credentials": { "oauth2": [{ "value": "ada" }] } } },
         "routes": [{ "match": {}, "plugins": [{ "oauth2": config }], "to": "behind" }],
     });
@@ -180,7 +182,7 @@ async fn of_a_thousand_requests_with_one_unknown_token_one_asks() {
     for (answer, status, count, most) in [(ACTIVE, 200, 1000, 1), (INACTIVE, 401, 100, 1), (BROKEN, 503, 100, 5)] {
         let behind = Server::named("behind").await;
         let issuer = slow(answer).await;
-        let gateway = gateway(&behind, &issuer.text(), json!({ "timeout": "10s" }));
+        let gateway = gateway(&behind, &issuer.text(), json!({ "timeout": "60s" }));
         let clients = crowd(&gateway, count);
         under_way(&gateway, count).await;
         issuer.release(most);
@@ -194,7 +196,7 @@ async fn of_a_thousand_requests_with_one_unknown_token_one_asks() {
 async fn who_asks_for_all_may_leave_and_another_asks() {
     let behind = Server::named("behind").await;
     let issuer = slow(ACTIVE).await;
-    let gateway = gateway(&behind, &issuer.text(), json!({ "timeout": "10s" }));
+    let gateway = gateway(&behind, &issuer.text(), json!({ "timeout": "60s" }));
     let mut first = gatewright_tests::Wire::connect(gateway.address()).await;
     first.send("GET / HTTP/1.1\r\nhost: a\r\nauthorization: Bearer new\r\n\r\n").await;
     eventually("it asks", async || (issuer.asked() == 1).then_some(())).await;

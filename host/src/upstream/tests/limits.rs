@@ -259,7 +259,7 @@ fn a_core_gives_way_to_another() {
         let upstream = upstream(&server.address, |transport| {
             transport.max_connections = 1;
             transport.idle_timeout = Duration::from_secs(3600);
-            transport.response_timeout = Duration::from_millis(160);
+            transport.response_timeout = Duration::from_millis(1600);
         });
         assert_eq!(get(&upstream).await, "200 ok");
         (server, upstream)
