@@ -148,7 +148,7 @@ mod tests {
         for round in 1..=2 {
             epoch.run_for(20);
             for _ in 0..LINGER + 20 {
-                ticks.recv_timeout(Duration::from_secs(10)).unwrap();
+                ticks.recv_timeout(Duration::from_secs(60)).unwrap();
             }
             while !epoch.is_waiting() {
                 std::thread::yield_now();
@@ -160,9 +160,15 @@ mod tests {
     #[test]
     fn a_running_clock_is_asked_for_more_only_when_its_end_is_near() {
         let (send, ticks) = mpsc::channel();
-        let epoch = Epoch::start(move || send.send(()).unwrap_or_default()).unwrap();
+        // It is held in its first step: a test that is held up itself would find its end near.
+        let (_go, gone) = mpsc::channel::<()>();
+        let epoch = Epoch::start(move || {
+            send.send(()).unwrap_or_default();
+            gone.recv().unwrap_or_default();
+        });
+        let epoch = epoch.unwrap();
         epoch.run_for(5);
-        ticks.recv_timeout(Duration::from_secs(10)).unwrap();
+        ticks.recv_timeout(Duration::from_secs(60)).unwrap();
         let until = || epoch.shared.until.load(Ordering::SeqCst);
         let before = until();
         epoch.run_for(5);
@@ -174,11 +180,18 @@ mod tests {
     #[test]
     fn steps_are_a_quarter_of_the_shortest_time_and_a_deadline_has_room_for_one() {
         let (go, gone) = mpsc::channel::<()>();
-        let epoch = Epoch::start(move || gone.recv().unwrap_or_default()).unwrap();
+        let (enter, entered) = mpsc::channel();
+        let epoch = Epoch::start(move || {
+            enter.send(()).unwrap_or_default();
+            gone.recv().unwrap_or_default();
+        });
+        let epoch = epoch.unwrap();
         while !epoch.is_waiting() {
             std::thread::yield_now();
         }
         // The clock is held in its first step meanwhile, which is as long as steps were when that began.
+        epoch.run_for(1);
+        entered.recv_timeout(Duration::from_secs(60)).unwrap();
         for (ticks, deadline, step) in
             [(20, 25, 5), (10_000, 10_005, 5), (19, 24, 4), (20, 25, 4), (1, 6, 2), (1, 6, 2)]
         {
@@ -195,6 +208,6 @@ mod tests {
     fn dropped_the_clock_ends() {
         let (send, ticks) = mpsc::channel::<()>();
         drop(Epoch::start(move || send.send(()).unwrap()).unwrap());
-        assert_eq!(ticks.recv_timeout(Duration::from_secs(10)), Err(mpsc::RecvTimeoutError::Disconnected));
+        assert_eq!(ticks.recv_timeout(Duration::from_secs(60)), Err(mpsc::RecvTimeoutError::Disconnected));
     }
 }
