@@ -250,7 +250,10 @@ async fn forward(snapshot: &Snapshot, route: &Route, rule: usize, tail: &mut Tai
     let exchange = &mut tail.exchange;
     exchange.outcome.endpoint = facts.endpoint;
     exchange.outcome.attempts = facts.attempts;
-    exchange.outcome.upstream_time = Some(started.elapsed());
+    let took = started.elapsed();
+    exchange.outcome.upstream_time = Some(took);
+    let status = sent.as_ref().map_or(0, |response| response.status().as_u16());
+    to.metrics().record(&exchange.request.method, status, took);
     if let Some(stop) = exchange.run.take_stop() {
         return stopped(stop);
     }

@@ -47,7 +47,7 @@ use crate::capability::secrets::{self, Secrets};
 use crate::capability::store::Stores;
 use crate::config::{self, Diagnostic, Loaded, Report};
 use crate::exchange::{Observer, RequestHead};
-use crate::headers::Policy;
+use crate::headers::{Policy, Reject};
 use crate::http;
 use crate::networks::Networks;
 use crate::plugin::{Engine, Plugin};
@@ -130,8 +130,8 @@ impl Snapshot {
         let secrets = read_secrets(&loaded, workshop, &mut mistakes);
         let trust = trust(&loaded, &workshop.directory, &mut mistakes);
         let outward = (&*trust, &*workshop.directory);
-        let upstreams =
-            upstreams::build(&loaded, &secrets, outward, previous.map(|previous| &previous.upstreams), &mut mistakes);
+        let before = previous.map(|previous| &previous.upstreams);
+        let upstreams = upstreams::build(&loaded, &secrets, &trust, workshop, before, &mut mistakes);
         let resolver = discovery::settings(&loaded, workshop);
         if mistakes.is_empty() {
             discovery::ask(&loaded, &resolver, &upstreams, &mut mistakes);
@@ -392,8 +392,17 @@ fn http_settings(config: &config::Config, metrics: &Arc<Metrics>) -> http::Setti
         body_idle_timeout: timeouts.body.into(),
         write_timeout: timeouts.send.into(),
         http2: http::Http2 { streams_limit: limits.concurrent_streams, ..http::Http2::default() },
-        on_reject: Some(Arc::new(move |_, _| metrics.server.limit_hit(RequestLimit::Framing))),
+        on_reject: Some(Arc::new(move |_, reject| metrics.server.limit_hit(limit_of(reject)))),
         ..http::Settings::default()
+    }
+}
+
+fn limit_of(reject: Reject) -> RequestLimit {
+    match reject {
+        Reject::TargetTooLong => RequestLimit::RequestLine,
+        Reject::HeadTooLarge => RequestLimit::HeadBytes,
+        Reject::HeadTimeout => RequestLimit::HeadTime,
+        _ => RequestLimit::Framing,
     }
 }
 

@@ -72,6 +72,7 @@ use self::progress::Patience;
 use self::under_way::UnderWay;
 use crate::body::Body;
 use crate::retry::{self, Budget, Cause};
+use crate::telemetry::metrics::UpstreamMetrics;
 
 /// See the module.
 pub struct Upstream {
@@ -82,6 +83,7 @@ pub struct Upstream {
     ceiling: Ceiling,
     budget: Arc<Budget>,
     retried: Arc<Retried>,
+    metrics: Arc<UpstreamMetrics>,
 }
 
 /// What sending a request told: for the log, also when it failed.
@@ -101,8 +103,18 @@ pub struct Facts {
 }
 
 impl Upstream {
-    /// An upstream that runs. Endpoints of `previous` that stay the same are taken over as they are.
+    /// An upstream that runs and is on no metrics page. Endpoints of `previous` that stay the same are taken over as they
+    /// are.
     pub fn new(settings: Settings, previous: Option<&Arc<Upstream>>) -> Arc<Self> {
+        Upstream::counted(settings, previous, Arc::default())
+    }
+
+    /// The same, which counts here what becomes of its requests.
+    pub fn counted(
+        settings: Settings,
+        previous: Option<&Arc<Upstream>>,
+        metrics: Arc<UpstreamMetrics>,
+    ) -> Arc<Self> {
         let members = Current::new(&settings, previous);
         let same_share = |previous: &&Arc<Upstream>| previous.budget.share() == settings.retry_budget;
         let budget = previous.filter(same_share).map(|previous| Arc::clone(&previous.budget));
@@ -110,6 +122,7 @@ impl Upstream {
             ceiling: Ceiling::new(settings.max_requests, previous.map(|previous| &previous.ceiling)),
             budget: budget.unwrap_or_else(|| Arc::new(Budget::new(settings.retry_budget, std::time::Instant::now()))),
             retried: previous.map_or_else(Arc::default, |previous| Arc::clone(&previous.retried)),
+            metrics,
             settings,
             members,
             changes: watch::Sender::new(()),
@@ -133,6 +146,11 @@ impl Upstream {
     /// What was sent again so far, and what was not.
     pub fn retried(&self) -> &Retried {
         &self.retried
+    }
+
+    /// Where its requests are counted.
+    pub fn metrics(&self) -> &UpstreamMetrics {
+        &self.metrics
     }
 
     /// Requests under way and those refused so far, where their number is limited.
@@ -263,7 +281,11 @@ impl Upstream {
         reason
     }
 
+    /// Gives up a request, for this reason.
     fn error(&self, facts: &Facts, reason: Reason) -> SendError {
+        if let Some(failure) = reason.failure() {
+            self.metrics.failed(failure);
+        }
         SendError { upstream: Arc::clone(&self.settings.name), endpoint: facts.endpoint.clone(), reason }
     }
 }

@@ -6,6 +6,7 @@ use gatewright_tests::{Scripted, read_head};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+mod counted;
 mod faults;
 mod overload;
 mod retries;

@@ -55,12 +55,12 @@ fn rfc3339(time: SystemTime) -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
-/// The state of every endpoint, and what it was counted.
+/// The state of every endpoint, and what it has counted.
 pub(super) fn series(snapshot: &Snapshot) -> Vec<Series> {
     let mut series = Vec::new();
     for upstream in snapshot.upstreams() {
         for endpoint in upstream.endpoints() {
-            let standing = endpoint.standing().report();
+            let (standing, stats) = (endpoint.standing().report(), endpoint.stats());
             let mut add = |name: &str, help: &str, label: Option<(&str, &str)>, value| {
                 let labels = [("upstream", &**upstream.name()), ("endpoint", endpoint.address().as_str())];
                 let labels = labels.into_iter().chain(label);
@@ -80,6 +80,24 @@ pub(super) fn series(snapshot: &Snapshot) -> Vec<Series> {
             let help = "How often the endpoint was left out because requests to it failed.";
             let count = exposition::Value::Counter(standing.ejections);
             add("gatewright_endpoint_ejections_total", help, None, count);
+            let counters = [
+                ("gatewright_endpoint_requests_total", stats.requests, "Attempts to get a request answered."),
+                ("gatewright_endpoint_failures_total", stats.failures, "Those of them that ended without an answer."),
+                ("gatewright_endpoint_connects_total", stats.connects, "Connections made."),
+                ("gatewright_endpoint_connect_failures_total", stats.connect_failures, "Connections that failed."),
+            ];
+            for (name, count, help) in counters {
+                add(name, help, None, exposition::Value::Counter(count));
+            }
+            let gauges = [
+                ("gatewright_endpoint_active_requests", stats.in_flight, "Requests under way to an endpoint."),
+                ("gatewright_endpoint_open_connections", stats.connections, "Connections open or being made."),
+                ("gatewright_endpoint_pending_requests", stats.pending, "Requests that wait for a connection."),
+            ];
+            for (name, count, help) in gauges {
+                let count = f64::from(u32::try_from(count).unwrap_or(u32::MAX));
+                add(name, help, None, exposition::Value::Gauge(count));
+            }
         }
     }
     series

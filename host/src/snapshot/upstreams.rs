@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Once};
 use std::time::SystemTime;
 
-use super::{delivery, discovery, health};
+use super::{Workshop, delivery, discovery, health};
 use crate::balance::Policy;
 use crate::capability::secrets::Secrets;
 use crate::config::{self, Diagnostic, Loaded, child};
@@ -23,7 +23,8 @@ type Upstreams = BTreeMap<Arc<str>, Arc<Upstream>>;
 pub(super) fn build(
     loaded: &Loaded,
     secrets: &Secrets,
-    (trust, directory): (&Trust, &Path),
+    trust: &Trust,
+    workshop: &Workshop,
     previous: Option<&Upstreams>,
     mistakes: &mut Vec<Diagnostic>,
 ) -> Upstreams {
@@ -42,7 +43,7 @@ pub(super) fn build(
         if let Some(tls) = &config.tls {
             let before = before.and_then(|before| before.settings().transport.tls.as_ref());
             let place = child("/upstreams", name);
-            match Connector::load(outgoing(tls, directory), trust, before, SystemTime::now()) {
+            match Connector::load(outgoing(tls, &workshop.directory), trust, before, SystemTime::now()) {
                 Ok(connector) => settings.transport.tls = Some(connector),
                 Err(found) => mistakes.extend(found.into_iter().map(|(part, mistake)| {
                     loaded.diagnostic(&tls_pointer(&place, part), mistake.message, mistake.help.as_deref())
@@ -51,7 +52,7 @@ pub(super) fn build(
         }
         let upstream = match before {
             Some(before) if *before.settings() == settings => before.clone(),
-            _ => Upstream::new(settings, before),
+            _ => Upstream::counted(settings, before, workshop.metrics.upstream(name)),
         };
         upstreams.insert(name.as_str().into(), upstream);
     }

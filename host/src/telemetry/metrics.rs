@@ -20,7 +20,7 @@ use super::{log, process};
 pub use super::layer4_metrics::{Dropped, Layer4Metrics};
 pub use super::plugin_metrics::{Breaker, Hook, HookCall, OnError, PluginLimit, PluginMetrics};
 pub use super::server_metrics::{ListenerMetrics, RequestLimit, RouteMetrics, ServerMetrics};
-pub use super::upstream_metrics::{EndpointMetrics, UpstreamEvent, UpstreamFailure, UpstreamMetrics};
+pub use super::upstream_metrics::{UpstreamEvent, UpstreamFailure, UpstreamMetrics};
 
 /// All metrics of one gateway.
 pub struct Metrics {
@@ -90,7 +90,6 @@ impl Metrics {
         self.listeners.forget_unused();
         self.layer4.forget_unused();
         self.upstreams.forget_unused();
-        self.upstreams.each(|_, upstream| upstream.endpoints.forget_unused());
         self.plugins.forget_unused();
     }
 
@@ -184,12 +183,6 @@ impl<T: Default> Named<T> {
         });
     }
 
-    pub(super) fn each(&self, visit: impl Fn(&str, &T)) {
-        for (name, entry) in self.lock().iter() {
-            visit(name, &entry.handle);
-        }
-    }
-
     /// Every handle, sorted by name.
     pub(super) fn all(&self) -> Vec<(Arc<str>, Arc<T>)> {
         self.lock().iter().map(|(name, entry)| (Arc::clone(name), Arc::clone(&entry.handle))).collect()
@@ -234,7 +227,7 @@ mod tests {
             "http_server_active_requests",
             "gatewright_reloads_total{result=\"refused\"}",
             "gatewright_access_log_records_total{result=\"dropped\"}",
-            "gatewright_limit_hits_total{limit=\"header-bytes\"}",
+            "gatewright_limit_hits_total{limit=\"head-bytes\"}",
             "process_start_time_seconds",
         ] {
             assert!(samples.contains_key(name), "{name} is missing");
@@ -251,18 +244,15 @@ mod tests {
         metrics.server.request_started();
         metrics.server.request_started();
         metrics.server.request_ended();
-        metrics.server.limit_hit(RequestLimit::HeaderBytes);
+        metrics.server.limit_hit(RequestLimit::HeadBytes);
         let listener = metrics.listener(":8080");
         listener.accepted();
         listener.accepted();
         listener.closed();
         let upstream = metrics.upstream("orders");
         upstream.record(&Method::GET, 200, Duration::from_millis(2));
-        upstream.event(UpstreamEvent::Retry);
+        upstream.event(UpstreamEvent::NameFailed);
         upstream.failed(UpstreamFailure::ConnectTimeout);
-        let endpoint = upstream.endpoint("10.0.0.3:80");
-        endpoint.connection_opened();
-        endpoint.request_started();
         let plugin = metrics.plugin("geo");
         let call = plugin.begin(Hook::Request);
         plugin.end(call);
@@ -282,7 +272,6 @@ mod tests {
         let samples = render(&metrics, &[extra]);
         let route = "http_route=\"or\\\"ders\\\\\\n\"";
         let request = format!("{{{route},http_request_method=\"GET\",http_response_status_code");
-        let upstream = "{upstream=\"orders\",endpoint=\"10.0.0.3:80\"}";
         for (name, expected) in [
             (format!("http_server_request_duration_seconds_count{request}=\"200\"}}"), 1.0),
             (format!("http_server_request_duration_seconds_sum{request}=\"502\"}}"), 0.03),
@@ -296,7 +285,7 @@ mod tests {
             (format!("gatewright_request_body_bytes_total{{{route}}}"), 11.0),
             (format!("gatewright_response_body_bytes_total{{{route}}}"), 102.0),
             ("http_server_active_requests".into(), 1.0),
-            ("gatewright_limit_hits_total{limit=\"header-bytes\"}".into(), 1.0),
+            ("gatewright_limit_hits_total{limit=\"head-bytes\"}".into(), 1.0),
             ("gatewright_listener_accepted_connections_total{listener=\":8080\"}".into(), 2.0),
             ("gatewright_listener_open_connections{listener=\":8080\"}".into(), 1.0),
             (
@@ -305,10 +294,8 @@ mod tests {
                     .into(),
                 1.0,
             ),
-            ("gatewright_upstream_events_total{upstream=\"orders\",event=\"retry\"}".into(), 1.0),
+            ("gatewright_upstream_events_total{upstream=\"orders\",event=\"name-failed\"}".into(), 1.0),
             ("gatewright_upstream_failures_total{upstream=\"orders\",reason=\"connect-timeout\"}".into(), 1.0),
-            (format!("gatewright_endpoint_active_requests{upstream}"), 1.0),
-            (format!("gatewright_endpoint_open_connections{upstream}"), 1.0),
             ("gatewright_plugin_calls_total{plugin=\"geo\",hook=\"request\"}".into(), 1.0),
             ("gatewright_plugin_hook_duration_seconds_count{plugin=\"geo\",hook=\"request\"}".into(), 1.0),
             ("gatewright_plugin_traps_total{plugin=\"geo\"}".into(), 1.0),
@@ -330,8 +317,6 @@ mod tests {
         let kept = metrics.route("kept");
         metrics.route("gone").record(&Method::GET, 200, Duration::ZERO, 0, 0);
         assert!(Arc::ptr_eq(&kept, &metrics.route("kept")));
-        let upstream = metrics.upstream("u");
-        upstream.endpoint("1.2.3.4:5");
 
         for reload in 1..=RELOADS_KEPT {
             let names: Vec<_> = metrics.routes.all().into_iter().map(|(name, _)| name).collect();
@@ -340,7 +325,6 @@ mod tests {
         }
         let names: Vec<_> = metrics.routes.all().into_iter().map(|(name, _)| name).collect();
         assert_eq!(names, ["kept".into()] as [Arc<str>; 1]);
-        assert!(upstream.endpoints.all().is_empty());
         assert_eq!(render(&metrics, &[])["gatewright_reloads_total{result=\"applied\"}"], f64::from(RELOADS_KEPT));
     }
 

@@ -49,16 +49,9 @@ labels! {
     PluginLimit {
         Time => "time",
         Memory => "memory",
-        Tables => "tables",
-        Stack => "stack",
         HostCalls => "host-calls",
-        /// Bytes that crossed between host and plugin in one hook.
-        BoundaryBytes => "boundary-bytes",
-        Headers => "headers",
         BodyBytes => "body-bytes",
-        State => "state",
         LogBytes => "log-bytes",
-        Callouts => "callouts",
         /// All instances that it may have were in use.
         Instances => "instances",
     }
@@ -79,8 +72,6 @@ labels! {
         Closed => "closed",
         /// Nothing: the plugin failed too often.
         Open => "open",
-        /// One call, to see whether it works again.
-        Probing => "probing",
     }
 }
 
@@ -308,7 +299,7 @@ mod tests {
     #[test]
     fn the_breaker_counts_only_when_it_opens() {
         let plugin = PluginMetrics::default();
-        for state in [Breaker::Open, Breaker::Open, Breaker::Probing, Breaker::Open, Breaker::Closed] {
+        for state in [Breaker::Open, Breaker::Open, Breaker::Closed, Breaker::Open, Breaker::Closed] {
             plugin.set_breaker(state);
         }
         assert_eq!(plugin.sum(Event::BreakerOpened), 2);

@@ -173,21 +173,15 @@ pub struct ServerMetrics {
 }
 
 labels! {
-    /// A limit of the data path that a client ran into.
+    /// Why a connection was closed, or a request of HTTP/1 refused, before a route was looked for.
     RequestLimit {
-        HeaderBytes => "header-bytes",
-        HeaderCount => "header-count",
-        PathBytes => "path-bytes",
-        BodyBytes => "body-bytes",
-        HeaderTime => "header-time",
-        BodyTime => "body-time",
-        IdleTime => "idle-time",
-        HandshakeTime => "handshake-time",
-        RequestTime => "request-time",
-        Connections => "connections",
-        Streams => "streams",
-        Resets => "resets",
-        /// Framing that could be read in two ways, or not at all.
+        /// A request line over its limit.
+        RequestLine => "request-line",
+        /// A head over its limit in bytes or fields.
+        HeadBytes => "head-bytes",
+        /// A head that did not come in time.
+        HeadTime => "head-time",
+        /// A head that is malformed, or whose framing could be read in two ways.
         Framing => "framing",
         /// A connection that did not begin with a header of the PROXY protocol, or came from nobody who may send one.
         ProxyProtocol => "proxy-protocol",

@@ -9,6 +9,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use crate::body::BodyError;
+use crate::telemetry::metrics::UpstreamFailure;
 use crate::tls;
 
 /// A request that an upstream did not answer. The text names the upstream and the endpoint and is for the operator's
@@ -78,6 +79,25 @@ pub enum BadResponse {
     ContentLength,
     /// More header fields than this.
     TooManyHeaders(usize),
+}
+
+impl Reason {
+    /// What it counts as; none where the endpoints are not the cause.
+    pub(super) fn failure(&self) -> Option<UpstreamFailure> {
+        Some(match self {
+            Reason::NoEndpoint => UpstreamFailure::NoEndpoint,
+            Reason::TooManyRequests(_) | Reason::Overloaded => UpstreamFailure::Overloaded,
+            Reason::Connect(_) => UpstreamFailure::Connect,
+            Reason::Handshake(_) => UpstreamFailure::Tls,
+            Reason::ConnectTimeout(_) => UpstreamFailure::ConnectTimeout,
+            Reason::ResponseTimeout(_) | Reason::AttemptTimeout(_) | Reason::RequestTimeout(_) => {
+                UpstreamFailure::ResponseTimeout
+            }
+            Reason::Closed(_) => UpstreamFailure::Closed,
+            Reason::BadResponse(_) => UpstreamFailure::BadResponse,
+            Reason::RequestBody(_) | Reason::ShortRequestBody | Reason::Authority | Reason::Tunnel => return None,
+        })
+    }
 }
 
 impl SendError {
