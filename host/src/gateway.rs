@@ -242,10 +242,7 @@ impl Shared {
     /// The page of `GET /metrics`.
     fn render_metrics(&self) -> String {
         let snapshot = self.current();
-        let mut series = Vec::new();
-        for plugin in snapshot.plugins() {
-            plugin.lent().abilities.metrics.for_each(|sample| series.push(observer::series(plugin.name(), &sample)));
-        }
+        let mut series = observer::plugin_series(&snapshot);
         series.extend(endpoints::series(&snapshot));
         series.extend(certificates::series(&snapshot));
         delivery::series(&snapshot, &mut series);

@@ -110,11 +110,7 @@ impl Upstream {
     }
 
     /// The same, which counts here what becomes of its requests.
-    pub fn counted(
-        settings: Settings,
-        previous: Option<&Arc<Upstream>>,
-        metrics: Arc<UpstreamMetrics>,
-    ) -> Arc<Self> {
+    pub fn counted(settings: Settings, previous: Option<&Arc<Upstream>>, metrics: Arc<UpstreamMetrics>) -> Arc<Self> {
         let members = Current::new(&settings, previous);
         let same_share = |previous: &&Arc<Upstream>| previous.budget.share() == settings.retry_budget;
         let budget = previous.filter(same_share).map(|previous| Arc::clone(&previous.budget));

@@ -7,8 +7,6 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::wait::PATIENCE;
-
 /// A running `docker-registry` that keeps what it has in a folder of its own. It ends with the test.
 pub struct Registry {
     address: SocketAddr,
@@ -58,7 +56,7 @@ impl Registry {
         self.process = Some(started.unwrap_or_else(|error| {
             panic!("docker-registry does not start ({error}); install it with: apt-get install docker-registry")
         }));
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + Duration::from_secs(60);
         while TcpStream::connect(self.address).is_err() {
             assert!(Instant::now() < deadline, "docker-registry does not answer at {}", self.address);
             std::thread::sleep(Duration::from_millis(5));

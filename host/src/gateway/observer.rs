@@ -1,10 +1,13 @@
 //! The end of an exchange: its record and its counts.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::capability::metrics::{self, Sample};
 use crate::exchange::{self, Parts};
+use crate::snapshot::Snapshot;
 use crate::telemetry::exposition::{self, Series};
 use crate::telemetry::metrics::{Metrics, RouteMetrics};
 use crate::telemetry::{AccessLog, Outcome, Record, access_log};
@@ -92,8 +95,32 @@ fn how(outcome: &exchange::Outcome) -> Outcome {
     }
 }
 
-/// A series that a plugin wrote, for the metrics page.
-pub(super) fn series(plugin: &str, sample: &Sample<'_>) -> Series {
+/// What plugins have counted themselves, for the metrics page. A plugin with several configurations counts in each of them;
+/// their sum is shown.
+pub(super) fn plugin_series(snapshot: &Snapshot) -> Vec<Series> {
+    let mut all = Vec::<Series>::new();
+    let mut places = HashMap::new();
+    for plugin in snapshot.plugins() {
+        plugin.lent().abilities.metrics.for_each(|sample| {
+            let one = series(plugin.name(), &sample);
+            match places.entry((one.name.clone(), one.labels.clone())) {
+                Entry::Vacant(place) => {
+                    place.insert(all.len());
+                    all.push(one);
+                }
+                Entry::Occupied(place) => {
+                    if let Some(same) = all.get_mut(*place.get()) {
+                        same.value.add(&one.value);
+                    }
+                }
+            }
+        });
+    }
+    all
+}
+
+/// A series that a plugin wrote.
+fn series(plugin: &str, sample: &Sample<'_>) -> Series {
     let own = sample.metric.labels.iter().zip(sample.label_values);
     let own = own.map(|(name, value)| (name.clone(), value.clone()));
     Series {

@@ -64,6 +64,23 @@ impl Value {
             Value::Histogram { .. } => Kind::Histogram,
         }
     }
+
+    /// Adds what another one has counted of the same. What cannot be added, because it is of another kind or has other
+    /// bounds, is left out.
+    pub fn add(&mut self, other: &Value) {
+        match (self, other) {
+            (Value::Counter(count), Value::Counter(more)) => *count = count.wrapping_add(*more),
+            (Value::Gauge(value), Value::Gauge(more)) => *value += more,
+            (
+                Value::Histogram { bounds, counts, sum },
+                Value::Histogram { bounds: others, counts: more, sum: other_sum },
+            ) if bounds == others => {
+                counts.iter_mut().zip(more).for_each(|(count, more)| *count = count.wrapping_add(*more));
+                *sum += other_sum;
+            }
+            _ => {}
+        }
+    }
 }
 
 impl Exposition {
@@ -405,6 +422,23 @@ pub(super) mod tests {
             expected.map(|(name, value)| (name.to_owned(), value)).iter().map(|(n, v)| (n, v)).collect::<Vec<_>>()
         );
         assert!(samples.contains_key("own_seconds_count"));
+    }
+
+    #[test]
+    fn what_is_counted_of_the_same_is_added() {
+        let histogram = |counts: [u64; 2], sum| Value::Histogram { bounds: vec![1.0], counts: counts.to_vec(), sum };
+        let others = Value::Histogram { bounds: vec![2.0], counts: vec![1, 1], sum: 1.0 };
+        for (one, other, both) in [
+            (Value::Counter(1), Value::Counter(2), Value::Counter(3)),
+            (Value::Gauge(1.5), Value::Gauge(-2.0), Value::Gauge(-0.5)),
+            (histogram([1, 2], 0.5), histogram([3, 4], 1.0), histogram([4, 6], 1.5)),
+            (histogram([1, 2], 0.5), others, histogram([1, 2], 0.5)),
+            (Value::Counter(1), Value::Gauge(2.0), Value::Counter(1)),
+        ] {
+            let mut sum = one.clone();
+            sum.add(&other);
+            assert_eq!(sum, both, "{one:?} and {other:?}");
+        }
     }
 
     #[test]

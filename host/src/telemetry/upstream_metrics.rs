@@ -61,7 +61,11 @@ impl UpstreamMetrics {
 
     pub(super) fn expose(page: &mut Exposition, upstreams: &[(Arc<str>, Arc<UpstreamMetrics>)]) {
         let name = "http_client_request_duration_seconds";
-        page.family(name, Kind::Histogram, "From sending a request to an upstream to the head of its response, over all attempts.");
+        page.family(
+            name,
+            Kind::Histogram,
+            "From sending a request to an upstream to the head of its response, over all attempts.",
+        );
         for (upstream, metrics) in upstreams {
             for (key, total) in metrics.requests.totals() {
                 expose_durations(page, name, ("upstream", upstream), key, &total);
