@@ -1,13 +1,13 @@
 //! Which endpoint of an upstream takes a request, and which upstream of a route.
 //!
-//! Pure picks over positions: the caller says how loaded an endpoint is, whether it may be used, and lends the
-//! randomness. A [`Balancer`] or [`Split`] belongs to one core, so `&mut self` is all the synchronisation there is. It
-//! lives as long as the list of endpoints it was made for.
+//! Pure picks over positions: the caller passes how loaded an endpoint is, whether it may be used, and the randomness.
+//! A [`Balancer`] or [`Split`] belongs to one core, so `&mut self` is all the synchronisation there is. It lives as
+//! long as the list of endpoints it was made for.
 //!
-//! Fairness holds per core, and therefore over all of them. Cores start at places of their own (the `seed`), or else the
-//! first request of every core would go to the first endpoint.
+//! Fairness holds per core, and therefore overall. Cores start at different positions (the `seed`), or else the first
+//! request of every core would go to the first endpoint.
 //!
-//! A retry that must not go where the request already was says so through `usable`:
+//! A retry that must not return to an endpoint it has tried says so through `usable`:
 //!
 //! ```
 //! # use gatewright::balance::{Balancer, Policy};
@@ -21,9 +21,9 @@
 //! assert_eq!(endpoint, Some(1));
 //! ```
 //!
-//! Policies are an enum: another one is a variant here, a state below and a line in two matches. Consistent hashing is no
-//! policy of a core: its [`Ring`] is the same on all. What comes before a pick is beside it: the group by [`Priorities`],
-//! and by [`accepts`] whether an endpoint that has just come takes part.
+//! Policies are an enum: adding one takes a variant here, a state below and a line in two matches. Consistent hashing
+//! is not a per-core policy: its [`Ring`] is the same on all. The steps before a pick are in neighbouring modules:
+//! [`Priorities`] chooses the group, and [`accepts`] decides whether an endpoint in slow start takes part.
 
 mod draw;
 mod latency;

@@ -1,18 +1,18 @@
-//! Responses that are remembered (RFC 9111), for routes that ask for it: one store over all cores, bounded in bytes.
+//! The response cache (RFC 9111), for routes that ask for it: one store for all cores, bounded in bytes.
 //!
-//! What may be stored, how long it is fresh and whether a request may have it is [`policy`]: pure, with the time as an
-//! argument. An [`Entry`] is a response with what is needed to decide that again; [`answer`](Entry::answer) makes of it
-//! what a request asks for: all of it, its head, a range, or the news that nothing has changed. [`flights`] lets one
-//! request at a time fetch what others wait for.
+//! What may be stored, how long it is fresh and whether a request may have it is decided by [`policy`]: pure, with the
+//! time as an argument. An [`Entry`] is a response with the data needed to decide that again; [`answer`](Entry::answer)
+//! turns it into what a request asks for: all of it, its head, a range, or 304. [`flights`] lets one request at a time
+//! fetch what others wait for.
 //!
-//! The [`Key`] of an entry is the route, scheme, host, path and query, the version of the API, the upstream that a plugin
-//! chose, and the fields by which some servers let a request speak of another address; the fields that `Vary` names tell
-//! the variants of a key apart. Everything else that a request carries must not change the answer: an upstream whose
-//! answer depends on a field has to say so in `Vary`, as with any cache.
+//! The [`Key`] of an entry consists of the route, scheme, host, path and query, the API version, the upstream that a
+//! plugin chose, and the fields with which some servers let a request refer to another URL; the fields named in `Vary`
+//! distinguish the variants of a key. Nothing else in a request may change the response: an upstream whose response
+//! depends on a field has to name it in `Vary`, as with any cache.
 //!
 //! Rejected: the crate `http-cache-semantics`. It decides about one stored response at a time and copies the head for
-//! every request; it has no targeted staleness (RFC 5861) bounds per route, no account of callers that were proved in
-//! another way than by `Authorization`, and no ranges.
+//! every request; it has no per-route bounds on staleness (RFC 5861), does not consider callers that were authenticated
+//! in other ways than by `Authorization`, and has no ranges.
 
 mod answer;
 mod conditions;

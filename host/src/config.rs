@@ -4,16 +4,16 @@
 //!     text ─document→ value with positions ─schema→ ─serde→ Config ─check→ Loaded
 //! ```
 //!
-//! The types are the manual: the JSON Schema and the reference page are made from their doc comments. That schema,
-//! derived from the very structs, also checks the value before serde sees it, because serde stops at its first error
-//! and knows no position. What no schema can say (a route to an upstream that is not there) is in `check`. A section
-//! with a mistake does not keep the others from being checked.
+//! The types are the manual: the JSON Schema and the reference page are generated from their doc comments. That schema,
+//! derived from the same structs, also checks the value before serde sees it, because serde stops at its first error
+//! and knows no position. What a schema cannot express (a route to an upstream that does not exist) is in `check`. A
+//! section with a mistake does not keep the others from being checked.
 //!
-//! Nothing here opens a socket or loads a plugin, and no other room of the crate is imported: whoever can resolve more
-//! (a plugin's own schema, say) reports through [`Loaded::diagnostic`], in the same style.
+//! Nothing here opens a socket or loads a plugin, and no other room of the crate is imported: code that can check more
+//! (a plugin's own schema, for example) reports through [`Loaded::diagnostic`], in the same style.
 //!
-//! Rejected: serde's `flatten` and `untagged` (they lose positions and say "did not match any variant"); a deserializer
-//! of our own that carries spans into every field (each type would have to be wrapped, and plugin configurations
+//! Rejected: serde's `flatten` and `untagged` (they lose positions and say "did not match any variant"); a custom
+//! deserializer that carries spans into every field (each type would have to be wrapped, and plugin configurations
 //! checked in another way).
 
 use std::collections::BTreeMap;

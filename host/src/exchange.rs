@@ -1,9 +1,9 @@
 //! One request with its response, from the accepted request line to the access-log record.
 //!
-//! An [`Exchange`] walks down `proxy::handle`: rooms read and change it, plugins see it through the contract's
-//! `exchange` interface, and when it is dropped it has written exactly one record. It is one pointer wide, because a
-//! hook call moves it into the plugin's store and back, also when the future of a running hook is dropped because the
-//! client has left.
+//! An [`Exchange`] is passed through `proxy::handle`: rooms read and change it, plugins see it through the contract's
+//! `exchange` interface, and when it is dropped it writes exactly one record. It is one pointer wide, because a hook
+//! call moves it into the plugin's store and back, even if the future of a running hook is dropped because the client
+//! has disconnected.
 
 mod head;
 mod record;

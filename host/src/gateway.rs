@@ -1,8 +1,8 @@
 //! The composition root: what runs, and how it changes while it runs.
 //!
-//! Data cores serve requests with the current snapshot. Everything else (reloads, the admin API, watching files, key
-//! refresh, plugins' ticks, signals) is on one control thread, so that nothing of it ever waits for a core or makes
-//! one wait. A change is build, bind, swap: whatever fails before the swap has changed nothing.
+//! Data cores serve requests with the current snapshot. Everything else (reloads, the admin API, file watching, key
+//! refresh, plugins' ticks, signals) runs on one control thread, so that it never waits for a core or makes one wait. A
+//! change is build, bind, swap: a failure before the swap changes nothing.
 
 mod aside;
 mod certificates;

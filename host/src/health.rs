@@ -1,4 +1,4 @@
-//! Whether an endpoint takes requests: one state machine for what probes find out and what requests run into.
+//! Whether an endpoint takes requests: one state machine for the results of probes and of requests.
 //!
 //! ```text
 //!                 `fall` probes failed             failures in a row, or a success rate
@@ -9,11 +9,12 @@
 //!               └──────────────────────┴─── the time is over ───────────┘
 //! ```
 //!
-//! A [`Health`] holds both findings and [`Health::state`] is the one place that turns them into a state. Probes say
-//! whether the endpoint can serve at all, so their word stands above: what is found unhealthy while it is ejected comes
-//! back only through probes, and what passes its probes but fails its requests stays out until its time is over.
+//! A [`Health`] holds both results and [`Health::state`] is the one place that turns them into a state. Probes say
+//! whether the endpoint can serve at all, so they take precedence: an endpoint found unhealthy while it is ejected
+//! comes back only through probes, and one that passes its probes but fails its requests stays out until its time is
+//! over.
 //!
-//! Pure: time is an argument, what was counted is an argument. Nothing here locks, logs or waits.
+//! Pure: time and counts are arguments. Nothing here locks, logs or waits.
 
 mod ejection;
 #[cfg(test)]

@@ -1,17 +1,17 @@
 //! From a byte stream to exchanges: HTTP/1.0, HTTP/1.1 and HTTP/2 with clients.
 //!
 //! [`serve`] owns one accepted connection until it ends. It reads the first bytes itself, because they tell HTTP/2
-//! (prior knowledge, RFC 9113 §3.3), which hyper speaks, from HTTP/1, which this room speaks itself:
+//! (prior knowledge, RFC 9113 §3.3), which is implemented by hyper, from HTTP/1, which is implemented here:
 //!
-//! * [`framing`] takes the bytes apart: nothing that is ambiguous about message boundaries passes. The answer to it is given
-//!   after the exchanges before it are done.
-//! * Deadlines are kept per connection, not per request: there is one timer, and it is set only where it would ring too late.
-//!   A keep-alive request costs one clock read and no timer operation.
+//! * [`framing`] parses the bytes: nothing that is ambiguous about message boundaries passes. The error response is
+//!   sent after the preceding exchanges are done.
+//! * Deadlines are kept per connection, not per request: there is one timer, which is reset only if it would fire too
+//!   late. A keep-alive request costs one clock read and no timer operation.
 //! * A request body that nobody reads to its end is read here, up to a bound, or the connection closes: its bytes are
 //!   never taken for a request.
 //!
-//! A panic in a handler ends its connection (HTTP/1) or its stream (HTTP/2), because each is a task of its own; so
-//! whoever calls [`serve`] spawns it.
+//! A panic in a handler ends its connection (HTTP/1) or its stream (HTTP/2), because each is a separate task; so
+//! callers of [`serve`] spawn it.
 
 mod batch;
 pub mod framing;

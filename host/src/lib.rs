@@ -1,7 +1,7 @@
 //! Gatewright: an API gateway and load balancer whose every policy is a WebAssembly plugin.
 //!
-//! ARCHITECTURE.md is the map. The life of a request is [`proxy`], top to bottom; what runs is put together in
-//! [`gateway`].
+//! ARCHITECTURE.md is the map. [`proxy`] is the life of a request, from top to bottom; [`gateway`] puts together what
+//! runs.
 
 pub mod admin;
 pub mod admission;

@@ -1,13 +1,13 @@
 //! Plugins: WebAssembly components that decide about exchanges. The only room that names wasmtime.
 //!
-//! An [`Artifact`] is a compiled component; a [`Plugin`] is an artifact with its configuration, its limits and what it
-//! is lent; a [`Chain`] is a route's plugins in order. A hook call takes a warm instance from the pool of its core,
-//! moves the exchange into the instance's store, calls, and moves it back. No lock, no fiber and no allocation is on
-//! that way for a plugin that imports nothing that waits; one that does runs on a fiber, and the core serves others
+//! An [`Artifact`] is a compiled component; a [`Plugin`] is an artifact with its configuration, its limits and its
+//! granted capabilities; a [`Chain`] is a route's plugins in order. A hook call takes a warm instance from its core's
+//! pool, moves the exchange into the instance's store, calls, and moves it back. This takes no lock, no fiber and no
+//! allocation for a plugin whose imports never wait; any other runs on a fiber, and the core serves other requests
 //! meanwhile.
 //!
-//! The guest is assumed wrong. Whatever it does ends at most its own hook and its own instance: its changes are taken
-//! back, and `on_error` decides about the request.
+//! The guest is assumed to be faulty. Whatever it does ends at most its own hook and its own instance: its changes are
+//! rolled back, and `on_error` decides about the request.
 
 mod abilities;
 mod artifact;

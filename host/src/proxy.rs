@@ -1,9 +1,9 @@
-//! The life of a request, top to bottom.
+//! The life of a request, from top to bottom.
 //!
-//! Each step is one call into one room, and all the branching between rooms is here. An upstream's answer, a plugin's
-//! early answer and the gateway's own errors take one way back: through the response hooks of exactly the plugins that
-//! ran. The last step hands the exchange to the response's body, which ends it when the last byte is sent or when the
-//! client leaves.
+//! Each step is one call into one room, and all branching between rooms is here. An upstream's response, a plugin's
+//! early answer and the gateway's own errors take the same way back: through the response hooks of exactly the plugins
+//! that ran. The last step moves the exchange into the response body, which ends it when the last byte is sent or when
+//! the client disconnects.
 
 mod cached;
 mod deadline;

@@ -1,16 +1,16 @@
-//! Which rule a request falls under.
+//! Which rule a request matches.
 //!
 //! A [`Router`] is built once for a snapshot from the matches of all routes and never changes. [`Router::find`] walks
-//! tables from the host to the path to the conditions; it takes no lock and allocates nothing (but for a query value
-//! that is percent-encoded, and what a regex needs on its first use in a thread). The number of rules does not show in
-//! its cost, with two exceptions: regex paths are tried one after another, at most [`MAX_REGEXES_PER_HOST`] on each host
-//! pattern that the request matches; and so are rules on *one* path that ask for no exact header or query value, which
-//! differ by method or by regex and presence conditions.
+//! tables from the host to the path to the conditions; it takes no lock and allocates nothing (except for a query value
+//! that is percent-encoded, and what a regex needs on its first use in a thread). Its cost does not depend on the
+//! number of rules, with two exceptions: regex paths are tried one after another, at most [`MAX_REGEXES_PER_HOST`] on
+//! each host pattern that the request matches; and so are rules on *one* path that require no exact header or query
+//! value, which differ by method or by regex and presence conditions.
 //!
 //! # Precedence
 //!
 //! That of the Kubernetes Gateway API (HTTPRoute, `matches` and `hostnames`), extended by templates and regexes. Of all
-//! rules that match, the one goes first that has, in this order:
+//! matching rules, the first one wins by these criteria, in this order:
 //!
 //! 1. the more specific host: a name before a wildcard, a longer wildcard before a shorter one, no host last;
 //! 2. an exact path; then a template or prefix; a regex last;
@@ -19,20 +19,21 @@
 //! 4. a list of methods;
 //! 5. more header conditions;
 //! 6. more query conditions;
-//! 7. the place nearest to the start of the list.
+//! 7. the position nearest to the start of the list.
 //!
-//! A host takes no request away from less specific ones: where none of its rules matches, they are asked. A rule for
-//! `GET` is not one for `HEAD`.
+//! A host does not hide less specific ones: if none of its rules matches, theirs are tried. A rule for `GET` does not
+//! match `HEAD`.
 //!
 //! # What it expects
 //!
-//! A checked request: the path starts with `/` (or is `*`), its dot segments are resolved, its percent-encoding is
-//! untouched. Paths compare byte for byte, so `/a%2Fb` has one segment, and `%2f` is not `%2F`. The authority is
-//! the one that counts (an absolute request target goes before `Host`), without user information.
+//! A normalised request: the path starts with `/` (or is `*`), its dot segments are resolved, its percent-encoding is
+//! untouched. Paths compare byte for byte, so `/a%2Fb` has one segment, and `%2f` is not `%2F`. The authority is the
+//! effective one (an absolute request target takes precedence over `Host`), without user information.
 //!
-//! Rejected: the first match in the list (an order that nobody can keep over 10,000 routes), deciding segment by segment
-//! from the left as most trie routers do (it differs from the longest prefix of the Gateway API as soon as a parameter
-//! stands before a literal), and one regex set for all paths (it must allocate and it cannot tell which match is best).
+//! Rejected: the first match in the list (an order that nobody can maintain over 10,000 routes), deciding segment by
+//! segment from the left as most trie routers do (it differs from the longest prefix of the Gateway API as soon as a
+//! parameter precedes a literal), and one regex set for all paths (it must allocate and cannot tell which match is
+//! best).
 
 mod candidates;
 mod condition;

@@ -1,8 +1,8 @@
 //! A checked configuration, ready to run: every name resolved, every pattern compiled, every plugin loaded and tried.
 //!
-//! `check`, the start, a reload and the admin API build snapshots the same way; binding sockets is the only thing left
-//! that can fail afterwards. Nothing in a snapshot ever changes. What did not change since the previous one is taken
-//! over (upstreams with their connections, plugins with their warm instances), so that a reload costs what it changes.
+//! `check`, startup, reloads and the admin API build snapshots the same way; afterwards only binding sockets can still
+//! fail. A snapshot never changes. Whatever is unchanged since the previous one is taken over (upstreams with their
+//! connections, plugins with their warm instances), so that a reload costs only what it changes.
 
 mod consumers;
 mod delivery;

@@ -1,18 +1,18 @@
-//! A named group of servers, and the way one request gets an answer from it: pick an endpoint, lease a connection to
-//! it, send, look at what comes.
+//! A named group of servers, and how a request gets its response from it: pick an endpoint, lease a connection to it,
+//! send, check the response.
 //!
 //! ```text
 //! Upstream ─ pick ─▶ Endpoint ─ lease ─▶ Http1 or Http2 ─ send ─▶ Response, whose body holds what is still needed
 //!                       └ per core: Pool of connections, swept now and then
 //! ```
 //!
-//! Upstreams belong to a snapshot and end with it; their endpoints are handed on to the next snapshot's upstream while
-//! address and transport stay the same, and with them the connections and counters.
+//! Upstreams belong to a snapshot and end with it; their endpoints are handed on to the next snapshot's upstream as
+//! long as address and transport stay the same, and with them the connections and counters.
 //!
-//! HTTP/1.1 is spoken here (`http1`), HTTP/2 by hyper. hyper's legacy client was rejected: it locks a pool that all cores
-//! share, clones what it may have to send again, and wraps every body; so were tower layers, for what they hide. For a
-//! request whose answer comes in one piece over a kept connection, nothing here reads a clock, registers a timer, or waits
-//! for another core or another task.
+//! HTTP/1.1 is implemented here (`http1`), HTTP/2 by hyper. hyper's legacy client was rejected: it locks a pool that
+//! all cores share, clones what it may have to resend, and wraps every body; so were tower layers, for what they hide.
+//! A request whose response arrives in one piece over a kept connection reads no clock here, registers no timer, and
+//! waits for no other core or task.
 
 mod affinity;
 mod call;

@@ -1,12 +1,12 @@
 //! Drawing endpoints by weight, in constant time.
 //!
 //! Vose's alias method: as many columns as endpoints, all of one height; each holds a piece of its own endpoint and, on
-//! top, a piece of one other. A random number picks a column and a height in it. The pieces are worked out in whole
-//! numbers and rounded once, to 2^-32 of a column.
+//! top, a piece of one other. A random number picks a column and a height in it. The pieces are computed in integers
+//! and rounded once, to 2^-32 of a column.
 //!
-//! An endpoint that is not usable is drawn again, a few times; then one pass over all endpoints finds who is usable and
-//! draws among them. So the work is bounded, the shares stay those of the weights, and none is answered only when there
-//! is none.
+//! If the drawn endpoint is not usable, another is drawn, a few times; then one pass over all endpoints collects the
+//! usable ones and draws among them. So the work is bounded, the shares stay those of the weights, and the result is
+//! `None` only when there is no usable endpoint.
 
 /// A table to draw from. It does not change; the state is in the caller's random numbers.
 #[derive(Clone, Debug)]

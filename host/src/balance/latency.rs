@@ -1,8 +1,9 @@
-//! How fast endpoints answer: a moving average that believes bad news at once and good news slowly.
+//! How fast endpoints answer: a moving average that reacts to bad news at once and to good news slowly.
 //!
-//! The estimate of Finagle's "peak EWMA" balancer: an answer slower than the average becomes the average; a faster one
-//! pulls it down, the more the longer ago the last one was; and while nothing comes, it falls towards zero, so that
-//! a slow endpoint is tried again. Times one core's own requests: cores agree soon enough, and share nothing.
+//! The estimate of Finagle's "peak EWMA" balancer: a response slower than the average becomes the average; a faster one
+//! pulls it down, the more so the longer ago the last one was; and without responses it decays towards zero, so that a
+//! slow endpoint is tried again. It is multiplied by one core's own requests: cores converge soon enough, and share
+//! nothing.
 
 use std::time::Duration;
 

@@ -1,9 +1,9 @@
 //! Priority groups: which of an upstream's groups of endpoints takes a request.
 //!
-//! The first group (priority 0) takes all requests while it is well; a group that is not takes its part and leaves the
-//! rest to the next. Well means that 5 of 7 by weight are usable: a group takes 1.4 times its usable part, as in Envoy,
-//! so that losing a few endpoints sends no traffic to another site. Once they are usable again, the requests return by
-//! the same rule.
+//! The first group (priority 0) takes all requests while it is healthy; an unhealthy group takes its share and leaves
+//! the rest to the next. Healthy means that 5 of 7 by weight are usable: a group takes 1.4 times its usable share, as
+//! in Envoy, so that losing a few endpoints sends no traffic to another site. Once they are usable again, the requests
+//! return by the same rule.
 
 /// The group of each endpoint.
 #[derive(Clone, Debug)]

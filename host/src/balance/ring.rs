@@ -1,13 +1,13 @@
 //! Consistent hashing: requests with one key go to one endpoint, and when an endpoint leaves, only its keys move.
 //!
-//! Every endpoint has points on a ring of 2^32 places, as many as its weight says; a key belongs to the first point at
-//! or behind its own place (Karger et al., 1997). The points follow from the endpoint's name alone: every core and
-//! every gateway with the same endpoints makes the same ring, whatever the order. A ring rather than Maglev's table,
-//! because a table also moves some keys of endpoints that stay; the price is that shares are even only to a few percent,
-//! which a bound on the load levels (Mirrokni et al., "Consistent Hashing with Bounded Loads", 2016). It moves a key
-//! on along the ring while its endpoint has more than its part, and that part is of what is in flight now.
+//! Every endpoint has points on a ring of 2^32 positions, in proportion to its weight; a key belongs to the first point
+//! at or after its own position (Karger et al., 1997). The points follow from the endpoint's name alone: every core and
+//! every gateway with the same endpoints builds the same ring, whatever the order. A ring rather than Maglev's table,
+//! because a table also moves some keys of endpoints that stay; the price is that shares are even only to a few
+//! percent, which a bound on the load evens out (Mirrokni et al., "Consistent Hashing with Bounded Loads", 2016). It
+//! moves a key on along the ring while its endpoint has more than its share of the requests currently in flight.
 //!
-//! The hash is fixed and public, so whoever chooses keys can choose endpoints. The bound is what holds them off.
+//! The hash is fixed and public, so whoever chooses keys can choose endpoints. The bound limits that.
 
 /// See the module. It does not change; all cores share it.
 #[derive(Clone, Debug)]

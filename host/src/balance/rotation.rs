@@ -1,12 +1,12 @@
 //! Smooth weighted round-robin: an endpoint of weight 3 beside two of weight 1 is used as `a b a c a`, not `a a a b c`.
 //!
 //! The algorithm is that of nginx (`ngx_http_upstream_round_robin.c`): each endpoint gains its weight, the richest is
-//! picked and pays what all gained. It costs a look at every endpoint. Its picks repeat after as many as the weights
-//! sum up to, so for small sums they are worked out once and then read off; equal weights need not even that, since
-//! their sequence is the list itself. Weights are divided by what they have in common first: 100 and 300 are 1 and 3.
+//! picked and pays what all gained. It looks at every endpoint. Its sequence has the length of the sum of the weights,
+//! so for small sums it is computed once and then read off; equal weights need not even that, since their sequence is
+//! the list itself. Weights are divided by their greatest common divisor first: 100 and 300 are 1 and 3.
 //!
-//! An endpoint that is not usable is passed over, and the rotation goes on behind the one that was picked. So the
-//! others keep their shares exactly, and no neighbour of a failed endpoint takes all of its load.
+//! An endpoint that is not usable is skipped, and the rotation continues after the one that was picked. So the others
+//! keep their shares exactly, and no neighbour of a failed endpoint takes all of its load.
 
 /// The endless sequence of picks, and the place in it.
 #[derive(Clone, Debug)]

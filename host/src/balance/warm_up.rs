@@ -1,7 +1,7 @@
-//! Slow start: an endpoint that has just come, or come back, gets its share of requests step by step.
+//! Slow start: an endpoint that has just joined, or come back, gets its share of requests gradually.
 //!
-//! It is drawn as often as ever, and then accepted with a probability that grows to one over the time of the slow
-//! start. So every policy that draws endpoints has a slow start, and keeps its own rule for who is next.
+//! It is drawn as often as any other, and then accepted with a probability that grows to one over the duration of the
+//! slow start. So slow start works with every policy that draws endpoints, and each keeps its own rule for who is next.
 
 use std::time::Duration;
 

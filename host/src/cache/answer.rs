@@ -1,4 +1,4 @@
-//! What a request gets of an entry.
+//! What a request gets from an entry.
 
 use bytes::Bytes;
 use http::header::{

@@ -1,5 +1,5 @@
-//! What a request makes its answer depend on (RFC 9110 §13 and §14), taken out of its head: the upstream is asked for the
-//! whole, and the cache answers.
+//! Preconditions and ranges of a request (RFC 9110 §13 and §14), removed from its head: the upstream is asked for the
+//! whole response, and the cache applies them.
 
 use http::header::{
     DATE, ETAG, HeaderMap, HeaderValue, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE,

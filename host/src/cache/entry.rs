@@ -1,4 +1,4 @@
-//! A stored response, and what tells it from the others of its key.
+//! A stored response, and what distinguishes it from the other variants of its key.
 
 use bytes::Bytes;
 use http::StatusCode;

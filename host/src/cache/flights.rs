@@ -1,4 +1,4 @@
-//! One fetch per key at a time: the first request that needs something fetches it, and the others wait for its end.
+//! Request collapsing: one fetch per key at a time; the first request fetches, and the others wait for the result.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};

@@ -1,4 +1,4 @@
-//! What an entry is found by, and what of it an operator names to purge it.
+//! What an entry is found by, and the parts of it by which an operator can purge it.
 
 use http::{HeaderMap, HeaderValue};
 use smallvec::SmallVec;

@@ -1,4 +1,4 @@
-//! A response body on its way to the client, which is kept on the side and stored when it is whole.
+//! A response body on its way to the client, which is also collected and stored once it is complete.
 
 use std::pin::Pin;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What is about the process and not about requests: `admin`, `access_log`, `secrets`, `cache`, `shutdown`.
+//! Settings of the process rather than of requests: `admin`, `access_log`, `secrets`, `cache`, `shutdown`.
 
 use std::path::PathBuf;
 

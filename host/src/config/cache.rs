@@ -1,4 +1,4 @@
-//! `response_cache`, and `cache` of a route: responses that are remembered.
+//! `response_cache`, and `cache` of a route: caching of responses.
 
 use schemars::JsonSchema;
 use serde::Deserialize;

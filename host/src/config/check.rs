@@ -1,4 +1,4 @@
-//! What no schema can say: whether the parts of a configuration fit together.
+//! What a schema cannot express: whether the parts of a configuration fit together.
 //!
 //! A section that the schema refused is not among the [`Sections`] to check; but its name still counts as defined, so
 //! that nothing is called unknown only because it is wrong.

@@ -1,4 +1,4 @@
-//! `consumers`: who calls, whoever proves it.
+//! `consumers`: known callers, independent of the plugin that authenticates them.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! How requests get to their upstream when something goes wrong: timeouts, retries, and bounds on how many at a time.
+//! How requests get to their upstream when something goes wrong: timeouts, retries, and concurrency limits.
 
 use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};

@@ -1,8 +1,8 @@
 //! A JSON text with the position of every key and value in it.
 //!
-//! JSON with comments and trailing commas (what editors call JSONC), and nothing else beyond RFC 8259. A key that
-//! stands twice in an object is an error, because readers differ in which of the two they take. Length and depth are
-//! bounded, so that no text, whoever wrote it, can exhaust memory or the stack.
+//! JSON with comments and trailing commas (what editors call JSONC), and nothing else beyond RFC 8259. A duplicate key
+//! in an object is an error, because readers differ in which of the two they take. Length and depth are bounded, so
+//! that no text, whoever wrote it, can exhaust memory or the stack.
 
 use std::fmt::Display;
 use std::str::FromStr;

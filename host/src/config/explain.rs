@@ -1,4 +1,4 @@
-//! From the errors of the `jsonschema` crate to words an operator can act on.
+//! Turns the errors of the `jsonschema` crate into words an operator can act on.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! Other files than gateway.json, read with the same care: JSON with comments, every mistake at its place.
+//! Files other than gateway.json, read with the same care: JSON with comments, every mistake with its position.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! `forwarding`: what upstreams are told of the client.
+//! `forwarding`: what upstreams are told about the client.
 
 use schemars::JsonSchema;
 use serde::Deserialize;

@@ -1,4 +1,4 @@
-//! `health` and `ejection` of an upstream: how it is found out which endpoints take requests.
+//! `health` and `ejection` of an upstream: how the gateway finds out which endpoints can take requests.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;

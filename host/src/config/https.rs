@@ -1,4 +1,4 @@
-//! `https_redirect` and `hsts`: listeners whose clients are to come over TLS, and to come back over it.
+//! `https_redirect` and `hsts`: how listeners make clients use TLS.
 
 use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Deserializer, de};

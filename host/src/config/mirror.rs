@@ -1,4 +1,4 @@
-//! `mirror`: who gets copies of a route's requests.
+//! `mirror`: where copies of a route's requests go.
 
 use schemars::JsonSchema;
 use serde::Deserialize;

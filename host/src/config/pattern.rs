@@ -1,6 +1,6 @@
 //! Patterns: what a route compares hosts, paths and values with.
 //!
-//! They are read here so far that a mistake is found; the router compiles them for speed.
+//! They are parsed here only to find mistakes; the router compiles them for speed.
 
 use std::str::FromStr;
 

@@ -1,4 +1,4 @@
-//! `plugins`: those of which the gateway has to know more than the name.
+//! `plugins`: the plugins that need more than a name.
 
 use std::fmt;
 use std::path::PathBuf;

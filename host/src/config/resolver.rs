@@ -1,4 +1,4 @@
-//! `resolver`: whom names of endpoints are asked of.
+//! `resolver`: how names of endpoints are resolved.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;

@@ -1,5 +1,5 @@
-//! What becomes of a request on its way: another address for the client, another path or host for the upstream, other
-//! header fields.
+//! Changes to a request on its way: another URL for the client, another path or host for the upstream, other header
+//! fields.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;

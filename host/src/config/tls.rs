@@ -1,4 +1,4 @@
-//! `tls`: how clients and servers are spoken to in secret, what they are shown, and whom of them to trust.
+//! `tls`: TLS with clients and with servers: versions, certificates to present, authorities to trust.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

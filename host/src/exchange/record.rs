@@ -1,4 +1,4 @@
-//! What the access log and the metrics learn of an exchange.
+//! What the access log and the metrics record about an exchange.
 
 use std::borrow::Cow;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Work that requests should not feel: building a snapshot, and taking an old one apart.
+//! Work that must not slow requests down: building a snapshot, and dismantling an old one.
 
 use std::io;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Certificates that are about to end: a line in the log, and a metric to watch.
+//! Certificates that are about to expire: a line in the log, and a metric to watch.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -1,4 +1,4 @@
-//! An HTTP connection without TLS, which has no task while it rests.
+//! An HTTP connection without TLS, which has no task while it is idle.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

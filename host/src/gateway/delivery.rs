@@ -1,4 +1,4 @@
-//! What upstreams and routes count of failures and overload, for the metrics page.
+//! Counters of failures and overload of upstreams and routes, for the metrics page.
 
 use crate::mirror::End;
 use crate::retry::Cause;

@@ -1,4 +1,4 @@
-//! Asks for the names of upstreams, again and again, and tells the upstreams what they stand for.
+//! Resolves the names of upstreams' endpoints, repeatedly, and passes the results to the upstreams.
 
 use std::collections::HashMap;
 use std::sync::Arc;

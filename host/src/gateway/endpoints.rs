@@ -1,4 +1,4 @@
-//! The endpoints of all upstreams as an operator sees them: `GET /upstreams`, and their series on the metrics page.
+//! The endpoints of all upstreams as the operator sees them: `GET /upstreams`, and their series on the metrics page.
 
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};

@@ -1,5 +1,5 @@
-//! Requests of the gateway's own to addresses that the operator wrote down: through an upstream where the address names
-//! one as its host, else directly. Nothing that a request carries ever comes here as an address.
+//! The gateway's own requests to URLs that the operator wrote down: through an upstream if the URL's host names one,
+//! else directly. A URL never comes from a request.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};

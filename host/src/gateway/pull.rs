@@ -1,5 +1,5 @@
 //! Plugins from registries: fetched before a build, so that a build only reads. While a fetch waits for a registry, the
-//! gateway serves, and other changes are made.
+//! gateway serves, and other changes proceed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

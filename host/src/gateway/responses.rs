@@ -1,4 +1,4 @@
-//! The remembered responses, for the metrics page and the admin API.
+//! The response cache, for the metrics page and the admin API.
 
 use crate::cache::{Cache, Event};
 use crate::snapshot::Snapshot;

@@ -1,4 +1,4 @@
-//! What is made once, before anything runs.
+//! What is created once, before anything runs.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

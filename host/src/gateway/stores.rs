@@ -1,4 +1,4 @@
-//! What the stores were asked, for the metrics page.
+//! Counters of queries to the stores, for the metrics page.
 
 use crate::capability::remote::{Count, Remote};
 use crate::snapshot::Snapshot;

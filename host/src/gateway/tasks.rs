@@ -1,4 +1,4 @@
-//! What runs beside the requests of a snapshot: its plugins' ticks, and the health of its upstreams.
+//! Background tasks of a snapshot: its plugins' ticks, and the health of its upstreams.
 
 use std::collections::HashMap;
 use std::sync::Arc;

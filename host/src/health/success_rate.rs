@@ -1,8 +1,8 @@
 //! Endpoints that fail more of their requests than the others of their upstream do.
 //!
-//! Each endpoint is compared with the mean of the others, not with a fixed bound: where all fail alike (a table that is
-//! gone, a service behind), none is an outlier and nothing is gained by sending its share to the rest. Envoy's rule,
-//! mean less 1.9 standard deviations, was rejected: with four endpoints or fewer one that fails everything can never be
+//! Each endpoint is compared with the mean of the others, not with a fixed bound: if all fail alike (a missing table, a
+//! service behind them), none is an outlier and nothing is gained by sending its share to the rest. Envoy's rule, mean
+//! less 1.9 standard deviations, was rejected: with four endpoints or fewer, one that fails everything can never be
 //! below it, because it moves both.
 
 use std::time::Duration;

@@ -1,8 +1,8 @@
-//! A byte stream to which what one turn of a connection has to say is written as one.
+//! A byte stream that writes everything a connection has to say in one turn with one write.
 //!
-//! h2 writes and flushes frame by frame where frames have more than a few bytes. Over TLS each is a record and a call to
-//! the kernel of its own: with sixteen requests under way that was a third of what a request cost. So a write is kept here
-//! while it is short, a flush is said to be done, and who drives the connection sends everything at the end of its turn.
+//! h2 writes and flushes frame by frame if frames are longer than a few bytes. Over TLS each is a separate record and
+//! system call: with sixteen requests in flight that was a third of the cost of a request. So short writes are buffered
+//! here, a flush only pretends to be done, and the driver of the connection sends everything at the end of its turn.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;

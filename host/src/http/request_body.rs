@@ -1,4 +1,4 @@
-//! A request body of HTTP/2 on its way to the handler: an idle bound, and somebody who reads what nobody wants.
+//! An HTTP/2 request body on its way to the handler: with an idle timeout, and drained if nobody wants it.
 
 use std::future::poll_fn;
 use std::pin::Pin;

@@ -1,4 +1,4 @@
-//! An HTTP/1 connection whose client takes its time between two requests: nothing is held for it but the socket and a timer.
+//! An HTTP/1 connection that is idle between two requests: it holds nothing but the socket and a timer.
 
 use std::future::poll_fn;
 use std::io;

@@ -1,4 +1,4 @@
-//! What the parts of an HTTP/2 connection tell each other: how many exchanges there are, and since when there is none.
+//! State shared by the parts of an HTTP/2 connection: how many exchanges there are, and since when there is none.
 //!
 //! All of it runs on one thread; atomics are here because futures must be `Send`, and cost nothing where nobody contends.
 

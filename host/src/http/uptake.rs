@@ -1,9 +1,9 @@
-//! Whether the client of an HTTP/2 connection takes what it is sent.
+//! Whether the client of an HTTP/2 connection reads what it is sent.
 //!
-//! hyper asks a body for its next frame when it has passed on the last one, and waits for the client's window as long as it
-//! takes, without a word to the body. So each response says here what becomes of its frames, and the connection looks now
-//! and then whether one of them waits for too long; then it ends the task that sends the response, which resets the stream.
-//! A look reads the clock; what is said in between costs a store.
+//! hyper asks a body for its next frame when it has passed on the last one, and waits for the client's window as long
+//! as it takes, without telling the body. So each response records here what happens to its frames, and the connection
+//! periodically checks whether one of them has waited too long; then it ends the task that sends the response, which
+//! resets the stream. A check reads the clock; a record costs a store.
 
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

@@ -1,4 +1,4 @@
-//! The capabilities behind the contract's interfaces: each call is counted against the hook's budget and handed on to
+//! The capabilities behind the contract's interfaces: each call is counted against the hook's budget and passed on to
 //! the host's own implementation in `capability`.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

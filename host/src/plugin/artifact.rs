@@ -1,4 +1,4 @@
-//! A compiled component and what it says of itself: its hooks, what it imports, its manifest.
+//! A compiled component and its description: its hooks, its imports, its manifest.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! Where a hook runs of a plugin that has not shown yet that it comes to an end: on a thread beside the data cores, where it
-//! holds up nobody but its own exchange.
+//! Where the hooks of a plugin run until it has shown that they terminate: on a thread off the data cores, where they
+//! delay nobody but their own exchange.
 
 use std::future::pending;
 use std::sync::Arc;

@@ -1,13 +1,13 @@
 //! Bodies on their way through the body hooks of a chain.
 //!
-//! A chain without body hooks never comes here. Where a plugin asked for chunks, each chunk goes through the plugins
-//! that asked, in the order of the chain (reversed for the response), and what a plugin holds back is joined with what
-//! comes next. Where one asked for the whole body, the head waits, so that hook may still change it. What is held is
-//! bounded by `limits.body` of the plugin that holds it. Where a plugin asked for it, the body is decompressed before its
-//! hook and compressed behind it, by the host and at the same place of the chain ([`super::stage`]).
+//! A chain without body hooks never gets here. If plugins asked for chunks, each chunk goes through those plugins in
+//! the order of the chain (reversed for the response), and what a plugin holds back is joined with what comes next. If
+//! one asked for the whole body, the head waits, so that its hook may still change it. Held data is bounded by
+//! `limits.body` of the plugin that holds it. If a plugin asked for it, the body is decompressed before its hook and
+//! compressed again after it, by the host and at the same place in the chain ([`super::stage`]).
 //!
-//! A streamed request body meets its hooks while the exchange already waits for the upstream. So the exchange is put
-//! into a [`Loan`] that the streaming task and the request path take turns with.
+//! A streamed request body goes through its hooks while the exchange is already waiting for the upstream. So the
+//! exchange is put into a [`Loan`] that the streaming task and the request path use in turns.
 
 use std::ops::ControlFlow;
 use std::pin::Pin;

@@ -1,10 +1,10 @@
-//! Takes a plugin out of the path when it does nothing but fail, and probes whether it has recovered.
+//! A circuit breaker: takes a plugin out of the path when it keeps failing, and probes whether it has recovered.
 //!
-//! Only failures in a row count: one good call closes the breaker again, so that a request made to kill one plugin
-//! cannot take it away from everybody else. Each hook has a breaker of its own: a body hook that never does well is not
-//! made good by the request hook before it. A plugin that loops takes a core's time for as long as its limit; so two
-//! time-outs in a row are enough, and the rest after one is long beside what it cost. Until it has done well, in the
-//! beginning and after a time-out, it is suspect: it runs where it holds up nobody else.
+//! Only consecutive failures count: one successful call closes the breaker again, so that a request made to crash a
+//! plugin cannot take it away from everybody else. Each hook has its own breaker: the success of a request hook does
+//! not make up for a body hook that always fails. A looping plugin takes a core's time up to its limit; so two timeouts
+//! in a row are enough, and the rest after one is long compared with what it cost. Until it has succeeded, initially
+//! and after a timeout, it is suspect: it runs where it delays nobody else.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};

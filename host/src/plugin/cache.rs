@@ -1,9 +1,9 @@
 //! Compiled components on disk, so that a start takes milliseconds.
 //!
-//! Loading machine code is trusting it: a file is used only if it carries a MAC under a key that only this user can
-//! read, over the code and the name it is stored by. The name is the digest of the component and of everything in
-//! the engine that the code depends on, so another wasmtime or another CPU simply misses. Whatever is wrong with the
-//! cache (read-only, full, damaged) costs a compilation and nothing else; what keeps it from being used at all is told.
+//! Loading machine code means trusting it: a file is used only if it carries a MAC, under a key that only this user can
+//! read, over the code and the name it is stored under. The name is the digest of the component and of everything in
+//! the engine that the code depends on, so another wasmtime or another CPU simply misses. Anything wrong with the cache
+//! (read-only, full, damaged) costs only a compilation; what keeps it from being used at all is reported.
 
 use std::fs;
 use std::hash::{Hash, Hasher};

@@ -1,4 +1,4 @@
-//! A route's plugins in order, and the way of an exchange through them.
+//! A route's plugins in order, and the path of an exchange through them.
 //!
 //! Request hooks run first to last until one answers. Response hooks run last to first, for exactly the plugins whose
 //! request hook ran, whoever made the response: the upstream, a plugin, or the gateway's own error.

@@ -1,10 +1,10 @@
-//! Runs a component's core modules directly, with a canonical ABI of the contract's own types.
+//! Runs a component's core modules directly, with our own canonical ABI for the contract's types.
 //!
-//! wasmtime's components are general: a call of a hook costs 2,000 instructions there and a call of the host 900, most of
-//! it to look up what never changes. A plugin that waits for nothing needs none of that. Its component is taken apart
-//! ([`plan`]): the same compiled modules are instantiated and wired as the component says, and what they import and
-//! export is passed by [`abi`]. The checks are the same (each pointer, text, case and amount), there is nothing unsafe in
-//! reading a guest's memory, and a component of any other kind runs as one.
+//! wasmtime's component calls are general: a hook call costs 2,000 instructions and a host call 900, most of them to
+//! look up what never changes. A plugin that never waits needs none of that. Its component is taken apart ([`plan`]):
+//! the same compiled modules are instantiated and wired as the component says, and their imports and exports are passed
+//! by [`abi`]. The checks are the same (each pointer, string, variant case and length), reading a guest's memory
+//! involves no unsafe code, and any other component runs as a component.
 
 mod abi;
 mod floor;

@@ -1,12 +1,12 @@
-//! The wasmtime engine, what it may use, and the clock that interrupts hooks.
+//! The wasmtime engine, its limits, and the clock that interrupts hooks.
 //!
 //! One engine serves all plugins: pooled instances in pre-reserved address space, copy-on-write memory images, epochs
 //! instead of fuel (a compare per loop instead of a counter), no component-model concurrency (it doubles the price of
 //! a call). A thread of its own moves the epoch (`epoch`); compilation has threads of its own as well, so that neither a
 //! hook nor a deploy waits for the other.
 //!
-//! Concurrency is an engine's for all its components or for none, and components of WASI 0.3 cannot be without it. So they
-//! have an engine beside this one, of the same kind otherwise. It is made with the first of them.
+//! Component-model concurrency is enabled for a whole engine, and components of WASI 0.3 need it. So they have a second
+//! engine, otherwise of the same kind, which is created with the first of them.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};

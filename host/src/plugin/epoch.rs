@@ -1,10 +1,10 @@
-//! The clock that interrupts hooks: a thread that moves the engine's epoch on, while there is a hook that it may have to
+//! The clock that interrupts hooks: a thread that advances the engine's epoch while there is a hook that it may have to
 //! interrupt.
 //!
-//! A gateway at rest has no use for ticks, and one that shares its core with them pays for each step with two switches of
-//! context. So the clock runs until the last deadline that somebody has asked for, and a while longer; then it waits. It
-//! goes in steps of a quarter of the shortest time that somebody has, so that each ends within one and a half of its own;
-//! times of less than 4 ms are longer by a step or two. A hook that begins reads four numbers that hardly ever change.
+//! An idle gateway has no use for ticks, and on a shared core each tick costs two context switches. So the clock runs
+//! until the last deadline that was requested, and a while longer; then it waits. Its tick is a quarter of the shortest
+//! time limit in use, so that each hook is interrupted within one and a half times its own limit; limits of less than 4
+//! ms are exceeded by a tick or two. A hook that begins reads four numbers that hardly ever change.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

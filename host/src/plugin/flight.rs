@@ -1,4 +1,4 @@
-//! `single-flight`: turns that hooks of a plugin take, one at a time under a key.
+//! `single-flight`: hooks of a plugin take turns, one at a time per key.
 
 use wasmtime::{Error, Result};
 

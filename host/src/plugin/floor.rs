@@ -1,4 +1,4 @@
-//! The WASI floor: what a guest's language runtime expects of a system, and nothing that waits or reaches anything.
+//! The WASI floor: what a guest's language runtime expects of a system, without anything that waits or reaches outside.
 //!
 //! Clocks and random bytes are real. Standard output and error become lines of the plugin's log. The environment, the
 //! arguments and the file system are empty, standard input is at its end, and `exit` is a trap. wasmtime-wasi is not

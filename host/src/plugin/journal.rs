@@ -1,7 +1,7 @@
-//! What a hook changed, so that a hook that fails has changed nothing.
+//! What a hook changed, so that the changes of a failed hook can be rolled back.
 //!
-//! Each change notes what was there before it; a trap plays the notes back in reverse. Copying the exchange before
-//! each hook would cost every good hook what only a bad one needs.
+//! Each change records the previous value; a trap replays the records in reverse. Copying the exchange before each hook
+//! would make every successful hook pay for what only a failed one needs.
 
 use http::header::{HeaderName, HeaderValue};
 use http::uri::PathAndQuery;

@@ -1,4 +1,4 @@
-//! What a plugin is lent: the abilities that the operator granted, and the limits of each hook.
+//! What a plugin is lent: the capabilities that the operator granted, and the limits of each hook.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

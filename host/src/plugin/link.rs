@@ -1,9 +1,9 @@
 //! Gives a component what it imports, and nothing else.
 //!
-//! A linker is made for one component: only the interfaces it imports are defined, each after its grant was checked.
-//! So a plugin that asks for nothing that waits is linked without a single async function, and is called without a
-//! fiber. The `exchange` interface is linked by hand: its arguments are read where they lie in the guest's memory. What
-//! runs directly is linked in `direct`.
+//! A linker is made for one component: only the interfaces it imports are defined, each after its grant was checked. So
+//! a plugin whose imports never wait is linked without a single async function, and is called without a fiber. The
+//! `exchange` interface is linked by hand: its arguments are read in place from the guest's memory. Plugins that run
+//! directly are linked in `direct`.
 
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Component, HasSelf, Linker, LinkerInstance, WasmList, WasmStr};

@@ -1,4 +1,4 @@
-//! Why a file is neither a plugin nor a service that can run here, in words for who made it.
+//! Why a file is neither a plugin nor a service that can run here, in words for its author.
 
 use std::fmt;
 

@@ -1,6 +1,6 @@
-//! An exchange that two tasks take turns with.
+//! An exchange that two tasks use in turns.
 //!
-//! A request body that is streamed through hooks is read in a task of its own, while the request path waits for the
+//! A request body that is streamed through hooks is read in a separate task while the request path waits for the
 //! upstream, and often still when the response is on its way. Hooks of both need the exchange, one at a time.
 
 use std::ops::{Deref, DerefMut};

@@ -1,4 +1,4 @@
-//! The way of one exchange through its route's chain: which plugins ran, and what each keeps for the exchange.
+//! The path of one exchange through its route's chain: which plugins ran, and what each keeps for the exchange.
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use smallvec::SmallVec;

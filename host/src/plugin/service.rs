@@ -1,14 +1,14 @@
 //! Components that answer requests themselves: `wasi:http/proxy@0.2` and `wasi:http/service@0.3`, as cargo, jco and componentize-py
 //! make them.
 //!
-//! A request gets an instance of its own, and the instance ends with the response. What it may reach is what it was granted and
-//! nothing else: no files, no sockets, an empty environment; outgoing requests go to upstreams by name, through their own pools.
-//! It runs on a fiber and gives the core back at each tick, so that however long it computes, others have their turn; how much
-//! of the processor a request may have is bounded, as memory, calls and waiting are.
+//! Each request gets its own instance, which ends with the response. It can reach only what it was granted: no files,
+//! no sockets, an empty environment; outgoing requests go to upstreams by name, through their own pools. It runs on a
+//! fiber and yields the core at each tick, so that however long it computes, others have their turn; its CPU time is
+//! bounded, as are memory, calls and waiting.
 //!
-//! All this is the same for both versions; what is not is in `p2` and `p3`. Components of 0.2 run on the engine of the plugins,
-//! those of 0.3 on the concurrent one beside it. One that imports the handler that it exports is a middleware: it stands before
-//! the target of a route, and what it imports is the rest of that route (`onward`).
+//! All this is the same for both versions; the differences are in `p2` and `p3`. Components of 0.2 run on the engine of
+//! the plugins, those of 0.3 on the concurrent second one. A component that imports the handler that it exports is a
+//! middleware: it stands before the target of a route, and its imported handler is the rest of that route (`onward`).
 
 mod answer;
 mod guest;

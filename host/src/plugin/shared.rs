@@ -1,5 +1,5 @@
-//! `rate-limit`, `concurrency` and `shared-store` where the operator granted a store: the counts are in a server that
-//! several gateways share, and asking it is a wait.
+//! `rate-limit`, `concurrency` and `shared-store` for plugins that were granted a store: the counts are on a server
+//! that several gateways share, and asking it means waiting.
 //!
 //! Linked by hand, with the types of the generated bindings: these interfaces exist twice, and only a plugin that was
 //! granted a store gets the kind that puts it on a fiber.

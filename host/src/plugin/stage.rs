@@ -1,8 +1,8 @@
-//! One thing that is done to a body on its way: a hook is asked, or it is compressed or decompressed.
+//! One step of a body's processing: a hook is called, or the body is compressed or decompressed.
 //!
-//! What a plugin does with a body is up to three stages: it is decompressed, the hook sees it, it is compressed. A stage
-//! has an inbox for one portion and works it off in bounded pieces, so that a portion which grows is never in memory as a
-//! whole. While one works nothing more comes to it.
+//! A plugin's work on a body is up to three stages: it is decompressed, the hook sees it, it is compressed. A stage has
+//! an inbox for one portion and processes it in bounded pieces, so that a portion that grows is never in memory as a
+//! whole. While it is working it accepts no more input.
 
 use std::io;
 use std::ops::ControlFlow;

@@ -1,5 +1,5 @@
-//! Changes of header fields that a plugin makes in every exchange. It says them once, when it is configured, and they cost
-//! no call.
+//! Header changes that a plugin makes in every exchange. It declares them once, when it is configured, and they cost no
+//! call.
 
 use http::HeaderMap;
 

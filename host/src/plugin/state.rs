@@ -1,4 +1,4 @@
-//! What an instance's store holds: the exchange while a hook runs, what the plugin is lent, and what it has left.
+//! What an instance's store holds: the exchange while a hook runs, what the plugin is lent, and the rest of its budget.
 
 use std::sync::Arc;
 

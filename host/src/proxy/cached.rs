@@ -1,4 +1,4 @@
-//! The part of a request's way that leads through the cache, on routes that have one: between the request hooks and the
+//! The part of the request path that goes through the cache, on routes that have one: between the request hooks and the
 //! upstream. What comes out is a response like any other, and the response hooks run on it.
 
 use std::fmt;

@@ -1,6 +1,6 @@
-//! The deadline that a gRPC client sets: past it nobody waits for the answer, so nobody works on it.
+//! The deadline that a gRPC client sets: once it has passed nobody waits for the answer, so nobody works on it.
 //!
-//! The server gets `grpc-timeout` as it came and keeps it itself; this is for the one that does not, or that cannot be
+//! The server gets `grpc-timeout` unchanged and enforces it itself; this is for servers that do not, or that cannot be
 //! reached. Dropping what was sent resets its stream, which tells the server.
 
 use std::pin::Pin;

@@ -1,4 +1,4 @@
-//! What can go wrong with a request in the gateway itself: whose fault it is, what the client learns, what the operator.
+//! What can go wrong with a request in the gateway itself: whose fault it is, and what client and operator are told.
 
 use std::borrow::Cow;
 use std::sync::Arc;

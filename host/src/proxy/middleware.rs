@@ -1,7 +1,7 @@
-//! The way of a request through the middleware of its route, and of the answer back.
+//! The path of a request through its route's middleware, and of the response back.
 //!
-//! A middleware stands behind the plugins and before the target, so all that is behind it is the choice of a target and what
-//! that answers. It may ask for that once, not at all, or again; each time a target is chosen anew.
+//! A middleware stands behind the plugins and before the target, so all that is behind it is the choice of a target and
+//! that target's response. It may call it once, not at all, or repeatedly; each time a target is chosen anew.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

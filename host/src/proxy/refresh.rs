@@ -1,4 +1,4 @@
-//! The fetch that no client waits for: what is stale is asked about while a client has it already.
+//! Background revalidation: the fetch that no client waits for, because it has been served the stale response already.
 
 use std::sync::Arc;
 use std::time::Instant;

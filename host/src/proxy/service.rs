@@ -1,5 +1,5 @@
-//! The way of a request to a service, and of its answer back: as to an upstream, but for what has no sense where there is no
-//! server: retries, mirrors, a switch of protocols.
+//! The path of a request to a service, and of the response back: as with an upstream, except for what makes no sense
+//! without a server: retries, mirrors, protocol switches.
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -1,7 +1,7 @@
-//! A request for another protocol: whether it is passed on, and whether the answer is what was asked for.
+//! A request to switch protocols: whether it is passed on, and whether the response is what was asked for.
 //!
-//! Nothing is switched before the upstream's own 101 has been looked at. A request whose route does not know the
-//! protocol goes on as plain HTTP, except where the client would take any success for a tunnel.
+//! Nothing is switched before the upstream's own 101 has been checked. If its route does not allow the protocol, a
+//! request continues as plain HTTP, except where the client would take any success for a tunnel.
 
 use http::header::SEC_WEBSOCKET_ACCEPT;
 use http::{request, response};

@@ -1,8 +1,8 @@
-//! The rules that share one host and one path: which of them a request's method, headers and query choose.
+//! The rules that share one host and one path: which of them a request's method, headers and query select.
 //!
 //! A few rules are tried one after another. Many rules on one path (one per tenant, told apart by a header) are found
-//! through the value that tells them apart, so that their number costs nothing. Only rules without a condition for an
-//! exact value are still tried in turn; they differ by method, or by regex and presence, and are few by nature.
+//! through the distinguishing value, so that their number costs nothing. Only rules without a condition on an exact
+//! value are still tried in turn; they differ by method, or by regex and presence, and are few by nature.
 
 use std::collections::{HashMap, HashSet};
 

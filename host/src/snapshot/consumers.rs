@@ -1,4 +1,4 @@
-//! Consumers from their configuration: what of them each plugin is told.
+//! Consumers from their configuration: the part of them that each plugin gets.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Names of endpoints: which ones discovery looks after, and their first answers.
+//! Names of endpoints: which of them discovery resolves, and their first addresses.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;

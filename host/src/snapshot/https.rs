@@ -1,4 +1,4 @@
-//! Listeners whose clients are to come over TLS, and to come back over it.
+//! HTTPS redirects and `Strict-Transport-Security` of listeners, from their configuration.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,7 +12,7 @@ use crate::config::{self, Config};
 use crate::exchange::{Parts, RequestHead, ResponseHead};
 use crate::rewrite::{Asked, Matched, Redirect};
 
-/// What a listener does for that.
+/// How a listener makes its clients use TLS.
 pub struct Https {
     /// Without TLS: where its clients are sent.
     redirect: Option<Redirect>,

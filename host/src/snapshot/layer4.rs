@@ -1,4 +1,4 @@
-//! Listeners from their configuration: what holds for their connections, and where those at layer 4 go.
+//! Listeners from their configuration: the settings of their connections, and the targets of those at layer 4.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

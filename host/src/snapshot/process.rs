@@ -1,4 +1,4 @@
-//! What a configuration asks of the process rather than of requests.
+//! Settings of the process rather than of requests.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Plugins in registries: which artifact each name stands for, and who has to have signed it.
+//! Plugins in registries: which artifact each name stands for, and who must have signed it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

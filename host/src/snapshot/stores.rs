@@ -1,4 +1,5 @@
-//! Stores from their configuration. Nothing is asked of them before a request is: a server that is away is no mistake.
+//! Stores from their configuration. They are not contacted before a request needs them: a server that is down is not an
+//! error.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
-//! What a configuration asks of the connections of its listeners, and of those whose listener it does not have any more.
+//! The settings that apply to the connections of each listener, also after the listener is gone.
 //!
-//! A listener that is renamed or taken out leaves connections behind: those that wait to be accepted, and those that are
-//! kept alive. What was asked of them, by address lists, redirects to https or certificates, is asked of them to their end.
+//! A renamed or removed listener leaves connections behind: those waiting to be accepted, and those kept alive. Its
+//! address lists, redirects to https and certificates apply to them to their end.
 
 use std::ops::Deref;
 use std::sync::{Arc, OnceLock};

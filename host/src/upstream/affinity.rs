@@ -1,8 +1,8 @@
 //! What ties a request to an endpoint: the key that is hashed, and the cookie of a sticky session.
 //!
-//! The cookie holds a tag: what HMAC-SHA-256 makes of the upstream's name and the endpoint's address with the operator's
-//! key. It says nothing to whoever has not the key, cannot be made without it, and needs no store: every core and every
-//! gateway with the same key knows it, also after a reload. A tag that is no endpoint's is as good as none.
+//! The cookie holds a tag: the HMAC-SHA-256 of the upstream's name and the endpoint's address under the operator's key.
+//! Without the key it reveals nothing and cannot be forged, and it needs no store: every core and every gateway with
+//! the same key recognises it, also after a reload. A tag that matches no endpoint is ignored.
 
 use std::fmt;
 use std::net::IpAddr;

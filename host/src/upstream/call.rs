@@ -1,4 +1,4 @@
-//! Requests of our own: a plugin's callout, a key set that is fetched. Small, and wanted whole.
+//! The gateway's own requests: a plugin's callout, a key set that is fetched. Small, and buffered whole.
 
 use std::fmt;
 use std::time::Duration;

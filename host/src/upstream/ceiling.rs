@@ -1,6 +1,6 @@
-//! The most requests that an upstream may have under way, over all its endpoints and all cores.
+//! The limit on an upstream's requests in flight, over all its endpoints and all cores.
 //!
-//! Without a limit nothing is counted here: one counter for all cores would be a cache line that they fight over.
+//! Without a limit nothing is counted here: one counter for all cores would be a contended cache line.
 
 use std::pin::Pin;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Making a connection: the name's addresses, the handshakes of TCP and TLS, and those of HTTP/2.
+//! Makes a connection: the name's addresses, the TCP and TLS handshakes, and that of HTTP/2.
 
 use std::io;
 use std::net::SocketAddr;

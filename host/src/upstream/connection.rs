@@ -1,4 +1,5 @@
-//! One connection to an endpoint, or one place on a shared one over HTTP/2, and what sending a request over it can end in.
+//! One connection to an endpoint, or one slot on a shared HTTP/2 connection, and the possible outcomes of sending over
+//! it.
 
 use std::error::Error;
 use std::future::poll_fn;

@@ -1,7 +1,7 @@
-//! Sending a request as its route wants it: within its time, and again where its policy says so.
+//! Sends a request as its route demands: within its timeouts, and again if its retry policy says so.
 //!
-//! A route without timeouts and retries never comes here. What is decided is in the `retry` room; here is what has to be
-//! done for it: a copy of the request while it may go out again, a timer for each attempt, another endpoint for the next.
+//! A route without timeouts and retries never gets here. The decisions are in the `retry` room; here is the work behind
+//! them: a copy of the request while it may be resent, a timer for each attempt, another endpoint for the next.
 
 use std::time::{Duration, Instant as Clock};
 

@@ -1,4 +1,4 @@
-//! Endpoints that names stand for: what discovery found becomes members.
+//! Endpoints from DNS discovery: resolved addresses become members.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};

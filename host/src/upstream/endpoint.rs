@@ -1,7 +1,8 @@
 //! One server of an upstream: its connections on every core, their limits, and its counters.
 //!
-//! An endpoint outlives the upstream that made it: a reload hands it on to the next one, if its address and transport
-//! are the same. It ends with the last snapshot and the last exchange that know it, and its connections with it.
+//! An endpoint outlives the upstream that created it: a reload hands it on to the next one, if its address and
+//! transport are the same. It ends with the last snapshot and the last exchange that refer to it, and its connections
+//! with it.
 
 use std::borrow::Borrow;
 use std::cell::RefCell;

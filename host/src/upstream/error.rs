@@ -1,4 +1,4 @@
-//! Why a request got no answer: what the operator reads, and what status the client gets.
+//! Why a request got no response: what the operator reads, and what status the client gets.
 
 use std::error::Error;
 use std::fmt;

@@ -1,9 +1,9 @@
-//! The health of endpoints while requests flow: what a pick reads, what an answer or a failure counts, and what follows.
+//! The health of endpoints under traffic: what a pick reads, how a response or a failure counts, and what follows.
 //!
-//! All cores and all snapshots that have an endpoint share its [`Standing`]. A pick is one relaxed load; an answer is
+//! All cores and all snapshots that have an endpoint share its [`Standing`]. A pick is one relaxed load; a response is
 //! another, and writes only after a failure. Failures count on shared atomics, and only one that completes a run takes
-//! the lock, on whatever core it happens: waiting for another thread would send more requests into the fault. What ends
-//! an ejection and what probes find out comes from the control thread.
+//! the lock, on whatever core it happens: waiting for another thread would send more requests into the fault. The end
+//! of an ejection and the results of probes come from the control thread.
 
 use std::collections::HashMap;
 use std::io;

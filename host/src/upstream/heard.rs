@@ -1,4 +1,4 @@
-//! The socket of a connection that requests share, which notes whatever is read.
+//! The socket of a shared connection, which notes whenever something is read.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;

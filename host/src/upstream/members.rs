@@ -1,11 +1,11 @@
-//! The endpoints of an upstream as they are at one time, and the pick among them.
+//! The endpoints of an upstream at one point in time, and the pick among them.
 //!
-//! A set of members never changes: discovery makes another one, with the endpoints that stay taken over as they are.
-//! Whoever sends a request holds on to the set it began with, so that a position always means the same endpoint.
+//! A set of members never changes: discovery creates a new one, which takes over the endpoints that stay. A request
+//! holds on to the set it began with, so that a position always means the same endpoint.
 //!
-//! A pick goes from strict to lenient: an endpoint that is available and was not tried, then one that was tried, then, if
-//! the settings say so, any. Within each, the endpoint that the client is stuck to comes first, then the group that
-//! takes requests, then slow start, and then the balancing itself.
+//! A pick goes from strict to lenient: an endpoint that is available and was not tried, then one that was tried, then,
+//! if the settings allow it, any. Within each, the client's sticky endpoint comes first, then the active priority
+//! group, then slow start, and then the balancing itself.
 
 use std::cell::RefCell;
 use std::ops::Deref;

@@ -1,4 +1,4 @@
-//! One probe: what is asked of an endpoint, and which answer passes.
+//! One probe: what is sent to an endpoint, and which response passes.
 
 use std::fmt;
 use std::ops::RangeInclusive;

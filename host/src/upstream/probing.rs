@@ -1,4 +1,4 @@
-//! The probes of an upstream's endpoints: one task for each, on the control thread, as long as the endpoint is there.
+//! The probes of an upstream's endpoints: one task for each, on the control thread, as long as the endpoint exists.
 
 use std::collections::HashMap;
 use std::num::NonZeroU16;

@@ -1,12 +1,12 @@
-//! How far one request has come: shared by who sends it, the connection that carries it, its body, and the sweep.
+//! How far one request has come: shared by the sender, the connection that carries it, its body, and the sweep.
 //!
 //! An HTTP/1.1 connection has one of these for its whole life, an HTTP/2 stream one of its own. All of them are on one
 //! core; the atomics are there because futures that tokio spawns must be `Send`, and cost what plain fields would.
 //!
-//! Timeouts are counts of sweeps, not timers: registering a tokio timer and taking it out again costs 0.4 µs for each
-//! request (measured), a relaxed store nothing. Only the endpoint's turn counts: a request body that is still being sent
-//! sets the count back, so that a long upload has as much time as it needs, and a client that is slow to send or to
-//! read is not held against the endpoint.
+//! Timeouts are counts of sweeps, not timers: registering and removing a tokio timer costs 0.4 µs for each request
+//! (measured), a relaxed store nothing. Only the endpoint's turn counts: while a request body is still being sent the
+//! count is reset, so that a long upload has as much time as it needs, and a client that is slow to send or to read is
+//! not blamed on the endpoint.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};

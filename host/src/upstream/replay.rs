@@ -1,10 +1,10 @@
-//! A request that is kept while it is sent, so that it can be sent again: a copy of its head, and of its body up to a
+//! A request that is kept while it is sent, so that it can be resent: a copy of its head, and of its body up to a
 //! bound.
 //!
-//! The client's body is read once. What an attempt reads of it is copied, and the next attempt begins with the copy and
-//! reads on where the last one stopped. So an attempt that fails in the middle of an upload costs no time, and the bound
-//! holds however the body comes in pieces. A body that grows beyond the bound is from then on only passed through: its
-//! attempt is the last one.
+//! The client's body is read once. What an attempt reads of it is copied, and the next attempt starts with the copy and
+//! reads on where the last one stopped. So an attempt that fails in the middle of an upload costs no time, and the
+//! bound holds however the body is split into chunks. A body that grows beyond the bound is only passed through from
+//! then on: its attempt is the last one.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,7 +1,7 @@
 //! A request as an endpoint gets it: its target and authority in the protocol's form, its framing decided here.
 //!
 //! Framing follows from the body alone. What a client or a plugin wrote about length and transfer coding is made to
-//! agree with it, so that no header can make the endpoint see another end of the request than we do.
+//! agree with it, so that no header can make the endpoint see a different end of the request than we do.
 
 use std::pin::Pin;
 use std::sync::Arc;

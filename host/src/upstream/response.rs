@@ -1,4 +1,4 @@
-//! What an endpoint's response has to hold before it is passed on, and the body that keeps its connection taken.
+//! What an endpoint's response must satisfy before it is passed on, and the body that keeps its connection leased.
 
 use std::pin::Pin;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What an upstream counts of requests that were sent again, and of those that were not.
+//! An upstream's counters of retried requests, and of retries that were refused.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 

@@ -1,4 +1,4 @@
-//! What an upstream is told to be. Configuration text is turned into these types once, so nothing here can be wrong.
+//! The settings of an upstream. Configuration text is turned into these types once, so nothing here can be invalid.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};

@@ -1,4 +1,4 @@
-//! The bytes of a connection to an endpoint: as they are, or over TLS.
+//! The byte stream of a connection to an endpoint: plain, or over TLS.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;

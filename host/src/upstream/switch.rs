@@ -1,4 +1,4 @@
-//! An endpoint that switches to another protocol: the connection leaves the pool for good and becomes a tunnel's end.
+//! An endpoint that switches protocols: the connection leaves the pool for good and becomes one end of a tunnel.
 
 use http::header::{CONNECTION, HeaderValue, UPGRADE};
 use http::{Request, Response};

@@ -1,4 +1,4 @@
-//! An attempt that nobody may wait for any longer: the client left, or whoever asked had less patience than the endpoint is given.
+//! An attempt that may be abandoned: the client disconnects, or a timeout shorter than the endpoint's expires.
 
 use std::sync::Arc;
 use std::time::Duration;

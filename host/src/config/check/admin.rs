@@ -1,4 +1,4 @@
-//! Whether the admin API is only the operator's.
+//! Whether the admin API is accessible only to the operator.
 
 use super::Checker;
 use crate::config::sections::Sections;

@@ -1,4 +1,4 @@
-//! Whether what consumers hold is somebody's to take.
+//! Whether the plugins that consumers name exist, and whether a consumer sets claims that the gateway writes itself.
 
 use super::Checker;
 use crate::config::document::child;

@@ -1,4 +1,4 @@
-//! Whether what is said of an upstream's health fits together.
+//! Whether an upstream's health settings fit together.
 
 use super::{Checker, MILLISECOND};
 use crate::config::Upstream;

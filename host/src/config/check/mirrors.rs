@@ -1,4 +1,4 @@
-//! Whether a route's mirrors can do what they are for.
+//! Whether a route's mirrors make sense.
 
 use serde_json::Value;
 

@@ -1,5 +1,5 @@
-//! Whether the addresses of listeners keep apart, and whether what they and upstreams say of TLS fits together. What is
-//! in the files of certificates is looked at when the snapshot is built.
+//! Whether the addresses of listeners are distinct, and whether the TLS settings of listeners and upstreams fit
+//! together. The contents of certificate files are checked when the snapshot is built.
 
 use super::{Checker, address_pointer};
 use crate::config::sections::Sections;

@@ -1,4 +1,4 @@
-//! Whether an upstream's endpoints and what is said of them fit together.
+//! Whether an upstream's endpoints and their settings fit together.
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! Whether the versions of a route fit together, and to the paths that it matches.
+//! Whether the versions of a route fit together, and fit the paths that it matches.
 
 use super::{Checker, MOST_LISTED};
 use crate::config::Route;

@@ -1,4 +1,4 @@
-//! The lines of HTTP/1, strictly: what a request line, a field, a chunk line may look like.
+//! The grammar of HTTP/1 lines, strictly: request lines, fields, chunk lines.
 
 use std::ops::Range;
 

@@ -1,4 +1,4 @@
-//! What wakes a connection besides its socket: a deadline, and the drain.
+//! What wakes a connection besides its socket: a deadline, and draining.
 
 use std::future::Future;
 use std::pin::Pin;

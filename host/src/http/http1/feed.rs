@@ -1,6 +1,6 @@
-//! A request body on its way from the connection to whoever reads it: in the handler, or in a task of its own.
+//! A request body on its way from the connection to its reader: in the handler, or in a separate task.
 //!
-//! One frame at most is between them, and the connection reads nothing that nobody has asked for.
+//! At most one frame is buffered, and the connection reads nothing that nobody has asked for.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

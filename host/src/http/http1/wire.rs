@@ -1,4 +1,4 @@
-//! The client's end of an HTTP/1 connection: what comes is taken apart, what goes is written, and nothing waits for good.
+//! The client's end of an HTTP/1 connection: input is parsed, output is written, and nothing waits forever.
 
 mod reading;
 

@@ -1,4 +1,4 @@
-//! The body of an answer: what has come with its head, and what is still coming.
+//! The body of a response: what arrived with its head, and what is still to come.
 
 mod beside;
 

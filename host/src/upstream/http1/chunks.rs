@@ -1,7 +1,7 @@
-//! A body in chunks, read as strictly as RFC 9112 (section 7.1) writes it.
+//! A chunked body, parsed as strictly as RFC 9112 (section 7.1) defines it.
 //!
-//! A server whose chunks are not framed so is broken, or two messages have been mixed up, and what another reader makes
-//! of it is anybody's guess. Pure: it is shown the bytes that have come, and says what the next of them are.
+//! A server that frames chunks differently is broken, or two messages have been mixed up, and how another reader would
+//! understand it is unknown. Pure: it is given the bytes that have arrived, and says what the next of them are.
 
 use memchr::memchr;
 

@@ -1,4 +1,4 @@
-//! The head of a request, written, and the head of its answer, read.
+//! Writes the head of a request, and reads the head of its response.
 
 use std::mem::MaybeUninit;
 use std::sync::LazyLock;

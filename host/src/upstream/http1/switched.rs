@@ -1,4 +1,4 @@
-//! A connection whose protocol was switched, as a stream: what had come already, and then the socket.
+//! A connection after a protocol switch, as a stream: first the bytes that were already read, then the socket.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;

@@ -1,4 +1,4 @@
-//! What is read of a connection while its exchange runs: the request's body, and whether the client is still there.
+//! What is read from a connection while its exchange runs: the request's body, and whether the client is still there.
 
 use std::io;
 use std::pin::Pin;

@@ -1,7 +1,7 @@
-//! An answer that comes while its request is still being sent.
+//! A response that arrives while its request is still being sent.
 //!
-//! The rest of the request has a task of its own, as over HTTP/2: a client may send all of a request before it reads any of
-//! the answer, and would wait for ever where the one went on only with the other.
+//! The rest of the request is sent by a separate task, as over HTTP/2: a client may send all of a request before it
+//! reads any of the response, and both would wait forever if one progressed only with the other.
 
 use std::future::poll_fn;
 use std::pin::Pin;
