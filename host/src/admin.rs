@@ -6,21 +6,22 @@
 //! | `GET /livez` | 200 while the process answers at all |
 //! | `GET /readyz` | 200 while it takes traffic, 503 while it starts or drains |
 //! | `GET /metrics` | Prometheus' text format |
-//! | `GET /config` | gateway.json as it was written (`${VAR}` stays `${VAR}`), with its digest as `ETag` |
+//! | `GET /config` | gateway.json as written (`${VAR}` stays `${VAR}`), with its digest as `ETag` |
 //! | `PUT /config` | a new gateway.json; needs `If-Match` |
-//! | `GET /plugins` | the plugins that run |
-//! | `GET /upstreams` | every upstream with its endpoints: their health, why, since when, and what they were sent |
+//! | `GET /plugins` | the running plugins |
+//! | `GET /upstreams` | every upstream with its endpoints: their health, why, since when, and their traffic |
 //! | `PUT /plugins/NAME` | a new component for a plugin that the configuration names |
-//! | `DELETE /cache?url=URL`, `?tag=TAG` | forgets remembered responses; without either, all of them |
+//! | `DELETE /cache?url=URL`, `?tag=TAG` | purges cached responses; without either, all of them |
 //!
 //! Every refusal is `application/problem+json` (RFC 9457) and changes nothing.
 //!
-//! Whoever reaches this listener owns the gateway. So it listens on loopback by default, and on any other address only
-//! with a token. A browser on the same machine must not be talked into it either: on loopback the `Host` has to be a
-//! loopback name (DNS rebinding), a foreign `Origin` is refused, and no answer carries a CORS header.
+//! Anyone who can reach this listener controls the gateway. So it listens on loopback by default, and on any other
+//! address only with a token. A browser on the same machine must not be tricked into using it either: on loopback the
+//! `Host` has to be a loopback name (DNS rebinding), a foreign `Origin` is refused, and no response carries a CORS
+//! header.
 //!
-//! The room knows nothing of the gateway but [`Control`]. It runs on the runtime that [`Admin::serve`] is called on,
-//! which is never a data core's.
+//! The room knows nothing of the gateway but [`Control`]. It runs on the runtime that calls [`Admin::serve`], which is
+//! never a data core's.
 
 mod body;
 mod endpoint;

@@ -1,9 +1,9 @@
-//! How many requests of a route there may be at a time, and who waits for a turn.
+//! Concurrency limits of routes: how many requests may be in flight, and which wait for a slot.
 //!
-//! One number for all cores, counted exactly: a request takes a place before any plugin runs and keeps it until its
-//! exchange is over, in whatever way. When all places are taken, a bounded number of requests waits for a bounded time,
-//! first come, first served; everybody else is told at once to come again later, which costs next to nothing and keeps
-//! those that were admitted fast. Routes without a limit never come here.
+//! One count for all cores, exact: a request takes a slot before any plugin runs and keeps it until its exchange is
+//! over, in whatever way. When all slots are taken, a bounded number of requests waits for a bounded time, first come,
+//! first served; all others are told at once to come back later, which costs next to nothing and keeps admitted
+//! requests fast. Routes without a limit never get here.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};

@@ -1,9 +1,9 @@
-//! What an author of plugins does at the command line: begin, build, test, measure, run, look.
+//! The commands for plugin authors: new, build, test, bench, run, inspect.
 //!
-//! A [`Project`] is a folder with a `plugin.json`. It is made of a template in the author's language ([`template`]) and
-//! built by that language's own tools ([`build`]). A [`Stage`] holds a component in the real engine, with nothing of the
-//! network around it: tests ([`trial`]) and measurements ([`bench`]) run there. [`serve`] is the whole gateway with just
-//! this plugin.
+//! A [`Project`] is a folder with a `plugin.json`. It is created from a template in the author's language
+//! ([`template`]) and built with that language's own tools ([`build`]). A [`Stage`] runs a component in the real
+//! engine, without any network: for tests ([`trial`]) and measurements ([`bench`]). [`serve`] is the whole gateway with
+//! only this plugin.
 
 pub mod bench;
 pub mod build;

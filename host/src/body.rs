@@ -1,4 +1,4 @@
-//! A message body on its way through: one concrete type for every stage of the request path.
+//! A message body on its way through the gateway: one concrete type for every stage of the request path.
 //!
 //! Bytes stream; nothing here buffers. A body that a plugin or a limit has wrapped is boxed, so that the common
 //! bodies (none, one chunk, what hyper reads) cost no allocation.

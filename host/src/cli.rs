@@ -1,4 +1,4 @@
-//! What a person types: `run`, `check`, `schema`, `explain`, `plugin`.
+//! The command line: `run`, `check`, `schema`, `explain`, `plugin`.
 
 mod amounts;
 mod distribution;

@@ -1,13 +1,13 @@
-//! Where named servers are: names become addresses, again and again.
+//! DNS discovery: names become addresses, repeatedly.
 //!
-//! A [`Query`] is a name that an operator wrote; an [`Answer`] is what it stands for now and for how long. Asking is the
-//! control thread's work, by the time to live of the records: no request ever waits for DNS. The hosts file comes first,
-//! as everywhere; then the DNS servers of the settings, or else of the system. hickory-resolver speaks DNS, without its
-//! cache, because each name is asked for exactly when its answer has expired.
+//! A [`Query`] is a name from the configuration; an [`Answer`] is what it currently resolves to and for how long.
+//! Queries run on the control thread, by the TTL of the records: no request ever waits for DNS. The hosts file comes
+//! first, as everywhere; then the DNS servers of the settings, or else of the system. hickory-resolver implements DNS,
+//! without its cache, because each name is queried exactly when its answer has expired.
 //!
-//! What fails is asked again soon, and what was known stays. A name that has no addresses any more loses its last ones
-//! only when it has said so for a while ([`Settings::hold`]): servers that are gone do no harm, and a DNS server that
-//! has lost its zone does. [`Schedule`] is that rule, pure.
+//! A failed query is repeated soon, and the last answer stays. A name that no longer has addresses loses its last ones
+//! only after a while ([`Settings::hold`]): keeping servers that are gone does no harm, but a DNS server that has lost
+//! its zone does. [`Schedule`] is that rule, pure.
 
 mod hosts;
 mod resolver;

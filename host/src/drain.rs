@@ -1,7 +1,8 @@
-//! How the gateway stops: everybody who has work holds a [`Drain`], hears when to finish it, and is waited for.
+//! Graceful shutdown: everything that has work to finish holds a [`Drain`], is told when to finish it, and is waited
+//! for.
 //!
-//! A `Drain` is a place in a list as long as it lives; there is nothing to hand back, so a task that panics or is
-//! dropped is counted out as well.
+//! A `Drain` is registered as long as it lives; there is nothing to give back, so a task that panics or is dropped is
+//! counted out as well.
 
 use std::future::Future;
 use std::sync::Arc;

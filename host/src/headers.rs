@@ -2,16 +2,16 @@
 //! the gateway adds. Pure: no runtime, no clock; randomness and trust are arguments.
 //!
 //! [`from_downstream`] turns a request as it was received into the only form that the router, the plugins and the
-//! upstream see: one valid Host, an origin-form target in normal form ([`path`](mod@path)), no field that is about the
-//! client's connection, and forwarding headers that can be believed. [`from_upstream`] is its smaller brother for the
-//! response. What cannot be put into that form without guessing is refused ([`Reject`]).
+//! upstream see: one valid Host, a normalised origin-form target ([`path`](mod@path)), no field that is about the
+//! client's connection, and forwarding headers that can be trusted. [`from_upstream`] is its smaller counterpart for
+//! the response. What cannot be put into that form without guessing is refused ([`Reject`]).
 //!
-//! `Upgrade` is between two hops as well, so it is dropped here. A request for another protocol travels beside the
-//! fields, in the request's extensions; where a route does not let it through, the request goes on as plain HTTP
-//! (RFC 9110 §7.8 lets a server ignore it), and a client that insists gets the upstream's own answer, never a tunnel.
+//! `Upgrade` is hop-by-hop as well, so it is dropped here. A request to switch protocols is kept apart from the fields,
+//! in the request's extensions; if the route does not allow it, the request continues as plain HTTP (RFC 9110 §7.8 lets
+//! a server ignore it), and a client that insists gets the upstream's own answer, never a tunnel.
 //!
-//! Both run on every request, so they walk the fields once and touch the map only for what that walk has seen; what
-//! is the same for a whole connection is made once ([`Client`]).
+//! Both run on every request, so they walk the fields once and touch the map only for what that walk has found; what is
+//! the same for a whole connection is computed once ([`Client`]).
 
 mod authority;
 mod forwarding;

@@ -1,4 +1,4 @@
-//! What a connection of HTTP/1 has read and not used yet.
+//! The read buffer of an HTTP/1 connection: bytes that were read and not used yet.
 
 use std::future::Future;
 use std::io;

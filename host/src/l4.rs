@@ -1,4 +1,4 @@
-//! Layer 4: connections and datagrams that are forwarded as they are, through the same upstreams, balancing, health and
+//! Layer 4: connections and datagrams that are forwarded unchanged, through the same upstreams, balancing, health and
 //! limits as requests.
 //!
 //! ```text
@@ -7,12 +7,12 @@
 //!                         record ◀── relay: both ways, half-close kept ◀──┘
 //! ```
 //!
-//! [`tcp::serve`] is the life of a connection and [`udp::serve`] that of a listener's datagrams, each from top to bottom.
-//! Between socket and upstream there is nothing but the choice of the upstream, so this room names `upstream` itself,
-//! where HTTP has `proxy` in between.
+//! [`tcp::serve`] is the life of a connection and [`udp::serve`] that of a listener's datagrams, each from top to
+//! bottom. Between socket and upstream there is only the choice of the upstream, so this room imports `upstream`
+//! itself, where HTTP has `proxy` in between.
 //!
-//! A connection keeps what it began with: a reload that changes targets or removes the listener lets it go on, in the
-//! latter case for the drain time. New connections see the new snapshot.
+//! A connection keeps the settings it began with: a reload that changes targets or removes the listener lets it
+//! continue, in the latter case for the drain timeout. New connections see the new snapshot.
 
 pub mod client_hello;
 mod datagram;

@@ -1,10 +1,10 @@
 //! Where connections come from: sockets bound for every worker, and the loop that accepts.
 //!
-//! Each worker has a socket of its own for each address (`SO_REUSEPORT`), so the kernel spreads connections and no
-//! core hands one to another. Binding is all or nothing: a failed [`bind`] has closed what it opened, and whatever
-//! served before serves on.
+//! Each worker has its own socket for each address (`SO_REUSEPORT`), so the kernel spreads connections and no core
+//! hands one to another. Binding is all or nothing: a failed [`bind`] closes what it opened, and whatever served before
+//! keeps serving.
 //!
-//! When the gateway stops, a worker takes what already waits in its accept queue, because the kernel would reset
+//! When the gateway stops, a worker accepts what is already waiting in its accept queue, because the kernel would reset
 //! those clients, and then closes the socket; the connections themselves end in their own time.
 
 pub mod proxied;

@@ -1,4 +1,4 @@
-//! Copies of requests for another upstream, whose answers nobody gets.
+//! Copies of requests for another upstream, whose responses are discarded.
 //!
 //! ```text
 //!                       ┌▶ the request's own upstream
@@ -6,12 +6,12 @@
 //!                       └▶ Feed ═ bounded ═▶ Fed ── the copy's own task ──▶ the mirror's upstream
 //! ```
 //!
-//! A copy can neither hold up nor fail the request that it is a copy of: it runs in a task of its own, and what it is
-//! given is put into a queue that never waits. A copy that falls behind by more than its bound is given up. So is one
-//! that takes too long, and none begins while as many as may be are under way. Each of these is counted.
+//! A copy can neither delay nor fail the request that it is a copy of: it runs in a separate task, and its input goes
+//! into a queue that never blocks. A copy that falls behind by more than its bound is abandoned. So is one that takes
+//! too long, and none is started while the maximum number is in flight. Each of these is counted.
 //!
-//! Rejected: sending the copy first or together with the request (its connection would be waited for), and keeping whole
-//! bodies for it (memory without a bound, or a bound that cuts every large upload).
+//! Rejected: sending the copy before or together with the request (its connection would be waited for), and buffering
+//! whole bodies for it (memory without a bound, or a bound that cuts off every large upload).
 
 mod feed;
 

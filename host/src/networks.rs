@@ -1,7 +1,7 @@
 //! Ranges of addresses, and whether an address is in one.
 //!
-//! Pure. Ranges are sorted and merged when they are made, so that ten thousand of them cost one binary search. An IPv4
-//! address that is mapped into IPv6 (`::ffff:10.0.0.1`) is the IPv4 address, in a range as in a question.
+//! Pure. Ranges are sorted and merged when they are built, so that a lookup among ten thousand is one binary search. An
+//! IPv4 address that is mapped into IPv6 (`::ffff:10.0.0.1`) is the IPv4 address, in a range as in a lookup.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

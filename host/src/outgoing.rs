@@ -1,7 +1,7 @@
-//! A message of HTTP/1 on its way out, to a client or to an endpoint: its head, and its body in the framing that the head
+//! An HTTP/1 message on its way out, to a client or to an endpoint: its head, and its body in the framing that the head
 //! announces (RFC 9112, sections 6 and 7).
 //!
-//! Whoever has the connection polls it; nothing runs beside. A head and a short body are one write.
+//! The owner of the connection polls it; there is no background task. A head and a short body are one write.
 
 mod gather;
 

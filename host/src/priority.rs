@@ -1,4 +1,4 @@
-//! Which threads come first where the cores are busy: those that serve.
+//! Thread priorities: when the cores are busy, threads that serve requests go first.
 
 /// Lets this thread come after the others. Best effort: without it, what it does is only less polite.
 #[allow(unsafe_code)]

@@ -1,5 +1,5 @@
-//! The gateway's own answers: `application/problem+json` (RFC 9457), with nothing internal in them; to a gRPC client, a
-//! gRPC status.
+//! The gateway's own error responses: `application/problem+json` (RFC 9457), with nothing internal in them; for a gRPC
+//! client, a gRPC status.
 
 pub mod grpc;
 

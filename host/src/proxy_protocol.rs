@@ -1,9 +1,9 @@
-//! The PROXY protocol, versions 1 and 2 (haproxy.org, doc/proxy-protocol.txt): a header in front of a connection in
-//! which a proxy says between whom the connection is.
+//! The PROXY protocol, versions 1 and 2 (haproxy.org, doc/proxy-protocol.txt): a header at the start of a connection in
+//! which a proxy names the connection's original source and destination.
 //!
-//! Pure: bytes in, a header out, and the other way round. Strict, because an address that is believed opens doors: what
-//! the specification does not allow is an error, and so is a header that does not say where it ends. Whether somebody is
-//! to be believed at all is decided before a byte is read ([`Policy`]).
+//! Pure: bytes in, a header out, and vice versa. Strict, because a trusted address opens doors: what the specification
+//! does not allow is an error, and so is a header that does not say where it ends. Whether a peer is trusted at all is
+//! decided before a byte is read ([`Policy`]).
 
 mod crc32c;
 mod v1;

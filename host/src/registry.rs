@@ -1,19 +1,19 @@
-//! Plugins in OCI registries: the only room that speaks with registries.
+//! Plugins in OCI registries: the only room that talks to registries.
 //!
 //! ```text
 //! component ─manifest→ Manifest ─client→ registry ──fetch (manifest, signatures, component)──→ store
 //! store ─manifest, signature→ component        what a snapshot loads: nothing is asked of a registry for it
 //! ```
 //!
-//! An artifact is a manifest that names one layer, in the layout of the CNCF (config `application/vnd.wasm.config.v0+json`,
-//! layer `application/wasm`); older media types of the layer are read as well. What names a plugin is the digest of its
-//! manifest, from which all else follows: the manifest has the layer's digest, and a signature is one of the manifest's
-//! digest. So no registry, mirror, proxy or disk on the way has to be trusted, and [`Store::component`], the one door to
-//! a plugin's bytes, checks all of it each time.
+//! An artifact is a manifest that names one layer, in the layout of the CNCF (config
+//! `application/vnd.wasm.config.v0+json`, layer `application/wasm`); older media types of the layer are read as well. A
+//! plugin is identified by the digest of its manifest, from which all else follows: the manifest contains the layer's
+//! digest, and a signature signs the manifest's digest. So no registry, mirror, proxy or disk on the way has to be
+//! trusted, and [`Store::component`], the only way to a plugin's bytes, verifies everything each time.
 //!
-//! Nothing here decides what happens to a request. A fetch that fails is an error of the change that asked for it.
+//! Nothing here decides what happens to a request. A failed fetch is an error of the change that asked for it.
 //!
-//! Rejected: a client of the registries' own (every one brings a second HTTP stack, twice as many crates as the gateway
+//! Rejected: an existing registry client crate (each brings a second HTTP stack and twice as many crates as the gateway
 //! has), and keeping connections (a fetch is a handful of requests, once per version of a plugin).
 
 mod auth;

@@ -1,12 +1,12 @@
-//! Whether a request that got no good answer is sent again, and when.
+//! Whether a failed request is sent again, and when.
 //!
-//! Pure decisions: what happened, the time that is left and the randomness are arguments. Whoever sends asks three
-//! things. [`Policy::repeats`]: may a request of this method mean the same twice? [`Policy::cause_of`]: is this answer
-//! one to be had better elsewhere? [`Policy::verdict`]: once more, or is that the answer?
+//! Pure decisions: what happened, the remaining time and the randomness are arguments. The sender asks three questions.
+//! [`Policy::repeats`]: may a request of this method be repeated? [`Policy::cause_of`]: is this response a failure that
+//! another attempt might avoid? [`Policy::verdict`]: another attempt, or not?
 //!
-//! A request of which the endpoint can have got nothing is sent to another endpoint whatever the policy says: nothing
-//! is repeated by that. Everything else needs a cause that the policy lists, a method that may be repeated, an attempt
-//! and time that are left, and what the [`Budget`] still has.
+//! A request that the endpoint cannot have received is sent to another endpoint whatever the policy says: that repeats
+//! nothing. Everything else needs a cause that the policy lists, a method that may be repeated, an attempt and time
+//! that are left, and room in the [`Budget`].
 
 mod backoff;
 mod budget;

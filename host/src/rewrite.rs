@@ -1,11 +1,11 @@
-//! What becomes of a request between the plugins and the upstream: another path or host, other header fields, or an
-//! answer that sends the client elsewhere. Pure.
+//! Changes to a request between the plugins and the upstream: another path or host, other header fields, or an answer
+//! that redirects the client. Pure.
 //!
-//! A path that is made here is in the normal form that the router saw ([`crate::headers::path`]), or the request is
-//! refused: what a parameter brings along cannot climb out of the path that the operator wrote around it.
+//! A path that is built here is in the same normal form that the router saw ([`crate::headers::path`]), or the request
+//! is refused: a parameter's value cannot climb out of the path that the operator wrote around it.
 //!
-//! Rejected: changing the exchange's own request. Plugins, the log and a mirror speak of what the client asked for;
-//! only the head that goes to the upstream is changed.
+//! Rejected: changing the exchange's own request. Plugins, the log and mirrors refer to what the client asked for; only
+//! the head that goes to the upstream is changed.
 
 mod fields;
 mod path;

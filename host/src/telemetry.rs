@@ -1,8 +1,8 @@
-//! What is seen of the gateway from outside: the access log, the operator's log and the metrics.
+//! Telemetry: the access log, the operator log and the metrics.
 //!
-//! Nothing here ever makes a data core wait. Each core counts in cells of its own and formats into buffers of its own;
-//! sums are made, and bytes are written, by whoever reads. Other rooms get handles (`metrics.route("orders")`) when a
-//! snapshot is built, so that on the request path nothing is looked up by name.
+//! Nothing here ever makes a data core wait. Each core counts in its own cells and formats into its own buffers; the
+//! reader sums and writes. Other rooms get handles (`metrics.route("orders")`) when a snapshot is built, so that on the
+//! request path nothing is looked up by name.
 
 /// An enum of fixed label values, with their text.
 macro_rules! labels {

@@ -5,15 +5,15 @@
 //! files ─trust, server_names────────────connector→ Connector ─connect→ a stream to a server that is who it says
 //! ```
 //!
-//! A [`Server`] is what one listener speaks. It belongs to a snapshot and never changes: new files make a new one, which
-//! new connections meet, and connections that are there keep theirs. One whose files and settings are the same is the
-//! same as before; where only certificates changed, the new one takes over the keys of session tickets, so clients
-//! resume. It does not where other clients are let in than before: a resumed session is not asked for its certificate
-//! again, so a ticket must not outlive the rule that it was given by.
+//! A [`Server`] is the TLS configuration of one listener. It belongs to a snapshot and never changes: new files make a
+//! new one, which is used for new connections, while existing connections keep theirs. If files and settings are
+//! unchanged, the previous one is reused; if only certificates changed, the new one takes over the session ticket keys,
+//! so that clients can resume. It does not if the rules about client certificates changed: a resumed session is not
+//! asked for its certificate again, so a ticket must not outlive the rule under which it was issued.
 //!
-//! A [`Connector`] is the same for the other side: what the connections to an upstream's endpoints speak.
+//! A [`Connector`] is the same for the other side: the TLS configuration for connections to an upstream's endpoints.
 //!
-//! The stream of rustls is directly under hyper. What a listener without TLS costs is not changed by this room.
+//! The rustls stream is directly under hyper. Listeners without TLS pay nothing for this room.
 
 mod accept;
 mod certificate;

@@ -1,11 +1,12 @@
-//! A connection whose protocol was switched: from here on, bytes go both ways and nobody reads them.
+//! A connection after a protocol switch: from here on, bytes are passed both ways and not interpreted.
 //!
-//! `upstream` makes one end of it, `proxy` puts the exchange to it, `http` owns the other end and runs it. Bytes are
-//! read only when the other side takes them: what it does not take at once, up to [`READ_BYTES`], is all that is ever
-//! held, so a tunnel in which nothing moves holds no buffer at all.
+//! `upstream` creates one end of it, `proxy` attaches the exchange, `http` owns the other end and runs it. Bytes are
+//! read only when the other side accepts them: what it does not accept at once, up to [`READ_BYTES`], is all that is
+//! ever held, so an idle tunnel holds no buffer at all.
 //!
-//! When one side closes its direction, the other is told and may go on (half-close). A tunnel ends when both directions
-//! have, when a side fails, when no byte moves for the idle timeout, and when the gateway's drain time is over.
+//! When one side closes its direction, the other is told and may continue (half-close). A tunnel ends when both
+//! directions have, when a side fails, when no byte moves for the idle timeout, and at the end of the gateway's drain
+//! timeout.
 
 pub mod websocket;
 

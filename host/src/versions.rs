@@ -1,8 +1,8 @@
 //! Which version of an API a request is for.
 //!
-//! Pure. A request says it in its path, in a header field or in the media types that it accepts; several places are asked
-//! in order, and the first that says something counts, also where it names a version that is not there: nobody is
-//! given another version than the one that was asked for.
+//! Pure. A request names it in its path, in a header field or in the media types that it accepts; several places are
+//! checked in order, and the first that names a version counts, even if that version does not exist: nobody is given
+//! another version than the one that was asked for.
 
 use std::fmt;
 

@@ -6,12 +6,12 @@
 //! path is missing, the last directory that exists is watched for it. After anything happens there, all places are
 //! found and watched anew, because inotify watches what a path named once, not what it names now.
 //!
-//! An event only makes us look: what counts is the digest of the content. So a touch, a rewrite with the same bytes and
-//! a swap to an equal copy are silent, and a deleted file is waited for. Events are settled for [`QUIET`] first, so
+//! An event is only a hint: what counts is the digest of the content. So a touch, a rewrite with the same bytes and a
+//! swap to an equal copy are silent, and a deleted file is waited for. Events are debounced for [`QUIET`] first, so
 //! that a file is not read half-written and ten files that are copied together are one change.
 //!
-//! Not seen: the renaming of a directory further up that is no symbolic link, and changes that another machine makes
-//! on a network file system. SIGHUP and the admin API are there for those.
+//! Not noticed: renaming a directory further up that is not a symbolic link, and changes that another machine makes on
+//! a network file system. SIGHUP and the admin API are there for those.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::OsString;

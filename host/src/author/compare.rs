@@ -1,4 +1,4 @@
-//! What was expected of an exchange, beside what came of it.
+//! Compares the expected and the actual outcome of an exchange.
 
 use std::collections::BTreeMap;
 use std::fmt;

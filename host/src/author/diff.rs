@@ -1,4 +1,4 @@
-//! Two texts beside each other, for people.
+//! Shows the differences of two texts.
 
 /// The lines that differ, with what is around them: ` ` in both, `-` expected, `+` found. Texts of one line stand under
 /// each other.

@@ -1,4 +1,4 @@
-//! What came of one exchange.
+//! The outcome of one exchange.
 
 use bytes::Bytes;
 use http::HeaderMap;

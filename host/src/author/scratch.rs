@@ -1,4 +1,4 @@
-//! A folder for what a command needs while it runs.
+//! A temporary folder for a command.
 
 use std::path::PathBuf;
 

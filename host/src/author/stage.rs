@@ -1,4 +1,4 @@
-//! A component in the real engine, with everything a plugin may be lent and nothing of the network.
+//! A component in the real engine, with every capability a plugin can be granted and no network.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! The tools of other languages: found, run, and named with what installs them where they are missing.
+//! The tools of other languages: found and run; if one is missing, the message says how to install it.
 
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! The way of one exchange through a plugin: what `proxy` does around a chain, without a client and an upstream.
+//! The path of one exchange through a plugin: what `proxy` does around a chain, without a client and an upstream.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

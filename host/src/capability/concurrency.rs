@@ -1,8 +1,8 @@
-//! `concurrency`: how many exchanges are under way at once, by key, exact over all cores.
+//! `concurrency`: how many exchanges are in flight at once, by key, exact across all cores.
 //!
-//! A place is a value that its exchange owns. Dropped it is given back, and an exchange is dropped however it ends: with
-//! its last byte, with a client that leaves, with an upstream that breaks off, with a plugin that traps. So nothing can
-//! leak, and a key that nobody holds a place of takes no memory: there are never more keys than exchanges.
+//! A place is a value owned by its exchange. It is given back when dropped, and an exchange is dropped however it ends:
+//! with its last byte, with a client that disconnects, with an upstream that breaks off, with a plugin that traps. So
+//! nothing can leak, and a key without places takes no memory: there are never more keys than exchanges.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;

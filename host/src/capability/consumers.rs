@@ -1,7 +1,7 @@
-//! `consumers`: the credentials and the limits that the operator wrote down for a plugin, each with whose it is.
+//! `consumers`: the credentials and limits that the operator wrote down for a plugin, each with its consumer.
 //!
-//! They are given while a plugin is configured and never again, and only those that stand under the plugin's own name.
-//! Nothing here shows one: `Debug` prints the consumer's name.
+//! A plugin gets them only while it is configured, and only those under its own name. Nothing here shows one: `Debug`
+//! prints the consumer's name.
 
 use std::fmt;
 use std::sync::Arc;

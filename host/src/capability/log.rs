@@ -1,8 +1,8 @@
 //! `log`: what a plugin writes, made harmless before it reaches a log.
 //!
-//! The text of a plugin often holds what a client sent. So it is cut, every character that a terminal or a log reader
-//! could take for a command or a new record is escaped, and one exchange may write only so many lines; what is over
-//! that is counted, and the count goes into the log in their place.
+//! A plugin's text often contains what a client sent. So it is truncated, every character that a terminal or a log
+//! reader could take for a command or a new record is escaped, and one exchange may write only so many lines; further
+//! ones are counted, and the count is logged instead.
 
 /// How urgent a line is, from least to most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,21 +1,21 @@
 //! `rate-limit`: several limits in one decision, each counted in its own way.
 //!
-//! A request that is under all limits is counted by all, and one that is over any by none: so "10/s and 1,000/h" takes
-//! nothing from the hour for what the second has refused. All limits of a key lie in one shard, so one lock is one
-//! decision, and of any number of threads exactly as many pass as there is room for.
+//! A request that is under all limits is counted by all, and one that is over any by none: so with "10/s and 1,000/h" a
+//! request that the second refuses takes nothing from the hour. All limits of a key are in one shard, so one lock is
+//! one decision, and of any number of threads exactly as many pass as there is room for.
 //!
-//! A count is found by a 128-bit keyed hash of the key **and** the rule (`table`), so a plugin may hold one key under two
-//! quotas without the two mixing their units. What says no more than none would, such as a full bucket, is what the table
-//! may forget first.
+//! A count is found by a 128-bit keyed hash of the key **and** the rule (`table`), so a plugin may use one key under
+//! two quotas without mixing their units. Counts that mean the same as none, such as a full bucket, are what the table
+//! may evict first.
 //!
-//! * A token bucket gives room back evenly; it is the bucket of `limiter`.
-//! * A fixed window begins with the whole number and forgets it at its end. Windows follow one another from a moment on
-//!   the wall clock, so a day can end at midnight where the operator lives, on all gateways at once.
+//! * A token bucket refills evenly; it is the bucket of `limiter`.
+//! * A fixed window starts with the full number and is discarded at its end. Windows are aligned to a time on the wall
+//!   clock, so a day can end at midnight where the operator lives, on all gateways at once.
 //! * A sliding window also counts what is left of the window before: its count fades out evenly over the running one.
-//!   Two windows' worth can so never come at their border. It is the usual approximation with two counters, not a log of
-//!   every request: what came unevenly within the last window counts as if it had come evenly.
+//!   So twice the limit can never come around a boundary. It is the usual approximation with two counters, not a log of
+//!   every request: requests of the last window count as if they had been evenly spread.
 //!
-//! The wall clock may be set back; a window then goes on, and is never given out twice.
+//! The wall clock may be set back; a window then continues, and is never granted twice.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

@@ -1,12 +1,12 @@
-//! `password`: argon2 and bcrypt, checked natively and beside the data path.
+//! `password`: argon2 and bcrypt, checked natively and off the data path.
 //!
 //! A slow hash is meant to be slow: some 20 ms of a core and megabytes of memory. A data core that did it would serve
-//! nobody meanwhile, so it is done on threads of its own, on at most half of the machine's cores at once; who has to
-//! wait for one waits in a bounded queue. A pair that was right is remembered for a few minutes, so a client that shows
-//! its password with each request pays once. A pair that was wrong never is: guessing stays as slow as the hash.
+//! nobody meanwhile, so it is done on separate threads, on at most half of the machine's cores at once; requests wait
+//! in a bounded queue. A correct pair is remembered for a few minutes, so a client that sends its password with each
+//! request pays once. A wrong pair never is: guessing stays as slow as the hash.
 //!
-//! What is remembered is a keyed digest of hash and password together, under a key that is made when the process
-//! starts. So no password lies in memory, and a hash that was changed or taken away remembers nothing.
+//! What is remembered is a keyed digest of hash and password together, under a key that is generated when the process
+//! starts. So no password is kept in memory, and nothing is remembered for a hash that was changed or removed.
 
 use std::collections::HashMap;
 use std::fmt;

@@ -1,16 +1,16 @@
 //! The same counts, entries and places kept in Redis or Valkey, so that several gateways share them.
 //!
-//! Every decision is one script on the server (`EVALSHA`), on the server's own clock, so gateways agree without agreeing on
-//! the time. Each core has a connection of its own ([`link`]), on its own runtime: no core waits for another, and what
-//! one core asks goes over the wire in one stream without a queue. A decision waits for a bounded time; when the server is
-//! known to be away it does not wait at all. What happens then is the operator's choice ([`OnError`]): the caller is told
-//! [`Away`] and does it.
+//! Every decision is one script on the server (`EVALSHA`), on the server's own clock, so gateways need not agree on the
+//! time. Each core has its own connection ([`link`]), on its own runtime: no core waits for another, and a core's
+//! queries are pipelined without a queue. A decision waits for a bounded time; when the server is known to be
+//! unavailable it does not wait at all. What happens then is the operator's choice ([`OnError`]): the caller gets
+//! [`Away`] and acts on it.
 //!
-//! No key of a request lies in the server: keys are SHA-256 of the plugin's configuration and the key. All of them have
-//! an end of their own, so what nobody asks for any more goes away.
+//! The server holds no key of a request: keys are SHA-256 of the plugin's configuration and the key. All of them
+//! expire, so unused ones disappear.
 //!
-//! Rejected: the client's own connection manager. It makes every decision wait for its reconnect, and finds a server
-//! that hangs only by the time-out of each.
+//! Rejected: the client's own connection manager. It makes every decision wait for its reconnect, and notices a hanging
+//! server only by the timeout of each.
 
 mod ahead;
 mod entries;

@@ -1,8 +1,9 @@
-//! `seal`: what a client keeps for a plugin and can neither read nor change.
+//! `seal`: data that a client keeps for a plugin and can neither read nor change.
 //!
-//! AES-256-GCM, with a key for each message: HKDF-SHA256 (RFC 5869) makes it of the secret, of the purpose, and of 32 random
-//! bytes that stand before the message. So no two messages share key and nonce, however many are sealed, and what was sealed for
-//! one purpose does not open for another. A sealed text is not compressed: its length tells only the length of what is in it.
+//! AES-256-GCM, with a key for each message: HKDF-SHA256 (RFC 5869) derives it from the secret, the purpose, and 32
+//! random bytes that precede the message. So no two messages share key and nonce, however many are sealed, and a
+//! message sealed for one purpose does not open for another. Messages are not compressed: the sealed length reveals
+//! only the length of the plaintext.
 
 use std::fmt;
 

@@ -1,8 +1,8 @@
-//! A bounded table of what limits count, found by a keyed hash of the key.
+//! A bounded table of counts, found by a keyed hash of the key.
 //!
-//! The key itself is not kept: an entry costs less than 100 bytes whatever a client sends as its key, and no address or API key
-//! lies in memory. An entry knows the moment from which on it says no more than none would; a place whose moment has come
-//! is used again before the table grows, and a full table gives up the entry whose moment is nearest among a few.
+//! The key itself is not kept: an entry costs less than 100 bytes whatever a client sends as its key, and no address or
+//! API key is kept in memory. An entry knows the time from which it means the same as no entry; after that its slot is
+//! reused before the table grows, and a full table evicts, among a few, the entry whose time is nearest.
 //!
 //! One short lock per shard, not one atomic per key: finding an entry in a shared map needs the lock anyway.
 

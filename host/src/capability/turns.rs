@@ -1,7 +1,7 @@
-//! `single-flight`: what many hooks want at once, one of them does for all.
+//! `single-flight`: when many hooks want the same at once, one of them does it for all.
 //!
-//! A key has a turn for as long as somebody is at it; nothing is kept once it is over. A turn that is dropped without an
-//! answer, because its hook failed or its client left, wakes those who wait, and one of them has the next.
+//! A key has a turn as long as somebody is working on it; nothing is kept afterwards. A turn that is dropped without an
+//! answer, because its hook failed or its client disconnected, wakes those who wait, and one of them takes the next.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

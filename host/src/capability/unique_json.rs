@@ -1,8 +1,8 @@
-//! JSON as this room wants it: every object key once, at every depth.
+//! Strict JSON: every object key once, at every depth.
 //!
-//! Of two members with one name some readers take the first, some the last (RFC 8259 section 4; RFC 7515 section 4 and RFC 7519
-//! section 4 allow either). Tokens, and bodies that are checked, are read here and again by whatever is behind the gateway; only
-//! by refusing do both surely read the same.
+//! Of two members with the same name some readers take the first, some the last (RFC 8259 section 4; RFC 7515 section 4
+//! and RFC 7519 section 4 allow either). Tokens, and bodies that are checked, are read here and again by whatever is
+//! behind the gateway; only refusing duplicates ensures that both read the same.
 
 use std::fmt;
 

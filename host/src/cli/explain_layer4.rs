@@ -1,4 +1,4 @@
-//! `explain` for what is forwarded as it is: a listener's connections or datagrams, a TLS server name.
+//! `explain` for layer 4: a listener's connections or datagrams, a TLS server name.
 
 use std::fmt::Write;
 

@@ -1,5 +1,5 @@
-//! `explain` for what happens before a request is routed: by which listeners it comes, and which certificate they show its
-//! client or that they send it to https.
+//! `explain` for what happens before routing: which listeners a request arrives at, and which certificate they present
+//! or that they redirect it to https.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;

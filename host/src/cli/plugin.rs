@@ -1,4 +1,4 @@
-//! `gatewright plugin`: what authors of plugins type.
+//! `gatewright plugin`: the commands for plugin authors.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! Asking: the hosts file, then DNS.
+//! Resolution: the hosts file, then DNS.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

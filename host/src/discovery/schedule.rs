@@ -1,4 +1,4 @@
-//! When a name is asked for again, and what an answer changes. Pure: time and randomness are arguments.
+//! When a name is resolved again, and what an answer changes. Pure: time and randomness are arguments.
 
 use std::time::Duration;
 

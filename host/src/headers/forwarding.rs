@@ -1,4 +1,4 @@
-//! What the gateway says about the client to the upstream, and what it believes of others who said it before.
+//! What the gateway tells the upstream about the client, and which forwarding headers of previous proxies it trusts.
 
 use std::net::{IpAddr, SocketAddr};
 

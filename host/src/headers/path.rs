@@ -1,6 +1,6 @@
 //! The one form of a path that the router, the plugins and the upstream see.
 //!
-//! A rule about a path is only as good as the agreement between who checks it and who acts on it. So there is one
+//! A rule about a path works only if the component that checks it and the one that acts on it agree. So there is one
 //! profile, always on, and it is the strictest in common use (Istio calls it `DECODE_AND_MERGE_SLASHES`). In order:
 //!
 //! 1. a fragment is dropped (the HTTP parser has done that already);
@@ -11,9 +11,10 @@
 //! 5. `.` and `..` segments are resolved (RFC 3986 §5.2.4), never above the root;
 //! 6. runs of `/` become one.
 //!
-//! A query is never touched, but for non-ASCII bytes, which are percent-encoded. Rejected: keeping `%2F` (a server
-//! that decodes it sees another path than the rule did), refusing it (clients that encode too much are common), and a
-//! choice of profiles (each is one more way to be wrong). `;` and letter case are left alone: they are part of the name.
+//! A query is never changed, except for non-ASCII bytes, which are percent-encoded. Rejected: keeping `%2F` (a server
+//! that decodes it sees a different path than the rule did), refusing it (clients that encode too much are common), and
+//! a choice of profiles (each is one more way to be wrong). `;` and letter case are left alone: they are part of the
+//! name.
 
 use super::Reject;
 

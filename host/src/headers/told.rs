@@ -1,8 +1,8 @@
-//! What a trusted proxy tells of the request as it got it, in one of two forms: `X-Forwarded-*`, or `Forwarded`
+//! What a trusted proxy reports about the request it received, in one of two forms: `X-Forwarded-*`, or `Forwarded`
 //! (RFC 7239).
 //!
-//! What it tells in one of them is said to upstreams in both. Where it sends both, each is continued as it is, and the
-//! older one is believed: more proxies write it, and then the other one may be their client's.
+//! What it reports in one of them is passed to upstreams in both. If it sends both, each is continued separately, and
+//! the older one is trusted: more proxies write it, and then the other one may come from their client.
 
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};

@@ -1,9 +1,9 @@
 //! A UDP socket for many clients that answers each from the address that it was asked at.
 //!
-//! A socket that listens on every address of the machine would answer from whichever address the route back has; a
-//! client that sent to another one would not take that for its answer. So the kernel is asked which address a datagram
-//! came to (IP_PKTINFO, ip(7); IPV6_PKTINFO, RFC 3542), and told to send from there. A socket that listens on one address
-//! needs none of it.
+//! A socket that listens on all addresses of the machine would answer from whichever address the route back has; a
+//! client that sent to another one would not accept that as its answer. So the kernel is asked which address a datagram
+//! came to (IP_PKTINFO, ip(7); IPV6_PKTINFO, RFC 3542), and told to send from there. A socket that listens on one
+//! address needs none of it.
 //!
 //! Rejected: quinn-udp, which sets the socket up for QUIC (no fragments, so no long answers); nix, for what else it
 //! turns on in `libc`.

@@ -1,4 +1,4 @@
-//! What is noted of a connection, or of a session, while it lasts: its log record and its counts.
+//! What is recorded about a connection or session while it lasts: its log record and its counts.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};

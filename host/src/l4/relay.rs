@@ -4,9 +4,9 @@
 //! the other side does not take at once is kept, so that an idle connection holds no buffer and a slow reader at most
 //! [`CHUNK_BYTES`] for each way. No more is read until that is gone: the pressure goes back to the sender.
 //!
-//! The end of one way is passed on as such (half-close); the other way goes on. Only streams that both sides have ended
-//! in order end in order: whatever else happens, the other side sees a reset, and takes no half of a stream for a whole
-//! one.
+//! The end of one direction is passed on as such (half-close); the other continues. Only streams that both sides have
+//! closed in order are closed in order: in all other cases the other side sees a reset, and does not mistake half a
+//! stream for a whole one.
 
 use std::cell::RefCell;
 use std::future::poll_fn;

@@ -4,7 +4,7 @@
 //! own to one endpoint, on which what comes back is the client's. The session ends when for the idle timeout nothing was
 //! sent either way, or when the endpoint says that nobody listens there; the client's next datagram begins another.
 //!
-//! What has no room is dropped, as on any network: nothing is queued here but what comes while a session opens.
+//! What does not fit is dropped, as on any network: nothing is queued here but what arrives while a session opens.
 
 use std::collections::HashMap;
 use std::io;

@@ -1,4 +1,4 @@
-//! Listeners behind a proxy that says whom it speaks for (see [`crate::proxy_protocol`]).
+//! Listeners behind a proxy that names its client (see [`crate::proxy_protocol`]).
 
 use std::fmt;
 use std::io;

@@ -1,8 +1,8 @@
-//! The connections of one core whose clients take their time: watched over by one task for all of them.
+//! The idle connections of one core, watched by one task for all of them.
 //!
-//! A task of its own costs a connection more than a kilobyte, most of it for its timer, its wait for the drain and its
-//! place among the sockets that the runtime watches. Here it is a place in a table, one in the order of ends, and its
-//! socket in a poll of this set. There are as many of them as there are clients, so what they have is kept small.
+//! A separate task would cost a connection more than a kilobyte, most of it for its timer, its wait for the drain and
+//! its registration with the runtime's reactor. Here it is an entry in a table, one in the order of deadlines, and its
+//! socket in a poll of this set. There are as many of them as there are clients, so their state is kept small.
 
 use std::collections::BTreeSet;
 use std::io;

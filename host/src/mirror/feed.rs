@@ -1,4 +1,4 @@
-//! A body that is read by one and copied to others, who have to keep up.
+//! A body that is read by one consumer and copied to others, which have to keep up.
 
 use std::pin::Pin;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Writing a few short pieces as one.
+//! Writes a few short pieces at once.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;

@@ -1,5 +1,5 @@
-//! What gRPC wants of those in between ("gRPC over HTTP2", in grpc/grpc: doc/PROTOCOL-HTTP2.md): to know its requests,
-//! to keep its deadlines, and to answer in its own words.
+//! What gRPC demands of intermediaries ("gRPC over HTTP2", in grpc/grpc: doc/PROTOCOL-HTTP2.md): to recognise its
+//! requests, to enforce its deadlines, and to answer in its own terms.
 
 use std::time::Duration;
 

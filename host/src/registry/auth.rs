@@ -1,5 +1,5 @@
-//! Who we are for a registry: credentials as `docker login` keeps them, and the two ways in which registries ask for
-//! them (RFC 7617, and the token protocol of the distribution specification).
+//! Authentication with a registry: credentials as stored by `docker login`, and the two ways in which registries ask
+//! for them (RFC 7617, and the token protocol of the distribution specification).
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! Questions to a registry, by the OCI distribution specification 1.1.
+//! Requests to a registry, by the OCI distribution specification 1.1.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};

@@ -1,4 +1,4 @@
-//! From a registry into the store.
+//! Fetches from a registry into the store.
 
 use super::client::{Client, PAUSES, matches};
 use super::manifest::{Layer, Manifest};

@@ -1,7 +1,8 @@
-//! What of a store nobody needs: artifacts that nothing names any more, and parts of blobs whose fetch was broken off.
+//! Removes from a store what nobody needs: artifacts that nothing names any more, and parts of blobs whose fetch was
+//! interrupted.
 //!
-//! Only files with the names that the store itself gives are looked at, and only those that were not written for a while:
-//! a gateway may be fetching what its next configuration names.
+//! Only files with the names that the store itself gives are considered, and only those not written for a while: a
+//! gateway may be fetching what its next configuration names.
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirEntry, Metadata};

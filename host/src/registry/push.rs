@@ -1,4 +1,4 @@
-//! Into a registry: components, and signatures of them.
+//! Pushes to a registry: components, and their signatures.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

@@ -1,12 +1,12 @@
-//! What was fetched, on disk, by digest.
+//! Fetched artifacts, on disk, by digest.
 //!
 //! ```text
 //! blobs/sha256/HEX          manifests, components and payloads of signatures
 //! signatures/sha256-HEX     the manifest of signatures of the artifact with this digest
 //! ```
 //!
-//! A blob is checked against its name whenever it is read, and signatures by keys, so whoever writes here can take
-//! plugins away and cannot exchange them. What is damaged counts as absent, and is fetched again.
+//! A blob is verified against its name whenever it is read, and signatures against keys, so somebody who can write here
+//! can remove plugins but not replace them. Damaged files count as absent, and are fetched again.
 
 use std::fs;
 use std::io::{self, Read, Write};

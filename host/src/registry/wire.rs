@@ -1,4 +1,4 @@
-//! One request over one connection, and its answer within bounds.
+//! One request over one connection, and its bounded response.
 
 use bytes::Bytes;
 use http::uri::{Authority, Scheme};

@@ -1,9 +1,9 @@
 //! How many of the requests to an upstream may be repeated.
 //!
-//! An upstream that fails under load fails altogether when every request comes three times. So what may be repeated is
-//! a share of the requests of the last ten seconds, and a few per second beside that, for upstreams that have little to
-//! do (after the `RetryBudget` of Finagle). A short failure is covered by the quiet time before it, a long one by no
-//! more than the share.
+//! An upstream that fails under load collapses when every request is sent three times. So retries are limited to a
+//! share of the requests of the last ten seconds, plus a few per second for upstreams with little traffic (after the
+//! `RetryBudget` of Finagle). A short failure is covered by the quiet time before it, a long one by no more than the
+//! share.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};

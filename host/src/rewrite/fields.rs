@@ -1,4 +1,4 @@
-//! Changes of header fields, worked out beforehand.
+//! Header changes, prepared in advance.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! One path from another.
+//! Derives one path from another.
 
 use std::fmt;
 

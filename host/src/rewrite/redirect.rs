@@ -1,4 +1,4 @@
-//! Answers that send the client elsewhere (RFC 9110, section 15.4).
+//! Redirects (RFC 9110, section 15.4).
 
 use std::fmt;
 

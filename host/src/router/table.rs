@@ -1,7 +1,7 @@
 //! The hash tables of the router: the standard map with a hash made for short byte strings.
 //!
 //! The standard SipHash costs more than the rest of a lookup. Its protection is not needed here: the keys in a table
-//! are the operator's, a request only asks for one, and asking cannot lengthen a probe.
+//! are the operator's; requests only look keys up, which cannot lengthen a probe.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};

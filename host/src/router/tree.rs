@@ -1,12 +1,12 @@
 //! The paths below one host: a table of exact paths, a trie of segments for templates and prefixes, a list of regexes.
 //!
-//! A trie with literals and parameters side by side can have several patterns for one path, and which goes first depends
-//! on all of their segments. So the search follows both branches, and leaves out every branch whose best rule goes after
+//! A trie with both literals and parameters can have several patterns for one path, and which takes precedence depends
+//! on all of their segments. So the search follows both branches, and skips every branch whose best rule ranks below
 //! one already found. It visits few nodes in practice; the worst that a configuration can build costs one visit for
 //! each of its own nodes.
 //!
-//! Nodes stand in one list, those of one pattern next to each other, and most have one literal below them, which needs
-//! no table: with 10,000 patterns the cost of a lookup is the cache lines it touches.
+//! Nodes are stored in one list, those of one pattern next to each other, and most have one literal below them, which
+//! needs no table: with 10,000 patterns the cost of a lookup is the cache lines it touches.
 
 use super::candidates::Candidates;
 use super::path::{Segment, Shape};

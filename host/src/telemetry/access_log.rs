@@ -1,8 +1,8 @@
 //! The access log: one JSON object per line and accepted request, also for a client that left.
 //!
-//! Field names are part of what operators build on: they are added to, never renamed. A field that has nothing to say
-//! is left out. The data core formats the record into a buffer of its own; see [`LineWriter`] for the way from there
-//! to the disk, and for what happens when the disk is slower than the traffic.
+//! Operators build on field names: new ones are added, existing ones never renamed. Empty fields are left out. The data
+//! core formats the record into its own buffer; see [`LineWriter`] for the way from there to the disk, and for what
+//! happens when the disk is slower than the traffic.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};

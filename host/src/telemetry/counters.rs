@@ -1,8 +1,8 @@
 //! Numbers that every core adds to and that are summed when somebody asks.
 //!
-//! A core writes only cells of its own, on cache lines of its own, with a plain load and a plain store: no locked
-//! instruction and no line that travels between cores. The sum is exact once the writers rest; while they run it is a
-//! little behind, as any such sum is.
+//! A core writes only its own cells, on its own cache lines, with a plain load and a plain store: no locked instruction
+//! and no line that travels between cores. The sum is exact once the writers rest; while they run it lags a little, as
+//! any such sum does.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

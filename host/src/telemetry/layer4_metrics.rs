@@ -1,4 +1,4 @@
-//! What is counted at layer 4: bytes, and how connections and sessions end.
+//! Metrics of layer 4: bytes, and how connections and sessions end.
 
 use std::sync::Arc;
 

@@ -1,11 +1,11 @@
-//! The operator's log: what the gateway itself has to say, on stderr, one line per event.
+//! The operator log: the gateway's own messages, on stderr, one line per event.
 //!
 //! A line has a level, a message and fields. The message is a fixed text that names the kind of event; what varies
 //! goes into fields. People get text, machines get JSON lines; with [`Format::Auto`] a terminal decides.
 //!
 //! Nothing that happens a million times may fill a disk: each kind of message has a budget of [`LINES_PER_WINDOW`]
-//! lines in [`WINDOW`]. What is over it is counted, and the next line of that kind that comes through says how many
-//! were left out. Nor can a caller be held up: lines go through a [`LineWriter`], so a data core may log.
+//! lines in [`WINDOW`]. Lines beyond it are counted, and the next line of that kind that comes through says how many
+//! were suppressed. Nor can a caller be delayed: lines go through a [`LineWriter`], so a data core may log.
 //!
 //! The logger is the one global of the process, because faults are reported from everywhere and passing it to every
 //! room would hide what those rooms are about. Rejected: `tracing`. Its spans cost on the data path what nothing here

@@ -1,4 +1,4 @@
-//! What the gateway counts, and the page it makes of it.
+//! The gateway's metrics, and the page that shows them.
 //!
 //! Names follow OpenTelemetry's HTTP semantic conventions where they have one (`http.server.request.duration` is
 //! `http_server_request_duration_seconds`), else they begin with `gatewright_`.

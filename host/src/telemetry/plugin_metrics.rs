@@ -1,4 +1,4 @@
-//! What is counted of a plugin: its calls, their time, and everything it did wrong.
+//! Metrics of a plugin: its calls, their duration, and all its failures.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};

@@ -1,4 +1,4 @@
-//! What is counted on the client's side: routes, listeners, and the limits that requests run into.
+//! Metrics of the client side: routes, listeners, and the limits that requests run into.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What is counted of upstreams. What is counted of each endpoint is kept with it, because balancing goes by it.
+//! Metrics of upstreams. Each endpoint keeps its own counters, because balancing goes by them.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The handshake with a client, within a time of our own.
+//! The handshake with a client, under its own timeout.
 
 use std::fmt;
 use std::io;

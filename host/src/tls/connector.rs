@@ -1,7 +1,7 @@
-//! TLS with servers: whom to trust, what to ask for, what to show.
+//! TLS with servers: trusted authorities, expected names, the client certificate.
 //!
-//! The server's certificate is always checked: its chain up to an authority, its time and its names. There is no way
-//! around it; a server with a certificate of its own making is trusted by naming that certificate as the authority.
+//! The server's certificate is always verified: its chain up to an authority, its validity period and its names. There
+//! is no way around it; a server with a self-signed certificate is trusted by naming that certificate as the authority.
 
 use std::fmt;
 use std::io;

@@ -1,4 +1,4 @@
-//! What is known of the other end after a handshake.
+//! What is known about the peer after a handshake.
 
 use rustls::server::ServerConnection;
 use rustls::{CipherSuite, HandshakeKind, ProtocolVersion};

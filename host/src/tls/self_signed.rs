@@ -1,4 +1,4 @@
-//! A certificate of our own, for development.
+//! A self-signed certificate, for development.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! What one listener speaks: certificates, versions, rules about clients, and the keys of session tickets.
+//! The TLS configuration of one listener: certificates, versions, rules about clients, and session ticket keys.
 
 use std::collections::BTreeSet;
 use std::fmt;

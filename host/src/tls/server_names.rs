@@ -1,4 +1,4 @@
-//! Which names a server's certificate may be for, where the operator lists them.
+//! Which names a server's certificate may have, if the operator lists them.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Whom servers are trusted by, where the configuration says nothing else of one.
+//! The authorities that servers' certificates are verified against by default.
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};

@@ -1,9 +1,9 @@
 //! Go: bindings of the project's world, compiled by the stock toolchain, which pip brings into a virtual environment of the
 //! project; the component around the module is made here.
 //!
-//! A module of Go asks for a system, the first version of WASI. The adapter that stands for it here
-//! (`plugin-sdk/go/adapter.wat`) is ours: the usual one takes memory before Go runs, or from where Go believes its own heap to
-//! grow.
+//! A Go module expects an operating system, WASI preview 1. The adapter that stands in for it
+//! (`plugin-sdk/go/adapter.wat`) is ours: the usual one takes memory before Go runs, or from where Go expects its own
+//! heap to grow.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
