@@ -5,10 +5,10 @@
 //! where an emission interval rounded to nanoseconds (classic GCRA) drifts or hands out one too few. A full bucket is
 //! the same as no bucket, so only the moment at which it is full again has to be kept.
 //!
-//! The arithmetic is under the lock of the table's shard and so may use two words. The `governor` crate was measured and rejected. It ties one quota to
-//! one limiter where the quota is an argument here, its key map has no bound and is swept by a full scan, and it
-//! rounds the emission interval. It is no faster: 64 ns per take among 1,000 keys as here, 231 ns among 100,000 against
-//! 158 (one thread, a 2-core machine).
+//! The arithmetic is under the lock of the table's shard, so it may use two words. The `governor` crate was measured
+//! and rejected. It ties one quota to one limiter where the quota is an argument here, its key map has no bound and is
+//! swept by a full scan, and it rounds the emission interval. It is no faster: 64 ns per take among 1,000 keys as here,
+//! 231 ns among 100,000 against 158 (one thread, a 2-core machine).
 
 /// `requests` per `per_ms` milliseconds, of which `burst` may come at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
