@@ -12,6 +12,7 @@ mod middleware;
 mod refresh;
 mod service;
 mod tail;
+mod to_upstream;
 mod upgrade;
 
 use std::ops::ControlFlow;
@@ -26,9 +27,9 @@ use crate::exchange::{Exchange, Phase, RequestHead, Source};
 use crate::http::Connection;
 use crate::plugin::{Bodies, Chain, Direction, Stop};
 use crate::problem::grpc;
-use crate::snapshot::{Edits, Found, Goal, Listener, Route, Snapshot};
+use crate::snapshot::{Edits, Found, Goal, Listener, PathPattern, Route, Snapshot};
 use crate::tunnel::Upgrade;
-use crate::{headers, mirror, upstream};
+use crate::{headers, upstream};
 use cached::Way;
 use error::Error;
 use tail::Tail;
@@ -138,12 +139,13 @@ async fn respond(snapshot: &Snapshot, tail: &mut Tail, body: Body) -> Body {
         }
     }
 
+    let matched = Matched { snapshot, route, rule };
     let exchange = &mut tail.exchange;
     let answer = match route.chain.on_request(exchange, body.is_end_stream()).await {
         ControlFlow::Continue(()) => match &route.cache {
-            None => forward(snapshot, route, rule, tail, body).await,
+            None => forward(matched, tail, body).await,
             // Boxed, so that routes without a cache do not carry its state.
-            Some(rules) => Box::pin(cached::through(Way { snapshot, route, rule, rules }, tail, body)).await,
+            Some(rules) => Box::pin(cached::through(Way { matched, rules }, tail, body)).await,
         },
         ControlFlow::Break(stop) => stopped(stop),
     };
@@ -161,8 +163,25 @@ async fn respond(snapshot: &Snapshot, tail: &mut Tail, body: Body) -> Body {
     filter_response(&route.chain, tail, body).await
 }
 
-/// The request's way to the upstream, and the response head's way back.
-async fn forward(snapshot: &Snapshot, route: &Route, rule: usize, tail: &mut Tail, body: Body) -> Result<Body, Error> {
+/// The route that takes a request.
+#[derive(Clone, Copy)]
+struct Matched<'a> {
+    snapshot: &'a Snapshot,
+    route: &'a Route,
+    /// The rule of the router that led to it.
+    rule: usize,
+}
+
+impl<'a> Matched<'a> {
+    /// What the route's path says, which rewrites and redirects go by.
+    fn pattern(self) -> Option<&'a PathPattern> {
+        self.snapshot.pattern(self.rule)
+    }
+}
+
+/// The request's way to its target, and the response head's way back.
+async fn forward(matched: Matched<'_>, tail: &mut Tail, body: Body) -> Result<Body, Error> {
+    let route = matched.route;
     let exchange = &mut tail.exchange;
     let mut count = None;
     let mut body = route.limits.apply(&exchange.request.headers, body, &mut count).map_err(Error::TooLarge)?;
@@ -180,90 +199,48 @@ async fn forward(snapshot: &Snapshot, route: &Route, rule: usize, tail: &mut Tai
             ControlFlow::Break(stop) => return stopped(stop),
         };
     }
+    let becomes_grpc = may_become_grpc && grpc::is_message(&exchange.request.headers);
+    let outbound = Outbound { bodies, body, becomes_grpc };
     if let Some(middleware) = &route.middleware {
-        let becomes_grpc = may_become_grpc && grpc::is_message(&exchange.request.headers);
-        let sent = (bodies, body, becomes_grpc);
-        return Box::pin(middleware::through(snapshot, route, rule, middleware, tail, sent)).await;
+        return Box::pin(middleware::through(matched, middleware, tail, outbound)).await;
     }
     let version = exchange.version.as_ref().map(|version| version.index);
     let target = route.pick(exchange.upstream_choice.as_deref(), version).ok_or(Error::NoTarget)?;
-    let to = match &target.goal {
-        Goal::Upstream(upstream) => upstream,
-        Goal::Service(service) => {
-            return Box::pin(service::answer(
-                snapshot,
-                route,
-                rule,
-                (service.clone(), target.edits.as_deref()),
-                tail,
-                (bodies, body),
-            ))
-            .await;
-        }
+    match &target.goal {
+        Goal::Upstream(to) => to_upstream::send(matched, target, to, tail, outbound).await,
+        Goal::Service(service) => Box::pin(service::answer(matched, target, service, tail, outbound)).await,
         Goal::Redirect(redirect) => {
             let authority = exchange.source.authority(&exchange.request);
-            exchange.response = target.redirect(redirect, &exchange.request, authority, snapshot.pattern(rule))?;
-            return Ok(Body::Empty);
+            exchange.response = target.redirect(redirect, &exchange.request, authority, matched.pattern())?;
+            Ok(Body::Empty)
         }
-    };
-    exchange.outcome.upstream = Some(to.name().clone());
-    exchange.phase = Phase::Upstream;
-    let ask = to.ask(&client(exchange), &exchange.request.target, &exchange.request.headers);
-    let began = exchange.started;
-    let becomes_grpc = may_become_grpc && grpc::is_message(&exchange.request.headers);
-    let deadline = deadline::of(exchange, becomes_grpc);
-    let mut head = take_head(exchange, route.chain.looks_back());
-    if becomes_grpc {
-        // Servers insist on it, and a plugin has no say about hop-by-hop fields.
-        head.headers.insert(header::TE, header::HeaderValue::from_static("trailers"));
     }
-    let mirrors = route.mirrors.as_ref().filter(|_| exchange.upgrade.is_none());
-    let copies = mirrors.map(|mirrors| mirrors.copies(&head, &client(exchange), snapshot.pattern(rule)));
-    if let Some(edits) = &target.edits {
-        edits.request(&mut head, snapshot.pattern(rule))?;
-    }
-    let asked = upgrade::ask(exchange, route, &mut head)?;
-    let body = match bodies {
-        Some(bodies) => bodies.stream_request(body, tail.lend()),
-        None => body,
-    };
-    let body = match copies {
-        Some(copies) => mirror::send(copies, body),
-        None => body,
-    };
+}
 
-    let mut facts = upstream::Facts::default();
-    let started = Instant::now();
-    let request = Request::from_parts(head, body);
-    // Boxed, because they are larger than all the rest and most requests do without.
-    let sent = match (&route.delivery, deadline) {
-        (None, None) => to.send(request, &ask, &mut facts).await.map_err(Error::Upstream),
-        (None, Some(deadline)) => deadline::keep(deadline, Box::pin(to.send(request, &ask, &mut facts))).await,
-        (Some(delivery), None) => {
-            Box::pin(to.deliver(request, delivery, began, &ask, &mut facts)).await.map_err(Error::Upstream)
+/// A request's body on its way to the target.
+struct Outbound {
+    /// The hooks that see it while it streams.
+    bodies: Option<Bodies>,
+    body: Body,
+    /// Whether plugins have made it a message of gRPC, which it may not have been before.
+    becomes_grpc: bool,
+}
+
+impl Outbound {
+    /// The body as it comes out of the hooks. They hold the exchange until it is taken back.
+    fn stream(self, tail: &mut Tail) -> Body {
+        match self.bodies {
+            Some(bodies) => bodies.stream_request(self.body, tail.lend()),
+            None => self.body,
         }
-        (Some(delivery), Some(deadline)) => {
-            deadline::keep(deadline, Box::pin(to.deliver(request, delivery, began, &ask, &mut facts))).await
+    }
+
+    /// Servers insist on `TE: trailers` in gRPC, and a plugin has no say about hop-by-hop fields.
+    fn settle_te(&self, headers: &mut http::HeaderMap) {
+        if self.becomes_grpc {
+            headers.insert(header::TE, header::HeaderValue::from_static("trailers"));
         }
-    };
-    tail.take_back().await;
-    let exchange = &mut tail.exchange;
-    exchange.outcome.endpoint = facts.endpoint;
-    exchange.outcome.attempts = facts.attempts;
-    let took = started.elapsed();
-    exchange.outcome.upstream_time = Some(took);
-    let status = sent.as_ref().map_or(0, |response| response.status().as_u16());
-    to.metrics().record(&exchange.request.method, status, took);
-    if let Some(stop) = exchange.run.take_stop() {
-        return stopped(stop);
     }
-    let (mut head, body) = sent?.into_parts();
-    if let Some(asked) = asked {
-        tail.upstream_end = asked.end(&mut head)?;
-    }
-    give_head(snapshot, &mut tail.exchange, head, target.edits.as_deref());
-    tail.cookie = facts.cookie;
-    Ok(deadline::apply(deadline, body))
 }
 
 /// Who asks, as far as the choice of an endpoint may depend on it.

@@ -28,6 +28,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+pub use crate::router::PathPattern;
 pub use https::Https;
 pub use layer4::{Layer, Rules};
 pub use listeners::{Listen, has_ipv6};
@@ -51,7 +52,7 @@ use crate::headers::{Policy, Reject};
 use crate::http;
 use crate::networks::Networks;
 use crate::plugin::{Engine, Plugin};
-use crate::router::{PathPattern, RequestView, Router};
+use crate::router::{RequestView, Router};
 use crate::telemetry::metrics::{Metrics, RequestLimit};
 use crate::tls;
 use crate::upstream::Upstream;

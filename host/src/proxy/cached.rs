@@ -13,28 +13,19 @@ use http_body_util::BodyExt as _;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::error::Error;
-use super::forward;
 use super::refresh::refresh;
 use super::tail::Tail;
+use super::{Matched, forward};
 use crate::body::Body;
 use crate::cache::{self, Asked, Cache, Conditions, Draft, End, Entry, Event, Head, Joined, Rules, Ticket, Verdict};
 use crate::exchange::Exchange;
-use crate::snapshot::{Route, Snapshot};
+use crate::snapshot::Route;
 
-/// Where a request goes, and by which rules it is answered from memory.
+/// A request's route, and the rules by which it is answered from memory.
 #[derive(Clone, Copy)]
 pub(super) struct Way<'a> {
-    pub snapshot: &'a Snapshot,
-    pub route: &'a Route,
-    /// The rule of the route that matched.
-    pub rule: usize,
+    pub matched: Matched<'a>,
     pub rules: &'a Rules,
-}
-
-impl Way<'_> {
-    async fn forward(self, tail: &mut Tail, body: Body) -> Result<Body, Error> {
-        forward(self.snapshot, self.route, self.rule, tail, body).await
-    }
 }
 
 /// The request's way through the cache, and to the upstream where it has to be asked.
@@ -55,7 +46,7 @@ pub(super) async fn through(way: Way<'_>, tail: &mut Tail, body: Body) -> Result
     }
     let visit = Visit {
         way,
-        key: key(exchange, way.route),
+        key: key(exchange, way.matched.route),
         conditions: Conditions::of(&exchange.request.headers),
         asked,
         method,
@@ -68,10 +59,10 @@ pub(super) async fn through(way: Way<'_>, tail: &mut Tail, body: Body) -> Result
 /// A request that the cache has nothing for. One that changes something makes it forget what was there.
 async fn around(way: Way<'_>, tail: &mut Tail, body: Body) -> Result<Body, Error> {
     let method = tail.exchange.request.method.clone();
-    let key = (!method.is_safe()).then(|| key(&tail.exchange, way.route));
-    let cache = &way.snapshot.cache;
+    let key = (!method.is_safe()).then(|| key(&tail.exchange, way.matched.route));
+    let cache = &way.matched.snapshot.cache;
     meet(cache, tail, Event::Bypass);
-    let body = way.forward(tail, body).await?;
+    let body = forward(way.matched, tail, body).await?;
     let response = &mut tail.exchange.response;
     if let Some(key) = &key
         && response.status.is_some_and(|status| cache::invalidates(&method, status))
@@ -112,7 +103,7 @@ struct Fetch {
 
 impl<'a> Visit<'a> {
     fn cache(&self) -> &'a Arc<Cache> {
-        &self.way.snapshot.cache
+        &self.way.matched.snapshot.cache
     }
 
     async fn answer(mut self, tail: &mut Tail) -> Result<Body, Error> {
@@ -127,7 +118,7 @@ impl<'a> Visit<'a> {
                 }
                 // What is remembered went through the middleware, and a fetch that nobody waits for would not.
                 (Some(entry), Some(verdict @ (Verdict::Stale | Verdict::Tolerated)))
-                    if verdict == Verdict::Tolerated || self.way.route.middleware.is_none() =>
+                    if verdict == Verdict::Tolerated || self.way.matched.route.middleware.is_none() =>
                 {
                     meet(self.cache(), tail, Event::Stale);
                     if verdict == Verdict::Stale
@@ -198,10 +189,10 @@ impl<'a> Visit<'a> {
             exchange.request.method = Method::GET;
         }
         let began = Instant::now();
-        let answer = self.way.forward(tail, Body::Empty).await;
+        let answer = forward(self.way.matched, tail, Body::Empty).await;
         let exchange = &mut tail.exchange;
         exchange.request.method = self.method.clone();
-        if self.way.route.chain.looks_back() {
+        if self.way.matched.route.chain.looks_back() {
             exchange.request.headers = received.clone();
         }
         // What the gateway answers in an upstream's place, a redirect say, is nothing to remember.

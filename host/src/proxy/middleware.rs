@@ -8,27 +8,26 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::uri::Scheme;
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderValue, Request, Response, StatusCode};
 
 use super::error::Error;
 use super::tail::{Tail, is_without_content};
-use super::{deadline, give_head, stopped, take_head};
+use super::{Matched, Outbound, deadline, give_head, stopped, take_head};
 use crate::body::Body;
 use crate::exchange::{Outcome, Phase, RequestHead};
-use crate::plugin::{Bodies, Handled, Next, NextError, Service, ServiceError};
+use crate::plugin::{Handled, Next, NextError, Service, ServiceError};
 use crate::snapshot::{Goal, Route, Snapshot};
 use crate::upstream::{self, Ask, Upstream};
 use crate::{headers, mirror};
 
 /// Lets the middleware answer.
 pub(super) async fn through(
-    snapshot: &Snapshot,
-    route: &Route,
-    rule: usize,
+    matched: Matched<'_>,
     middleware: &Service,
     tail: &mut Tail,
-    (bodies, body, becomes_grpc): (Option<Bodies>, Body, bool),
+    outbound: Outbound,
 ) -> Result<Body, Error> {
+    let Matched { snapshot, route, rule } = matched;
     if tail.exchange.upgrade.as_ref().is_some_and(|upgrade| upgrade.is_required) {
         return Err(Error::NoTunnel);
     }
@@ -37,18 +36,12 @@ pub(super) async fn through(
     let exchange = &mut tail.exchange;
     exchange.phase = Phase::Upstream;
     let https = exchange.request.scheme == Scheme::HTTPS;
-    let deadline = deadline::of(exchange, becomes_grpc);
+    let deadline = deadline::of(exchange, outbound.becomes_grpc);
     let mut head = take_head(exchange, route.chain.looks_back());
-    if becomes_grpc {
-        // As without a middleware: servers insist on it.
-        head.headers.insert(header::TE, HeaderValue::from_static("trailers"));
-    }
+    outbound.settle_te(&mut head.headers);
     let copies = route.mirrors.as_ref();
-    let copies = copies.map(|mirrors| mirrors.copies(&head, &behind.client(), snapshot.pattern(rule)));
-    let body = match bodies {
-        Some(bodies) => bodies.stream_request(body, tail.lend()),
-        None => body,
-    };
+    let copies = copies.map(|mirrors| mirrors.copies(&head, &behind.client(), matched.pattern()));
+    let body = outbound.stream(tail);
     let body = match copies {
         Some(copies) => mirror::send(copies, body),
         None => body,
@@ -224,10 +217,13 @@ impl Behind {
     ) -> Result<Response<Body>, Error> {
         self.goes_to(Some(to.name().clone()), None);
         let mut facts = upstream::Facts::default();
+        let (method, started) = (request.method().clone(), Instant::now());
         let sent = match &route.delivery {
             None => to.send(request, ask, &mut facts).await,
             Some(delivery) => to.deliver(request, delivery, self.began, ask, &mut facts).await,
         };
+        let status = sent.as_ref().map_or(0, |response| response.status().as_u16());
+        to.metrics().record(&method, status, started.elapsed());
         let mut seen = self.seen();
         facts.attempts = facts.attempts.saturating_add(seen.facts.attempts);
         (seen.upstream, seen.service, seen.facts) = (Some(to.name().clone()), None, facts);

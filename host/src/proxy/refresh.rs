@@ -6,22 +6,23 @@ use std::time::Instant;
 use http::{HeaderMap, Method, Request, Response, StatusCode, request};
 
 use super::cached::{Way, drain, now_s};
-use super::client;
+use super::{Matched, client};
 use crate::body::Body;
 use crate::cache::{self, Asked, Conditions, Draft, Entry, Event, Head, Rules, Ticket};
 use crate::exchange::Exchange;
 use crate::headers;
-use crate::snapshot::{Edits, Goal, Snapshot, Target};
+use crate::snapshot::{Edits, Goal, Target};
 use crate::upstream::{self, Ask, Upstream};
 
 /// Asks the upstream about an entry. The client may leave; this goes on, for as long as an attempt may take.
 pub(super) fn refresh(way: Way<'_>, asked: &Asked, exchange: &Exchange, ticket: Ticket, entry: Arc<Entry>) {
-    let Way { snapshot, route, rule, rules } = way;
+    let Way { matched, rules } = way;
+    let Matched { snapshot, route, .. } = matched;
     let version = exchange.version.as_ref().map(|version| version.index);
     let Some(target) = route.pick(exchange.upstream_choice.as_deref(), version) else { return };
     let Goal::Upstream(to) = &target.goal else { return };
     let fields = exchange.request.headers.clone();
-    let Some(head) = question(snapshot, rule, target, exchange, &entry) else { return };
+    let Some(head) = question(matched, target, exchange, &entry) else { return };
     let background = Background {
         to: to.clone(),
         ask: to.ask(&client(exchange), &exchange.request.target, &fields),
@@ -37,13 +38,7 @@ pub(super) fn refresh(way: Way<'_>, asked: &Asked, exchange: &Exchange, ticket: 
 }
 
 /// The head of a request that asks whether an entry is still good.
-fn question(
-    snapshot: &Snapshot,
-    rule: usize,
-    target: &Target,
-    exchange: &Exchange,
-    entry: &Entry,
-) -> Option<request::Parts> {
+fn question(matched: Matched<'_>, target: &Target, exchange: &Exchange, entry: &Entry) -> Option<request::Parts> {
     let mut request = Request::new(());
     *request.uri_mut() = exchange.request.target.clone().into();
     *request.headers_mut() = exchange.request.headers.clone();
@@ -51,7 +46,7 @@ fn question(
     Conditions::strip(&mut head.headers);
     entry.ask(&mut head.headers);
     if let Some(edits) = &target.edits {
-        edits.request(&mut head, snapshot.pattern(rule)).ok()?;
+        edits.request(&mut head, matched.pattern()).ok()?;
     }
     Some(head)
 }

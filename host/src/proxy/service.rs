@@ -9,33 +9,30 @@ use http::{Request, StatusCode};
 
 use super::error::Error;
 use super::tail::Tail;
-use super::{give_head, stopped, take_head};
+use super::{Matched, Outbound, give_head, stopped, take_head};
 use crate::body::Body;
 use crate::exchange::Phase;
-use crate::plugin::{Bodies, Service};
-use crate::snapshot::{Edits, Route, Snapshot};
+use crate::plugin::Service;
+use crate::snapshot::Target;
 
 /// Lets the service answer.
 pub(super) async fn answer(
-    snapshot: &Snapshot,
-    route: &Route,
-    rule: usize,
-    (service, edits): (Arc<Service>, Option<&Edits>),
+    matched: Matched<'_>,
+    target: &Target,
+    service: &Arc<Service>,
     tail: &mut Tail,
-    (bodies, body): (Option<Bodies>, Body),
+    outbound: Outbound,
 ) -> Result<Body, Error> {
+    let Matched { snapshot, route, .. } = matched;
     let exchange = &mut tail.exchange;
     exchange.outcome.answered_by = Some(service.name().clone());
     exchange.phase = Phase::Upstream;
     let https = exchange.request.scheme == Scheme::HTTPS;
     let mut head = take_head(exchange, route.chain.looks_back());
-    if let Some(edits) = edits {
-        edits.request(&mut head, snapshot.pattern(rule))?;
+    if let Some(edits) = &target.edits {
+        edits.request(&mut head, matched.pattern())?;
     }
-    let body = match bodies {
-        Some(bodies) => bodies.stream_request(body, tail.lend()),
-        None => body,
-    };
+    let body = outbound.stream(tail);
     let time = route.time_left(tail.exchange.started);
     let started = Instant::now();
     let answered = service.serve(Request::from_parts(head, body), https, time, None).await;
@@ -48,6 +45,6 @@ pub(super) async fn answer(
     let (head, body) = answered.map_err(Error::Service)?.into_parts();
     // A 205 ends with its head (RFC 9110 section 15.3.6), whatever the service writes behind it.
     let body = if head.status == StatusCode::RESET_CONTENT { Body::Empty } else { body };
-    give_head(snapshot, exchange, head, edits);
+    give_head(snapshot, exchange, head, target.edits.as_deref());
     Ok(body)
 }
