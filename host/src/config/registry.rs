@@ -87,6 +87,17 @@ impl Verify {
         let rest = repository.strip_prefix(&*prefix);
         rest.is_some_and(|rest| prefix.is_empty() || rest.is_empty() || rest.starts_with('/'))
     }
+
+    /// Why the rule can be for no repository; `None` where it can.
+    pub fn is_for_nothing(&self) -> Option<String> {
+        if self.prefix.is_empty() {
+            return None;
+        }
+        let prefix = self.segments();
+        let (host, name) = prefix.split_once('/').map_or((&*prefix, None), |(host, name)| (host, Some(name)));
+        let wrong = host.parse::<RegistryHost>().map(drop).and_then(|()| name.map_or(Ok(()), check_name));
+        wrong.err()
+    }
 }
 
 /// A plugin in a registry: `host/name`, with a tag, a digest, or both, of which the digest decides.
@@ -122,12 +133,7 @@ impl FromStr for OciReference {
             Some((name, tag)) => (name, Some(tag)),
             None => (path, None),
         };
-        if name.len() > 255 || !name.split('/').all(is_segment) {
-            return Err(format!(
-                "{} is no name in a registry: segments of lower-case letters and digits",
-                quoted(name)
-            ));
-        }
+        check_name(name)?;
         if let Some(tag) = tag.filter(|tag| !is_tag(tag)) {
             return Err(format!("{} is no tag", quoted(tag)));
         }
@@ -193,7 +199,9 @@ impl FromStr for RegistryHost {
         let is_wrong = || format!("{} is no registry's host", quoted(text));
         let authority: http::uri::Authority = text.parse().map_err(|_| is_wrong())?;
         let has_port = authority.as_str() != authority.host();
-        if text.contains('@') || (has_port && authority.port_u16().is_none()) {
+        // An authority may have more in it: a user, "*", what is percent-encoded.
+        let is_letter = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | ':' | '[' | ']' | '-' | '_');
+        if !text.chars().all(is_letter) || (has_port && authority.port_u16().is_none()) {
             return Err(is_wrong());
         }
         // Without this a name of two segments would be taken for a registry, as nobody means it.
@@ -219,6 +227,13 @@ impl Written for RegistryHost {
     const EXAMPLES: &'static [&'static str] = &["registry.internal:5000", "10.0.0.5"];
 }
 written_as_text!(RegistryHost);
+
+fn check_name(name: &str) -> Result<(), String> {
+    match name.len() <= 255 && name.split('/').all(is_segment) {
+        true => Ok(()),
+        false => Err(format!("{} is no name in a registry: segments of lower-case letters and digits", quoted(name))),
+    }
+}
 
 /// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`, from the OCI distribution specification.
 fn is_segment(segment: &str) -> bool {
@@ -275,6 +290,7 @@ mod tests {
             ("ghcr.io/a..b:1", "no name in a registry"),
             ("user@ghcr.io/geo:1", "64 hexadecimal"),
             ("ghcr.io:99999/geo:1", "no registry's host"),
+            ("*.ghcr.io/geo:1", "no registry's host"),
             ("ghcr.io/geo@sha256:12", "64 hexadecimal"),
             ("ghcr.io/geo@md5:12", "64 hexadecimal"),
             ("ghcr.io/geo:1?x", "no tag"),
@@ -298,6 +314,31 @@ mod tests {
         ] {
             let rule = Verify { prefix: prefix.to_owned(), keys: Vec::new() };
             assert_eq!(rule.is_for(repository), expected, "{prefix} {repository}");
+        }
+    }
+
+    #[test]
+    fn a_rule_that_no_repository_is_under_is_found() {
+        for (prefix, words) in [
+            ("", None),
+            ("ghcr.io", None),
+            ("GHCR.io/Acme/", None),
+            ("localhost:5000/a/b_c/d-e.f__g", None),
+            ("[::1]:5000", None),
+            ("/", Some("no registry's host")),
+            ("acme/plugins", Some("neither a dot nor a port")),
+            ("oci://ghcr.io/acme", Some("no registry's host")),
+            ("*.ghcr.io", Some("no registry's host")),
+            ("ghcr.io/*", Some("\"*\" is no name")),
+            ("ghcr.io/acme/*", Some("\"acme/*\" is no name")),
+            ("ghcr.io/acme//", Some("\"acme/\" is no name")),
+            ("ghcr.io//", Some("\"\" is no name")),
+            ("ghcr.io/acme:1.4", Some("\"acme:1.4\" is no name")),
+            ("ghcr.io/acme-", Some("\"acme-\" is no name")),
+        ] {
+            let reason = Verify { prefix: prefix.to_owned(), keys: Vec::new() }.is_for_nothing();
+            assert_eq!(reason.is_some(), words.is_some(), "{prefix}: {reason:?}");
+            assert!(reason.is_none_or(|reason| reason.contains(words.unwrap())), "{prefix}");
         }
     }
 

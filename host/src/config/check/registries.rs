@@ -1,7 +1,6 @@
 //! Whether the bounds and the rules of `registries` make sense.
 
 use super::{Checker, MILLISECOND};
-use crate::config::registry::RegistryHost;
 use crate::config::sections::Sections;
 use crate::config::text::quoted;
 
@@ -20,13 +19,12 @@ impl Checker<'_> {
                 self.found
                     .push(double.with_help("write the keys of both into one: a signature by one of them is enough"));
             }
-            let host = rule.prefix.split('/').next().unwrap_or_default();
             // A rule that is for nothing is an open door.
-            if !rule.prefix.is_empty()
-                && let Err(reason) = host.parse::<RegistryHost>()
-            {
+            if let Some(reason) = rule.is_for_nothing() {
                 let wrong = self.document.at_value(&pointer, format!("this prefix is for no plugin: {reason}"));
-                self.found.push(wrong.with_help("it begins with a registry, without \"oci://\": \"ghcr.io/acme\""));
+                let help = "it is a registry, or a path in it by whole segments, without \"oci://\", a tag or \"*\": \
+                            \"ghcr.io/acme\"";
+                self.found.push(wrong.with_help(help));
             }
         }
     }
