@@ -159,6 +159,25 @@ async fn the_token_is_that_of_the_configuration_that_runs() {
 }
 
 #[tokio::test]
+async fn a_token_that_nobody_could_show_is_refused() {
+    let config = json!({
+        "workers": 1,
+        "secrets": { "admin": { "file": "token" } },
+        "admin": { "address": "127.0.0.1:0", "token": "admin" },
+        "routes": [{ "match": {}, "plugins": ["echo"] }],
+    });
+    let gateway = TestGateway::start_beside(config, |folder| std::fs::write(folder.join("token"), "hush\n").unwrap());
+    let file = gateway.config_path().with_file_name("token");
+    for (token, words) in [(" \n", "is empty"), ("hüsh", "no request can carry"), ("a\nb", "no request can carry")] {
+        std::fs::write(&file, token).unwrap();
+        let error = gateway.reload().unwrap_err().to_string();
+        assert!(error.contains("the secret \"admin\"") && error.contains(words), "{token:?}: {error}");
+        let config = send(gateway.admin(), "GET", "/config", &[("authorization", "Bearer hush")], "").await;
+        assert_eq!(config.status, 200, "{token:?}");
+    }
+}
+
+#[tokio::test]
 async fn what_waits_for_the_next_start_is_said() {
     let gateway = start();
     let put = async |change: fn(&mut Value)| {

@@ -11,9 +11,16 @@ pub(super) fn admin_token(loaded: &Loaded, secrets: &Secrets, mistakes: &mut Vec
     let name = loaded.config.admin.as_ref()?.token.as_deref()?;
     match secrets.grant([name]) {
         Ok(granted) => {
-            let token = granted.get(name).map(Arc::from);
-            if token.as_ref().is_some_and(|token: &Arc<str>| token.trim().is_empty()) {
-                mistakes.push(loaded.document.at_value("/admin/token", format!("the secret {name:?} is empty")));
+            let token: Option<Arc<str>> = granted.get(name).map(Arc::from);
+            let at_token = |message| loaded.document.at_value("/admin/token", message);
+            match token.as_deref().map(str::trim) {
+                Some("") => mistakes.push(at_token(format!("the secret {name:?} is empty"))),
+                Some(text) if !text.bytes().all(|byte| matches!(byte, b' '..=b'~')) => {
+                    let message = format!("the secret {name:?} has characters that no request can carry as a token");
+                    let help = "a token is one line of ASCII without control characters";
+                    mistakes.push(at_token(message).with_help(help));
+                }
+                _ => {}
             }
             token
         }
