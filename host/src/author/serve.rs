@@ -162,13 +162,23 @@ fn configuration(project: &Project, settings: &Settings) -> Result<Value, Error>
         }
     }
     route["plugins"] = json!(chain);
-    Ok(json!({
+    Ok(literal(&json!({
         "listeners": [settings.listen],
         "workers": 1,
         "upstreams": upstreams,
         "plugins": { name: { "source": format!("file:{}", component.display()), "grants": { "upstreams": granted } } },
         "routes": [route],
-    }))
+    })))
+}
+
+/// A value as it is written where `${..}` is expanded: in plugin.json that was done already, and is not done again.
+fn literal(value: &Value) -> Value {
+    match value {
+        Value::String(text) => text.replace("${", "$${").into(),
+        Value::Array(items) => items.iter().map(literal).collect(),
+        Value::Object(members) => members.iter().map(|(name, value)| (name.clone(), literal(value))).collect(),
+        other => other.clone(),
+    }
 }
 
 /// The address in what a person types for a server.
@@ -189,3 +199,18 @@ fn endpoint(text: &str) -> Result<&str, Error> {
 const LOOK: Duration = Duration::from_millis(500);
 /// The name of the upstream behind the plugin.
 const BEHIND: &str = "upstream";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Document, Process};
+
+    #[test]
+    fn what_came_from_outside_is_not_expanded_again() {
+        let value = json!({ "a": ["${HOME}", "a${b", "$${c}", "$", "{}"], "${d}": { "e": "${file:f}" } });
+        let environment = Process { directory: PathBuf::new() };
+        let read = Document::parse("gateway.json", &literal(&value).to_string(), &environment);
+        let read = read.unwrap_or_else(|report| panic!("{}", report.render(false)));
+        assert_eq!(*read.value(), value);
+    }
+}
