@@ -65,7 +65,7 @@ impl Stage {
     /// # Errors
     /// As for [`Stage::load`].
     pub fn load_with(component: &Path, cache: Option<&Path>) -> Result<Stage, Error> {
-        let bytes = std::fs::read(component).map_err(|error| toolchain::unusable(component, &error))?;
+        let bytes = Artifact::read(component).map_err(|error| toolchain::unusable(component, &error))?;
         Stage::with(&bytes, &component.display().to_string(), cache)
     }
 

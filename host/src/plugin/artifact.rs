@@ -1,5 +1,8 @@
 //! A compiled component and its description: its hooks, its imports, its manifest.
 
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
@@ -107,6 +110,26 @@ impl Artifact {
         let manifest = Manifest::parse(&text).map_err(LoadError::Manifest)?;
         let direct = direct.map(Arc::new);
         Ok(Artifact { inner: Arc::new(Inner { digest, component, direct, imports, exports, manifest }) })
+    }
+
+    /// Reads the component in a file: never a pipe or a device, which could go on for ever, and no more of a file than an
+    /// engine takes.
+    ///
+    /// # Errors
+    /// It cannot be read, is no file, or is too large.
+    pub fn read(path: &Path) -> io::Result<Vec<u8>> {
+        let metadata = std::fs::metadata(path)?;
+        if !metadata.is_file() {
+            return Err(io::Error::other("it is not a file"));
+        }
+        let limit = COMPONENT_BYTES as u64;
+        if metadata.len() > limit {
+            return Err(io::Error::other(format!("it has {} bytes; a component has at most {limit}", metadata.len())));
+        }
+        let mut bytes = Vec::new();
+        // One more, so that a file that has grown meanwhile is refused as well.
+        File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
+        Ok(bytes)
     }
 
     /// SHA-256 of a component, in hexadecimal.

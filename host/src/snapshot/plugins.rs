@@ -95,7 +95,7 @@ impl Loader {
                 self.compile(engine, &bytes)
             }
             Place::File(path) => {
-                let bytes = std::fs::read(path).map_err(|error| ReadPlugin::File(path.clone(), error))?;
+                let bytes = Artifact::read(path).map_err(|error| ReadPlugin::File(path.clone(), error))?;
                 self.compile(engine, &bytes)
             }
         }

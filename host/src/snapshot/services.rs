@@ -56,7 +56,7 @@ pub(super) fn build(
         let Source::File(file) = &config.source else { continue };
         let path = workshop.directory.join(file);
         services.files.push(path.clone());
-        let bytes = match std::fs::read(&path) {
+        let bytes = match Artifact::read(&path) {
             Ok(bytes) => bytes,
             Err(error) => {
                 mistake(format!("{} cannot be read: {error}", path.display()));

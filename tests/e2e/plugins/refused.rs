@@ -1,5 +1,7 @@
 //! Plugins that cannot run, and configurations that they refuse: a mistake with its place, and nothing has changed.
 
+use std::process::Command;
+
 use gatewright_tests::{TestGateway, guest};
 use serde_json::{Value, json};
 
@@ -119,6 +121,33 @@ async fn what_is_not_a_plugin_for_this_gateway_is_refused_with_its_place_and_the
     }));
     gateway.reload().unwrap();
     assert_eq!(gateway.get("/").await.text(), "new");
+}
+
+#[tokio::test]
+async fn what_is_no_file_or_too_large_for_a_component_is_refused_unread() {
+    let gateway = TestGateway::start(serving());
+    let place = |name: &str| gateway.directory().join(name);
+    std::fs::create_dir(place("folder.wasm")).unwrap();
+    assert!(Command::new("mkfifo").arg(place("pipe.wasm")).status().unwrap().success());
+    std::fs::File::create(place("large.wasm")).unwrap().set_len((64 << 20) + 1).unwrap();
+    for (name, words) in [
+        ("folder", "it is not a file"),
+        ("pipe", "it is not a file"),
+        ("large", "it has 67108865 bytes; a component has at most 67108864"),
+    ] {
+        let source = json!({ "source": format!("file:{name}.wasm") });
+        for (section, route) in [
+            ("plugins", json!({ "match": {}, "plugins": ["bad", "echo"] })),
+            ("services", json!({ "match": {}, "to": { "service": "bad" } })),
+        ] {
+            gateway.write_config(json!({ section: { "bad": source }, "routes": [route] }));
+            let found = mistakes(&gateway);
+            let [mistake] = found.as_slice() else { panic!("{section} {name}: {found:#?}") };
+            assert!(mistake["message"].as_str().unwrap().contains(words), "{section}: {mistake:#}");
+            assert_eq!(mistake["pointer"], format!("/{section}/bad/source"));
+            assert_eq!(gateway.get("/").await.text(), "old", "{section} {name}");
+        }
+    }
 }
 
 #[tokio::test]
