@@ -148,6 +148,7 @@ fn what_cannot_be_done_is_said_and_leaves_nothing() {
     let with_digest = format!("{reference}@sha256:{}", "0".repeat(64));
     bad(folder, &["plugin", "push", "text.wasm", &reference], "this is not WebAssembly");
     bad(folder, &["plugin", "push", "gone.wasm", &reference], "gone.wasm");
+    bad(folder, &["plugin", "push", ".", &reference], "it is not a file");
     bad(folder, &["plugin", "push", "echo.wasm", &with_digest], "no digest");
     bad(folder, &["plugin", "push", "echo.wasm", "127.0.0.1:1/echo:1"], "cannot be reached");
     bad(folder, &["plugin", "push", "echo.wasm", "acme/echo:1"], "neither a dot nor a port");

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::scratch::Scratch;
 use super::{Error, Stage, toolchain};
 use crate::config::{OciDigest, OciReference, Registries};
+use crate::plugin::Artifact;
 use crate::registry::{
     self, Client, Credentials, Keys, Settings, SigningKey, Store, Target, Wanted, digest_of, read_keys,
 };
@@ -39,8 +40,9 @@ pub fn push(file: &Path, reference: &OciReference, options: &Options) -> Result<
     if reference.digest.is_some() {
         return Err(Error::told("what is pushed has the digest that it has; give the reference a tag and no digest"));
     }
-    let stage = Stage::load(file)?;
-    let bytes = read(file)?;
+    // Read once: what is pushed is what was looked at.
+    let bytes = Artifact::read(file).map_err(|error| toolchain::unusable(file, &error))?;
+    let stage = Stage::of(&bytes, &file.display().to_string())?;
     let artifact = stage.artifact();
     let target = Target { exports: artifact.exported(), imports: artifact.imported() };
     at(reference, options, async |client| client.push(&bytes, &target).await)
