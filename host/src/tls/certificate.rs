@@ -96,11 +96,11 @@ impl Validity {
 /// The bytes of a file that the configuration names.
 pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, Mistake> {
     let unreadable = |error: std::io::Error| Mistake::new(format!("{} cannot be read: {error}", quoted(path)));
-    let file = std::fs::File::open(path).map_err(unreadable)?;
-    // Reading a pipe or a device could go on for ever.
-    if !file.metadata().map_err(unreadable)?.is_file() {
+    // Reading a pipe or a device could go on for ever, and so could opening a pipe.
+    if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
         return Err(Mistake::new(format!("{} is not a file", quoted(path))));
     }
+    let file = std::fs::File::open(path).map_err(unreadable)?;
     let mut bytes = Vec::new();
     file.take(LARGEST_FILE + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > LARGEST_FILE {

@@ -1,6 +1,7 @@
 //! Mistakes in the files: each told with its place in gateway.json, and nothing changes.
 
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use gatewright_tests::{Authority, TestGateway, TlsClient};
@@ -141,6 +142,16 @@ fn cases() -> Vec<Case> {
             |ca, to| ca.issue(&["b.test"]).write(to, "b"),
             "is not a file",
             "\".\"",
+        ),
+        (
+            "a pipe",
+            json!({ "certificates": [{ "cert": "b.pem", "key": "pipe" }] }),
+            |ca, to| {
+                ca.issue(&["b.test"]).write(to, "b");
+                assert!(Command::new("mkfifo").arg(to.join("pipe")).status().unwrap().success());
+            },
+            "is not a file",
+            "\"pipe\"",
         ),
         (
             "two certificates for a name",
