@@ -1,6 +1,7 @@
 //! Plugins from OCI registries: a real registry, and ones that do what no registry should.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use gatewright::author::distribution::{self, Options};
@@ -217,10 +218,13 @@ async fn keys_that_cannot_be_used_are_shown_at_their_place() {
     let folder = tempfile::tempdir().unwrap();
     let (private, public) = key_pair(folder.path(), "release");
     std::fs::write(folder.path().join("text.pub"), "no key").unwrap();
+    assert!(Command::new("mkfifo").arg(folder.path().join("pipe.pub")).status().unwrap().success());
     let source = format!("oci://127.0.0.1:9/far@{}", digest_of(b""));
     for (file, words) in [
         (private, "it is a private key"),
         (folder.path().join("text.pub"), "not in PEM"),
+        (folder.path().join("pipe.pub"), "it is not a file"),
+        (folder.path().to_owned(), "it is not a file"),
         (folder.path().join("gone.pub"), "cannot be read"),
     ] {
         let gateway = TestGateway::start(near());

@@ -5,6 +5,8 @@
 //! annotation on its layer. Certificates and transparency logs, which may be there as well, are not looked at: what
 //! counts is the operator's key.
 
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 
 use aws_lc_rs::rand::SystemRandom;
@@ -144,11 +146,21 @@ pub fn tag_of(artifact: &OciDigest) -> String {
 pub fn read_keys<'a>(files: impl IntoIterator<Item = &'a Path>) -> Result<Keys, (usize, String)> {
     let mut texts = Vec::new();
     for (at, file) in files.into_iter().enumerate() {
-        let text = std::fs::read(file).map_err(|error| (at, format!("{} cannot be read: {error}", file.display())))?;
+        let text = read(file).map_err(|error| (at, format!("{} cannot be read: {error}", file.display())))?;
         public_key(&text).map_err(|reason| (at, format!("{}: {reason}", file.display())))?;
         texts.push(text);
     }
     Keys::parse(texts.iter().map(Vec::as_slice))
+}
+
+/// Reads a key file: never a pipe or a device, which could go on for ever.
+fn read(file: &Path) -> io::Result<Vec<u8>> {
+    if !std::fs::metadata(file)?.is_file() {
+        return Err(io::Error::other("it is not a file"));
+    }
+    let mut text = Vec::new();
+    File::open(file)?.take(KEY_BYTES).read_to_end(&mut text)?;
+    Ok(text)
 }
 
 fn public_key(text: &[u8]) -> Result<ParsedPublicKey, String> {
@@ -173,6 +185,9 @@ fn pem(text: &[u8]) -> Result<(&str, Vec<u8>), String> {
     };
     block().ok_or_else(|| "it is not in PEM".to_owned())
 }
+
+/// A key has some 200 bytes, and there may be text around it.
+const KEY_BYTES: u64 = 64 << 10;
 
 pub const PAYLOAD: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
 const TYPE: &str = "cosign container image signature";
