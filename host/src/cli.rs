@@ -150,7 +150,7 @@ fn summary(path: &Path, snapshot: &Snapshot) -> String {
 
 fn complain(error: &Error) {
     let text = match error {
-        Error::Config(report) => report.render(std::io::stderr().is_terminal()),
+        Error::Config(report) => report.render(std::io::stderr().is_terminal()) + "\n",
         other => format!("error: {other}\n"),
     };
     // Nobody is left to tell where stderr is gone.

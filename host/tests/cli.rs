@@ -40,6 +40,11 @@ fn check_reports_every_mistake_with_its_place() {
     {
         assert!(said.contains(expected), "{expected:?} is not in\n{said}");
     }
+    for command in [&["check"][..], &["run"], &["explain", "GET", "/", "--config"], &["plugin", "lock"]] {
+        let said = text(&gatewright(&[command, &[file.path()]].concat()).stderr);
+        assert!(said.starts_with("error: there is no upstream"), "{command:?}: {said}");
+        assert!(said.ends_with("errors\n"), "{command:?}: {said:?}");
+    }
     let output = gatewright(&["check", "--format", "json", file.path()]);
     assert_eq!(output.status.code(), Some(1));
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();

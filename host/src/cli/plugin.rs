@@ -12,6 +12,7 @@ use crate::author::build::build;
 use crate::author::serve::{self, Settings};
 use crate::author::trial::Verdict;
 use crate::author::{Cases, Error, Language, Profile, Project, Stage, bench, inspect, template, trial};
+use crate::gateway;
 use crate::telemetry::log::{self, Format};
 use crate::telemetry::{self, Level};
 
@@ -130,7 +131,8 @@ impl Command {
         telemetry::log::close(Duration::from_secs(1));
         done.unwrap_or_else(|error| {
             let text = match &error {
-                Error::File(_) => format!("{error}\n"),
+                // A report says itself that it is of errors.
+                Error::File(_) | Error::Gateway(gateway::Error::Config(_)) => format!("{error}\n"),
                 other => format!("error: {other}\n"),
             };
             let _ = std::io::stderr().write_all(text.as_bytes());
