@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use http::{HeaderName, HeaderValue};
 use schemars::JsonSchema;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use super::Error;
-use crate::config::{self, Document};
+use crate::config::{self, Diagnostic, Document};
 
 /// A file of test cases, read.
 pub struct Cases {
@@ -268,6 +269,22 @@ impl Cases {
                 let message = "where the configuration is refused, there is nothing to send";
                 mistakes.push(document.at_value(&config::child(&pointer, "refused"), message));
             }
+            let of_request = case.request.iter().map(|request| request.mistakes(&document, &pointer));
+            let of_response = case.response.iter().map(|response| response.mistakes(&document, &pointer));
+            mistakes.extend(of_request.chain(of_response).flatten());
+            for (number, step) in case.steps.iter().enumerate() {
+                let pointer = config::child(&config::child(&pointer, "steps"), number);
+                mistakes.extend(step.request.mistakes(&document, &pointer));
+                mistakes.extend(step.response.mistakes(&document, &pointer));
+            }
+        }
+        for (name, fixtures) in &file.upstreams {
+            let pointer = config::child("/upstreams", name);
+            for (number, fixture) in fixtures.iter().enumerate() {
+                let pointer = config::child(&pointer, number);
+                let of_response = fixture.response.iter().map(|response| response.mistakes(&document, &pointer));
+                mistakes.extend(of_response.flatten());
+            }
         }
         if file.cases.is_empty() {
             mistakes.push(document.at_key("/cases", "there is no case, so nothing would be tested"));
@@ -288,6 +305,43 @@ impl Case {
             expect: self.expect.clone().unwrap_or_default(),
         }]
     }
+}
+
+impl Request {
+    /// What no request can have. It stands in `request`, below the pointer.
+    fn mistakes(&self, document: &Document, below: &str) -> Vec<Diagnostic> {
+        let bodies = [self.body.is_some(), self.json.is_some(), !self.chunks.is_empty()];
+        mistakes(document, &config::child(below, "request"), &self.headers, bodies)
+    }
+}
+
+impl Response {
+    /// What no response can have. It stands in `response`, below the pointer.
+    fn mistakes(&self, document: &Document, below: &str) -> Vec<Diagnostic> {
+        let bodies = [self.body.is_some(), self.json.is_some(), !self.chunks.is_empty()];
+        mistakes(document, &config::child(below, "response"), &self.headers, bodies)
+    }
+}
+
+/// Fields that cannot be sent, and a body that is written in more than one way.
+fn mistakes(
+    document: &Document,
+    pointer: &str,
+    headers: &BTreeMap<String, Values>,
+    bodies: [bool; 3],
+) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    for (name, Values(values)) in headers {
+        let is_value = |value: &String| HeaderValue::from_str(value).is_ok();
+        if name.parse::<HeaderName>().is_err() || !values.iter().all(is_value) {
+            let pointer = config::child(&config::child(pointer, "headers"), name);
+            found.push(document.at_key(&pointer, format!("the field {name:?} cannot be sent as it is written")));
+        }
+    }
+    if bodies.into_iter().filter(|is_written| *is_written).count() > 1 {
+        found.push(document.at_key(pointer, "it has more than one of \"body\", \"json\" and \"chunks\""));
+    }
+    found
 }
 
 impl Default for Request {

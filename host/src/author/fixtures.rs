@@ -56,7 +56,7 @@ impl Fixture {
 fn response(written: &cases::Response) -> Response<Bytes> {
     let body = cases::pieces(written.body.as_ref(), written.json.as_ref(), &written.chunks).concat();
     let mut response = Response::new(Bytes::from(body));
-    // What cannot be sent was refused when the case began: see `walk::check`.
+    // What cannot be sent was refused when the file was read.
     *response.status_mut() = http::StatusCode::from_u16(written.status).unwrap_or_default();
     *response.headers_mut() = walk::headers(&written.headers).unwrap_or_default();
     response

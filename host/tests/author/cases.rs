@@ -91,6 +91,26 @@ fn mistakes_in_a_file_of_cases_have_their_places() {
         ("{ \"cases\": [\n{ \"name\": \"a\", \"expect\": {}, \"steps\": [{}] }] }", "cases.json:2:", "either steps"),
         ("{ \"cases\": [\n{ \"name\": \"a\", \"response\": { \"status\": 99 } }] }", "cases.json:2:", "99"),
         ("{ \"cases\": [\n{ \"name\": \"a\", \"request\": { \"headers\": { \"x\": 7 } } }] }", "cases.json:2:", "7"),
+        (
+            "{ \"cases\": [\n{ \"name\": \"a\", \"request\": { \"headers\": { \"x y\": \"1\" } } }] }",
+            "cases.json:2:",
+            "the field \"x y\" cannot be sent",
+        ),
+        (
+            "{ \"cases\": [{ \"name\": \"a\", \"steps\": [\n{ \"response\": { \"headers\": { \"x\": \"1\\n2\" } } }] }] }",
+            "cases.json:2:",
+            "the field \"x\" cannot be sent",
+        ),
+        (
+            "{ \"upstreams\": { \"u\": [\n{ \"response\": { \"headers\": { \"x\": [\"1\", \"é\"] } } }] }, \"cases\": [{ \"name\": \"a\" }] }",
+            "cases.json:2:",
+            "the field \"x\" cannot be sent",
+        ),
+        (
+            "{ \"cases\": [{ \"name\": \"a\",\n\"request\": { \"body\": \"1\", \"json\": 1 } }] }",
+            "cases.json:2:",
+            "more than one of \"body\", \"json\" and \"chunks\"",
+        ),
     ] {
         let said = test("headers", cases).bad();
         said.says(place);
