@@ -220,6 +220,12 @@ fn bench_cases(subject: &Subject, json: bool, time: Duration) -> Result<ExitCode
     for cases in &files {
         costs.extend(bench::run(&stage, cases, &subject.only, time)?);
     }
+    if costs.is_empty() {
+        return Err(Error::Told(format!(
+            "no case with {:?} in its name has an exchange, so nothing was measured",
+            subject.only
+        )));
+    }
     if json {
         say(&(serde_json::to_string_pretty(&bench::value(&start, memory, &costs)).unwrap_or_default() + "\n"));
         return Ok(ExitCode::SUCCESS);

@@ -75,6 +75,8 @@ fn only_some_cases() {
     run("one").good().says("\n1 good, 0 bad\n");
     run("two").bad().says("\n0 good, 1 bad\n");
     run("three").bad().says("no case has \"three\" in its name");
+    let bench = ["plugin", "bench", "--component", "plugin.wasm", "cases.json", "--time", "1", "--only", "three"];
+    folder.run(&bench).bad().says("nothing was measured");
 }
 
 #[test]
