@@ -216,6 +216,30 @@ fn what_goes_wrong_in_go_has_a_place() {
     assert!(drawn.len() == 2 && drawn[0] != drawn[1], "{drawn:?}\n{}", said.stdout);
 }
 
+/// Of Python: where it failed, in a hook and in what its configuration asks for. There are no sources there to quote from.
+#[test]
+fn what_goes_wrong_in_python_has_a_place() {
+    let folder = Folder::project("python", "lost");
+    let source = folder.read("main.py");
+    for (good, bad, words) in [
+        (
+            "request.headers[\"x-door\"] = \"open\"",
+            "{}.nowhere",
+            ["AttributeError: 'dict' object has no attribute 'nowhere'", "main.py\", line ", ", in on_request"],
+        ),
+        (
+            "self.word = config[\"word\"]",
+            "self.word = config.word",
+            ["refused the configuration: AttributeError: ", "main.py\", line ", ", in configure"],
+        ),
+    ] {
+        assert!(source.contains(good), "{source}");
+        folder.write("main.py", source.replace(good, bad));
+        let said = folder.run(&["plugin", "test", "--only", "the word opens"]).bad();
+        words.iter().for_each(|words| said.says(words));
+    }
+}
+
 /// There is no system in C to print to, and none is made up.
 #[test]
 fn a_call_of_the_system_in_c_is_refused() {

@@ -18,7 +18,6 @@ of the contract is in `wit_world.imports`, as the bindings have it.
 
 import json
 import sys
-import traceback
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -113,8 +112,12 @@ def plugin(cls: type[Plugin]) -> type[Plugin]:
         def configure(self, config: str) -> None:
             try:
                 instance.configure(json.loads(config or "{}"))
-            except (ValueError, KeyError, TypeError) as error:
+            except ValueError as error:
                 raise Err(str(error)) from error
+            except Exception as error:
+                # A mistake of the plugin's, of which its trap would tell nothing.
+                _log.write(_log.Level.ERROR, _told(error), [])
+                raise Err(f"{type(error).__name__}: {error}") from error
 
     class RequestHook:
         def on_request(self, end_of_stream: bool) -> Any:
@@ -151,9 +154,20 @@ def _guarded(hook: Any, *arguments: Any) -> Any:
     """What a hook raises is logged, and then ends it as a failure: `on_error` decides about the request."""
     try:
         return hook(*arguments)
-    except Exception:
-        _log.write(_log.Level.ERROR, traceback.format_exc(), [])
+    except Exception as error:
+        _log.write(_log.Level.ERROR, _told(error), [])
         raise
+
+
+def _told(error: BaseException) -> str:
+    """What was raised, and where. The module traceback would look for the sources, and looking for a file ends a plugin."""
+    lines = ["Traceback (most recent call last):"]
+    at = error.__traceback__
+    while at is not None:
+        code = at.tb_frame.f_code
+        lines.append(f'  File "{code.co_filename}", line {at.tb_lineno}, in {code.co_name}')
+        at = at.tb_next
+    return "\n".join([*lines, f"{type(error).__name__}: {error}"])
 
 
 def _decision(decided: Any) -> Any:
