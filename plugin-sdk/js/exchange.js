@@ -1,6 +1,7 @@
 // The exchange that the running hook is about. Every property and method is one call to the gateway, and nothing is
 // cached; outside of a hook a call fails. A change that the gateway refuses throws a Refused.
 import * as host from "gatewright:plugin/exchange@0.1.0";
+import { wellFormed } from "./plugin.js";
 
 /** A change that the gateway refused: `reason` is "forbidden", "invalid-syntax", "wrong-phase", ... */
 export class Refused extends Error {
@@ -32,11 +33,11 @@ class Headers {
   }
 
   set(name, value) {
-    change(name, () => host.setHeader(this.#section, name, value));
+    change(name, () => host.setHeader(this.#section, name, wellFormed(value)));
   }
 
   append(name, value) {
-    change(name, () => host.appendHeader(this.#section, name, value));
+    change(name, () => host.appendHeader(this.#section, name, wellFormed(value)));
   }
 
   delete(name) {
@@ -70,7 +71,7 @@ export const request = {
     return host.path();
   },
   set path(path) {
-    change("path", () => host.setPath(path));
+    change("path", () => host.setPath(wellFormed(path)));
   },
   headers: new Headers("request-headers"),
   /** Asks for the body: "whole" or "chunks". */
@@ -101,7 +102,7 @@ export function identity() {
 }
 
 export function setIdentity(subject, claims = {}) {
-  change("identity", () => host.setIdentity({ subject, claims: JSON.stringify(claims) }));
+  change("identity", () => host.setIdentity({ subject: wellFormed(subject), claims: JSON.stringify(claims) }));
 }
 
 /** A fact about the exchange, such as "source.address" or "route.name"; null where it is not known. */
@@ -111,7 +112,7 @@ export function attribute(name) {
 
 /** Sets `plugin.<this plugin>.<name>` for later plugins and the access log. */
 export function setAttribute(name, value) {
-  change(name, () => host.setAttribute(name, value));
+  change(name, () => host.setAttribute(name, wellFormed(value)));
 }
 
 /** Sends the request to another upstream of the route. */

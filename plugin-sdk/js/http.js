@@ -1,6 +1,6 @@
 // Calls to upstreams that the operator granted. They look blocking; the gateway runs other work meanwhile.
 import * as host from "gatewright:plugin/http-client@0.1.0";
-import { bytes, text } from "./plugin.js";
+import { bytes, text, wellFormed } from "./plugin.js";
 
 /** A call that has no answer: `reason` is "unknown-upstream", "timed-out", "connection-failed", ... */
 export class CallFailed extends Error {
@@ -16,8 +16,8 @@ export function call(upstream, path, { method = "GET", headers = {}, body = "", 
     const { status, headers: fields, body: answer } = host.send({
       upstream,
       method,
-      path,
-      headers: Object.entries(headers),
+      path: wellFormed(path),
+      headers: Object.entries(headers).map(([name, value]) => [name, wellFormed(value)]),
       body: bytes(body),
       timeoutMs,
     });

@@ -1,7 +1,9 @@
 // Lines of the plugin's log. `fields` is an object of texts.
 import * as host from "gatewright:plugin/log@0.1.0";
+import { wellFormed } from "./plugin.js";
 
-const at = (level) => (message, fields = {}) => host.write(level, String(message), Object.entries(fields).map(([name, value]) => [name, String(value)]));
+const line = (value) => wellFormed(String(value));
+const at = (level) => (message, fields = {}) => host.write(level, line(message), Object.entries(fields).map(([name, value]) => [line(name), line(value)]));
 
 export const debug = at("debug");
 export const info = at("info");

@@ -62,5 +62,7 @@ export function problem(status: number, title: string, detail?: string): Decisio
 
 /** A text as UTF-8. There is no TextEncoder in a plugin. */
 export function bytes(text: string | Uint8Array): Uint8Array;
-/** UTF-8 as a text. */
+/** A text that UTF-8 has bytes for: half a surrogate pair, as JSON may have it, becomes U+FFFD. What is sent is made so anyway. */
+export function wellFormed(text: string): string;
+/** UTF-8 as a text; what is not UTF-8 comes as U+FFFD. */
 export function text(bytes: Uint8Array): string;

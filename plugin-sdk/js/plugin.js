@@ -24,7 +24,7 @@ export function definePlugin(plugin) {
           plugin.configure?.(JSON.parse(text || "{}"));
         } catch (error) {
           // The text is the operator's, beside the line of gateway.json; a string is the contract's error.
-          throw error instanceof Error ? error.message : String(error);
+          throw wellFormed(error instanceof Error ? error.message : String(error));
         }
       },
     },
@@ -54,7 +54,8 @@ export function replace(body) {
 /** Stop here and answer the client. `headers` is an object or a list of pairs; `body` is a text or a Uint8Array. */
 export function respond(status, { headers = {}, body = "" } = {}) {
   const fields = Array.isArray(headers) ? headers : Object.entries(headers);
-  return { tag: "respond", val: { status, headers: fields, body: bytes(body) } };
+  const wellFormedFields = fields.map(([name, value]) => [name, wellFormed(value)]);
+  return { tag: "respond", val: { status, headers: wellFormedFields, body: bytes(body) } };
 }
 
 /** Answers with JSON. */
@@ -70,7 +71,12 @@ export function problem(status, title, detail) {
 /** A text as UTF-8. There is no TextEncoder here. */
 export function bytes(text) {
   if (typeof text !== "string") return text;
-  return Uint8Array.from(unescape(encodeURIComponent(text)), (unit) => unit.charCodeAt(0));
+  return Uint8Array.from(unescape(encodeURIComponent(wellFormed(text))), (unit) => unit.charCodeAt(0));
+}
+
+/** A text that UTF-8 has bytes for: half a surrogate pair, as JSON may have it, becomes U+FFFD. */
+export function wellFormed(text) {
+  return typeof text === "string" ? text.replace(/[\ud800-\udfff]/gu, "\ufffd") : text;
 }
 
 /** UTF-8 as a text; what is not UTF-8 comes as U+FFFD. */
@@ -81,16 +87,31 @@ export function text(bytes) {
   try {
     return decodeURIComponent(escape(units));
   } catch {
-    return units.replace(/[\u0080-\u00ff]/g, "\ufffd");
+    return units.replace(CHARACTERS, (bytes) => (bytes.length > 1 ? decodeURIComponent(escape(bytes)) : "\ufffd"));
   }
 }
+
+/** The characters of UTF-8 that have several bytes (RFC 3629, section 4), and the bytes that are of none. */
+const CHARACTERS = new RegExp(
+  [
+    "[\\xc2-\\xdf][\\x80-\\xbf]",
+    "\\xe0[\\xa0-\\xbf][\\x80-\\xbf]",
+    "[\\xe1-\\xec\\xee\\xef][\\x80-\\xbf]{2}",
+    "\\xed[\\x80-\\x9f][\\x80-\\xbf]",
+    "\\xf0[\\x90-\\xbf][\\x80-\\xbf]{2}",
+    "[\\xf1-\\xf3][\\x80-\\xbf]{3}",
+    "\\xf4[\\x80-\\x8f][\\x80-\\xbf]{2}",
+    "[\\x80-\\xff]",
+  ].join("|"),
+  "g",
+);
 
 function guarded(hook) {
   return (...parameters) => {
     try {
       return hook(...parameters);
     } catch (error) {
-      write("error", error instanceof Error ? `${error}\n${error.stack}` : String(error), []);
+      write("error", wellFormed(error instanceof Error ? `${error}\n${error.stack}` : String(error)), []);
       throw error;
     }
   };

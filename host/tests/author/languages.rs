@@ -216,6 +216,42 @@ fn what_goes_wrong_in_go_has_a_place() {
     assert!(drawn.len() == 2 && drawn[0] != drawn[1], "{drawn:?}\n{}", said.stdout);
 }
 
+/// Clients' JSON may have texts that UTF-8 has no bytes for, and bodies may be no UTF-8: neither ends a plugin, and what is good in
+/// them stays.
+#[test]
+fn what_is_no_text_in_javascript_becomes_replacement_characters() {
+    let folder = Folder::project("js", "halves");
+    folder.write(
+        "src/plugin.js",
+        r#"
+        import { definePlugin, respond, text } from "../sdk/plugin.js";
+        import { setAttribute } from "../sdk/exchange.js";
+        import { info } from "../sdk/log.js";
+
+        const half = JSON.parse('"a\\ud83db\\ud83d\\ude00"');
+
+        export const { lifecycle, requestHook } = definePlugin({
+          name: "halves",
+          onRequest() {
+            setAttribute("half", half);
+            info(half, { half });
+            const read = text(Uint8Array.from([0xc3, 0xa9, 0xff, 0xed, 0xa0, 0x80, 0xe2, 0x82, 0xac, 0xf0, 0x9f]));
+            return respond(200, { headers: { "x-half": half }, body: half + read });
+          },
+        });
+        "#,
+    );
+    let expected = "a\u{fffd}b\u{1f600}";
+    let read = "\u{e9}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{20ac}\u{fffd}\u{fffd}";
+    let expect = serde_json::json!({
+        "attributes": { "plugin.halves.half": expected },
+        "response": { "headers": { "x-half": expected }, "body": format!("{expected}{read}") },
+    });
+    let cases = serde_json::json!({ "cases": [{ "name": "halves", "expect": expect }] });
+    folder.write("tests/cases.json", cases.to_string());
+    folder.run(&["plugin", "test"]).good().says("\n1 good, 0 bad\n");
+}
+
 /// Of Python: where it failed, in a hook and in what its configuration asks for. There are no sources there to quote from.
 #[test]
 fn what_goes_wrong_in_python_has_a_place() {
