@@ -219,11 +219,8 @@ fn what_goes_wrong_in_go_has_a_place() {
 /// Clients' JSON may have texts that UTF-8 has no bytes for, and bodies may be no UTF-8: neither ends a plugin, and what is good in
 /// them stays.
 #[test]
-fn what_is_no_text_in_javascript_becomes_replacement_characters() {
-    let folder = Folder::project("js", "halves");
-    folder.write(
-        "src/plugin.js",
-        r#"
+fn what_is_no_text_becomes_replacement_characters() {
+    let javascript = r#"
         import { definePlugin, respond, text } from "../sdk/plugin.js";
         import { setAttribute } from "../sdk/exchange.js";
         import { info } from "../sdk/log.js";
@@ -239,17 +236,38 @@ fn what_is_no_text_in_javascript_becomes_replacement_characters() {
             return respond(200, { headers: { "x-half": half }, body: half + read });
           },
         });
-        "#,
-    );
-    let expected = "a\u{fffd}b\u{1f600}";
+        "#;
+    let python = r#"
+import json
+
+from gatewright import Plugin, log, plugin, respond
+from gatewright.exchange import set_attribute
+
+
+@plugin
+class Halves(Plugin):
+    name = "halves"
+
+    def on_request(self, end_of_stream):
+        half = json.loads('"a\\ud83db\\ud83d\\ude00"')
+        set_attribute("half", half)
+        log.info(half, half=half)
+        return respond(200, {"x-half": half}, half)
+"#;
     let read = "\u{e9}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{20ac}\u{fffd}\u{fffd}";
-    let expect = serde_json::json!({
-        "attributes": { "plugin.halves.half": expected },
-        "response": { "headers": { "x-half": expected }, "body": format!("{expected}{read}") },
-    });
-    let cases = serde_json::json!({ "cases": [{ "name": "halves", "expect": expect }] });
-    folder.write("tests/cases.json", cases.to_string());
-    folder.run(&["plugin", "test"]).good().says("\n1 good, 0 bad\n");
+    for (language, file, source, read) in [("js", "src/plugin.js", javascript, read), ("python", "main.py", python, "")]
+    {
+        let folder = Folder::project(language, "halves");
+        folder.write(file, source);
+        let half = "a\u{fffd}b\u{1f600}";
+        let expect = serde_json::json!({
+            "attributes": { "plugin.halves.half": half },
+            "response": { "headers": { "x-half": half }, "body": format!("{half}{read}") },
+        });
+        let cases = serde_json::json!({ "cases": [{ "name": "halves", "expect": expect }] });
+        folder.write("tests/cases.json", cases.to_string());
+        folder.run(&["plugin", "test"]).good().says("\n1 good, 0 bad\n");
+    }
 }
 
 /// Of Python: where it failed, in a hook and in what its configuration asks for. There are no sources there to quote from.

@@ -17,6 +17,7 @@ of the contract is in `wit_world.imports`, as the bindings have it.
 """
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -35,7 +36,7 @@ from wit_world.imports.types import (
     LocalResponse,
 )
 
-__all__ = ["Abort", "Hold", "Plugin", "Replace", "Response", "plugin", "problem", "respond", "respond_json"]
+__all__ = ["Abort", "Hold", "Plugin", "Replace", "Response", "plugin", "problem", "respond", "respond_json", "well_formed"]
 
 Fields = Mapping[str, str] | Iterable[tuple[str, str]]
 
@@ -60,7 +61,7 @@ class Response:
 
     def __init__(self, status: int, headers: Fields = (), body: str | bytes = b"") -> None:
         fields = headers.items() if isinstance(headers, Mapping) else headers
-        self.local = LocalResponse(status, list(fields), body.encode() if isinstance(body, str) else body)
+        self.local = LocalResponse(status, [(name, well_formed(value)) for name, value in fields], _bytes(body))
 
 
 class Abort:
@@ -75,7 +76,7 @@ class Replace:
     """A decision of a body hook: send these bytes in the place of the chunk and all that was held."""
 
     def __init__(self, body: str | bytes) -> None:
-        self.body = body.encode() if isinstance(body, str) else body
+        self.body = _bytes(body)
 
 
 def respond(status: int, headers: Fields = (), body: str | bytes = b"") -> Response:
@@ -92,6 +93,19 @@ def problem(status: int, title: str, detail: str = "", headers: Mapping[str, str
     """Answers with a problem (RFC 9457), as the gateway itself does."""
     body = {"type": "about:blank", "title": title, "status": status, "detail": detail}
     return respond_json(status, body, {"content-type": "application/problem+json", **(headers or {})})
+
+
+def well_formed(text: str) -> str:
+    """A text that UTF-8 has bytes for: half a surrogate pair, as JSON may have it, becomes U+FFFD. What is handed to the
+    gateway by this package is made so anyway."""
+    return _HALVES.sub("\ufffd", text) if isinstance(text, str) else text
+
+
+def _bytes(body: str | bytes) -> bytes:
+    return well_formed(body).encode() if isinstance(body, str) else body
+
+
+_HALVES = re.compile("[\ud800-\udfff]")
 
 
 def plugin(cls: type[Plugin]) -> type[Plugin]:
@@ -113,11 +127,11 @@ def plugin(cls: type[Plugin]) -> type[Plugin]:
             try:
                 instance.configure(json.loads(config or "{}"))
             except ValueError as error:
-                raise Err(str(error)) from error
+                raise Err(well_formed(str(error))) from error
             except Exception as error:
                 # A mistake of the plugin's, of which its trap would tell nothing.
                 _log.write(_log.Level.ERROR, _told(error), [])
-                raise Err(f"{type(error).__name__}: {error}") from error
+                raise Err(well_formed(f"{type(error).__name__}: {error}")) from error
 
     class RequestHook:
         def on_request(self, end_of_stream: bool) -> Any:
@@ -167,7 +181,7 @@ def _told(error: BaseException) -> str:
         code = at.tb_frame.f_code
         lines.append(f'  File "{code.co_filename}", line {at.tb_lineno}, in {code.co_name}')
         at = at.tb_next
-    return "\n".join([*lines, f"{type(error).__name__}: {error}"])
+    return well_formed("\n".join([*lines, f"{type(error).__name__}: {error}"]))
 
 
 def _decision(decided: Any) -> Any:

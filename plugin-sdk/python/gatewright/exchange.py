@@ -9,6 +9,8 @@ from componentize_py_types import Err
 from wit_world.imports import exchange as _host
 from wit_world.imports.types import BodyMode, Caller, Direction, Section
 
+from . import well_formed
+
 __all__ = [
     "BodyMode", "Identity", "Refused", "attribute", "identity", "request", "response", "set_attribute", "set_identity",
     "set_state", "set_upstream", "state",
@@ -44,13 +46,13 @@ class Headers:
         return self.get(name) is not None
 
     def __setitem__(self, name: str, value: str) -> None:
-        _change(name, _host.set_header, self._section, name, value)
+        _change(name, _host.set_header, self._section, name, well_formed(value))
 
     def __delitem__(self, name: str) -> None:
         _change(name, _host.remove_header, self._section, name)
 
     def append(self, name: str, value: str) -> None:
-        _change(name, _host.append_header, self._section, name, value)
+        _change(name, _host.append_header, self._section, name, well_formed(value))
 
     def all(self) -> list[tuple[str, bytes]]:
         """Every field in order, names in lower case."""
@@ -87,7 +89,7 @@ class _Request:
 
     @path.setter
     def path(self, path: str) -> None:
-        _change("path", _host.set_path, path)
+        _change("path", _host.set_path, well_formed(path))
 
     def read_body(self, mode: BodyMode) -> None:
         """Asks for the body."""
@@ -122,7 +124,7 @@ def identity() -> Identity | None:
 
 
 def set_identity(subject: str, claims: Mapping[str, Any] | None = None) -> None:
-    _change("identity", _host.set_identity, Caller(subject, json.dumps(claims or {})))
+    _change("identity", _host.set_identity, Caller(well_formed(subject), json.dumps(claims or {})))
 
 
 def attribute(name: str) -> str | None:
@@ -132,7 +134,7 @@ def attribute(name: str) -> str | None:
 
 def set_attribute(name: str, value: str) -> None:
     """Sets `plugin.<this plugin>.<name>` for later plugins and the access log."""
-    _change(name, _host.set_attribute, name, value)
+    _change(name, _host.set_attribute, name, well_formed(value))
 
 
 def set_upstream(name: str) -> None:

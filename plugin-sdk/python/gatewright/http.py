@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 from componentize_py_types import Err
 from wit_world.imports import http_client as _host
 
+from . import well_formed
+
 __all__ = ["Answer", "CallFailed", "call"]
 
 
@@ -32,7 +34,8 @@ def call(
     timeout_ms: int = 0,
 ) -> Answer:
     """Calls an upstream and waits for the answer. A `timeout_ms` of 0 is the operator's limit."""
-    request = _host.Request(upstream, method, path, list((headers or {}).items()), body, timeout_ms)
+    fields = [(name, well_formed(value)) for name, value in (headers or {}).items()]
+    request = _host.Request(upstream, method, well_formed(path), fields, body, timeout_ms)
     try:
         response = _host.send(request)
     except Err as error:

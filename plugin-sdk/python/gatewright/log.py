@@ -5,6 +5,8 @@ from typing import Any
 from wit_world.imports import log as _host
 from wit_world.imports.log import Level
 
+from . import well_formed
+
 __all__ = ["Level", "debug", "enabled", "error", "info", "warn"]
 
 
@@ -30,4 +32,5 @@ def error(message: str, **fields: Any) -> None:
 
 
 def _write(level: Level, message: str, fields: dict[str, Any]) -> None:
-    _host.write(level, message, [(name, str(value)) for name, value in fields.items()])
+    pairs = [(name, well_formed(str(value))) for name, value in fields.items()]
+    _host.write(level, well_formed(message), pairs)
