@@ -1,8 +1,11 @@
 //! Shows the differences of two texts.
 
 /// The lines that differ, with what is around them: ` ` in both, `-` expected, `+` found. Texts of one line stand under
-/// each other.
+/// each other, and texts that differ in nothing but how their lines end as a program writes them.
 pub fn lines(expected: &str, found: &str) -> Vec<String> {
+    if expected != found && expected.lines().eq(found.lines()) {
+        return vec![format!("- {expected:?}"), format!("+ {found:?}")];
+    }
     let (expected, found): (Vec<&str>, Vec<&str>) = (expected.lines().collect(), found.lines().collect());
     let same = |(one, other): &(&&str, &&str)| one == other;
     let before = expected.iter().zip(&found).take_while(same).count();
@@ -37,6 +40,8 @@ mod tests {
             ("a\nb\nc", "a\nx\nc", vec!["  a", "- b", "+ x", "  c"]),
             ("1\n2\n3\n4\n5\n6\n7", "1\n2\n3\n4\n6\n7", vec!["  3", "  4", "- 5", "  6", "  7"]),
             ("a\na", "a\na\na", vec!["  a", "  a", "+ a"]),
+            ("a", "a\n", vec!["- \"a\"", "+ \"a\\n\""]),
+            ("a\nb", "a\r\nb", vec!["- \"a\\nb\"", "+ \"a\\r\\nb\""]),
         ] {
             assert_eq!(lines(expected, found), shown, "{expected:?} {found:?}");
         }
