@@ -13,7 +13,7 @@ use super::stage::{Cast, Stage};
 use super::toolchain::unusable;
 use super::{Error, walk};
 use crate::config;
-use crate::exchange::{Phase, ResponseHead};
+use crate::exchange::Phase;
 use crate::plugin::{Chain, Direction, Isolation, Stop};
 
 /// What a component takes before a hook runs.
@@ -158,7 +158,7 @@ async fn rounds(cast: Option<Cast>, cases: &Cases, case: &Case, time: Duration) 
     let step = case.steps().first().cloned().unwrap_or_default();
     let until = Instant::now() + time;
     let (mut requests, mut responses, mut bodies, mut answered) = (Vec::new(), Vec::new(), Vec::new(), 0);
-    let upstream = ResponseHead { status: Some(http::StatusCode::OK), headers: walk::headers(&step.response.headers)? };
+    let upstream = walk::response_head(&step.response)?;
     while requests.len() < FEWEST || (Instant::now() < until && requests.len() < MOST) {
         let mut exchange = walk::start(&step, &cases.file.route)?;
         let (request_body, response_body) = (walk::request_body(&step), walk::response_body(&step));

@@ -213,7 +213,11 @@ fn request_head(request: &Request) -> Result<RequestHead, Error> {
     })
 }
 
-fn response_head(response: &Response) -> Result<ResponseHead, Error> {
+/// The head of what the upstream answers.
+///
+/// # Errors
+/// It has what no response can have.
+pub fn response_head(response: &Response) -> Result<ResponseHead, Error> {
     let status = StatusCode::from_u16(response.status)
         .map_err(|_| Error::told(format!("the status {} does not exist", response.status)))?;
     Ok(ResponseHead { status: Some(status), headers: headers(&response.headers)? })
