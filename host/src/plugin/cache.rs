@@ -8,7 +8,7 @@
 use std::fs;
 use std::hash::{Hash, Hasher};
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::{digest, hmac, rand};
@@ -30,6 +30,10 @@ impl CompileCache {
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
         made.map_err(|error| format!("the directory cannot be made: {error}"))?;
         let about = fs::metadata(directory).map_err(|error| format!("the directory cannot be looked at: {error}"))?;
+        // Before anything is written there: who owns it can write, and could have made the key.
+        if !is_ours(&about) {
+            return Err("the directory belongs to another user".to_owned());
+        }
         if about.permissions().mode() & 0o022 != 0 {
             return Err("others than its owner can write to the directory".to_owned());
         }
@@ -97,10 +101,18 @@ fn read_or_make_key(path: &Path) -> Result<[u8; KEY_BYTES], String> {
     let _ = fs::hard_link(&temporary, path);
     let _ = fs::remove_file(&temporary);
     let unreadable = |error: std::io::Error| format!("the key in the directory cannot be read: {error}");
-    if fs::metadata(path).map_err(unreadable)?.permissions().mode() & 0o077 != 0 {
+    let about = fs::metadata(path).map_err(unreadable)?;
+    if !is_ours(&about) {
+        return Err("the key in the directory belongs to another user".to_owned());
+    }
+    if about.permissions().mode() & 0o077 != 0 {
         return Err("others than its owner can read the key in the directory".to_owned());
     }
     fs::read(path).map_err(unreadable)?.try_into().map_err(|_| "the key in the directory is damaged".to_owned())
+}
+
+fn is_ours(about: &fs::Metadata) -> bool {
+    about.uid() == rustix::process::geteuid().as_raw()
 }
 
 fn new_private_file(path: &Path) -> std::io::Result<fs::File> {
@@ -126,6 +138,8 @@ const TAG_BYTES: usize = 32;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::os::unix::fs::chown;
+
     use super::*;
 
     #[test]
@@ -155,5 +169,13 @@ mod tests {
             assert!(reason.starts_with(why), "{}: {reason}", directory.display());
         }
         assert!(CompileCache::open(&folder.path().join("new/one"), &engine).is_ok());
+        // Only root can give files away, and root has the most to lose.
+        let (given, nobody) = (folder.path().join("new/one"), Some(65_534));
+        if chown(given.join("key"), nobody, None).is_ok() {
+            let reason = CompileCache::open(&given, &engine).err().unwrap();
+            assert_eq!(reason, "the key in the directory belongs to another user");
+            chown(&given, nobody, None).unwrap();
+            assert_eq!(CompileCache::open(&given, &engine).err().unwrap(), "the directory belongs to another user");
+        }
     }
 }
