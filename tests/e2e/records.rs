@@ -1,5 +1,7 @@
 //! The access log: one record for each accepted request, whatever becomes of it.
 
+use std::process::Command;
+
 use gatewright_tests::{Client, LateEnd, Scripted, Server, TestGateway, eventually, raw, read_head, send};
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
@@ -160,7 +162,15 @@ async fn secrets_stay_out_of_the_log() {
 fn a_log_that_cannot_be_written_is_found_before_anything_runs() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("gateway.json");
-    for (file, is_fine) in [("access.log", true), ("missing/access.log", false), ("gateway.json/access.log", false)] {
+    assert!(Command::new("mkfifo").arg(folder.path().join("pipe")).status().unwrap().success());
+    for (file, is_fine) in [
+        ("access.log", true),
+        ("pipe", true),
+        ("missing/access.log", false),
+        ("gateway.json/access.log", false),
+        ("access.log/", false),
+        ("", false),
+    ] {
         let config = json!({ "listeners": ["127.0.0.1:0"], "access_log": { "file": file }, "routes": [{ "match": {}, "plugins": ["echo"] }] });
         std::fs::write(&path, config.to_string()).unwrap();
         let told = gatewright::gateway::build(&path).err().map(|error| error.to_string()).unwrap_or_default();

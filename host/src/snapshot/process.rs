@@ -1,5 +1,6 @@
 //! Settings of the process rather than of requests.
 
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -37,10 +38,14 @@ pub(super) fn admin_token(loaded: &Loaded, secrets: &Secrets, mistakes: &mut Vec
 pub(super) fn access_log(loaded: &Loaded, directory: &Path, mistakes: &mut Vec<Diagnostic>) {
     let config::AccessLog::File(file) = &loaded.config.access_log else { return };
     let path = directory.join(file);
-    let opened = match std::fs::OpenOptions::new().append(true).open(&path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+    // What ends in a slash is the name of no file.
+    let is_name = path.file_name().is_some() && !path.as_os_str().as_encoded_bytes().ends_with(b"/");
+    // Opening a pipe would wait for its reader, who need not be there yet.
+    let opened = match std::fs::OpenOptions::new().append(true).custom_flags(libc::O_NONBLOCK).open(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && is_name => {
             path.parent().map_or(Ok(()), |folder| std::fs::metadata(folder.join(".")).map(drop))
         }
+        Err(error) if error.raw_os_error() == Some(libc::ENXIO) => Ok(()),
         opened => opened.map(drop),
     };
     if let Err(error) = opened {
