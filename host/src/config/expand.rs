@@ -41,7 +41,12 @@ impl Environment for Process {
     }
 
     fn file(&self, path: &str) -> io::Result<Vec<u8>> {
-        let file = std::fs::File::open(self.directory.join(path))?;
+        let path = self.directory.join(path);
+        // Reading a pipe or a device could go on for ever.
+        if !std::fs::metadata(&path)?.is_file() {
+            return Err(io::Error::other("it is not a file"));
+        }
+        let file = std::fs::File::open(path)?;
         let mut content = Vec::new();
         file.take(LARGEST_FILE + 1).read_to_end(&mut content)?;
         if content.len() as u64 > LARGEST_FILE {
@@ -138,6 +143,7 @@ fn value_of(inner: &str, environment: &dyn Environment) -> Result<String, (Strin
 const LARGEST_FILE: u64 = 1024 * 1024;
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 pub(super) mod tests {
     use super::*;
 
@@ -204,6 +210,27 @@ pub(super) mod tests {
             let faults = expand(text, &Fake).err().unwrap_or_default();
             let found: Vec<_> = faults.iter().map(|fault| (fault.range.start, fault.range.end)).collect();
             assert_eq!(found, ranges, "{text}");
+        }
+    }
+
+    #[test]
+    fn only_files_of_a_bounded_size_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let process = Process { directory: folder.path().to_owned() };
+        std::fs::write(folder.path().join("small"), "text").unwrap();
+        std::fs::File::create(folder.path().join("large")).unwrap().set_len(LARGEST_FILE + 1).unwrap();
+        let pipe = folder.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(pipe).status().unwrap().success());
+        assert_eq!(process.file("small").unwrap(), b"text");
+        for (path, words) in [
+            ("large", "larger than 1 MiB"),
+            ("pipe", "not a file"),
+            (".", "not a file"),
+            ("/dev/zero", "not a file"),
+            ("none", "No such file"),
+        ] {
+            let error = process.file(path).unwrap_err().to_string();
+            assert!(error.contains(words), "{path}: {error}");
         }
     }
 }
