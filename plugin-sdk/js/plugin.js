@@ -106,6 +106,18 @@ const CHARACTERS = new RegExp(
   "g",
 );
 
+// A plugin has no system to ask for the time, and asking would be a trap without a word.
+function noTime() {
+  throw new Error("a plugin has no clock of its own: import { now } from \"gatewright:plugin/clock@0.1.0\"");
+}
+Date.now = noTime;
+globalThis.Date = new Proxy(Date, {
+  apply: noTime,
+  construct: (date, parameters, target) =>
+    parameters.length > 0 ? Reflect.construct(date, parameters, target) : noTime(),
+});
+Date.prototype.constructor = Date;
+
 function guarded(hook) {
   return (...parameters) => {
     try {

@@ -270,6 +270,29 @@ class Halves(Plugin):
     }
 }
 
+/// Of JavaScript: where it failed, and what there is in the place of a clock.
+#[test]
+fn what_goes_wrong_in_javascript_has_a_place() {
+    let folder = Folder::project("js", "lost");
+    let source = folder.read("src/plugin.js");
+    let opened = "request.headers.set(\"x-door\", \"open\");";
+    assert!(source.contains(opened), "{source}");
+    let no_clock = "a plugin has no clock of its own";
+    for (statement, words) in [
+        ("null.nowhere;", "TypeError: cannot read property 'nowhere' of null"),
+        ("Date.now();", no_clock),
+        ("new Date();", no_clock),
+        ("Date();", no_clock),
+    ] {
+        folder.write("src/plugin.js", source.replace(opened, statement));
+        let said = folder.run(&["plugin", "test", "--only", "the word opens"]).bad();
+        [words, "src/plugin.js:", "at onRequest"].iter().for_each(|words| said.says(words));
+    }
+    let fine = "if (new Date(0).toISOString() !== \"1970-01-01T00:00:00.000Z\") throw new Error(\"another day\");";
+    folder.write("src/plugin.js", source.replace(opened, &format!("{fine} {opened}")));
+    folder.run(&["plugin", "test", "--only", "the word opens"]).good();
+}
+
 /// Of Python: where it failed, in a hook and in what its configuration asks for. There are no sources there to quote from.
 #[test]
 fn what_goes_wrong_in_python_has_a_place() {
