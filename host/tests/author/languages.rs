@@ -311,9 +311,9 @@ fn what_goes_wrong_in_python_has_a_place() {
         ),
     ] {
         assert!(source.contains(good), "{source}");
-        folder.write("main.py", source.replace(good, bad));
+        folder.write("main.py", source.replace(good, &format!("print('on', 'the way')\n        {bad}")));
         let said = folder.run(&["plugin", "test", "--only", "the word opens"]).bad();
-        words.iter().for_each(|words| said.says(words));
+        words.iter().chain(&["info  on the way"]).for_each(|words| said.says(words));
     }
 }
 

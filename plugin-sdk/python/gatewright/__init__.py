@@ -124,6 +124,8 @@ def plugin(cls: type[Plugin]) -> type[Plugin]:
             )
 
         def configure(self, config: str) -> None:
+            # Not before, as there is no log while the component is built.
+            sys.stdout = _Lines()
             try:
                 instance.configure(json.loads(config or "{}"))
             except ValueError as error:
@@ -162,6 +164,22 @@ def plugin(cls: type[Plugin]) -> type[Plugin]:
     for export in exports:
         setattr(module, export.__name__, export)
     return cls
+
+
+class _Lines:
+    """What is printed, as lines of the plugin's log: there is nothing else to print to."""
+
+    def __init__(self) -> None:
+        self._begun = ""
+
+    def write(self, text: str) -> int:
+        *lines, self._begun = (self._begun + text).split("\n")
+        for line in lines:
+            _log.write(_log.Level.INFO, well_formed(line), [])
+        return len(text)
+
+    def flush(self) -> None:
+        pass
 
 
 def _guarded(hook: Any, *arguments: Any) -> Any:
