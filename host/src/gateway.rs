@@ -61,6 +61,8 @@ pub(crate) struct Shared {
     /// Held for a whole change, so that of two changes the second sees the first.
     turn: tokio::sync::Mutex<()>,
     draining: AtomicBool,
+    /// Set when the drain timeout is over.
+    is_cut: Arc<AtomicBool>,
     watch: OnceLock<Watch>,
     outbound: Arc<outbound::Outbound>,
     /// What no change of the configuration changes.
@@ -176,6 +178,7 @@ impl Gateway {
             let fields: telemetry::Fields<'_> = &[("connections", &left)];
             telemetry::log(Level::Warn, "the drain time is over; connections are cut", fields);
         }
+        self.shared.is_cut.store(true, Ordering::Relaxed);
         workers.into_iter().for_each(Worker::stop);
         self.control.stop();
         self.shared.access_log.close(Duration::from_secs(5));

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use gatewright_tests::{Client, LateEnd, Scripted, Server, TestGateway, eventually, raw, read_head, send};
+use gatewright_tests::{Client, LateEnd, Scripted, Server, TestGateway, Wire, eventually, raw, read_head, send};
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
 
@@ -98,6 +98,29 @@ async fn a_client_that_leaves_has_its_record() {
     let record = gateway.wait_for_records(1).await.pop().unwrap();
     assert_eq!(record["outcome"], "client-left", "{record}");
     assert_eq!(record["status"], serde_json::Value::Null);
+}
+
+#[tokio::test]
+async fn a_request_that_the_drain_timeout_cuts_was_not_left_by_its_client() {
+    let never = Scripted::start(|_stream| std::future::pending()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("access.log");
+    let gateway = TestGateway::start(json!({
+        "shutdown": { "drain_timeout": "100ms" },
+        "access_log": { "file": log },
+        "upstreams": { "never": [never.text()] },
+        "routes": [{ "match": {}, "to": "never" }],
+    }));
+    let mut client = Wire::connect(gateway.address()).await;
+    client.send("GET /cut HTTP/1.1\r\nhost: a.test\r\n\r\n").await;
+    eventually("the request is with the upstream", async || {
+        (gateway.metric("http_server_active_requests", &[]).await == 1.0).then_some(())
+    })
+    .await;
+    tokio::task::spawn_blocking(move || gateway.shutdown()).await.unwrap();
+    let record: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(log).unwrap()).unwrap();
+    assert_eq!((&record["outcome"], &record["path"]), (&json!("shut-down"), &json!("/cut")), "{record}");
+    client.read_to_end().await;
 }
 
 /// A plugin that has not done well yet runs on a thread of its own, where its hook goes on when the client has left.

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::SystemTime;
 
 use crate::capability::metrics::{self, Sample};
@@ -18,6 +20,8 @@ pub(super) struct Observer {
     /// For requests that no route takes.
     pub no_route: Arc<RouteMetrics>,
     pub metrics: Arc<Metrics>,
+    /// Whether the drain timeout is over, so that what ends now is cut by the gateway and not by its client.
+    pub is_cut: Arc<AtomicBool>,
 }
 
 impl exchange::Observer for Observer {
@@ -76,13 +80,13 @@ impl exchange::Observer for Observer {
             plugin: outcome.answered_by.as_deref(),
             error: outcome.error.as_deref(),
             attributes: &exchange.attributes,
-            outcome: how(outcome),
+            outcome: how(outcome, self.is_cut.load(Relaxed)),
         });
     }
 }
 
 /// The one word for how it ended. What went wrong first counts: a client that leaves an error unread did not cause it.
-fn how(outcome: &exchange::Outcome) -> Outcome {
+fn how(outcome: &exchange::Outcome, is_cut: bool) -> Outcome {
     use exchange::Fault;
     match outcome.fault {
         Some(Fault::Request) => Outcome::Refused,
@@ -91,6 +95,7 @@ fn how(outcome: &exchange::Outcome) -> Outcome {
         Some(Fault::Plugin) => Outcome::PluginFailed,
         Some(Fault::ShutDown) => Outcome::ShutDown,
         None if outcome.complete => Outcome::Complete,
+        None if is_cut => Outcome::ShutDown,
         None => Outcome::ClientLeft,
     }
 }

@@ -62,6 +62,7 @@ fn workshop(
     config: &config::Config,
     access_log: Arc<AccessLog>,
     outbound: Arc<Outbound>,
+    is_cut: Arc<AtomicBool>,
 ) -> Result<Workshop, Error> {
     let directory = path.parent().unwrap_or(Path::new("")).to_owned();
     let cache = config.cache.as_ref().map(|cache| directory.join(&cache.directory));
@@ -71,7 +72,8 @@ fn workshop(
         telemetry::log(Level::Warn, message, &[("directory", &directory.display()), ("error", &why)]);
     }
     let metrics = Arc::new(Metrics::new());
-    let observer = observer::Observer { access_log, no_route: metrics.route(""), metrics: metrics.clone() };
+    let no_route = metrics.route("");
+    let observer = observer::Observer { access_log, no_route, metrics: metrics.clone(), is_cut };
     Ok(Workshop {
         engine,
         observer: Arc::new(observer),
@@ -90,7 +92,8 @@ pub(super) fn prepare(path: &Path, loaded: Loaded) -> Result<Arc<Shared>, Error>
     let (settings, fixed) = (access_log_settings(&loaded.config, path), Fixed::of(&loaded.config));
     let access_log = Arc::new(AccessLog::open(settings).map_err(system("access log"))?);
     let outbound = Arc::new(Outbound::default());
-    let workshop = workshop(path, &loaded.config, access_log.clone(), outbound.clone())?;
+    let is_cut = Arc::<AtomicBool>::default();
+    let workshop = workshop(path, &loaded.config, access_log.clone(), outbound.clone(), is_cut.clone())?;
     let snapshot = Snapshot::build(loaded, &workshop, None).map_err(|report| Error::Config(Box::new(report)))?;
     let shared = Arc::new(Shared {
         snapshot: ArcSwap::from_pointee(snapshot),
@@ -104,6 +107,7 @@ pub(super) fn prepare(path: &Path, loaded: Loaded) -> Result<Arc<Shared>, Error>
         }),
         turn: tokio::sync::Mutex::new(()),
         draining: AtomicBool::new(false),
+        is_cut,
         watch: OnceLock::new(),
         outbound,
         fixed,
