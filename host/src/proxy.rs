@@ -23,7 +23,7 @@ use http::{Request, Response, Version, header};
 use http_body::Body as _;
 
 use crate::body::Body;
-use crate::exchange::{Exchange, Phase, RequestHead, Source};
+use crate::exchange::{Exchange, RequestHead, Source};
 use crate::http::Connection;
 use crate::plugin::{Bodies, Chain, Direction, Stop};
 use crate::problem::grpc;

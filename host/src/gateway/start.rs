@@ -31,7 +31,7 @@ pub fn build(path: &Path) -> Result<Snapshot, Error> {
     pull::provide(&loaded, path)?;
     let access_log = AccessLog::open(access_log::Settings { target: access_log::Target::Off, ..Default::default() });
     let access_log = Arc::new(access_log.map_err(system("access log"))?);
-    let workshop = workshop(path, &loaded.config, access_log, Arc::default())?;
+    let workshop = workshop(path, &loaded.config, access_log, Arc::default(), Arc::default())?;
     Snapshot::build(loaded, &workshop, None).map_err(|report| Error::Config(Box::new(report)))
 }
 
