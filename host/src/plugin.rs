@@ -11,7 +11,6 @@
 
 mod abilities;
 mod artifact;
-mod aside;
 mod background;
 mod bindings;
 mod bodies;
@@ -36,6 +35,7 @@ mod lines;
 mod link;
 mod load_error;
 mod loan;
+mod probation;
 mod run;
 mod service;
 mod shared;
@@ -52,7 +52,6 @@ use wasmtime::component::{ComponentNamedList, Lift, Lower};
 use wasmtime::{Store, WasmBacktrace};
 
 pub use artifact::{Artifact, Exports, Import, Manifest, MetricDeclaration, VERSION};
-use aside::{Aside, Place};
 pub use background::tick;
 pub use bindings::Direction;
 pub use bodies::Bodies;
@@ -68,6 +67,7 @@ use instance::{Hook, Hooks, Instance, Prepared};
 pub use lent::{Abilities, Lent, Limits};
 pub use load_error::LoadError;
 pub use loan::{Loan, Turn};
+use probation::{Place, Probation};
 pub use run::{Mode, Run};
 pub use service::{Handled, Next, NextError, Service, ServiceError, ServiceLimits};
 use standing::Standing;
@@ -84,7 +84,7 @@ pub struct Plugin {
     hooks: HookSet,
     standing: Standing,
     breakers: breaker::Breakers,
-    aside: Aside,
+    probation: Probation,
     /// Warm instances, by core. Boxed, because they move between here and exchanges, and are large.
     #[allow(clippy::vec_box)]
     idle: ThreadLocal<RefCell<Vec<Box<Instance>>>>,
@@ -163,7 +163,7 @@ impl Plugin {
             hooks,
             standing,
             breakers: breaker::Breakers::new(settings.breaker),
-            aside: Aside::default(),
+            probation: Probation::default(),
             idle: ThreadLocal::new(),
         })
     }
@@ -247,8 +247,8 @@ impl Plugin {
         if !breaker.allows(Instant::now) {
             return Err(self.failure(call, FailureKind::Open, String::new()));
         }
-        let aside = match self.breakers.is_suspect(call.hook()) && !self.prepared.waits {
-            true => Box::pin(self.place_aside(call)).await?,
+        let off_core = match self.breakers.is_suspect(call.hook()) && !self.prepared.waits {
+            true => Box::pin(self.probation_place(call)).await?,
             false => None,
         };
         let mut instance = match self.check_out(exchange, position) {
@@ -265,8 +265,8 @@ impl Plugin {
         state.position = position;
         state.exchange = exchange.take();
         let timed = self.metrics().begin(call.hook());
-        let answer = if let Some(place) = aside {
-            let (back, answer) = Box::pin(aside::call(place, instance, pick, parameters)).await;
+        let answer = if let Some(place) = off_core {
+            let (back, answer) = Box::pin(probation::call(place, instance, pick, parameters)).await;
             instance = back;
             *exchange = instance.store.data_mut().give_back();
             answer
@@ -299,12 +299,12 @@ impl Plugin {
         Err(self.failed(call, failed.0, failed.1))
     }
 
-    /// The place beside the cores, for a plugin that has yet to show that it comes to an end. None where it has shown that
+    /// The place off the data cores, for a plugin that has yet to show that it comes to an end. None where it has shown that
     /// while the place was waited for.
-    async fn place_aside(&self, call: Call) -> Result<Option<Place>, Failure> {
+    async fn probation_place(&self, call: Call) -> Result<Option<Place>, Failure> {
         let breaker = self.breakers.of(call.hook());
         let is_probe = breaker.is_open();
-        let place = self.aside.place().await;
+        let place = self.probation.place().await;
         if breaker.is_open() && !is_probe {
             return Err(self.failure(call, FailureKind::Open, String::new()));
         }

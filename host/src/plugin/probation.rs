@@ -11,23 +11,23 @@ use wasmtime::component::{ComponentNamedList, Lift, Lower};
 use super::direct::{Parameters, Returned};
 use super::instance::{Hook, Hooks, Instance};
 
-/// The place of one plugin beside the cores. There is one, so that many requests for a plugin that loops take no more than a
+/// The place of one plugin off the data cores. There is one, so that many requests for a plugin that loops take no more than a
 /// core's time.
 #[derive(Debug)]
-pub(super) struct Aside(Arc<Semaphore>);
+pub(super) struct Probation(Arc<Semaphore>);
 
 /// The place, for one hook. It is taken until that has returned, also where its client has left meanwhile.
 pub(super) struct Place {
     _permit: OwnedSemaphorePermit,
 }
 
-impl Default for Aside {
+impl Default for Probation {
     fn default() -> Self {
-        Aside(Arc::new(Semaphore::new(1)))
+        Probation(Arc::new(Semaphore::new(1)))
     }
 }
 
-impl Aside {
+impl Probation {
     /// Waits for the place.
     pub async fn place(&self) -> Option<Place> {
         // An error would mean that it was closed, which it never is.
