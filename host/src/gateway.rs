@@ -4,7 +4,7 @@
 //! refresh, plugins' ticks, signals) runs on one control thread, so that it never waits for a core or makes one wait. A
 //! change is build, bind, swap: a failure before the swap changes nothing.
 
-mod aside;
+mod blocking;
 mod certificates;
 mod clear;
 mod control;
@@ -213,7 +213,7 @@ impl Shared {
     async fn fetch(&self, lacking: Lacking) -> Result<(), Error> {
         // Nobody closes it.
         let _slot = self.fetches.acquire().await;
-        let fetched = aside::run(move || lacking.fetch()).await;
+        let fetched = blocking::run(move || lacking.fetch()).await;
         let fetched = fetched.unwrap_or_else(|error| Err(Error::System(format!("fetching plugins failed: {error}"))));
         fetched.inspect_err(|_| self.workshop.metrics.reload_refused())
     }
@@ -262,7 +262,7 @@ impl Shared {
     ) -> Result<Change, Error> {
         let (previous, workshop, shared) = (self.current(), self.workshop.clone(), self.clone());
         self.outbound.hold();
-        let built = aside::run(move || {
+        let built = blocking::run(move || {
             let loaded = load(&previous)?;
             shared.watch_also(&loaded.config, &previous);
             if let Some(lacking) = Lacking::of(&loaded, &workshop.path) {
@@ -314,7 +314,7 @@ impl Shared {
         }
         if let Some(snapshot) = snapshot {
             let old = self.snapshot.swap(snapshot);
-            handle.spawn(aside::drop_last(old));
+            handle.spawn(blocking::drop_last(old));
             for setting in self.fixed.waiting(&next.loaded.config) {
                 telemetry::log(Level::Warn, "a setting takes effect at the next start", &[("setting", &setting)]);
             }
