@@ -9,7 +9,7 @@ use super::bindings::{
     Direction, MutateError, clock, codec, consumers, hooks, json_schema, jwt, log, metrics, password, random, seal,
     secrets, shared_store, types,
 };
-use super::floor;
+use super::minimal_wasi;
 use super::state::{Call, State};
 use crate::capability::{
     codec as codings, json_schema as schemas, jwt as keys, log as lines, password as passwords, seal as seals, store,
@@ -117,19 +117,19 @@ impl clock::Host for State {
 
     fn monotonic(&mut self) -> Result<u64> {
         self.charge()?;
-        Ok(floor::monotonic_micros())
+        Ok(minimal_wasi::monotonic_micros())
     }
 }
 
 impl random::Host for State {
     fn bytes(&mut self, length: u32) -> Result<Vec<u8>> {
         self.charge()?;
-        floor::random_bytes(length.into())
+        minimal_wasi::random_bytes(length.into())
     }
 
     fn number(&mut self) -> Result<u64> {
         self.charge()?;
-        floor::random_number()
+        minimal_wasi::random_number()
     }
 }
 
@@ -405,5 +405,5 @@ pub(super) fn since_epoch() -> Duration {
 
 /// The clock of limits and lifetimes: it never goes back.
 pub(super) fn now_ms() -> u64 {
-    floor::monotonic_micros() / 1000
+    minimal_wasi::monotonic_micros() / 1000
 }

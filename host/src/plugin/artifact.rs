@@ -54,7 +54,7 @@ pub enum Import {
     HttpClient,
     Password,
     SingleFlight,
-    /// An interface of the WASI floor, under the exact name the component uses.
+    /// An interface of the minimal WASI, under the exact name the component uses.
     Wasi(String),
 }
 

@@ -7,10 +7,10 @@
 //! involves no unsafe code, and any other component runs as a component.
 
 mod abi;
-mod floor;
 mod functions;
 mod hook;
 mod host;
+mod minimal_wasi;
 mod plan;
 #[cfg(test)]
 mod tests;
@@ -171,11 +171,13 @@ impl Part {
                     let into = Definition { linker: &mut linker, module: from, name, realloc };
                     define(into, interface, function)?;
                 }
-                Source::Drop => floor::drop(Definition { linker: &mut linker, module: from, name, realloc: None })?,
+                Source::Drop => {
+                    minimal_wasi::drop(Definition { linker: &mut linker, module: from, name, realloc: None })?
+                }
             }
             origins.push(Origin::Host(from.to_owned(), name.to_owned()));
         }
-        // What is left are parts of WASI beyond the floor.
+        // What is left are parts of WASI beyond the minimum.
         linker.define_unknown_imports_as_traps(module)?;
         if origins.iter().all(|origin| matches!(origin, Origin::Host(..))) {
             return Ok(Part::Whole(linker.instantiate_pre(module)?));
@@ -187,7 +189,7 @@ impl Part {
 fn define(into: Definition<'_>, interface: &str, function: &str) -> Result<()> {
     let is_defined = match interface.strip_prefix("gatewright:plugin/").and_then(|name| name.split('@').next()) {
         Some(ours) => functions::define(into, ours, function)?,
-        None => return floor::define(into, interface, function),
+        None => return minimal_wasi::define(into, interface, function),
     };
     if is_defined { Ok(()) } else { Err(Error::msg(format!("{interface} has no function {function:?}"))) }
 }

@@ -16,7 +16,7 @@ use super::bindings::{
 use super::engine::Engine;
 use super::run::Edit;
 use super::state::State;
-use super::{edit, floor, guard, shared};
+use super::{edit, guard, minimal_wasi, shared};
 
 /// Where a plugin's limits, places and entries are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,10 +60,10 @@ pub(super) fn linker(
             Import::HttpClient => http_client::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?,
             Import::SingleFlight => single_flight::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?,
             Import::Password => password::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?,
-            Import::Wasi(name) => floor::link(linker, name)?,
+            Import::Wasi(name) => minimal_wasi::link(linker, name)?,
         }
     }
-    // What is left are parts of WASI beyond the floor.
+    // What is left are parts of WASI beyond the minimum.
     linker.define_unknown_imports_as_traps(component)?;
     Ok(linker)
 }

@@ -1,4 +1,4 @@
-//! The WASI floor: what a guest's language runtime expects of a system, without anything that waits or reaches outside.
+//! A minimal WASI: what a guest's language runtime expects of a system, without anything that waits or reaches outside.
 //!
 //! Clocks and random bytes are real. Standard output and error become lines of the plugin's log. The environment, the
 //! arguments and the file system are empty, standard input is at its end, and `exit` is a trap. wasmtime-wasi is not
@@ -15,7 +15,7 @@ use wasmtime::{StoreContextMut, error::Context as _};
 
 use super::state::State;
 
-/// Defines the floor's part of one WASI interface, `full` being its name with the version.
+/// Defines what there is of one WASI interface, `full` being its name with the version.
 pub(super) fn link(linker: &mut Linker<State>, full: &str) -> wasmtime::Result<()> {
     let Some(name) = full.strip_prefix("wasi:").and_then(|name| name.split('@').next()) else { return Ok(()) };
     let mut instance = linker.instance(full).context("a WASI interface is imported twice")?;
@@ -126,7 +126,7 @@ struct DirectoryEntryStream;
 #[component(variant)]
 enum StreamError {
     #[component(name = "last-operation-failed")]
-    #[allow(dead_code)] // a case of the WIT type that the floor never answers
+    #[allow(dead_code)] // a case of the WIT type that is never answered here
     LastOperationFailed(Resource<IoError>),
     #[component(name = "closed")]
     Closed,

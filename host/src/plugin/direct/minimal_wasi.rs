@@ -1,9 +1,9 @@
-//! The WASI floor ([`super::super::floor`]) for guests that run directly. A handle is a number that says what it is of:
-//! there is nothing that would have to be kept for one, or given back.
+//! The minimal WASI ([`super::super::minimal_wasi`]) for guests that run directly. A handle is a number that says what
+//! it is of: there is nothing that would have to be kept for one, or given back.
 
 use wasmtime::{Error, Result, ValType};
 
-use super::super::floor::{self, START};
+use super::super::minimal_wasi::{self, START};
 use super::super::state::State;
 use super::abi::Guest;
 use super::host::{Definition, function};
@@ -17,7 +17,7 @@ pub fn drop(into: Definition<'_>) -> Result<()> {
     into.function(vec![ValType::I32], |_: &mut State, _: &mut Guest<'_>| Ok(()))
 }
 
-/// Defines a function of WASI if it is one of the floor's; what is left undefined traps when it is called.
+/// Defines a function of WASI if there is one here; what is left undefined traps when it is called.
 pub fn define(into: Definition<'_>, interface: &str, function: &str) -> Result<()> {
     macro_rules! functions {
         ($($interface:literal $($function:literal)|+ |$state:ident $(, $parameter:ident: $type:ty)*| $body:expr;)*) => {
@@ -63,15 +63,15 @@ pub fn define(into: Definition<'_>, interface: &str, function: &str) -> Result<(
         "clocks/monotonic-clock" "now" |s| Ok(START.elapsed().as_nanos() as u64);
         "clocks/monotonic-clock" "resolution" |s| Ok(1_u64);
         "clocks/wall-clock" "now" |s| {
-            let now = floor::Datetime::now();
+            let now = minimal_wasi::Datetime::now();
             Ok((now.seconds, now.nanoseconds))
         };
         "clocks/wall-clock" "resolution" |s| Ok((0_u64, 1_u32));
-        "random/random" "get-random-bytes" |s, length: u64| floor::random_bytes(length);
-        "random/random" "get-random-u64" |s| floor::random_number();
-        "random/insecure" "get-insecure-random-bytes" |s, length: u64| floor::random_bytes(length);
-        "random/insecure" "get-insecure-random-u64" |s| floor::random_number();
-        "random/insecure-seed" "insecure-seed" |s| Ok((floor::random_number()?, floor::random_number()?));
+        "random/random" "get-random-bytes" |s, length: u64| minimal_wasi::random_bytes(length);
+        "random/random" "get-random-u64" |s| minimal_wasi::random_number();
+        "random/insecure" "get-insecure-random-bytes" |s, length: u64| minimal_wasi::random_bytes(length);
+        "random/insecure" "get-insecure-random-u64" |s| minimal_wasi::random_number();
+        "random/insecure-seed" "insecure-seed" |s| Ok((minimal_wasi::random_number()?, minimal_wasi::random_number()?));
         "filesystem/preopens" "get-directories" |s| Ok(Vec::<(u32, String)>::new());
     }
 }
