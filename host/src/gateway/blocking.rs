@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use crate::priority;
+use crate::thread_priority;
 
 /// Runs `work` on a thread of its own, behind everything else where the cores are busy.
 ///
@@ -15,7 +15,7 @@ use crate::priority;
 pub(super) async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
     let (done, result) = oneshot::channel();
     std::thread::Builder::new().name("build".into()).stack_size(4 << 20).spawn(move || {
-        priority::step_back();
+        thread_priority::step_back();
         let _ = done.send(work());
     })?;
     result.await.map_err(|_| io::Error::other("it panicked"))

@@ -17,7 +17,7 @@ use super::artifact::Artifact;
 use super::cache::CompileCache;
 use super::epoch::Epoch;
 use super::load_error::LoadError;
-use crate::priority;
+use crate::thread_priority;
 
 /// Compiles components and runs their instances. Cheap to clone; the last clone ends the clock.
 #[derive(Clone)]
@@ -104,7 +104,7 @@ impl Engine {
 fn compilers() {
     let threads = rayon::ThreadPoolBuilder::new().thread_name(|index| format!("compiler-{index}"));
     // Fails where there are some already: of the engine before this one.
-    let _ = threads.start_handler(|_| priority::step_back()).build_global();
+    let _ = threads.start_handler(|_| thread_priority::step_back()).build_global();
 }
 
 fn config(is_concurrent: bool) -> Config {
@@ -159,8 +159,9 @@ mod tests {
     #[test]
     fn whoever_makes_the_engine_the_threads_that_compile_come_after_those_that_serve() {
         let _engine = Engine::new(None).unwrap();
-        let here = priority::niceness();
-        let compilers = rayon::broadcast(|_| (std::thread::current().name().map(str::to_owned), priority::niceness()));
+        let here = thread_priority::niceness();
+        let compilers =
+            rayon::broadcast(|_| (std::thread::current().name().map(str::to_owned), thread_priority::niceness()));
         assert!(!compilers.is_empty());
         for (index, (name, niceness)) in compilers.into_iter().enumerate() {
             assert_eq!(name, Some(format!("compiler-{index}")));
