@@ -16,7 +16,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("health", &[]),
     ("headers", &[]),
     ("retry", &[]),
-    ("versions", &[]),
+    ("api_versions", &[]),
     ("rewrite", &["headers"]),
     ("networks", &[]),
     ("proxy_protocol", &["networks"]),
@@ -67,6 +67,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "snapshot",
         &[
             "admission",
+            "api_versions",
             "balance",
             "body",
             "cache",
@@ -90,13 +91,13 @@ const ROOMS: &[(&str, &[&str])] = &[
             "telemetry",
             "tls",
             "upstream",
-            "versions",
         ],
     ),
     (
         "proxy",
         &[
             "admission",
+            "api_versions",
             "body",
             "cache",
             "exchange",
@@ -109,7 +110,6 @@ const ROOMS: &[(&str, &[&str])] = &[
             "snapshot",
             "tunnel",
             "upstream",
-            "versions",
         ],
     ),
     ("admin", &["telemetry"]),
@@ -150,6 +150,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
+            "api_versions",
             "author",
             "config",
             "gateway",
@@ -161,7 +162,6 @@ const ROOMS: &[(&str, &[&str])] = &[
             "snapshot",
             "telemetry",
             "upstream",
-            "versions",
         ],
     ),
 ];

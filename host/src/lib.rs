@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod admission;
+pub mod api_versions;
 pub mod author;
 pub mod balance;
 pub mod body;
@@ -40,5 +41,4 @@ pub mod thread_priority;
 pub mod tls;
 pub mod tunnel;
 pub mod upstream;
-pub mod versions;
 pub mod watch;

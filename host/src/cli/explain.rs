@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 
 use super::amounts::{size, time};
 use super::explain_tls;
+use crate::api_versions::{Chosen, Refusal};
 use crate::gateway::Error;
 use crate::headers::path;
 use crate::mirror::EVERY;
@@ -13,7 +14,6 @@ use crate::retry::Policy;
 use crate::router::RequestView;
 use crate::snapshot::{Goal, Mirrored, Route, Snapshot};
 use crate::upstream::{self, Upstream};
-use crate::versions::{Chosen, Refusal};
 
 /// Describes the request's way through the snapshot.
 ///

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use http::{StatusCode, header};
 
 use crate::admission::Shed;
+use crate::api_versions::{By, Refusal};
 use crate::body::{Body, BodyError};
 use crate::exchange::{Exchange, Fault};
 use crate::headers::Reject;
@@ -13,7 +14,6 @@ use crate::plugin::{Failure, ServiceError};
 use crate::problem;
 use crate::rewrite::Unfit;
 use crate::upstream::SendError;
-use crate::versions::{By, Refusal};
 
 /// Why the gateway answers in place of an upstream or a plugin.
 #[derive(Debug)]

@@ -6,11 +6,11 @@ use std::time::SystemTime;
 use http::header::{ACCEPT, HeaderMap, HeaderName, HeaderValue, LINK, VARY};
 
 use super::targets::{self, Goals, Targets};
+use crate::api_versions::{By, Chosen, Refusal, Versions};
 use crate::config::{self, VersionBy};
 use crate::exchange;
 use crate::rewrite::Fields;
 use crate::router::PathPattern;
-use crate::versions::{By, Chosen, Refusal, Versions};
 
 /// The versions of a route, each with where its requests go.
 pub struct Versioned {
