@@ -11,8 +11,8 @@ use super::cases::Cases;
 use super::fixtures::Fixtures;
 use super::{Error, toolchain};
 use crate::capability::jwt::{Documents, Fetch, FetchFuture, KeySets, Timing};
-use crate::capability::meters::Meters;
 use crate::capability::metrics::{self, Metrics};
+use crate::capability::rate_limit::RateLimiter;
 use crate::capability::secrets::{self, Secrets};
 use crate::capability::store::Store;
 use crate::config::{self, Document, Schema};
@@ -32,14 +32,14 @@ pub struct Cast {
     pub plugin: Arc<Plugin>,
     pub fixtures: Vec<Arc<Fixtures>>,
     store: Arc<Store>,
-    meters: Arc<Meters>,
+    limiter: Arc<RateLimiter>,
 }
 
 impl Cast {
     /// Forgets what the plugin has counted and stored so far: the next exchange is the first again.
     pub fn forget(&self) {
         self.store.clear();
-        self.meters.clear();
+        self.limiter.clear();
     }
 }
 
@@ -141,12 +141,12 @@ impl Stage {
             written: Abilities::written_in(config),
             ..Abilities::default()
         };
-        let (store, meters) = (abilities.store.clone(), abilities.meters.clone());
+        let (store, limiter) = (abilities.store.clone(), abilities.limiter.clone());
         let lent = Lent::new(self.name(), Limits::default(), abilities);
         let settings = Settings { isolation, ..Settings::default() };
         let plugin = Plugin::new(&self.engine, self.artifact.clone(), settings, lent, config.to_string().into())
             .map_err(Refused::Words)?;
-        Ok(Cast { plugin: Arc::new(plugin), fixtures: fixtures.into_values().collect(), store, meters })
+        Ok(Cast { plugin: Arc::new(plugin), fixtures: fixtures.into_values().collect(), store, limiter })
     }
 
     /// What the plugin calls itself.

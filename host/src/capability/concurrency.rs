@@ -35,7 +35,7 @@ impl Places {
     /// Takes one of `limit` places under `key`. Of any number of threads that try at once, exactly as many get one as are
     /// free.
     pub fn enter(self: &Arc<Self>, key: &str, limit: u32) -> Outcome {
-        // As in the limiter: no key lies in memory, and nobody outside can aim for a collision.
+        // As in `rate_limit`: no key lies in memory, and nobody outside can aim for a collision.
         let [high, low] = self.seeds.each_ref().map(|seed| u128::from(seed.hash_one(key)));
         let print = high << 64 | low;
         let mut shard = self.shard(print);

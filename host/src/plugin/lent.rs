@@ -13,9 +13,9 @@ use crate::capability::concurrency::Places;
 use crate::capability::consumers::{Credential, Limit};
 use crate::capability::json_schema::Schemas;
 use crate::capability::jwt::KeySets;
-use crate::capability::meters::Meters;
 use crate::capability::metrics::Metrics;
 use crate::capability::password::Passwords;
+use crate::capability::rate_limit::RateLimiter;
 use crate::capability::remote::Share;
 use crate::capability::secrets::Granted;
 use crate::capability::store::Store;
@@ -37,7 +37,7 @@ pub struct Abilities {
     /// Shared by all configurations of the plugin's name.
     pub store: Arc<Store>,
     /// Private to this configuration.
-    pub meters: Arc<Meters>,
+    pub limiter: Arc<RateLimiter>,
     /// Private to this configuration.
     pub places: Arc<Places>,
     /// What it keeps in a server instead of in the three above, which are then what it falls back to.

@@ -8,18 +8,18 @@ use super::bindings::concurrency;
 use super::bindings::rate_limit::{self, LimitError, Outcome, Quota, Rule, Window};
 use super::run::Held;
 use super::state::State;
-use crate::capability::{limiter, meters};
+use crate::capability::{rate_limit as limits, token_bucket};
 
 impl rate_limit::Host for State {
     fn take(&mut self, key: String, quota: Quota, cost: u32) -> Result<Outcome> {
         self.charge()?;
-        Ok(self.lent.abilities.meters.take(&key, quota.into(), cost, now_ms()).into())
+        Ok(self.lent.abilities.limiter.take(&key, quota.into(), cost, now_ms()).into())
     }
 
     fn take_all(&mut self, key: String, rules: Vec<Rule>, cost: u32) -> Result<Result<Vec<Outcome>, LimitError>> {
         self.charge()?;
         let Some(rules) = self::rules(rules) else { return Ok(Err(LimitError::LimitExceeded)) };
-        let outcomes = self.lent.abilities.meters.take_all(&key, &rules, cost, now());
+        let outcomes = self.lent.abilities.limiter.take_all(&key, &rules, cost, now());
         Ok(Ok(outcomes.into_iter().map(Into::into).collect()))
     }
 }
@@ -46,40 +46,40 @@ impl State {
 }
 
 /// The rules of one decision; none where there are too many, or none.
-pub(super) fn rules(rules: Vec<Rule>) -> Option<SmallVec<[meters::Rule; 4]>> {
+pub(super) fn rules(rules: Vec<Rule>) -> Option<SmallVec<[limits::Rule; 4]>> {
     (1..=MOST_RULES).contains(&rules.len()).then(|| rules.into_iter().map(Into::into).collect())
 }
 
 /// Both clocks, now.
-pub(super) fn now() -> meters::Now {
+pub(super) fn now() -> limits::Now {
     let wall_ms = u64::try_from(since_epoch().as_millis()).unwrap_or(u64::MAX);
-    meters::Now { monotonic_ms: now_ms(), wall_ms }
+    limits::Now { monotonic_ms: now_ms(), wall_ms }
 }
 
-impl From<Quota> for limiter::Quota {
+impl From<Quota> for token_bucket::Quota {
     fn from(Quota { requests, per_ms, burst }: Quota) -> Self {
-        limiter::Quota { requests, per_ms, burst }
+        token_bucket::Quota { requests, per_ms, burst }
     }
 }
 
-impl From<Window> for meters::Window {
+impl From<Window> for limits::Window {
     fn from(Window { requests, length_ms, anchor_ms }: Window) -> Self {
-        meters::Window { requests, length_ms, anchor_ms }
+        limits::Window { requests, length_ms, anchor_ms }
     }
 }
 
-impl From<Rule> for meters::Rule {
+impl From<Rule> for limits::Rule {
     fn from(rule: Rule) -> Self {
         match rule {
-            Rule::TokenBucket(quota) => meters::Rule::TokenBucket(quota.into()),
-            Rule::FixedWindow(window) => meters::Rule::FixedWindow(window.into()),
-            Rule::SlidingWindow(window) => meters::Rule::SlidingWindow(window.into()),
+            Rule::TokenBucket(quota) => limits::Rule::TokenBucket(quota.into()),
+            Rule::FixedWindow(window) => limits::Rule::FixedWindow(window.into()),
+            Rule::SlidingWindow(window) => limits::Rule::SlidingWindow(window.into()),
         }
     }
 }
 
-impl From<limiter::Outcome> for Outcome {
-    fn from(limiter::Outcome { allowed, remaining, reset_ms, retry_after_ms }: limiter::Outcome) -> Self {
+impl From<token_bucket::Outcome> for Outcome {
+    fn from(token_bucket::Outcome { allowed, remaining, reset_ms, retry_after_ms }: token_bucket::Outcome) -> Self {
         Outcome { allowed, remaining, reset_ms, retry_after_ms }
     }
 }

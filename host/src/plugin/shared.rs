@@ -17,9 +17,9 @@ use super::bindings::shared_store::{Entry, StoreError, SwapError};
 use super::limits::{now, rules};
 use super::run::Held;
 use super::state::{Call, State};
-use crate::capability::limiter;
-use crate::capability::meters::{self, Outcomes};
+use crate::capability::rate_limit::{self as limits, Outcomes};
 use crate::capability::remote::{Away, OnError, Share};
+use crate::capability::token_bucket;
 
 /// Links the interface that is imported, if it is one of these.
 pub(super) fn link(linker: &mut Linker<State>, import: &Import) -> Result<bool> {
@@ -71,7 +71,7 @@ fn shared_store(mut i: LinkerInstance<'_, State>) -> Result<()> {
 
 impl State {
     async fn take_shared(&mut self, key: &str, quota: Quota, cost: u32) -> Result<Outcome> {
-        let rule = meters::Rule::TokenBucket(quota.into());
+        let rule = limits::Rule::TokenBucket(quota.into());
         let outcomes = self.decide(key, &[rule], cost).await?;
         Ok(outcomes.and_then(|outcomes| outcomes.first().copied()).unwrap_or(REFUSED).into())
     }
@@ -88,12 +88,12 @@ impl State {
     }
 
     /// Takes from the server's limits, or does what the operator wants without it. None refuses.
-    async fn decide(&mut self, key: &str, rules: &[meters::Rule], cost: u32) -> Result<Option<Outcomes>> {
+    async fn decide(&mut self, key: &str, rules: &[limits::Rule], cost: u32) -> Result<Option<Outcomes>> {
         let share = self.share()?;
         let taken = share.take(key, rules, cost).await;
         Ok(match self.settle(&share, taken) {
             Ok(outcomes) => Some(outcomes),
-            Err(OnError::Local) => Some(self.lent.abilities.meters.take_all(key, rules, cost, now())),
+            Err(OnError::Local) => Some(self.lent.abilities.limiter.take_all(key, rules, cost, now())),
             Err(OnError::Allow) => Some(rules.iter().map(unlimited).collect()),
             Err(OnError::Deny) => None,
         })
@@ -205,13 +205,13 @@ impl State {
 }
 
 /// What is told where nobody counts.
-fn unlimited(rule: &meters::Rule) -> limiter::Outcome {
+fn unlimited(rule: &limits::Rule) -> token_bucket::Outcome {
     let remaining = match rule {
-        meters::Rule::TokenBucket(limiter::Quota { requests, burst: 0, .. }) => *requests,
-        meters::Rule::TokenBucket(quota) => quota.burst,
-        meters::Rule::FixedWindow(window) | meters::Rule::SlidingWindow(window) => window.requests,
+        limits::Rule::TokenBucket(token_bucket::Quota { requests, burst: 0, .. }) => *requests,
+        limits::Rule::TokenBucket(quota) => quota.burst,
+        limits::Rule::FixedWindow(window) | limits::Rule::SlidingWindow(window) => window.requests,
     };
-    limiter::Outcome { allowed: true, remaining, reset_ms: 0, retry_after_ms: 0 }
+    token_bucket::Outcome { allowed: true, remaining, reset_ms: 0, retry_after_ms: 0 }
 }
 
 fn unavailable() -> StoreError {
@@ -224,5 +224,5 @@ fn away() -> Error {
 }
 
 /// What `take` tells where nobody can count and requests are to be refused.
-const REFUSED: limiter::Outcome =
-    limiter::Outcome { allowed: false, remaining: 0, reset_ms: 1000, retry_after_ms: 1000 };
+const REFUSED: token_bucket::Outcome =
+    token_bucket::Outcome { allowed: false, remaining: 0, reset_ms: 1000, retry_after_ms: 1000 };

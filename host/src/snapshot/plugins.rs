@@ -342,7 +342,7 @@ impl<'a> Builder<'a> {
         };
         let abilities = Abilities {
             store: self.workshop.stores.named(name, store::Limits::default()),
-            meters: Arc::default(),
+            limiter: Arc::default(),
             places: Arc::default(),
             share: store.map(|store| Arc::new(Share::new(store.clone(), name, &key.config))),
             schemas: Arc::default(),

@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 
 use super::Away;
 use super::limits::Takings;
-use crate::capability::limiter::{DEFAULT_MAX_KEYS, NEVER_MS, Outcome, Quota, clamp};
-use crate::capability::meters::{Outcomes, Rule};
+use crate::capability::rate_limit::{Outcomes, Rule};
 use crate::capability::table::{Print, Tables};
+use crate::capability::token_bucket::{DEFAULT_MAX_KEYS, NEVER_MS, Outcome, Quota, clamp};
 use crate::capability::turns::Turns;
 
 /// The stocks of one plugin configuration.
@@ -204,7 +204,7 @@ const KEPT: Duration = Duration::from_secs(1);
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::capability::meters::Window;
+    use crate::capability::rate_limit::Window;
     use proptest::prelude::*;
     use smallvec::smallvec;
 

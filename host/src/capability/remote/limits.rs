@@ -1,17 +1,17 @@
-//! Limits that are counted in the server: the rules of `meters`, in one script.
+//! Limits that are counted in the server: the rules of `rate_limit`, in one script.
 
 use std::time::Instant;
 
 use super::ahead::Unused;
 use super::script::TAKE;
 use super::{Away, Share};
-use crate::capability::limiter::{Outcome, Quota, clamp};
-use crate::capability::meters::{Outcomes, Rule, Window};
+use crate::capability::rate_limit::{Outcomes, Rule, Window};
 use crate::capability::table::Print;
+use crate::capability::token_bucket::{Outcome, Quota, clamp};
 use crate::capability::turns::Taken;
 
 impl Share {
-    /// As `Meters::take_all`, over all gateways.
+    /// As `RateLimiter::take_all`, over all gateways.
     ///
     /// # Errors
     /// The server did not decide.

@@ -1,4 +1,4 @@
--- Takes from several limits at once, or from none of them: the rules of meters.rs, on this server's clock.
+-- Takes from several limits at once, or from none of them: the rules of rate_limit.rs, on this server's clock.
 --
 -- KEYS     a key for each rule
 -- ARGV     the cost; the most to take, which is more than the cost where some are taken ahead, as long as that is no more than

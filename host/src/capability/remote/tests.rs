@@ -13,9 +13,9 @@ use proptest::test_runner::TestRunner;
 use super::ahead::Unused;
 use super::limits::Want;
 use super::*;
-use crate::capability::limiter::Quota;
-use crate::capability::meters::{Meters, Now, Rule, Window};
+use crate::capability::rate_limit::{Now, RateLimiter, Rule, Window};
 use crate::capability::store::{StoreError, SwapError};
+use crate::capability::token_bucket::Quota;
 
 /// A server that ends with the test.
 struct Server {
@@ -90,12 +90,12 @@ async fn the_script_decides_like_the_rules_in_memory() {
     let cases = (prop::collection::vec(a_rule(), 1..4), prop::collection::vec(0..6_u32, 1..40));
     for case in 0..150 {
         let (rules, costs) = cases.new_tree(&mut runner).unwrap().current();
-        let (meters, key) = (Meters::default(), format!("case {case}"));
+        let (limiter, key) = (RateLimiter::default(), format!("case {case}"));
         for cost in costs {
             let taken = share.ask(&key, &rules, want(cost, cost)).await.unwrap();
             // On the clock that the server decided by.
             let now = Now { monotonic_ms: taken.now_ms, wall_ms: taken.now_ms };
-            let expected = meters.take_all(&key, &rules, cost, now);
+            let expected = limiter.take_all(&key, &rules, cost, now);
             assert_eq!(taken.outcomes, expected, "{rules:?}, cost {cost}");
             let all_allow = expected.iter().all(|outcome| outcome.allowed);
             assert_eq!(taken.number, if all_allow { cost } else { 0 });

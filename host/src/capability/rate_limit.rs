@@ -8,7 +8,7 @@
 //! two quotas without mixing their units. Counts that mean the same as none, such as a full bucket, are what the table
 //! may evict first.
 //!
-//! * A token bucket refills evenly; it is the bucket of `limiter`.
+//! * A token bucket refills evenly; it is the bucket of `token_bucket`.
 //! * A fixed window starts with the full number and is discarded at its end. Windows are aligned to a time on the wall
 //!   clock, so a day can end at midnight where the operator lives, on all gateways at once.
 //! * A sliding window also counts what is left of the window before: its count fades out evenly over the running one.
@@ -22,11 +22,11 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use super::limiter::{self, NEVER_MS, Outcome, Quota, Rate, clamp};
 use super::table::{Print, Table, Tables};
+use super::token_bucket::{self, NEVER_MS, Outcome, Quota, Rate, clamp};
 
 /// The counts of one plugin configuration, for as long as it lives.
-pub struct Meters {
+pub struct RateLimiter {
     counts: Tables<Count>,
     forgotten: AtomicU64,
 }
@@ -61,14 +61,15 @@ pub struct Now {
 /// One for each rule, in their order.
 pub type Outcomes = SmallVec<[Outcome; 4]>;
 
-impl Meters {
-    /// Counts for at most `max_keys` keys and rules ([`limiter::DEFAULT_MAX_KEYS`]). The bound is held per shard, so with keys
-    /// spread evenly the first count that still says something is forgotten at about nine tenths of it.
-    pub fn new(max_keys: usize) -> Meters {
-        Meters { counts: Tables::new(max_keys), forgotten: AtomicU64::new(0) }
+impl RateLimiter {
+    /// Counts for at most `max_keys` keys and rules ([`token_bucket::DEFAULT_MAX_KEYS`]). The bound is held per shard, so
+    /// with keys spread evenly the first count that still says something is forgotten at about nine tenths of it.
+    pub fn new(max_keys: usize) -> RateLimiter {
+        RateLimiter { counts: Tables::new(max_keys), forgotten: AtomicU64::new(0) }
     }
 
-    /// Takes `cost` from the token bucket of `key`, whole or not at all: what [`Meters::take_all`] does with this one rule.
+    /// Takes `cost` from the token bucket of `key`, whole or not at all: what [`RateLimiter::take_all`] does with
+    /// this one rule.
     ///
     /// `now_ms` comes from a clock that does not go back; threads whose readings are a little out of order are fine.
     pub fn take(&self, key: &str, quota: Quota, cost: u32, now_ms: u64) -> Outcome {
@@ -145,16 +146,16 @@ impl Meters {
     }
 }
 
-impl Default for Meters {
-    fn default() -> Meters {
-        Meters::new(limiter::DEFAULT_MAX_KEYS)
+impl Default for RateLimiter {
+    fn default() -> RateLimiter {
+        RateLimiter::new(token_bucket::DEFAULT_MAX_KEYS)
     }
 }
 
 /// What is kept for one key and rule.
 #[derive(Clone, Copy, Debug)]
 enum Count {
-    /// As in `limiter`, on the monotonic clock.
+    /// As in `token_bucket`, on the monotonic clock.
     Bucket { full_at_ms: u64, slack: u32 },
     /// `index` counts windows from the anchor.
     Window { index: i64, used: u32, before: u32 },
@@ -305,59 +306,59 @@ mod tests {
         Now { monotonic_ms: ms, wall_ms: ms }
     }
 
-    fn one(meters: &Meters, rule: Rule, cost: u32, ms: u64) -> (bool, u32, u32, u32) {
-        let outcomes = meters.take_all("k", &[rule], cost, at(ms));
+    fn one(limiter: &RateLimiter, rule: Rule, cost: u32, ms: u64) -> (bool, u32, u32, u32) {
+        let outcomes = limiter.take_all("k", &[rule], cost, at(ms));
         let Outcome { allowed, remaining, reset_ms, retry_after_ms } = outcomes[0];
         (allowed, remaining, reset_ms, retry_after_ms)
     }
 
     #[test]
     fn a_fixed_window_begins_anew_at_its_border() {
-        let meters = Meters::default();
+        let limiter = RateLimiter::default();
         let rule = Rule::FixedWindow(window(3, 1000));
-        assert_eq!(one(&meters, rule, 0, 400), (true, 3, 0, 0));
-        assert_eq!(one(&meters, rule, 2, 400), (true, 1, 600, 0));
-        assert_eq!(one(&meters, rule, 2, 900), (false, 1, 100, 100), "whole or not at all");
-        assert_eq!(one(&meters, rule, 1, 999), (true, 0, 1, 0));
-        assert_eq!(one(&meters, rule, 1, 999), (false, 0, 1, 1));
-        assert_eq!(one(&meters, rule, 3, 1000), (true, 0, 1000, 0));
-        meters.clear();
-        assert_eq!((one(&meters, rule, 0, 1000), meters.keys()), ((true, 3, 0, 0), 0), "forgotten");
-        assert_eq!(one(&meters, rule, 4, 2000), (false, 3, 0, NEVER_MS));
+        assert_eq!(one(&limiter, rule, 0, 400), (true, 3, 0, 0));
+        assert_eq!(one(&limiter, rule, 2, 400), (true, 1, 600, 0));
+        assert_eq!(one(&limiter, rule, 2, 900), (false, 1, 100, 100), "whole or not at all");
+        assert_eq!(one(&limiter, rule, 1, 999), (true, 0, 1, 0));
+        assert_eq!(one(&limiter, rule, 1, 999), (false, 0, 1, 1));
+        assert_eq!(one(&limiter, rule, 3, 1000), (true, 0, 1000, 0));
+        limiter.clear();
+        assert_eq!((one(&limiter, rule, 0, 1000), limiter.keys()), ((true, 3, 0, 0), 0), "forgotten");
+        assert_eq!(one(&limiter, rule, 4, 2000), (false, 3, 0, NEVER_MS));
     }
 
     #[test]
     fn windows_begin_where_the_anchor_says() {
-        let meters = Meters::default();
+        let limiter = RateLimiter::default();
         // Midnight at UTC+2, given as a moment long after.
         let local = Window { requests: 1, length_ms: DAY_MS, anchor_ms: 100 * u64::from(DAY_MS) - 7_200_000 };
         let midnight = 20 * u64::from(DAY_MS) - 7_200_000;
         let rule = Rule::FixedWindow(local);
-        assert_eq!(one(&meters, rule, 1, midnight - 1), (true, 0, 1, 0));
-        assert_eq!(one(&meters, rule, 1, midnight - 1), (false, 0, 1, 1));
-        assert_eq!(one(&meters, rule, 1, midnight), (true, 0, DAY_MS, 0));
+        assert_eq!(one(&limiter, rule, 1, midnight - 1), (true, 0, 1, 0));
+        assert_eq!(one(&limiter, rule, 1, midnight - 1), (false, 0, 1, 1));
+        assert_eq!(one(&limiter, rule, 1, midnight), (true, 0, DAY_MS, 0));
     }
 
     #[test]
     fn a_sliding_window_fades_the_one_before() {
-        let meters = Meters::default();
+        let limiter = RateLimiter::default();
         let rule = Rule::SlidingWindow(window(10, 1000));
-        assert_eq!(one(&meters, rule, 10, 900), (true, 0, 1100, 0));
-        assert_eq!(one(&meters, rule, 1, 999), (false, 0, 1001, 101), "until a tenth of it has faded");
-        assert_eq!(one(&meters, rule, 1, 1099), (false, 0, 901, 1));
-        assert_eq!(one(&meters, rule, 1, 1100), (true, 0, 1900, 0));
-        assert_eq!(one(&meters, rule, 1, 1500), (true, 3, 1500, 0));
-        assert_eq!(one(&meters, rule, 11, 1500), (false, 3, 1500, NEVER_MS));
-        assert_eq!(one(&meters, rule, 10, 3000), (true, 0, 2000, 0), "two windows later nothing is left");
+        assert_eq!(one(&limiter, rule, 10, 900), (true, 0, 1100, 0));
+        assert_eq!(one(&limiter, rule, 1, 999), (false, 0, 1001, 101), "until a tenth of it has faded");
+        assert_eq!(one(&limiter, rule, 1, 1099), (false, 0, 901, 1));
+        assert_eq!(one(&limiter, rule, 1, 1100), (true, 0, 1900, 0));
+        assert_eq!(one(&limiter, rule, 1, 1500), (true, 3, 1500, 0));
+        assert_eq!(one(&limiter, rule, 11, 1500), (false, 3, 1500, NEVER_MS));
+        assert_eq!(one(&limiter, rule, 10, 3000), (true, 0, 2000, 0), "two windows later nothing is left");
     }
 
     #[test]
     fn a_token_bucket_is_one_whichever_way_it_is_taken_of() {
-        let [one, all, mixed] = [0; 3].map(|_| Meters::default());
+        let [one, all, mixed] = [0; 3].map(|_| RateLimiter::default());
         let quota = Quota { requests: 3, per_ms: 1000, burst: 5 };
         for (cost, ms) in [(1, 0), (4, 0), (1, 0), (1, 333), (1, 334), (6, 400), (2, 5000), (0, 5001)] {
-            let take = |meters: &Meters| meters.take("k", quota, cost, ms);
-            let take_all = |meters: &Meters| meters.take_all("k", &[Rule::TokenBucket(quota)], cost, at(ms))[0];
+            let take = |limiter: &RateLimiter| limiter.take("k", quota, cost, ms);
+            let take_all = |limiter: &RateLimiter| limiter.take_all("k", &[Rule::TokenBucket(quota)], cost, at(ms))[0];
             let own = take(&one);
             assert_eq!(take_all(&all), own, "{cost} at {ms}");
             assert_eq!(if cost % 2 == 0 { take(&mixed) } else { take_all(&mixed) }, own, "{cost} at {ms}");
@@ -366,10 +367,10 @@ mod tests {
 
     #[test]
     fn what_one_limit_refuses_no_other_counts() {
-        let meters = Meters::default();
+        let limiter = RateLimiter::default();
         let rules = [Rule::FixedWindow(window(2, 1000)), Rule::FixedWindow(window(5, 60_000))];
         let take = |cost, ms| {
-            let outcomes = meters.take_all("k", &rules, cost, at(ms));
+            let outcomes = limiter.take_all("k", &rules, cost, at(ms));
             (outcomes.iter().all(|outcome| outcome.allowed), outcomes[0].remaining, outcomes[1].remaining)
         };
         assert_eq!(take(2, 0), (true, 0, 3));
@@ -383,21 +384,21 @@ mod tests {
 
     #[test]
     fn a_clock_that_is_set_back_gives_nothing_away() {
-        let meters = Meters::default();
+        let limiter = RateLimiter::default();
         for rule in [Rule::FixedWindow(window(5, 1000)), Rule::SlidingWindow(window(5, 1000))] {
-            assert!(one(&meters, rule, 5, 10_500).0);
-            assert!(!one(&meters, rule, 1, 9_900).0);
-            assert!(!one(&meters, rule, 1, 0).0);
-            assert!(one(&meters, rule, 5, 12_000).0);
+            assert!(one(&limiter, rule, 5, 10_500).0);
+            assert!(!one(&limiter, rule, 1, 9_900).0);
+            assert!(!one(&limiter, rule, 1, 0).0);
+            assert!(one(&limiter, rule, 5, 12_000).0);
         }
     }
 
     #[test]
     fn of_many_threads_exactly_the_budget_passes() {
         for rule in [Rule::FixedWindow(window(5_000, DAY_MS)), Rule::SlidingWindow(window(5_000, DAY_MS))] {
-            let meters = Meters::default();
+            let limiter = RateLimiter::default();
             let wide = Rule::TokenBucket(Quota { requests: u32::MAX, per_ms: 1000, burst: 0 });
-            let take = || meters.take_all("k", &[wide, rule], 1, at(7)).iter().all(|outcome| outcome.allowed);
+            let take = || limiter.take_all("k", &[wide, rule], 1, at(7)).iter().all(|outcome| outcome.allowed);
             let passed: usize = std::thread::scope(|scope| {
                 let takers: Vec<_> = (0..8).map(|_| scope.spawn(|| (0..2_000).filter(|_| take()).count())).collect();
                 takers.into_iter().map(|taker| taker.join().unwrap()).sum()
@@ -415,19 +416,19 @@ mod tests {
             takes in prop::collection::vec((1u32..5, 0u64..3000), 1..20),
         ) {
             for rule in [Rule::FixedWindow(window(requests, length)), Rule::SlidingWindow(window(requests, length))] {
-                let meters = Meters::default();
+                let limiter = RateLimiter::default();
                 let mut now = 0;
                 for (cost, pause) in &takes {
                     now += pause;
-                    let outcome = meters.take_all("k", &[rule], *cost, at(now))[0];
+                    let outcome = limiter.take_all("k", &[rule], *cost, at(now))[0];
                     if outcome.allowed || outcome.retry_after_ms == NEVER_MS {
                         prop_assert!(outcome.allowed || *cost > requests);
                         continue;
                     }
                     let wait = u64::from(outcome.retry_after_ms);
                     prop_assert!(wait > 0);
-                    prop_assert!(!rule_allows(&meters, rule, *cost, now + wait - 1));
-                    prop_assert!(rule_allows(&meters, rule, *cost, now + wait));
+                    prop_assert!(!rule_allows(&limiter, rule, *cost, now + wait - 1));
+                    prop_assert!(rule_allows(&limiter, rule, *cost, now + wait));
                 }
             }
         }
@@ -440,11 +441,11 @@ mod tests {
             pauses in prop::collection::vec(0u64..200, 1..200),
         ) {
             for rule in [Rule::FixedWindow(window(requests, length)), Rule::SlidingWindow(window(requests, length))] {
-                let meters = Meters::default();
+                let limiter = RateLimiter::default();
                 let (mut now, mut passed) = (0, std::collections::BTreeMap::<u64, u32>::new());
                 for pause in &pauses {
                     now += pause;
-                    if meters.take_all("k", &[rule], 1, at(now))[0].allowed {
+                    if limiter.take_all("k", &[rule], 1, at(now))[0].allowed {
                         *passed.entry(now / u64::from(length)).or_default() += 1;
                     }
                 }
@@ -454,9 +455,9 @@ mod tests {
     }
 
     /// Whether it would pass then; nothing is taken.
-    fn rule_allows(meters: &Meters, rule: Rule, cost: u32, ms: u64) -> bool {
-        let print = meters.print("k", &rule);
-        let table = meters.counts.of(print);
+    fn rule_allows(limiter: &RateLimiter, rule: Rule, cost: u32, ms: u64) -> bool {
+        let print = limiter.print("k", &rule);
+        let table = limiter.counts.of(print);
         let count = table.get(table.find(print)).map(|(_, count)| count);
         rule.judge(count, cost, at(ms)).outcome.allowed
     }

@@ -1,4 +1,4 @@
-//! `rate-limit`: the arithmetic of token buckets, exact to the request and to the millisecond. `meters` keeps them.
+//! `rate-limit`: the arithmetic of token buckets, exact to the request and to the millisecond. `rate_limit` keeps them.
 //!
 //! A bucket is a leaky bucket in whole numbers: a request costs `per_ms` points, `requests` points leak away each
 //! millisecond, and `burst * per_ms` points fit. So a quota of three per second gives back exactly three each second,
@@ -90,7 +90,7 @@ pub const NEVER_MS: u32 = u32::MAX;
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::capability::meters::Meters as Limiter;
+    use crate::capability::rate_limit::RateLimiter;
     use proptest::prelude::*;
 
     fn quota(requests: u32, per_ms: u32, burst: u32) -> Quota {
@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn a_quota_that_does_not_divide_evenly_is_given_back_in_full() {
-        let limiter = Limiter::default();
+        let limiter = RateLimiter::default();
         let three_a_second = quota(3, 1000, 0);
         for second in 0..100 {
             let now = second * 1000;
@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn odd_quotas_and_costs() {
-        let limiter = Limiter::default();
+        let limiter = RateLimiter::default();
         let check = |quota, cost, expected| assert_eq!(limiter.take("k", quota, cost, 5), expected);
         check(quota(0, 1000, 5), 1, outcome(false, 0, NEVER_MS, NEVER_MS));
         check(quota(10, 1000, 5), 6, outcome(false, 5, 0, NEVER_MS));
@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn one_key_under_two_quotas_is_two_buckets() {
-        let limiter = Limiter::default();
+        let limiter = RateLimiter::default();
         assert!(limiter.take("k", quota(1, 1000, 0), 1, 0).allowed);
         assert!(!limiter.take("k", quota(1, 1000, 0), 1, 0).allowed);
         assert!(limiter.take("k", quota(1, 2000, 0), 1, 0).allowed);
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_goes_back_gives_nothing_away() {
-        let limiter = Limiter::default();
+        let limiter = RateLimiter::default();
         let ten = quota(10, 1000, 0);
         for _ in 0..10 {
             assert!(limiter.take("k", ten, 1, 10_000).allowed);
@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn of_many_threads_exactly_the_budget_passes() {
-        let limiter = Limiter::default();
+        let limiter = RateLimiter::default();
         let budget = quota(5_000, 1_000_000, 5_000);
         let passed: usize = std::thread::scope(|scope| {
             let takers: Vec<_> = (0..8)
@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn full_buckets_make_room_first() {
-        let limiter = Limiter::new(64);
+        let limiter = RateLimiter::new(64);
         let (slow, quick) = (quota(1, 1_000_000, 1), quota(1000, 1000, 0));
         assert!(limiter.take("victim", slow, 1, 0).allowed);
         for other in 0..10_000u64 {
@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_keys_stays_within_the_bound_and_is_counted() {
-        let limiter = Limiter::new(1_000);
+        let limiter = RateLimiter::new(1_000);
         for key in 0..50_000u64 {
             assert!(limiter.take(&key.to_string(), quota(1, 1_000_000, 1), 1, 0).allowed);
         }
@@ -216,7 +216,7 @@ mod tests {
             steps in prop::collection::vec((0..3_000u64, 0..12u32), 1..200),
         ) {
             let quota = quota(requests, per_ms, burst);
-            let limiter = Limiter::default();
+            let limiter = RateLimiter::default();
             let mut oracle = Oracle { level: 0, at_ms: 1_000 };
             let mut now = 1_000;
             let mut taken: Vec<(u64, u32)> = Vec::new();
