@@ -18,6 +18,7 @@ mod breaker;
 mod cache;
 mod callout;
 mod chain;
+mod constant_headers;
 mod direct;
 mod edit;
 mod engine;
@@ -40,7 +41,6 @@ mod run;
 mod service;
 mod shared;
 mod stage;
-mod standing;
 mod state;
 
 use std::cell::RefCell;
@@ -58,6 +58,7 @@ pub use bodies::Bodies;
 pub use breaker::Settings as BreakerSettings;
 pub use callout::{Callee, Script};
 pub use chain::{Chain, Stop};
+use constant_headers::ConstantHeaders;
 use direct::{Parameters, Returned};
 pub use engine::{COMPONENT_BYTES, Engine, MEMORY_BYTES};
 pub use failure::{Failure, FailureKind};
@@ -70,7 +71,6 @@ pub use loan::{Loan, Turn};
 use probation::{Place, Probation};
 pub use run::{Mode, Run};
 pub use service::{Handled, Next, NextError, Service, ServiceError, ServiceLimits};
-use standing::Standing;
 use state::{Call, State};
 
 use crate::exchange::Exchange;
@@ -82,7 +82,7 @@ pub struct Plugin {
     settings: Settings,
     prepared: Prepared,
     hooks: HookSet,
-    standing: Standing,
+    constant_headers: ConstantHeaders,
     breakers: breaker::Breakers,
     probation: Probation,
     /// Warm instances, by core. Boxed, because they move between here and exchanges, and are large.
@@ -154,14 +154,14 @@ impl Plugin {
         let lent = Arc::new(lent);
         let prepared = Prepared::new(engine, &artifact, lent, config).map_err(|error| format!("{error:#}"))?;
         let mut trial = prepared.trial().map_err(|error| explain(&error))?;
-        let State { hooks, standing, .. } = trial.store.data_mut();
-        let (hooks, standing) = (*hooks, std::mem::take(standing));
+        let State { hooks, constant_headers, .. } = trial.store.data_mut();
+        let (hooks, constant_headers) = (*hooks, std::mem::take(constant_headers));
         Ok(Plugin {
             artifact,
             settings,
             prepared,
             hooks,
-            standing,
+            constant_headers,
             breakers: breaker::Breakers::new(settings.breaker),
             probation: Probation::default(),
             idle: ThreadLocal::new(),
@@ -203,13 +203,13 @@ impl Plugin {
 
     /// Makes the changes that the plugin makes in every exchange: those of the request's headers.
     fn change_request(&self, exchange: &mut Exchange) {
-        let left_out = self.standing.of_request(&mut exchange.request.headers, &self.lent().limits);
+        let left_out = self.constant_headers.of_request(&mut exchange.request.headers, &self.lent().limits);
         self.note_left_out(left_out);
     }
 
     /// Those of the response's.
     fn change_response(&self, exchange: &mut Exchange) {
-        let left_out = self.standing.of_response(&mut exchange.response.headers, &self.lent().limits);
+        let left_out = self.constant_headers.of_response(&mut exchange.response.headers, &self.lent().limits);
         self.note_left_out(left_out);
     }
 

@@ -38,7 +38,7 @@ impl hooks::Host for State {
         if self.call != Call::Configure {
             return Err(Error::msg("hooks.always was called outside of configure"));
         }
-        Ok(self.standing.add(section, &changes, &self.lent.limits))
+        Ok(self.constant_headers.add(section, &changes, &self.lent.limits))
     }
 }
 

@@ -6,13 +6,13 @@ use tokio::task::JoinSet;
 use wasmtime::{ResourceLimiter, UpdateDeadline};
 
 use super::callout;
+use super::constant_headers::ConstantHeaders;
 use super::direct::Boundary;
 use super::epoch::{Epoch, TICK};
 use super::hook_set::HookSet;
 use super::journal::Journal;
 use super::lent::Lent;
 use super::lines::Lines;
-use super::standing::Standing;
 use crate::capability::turns::Turn;
 use crate::exchange::{Exchange, Parts};
 
@@ -41,7 +41,7 @@ pub struct State {
     /// The hooks that run: what is exported, without what `configure` said it does without.
     pub(super) hooks: HookSet,
     /// What `configure` said is changed in every exchange.
-    pub(super) standing: Standing,
+    pub(super) constant_headers: ConstantHeaders,
     /// A budget that ran out, for the words of the failure and for the metrics.
     pub(super) hit: Option<Limit>,
     clock: HookClock,
@@ -103,7 +103,7 @@ impl State {
             printed: Lines::default(),
             memory_bytes: 0,
             hooks,
-            standing: Standing::default(),
+            constant_headers: ConstantHeaders::default(),
             hit: None,
             clock: HookClock::default(),
         }

@@ -11,7 +11,7 @@ use super::{edit, guard};
 
 /// What is changed in each direction.
 #[derive(Debug, Default)]
-pub(super) struct Standing {
+pub(super) struct ConstantHeaders {
     request: Edits,
     response: Edits,
 }
@@ -24,7 +24,7 @@ struct Edits {
     bytes: usize,
 }
 
-impl Standing {
+impl ConstantHeaders {
     /// Adds changes of one section: all or none.
     pub fn add(&mut self, section: Section, changes: &[HeaderChange], limits: &Limits) -> Result<(), MutateError> {
         match section {
@@ -132,18 +132,18 @@ mod tests {
             (100, 13, 1, vec!["x-a: new", "x-c: 1"]),
             (0, 0, 3, vec![]),
         ] {
-            let mut standing = Standing::default();
-            standing.add(Section::RequestHeaders, &changes, &Limits::default()).unwrap();
+            let mut constant = ConstantHeaders::default();
+            constant.add(Section::RequestHeaders, &changes, &Limits::default()).unwrap();
             let mut headers = HeaderMap::new();
             for (name, value) in [("x-a", "0"), ("x-b", "2")] {
                 headers.append(name, value.parse().unwrap());
             }
-            assert_eq!(standing.of_request(&mut headers, &limits(count, bytes)), left_out, "{count} {bytes}");
+            assert_eq!(constant.of_request(&mut headers, &limits(count, bytes)), left_out, "{count} {bytes}");
             let mut fields: Vec<String> =
                 headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
             fields.sort_by_key(|field| expected.iter().position(|expected| expected == field));
             assert_eq!(fields, expected, "{count} {bytes}");
-            assert_eq!(standing.of_response(&mut headers, &limits(0, 0)), 0, "of the other direction nothing was said");
+            assert_eq!(constant.of_response(&mut headers, &limits(0, 0)), 0, "of the other direction nothing was said");
         }
     }
 
@@ -159,8 +159,8 @@ mod tests {
             (Section::RequestHeaders, vec![append("x-a", "1"); 3], "limit-exceeded"),
             (Section::RequestHeaders, vec![set("x-a", "0123456789")], "limit-exceeded"),
         ] {
-            let mut standing = Standing::default();
-            let refused = standing.add(section, &changes, &limits(2, 10)).unwrap_err();
+            let mut constant = ConstantHeaders::default();
+            let refused = constant.add(section, &changes, &limits(2, 10)).unwrap_err();
             let refused = match refused {
                 MutateError::WrongPhase => "wrong-phase",
                 MutateError::Forbidden => "forbidden",
@@ -169,7 +169,7 @@ mod tests {
                 _ => "other",
             };
             assert_eq!(refused, expected, "{changes:?}");
-            assert!(standing.request.edits.is_empty() && standing.response.edits.is_empty(), "{changes:?}");
+            assert!(constant.request.edits.is_empty() && constant.response.edits.is_empty(), "{changes:?}");
         }
     }
 }
