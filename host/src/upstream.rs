@@ -54,7 +54,7 @@ pub use self::call::CallError;
 pub use self::deliver::Delivery;
 pub use self::endpoint::{Endpoint, Stats};
 pub use self::error::{BadResponse, Reason, SendError};
-pub use self::health::{ProbeCounts, Standing, StandingReport};
+pub use self::health::{HealthReport, ProbeCounts, SharedHealth};
 pub use self::probe::{GrpcProbe, HttpProbe, Probe, TcpProbe};
 pub use self::probing::{Probes, Probing};
 pub use self::retried::Retried;

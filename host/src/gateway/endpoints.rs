@@ -26,21 +26,21 @@ pub(super) fn list(snapshot: &Snapshot) -> Value {
 }
 
 fn describe(endpoint: &Endpoint) -> Value {
-    let (standing, stats) = (endpoint.standing().report(), endpoint.stats());
-    let left = standing.ejected_until.map(|until| until.saturating_duration_since(Instant::now()));
+    let (health, stats) = (endpoint.health().report(), endpoint.stats());
+    let left = health.ejected_until.map(|until| until.saturating_duration_since(Instant::now()));
     json!({
         "address": endpoint.address().as_str(),
-        "state": standing.state.name(),
-        "since": rfc3339(standing.since),
-        "reason": &*standing.reason,
-        "ejections": standing.ejections,
+        "state": health.state.name(),
+        "since": rfc3339(health.since),
+        "reason": &*health.reason,
+        "ejections": health.ejections,
         "ejected_for_seconds": left.map(|left| left.as_secs_f64()),
-        "probes_passed": standing.probes.passed,
-        "probes_failed": standing.probes.failed,
-        "last_probe_error": standing.probes.error.as_deref(),
+        "probes_passed": health.probes.passed,
+        "probes_failed": health.probes.failed,
+        "last_probe_error": health.probes.error.as_deref(),
         "requests": stats.requests,
         "failures": stats.failures,
-        "counted_failures": standing.counted_failures,
+        "counted_failures": health.counted_failures,
         "connects": stats.connects,
         "connect_failures": stats.connect_failures,
         "in_flight": stats.in_flight,
@@ -60,7 +60,7 @@ pub(super) fn series(snapshot: &Snapshot) -> Vec<Series> {
     let mut series = Vec::new();
     for upstream in snapshot.upstreams() {
         for endpoint in upstream.endpoints() {
-            let (standing, stats) = (endpoint.standing().report(), endpoint.stats());
+            let (health, stats) = (endpoint.health().report(), endpoint.stats());
             let mut add = |name: &str, help: &str, label: Option<(&str, &str)>, value| {
                 let labels = [("upstream", &**upstream.name()), ("endpoint", endpoint.address().as_str())];
                 let labels = labels.into_iter().chain(label);
@@ -68,17 +68,17 @@ pub(super) fn series(snapshot: &Snapshot) -> Vec<Series> {
                 series.push(Series { name: name.to_owned(), help: help.to_owned(), labels, value });
             };
             for state in [State::Healthy, State::Unhealthy, State::Ejected] {
-                let holds = f64::from(u8::from(state == standing.state));
+                let holds = f64::from(u8::from(state == health.state));
                 let help = "1 for the state that the endpoint is in. It takes requests while it is healthy.";
                 let label = Some(("state", state.name()));
                 add("gatewright_endpoint_health", help, label, exposition::Value::Gauge(holds));
             }
-            for (result, count) in [("passed", standing.probes.passed), ("failed", standing.probes.failed)] {
+            for (result, count) in [("passed", health.probes.passed), ("failed", health.probes.failed)] {
                 let label = Some(("result", result));
                 add("gatewright_endpoint_probes_total", "Probes, by result.", label, exposition::Value::Counter(count));
             }
             let help = "How often the endpoint was left out because requests to it failed.";
-            let count = exposition::Value::Counter(standing.ejections);
+            let count = exposition::Value::Counter(health.ejections);
             add("gatewright_endpoint_ejections_total", help, None, count);
             let counters = [
                 ("gatewright_endpoint_requests_total", stats.requests, "Attempts to get a request answered."),

@@ -17,7 +17,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 use super::connect;
 use super::connection::{Lease, Streams};
 use super::error::Reason;
-use super::health::Standing;
+use super::health::SharedHealth;
 use super::http1;
 use super::members::now;
 use super::pool::{Pool, Sweeps};
@@ -28,7 +28,7 @@ use super::settings::{Address, Protocol, Transport};
 pub struct Endpoint {
     address: Address,
     transport: Transport,
-    standing: Arc<Standing>,
+    health: Arc<SharedHealth>,
     sweeps: Sweeps,
     /// When its slow start began, in milliseconds of [`now`], plus one; 0 where none goes on.
     slow_start: AtomicU64,
@@ -69,7 +69,7 @@ pub(super) enum Source {
 }
 
 impl Endpoint {
-    pub(super) fn new(address: Address, transport: Transport, standing: Arc<Standing>) -> Arc<Self> {
+    pub(super) fn new(address: Address, transport: Transport, health: Arc<SharedHealth>) -> Arc<Self> {
         let connections = transport.max_connections.clamp(1, Semaphore::MAX_PERMITS);
         Arc::new(Endpoint {
             sweeps: Sweeps::new(&transport),
@@ -77,7 +77,7 @@ impl Endpoint {
             slots: Arc::new(Semaphore::new(connections)),
             address,
             transport,
-            standing,
+            health,
             waiting: AtomicUsize::new(0),
             pools: ThreadLocal::new(),
             counters: ThreadLocal::new(),
@@ -95,12 +95,12 @@ impl Endpoint {
     /// Whether it takes requests: its probes pass, and it is not ejected.
     #[inline]
     pub fn is_available(&self) -> bool {
-        self.standing.is_available()
+        self.health.is_available()
     }
 
     /// Its health, which outlives the endpoint where a reload changes how it is talked to.
-    pub fn standing(&self) -> &Arc<Standing> {
-        &self.standing
+    pub fn health(&self) -> &Arc<SharedHealth> {
+        &self.health
     }
 
     /// It gets requests from now on.

@@ -1,6 +1,6 @@
 //! The health of endpoints under traffic: what a pick reads, how a response or a failure counts, and what follows.
 //!
-//! All cores and all snapshots that have an endpoint share its [`Standing`]. A pick is one relaxed load; a response is
+//! All cores and all snapshots that have an endpoint share its [`SharedHealth`]. A pick is one relaxed load; a response is
 //! another, and writes only after a failure. Failures count on shared atomics, and only one that completes a run takes
 //! the lock, on whatever core it happens: waiting for another thread would send more requests into the fault. The end
 //! of an ejection and the results of probes come from the control thread.
@@ -22,8 +22,8 @@ use super::{Settings, Upstream};
 use crate::health::{Change, Failure, Health, Sample, State, Thresholds};
 use crate::telemetry::{self, Level};
 
-/// Where an endpoint stands.
-pub struct Standing {
+/// The health of an endpoint, for all who have it.
+pub struct SharedHealth {
     /// A [`State`]; written only with the lock held.
     state: AtomicU8,
     /// Failures since the last success.
@@ -55,7 +55,7 @@ pub struct ProbeCounts {
 
 /// What an operator is shown of an endpoint.
 #[derive(Clone, Debug)]
-pub struct StandingReport {
+pub struct HealthReport {
     pub state: State,
     /// When it came to be in this state.
     pub since: SystemTime,
@@ -70,12 +70,12 @@ pub struct StandingReport {
     pub probes: ProbeCounts,
 }
 
-impl Standing {
+impl SharedHealth {
     /// Of an endpoint that nothing is known of.
-    pub(super) fn new(settings: &Settings) -> Arc<Standing> {
+    pub(super) fn new(settings: &Settings) -> Arc<SharedHealth> {
         let healthy = settings.probing.as_ref().is_none_or(|probing| probing.starts_healthy);
         let health = Health::new(healthy);
-        Arc::new(Standing {
+        Arc::new(SharedHealth {
             state: AtomicU8::new(health.state() as u8),
             streak: AtomicU32::new(0),
             failures: AtomicU64::new(0),
@@ -102,9 +102,9 @@ impl Standing {
     }
 
     /// All that is known.
-    pub fn report(&self) -> StandingReport {
+    pub fn report(&self) -> HealthReport {
         let record = self.record();
-        StandingReport {
+        HealthReport {
             state: record.health.state(),
             since: record.since,
             reason: Arc::clone(&record.reason),
@@ -167,7 +167,7 @@ impl Upstream {
         if status.is_server_error() && policy.counts(Failure::Status(status.as_u16())) {
             return self.count(endpoint, Failure::Status(status.as_u16()));
         }
-        endpoint.standing().succeeded();
+        endpoint.health().succeeded();
     }
 
     /// A request got no answer, for this reason.
@@ -176,15 +176,15 @@ impl Upstream {
         match failure(reason) {
             Some(failure) if self.settings.ejection.counts(failure) => self.count(endpoint, failure),
             Some(_) => {}
-            None => endpoint.standing().excuse(),
+            None => endpoint.health().excuse(),
         }
     }
 
     #[cold]
     fn count(&self, endpoint: &Endpoint, failure: Failure) {
-        let standing = endpoint.standing();
-        standing.failures.fetch_add(1, Relaxed);
-        let streak = standing.streak.fetch_add(1, Relaxed).saturating_add(1);
+        let health = endpoint.health();
+        health.failures.fetch_add(1, Relaxed);
+        let streak = health.streak.fetch_add(1, Relaxed).saturating_add(1);
         // Where it may not be ejected, it is not asked again for each single failure.
         if streak.is_multiple_of(self.settings.ejection.consecutive.max(1)) {
             let reason = match failure {
@@ -201,10 +201,10 @@ impl Upstream {
         // Two that fail at the same moment must not both be the last but one.
         let turn = self.ejections.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let members = self.members.held();
-        if !policy.may_eject(members.taking_with(endpoint).map(|endpoint| endpoint.standing().state())) {
+        if !policy.may_eject(members.taking_with(endpoint).map(|endpoint| endpoint.health().state())) {
             return;
         }
-        let change = endpoint.standing().change(reason, |record| {
+        let change = endpoint.health().change(reason, |record| {
             let before = record.health.ejected_until();
             let change = record.health.eject(now(), policy);
             record.ejections += u64::from(before != record.health.ejected_until());
@@ -233,7 +233,7 @@ impl Upstream {
         let (probed, ejects) = (self.settings.probing.is_some(), !self.settings.ejection.on.is_empty());
         for endpoint in self.endpoints() {
             let reason = "no longer configured";
-            let change = endpoint.standing().change(reason, |record| record.health.adopt(probed, ejects));
+            let change = endpoint.health().change(reason, |record| record.health.adopt(probed, ejects));
             self.tell(&endpoint, change, reason);
         }
     }
@@ -268,15 +268,15 @@ impl Upstream {
     fn return_due(&self, now: Instant) -> Option<Instant> {
         let mut next = None;
         for endpoint in self.endpoints() {
-            let standing = endpoint.standing();
+            let health = endpoint.health();
             let reason = "the ejection is over";
-            let change = standing.change(reason, |record| record.health.tick(now));
+            let change = health.change(reason, |record| record.health.tick(now));
             if change.is_some_and(|change| change.from == State::Ejected) {
                 // On probation: the first failure ejects it again, a success makes it like the others.
-                standing.streak.store(self.settings.ejection.consecutive.saturating_sub(1), Relaxed);
+                health.streak.store(self.settings.ejection.consecutive.saturating_sub(1), Relaxed);
             }
             self.tell(&endpoint, change, reason);
-            next = next.into_iter().chain(standing.record().health.ejected_until()).min();
+            next = next.into_iter().chain(health.record().health.ejected_until()).min();
         }
         next
     }
@@ -296,12 +296,12 @@ impl Upstream {
     pub(super) fn take_samples(&self, counts: &mut Counts) -> (Vec<Arc<Endpoint>>, Vec<Sample>) {
         let endpoints = self.endpoints();
         let sample = |endpoint: &Arc<Endpoint>| {
-            let (standing, stats) = (endpoint.standing(), endpoint.stats());
+            let (health, stats) = (endpoint.health(), endpoint.stats());
             let now = Counted {
                 requests: stats.requests,
                 in_flight: stats.in_flight as u64,
-                excused: standing.excused.load(Relaxed),
-                failures: standing.failures.load(Relaxed),
+                excused: health.excused.load(Relaxed),
+                failures: health.failures.load(Relaxed),
             };
             now.since(counts.insert(Arc::as_ptr(endpoint) as usize, now).unwrap_or(now))
         };
@@ -315,13 +315,13 @@ impl Upstream {
         let passed = result.is_ok();
         let error: Option<Arc<str>> = result.err().map(Into::into);
         let reason = error.as_deref().unwrap_or("its probes pass");
-        let change = endpoint.standing().change(reason, |record| {
+        let change = endpoint.health().change(reason, |record| {
             *(if passed { &mut record.probes.passed } else { &mut record.probes.failed }) += 1;
             record.probes.error.clone_from(&error);
             record.health.probed(passed, thresholds)
         });
         if change.is_some_and(|change| change.to == State::Healthy) {
-            endpoint.standing().streak.store(0, Relaxed);
+            endpoint.health().streak.store(0, Relaxed);
         }
         self.tell(endpoint, change, reason);
     }
@@ -358,7 +358,7 @@ pub(super) struct Ejections {
 /// What endpoints, by identity, had counted when they were last looked at.
 pub(super) type Counts = HashMap<usize, Counted>;
 
-/// What was counted of an endpoint: its requests since it is there with this transport, and what its standing has from
+/// What was counted of an endpoint: its requests since it is there with this transport, and what its health has from
 /// before as well. So only what came since the last look can be put together.
 #[derive(Clone, Copy)]
 pub(super) struct Counted {

@@ -16,7 +16,7 @@ use thread_local::ThreadLocal;
 
 use super::affinity::{Ask, Tag, find_tag};
 use super::endpoint::Endpoint;
-use super::health::Standing;
+use super::health::SharedHealth;
 use super::settings::{NoneAvailable, Server, Settings};
 use crate::balance::{self, Balancer, Priorities, Ring};
 
@@ -55,10 +55,10 @@ impl Members {
     /// and of another transport the health.
     pub(super) fn new(servers: &[Server], settings: &Settings, known: &[Arc<Endpoint>]) -> Self {
         let endpoint = |server: &Server| {
-            let new = |standing| Endpoint::new(server.address.clone(), settings.transport.clone(), standing);
+            let new = |health| Endpoint::new(server.address.clone(), settings.transport.clone(), health);
             match known.iter().find(|known| *known.address() == server.address) {
                 None => {
-                    let endpoint = new(Standing::new(settings));
+                    let endpoint = new(SharedHealth::new(settings));
                     // The first ones of all have nobody to leave the requests to.
                     if !known.is_empty() {
                         endpoint.begin_slow_start();
@@ -67,7 +67,7 @@ impl Members {
                 }
                 Some(known) if *known.transport() == settings.transport => Arc::clone(known),
                 // Connections of another kind, but the same server.
-                Some(known) => new(Arc::clone(known.standing())),
+                Some(known) => new(Arc::clone(known.health())),
             }
         };
         let ring =

@@ -83,7 +83,7 @@ impl Upstream {
 async fn probe(upstream: Arc<Upstream>, endpoint: Arc<Endpoint>, probing: Probing, probes: Probes) {
     let Probing { probe, schedule, timeout: time, thresholds, port, .. } = probing;
     let address = port.map_or_else(|| endpoint.address().clone(), |port| endpoint.address().with_port(port));
-    let mut wait = schedule.first(endpoint.standing().is_probed(), fastrand::f64());
+    let mut wait = schedule.first(endpoint.health().is_probed(), fastrand::f64());
     loop {
         sleep(wait).await;
         let place = probes.0.acquire().await;

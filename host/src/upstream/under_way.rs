@@ -32,7 +32,7 @@ impl<'a> UnderWay<'a> {
 impl Drop for UnderWay<'_> {
     #[cold]
     fn drop(&mut self) {
-        self.endpoint.standing().excuse();
+        self.endpoint.health().excuse();
         let members = self.upstream.members.held();
         members.given_up(&self.upstream.settings, self.endpoint, self.started);
     }

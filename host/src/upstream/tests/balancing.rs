@@ -20,7 +20,7 @@ fn upstream(groups: &[u8], change: impl FnOnce(&mut Settings)) -> Arc<Upstream> 
 
 /// As probes do it.
 fn set(endpoint: &Endpoint, available: bool) {
-    endpoint.standing().force(if available { State::Healthy } else { State::Unhealthy });
+    endpoint.health().force(if available { State::Healthy } else { State::Unhealthy });
     if available {
         endpoint.begin_slow_start();
     }

@@ -22,7 +22,7 @@ fn ejecting(addresses: &[&str], ejection: Ejection) -> Arc<Upstream> {
 }
 
 fn states(upstream: &Upstream) -> Vec<State> {
-    upstream.endpoints().iter().map(|endpoint| endpoint.standing().report().state).collect()
+    upstream.endpoints().iter().map(|endpoint| endpoint.health().report().state).collect()
 }
 
 async fn until_available(endpoint: &Endpoint) {
@@ -48,7 +48,7 @@ async fn an_endpoint_that_refuses_is_left_out_and_comes_back_on_probation() {
     let upstream = ejecting(&[&good.address, &bad], Ejection::default());
     assert_eq!(moved(&upstream).await, 3);
     assert_eq!(states(&upstream), [State::Healthy, State::Ejected]);
-    let report = upstream.endpoints()[1].standing().report();
+    let report = upstream.endpoints()[1].health().report();
     assert_eq!((&*report.reason, report.ejections), ("3 failures in a row, the last one no connection", 1));
 
     let started = tokio::time::Instant::now();
@@ -56,7 +56,7 @@ async fn an_endpoint_that_refuses_is_left_out_and_comes_back_on_probation() {
     assert!(started.elapsed() >= Duration::from_secs(9), "{:?}", started.elapsed());
     // Now a single failure is enough.
     assert_eq!((moved(&upstream).await, states(&upstream)[1]), (1, State::Ejected));
-    assert_eq!(upstream.endpoints()[1].standing().report().ejections, 2);
+    assert_eq!(upstream.endpoints()[1].health().report().ejections, 2);
 }
 
 #[tokio::test]
@@ -129,7 +129,7 @@ async fn an_endpoint_far_below_the_others_is_left_out() {
     assert_eq!(states(&upstream), [State::Healthy; 3]);
     tokio::time::sleep(Duration::from_millis(10_100)).await;
     assert_eq!(states(&upstream), [State::Healthy, State::Healthy, State::Ejected]);
-    let reason = upstream.endpoints()[2].standing().report().reason;
+    let reason = upstream.endpoints()[2].health().report().reason;
     assert_eq!(&*reason, "50 % of its requests succeeded, 100 % of the others'");
 }
 
@@ -167,7 +167,7 @@ async fn an_ejection_from_before_a_reload_ends_like_any_other() {
         for _ in 0..20 {
             get(&before).await;
         }
-        let times = before.endpoints()[1].standing().report().ejections;
+        let times = before.endpoints()[1].health().report().ejections;
         assert!(times > 0);
         until_available(&after.endpoints()[1]).await;
         keeper.abort();
