@@ -22,8 +22,8 @@ mod request_body;
 mod response_body;
 mod rest;
 mod rewind;
+mod send_stall;
 mod state;
-mod uptake;
 
 use std::fmt;
 use std::future::Future;

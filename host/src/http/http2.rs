@@ -23,8 +23,8 @@ use tokio::time::Instant;
 use super::batch::Batch;
 use super::request_body::{RequestBody, Rest};
 use super::response_body::ResponseBody;
+use super::send_stall::{Responses, SendProgress};
 use super::state::{Active, State};
-use super::uptake::{Responses, Uptake};
 use super::{Abort, Connection, Settings};
 use crate::body::Body;
 use crate::drain::Drain;
@@ -48,9 +48,9 @@ pub(super) async fn serve<IO, H, F>(
         let (state, bounds) = (Arc::clone(&state), Arc::new((Arc::clone(&settings), drain.clone())));
         let responses = responses.clone();
         service_fn(move |request| {
-            let (active, uptake) = (Active::start(&state), responses.begin());
+            let (active, progress) = (Active::start(&state), responses.begin());
             // Boxed where it is made: it has kilobytes, and would be moved on its way into its task.
-            Box::pin(exchange(request, Arc::clone(&connection), handler.clone(), active, uptake, Arc::clone(&bounds)))
+            Box::pin(exchange(request, Arc::clone(&connection), handler.clone(), active, progress, Arc::clone(&bounds)))
         })
     };
     let batch = Batch::new(io);
@@ -113,7 +113,7 @@ async fn exchange<H, F>(
     connection: Arc<Connection>,
     handler: H,
     active: Active,
-    uptake: Arc<Uptake>,
+    progress: Arc<SendProgress>,
     bounds: Arc<(Arc<Settings>, Drain)>,
 ) -> Result<Response<ResponseBody>, Reset>
 where
@@ -157,7 +157,7 @@ where
             drop(active);
         });
     }
-    Ok(response.map(|body| ResponseBody::new(body, uptake, active)))
+    Ok(response.map(|body| ResponseBody::new(body, progress, active)))
 }
 
 /// An extended CONNECT (RFC 8441) in the words of HTTP/1.1, which are those of routes, plugins and upstreams. A plain

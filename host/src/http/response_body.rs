@@ -6,20 +6,20 @@ use std::task::{Context, Poll};
 
 use http_body::{Frame, SizeHint};
 
+use super::send_stall::{Piece, SendProgress};
 use super::state::Active;
-use super::uptake::{Piece, Uptake};
 use crate::body::{Body, BodyError};
 
 /// What the client is still to get. It is dropped when it is wholly passed on, or will not be.
 pub(super) struct ResponseBody {
     body: Body,
-    uptake: Arc<Uptake>,
+    progress: Arc<SendProgress>,
     _active: Active,
 }
 
 impl ResponseBody {
-    pub(super) fn new(body: Body, uptake: Arc<Uptake>, active: Active) -> Self {
-        ResponseBody { body, uptake, _active: active }
+    pub(super) fn new(body: Body, progress: Arc<SendProgress>, active: Active) -> Self {
+        ResponseBody { body, progress, _active: active }
     }
 }
 
@@ -32,13 +32,13 @@ impl http_body::Body for ResponseBody {
         let polled = Pin::new(&mut this.body).poll_frame(cx);
         match polled {
             Poll::Ready(Some(Ok(frame))) => {
-                this.uptake.has_more();
-                Poll::Ready(Some(Ok(frame.map_data(|bytes| Piece::new(bytes, &this.uptake)))))
+                this.progress.has_more();
+                Poll::Ready(Some(Ok(frame.map_data(|bytes| Piece::new(bytes, &this.progress)))))
             }
             Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error))),
             Poll::Ready(None) => Poll::Ready(None),
             Poll::Pending => {
-                this.uptake.has_nothing();
+                this.progress.has_nothing();
                 Poll::Pending
             }
         }

@@ -15,9 +15,9 @@ use hyper::rt::Executor;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-/// How one response is taken.
+/// Whether the sending of one response goes on.
 #[derive(Default)]
-pub(super) struct Uptake {
+pub(super) struct SendProgress {
     /// Whether something waits for the client, and since which look: [`NOTHING`], [`FRESH`], or the milliseconds from the
     /// connection's start to that look, and [`LOOKED`].
     waiting: AtomicU64,
@@ -25,7 +25,7 @@ pub(super) struct Uptake {
     task: OnceLock<AbortHandle>,
 }
 
-impl Uptake {
+impl SendProgress {
     /// There is a frame for the client.
     pub(super) fn has_more(&self) {
         self.waiting.store(FRESH, Relaxed);
@@ -61,12 +61,12 @@ impl Uptake {
 /// A piece of a response, which tells when bytes of it go to the client.
 pub(super) struct Piece {
     bytes: Bytes,
-    uptake: Arc<Uptake>,
+    progress: Arc<SendProgress>,
 }
 
 impl Piece {
-    pub(super) fn new(bytes: Bytes, uptake: &Arc<Uptake>) -> Self {
-        Piece { bytes, uptake: Arc::clone(uptake) }
+    pub(super) fn new(bytes: Bytes, progress: &Arc<SendProgress>) -> Self {
+        Piece { bytes, progress: Arc::clone(progress) }
     }
 }
 
@@ -80,7 +80,7 @@ impl Buf for Piece {
     }
 
     fn advance(&mut self, count: usize) {
-        self.uptake.goes_on();
+        self.progress.goes_on();
         self.bytes.advance(count);
     }
 }
@@ -93,24 +93,24 @@ struct Inner {
     start: Instant,
     limit: Duration,
     /// Those that may still be sent, and some that are gone.
-    uptakes: Mutex<Vec<Weak<Uptake>>>,
+    responses: Mutex<Vec<Weak<SendProgress>>>,
 }
 
 impl Responses {
     /// Gives up what the client takes nothing of for `limit`, if it is looked at often enough.
     pub(super) fn new(limit: Duration) -> Self {
-        Responses(Arc::new(Inner { start: Instant::now(), limit, uptakes: Mutex::default() }))
+        Responses(Arc::new(Inner { start: Instant::now(), limit, responses: Mutex::default() }))
     }
 
     /// One more. Its task is the next one that comes.
-    pub(super) fn begin(&self) -> Arc<Uptake> {
-        let uptake = Arc::<Uptake>::default();
-        let mut uptakes = self.uptakes();
-        if uptakes.len() == uptakes.capacity() {
-            uptakes.retain(|uptake| uptake.strong_count() > 0);
+    pub(super) fn begin(&self) -> Arc<SendProgress> {
+        let progress = Arc::<SendProgress>::default();
+        let mut responses = self.responses();
+        if responses.len() == responses.capacity() {
+            responses.retain(|progress| progress.strong_count() > 0);
         }
-        uptakes.push(Arc::downgrade(&uptake));
-        uptake
+        responses.push(Arc::downgrade(&progress));
+        progress
     }
 
     /// How often to look: what waits is given up after the limit, and at most half as long again.
@@ -123,16 +123,16 @@ impl Responses {
         let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let limit = milliseconds(self.0.limit);
         let now = milliseconds(now.saturating_duration_since(self.0.start));
-        self.uptakes().retain(|uptake| {
-            let Some(uptake) = uptake.upgrade() else { return false };
-            uptake.look(now, limit);
+        self.responses().retain(|progress| {
+            let Some(progress) = progress.upgrade() else { return false };
+            progress.look(now, limit);
             true
         });
     }
 
     /// All of it is on one thread, so nobody ever waits here.
-    fn uptakes(&self) -> MutexGuard<'_, Vec<Weak<Uptake>>> {
-        self.0.uptakes.lock().unwrap_or_else(PoisonError::into_inner)
+    fn responses(&self) -> MutexGuard<'_, Vec<Weak<SendProgress>>> {
+        self.0.responses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -141,8 +141,8 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Responses {
         let task = tokio::spawn(future);
         // hyper makes an exchange and its task in one go. What else it spawns is the stream of a tunnel, which has a limit of
         // its own: by then the last exchange has its task.
-        if let Some(uptake) = self.uptakes().last().and_then(Weak::upgrade) {
-            let _ = uptake.task.set(task.abort_handle());
+        if let Some(progress) = self.responses().last().and_then(Weak::upgrade) {
+            let _ = progress.task.set(task.abort_handle());
         }
     }
 }
