@@ -4,10 +4,10 @@
 //! asks for of the body is read, and a client that leaves drops it. hyper's server was measured first: behind a check of the
 //! framing of our own it parsed every head a second time.
 
-mod bell;
 mod feed;
 mod head;
 mod reply;
+mod wakeup;
 mod wire;
 
 use std::future::{Future, poll_fn};

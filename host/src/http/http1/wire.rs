@@ -13,8 +13,8 @@ use tokio::time::{Instant, timeout};
 use super::super::framing::{Framing, Head, Limits, Part};
 use super::super::rest::{self, Resting};
 use super::super::{Connection, DRAIN_PATIENCE, Settings};
-use super::bell::Bell;
 use super::feed::Feed;
+use super::wakeup::Wakeup;
 use super::{head, reply};
 use crate::body::Body;
 use crate::drain::Drain;
@@ -39,7 +39,7 @@ pub(super) struct Wire<'a, IO> {
     unread_bytes_left: u64,
     /// Nothing is read any more: the client sends nothing, or nothing that means something.
     is_deaf: bool,
-    bell: Bell,
+    wakeup: Wakeup,
     waits: Waits,
     /// Since when it waits.
     since: Instant,
@@ -107,7 +107,7 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Wire<'a, IO> {
             has_begun: false,
             unread_bytes_left: 0,
             is_deaf: false,
-            bell: Bell::new(now + settings.head_timeout, drain),
+            wakeup: Wakeup::new(now + settings.head_timeout, drain),
             waits: Waits::Not,
             since: now,
             has_served: false,
@@ -152,17 +152,17 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Wire<'a, IO> {
         let is_idle = self.input.bytes.is_empty();
         self.wait(if is_idle { Waits::Idle } else { Waits::Head });
         if !is_idle {
-            ready!(self.bell.poll(self.since + self.settings.head_timeout, cx));
+            ready!(self.wakeup.poll(self.since + self.settings.head_timeout, cx));
             return Poll::Ready(Next::Refused(Reject::HeadTimeout));
         }
         if self.drain.is_asked() {
             if !self.has_served {
-                ready!(self.bell.poll(self.since + DRAIN_PATIENCE, cx));
+                ready!(self.wakeup.poll(self.since + DRAIN_PATIENCE, cx));
             }
             return Poll::Ready(Next::Over);
         }
         let over = self.since + self.settings.idle_timeout;
-        ready!(self.bell.poll(over.min(self.since + rest::AFTER), cx));
+        ready!(self.wakeup.poll(over.min(self.since + rest::AFTER), cx));
         Poll::Ready(if over <= Instant::now() { Next::Over } else { Next::Rest })
     }
 
@@ -213,7 +213,7 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Wire<'a, IO> {
                 return Poll::Pending;
             }
             self.wait(Waits::Write(outgoing.taken()));
-            self.bell.poll(self.since + self.settings.write_timeout, cx).map(|()| Err(Gone))
+            self.wakeup.poll(self.since + self.settings.write_timeout, cx).map(|()| Err(Gone))
         })
         .await
     }
@@ -236,7 +236,7 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Wire<'a, IO> {
                 if has_reader && !feed.has_reader() {
                     (has_reader, until) = (false, Some(Instant::now() + self.settings.unread_timeout));
                 }
-                ready!(self.bell.poll(*until.get_or_insert_with(|| Instant::now() + patience), cx));
+                ready!(self.wakeup.poll(*until.get_or_insert_with(|| Instant::now() + patience), cx));
                 return Poll::Ready(false);
             }
             Poll::Ready(!self.is_deaf)

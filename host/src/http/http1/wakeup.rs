@@ -8,39 +8,39 @@ use tokio::time::{Instant, Sleep};
 
 use crate::drain::Drain;
 
-/// One timer for all deadlines of a connection. It is set only where it would ring too late, and looked at again where it
-/// rang too early: deadlines move on with every request, and a timer that is set for each costs more than the parser.
-pub(super) struct Bell {
-    alarm: Pin<Box<Sleep>>,
+/// One timer for all deadlines of a connection. It is set only where it would fire too late, and looked at again where it
+/// fired too early: deadlines move on with every request, and a timer that is set for each costs more than the parser.
+pub(super) struct Wakeup {
+    timer: Pin<Box<Sleep>>,
     asked: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     /// Whom it wakes. To be registered once is enough, as long as the task is woken the same way.
     waker: Option<Waker>,
 }
 
-impl Bell {
+impl Wakeup {
     pub(super) fn new(first: Instant, drain: &Drain) -> Self {
         let asked: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(drain.asked());
-        Bell { alarm: Box::pin(tokio::time::sleep_until(first)), asked: Some(asked), waker: None }
+        Wakeup { timer: Box::pin(tokio::time::sleep_until(first)), asked: Some(asked), waker: None }
     }
 
     /// Whether the moment has come; if not, the task is woken when it has, and when the drain is asked for.
     pub(super) fn poll(&mut self, moment: Instant, cx: &mut Context<'_>) -> Poll<()> {
         if !self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             self.waker = Some(cx.waker().clone());
-            let _ = self.alarm.as_mut().poll(cx);
+            let _ = self.timer.as_mut().poll(cx);
             if self.asked.as_mut().is_some_and(|asked| asked.as_mut().poll(cx).is_ready()) {
                 self.asked = None;
             }
         }
         loop {
-            if moment >= self.alarm.deadline() && !self.alarm.is_elapsed() {
+            if moment >= self.timer.deadline() && !self.timer.is_elapsed() {
                 return Poll::Pending;
             }
             if moment <= Instant::now() {
                 return Poll::Ready(());
             }
-            self.alarm.as_mut().reset(moment);
-            if self.alarm.as_mut().poll(cx).is_pending() {
+            self.timer.as_mut().reset(moment);
+            if self.timer.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
             }
         }
