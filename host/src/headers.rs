@@ -16,8 +16,8 @@
 mod authority;
 mod forwarding;
 pub mod path;
+mod proxy_report;
 mod reject;
-mod told;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::PathAndQuery;

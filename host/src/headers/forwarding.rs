@@ -7,7 +7,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::Scheme;
 use http::{Version, request};
 
-use super::told::{Node, Told, push_host};
+use super::proxy_report::{Node, ProxyReport, push_host};
 
 /// Which forwarding headers the upstream gets. Each costs some 50 ns and its bytes per request,
 /// `forwarded` about twice that, because it is written anew each time.
@@ -114,10 +114,10 @@ pub(super) fn apply(
     let has = |index: usize| seen & 1 << index != 0;
     let headers = &mut request.headers;
     let is_believed = seen != 0 && trusted(client.address);
-    let mut told = Told::nothing(client.address);
+    let mut report = ProxyReport::nothing(client.address);
     let mut request_id = None;
     if is_believed {
-        told = Told::read(headers, seen, client.address, &trusted);
+        report = ProxyReport::read(headers, seen, client.address, &trusted);
         request_id = believed_id(headers);
     } else if seen != 0 {
         for (index, name) in NAMES.iter().enumerate() {
@@ -128,20 +128,20 @@ pub(super) fn apply(
     }
 
     if policy.x_forwarded_for {
-        let value = continued(told.addresses, client.address_text.as_bytes());
+        let value = continued(report.addresses, client.address_text.as_bytes());
         headers.insert(&NAMES[FOR], value.unwrap_or_else(|| client.address_text.clone()));
     }
-    let proto = told.scheme.as_ref().map_or_else(|| client.proto.clone(), proto);
+    let proto = report.scheme.as_ref().map_or_else(|| client.proto.clone(), proto);
     if policy.forwarded {
         let asked = headers.get(header::HOST).map_or(&b""[..], HeaderValue::as_bytes);
         // Where nobody is told of before the peer, what is told is told of the peer.
-        let (proto, host) = match &told.host {
-            _ if !told.elements.is_empty() => (&client.proto, asked),
+        let (proto, host) = match &report.host {
+            _ if !report.elements.is_empty() => (&client.proto, asked),
             Some(host) => (&proto, host.as_bytes()),
             None => (&proto, asked),
         };
         let element = forwarded_element(&client.forwarded, proto.as_bytes(), host);
-        let value = continued(told.elements, &element);
+        let value = continued(report.elements, &element);
         if let Some(value) = value.or_else(|| HeaderValue::from_maybe_shared(Bytes::from(element)).ok()) {
             headers.insert(&NAMES[FORWARDED], value);
         }
@@ -150,7 +150,7 @@ pub(super) fn apply(
         headers.insert(&NAMES[PROTO], proto);
     }
     if policy.x_forwarded_host {
-        match told.host.as_ref().or_else(|| headers.get(header::HOST)).cloned() {
+        match report.host.as_ref().or_else(|| headers.get(header::HOST)).cloned() {
             Some(host) => headers.insert(&NAMES[HOST], host),
             None => headers.remove(&NAMES[HOST]),
         };
@@ -167,7 +167,7 @@ pub(super) fn apply(
     if policy.via {
         headers.append(header::VIA, via(request.version));
     }
-    Facts { client: told.client, request_id, scheme: told.scheme, host: told.host }
+    Facts { client: report.client, request_id, scheme: report.scheme, host: report.host }
 }
 
 /// `received-protocol received-by`; the name is a pseudonym, as RFC 9110 §7.6.3 allows.

@@ -14,7 +14,7 @@ use super::authority;
 use super::forwarding::{FOR, FORWARDED, HOST, NAMES, PROTO, single};
 
 /// What is told of the client, and who stands between it and the proxy.
-pub(super) struct Told {
+pub(super) struct ProxyReport {
     /// The first from the right that is no trusted proxy: what stands to the left of it may be invented.
     pub client: IpAddr,
     /// What that client spoke.
@@ -27,23 +27,23 @@ pub(super) struct Told {
     pub elements: Vec<u8>,
 }
 
-impl Told {
+impl ProxyReport {
     /// Of a peer that tells nothing, or is not believed.
-    pub fn nothing(peer: IpAddr) -> Told {
-        Told { client: peer, scheme: None, host: None, addresses: Vec::new(), elements: Vec::new() }
+    pub fn nothing(peer: IpAddr) -> ProxyReport {
+        ProxyReport { client: peer, scheme: None, host: None, addresses: Vec::new(), elements: Vec::new() }
     }
 
     /// Of a peer that is trusted. `seen` are the fields that are there, by index.
-    pub fn read(headers: &HeaderMap, seen: u16, peer: IpAddr, trusted: impl Fn(IpAddr) -> bool) -> Told {
+    pub fn read(headers: &HeaderMap, seen: u16, peer: IpAddr, trusted: impl Fn(IpAddr) -> bool) -> ProxyReport {
         let has = |index: usize| seen & 1 << index != 0;
         match (has(FOR) || has(PROTO) || has(HOST), has(FORWARDED)) {
-            (true, _) => Told::of_x_forwarded(headers, peer, trusted),
-            (false, true) => Told::of_forwarded(headers, peer, trusted),
-            (false, false) => Told::nothing(peer),
+            (true, _) => ProxyReport::of_x_forwarded(headers, peer, trusted),
+            (false, true) => ProxyReport::of_forwarded(headers, peer, trusted),
+            (false, false) => ProxyReport::nothing(peer),
         }
     }
 
-    fn of_x_forwarded(headers: &HeaderMap, peer: IpAddr, trusted: impl Fn(IpAddr) -> bool) -> Told {
+    fn of_x_forwarded(headers: &HeaderMap, peer: IpAddr, trusted: impl Fn(IpAddr) -> bool) -> ProxyReport {
         let scheme = single(headers, &NAMES[PROTO]).and_then(|value| scheme(value.as_bytes()));
         let host = single(headers, &NAMES[HOST]).filter(|value| authority::is_valid(value.as_bytes())).cloned();
         let addresses = joined(headers, &NAMES[FOR]);
@@ -64,10 +64,10 @@ impl Told {
                 }
             }
         }
-        Told { client, scheme, host, addresses, elements }
+        ProxyReport { client, scheme, host, addresses, elements }
     }
 
-    fn of_forwarded(headers: &HeaderMap, peer: IpAddr, trusted: impl Fn(IpAddr) -> bool) -> Told {
+    fn of_forwarded(headers: &HeaderMap, peer: IpAddr, trusted: impl Fn(IpAddr) -> bool) -> ProxyReport {
         let lines = headers.get_all(&NAMES[FORWARDED]).iter();
         let mut chain: Vec<Element<'_>> = lines.flat_map(|line| Element::all(line.as_bytes())).collect();
         let (client, at) = first_untrusted(chain.iter().map(|element| element.node), peer, trusted);
@@ -79,7 +79,7 @@ impl Told {
         // What stands to the left of this element may be invented, also what it says of scheme and host.
         let Element { scheme, host, .. } = at.map(|at| chain.swap_remove(at)).unwrap_or_default();
         let host = host.filter(|host| authority::is_valid(host)).and_then(|host| HeaderValue::from_bytes(host).ok());
-        Told { client, scheme, host, addresses, elements: joined(headers, &NAMES[FORWARDED]) }
+        ProxyReport { client, scheme, host, addresses, elements: joined(headers, &NAMES[FORWARDED]) }
     }
 }
 
