@@ -310,7 +310,7 @@ impl Shared {
             gone.into_iter().filter_map(|key| running.listeners.remove_entry(&key)).collect();
         for ((_, name, ..), listening) in &gone {
             // Before the swap, so that none of its connections is ever without.
-            self.current().terms(name).into_iter().for_each(|terms| listening.parting.with(terms));
+            self.current().listener_policy(name).into_iter().for_each(|policy| listening.parting.with(policy));
         }
         if let Some(snapshot) = snapshot {
             let old = self.snapshot.swap(snapshot);

@@ -19,12 +19,12 @@ pub struct Listener {
     pub parting: Parting,
 }
 
-/// The terms that a listener had last, from when it is taken out of the configuration on. All its clones are one.
+/// The policy that a listener had last, from when it is taken out of the configuration on. All its clones are one.
 #[derive(Clone, Default)]
-pub struct Parting(Arc<OnceLock<Terms>>);
+pub struct Parting(Arc<OnceLock<ListenerPolicy>>);
 
 /// What is asked of the connections of a listener.
-pub struct Terms {
+pub struct ListenerPolicy {
     rules: Arc<Rules>,
     https: Option<Arc<Https>>,
     tls: Option<Arc<tls::Server>>,
@@ -41,24 +41,24 @@ impl Deref for Listener {
 impl Listener {
     /// None as long as the configuration that runs has it.
     #[inline]
-    fn last(&self) -> Option<&Terms> {
+    fn last(&self) -> Option<&ListenerPolicy> {
         self.parting.0.get()
     }
 }
 
 impl Parting {
-    /// The listener goes, and had these terms. To be said before a configuration runs that does not have it.
-    pub fn with(&self, terms: Terms) {
+    /// The listener goes, and had this policy. To be said before a configuration runs that does not have it.
+    pub fn with(&self, policy: ListenerPolicy) {
         // A listener goes once.
-        let _ = self.0.set(terms);
+        let _ = self.0.set(policy);
     }
 }
 
 impl Snapshot {
     /// What this snapshot asks of the connections of a listener; `None` where it has none of that name.
-    pub fn terms(&self, name: &str) -> Option<Terms> {
+    pub fn listener_policy(&self, name: &str) -> Option<ListenerPolicy> {
         let rules = self.rules.get(name)?.clone();
-        Some(Terms { rules, https: self.https.get(name).cloned(), tls: self.servers.get(name).cloned() })
+        Some(ListenerPolicy { rules, https: self.https.get(name).cloned(), tls: self.servers.get(name).cloned() })
     }
 
     /// What holds for the connections of this listener: what it had last, where this snapshot has none of its name.
@@ -79,7 +79,7 @@ impl Snapshot {
     /// The same where the listener has gone. Another of its name says it only where its connections are of the same kind:
     /// one with TLS has no redirect for those that came without.
     #[cold]
-    fn https_after<'a>(&'a self, listener: &'a Listener, last: &'a Terms) -> Option<&'a Https> {
+    fn https_after<'a>(&'a self, listener: &'a Listener, last: &'a ListenerPolicy) -> Option<&'a Https> {
         let kind = |listen: &Listen| (listen.name.clone(), listen.layer, listen.tls);
         let is_alike = |other: &&Listen| kind(other) == kind(listener);
         match self.listeners.iter().find(is_alike) {
