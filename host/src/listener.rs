@@ -7,8 +7,8 @@
 //! When the gateway stops, a worker accepts what is already waiting in its accept queue, because the kernel would reset
 //! those clients, and then closes the socket; the connections themselves end in their own time.
 
+pub mod idle;
 pub mod proxied;
-pub mod sleepers;
 
 use std::fmt;
 use std::future::Future;

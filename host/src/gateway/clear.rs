@@ -12,7 +12,7 @@ use super::worker::Open;
 use crate::drain::Drain;
 use crate::http::{self as downstream, Connection, Resting, Settings, Stage};
 use crate::listener::Place;
-use crate::listener::sleepers::Sleepers;
+use crate::listener::idle::IdleConnections;
 use crate::proxy;
 use crate::snapshot::Listener;
 use crate::telemetry::metrics::ListenerMetrics;
@@ -25,7 +25,7 @@ pub(super) struct Clear {
     pub settings: Arc<Settings>,
     pub shared: Arc<Shared>,
     pub drain: Drain,
-    pub sleepers: Sleepers,
+    pub idle: IdleConnections,
     pub open: Open,
     pub place: Place,
 }
@@ -46,7 +46,7 @@ impl Clear {
 
     fn rest(self, resting: Resting<TcpStream>) {
         let Resting { io, since } = resting;
-        let (sleepers, until, asked) = (self.sleepers.clone(), since + self.settings.idle_timeout, self.drain.flag());
+        let (idle, until, asked) = (self.idle.clone(), since + self.settings.idle_timeout, self.drain.flag());
         let rest = Rest::count(self.open.metrics().clone());
         let wake = move |io, until: Instant| {
             drop(rest);
@@ -58,7 +58,7 @@ impl Clear {
             });
         };
         // An error: the runtime does not let go of a socket, which is closed with it.
-        let _ = sleepers.add(io, until, asked, Box::new(wake));
+        let _ = idle.add(io, until, asked, Box::new(wake));
     }
 }
 

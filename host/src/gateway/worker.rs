@@ -14,8 +14,8 @@ use super::clear::Clear;
 use crate::drain::Drain;
 use crate::http::{self as downstream, Connection, Stage};
 use crate::l4::{self, Ends};
+use crate::listener::idle::IdleConnections;
 use crate::listener::proxied::{self, Refusal};
-use crate::listener::sleepers::Sleepers;
 use crate::listener::{self, Bound};
 use crate::proxy;
 use crate::snapshot::{Layer, Listener, Rules, Snapshot};
@@ -43,15 +43,15 @@ impl Worker {
         let (listeners, mut openings) = mpsc::unbounded_channel::<Opening>();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let places = Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS)));
-        let sleepers = {
+        let idle = {
             let _on_it = runtime.enter();
-            Sleepers::start()?
+            IdleConnections::start()?
         };
         let thread =
             std::thread::Builder::new().name(format!("core-{index}")).stack_size(STACK_BYTES).spawn(move || {
                 runtime.block_on(async move {
                     while let Some(opening) = openings.recv().await {
-                        tokio::spawn(accept(opening, shared.clone(), places.clone(), sleepers.clone()));
+                        tokio::spawn(accept(opening, shared.clone(), places.clone(), idle.clone()));
                     }
                 });
             })?;
@@ -74,7 +74,7 @@ impl Worker {
     }
 }
 
-async fn accept(opening: Opening, shared: Arc<Shared>, places: Arc<Semaphore>, sleepers: Sleepers) {
+async fn accept(opening: Opening, shared: Arc<Shared>, places: Arc<Semaphore>, idle: IdleConnections) {
     if opening.listener.layer == Layer::Udp {
         return datagrams(opening, shared, places).await;
     }
@@ -88,13 +88,13 @@ async fn accept(opening: Opening, shared: Arc<Shared>, places: Arc<Semaphore>, s
         telemetry::log(Level::Error, "a listener cannot accept", fields);
     };
     let serve_drain = drain.clone();
-    let on_core = sleepers.clone();
+    let on_core = idle.clone();
     let serve = move |mut stream, peer, local, place| {
         let snapshot = shared.current();
         let rules = snapshot.rules_of(&listener).cloned();
         let open = rules.as_ref().and_then(|rules| Open::count(metrics.clone(), rules.max_connections));
         let (shared, drain) = (shared.clone(), serve_drain.clone());
-        let (listener, sleepers) = (listener.clone(), sleepers.clone());
+        let (listener, idle) = (listener.clone(), idle.clone());
         let settings = snapshot.settings_of(&listener);
         // The newest certificates. Without any, nobody is served in the clear where TLS was bound.
         let tls = listener.tls.then(|| (snapshot.tls_of(&listener).cloned(), snapshot.handshake_timeout()));
@@ -121,7 +121,7 @@ async fn accept(opening: Opening, shared: Arc<Shared>, places: Arc<Semaphore>, s
             }
             match tls {
                 None => {
-                    let clear = Clear { client, local, listener, settings, shared, drain, sleepers, open, place };
+                    let clear = Clear { client, local, listener, settings, shared, drain, idle, open, place };
                     clear.serve(Stage::New(stream)).await;
                 }
                 // On the heap, so that it takes no room where there is no TLS.

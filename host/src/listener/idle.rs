@@ -20,9 +20,9 @@ use tokio::time::Instant;
 
 use crate::drain::Asked;
 
-/// The way to the sleepers of one core. Cheap to clone; they are closed with the runtime.
+/// The way to the idle connections of one core. Cheap to clone; they are closed with the runtime.
 #[derive(Clone)]
-pub struct Sleepers {
+pub struct IdleConnections {
     news: mpsc::UnboundedSender<News>,
 }
 
@@ -31,11 +31,11 @@ pub struct Sleepers {
 pub type Wake = Box<dyn FnOnce(TcpStream, Instant) + Send>;
 
 enum News {
-    Sleeper(Sleeper),
+    Idle(Idle),
     Drained,
 }
 
-struct Sleeper {
+struct Idle {
     stream: net::TcpStream,
     /// When it is closed.
     until: Instant,
@@ -43,8 +43,8 @@ struct Sleeper {
     wake: Wake,
 }
 
-/// A sleeper who has been laid down.
-struct Bed {
+/// An idle connection that is watched.
+struct Entry {
     stream: net::TcpStream,
     /// As [`Watch::clock`] counts.
     until_ms: u64,
@@ -52,27 +52,28 @@ struct Bed {
     wake: Wake,
 }
 
-impl Sleepers {
+impl IdleConnections {
     /// Starts to watch, on the runtime that this is called on.
     ///
     /// # Errors
     /// The system gives no poll.
-    pub fn start() -> io::Result<Sleepers> {
+    pub fn start() -> io::Result<IdleConnections> {
         let (news, received) = mpsc::unbounded_channel();
         let watch =
-            Watch { poll: watched(Poll::new()?)?, began: Instant::now(), beds: Slab::new(), ends: BTreeSet::new() };
+            Watch { poll: watched(Poll::new()?)?, began: Instant::now(), entries: Slab::new(), ends: BTreeSet::new() };
         tokio::spawn(watch.run(received));
-        Ok(Sleepers { news })
+        Ok(IdleConnections { news })
     }
 
-    /// Takes a connection. It is closed at `until`, and woken when its drain is asked for and [`Sleepers::drained`] says so.
+    /// Takes a connection. It is closed at `until`, and woken when its drain is asked for and
+    /// [`IdleConnections::drained`] says so.
     ///
     /// # Errors
     /// The runtime does not let go of the socket.
     pub fn add(&self, stream: TcpStream, until: Instant, asked: Asked, wake: Wake) -> io::Result<()> {
-        let sleeper = Sleeper { stream: stream.into_std()?, until, asked, wake };
+        let idle = Idle { stream: stream.into_std()?, until, asked, wake };
         // Fails only where the runtime ends, and then the connection does.
-        let _ = self.news.send(News::Sleeper(sleeper));
+        let _ = self.news.send(News::Idle(idle));
         Ok(())
     }
 
@@ -93,8 +94,8 @@ fn watched(poll: Poll) -> io::Result<AsyncFd<Poll>> {
 struct Watch {
     poll: AsyncFd<Poll>,
     began: Instant,
-    beds: Slab<Bed>,
-    /// Who is closed when, and its bed.
+    entries: Slab<Entry>,
+    /// Who is closed when, and its entry.
     ends: BTreeSet<(u64, usize)>,
 }
 
@@ -106,7 +107,7 @@ impl Watch {
             tokio::select! {
                 biased;
                 news = received.recv() => match news {
-                    Some(News::Sleeper(sleeper)) => self.lay_down(sleeper),
+                    Some(News::Idle(idle)) => self.insert(idle),
                     Some(News::Drained) => self.wake_drained(),
                     None => return,
                 },
@@ -124,15 +125,15 @@ impl Watch {
         }
     }
 
-    fn lay_down(&mut self, sleeper: Sleeper) {
-        let Sleeper { stream, until, asked, wake } = sleeper;
+    fn insert(&mut self, idle: Idle) {
+        let Idle { stream, until, asked, wake } = idle;
         let (fd, until_ms, is_drained) = (stream.as_raw_fd(), self.clock(until), asked.is_asked());
-        let bed = self.beds.insert(Bed { stream, until_ms, asked, wake });
-        self.ends.insert((until_ms, bed));
+        let entry = self.entries.insert(Entry { stream, until_ms, asked, wake });
+        self.ends.insert((until_ms, entry));
         // What it has said already is told at once.
-        let registered = self.poll.get_ref().registry().register(&mut SourceFd(&fd), Token(bed), Interest::READABLE);
+        let registered = self.poll.get_ref().registry().register(&mut SourceFd(&fd), Token(entry), Interest::READABLE);
         if is_drained || registered.is_err() {
-            self.wake(bed);
+            self.wake(entry);
         }
     }
 
@@ -143,33 +144,33 @@ impl Watch {
         }
     }
 
-    fn wake(&mut self, bed: usize) {
-        let Some(Bed { stream, until_ms, wake, .. }) = self.take(bed) else { return };
+    fn wake(&mut self, entry: usize) {
+        let Some(Entry { stream, until_ms, wake, .. }) = self.take(entry) else { return };
         if let Ok(stream) = TcpStream::from_std(stream) {
             wake(stream, self.instant(until_ms));
         }
     }
 
     fn close_until(&mut self, now: Instant) {
-        while let Some((until_ms, bed)) = self.ends.first().copied()
+        while let Some((until_ms, entry)) = self.ends.first().copied()
             && self.instant(until_ms) <= now
         {
-            drop(self.take(bed));
+            drop(self.take(entry));
         }
     }
 
     /// Wakes all whose drain was asked for: what they may have said is answered before they are closed.
     fn wake_drained(&mut self) {
-        let drained = self.beds.iter().filter(|(_, sleeper)| sleeper.asked.is_asked()).map(|(bed, _)| bed);
-        drained.collect::<Vec<_>>().into_iter().for_each(|bed| self.wake(bed));
+        let drained = self.entries.iter().filter(|(_, idle)| idle.asked.is_asked()).map(|(entry, _)| entry);
+        drained.collect::<Vec<_>>().into_iter().for_each(|entry| self.wake(entry));
     }
 
-    fn take(&mut self, bed: usize) -> Option<Bed> {
-        let sleeper = self.beds.try_remove(bed)?;
-        self.ends.remove(&(sleeper.until_ms, bed));
+    fn take(&mut self, entry: usize) -> Option<Entry> {
+        let idle = self.entries.try_remove(entry)?;
+        self.ends.remove(&(idle.until_ms, entry));
         // Fails only where it never was registered.
-        let _ = self.poll.get_ref().registry().deregister(&mut SourceFd(&sleeper.stream.as_raw_fd()));
-        Some(sleeper)
+        let _ = self.poll.get_ref().registry().deregister(&mut SourceFd(&idle.stream.as_raw_fd()));
+        Some(idle)
     }
 
     /// A moment as milliseconds since the beginning, rounded up: half as large, and nobody is closed too early.
@@ -196,28 +197,29 @@ mod tests {
 
     use crate::drain::{self, Drain, Drainer};
 
-    struct Night {
-        sleepers: Sleepers,
+    struct Setup {
+        idle: IdleConnections,
         listener: TcpListener,
         drainer: Drainer,
         drain: Drain,
         woken: (mpsc::UnboundedSender<TcpStream>, mpsc::UnboundedReceiver<TcpStream>),
     }
 
-    impl Night {
-        async fn new() -> Night {
+    impl Setup {
+        async fn new() -> Setup {
             let (drainer, drain) = drain::channel();
             let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-            Night { sleepers: Sleepers::start().unwrap(), listener, drainer, drain, woken: mpsc::unbounded_channel() }
+            let (idle, woken) = (IdleConnections::start().unwrap(), mpsc::unbounded_channel());
+            Setup { idle, listener, drainer, drain, woken }
         }
 
-        /// A client whose connection sleeps for so long.
+        /// A client whose connection may be idle for so long.
         async fn client(&self, length: Duration) -> TcpStream {
             let client = TcpStream::connect(self.listener.local_addr().unwrap()).await.unwrap();
             let (server, _) = self.listener.accept().await.unwrap();
             let woken = self.woken.0.clone();
             let wake = Box::new(move |stream, _| drop(woken.send(stream)));
-            self.sleepers.add(server, Instant::now() + length, self.drain.flag(), wake).unwrap();
+            self.idle.add(server, Instant::now() + length, self.drain.flag(), wake).unwrap();
             client
         }
     }
@@ -226,56 +228,56 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_speaks_or_goes_is_woken_and_nobody_else() {
-        let mut night = Night::new().await;
+        let mut setup = Setup::new().await;
         let mut clients = Vec::new();
         // More than are asked for at a time.
         for _ in 0..EVENTS + 20 {
-            clients.push(night.client(LONG).await);
+            clients.push(setup.client(LONG).await);
         }
         for client in &mut clients[10..] {
             client.write_all(b"!").await.unwrap();
         }
         for _ in 10..clients.len() {
-            let mut woken = night.woken.1.recv().await.unwrap();
+            let mut woken = setup.woken.1.recv().await.unwrap();
             assert_eq!(woken.read_u8().await.unwrap(), b'!');
         }
         drop(clients.remove(0));
-        let mut gone = night.woken.1.recv().await.unwrap();
+        let mut gone = setup.woken.1.recv().await.unwrap();
         assert_eq!(gone.read(&mut [0]).await.unwrap(), 0);
-        assert!(night.woken.1.try_recv().is_err());
+        assert!(setup.woken.1.try_recv().is_err());
         clients[0].write_all(b"?").await.unwrap();
-        assert_eq!(night.woken.1.recv().await.unwrap().read_u8().await.unwrap(), b'?');
+        assert_eq!(setup.woken.1.recv().await.unwrap().read_u8().await.unwrap(), b'?');
     }
 
     #[tokio::test]
     async fn what_was_said_before_wakes_as_well() {
-        let mut night = Night::new().await;
-        let mut client = TcpStream::connect(night.listener.local_addr().unwrap()).await.unwrap();
-        let (server, _) = night.listener.accept().await.unwrap();
+        let mut setup = Setup::new().await;
+        let mut client = TcpStream::connect(setup.listener.local_addr().unwrap()).await.unwrap();
+        let (server, _) = setup.listener.accept().await.unwrap();
         client.write_all(b"!").await.unwrap();
         server.readable().await.unwrap();
-        let woken = night.woken.0.clone();
+        let woken = setup.woken.0.clone();
         let wake = Box::new(move |stream, _| drop(woken.send(stream)));
-        night.sleepers.add(server, Instant::now() + LONG, night.drain.flag(), wake).unwrap();
-        assert_eq!(night.woken.1.recv().await.unwrap().read_u8().await.unwrap(), b'!');
+        setup.idle.add(server, Instant::now() + LONG, setup.drain.flag(), wake).unwrap();
+        assert_eq!(setup.woken.1.recv().await.unwrap().read_u8().await.unwrap(), b'!');
     }
 
     #[tokio::test]
     async fn time_closes_and_the_drain_wakes() {
-        let mut night = Night::new().await;
-        let _long = night.client(LONG).await;
-        let mut short = night.client(Duration::from_millis(20)).await;
+        let mut setup = Setup::new().await;
+        let _long = setup.client(LONG).await;
+        let mut short = setup.client(Duration::from_millis(20)).await;
         assert_eq!(short.read(&mut [0]).await.unwrap(), 0, "closed by its time");
-        assert!(night.woken.1.try_recv().is_err());
+        assert!(setup.woken.1.try_recv().is_err());
 
-        let other = Night { sleepers: night.sleepers.clone(), ..Night::new().await };
+        let other = Setup { idle: setup.idle.clone(), ..Setup::new().await };
         let mut stays = other.client(LONG).await;
-        night.drainer.ask();
-        night.sleepers.drained();
-        assert!(night.woken.1.recv().await.is_some(), "woken by the drain");
-        let _late = night.client(LONG).await;
-        assert!(night.woken.1.recv().await.is_some(), "whoever comes after the drain is woken at once");
-        assert!(night.woken.1.try_recv().is_err());
+        setup.drainer.ask();
+        setup.idle.drained();
+        assert!(setup.woken.1.recv().await.is_some(), "woken by the drain");
+        let _late = setup.client(LONG).await;
+        assert!(setup.woken.1.recv().await.is_some(), "whoever comes after the drain is woken at once");
+        assert!(setup.woken.1.try_recv().is_err());
 
         let mut of_other = other.woken.1;
         assert!(of_other.try_recv().is_err(), "another's drain is not asked for");
