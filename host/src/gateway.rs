@@ -6,7 +6,6 @@
 
 mod blocking;
 mod certificates;
-mod clear;
 mod control;
 mod delivery;
 mod discovery;
@@ -14,6 +13,7 @@ mod endpoints;
 mod fetch;
 mod observer;
 mod outbound;
+mod plaintext;
 mod pull;
 mod responses;
 mod sockets;

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::Shared;
-use super::clear::Clear;
+use super::plaintext::Plaintext;
 use crate::drain::Drain;
 use crate::http::{self as downstream, Connection, Stage};
 use crate::l4::{self, Ends};
@@ -121,8 +121,8 @@ async fn accept(opening: Opening, shared: Arc<Shared>, places: Arc<Semaphore>, i
             }
             match tls {
                 None => {
-                    let clear = Clear { client, local, listener, settings, shared, drain, idle, open, place };
-                    clear.serve(Stage::New(stream)).await;
+                    let plaintext = Plaintext { client, local, listener, settings, shared, drain, idle, open, place };
+                    plaintext.serve(Stage::New(stream)).await;
                 }
                 // On the heap, so that it takes no room where there is no TLS.
                 Some((server, limit)) => {

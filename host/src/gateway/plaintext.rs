@@ -18,7 +18,7 @@ use crate::snapshot::Listener;
 use crate::telemetry::metrics::ListenerMetrics;
 
 /// What is kept of it while it rests: enough to go on.
-pub(super) struct Clear {
+pub(super) struct Plaintext {
     pub client: SocketAddr,
     pub local: SocketAddr,
     pub listener: Arc<Listener>,
@@ -30,7 +30,7 @@ pub(super) struct Clear {
     pub place: Place,
 }
 
-impl Clear {
+impl Plaintext {
     /// Serves it until it ends or rests.
     pub async fn serve(self, stage: Stage<TcpStream>) {
         let name = self.listener.name.clone();
