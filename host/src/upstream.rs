@@ -16,7 +16,6 @@
 
 mod affinity;
 mod call;
-mod ceiling;
 mod connect;
 mod connection;
 mod deliver;
@@ -33,6 +32,7 @@ mod probing;
 mod progress;
 mod replay;
 mod request;
+mod request_cap;
 mod response;
 mod retried;
 mod settings;
@@ -62,13 +62,13 @@ pub use self::settings::{Address, AddressError, Hash, Named, NoneAvailable, Prot
 pub use self::socket::Socket;
 pub use self::tunnel::{Place, Tunnel};
 
-use self::ceiling::Ceiling;
 use self::connection::Again;
 use self::discovered::Current;
 use self::endpoint::{InFlight, Source};
 use self::health::Ejections;
 use self::members::Tried;
 use self::progress::Patience;
+use self::request_cap::RequestCap;
 use self::under_way::UnderWay;
 use crate::body::Body;
 use crate::retry::{self, Budget, Cause};
@@ -80,7 +80,7 @@ pub struct Upstream {
     members: Current,
     changes: watch::Sender<()>,
     ejections: Arc<Ejections>,
-    ceiling: Ceiling,
+    request_cap: RequestCap,
     budget: Arc<Budget>,
     retried: Arc<Retried>,
     metrics: Arc<UpstreamMetrics>,
@@ -115,7 +115,7 @@ impl Upstream {
         let same_share = |previous: &&Arc<Upstream>| previous.budget.share() == settings.retry_budget;
         let budget = previous.filter(same_share).map(|previous| Arc::clone(&previous.budget));
         Arc::new(Upstream {
-            ceiling: Ceiling::new(settings.max_requests, previous.map(|previous| &previous.ceiling)),
+            request_cap: RequestCap::new(settings.max_requests, previous.map(|previous| &previous.request_cap)),
             budget: budget.unwrap_or_else(|| Arc::new(Budget::new(settings.retry_budget, std::time::Instant::now()))),
             retried: previous.map_or_else(Arc::default, |previous| Arc::clone(&previous.retried)),
             metrics,
@@ -151,7 +151,7 @@ impl Upstream {
 
     /// Requests under way and those refused so far, where their number is limited.
     pub fn requests(&self) -> Option<(usize, u64)> {
-        self.ceiling.counts()
+        self.request_cap.counts()
     }
 
     /// Tells whenever [`Upstream::endpoints`] has changed.
@@ -173,7 +173,7 @@ impl Upstream {
         ask: &Ask,
         facts: &mut Facts,
     ) -> Result<Response<Body>, SendError> {
-        let place = self.ceiling.enter().map_err(|reason| self.error(facts, reason))?;
+        let place = self.request_cap.enter().map_err(|reason| self.error(facts, reason))?;
         let members = self.members.held();
         let mut tried = Tried::default();
         let mut request = Some(request);
@@ -185,7 +185,7 @@ impl Upstream {
             let answer = self.attempt(endpoint, &mut request, ask, Patience::Usual, facts).await;
             under_way.ends();
             let reason = match answer {
-                Ok(response) => return Ok(ceiling::hold(response, place)),
+                Ok(response) => return Ok(request_cap::hold(response, place)),
                 Err(reason) => reason,
             };
             tried.add(position);

@@ -14,7 +14,7 @@ use super::members::Tried;
 use super::progress::Patience;
 use super::replay::Kept;
 use super::under_way::UnderWay;
-use super::{Ask, Facts, Upstream, ceiling};
+use super::{Ask, Facts, Upstream, request_cap};
 use crate::body::Body;
 use crate::retry::{Attempt, Cause, End, Policy, Verdict};
 
@@ -42,7 +42,7 @@ impl Upstream {
         ask: &Ask,
         facts: &mut Facts,
     ) -> Result<Response<Body>, SendError> {
-        let place = self.ceiling.enter().map_err(|reason| self.error(facts, reason))?;
+        let place = self.request_cap.enter().map_err(|reason| self.error(facts, reason))?;
         let deadline = delivery.request_timeout.map(|limit| Instant::from_std(began) + limit);
         let policy = &delivery.retries;
         let (kept, mut request) = match policy.repeats(request.method()) {
@@ -135,11 +135,11 @@ impl Upstream {
     fn result(
         &self,
         result: Result<Response<Body>, Reason>,
-        place: Option<ceiling::Place>,
+        place: Option<request_cap::Place>,
         facts: &Facts,
     ) -> Result<Response<Body>, SendError> {
         match result {
-            Ok(response) => Ok(ceiling::hold(response, place)),
+            Ok(response) => Ok(request_cap::hold(response, place)),
             Err(reason) => Err(self.error(facts, reason)),
         }
     }

@@ -15,7 +15,7 @@ use super::error::Reason;
 use crate::body::{Body, BodyError};
 
 /// See the module.
-pub(super) struct Ceiling(Option<Limit>);
+pub(super) struct RequestCap(Option<Limit>);
 
 struct Limit {
     most: usize,
@@ -31,11 +31,11 @@ struct Count {
 /// A request that is counted until this is dropped.
 pub(super) struct Place(Arc<Count>);
 
-impl Ceiling {
+impl RequestCap {
     /// What the previous one counts goes on counting.
-    pub(super) fn new(most: Option<usize>, previous: Option<&Ceiling>) -> Self {
+    pub(super) fn new(most: Option<usize>, previous: Option<&RequestCap>) -> Self {
         let count = || previous.and_then(|previous| previous.0.as_ref()).map(|limit| Arc::clone(&limit.count));
-        Ceiling(most.map(|most| Limit { most, count: count().unwrap_or_default() }))
+        RequestCap(most.map(|most| Limit { most, count: count().unwrap_or_default() }))
     }
 
     /// A place for a request. Without a limit there is nothing to hold.
