@@ -23,7 +23,6 @@ mod discovered;
 mod endpoint;
 mod error;
 mod health;
-mod heard;
 mod http1;
 mod members;
 mod pool;
@@ -42,6 +41,7 @@ mod switch;
 mod tests;
 mod tunnel;
 mod under_way;
+mod watched_socket;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -15,9 +15,9 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::connection::{Shared, Streams};
 use super::error::Reason;
-use super::heard::Heard;
 use super::settings::{Address, Place, Protocol, Transport};
 use super::socket::Socket;
+use super::watched_socket::WatchedSocket;
 use crate::proxy_protocol::{self, Header};
 use crate::tls::Alpn;
 
@@ -150,7 +150,7 @@ pub(super) async fn http2(
     builder.max_frame_size(FRAME_BYTES).max_header_list_size(header_bytes).max_send_buf_size(BUFFER_BYTES);
     builder.max_concurrent_reset_streams(RESET_STREAMS);
     builder.timer(TokioTimer::new()).keep_alive_interval(PING_INTERVAL).keep_alive_timeout(PING_TIMEOUT);
-    let socket = TokioIo::new(Heard { socket, streams: Arc::clone(&streams) });
+    let socket = TokioIo::new(WatchedSocket { socket, streams: Arc::clone(&streams) });
     let (sender, mut connection) = builder.handshake(socket).await.map_err(io::Error::other)?;
     let known = Arc::clone(&streams);
     tokio::spawn(async move {

@@ -11,12 +11,12 @@ use super::connection::Streams;
 use super::socket::Socket;
 
 /// See the module.
-pub(super) struct Heard {
+pub(super) struct WatchedSocket {
     pub(super) socket: Socket,
     pub(super) streams: Arc<Streams>,
 }
 
-impl AsyncRead for Heard {
+impl AsyncRead for WatchedSocket {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -31,7 +31,7 @@ impl AsyncRead for Heard {
     }
 }
 
-impl AsyncWrite for Heard {
+impl AsyncWrite for WatchedSocket {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.socket).poll_write(context, bytes)
     }
