@@ -33,7 +33,7 @@ mod replay;
 mod request;
 mod request_cap;
 mod response;
-mod retried;
+mod retry_counters;
 mod settings;
 mod socket;
 mod switch;
@@ -57,7 +57,7 @@ pub use self::error::{BadResponse, Reason, SendError};
 pub use self::health::{HealthReport, ProbeCounts, SharedHealth};
 pub use self::probe::{GrpcProbe, HttpProbe, Probe, TcpProbe};
 pub use self::probing::{Probes, Probing};
-pub use self::retried::Retried;
+pub use self::retry_counters::RetryCounters;
 pub use self::settings::{Address, AddressError, Hash, Named, NoneAvailable, Protocol, Server, Settings, Transport};
 pub use self::socket::Socket;
 pub use self::tunnel::{Place, Tunnel};
@@ -82,7 +82,7 @@ pub struct Upstream {
     ejections: Arc<Ejections>,
     request_cap: RequestCap,
     budget: Arc<Budget>,
-    retried: Arc<Retried>,
+    retry_counters: Arc<RetryCounters>,
     metrics: Arc<UpstreamMetrics>,
 }
 
@@ -117,7 +117,7 @@ impl Upstream {
         Arc::new(Upstream {
             request_cap: RequestCap::new(settings.max_requests, previous.map(|previous| &previous.request_cap)),
             budget: budget.unwrap_or_else(|| Arc::new(Budget::new(settings.retry_budget, std::time::Instant::now()))),
-            retried: previous.map_or_else(Arc::default, |previous| Arc::clone(&previous.retried)),
+            retry_counters: previous.map_or_else(Arc::default, |previous| Arc::clone(&previous.retry_counters)),
             metrics,
             settings,
             members,
@@ -140,8 +140,8 @@ impl Upstream {
     }
 
     /// What was sent again so far, and what was not.
-    pub fn retried(&self) -> &Retried {
-        &self.retried
+    pub fn retry_counters(&self) -> &RetryCounters {
+        &self.retry_counters
     }
 
     /// Where its requests are counted.
@@ -194,7 +194,7 @@ impl Upstream {
             if !moves_on {
                 return Err(self.error(facts, reason));
             }
-            self.retried.count(Cause::Connect);
+            self.retry_counters.count(Cause::Connect);
         }
     }
 

@@ -13,13 +13,13 @@ pub(super) fn series(snapshot: &Snapshot, series: &mut Vec<Series>) {
     };
     for upstream in snapshot.upstreams() {
         let of = ("upstream", &**upstream.name());
-        let retried = upstream.retried();
+        let retries = upstream.retry_counters();
         for cause in Cause::ALL {
-            let count = Value::Counter(retried.after(cause));
+            let count = Value::Counter(retries.after(cause));
             let help = "Requests that were sent again, by what had happened to the attempt before.";
             add("gatewright_upstream_retries_total", help, &[of, ("cause", cause.name())], count);
         }
-        let count = Value::Counter(retried.over_budget());
+        let count = Value::Counter(retries.over_budget());
         let help = "Requests that were not sent again, because the budget for that was used up.";
         add("gatewright_upstream_retries_over_budget_total", help, &[of], count);
         if let Some((active, refused)) = upstream.requests() {

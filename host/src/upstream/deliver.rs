@@ -83,14 +83,14 @@ impl Upstream {
                 Verdict::Again(wait) => {
                     // A response that is given up takes its connection with it, unless all of it is here.
                     drop(result);
-                    self.retried.count(cause);
+                    self.retry_counters.count(cause);
                     if !wait.is_zero() {
                         sleep(wait).await;
                     }
                 }
                 Verdict::Over(end) => {
                     if end == End::Budget {
-                        self.retried.count_over_budget();
+                        self.retry_counters.count_over_budget();
                     }
                     return self.result(result, place, facts);
                 }

@@ -6,12 +6,12 @@ use crate::retry::Cause;
 
 /// Over all cores. Only failures come here, so plain shared counters do.
 #[derive(Default)]
-pub struct Retried {
+pub struct RetryCounters {
     by_cause: [AtomicU64; Cause::ALL.len()],
     over_budget: AtomicU64,
 }
 
-impl Retried {
+impl RetryCounters {
     /// So many requests were sent again for this reason.
     pub fn after(&self, cause: Cause) -> u64 {
         self.cell(cause).map_or(0, |cell| cell.load(Relaxed))
