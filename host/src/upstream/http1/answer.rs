@@ -1,6 +1,6 @@
 //! The body of a response: what arrived with its head, and what is still to come.
 
-mod beside;
+mod early;
 
 use std::io;
 use std::pin::Pin;
@@ -11,7 +11,7 @@ use bytes::{Buf, Bytes};
 use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 
-use self::beside::Beside;
+use self::early::EarlyAnswer;
 use super::super::endpoint::{Endpoint, InFlight};
 use super::super::error::BadResponse;
 use super::super::response::Framing;
@@ -75,7 +75,7 @@ impl Answer {
                 let is_sent = upload.is_none();
                 let held = Some((connection, in_flight.keep()));
                 let coming = Coming { held, left, upload, failed: None, is_fresh: true };
-                if is_sent { Body::boxed(coming) } else { Body::boxed(Beside::new(coming)) }
+                if is_sent { Body::boxed(coming) } else { Body::boxed(EarlyAnswer::new(coming)) }
             }
         }
     }
@@ -85,7 +85,7 @@ impl Answer {
 /// connection goes back into the pool; dropped before, it closes.
 struct Coming {
     left: Left,
-    /// What is left of the request, which is sent as long as somebody has the answer: by [`Beside`].
+    /// What is left of the request, which is sent as long as somebody has the answer: by [`EarlyAnswer`].
     upload: Option<Box<Upload>>,
     held: Option<(Box<Connection>, InFlight<Arc<Endpoint>>)>,
     /// Why it breaks off, which is told when what came before is with the client.

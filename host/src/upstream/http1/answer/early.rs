@@ -16,12 +16,12 @@ use super::Coming;
 use crate::body::BodyError;
 
 /// See the module. Dropped, it ends the request with the answer.
-pub(super) struct Beside {
+pub(super) struct EarlyAnswer {
     coming: Arc<Mutex<Coming>>,
     task: AbortHandle,
 }
 
-impl Beside {
+impl EarlyAnswer {
     pub(super) fn new(coming: Coming) -> Self {
         let coming = Arc::new(Mutex::new(coming));
         // The connection closes when the answer is dropped, not when the task gets to know of it.
@@ -30,17 +30,17 @@ impl Beside {
             Some(coming) => lock(&coming).poll_upload(context),
             None => Poll::Ready(()),
         }));
-        Beside { coming, task: task.abort_handle() }
+        EarlyAnswer { coming, task: task.abort_handle() }
     }
 }
 
-impl Drop for Beside {
+impl Drop for EarlyAnswer {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
-impl http_body::Body for Beside {
+impl http_body::Body for EarlyAnswer {
     type Data = Bytes;
     type Error = BodyError;
 
