@@ -29,6 +29,7 @@ mod pool;
 mod probe;
 mod probing;
 mod progress;
+mod protocol_switch;
 mod replay;
 mod request;
 mod request_cap;
@@ -36,7 +37,6 @@ mod response;
 mod retry_counters;
 mod settings;
 mod socket;
-mod switch;
 #[cfg(test)]
 mod tests;
 mod tunnel;
@@ -218,7 +218,7 @@ impl Upstream {
             return Err(reason);
         }
         // A tunnel gets a connection of its own: none that may turn out to be closed, and none taken from the others.
-        let is_tunnel = place.as_ref().is_some_and(switch::asks);
+        let is_tunnel = place.as_ref().is_some_and(protocol_switch::asks);
         let mut source = if is_tunnel { Source::Fresh } else { Source::Any };
         let (mut sent, mut repeated) = (0, false);
         loop {

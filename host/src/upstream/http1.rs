@@ -17,7 +17,7 @@
 mod answer;
 mod chunks;
 mod head;
-mod switched;
+mod switched_stream;
 mod upload;
 
 use std::future::poll_fn;
@@ -36,9 +36,9 @@ use super::connection::{Again, Unanswered};
 use super::endpoint::{Endpoint, InFlight};
 use super::error::{BadResponse, Reason};
 use super::progress::Progress;
+use super::protocol_switch;
 use super::response;
 use super::socket::Socket;
-use super::switch;
 use crate::body::Body;
 use crate::intake::Intake;
 use crate::tunnel::Upgrade;
@@ -86,7 +86,7 @@ impl Connection {
     ) -> Result<Response<Body>, Unanswered> {
         // Whether this one may go out again if the endpoint turns out to have closed an unused connection.
         let replayable = self.reused && is_replayable(&request);
-        let asked = switch::asked(&request);
+        let asked = protocol_switch::asked(&request);
         let mut upload = Upload::new(&mut request);
         self.progress.begin();
         let limits = head::Limits::of(in_flight.endpoint().transport());
@@ -157,8 +157,8 @@ impl Connection {
         if let Some(asked) = asked
             && response.status() == StatusCode::SWITCHING_PROTOCOLS
         {
-            let head = switch::check(response, &asked).map_err(bad)?;
-            return Ok(switched::receive(head, self, in_flight.keep()));
+            let head = protocol_switch::check(response, &asked).map_err(bad)?;
+            return Ok(switched_stream::receive(head, self, in_flight.keep()));
         }
         let limit = in_flight.endpoint().transport().max_headers;
         let framing = response::check(&mut response, limit, request.method() == Method::HEAD).map_err(bad)?;

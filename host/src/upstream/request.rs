@@ -15,8 +15,8 @@ use http_body::{Body as _, Frame, SizeHint};
 
 use super::error::Reason;
 use super::progress::Progress;
+use super::protocol_switch;
 use super::settings::{Address, Protocol, Transport};
-use super::switch;
 use crate::body::Body;
 
 /// Puts the request into the form of the protocol.
@@ -27,7 +27,7 @@ pub(super) fn prepare(request: &mut Request<Body>, transport: &Transport, addres
     frame(request, transport.protocol);
     match transport.protocol {
         Protocol::Http1 => {
-            switch::ask(request);
+            protocol_switch::ask(request);
             origin_form(request, address)
         }
         Protocol::Http2 => {

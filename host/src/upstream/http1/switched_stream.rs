@@ -20,16 +20,16 @@ pub(super) fn receive(
     connection: Box<Connection>,
     in_flight: InFlight<Arc<Endpoint>>,
 ) -> Response<Body> {
-    let opened = Opened { stream: Box::new(Switched(connection)), held: Box::new(in_flight) };
+    let opened = Opened { stream: Box::new(SwitchedStream(connection)), held: Box::new(in_flight) };
     let end: End = Box::pin(std::future::ready(Ok(opened)));
     let mut response = head.map(|()| Body::Empty);
     response.extensions_mut().insert(Handover::new(end));
     response
 }
 
-struct Switched(Box<Connection>);
+struct SwitchedStream(Box<Connection>);
 
-impl AsyncRead for Switched {
+impl AsyncRead for SwitchedStream {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let input = &mut self.0.input.bytes;
         if input.is_empty() {
@@ -42,7 +42,7 @@ impl AsyncRead for Switched {
     }
 }
 
-impl AsyncWrite for Switched {
+impl AsyncWrite for SwitchedStream {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.0.socket).poll_write(context, bytes)
     }
