@@ -15,6 +15,7 @@
 //! waits for no other core or task.
 
 mod affinity;
+mod attempt_guard;
 mod call;
 mod connect;
 mod connection;
@@ -40,7 +41,6 @@ mod socket;
 #[cfg(test)]
 mod tests;
 mod tunnel;
-mod under_way;
 mod watched_socket;
 
 use std::sync::Arc;
@@ -62,6 +62,7 @@ pub use self::settings::{Address, AddressError, Hash, Named, NoneAvailable, Prot
 pub use self::socket::Socket;
 pub use self::tunnel::{Place, Tunnel};
 
+use self::attempt_guard::AttemptGuard;
 use self::connection::Again;
 use self::discovered::Current;
 use self::endpoint::{InFlight, Source};
@@ -69,7 +70,6 @@ use self::health::Ejections;
 use self::members::Tried;
 use self::progress::Patience;
 use self::request_cap::RequestCap;
-use self::under_way::UnderWay;
 use crate::body::Body;
 use crate::retry::{self, Budget, Cause};
 use crate::telemetry::metrics::UpstreamMetrics;
@@ -181,9 +181,9 @@ impl Upstream {
             let Some((position, endpoint)) = members.pick(&self.settings, ask, &tried) else {
                 return Err(self.error(facts, Reason::NoEndpoint));
             };
-            let under_way = UnderWay::begin(self, endpoint);
+            let guard = AttemptGuard::begin(self, endpoint);
             let answer = self.attempt(endpoint, &mut request, ask, Patience::Usual, facts).await;
-            under_way.ends();
+            guard.ends();
             let reason = match answer {
                 Ok(response) => return Ok(request_cap::hold(response, place)),
                 Err(reason) => reason,

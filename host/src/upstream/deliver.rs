@@ -8,12 +8,12 @@ use std::time::{Duration, Instant as Clock};
 use http::{Request, Response};
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::attempt_guard::AttemptGuard;
 use super::endpoint::Endpoint;
 use super::error::{BadResponse, Reason, SendError};
 use super::members::Tried;
 use super::progress::Patience;
 use super::replay::Kept;
-use super::under_way::UnderWay;
 use super::{Ask, Facts, Upstream, request_cap};
 use crate::body::Body;
 use crate::retry::{Attempt, Cause, End, Policy, Verdict};
@@ -110,7 +110,7 @@ impl Upstream {
         facts: &mut Facts,
     ) -> Result<Response<Body>, Reason> {
         let patience = if delivery.attempt_timeout.is_some() { Patience::Own } else { Patience::Usual };
-        let under_way = UnderWay::begin(self, endpoint);
+        let guard = AttemptGuard::begin(self, endpoint);
         let attempt = self.attempt(endpoint, request, ask, patience, facts);
         let attempt_end = delivery.attempt_timeout.map(|limit| (Instant::now() + limit, Reason::AttemptTimeout(limit)));
         let request_end = deadline.zip(delivery.request_timeout);
@@ -123,7 +123,7 @@ impl Upstream {
             None => Ok(attempt.await),
             Some((end, reason)) => timeout_at(end, attempt).await.map_err(|_| reason),
         };
-        let started = under_way.ends();
+        let started = guard.ends();
         result.unwrap_or_else(|reason| {
             // The attempt was dropped, and with it its connection or stream.
             endpoint.count_failure();

@@ -6,18 +6,18 @@ use std::time::Duration;
 use super::endpoint::Endpoint;
 use super::{Upstream, members};
 
-/// An attempt under way. Where it is dropped before it [ends](UnderWay::ends), the endpoint is excused, which is not
+/// The guard of an attempt. Where it is dropped before it [ends](AttemptGuard::ends), the endpoint is excused, which is not
 /// the same as having done well: an endpoint that hangs would else look like the fastest, since none of its answers is slow.
-pub(super) struct UnderWay<'a> {
+pub(super) struct AttemptGuard<'a> {
     upstream: &'a Upstream,
     endpoint: &'a Arc<Endpoint>,
     /// When it began, where the balancing is by time.
     started: Option<Duration>,
 }
 
-impl<'a> UnderWay<'a> {
-    pub fn begin(upstream: &'a Upstream, endpoint: &'a Arc<Endpoint>) -> UnderWay<'a> {
-        UnderWay { upstream, endpoint, started: upstream.settings.is_timed().then(members::now) }
+impl<'a> AttemptGuard<'a> {
+    pub fn begin(upstream: &'a Upstream, endpoint: &'a Arc<Endpoint>) -> AttemptGuard<'a> {
+        AttemptGuard { upstream, endpoint, started: upstream.settings.is_timed().then(members::now) }
     }
 
     /// It ended, however. The answer is when it began.
@@ -29,7 +29,7 @@ impl<'a> UnderWay<'a> {
     }
 }
 
-impl Drop for UnderWay<'_> {
+impl Drop for AttemptGuard<'_> {
     #[cold]
     fn drop(&mut self) {
         self.endpoint.health().excuse();
