@@ -299,8 +299,8 @@ impl Plugin {
         Err(self.failed(call, failed.0, failed.1))
     }
 
-    /// The place off the data cores, for a plugin that has yet to show that it comes to an end. None where it has shown that
-    /// while the place was waited for.
+    /// The place off the data cores, for a plugin that has yet to show that it comes to an end. None where it has shown
+    /// that while the place was waited for.
     async fn probation_place(&self, call: Call) -> Result<Option<Place>, Failure> {
         let breaker = self.breakers.of(call.hook());
         let is_probe = breaker.is_open();

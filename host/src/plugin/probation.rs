@@ -11,8 +11,8 @@ use wasmtime::component::{ComponentNamedList, Lift, Lower};
 use super::direct::{Parameters, Returned};
 use super::instance::{Hook, Hooks, Instance};
 
-/// The place of one plugin off the data cores. There is one, so that many requests for a plugin that loops take no more than a
-/// core's time.
+/// The place of one plugin off the data cores. There is one, so that many requests for a plugin that loops take no
+/// more than a core's time.
 #[derive(Debug)]
 pub(super) struct Probation(Arc<Semaphore>);
 

@@ -6,8 +6,9 @@ use std::time::Duration;
 use super::endpoint::Endpoint;
 use super::{Upstream, members};
 
-/// The guard of an attempt. Where it is dropped before it [ends](AttemptGuard::ends), the endpoint is excused, which is not
-/// the same as having done well: an endpoint that hangs would else look like the fastest, since none of its answers is slow.
+/// The guard of an attempt. Where it is dropped before it [ends](AttemptGuard::ends), the endpoint is excused, which is
+/// not the same as having done well: an endpoint that hangs would else look like the fastest, since none of its answers
+/// is slow.
 pub(super) struct AttemptGuard<'a> {
     upstream: &'a Upstream,
     endpoint: &'a Arc<Endpoint>,

@@ -1,7 +1,7 @@
 //! The health of endpoints under traffic: what a pick reads, how a response or a failure counts, and what follows.
 //!
-//! All cores and all snapshots that have an endpoint share its [`SharedHealth`]. A pick is one relaxed load; a response is
-//! another, and writes only after a failure. Failures count on shared atomics, and only one that completes a run takes
+//! All cores and all snapshots that have an endpoint share its [`SharedHealth`]. A pick is one relaxed load; a response
+//! is another, and writes only after a failure. Failures count on shared atomics, and only one that completes a run takes
 //! the lock, on whatever core it happens: waiting for another thread would send more requests into the fault. The end
 //! of an ejection and the results of probes come from the control thread.
 
