@@ -80,9 +80,8 @@ async fn a_range_that_is_none_is_refused_when_the_configuration_is_read() {
 
 #[tokio::test]
 async fn what_is_denied_on_several_routes_is_counted_together() {
-    let routes = [("/a", "10.0.0.0/8"), ("/b", "172.16.0.0/12")].map(|(path, range)| {
-        json!({ "match": { "path": path }, "plugins": [{ "ip": { "allow": [range] } }, "echo"] })
-    });
+    let routes = [("/a", "10.0.0.0/8"), ("/b", "172.16.0.0/12")]
+        .map(|(path, range)| json!({ "match": { "path": path }, "plugins": [{ "ip": { "allow": [range] } }, "echo"] }));
     let gateway = TestGateway::start(json!({ "routes": routes }));
     for path in ["/a", "/b", "/b"] {
         gateway.get(path).await.problem(403);
