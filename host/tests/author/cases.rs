@@ -104,7 +104,7 @@ fn mistakes_in_a_file_of_cases_have_their_places() {
             "the field \"x\" cannot be sent",
         ),
         (
-            "{ \"upstreams\": { \"u\": [\n{ \"response\": { \"headers\": { \"x\": [\"1\", \"é\"] } } }] }, \"cases\": [{ \"name\": \"a\" }] }",
+            "{ \"upstreams\": { \"u\": [\n{ \"response\": { \"headers\": { \"x\": [\"1\", \"\\u0001\"] } } }] }, \"cases\": [{ \"name\": \"a\" }] }",
             "cases.json:2:",
             "the field \"x\" cannot be sent",
         ),
