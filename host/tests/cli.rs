@@ -247,23 +247,24 @@ fn with_a_delay_it_is_first_not_ready_and_still_there() {
 
 #[test]
 fn a_sighup_during_the_start_is_a_reload_after_it() {
-    // The configuration is read to its end only once somebody writes to the pipe, which is a way to stop within the start.
-    let file = File::new(&GOOD.replace("/a/*", "${file:pipe}"));
-    let pipe = file.path.with_file_name("pipe");
-    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    // The start asks for a name and waits for an answer that never comes, which is a way to stop within it.
+    let dns = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    dns.set_read_timeout(Some(std::time::Duration::from_secs(60))).unwrap();
+    let more = format!(
+        r#"{{ "resolver": {{ "servers": ["{}"], "timeout": "1s", "unresolved": "warn" }}, "upstreams": {{ "far": ["far.test:80"] }},"#,
+        dns.local_addr().unwrap()
+    );
+    let file = File::new(
+        &GOOD.replacen('{', &more, 1).replace("[\"echo\"] }", "[\"echo\"] }, { \"match\": {}, \"to\": \"far\" }"),
+    );
     let mut running = Running::spawn(&file);
-    // Opening it waits for who reads.
-    let open = || std::fs::OpenOptions::new().write(true).open(&pipe).unwrap();
-    let mut first = open();
+    dns.recv(&mut [0; 512]).unwrap();
     running.signal("HUP");
-    first.write_all(b"/first").unwrap();
-    drop(first);
     running.wait_for_address();
-    assert!(running.get("/first").contains("200 OK"));
-    open().write_all(b"/second").unwrap();
+    assert!(running.get("/a/first").contains("200 OK"));
     let applied = running.wait_for("configuration applied");
     assert!(applied.contains("SIGHUP"), "{applied}");
-    assert!(running.get("/second").contains("200 OK"));
+    assert!(running.get("/a/second").contains("200 OK"));
     running.signal("TERM");
     assert!(running.child.wait().unwrap().success());
 }

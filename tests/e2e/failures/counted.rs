@@ -11,6 +11,11 @@ async fn requests_are_counted_by_what_became_of_them() {
     let closing = Actor::playing(&[Act::Close]).await;
     let babbling = Actor::playing(&[Act::Last("nonsense\r\n\r\n")]).await;
     let hanging = Actor::playing(&[Act::Hang]).await;
+    let plain = Scripted::start(|mut stream| async move {
+        let _ = stream.write_all(b"no TLS is spoken here").await;
+        let _ = stream.read_u8().await;
+    })
+    .await;
     let of = |address: String| json!({ "endpoints": [address], "response_timeout": "300ms" });
     let upstreams = json!({
         "good": { "endpoints": [good.text()] },
@@ -19,7 +24,7 @@ async fn requests_are_counted_by_what_became_of_them() {
         "closing": of(closing.text()),
         "babbling": of(babbling.text()),
         "hanging": of(hanging.text()),
-        "plain": { "endpoints": [closing.text()], "tls": {} },
+        "plain": { "endpoints": [plain.text()], "tls": {} },
     });
     let names: Vec<String> = upstreams.as_object().unwrap().keys().cloned().collect();
     let routes: Vec<Value> =
