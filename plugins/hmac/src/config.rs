@@ -9,6 +9,8 @@ use gatewright_sdk::{
     units::Span,
 };
 
+use crate::nonces::PARTS;
+
 /// Lets in who signs its requests with a known key: HTTP message signatures (RFC 9421). At least one of `keys` and `consumers` is
 /// given.
 #[config]
@@ -37,6 +39,10 @@ pub struct Config {
     /// Whether a signature has to have a `nonce`. One that is there is accepted once while its signature is good.
     #[serde(default)]
     pub(crate) nonce: Nonce,
+    /// How many nonces of one key may be in the store at once; a fifth of them may be used in a quarter of `max_age` and twice the
+    /// `leeway`. 60,000 divided by the number of keys unless set, and at least 4,000.
+    #[schemars(range(min = 5, max = 100_000_000))]
+    pub(crate) nonces_per_key: Option<u32>,
     /// The `tag` that a signature has to have. Signatures with another are not looked at.
     pub(crate) tag: Option<String>,
     /// Whether a request without a signature passes, without an identity. A bad signature never does.
@@ -179,6 +185,9 @@ impl Config {
         }
         if self.leeway.0 > minutes(5) {
             return Err("leeway: at most 5m".to_owned());
+        }
+        if self.nonces_per_key.is_some_and(|number| !(PARTS..=100_000_000).contains(&number)) {
+            return Err("nonces_per_key: from 5 to 100000000".to_owned());
         }
         let is_plain = |tag: &str| !tag.is_empty() && tag.bytes().all(|byte| matches!(byte, b' '..=b'~'));
         match &self.tag {

@@ -54,6 +54,10 @@ impl Keys {
         Ok(Self(table.known))
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub(crate) fn get(&self, id: &str) -> Option<&Known> {
         self.0.get(id)
     }

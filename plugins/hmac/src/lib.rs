@@ -13,14 +13,13 @@ use gatewright_sdk::{
     schemars::{JsonSchema, Schema, SchemaGenerator},
     serde::{Deserialize, Serialize},
     serde_json,
-    shared_store::{self, SwapError},
 };
-use sha2::{Digest, Sha256};
 
 mod base;
 mod config;
 mod digest;
 mod keys;
+mod nonces;
 mod signature;
 mod structured;
 
@@ -28,6 +27,7 @@ use config::Nonce;
 pub use config::{Config, Credential};
 use digest::Digests;
 use keys::{Keys, Known};
+use nonces::{Nonces, NotUsed};
 use signature::{BadTime, Found, Signature};
 use structured::Item;
 
@@ -37,6 +37,7 @@ static DENIED: Metric = Metric::counter("denied", "Requests without a good signa
 pub struct Hmac {
     config: Config,
     keys: Keys,
+    nonces: Nonces,
     components: Vec<Item>,
     content_digest: Item,
     challenge: String,
@@ -67,7 +68,9 @@ const WRONG: Refusal = Refusal("wrong", "The signature is not of this request.")
 struct Kept {
     /// What the body has to be, if that was signed.
     digests: Option<Digests>,
-    /// Under which key of the store the nonce is used.
+    /// Whose nonce it is.
+    key: String,
+    /// Where the store has the nonce.
     nonce: Option<String>,
 }
 
@@ -95,8 +98,12 @@ impl Plugin for Hmac {
         if let Some(tag) = &config.tag {
             accepted.push_str(&format!(";tag={}", rules::quoted(tag)));
         }
+        let keys =
+            Keys::new(config.keys.take(), if config.consumers { consumers::credentials()? } else { Vec::new() })?;
+        let share = config.nonces_per_key.unwrap_or_else(|| nonces::share(keys.len()));
         Ok(Self {
-            keys: Keys::new(config.keys.take(), if config.consumers { consumers::credentials()? } else { Vec::new() })?,
+            nonces: Nonces::new(config.max_age.0 + 2 * config.leeway.0, share),
+            keys,
             challenge: format!("Signature realm={}", rules::quoted(&config.realm)),
             components,
             content_digest,
@@ -130,7 +137,7 @@ impl Plugin for Hmac {
         if !kept.digests.as_ref().is_some_and(|digests| digests.fit(&body)) {
             return self.refuse(ANOTHER_BODY).into();
         }
-        match self.use_up(kept.nonce.as_deref()) {
+        match self.use_up(&kept) {
             Ok(()) => BodyDecision::Pass,
             Err(response) => response.into(),
         }
@@ -152,7 +159,7 @@ impl Hmac {
             BadTime::Future => FUTURE,
         })?;
         let nonce = match signature.text("nonce") {
-            Some(nonce) if !nonce.is_empty() && nonce.len() <= LONGEST_NONCE_BYTES => Some(place(id, nonce)),
+            Some(nonce) if !nonce.is_empty() && nonce.len() <= LONGEST_NONCE_BYTES => Some(nonces::place(id, nonce)),
             None if self.config.nonce == Nonce::Optional && !signature.has("nonce") => None,
             _ => return Err(NO_NONCE),
         };
@@ -162,7 +169,7 @@ impl Hmac {
         let digests = self.digests(exchange, signature)?;
         let base = base::Request::of(exchange).base(&signature.covered).map_err(|_| WRONG)?;
         match self.keys.verify(id, &base, &signature.bytes) {
-            Ok(()) => Ok((known, Kept { digests, nonce })),
+            Ok(()) => Ok((known, Kept { digests, key: id.to_owned(), nonce })),
             Err(VerifyError::BadSignature | VerifyError::Malformed) => Err(WRONG),
             Err(error) => {
                 log::warn("a signature could not be checked", &[("why", &error.to_string())]);
@@ -190,7 +197,7 @@ impl Hmac {
         let waits = if kept.digests.is_some() {
             let kept = serde_json::to_vec(&kept).unwrap_or_default();
             exchange.set_state(&kept).and_then(|()| exchange.set_body_mode(Direction::Request, BodyMode::Whole))
-        } else if let Err(response) = self.use_up(kept.nonce.as_deref()) {
+        } else if let Err(response) = self.use_up(&kept) {
             return response.into();
         } else {
             Ok(())
@@ -208,19 +215,25 @@ impl Hmac {
         }
     }
 
-    /// Uses a nonce, which works once while its signature is good.
-    fn use_up(&self, nonce: Option<&str>) -> Result<(), Response> {
-        let Some(place) = nonce else { return Ok(()) };
-        let ends = self.config.max_age.0 + 2 * self.config.leeway.0;
-        match shared_store::compare_and_set(place, None, b"", Some(ends)) {
-            Ok(_) => Ok(()),
-            Err(SwapError::Conflict(_)) => Err(self.refuse(REPLAYED)),
-            Err(SwapError::Store(error)) => {
+    /// Uses the nonce, which works once while its signature is good.
+    fn use_up(&self, kept: &Kept) -> Result<(), Response> {
+        let Some(nonce) = &kept.nonce else { return Ok(()) };
+        self.nonces.use_up(&kept.key, nonce).map_err(|why| match why {
+            NotUsed::Before => self.refuse(REPLAYED),
+            NotUsed::Share => {
+                log::info("a key has used up its share of nonces", &[("key", &kept.key)]);
+                DENIED.add(1, &["share"]);
+                let detail =
+                    "This key has signed so many requests in a short time that no more nonces of it can be kept.";
+                Response::problem(StatusCode::TOO_MANY_REQUESTS, "Too Many Requests", detail)
+                    .with_header("retry-after", self.nonces.wait().to_string())
+            }
+            NotUsed::Store(error) => {
                 log::error("it cannot be kept that a nonce was used", &[("why", &error.to_string())]);
                 DENIED.add(1, &["store"]);
-                Err(unavailable())
+                unavailable()
             }
-        }
+        })
     }
 
     fn refuse(&self, refusal: Refusal) -> Response {
@@ -235,15 +248,6 @@ impl Hmac {
 fn unavailable() -> Response {
     let detail = "Signatures cannot be checked at the moment.";
     Response::problem(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable", detail).with_header("retry-after", "5")
-}
-
-/// Where the store has a nonce: of a length that does not depend on the client.
-fn place(id: &str, nonce: &str) -> String {
-    let mut hash = Sha256::new();
-    hash.update(u64::try_from(id.len()).unwrap_or(u64::MAX).to_le_bytes());
-    hash.update(id);
-    hash.update(nonce);
-    hash.finalize().iter().fold("nonce:".to_owned(), |text, byte| format!("{text}{byte:02x}"))
 }
 
 const LONGEST_NONCE_BYTES: usize = 256;

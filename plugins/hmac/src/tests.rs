@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
+mod nonces;
+
 use std::time::Duration;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -429,6 +431,7 @@ fn bad_configurations_are_refused_by_name_and_without_the_key() {
         (with(r#""max_age": "2d""#), "max_age"),
         (with(r#""max_age": "0s""#), "max_age"),
         (with(r#""leeway": "6m""#), "leeway"),
+        (with(r#""nonces_per_key": 4"#), "nonces_per_key"),
         (with(r#""tag": "\n""#), "tag"),
         (with(r#""realm": "\n""#), "realm"),
         (with(r#""nonce": "never""#), "never"),

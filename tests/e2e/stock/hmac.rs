@@ -196,6 +196,43 @@ async fn what_was_changed_on_the_way_is_refused() {
     assert_eq!(behind.only().body, "a body");
 }
 
+/// Over all cores, and on every route with such a list of keys.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_uses_up_the_room_for_nonces_keeps_no_other_key_out() {
+    let behind = Server::named("behind").await;
+    let keys = json!([
+        { "id": "shop", "alg": "hmac-sha256", "key": SECRET },
+        { "id": "billing", "alg": "hmac-sha256", "key": SECRET },
+    ]);
+    let hmac = |realm: &str| json!({ "hmac": { "keys": keys, "nonces_per_key": 50, "max_age": "1h", "realm": realm } });
+    let gateway = TestGateway::start(json!({
+        "upstreams": { "behind": [behind.text()] },
+        "routes": [
+            { "match": { "path": "/a" }, "plugins": [hmac("a")], "to": "behind" },
+            { "match": { "path": "/b" }, "plugins": [hmac("b")], "to": "behind" },
+        ],
+    }));
+    let ask = async |key: &str, nonce: usize| {
+        let (method, path, body) = [("GET", "/a", ""), ("POST", "/b", "a body")][nonce % 2];
+        let parameters = parameters(key, &nonce.to_string());
+        Signed::new(&gateway, method, path, body, &parameters, &by_secret).send(&gateway).await
+    };
+    for nonce in 0..10 {
+        assert_eq!(ask("shop", nonce).await.status, 200, "{nonce}");
+    }
+    for nonce in 10..30 {
+        let refused = ask("shop", nonce).await;
+        refused.problem(429);
+        assert!(refused.header("retry-after").is_some() && refused.header("www-authenticate").is_none());
+    }
+    for nonce in 0..10 {
+        assert_eq!(ask("billing", nonce).await.status, 200, "{nonce}");
+    }
+    ask("billing", 11).await.problem(429);
+    assert_eq!(behind.received().len(), 20);
+    assert_eq!(gateway.metric("plugin_hmac_denied", &["reason=\"share\""]).await, 21.0);
+}
+
 #[tokio::test]
 async fn a_body_that_is_too_long_to_be_held_is_refused() {
     let behind = Server::named("behind").await;
