@@ -16,6 +16,7 @@ use gatewright_sdk::{
     schemars::{JsonSchema, Schema, SchemaGenerator},
     serde_json::Value,
     shared_store::{self, SwapError},
+    single_flight::{self, Turn},
 };
 use sha2::{Digest, Sha256};
 
@@ -53,7 +54,7 @@ impl Plugin for Oidc {
     type Config = Config;
 
     const METRICS: &'static [&'static Metric] = &[&DENIED, &LOGINS];
-    const WANTS: &'static [&'static str] = &["http-client", "jwt", "seal", "secrets", "shared-store"];
+    const WANTS: &'static [&'static str] = &["http-client", "jwt", "seal", "secrets", "shared-store", "single-flight"];
     const CREDENTIAL: Option<fn(&mut SchemaGenerator) -> Schema> = Some(Owner::json_schema);
 
     fn new(config: Config) -> Result<Self, String> {
@@ -123,7 +124,7 @@ impl Oidc {
     }
 
     /// New tokens, fetched by one request: a provider may end a session in which a refresh token is used twice. Others go on with
-    /// the old ones while they are good, and with what the one has got as soon as it is there.
+    /// the old ones while they are good; where they are not, they wait for what the one gets.
     fn refresh(
         &self,
         exchange: &Exchange,
@@ -132,47 +133,65 @@ impl Oidc {
         now: u64,
     ) -> Result<Option<Session>, Response> {
         let (place, is_good) = (turn(token), now < session.until);
-        match shared_store::compare_and_set(&place, None, b"", Some(TURN)) {
-            Ok(_) => {}
-            Err(SwapError::Conflict(Some(entry))) if !entry.value.is_empty() => {
-                let text = String::from_utf8(entry.value).unwrap_or_default();
-                return match self.sessions.read::<Session>(&text) {
-                    Some(next) => self.keep(exchange, &text, next).map(Some),
-                    None => Ok(None),
-                };
+        let told = match shared_store::get(&place) {
+            Some(entry) if is_good || !entry.value.is_empty() => entry.value,
+            _ => {
+                let wait = if is_good { Duration::ZERO } else { self.config.timeout.0 };
+                match single_flight::take(&place, Some(wait)) {
+                    Turn::Mine => {
+                        let told = self.fetch(&place, &session, token, now);
+                        single_flight::done(&place, told.as_deref().unwrap_or_default());
+                        told?
+                    }
+                    Turn::Done(told) => told,
+                    Turn::TimedOut => Vec::new(),
+                }
             }
-            Err(SwapError::Conflict(_)) if is_good => return Ok(Some(session)),
-            Err(SwapError::Conflict(_)) => return Err(unavailable("1")),
+        };
+        if told.is_empty() {
+            return if is_good { Ok(Some(session)) } else { Err(unavailable()) };
+        }
+        let text = String::from_utf8(told).unwrap_or_default();
+        match self.sessions.read::<Session>(&text) {
+            Some(next) => self.keep(exchange, &text, next).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// What other requests are told, and find at the place: the session as it is now, that it is over, or nothing where there are no
+    /// new tokens at the moment.
+    fn fetch(&self, place: &str, session: &Session, token: &str, now: u64) -> Result<Vec<u8>, Response> {
+        // A turn is among requests of one configuration in one gateway. Routes with another one, and other gateways with the same
+        // store, find here that somebody asks. If he is gone in the middle of it nobody says so, hence it ends when the provider
+        // would have had to answer.
+        let lease = self.config.timeout.0.saturating_add(MARGIN);
+        match shared_store::compare_and_set(place, None, b"", Some(lease)) {
+            Ok(_) => {}
+            Err(SwapError::Conflict(found)) => return Ok(found.map(|entry| entry.value).unwrap_or_default()),
             Err(SwapError::Store(error)) => {
                 log::warn("it cannot be kept who refreshes", &[("why", &error.to_string())])
             }
         }
-        match self.provider.refresh(token, session.claims.get("sub")) {
+        let (told, ttl) = match self.provider.refresh(token, session.claims.get("sub")) {
             Ok(tokens) => {
-                let next = session.renewed(&self.config, tokens, now);
-                let text = self.sessions.seal(&next).map_err(|why| unfit(&why))?;
-                if let Err(error) = shared_store::set(&place, text.as_bytes(), Some(TURN)) {
-                    log::warn("new tokens are not there for other requests", &[("why", &error.to_string())]);
-                }
-                self.keep(exchange, &text, next).map(Some)
+                let next = session.clone().renewed(&self.config, tokens, now);
+                (self.sessions.seal(&next).map(String::into_bytes), KEPT)
             }
             Err(NoTokens::Refused(why)) => {
                 log::info("a session was not renewed", &[("why", &why)]);
                 // No session reads like this, so it is over for other requests too.
-                if let Err(error) = shared_store::set(&place, b"over", Some(TURN)) {
-                    log::warn("other requests do not know that a session is over", &[("why", &error.to_string())]);
-                }
-                Ok(None)
+                (Ok(b"over".to_vec()), KEPT)
             }
             Err(NoTokens::Failed(why)) => {
                 log::error("the provider gave no new tokens", &[("why", &why)]);
                 // For some seconds nobody asks again.
-                if let Err(error) = shared_store::set(&place, b"", Some(PAUSE)) {
-                    log::warn("it cannot be kept that the provider failed", &[("why", &error.to_string())]);
-                }
-                if is_good { Ok(Some(session)) } else { Err(unavailable("5")) }
+                (Ok(Vec::new()), PAUSE)
             }
+        };
+        if let Err(error) = shared_store::set(place, told.as_deref().unwrap_or_default(), Some(ttl)) {
+            log::warn("what became of a refresh is not there for other requests", &[("why", &error.to_string())]);
         }
+        told.map_err(|why| unfit(&why))
     }
 
     /// Gives the browser the session as it is now.
@@ -195,7 +214,7 @@ impl Oidc {
             Ok(endpoints) => endpoints,
             Err(why) => {
                 log::error("nobody can sign in", &[("why", &why)]);
-                return unavailable("5").into();
+                return unavailable().into();
             }
         };
         let seconds = self.config.login_ttl.0.as_secs();
@@ -233,7 +252,7 @@ impl Oidc {
             Err(NoTokens::Failed(why)) => {
                 LOGINS.add(1, &["failed"]);
                 log::error("the provider gave no tokens for a code", &[("why", &why)]);
-                return unavailable("5");
+                return unavailable();
             }
         };
         let session = Session::begin(&self.config, tokens, now);
@@ -308,10 +327,9 @@ fn redirect(address: &str) -> Response {
     Response::new(StatusCode::SEE_OTHER).with_header("location", address).with_header("cache-control", "no-store")
 }
 
-fn unavailable(seconds: &str) -> Response {
+fn unavailable() -> Response {
     let detail = "The provider does not answer at the moment.";
-    Response::problem(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable", detail)
-        .with_header("retry-after", seconds)
+    Response::problem(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable", detail).with_header("retry-after", "5")
 }
 
 fn unfit(why: &NoCookie) -> Response {
@@ -343,9 +361,11 @@ fn turn(token: &str) -> String {
     Sha256::digest(token).iter().fold("turn:".to_owned(), |text, byte| format!("{text}{byte:02x}"))
 }
 
-/// How long a request with an old cookie can find what another has fetched; longer than the provider may take.
-const TURN: Duration = Duration::from_secs(60);
+/// How long a request with an old cookie can find what another has fetched.
+const KEPT: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_secs(5);
+/// How much later than the provider's answer what came of it may be there.
+const MARGIN: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,10 @@
 //! `oidc`: people sign in with a real provider.
 
-use gatewright_tests::{Answer, Browser, OpenIdProvider, Server, TestGateway, eventually, send};
+use std::time::{Duration, Instant};
+
+use gatewright_tests::{Answer, Browser, OpenIdProvider, Server, Slow, TestGateway, Wire, eventually, send};
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 const REDIRECT: &str = "http://app.test/oidc/callback";
 const SECRET: &str = "a secret of the gateway: 100%";
@@ -21,8 +24,13 @@ fn config(provider: &OpenIdProvider, more: Value) -> Value {
 }
 
 fn gateway(behind: &Server, at: &str, oidc: Value) -> TestGateway {
+    gateway_with_keys(behind, at, at, oidc)
+}
+
+/// One that may find the provider's keys elsewhere, through the upstream `keys`.
+fn gateway_with_keys(behind: &Server, at: &str, keys: &str, oidc: Value) -> TestGateway {
     let config = json!({
-        "upstreams": { "behind": [behind.text()], "id": [at] },
+        "upstreams": { "behind": [behind.text()], "id": [at], "keys": [keys] },
         "secrets": { "client": { "file": "client.secret" }, "cookies": { "file": "cookies.key" } },
         "plugins": { "oidc": { "grants": { "upstreams": ["id"], "secrets": ["client", "cookies"] } } },
         "routes": [
@@ -188,6 +196,83 @@ async fn a_session_lives_on_with_fresh_tokens() {
     // The provider ends a session in which a refresh token comes twice: three rounds went well, so none did.
     let asked = gateway.metric("plugin_oidc_logins", &["outcome=\"finished\""]).await;
     assert_eq!(asked, 1.0);
+}
+
+/// A provider that gives new tokens when it is let.
+async fn slow() -> Slow {
+    let body = json!({ "access_token": "at2", "token_type": "Bearer", "expires_in": 300, "refresh_token": "rt2" });
+    let body = body.to_string();
+    let head = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-type: application/json";
+    let answer = format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    Slow::answering(move |_| answer.clone()).await
+}
+
+/// The cookie of somebody who has signed in, and a second gateway that accepts it and asks the slow provider.
+async fn signed_in_elsewhere(
+    behind: &Server,
+    provider: &OpenIdProvider,
+    slow: &Slow,
+    more: Value,
+) -> (String, TestGateway) {
+    let first = gateway(behind, &provider.text(), config(provider, json!({})));
+    let mut browser = Browser::new(&[("app.test", first.address())]);
+    sign_in(&mut browser, "http://app.test/", "ada", |_| true).await;
+    let cookie = format!("{COOKIE}={}", browser.cookie("app.test", COOKIE).unwrap());
+    let mut config = config(provider, more);
+    config["jwks"] = json!("http://keys/jwks");
+    (cookie, gateway_with_keys(behind, &slow.text(), &provider.text(), config))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_for_new_tokens_may_leave_and_another_asks() {
+    let (behind, provider, slow) = (Server::named("behind").await, OpenIdProvider::start(REDIRECT, 601), slow().await);
+    let (cookie, gateway) =
+        signed_in_elsewhere(&behind, &provider, &slow, json!({ "refresh_before": "1h", "timeout": "5s" })).await;
+    let began = Instant::now();
+    let mut first = Wire::connect(gateway.address()).await;
+    first.send(format!("GET / HTTP/1.1\r\nhost: app.test\r\ncookie: {cookie}\r\n\r\n")).await;
+    slow.wait_for(1).await;
+    first.reset();
+    let address = gateway.address();
+    let others = eventually("the session is renewed", async || {
+        let answer = send(address, "GET", "/", &[("host", "app.test"), ("cookie", &cookie)], "").await;
+        assert_eq!(answer.status, 200, "the old tokens are good: {}", answer.text());
+        answer.header("set-cookie").map(str::to_owned)
+    });
+    let (renewed, ()) = tokio::join!(others, async {
+        slow.wait_for(2).await;
+        slow.release(2);
+    });
+    assert!(renewed.starts_with(&format!("{COOKIE}=")), "{renewed}");
+    assert!(began.elapsed() < Duration::from_secs(40), "{:?}", began.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_comes_back_with_old_tokens_waits_for_the_one_that_asks() {
+    let (behind, provider, slow) = (Server::named("behind").await, OpenIdProvider::start(REDIRECT, 2), slow().await);
+    let (cookie, gateway) = signed_in_elsewhere(&behind, &provider, &slow, json!({ "timeout": "10s" })).await;
+    // Until the access token is over.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let mut clients = JoinSet::new();
+    for _ in 0..20 {
+        let (address, cookie) = (gateway.address(), cookie.clone());
+        clients.spawn(async move {
+            let answer = send(address, "GET", "/", &[("host", "app.test"), ("cookie", &cookie)], "").await;
+            // What comes behind it may differ by a second.
+            let cookie = answer.header("set-cookie").and_then(|set| set.split(';').next());
+            (answer.status, cookie.map(str::to_owned))
+        });
+    }
+    eventually("all are waiting", async || {
+        (gateway.metric("http_server_active_requests", &[]).await >= 20.0).then_some(())
+    })
+    .await;
+    slow.release(20);
+    let answers = clients.join_all().await;
+    let renewed = answers[0].1.clone();
+    assert!(renewed.is_some());
+    assert!(answers.iter().all(|answer| *answer == (200, renewed.clone())), "{answers:?}");
+    assert_eq!(slow.asked(), 1);
 }
 
 #[tokio::test]

@@ -96,6 +96,70 @@ fn what_becomes_of_a_session_that_cannot_be_renewed() {
     }
 }
 
+/// Asks with these cookies: the status, 200 for what passes, and how often the provider was asked so far.
+fn ask(gateway: &Double, oidc: &Oidc, jar: &BTreeMap<String, String>) -> (u16, usize) {
+    gateway.receive(with(Request::get("/"), jar));
+    let status = match gateway.on_request(oidc) {
+        Decision::Proceed => 200,
+        Decision::Respond(response) => response.status.as_u16(),
+        Decision::Abort => 0,
+    };
+    (status, gateway.calls().len())
+}
+
+/// A session whose tokens end in 300 seconds, and how often the provider was asked for it.
+fn signed_in() -> (Double, Oidc, BTreeMap<String, String>, usize) {
+    let gateway = world();
+    let oidc = configured(&gateway, "");
+    let (_, jar) = sign_in(&gateway, &oidc, "/", json!({ "sub": "ada" }), json!({ "refresh_token": "rt" }));
+    let asked = gateway.calls().len();
+    (gateway, oidc, jar, asked)
+}
+
+#[test]
+fn who_waits_for_another_goes_on_with_what_he_has_got() {
+    for (other, while_good, afterwards) in
+        [(Turn::Done(b"over".to_vec()), 401, 401), (Turn::Done(Vec::new()), 200, 503), (Turn::TimedOut, 200, 503)]
+    {
+        for (seconds, status) in [(241, while_good), (301, afterwards)] {
+            let (gateway, oidc, jar, asked) = signed_in();
+            gateway.others_turn(other.clone());
+            gateway.advance(Duration::from_secs(seconds));
+            assert_eq!(ask(&gateway, &oidc, &jar), (status, asked), "{other:?} {seconds}");
+        }
+    }
+    let (gateway, oidc, jar, _) = signed_in();
+    let (_, renewed) = sign_in(&gateway, &oidc, "/", json!({ "sub": "ada" }), json!({ "expires_in": 3000 }));
+    let (name, text) = renewed.into_iter().next().unwrap();
+    gateway.others_turn(Turn::Done(text.clone().into_bytes()));
+    gateway.advance(Duration::from_secs(301));
+    assert_eq!(ask(&gateway, &oidc, &jar), (200, 2), "the two logins, and nothing else");
+    gateway.respond(StatusCode::OK, &[]);
+    let _ = gateway.on_response(&oidc);
+    assert!(gateway.response_header("set-cookie").unwrap().starts_with(&format!("{name}={text};")));
+}
+
+/// Of a route with another configuration, or in a gateway with the same store.
+#[test]
+fn who_asks_elsewhere_and_leaves_stops_nobody_for_long() {
+    let next = json!({ "access_token": "at2", "token_type": "Bearer", "expires_in": 300 });
+    for (seconds, meanwhile) in [(241, 200), (301, 503)] {
+        let (gateway, oidc, jar, asked) = signed_in();
+        let body = next.to_string().into_bytes();
+        gateway.upstream("id", move |_| {
+            assert_eq!(shared_store::get(&turn("rt")).unwrap().value, b"", "others see that it is asked");
+            Ok(http_client::Response { status: StatusCode::OK, headers: Vec::new(), body: body.clone() })
+        });
+        gateway.advance(Duration::from_secs(seconds));
+        shared_store::set(&turn("rt"), b"", Some(Duration::from_secs(6))).unwrap();
+        gateway.advance(Duration::from_secs(5));
+        assert_eq!(ask(&gateway, &oidc, &jar), (meanwhile, asked), "{seconds}");
+        gateway.advance(Duration::from_secs(1));
+        assert_eq!(ask(&gateway, &oidc, &jar), (200, asked + 1), "{seconds}");
+        assert_eq!(ask(&gateway, &oidc, &jar), (200, asked + 1), "what was got is there for others");
+    }
+}
+
 #[test]
 fn who_signs_out_is_out_with_every_copy() {
     let gateway = world();
