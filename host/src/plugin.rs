@@ -224,7 +224,7 @@ impl Plugin {
     }
 
     /// Whether a breaker keeps it, or one of its hooks, out of the path at the moment.
-    pub fn is_resting(&self) -> bool {
+    pub fn is_breaker_open(&self) -> bool {
         self.breakers.is_open()
     }
 
@@ -361,7 +361,8 @@ impl Plugin {
         let held = if kind == FailureKind::Time { self.prepared.lent.limits.time } else { Duration::ZERO };
         if self.breakers.of(call.hook()).failed(Instant::now(), held) {
             self.metrics().set_breaker(Breaker::Open);
-            self.prepared.lent.note(&format!("{} failed again and again; it rests and will be probed", call.name()));
+            let text = format!("{} failed again and again; its breaker is open, and it will be probed", call.name());
+            self.prepared.lent.note(&text);
         }
         self.failure(call, kind, detail)
     }

@@ -277,7 +277,7 @@ async fn both_isolations_give_the_same_answers_and_state_goes_from_hook_to_hook(
 #[tokio::test]
 async fn the_breaker_takes_a_failing_plugin_out_and_probes_it() {
     let server = Server::named("behind").await;
-    let breaker = |on_error: &str| json!({ "on_error": on_error, "breaker": { "failures": 3, "rest": "3s" } });
+    let breaker = |on_error: &str| json!({ "on_error": on_error, "breaker": { "failures": 3, "open_time": "3s" } });
     let gateway = TestGateway::start(json!({
         "workers": 1,
         "upstreams": { "behind": [server.text()] },
@@ -301,7 +301,7 @@ async fn the_breaker_takes_a_failing_plugin_out_and_probes_it() {
         assert_eq!(gateway.get("/deny").await.status, 200);
     }
     assert_eq!(state("deny", "closed").await, 1.0);
-    for (plugin, failing, resting) in [("deny", 500, 503), ("skip", 200, 200)] {
+    for (plugin, failing, open) in [("deny", 500, 503), ("skip", 200, 200)] {
         let path = format!("/{plugin}");
         for _ in 0..3 {
             assert_eq!(gateway.get_with(&path, &[MISBEHAVE]).await.status, failing);
@@ -309,8 +309,8 @@ async fn the_breaker_takes_a_failing_plugin_out_and_probes_it() {
         assert_eq!(state(plugin, "open").await, 1.0, "{plugin}");
         let called = async || gateway.metric("gatewright_plugin_traps_total", &[&format!("\"{plugin}\"")]).await;
         let before = called().await;
-        assert_eq!(gateway.get_with(&path, &[MISBEHAVE]).await.status, resting, "{plugin}");
-        assert_eq!(called().await, before, "{plugin} is not called while it rests");
+        assert_eq!(gateway.get_with(&path, &[MISBEHAVE]).await.status, open, "{plugin}");
+        assert_eq!(called().await, before, "{plugin} is not called while its breaker is open");
         eventually("the probe closes the breaker", async || {
             gateway.get(&path).await;
             (state(plugin, "closed").await == 1.0).then_some(())
@@ -326,7 +326,9 @@ async fn a_body_hook_that_never_does_well_is_taken_out_though_the_request_hook_b
     let gateway = TestGateway::start(json!({
         "workers": 1,
         "upstreams": { "behind": [server.text()] },
-        "plugins": { "h": with(from_guest("guest-hostile"), json!({ "breaker": { "failures": 3, "rest": "30s" } })) },
+        "plugins": {
+            "h": with(from_guest("guest-hostile"), json!({ "breaker": { "failures": 3, "open_time": "30s" } })),
+        },
         "routes": [{ "match": {}, "plugins": [{ "h": { "do": "trap", "in": "on-request-body" } }], "to": "behind" }],
     }));
     for _ in 0..3 {
@@ -338,7 +340,7 @@ async fn a_body_hook_that_never_does_well_is_taken_out_though_the_request_hook_b
     assert_eq!(
         gateway.metric("gatewright_plugin_traps_total", &["\"h\""]).await,
         3.0,
-        "it is not called while it rests"
+        "it is not called while its breaker is open"
     );
     assert_eq!(gateway.get("/").await.status, 200, "a request without a body does not need that hook");
 }

@@ -186,15 +186,16 @@ pub struct Breaker {
     #[schemars(range(min = 0, max = 1_000_000))]
     pub failures: u32,
 
-    /// After so long one call is let through; if it succeeds, the plugin is back, else the rest is twice as long.
-    pub rest: Duration,
+    /// How long the breaker stays open. Then one call is let through: if it succeeds, the plugin is back, else the
+    /// breaker stays open for twice as long.
+    pub open_time: Duration,
 
-    /// The longest rest.
-    pub longest_rest: Duration,
+    /// The longest that it stays open.
+    pub max_open_time: Duration,
 }
 
 impl Default for Breaker {
     fn default() -> Breaker {
-        Breaker { failures: 5, rest: Duration::seconds(1), longest_rest: Duration::seconds(60) }
+        Breaker { failures: 5, open_time: Duration::seconds(1), max_open_time: Duration::seconds(60) }
     }
 }

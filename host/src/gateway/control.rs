@@ -252,7 +252,7 @@ impl Control for Api {
                 "digest": format!("sha256:{}", plugin.artifact().digest()),
                 "hooks": plugin.artifact().hooks(),
                 "imports": plugin.artifact().imports().iter().map(|import| import.name()).collect::<Vec<_>>(),
-                "resting": plugin.is_resting(),
+                "breaker": if plugin.is_breaker_open() { "open" } else { "closed" },
             })
         };
         Value::Array(snapshot.plugins().map(plugin).collect())

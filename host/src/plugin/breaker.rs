@@ -3,8 +3,8 @@
 //! Only consecutive failures count: one successful call closes the breaker again, so that a request made to crash a
 //! plugin cannot take it away from everybody else. Each hook has its own breaker: the success of a request hook does
 //! not make up for a body hook that always fails. A looping plugin takes a core's time up to its limit; so two timeouts
-//! in a row are enough, and the rest after one is long compared with what it cost. Until it has succeeded, initially
-//! and after a timeout, it is suspect: it runs where it delays nobody else.
+//! in a row are enough, and the breaker then stays open for long compared with what one cost. Until it has succeeded,
+//! initially and after a timeout, it is suspect: it runs where it delays nobody else.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -58,7 +58,7 @@ pub struct Breaker {
     open: AtomicBool,
     /// No call has done well since one ran out of time.
     suspect: AtomicBool,
-    rest: Mutex<Rest>,
+    opening: Mutex<Opening>,
 }
 
 /// When a breaker opens and for how long.
@@ -66,22 +66,22 @@ pub struct Breaker {
 pub struct Settings {
     /// Failures in a row that open it; 0 for never. Default 5. A hook that ran out of time counts as half of them.
     pub failures: u32,
-    /// How long the plugin then rests before it is probed; doubles with each failed probe. Default 1 s, but at least
-    /// 200 times as long as the failed hook held its core.
-    pub rest: Duration,
-    /// The longest rest. Default 60 s.
-    pub longest_rest: Duration,
+    /// How long it then stays open before the plugin is probed; doubles with each failed probe. Default 1 s, but at
+    /// least 200 times as long as the failed hook held its core.
+    pub open_time: Duration,
+    /// The longest that it stays open. Default 60 s.
+    pub max_open_time: Duration,
 }
 
 #[derive(Debug)]
-struct Rest {
-    length: Duration,
+struct Opening {
+    time: Duration,
     until: Option<Instant>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Settings { failures: 5, rest: Duration::from_secs(1), longest_rest: Duration::from_secs(60) }
+        Settings { failures: 5, open_time: Duration::from_secs(1), max_open_time: Duration::from_secs(60) }
     }
 }
 
@@ -92,22 +92,22 @@ impl Breaker {
             failures: AtomicU32::new(0),
             open: AtomicBool::new(false),
             suspect: AtomicBool::new(false),
-            rest: Mutex::new(Rest { length: settings.rest, until: None }),
+            opening: Mutex::new(Opening { time: settings.open_time, until: None }),
         }
     }
 
-    /// Whether a hook may run now. After a rest exactly one may: the probe.
+    /// Whether a hook may run now. When it was open for its time, exactly one may: the probe.
     pub fn allows(&self, now: impl FnOnce() -> Instant) -> bool {
         if !self.open.load(Ordering::Relaxed) {
             return true;
         }
         let now = now();
-        let mut rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner);
-        match rest.until {
+        let mut opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        match opening.until {
             Some(until) if now < until => false,
-            // The next probe comes after a whole rest, also when this one never reports back.
+            // The next probe comes after the whole time, also when this one never reports back.
             _ => {
-                rest.until = Some(now + rest.length);
+                opening.until = Some(now + opening.time);
                 true
             }
         }
@@ -125,7 +125,8 @@ impl Breaker {
         if !self.open.swap(false, Ordering::Relaxed) {
             return false;
         }
-        *self.rest.lock().unwrap_or_else(PoisonError::into_inner) = Rest { length: self.settings.rest, until: None };
+        *self.opening.lock().unwrap_or_else(PoisonError::into_inner) =
+            Opening { time: self.settings.open_time, until: None };
         true
     }
 
@@ -139,13 +140,13 @@ impl Breaker {
         if self.settings.failures == 0 || failures < self.settings.failures {
             return false;
         }
-        let mut rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
         let was_open = self.open.swap(true, Ordering::Relaxed);
         if was_open {
-            rest.length *= 2;
+            opening.time *= 2;
         }
-        rest.length = rest.length.max(held * SHARE).min(self.settings.longest_rest);
-        rest.until = Some(now + rest.length);
+        opening.time = opening.time.max(held * SHARE).min(self.settings.max_open_time);
+        opening.until = Some(now + opening.time);
         !was_open
     }
 
@@ -164,7 +165,7 @@ mod tests {
     const NONE: Duration = Duration::ZERO;
 
     #[test]
-    fn time_outs_weigh_more_and_are_followed_by_a_longer_rest() {
+    fn time_outs_weigh_more_and_keep_it_open_for_longer() {
         let breaker = Breaker::new(Settings::default());
         let start = Instant::now();
         let held = Duration::from_millis(10);
@@ -175,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn opens_after_failures_in_a_row_and_probes_once_per_rest() {
+    fn opens_after_failures_in_a_row_and_probes_once_per_open_time() {
         let breaker = Breaker::new(Settings { failures: 3, ..Settings::default() });
         let start = Instant::now();
         let at = |milliseconds| start + Duration::from_millis(milliseconds);
@@ -190,7 +191,7 @@ mod tests {
         assert!(breaker.allows(|| at(1003)), "the probe");
         assert!(!breaker.allows(|| at(1004)), "one probe only");
         assert!(!breaker.failed(at(1005), NONE), "it was open already");
-        assert!(!breaker.allows(|| at(3004)), "the rest has doubled");
+        assert!(!breaker.allows(|| at(3004)), "the time has doubled");
         assert!(breaker.allows(|| at(3005)));
         assert!(breaker.succeeded());
         assert!(breaker.allows(|| at(3006)) && breaker.allows(|| at(3006)));
@@ -216,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rest_has_an_end() {
+    fn the_open_time_has_an_end() {
         let breaker = Breaker::new(Settings { failures: 1, ..Settings::default() });
         let start = Instant::now();
         for _ in 0..100 {

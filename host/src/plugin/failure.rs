@@ -69,8 +69,8 @@ impl FailureKind {
 }
 
 impl Failure {
-    /// The status of the answer that takes the request's place: a plugin that rests comes back, a body that is not as it
-    /// may be is its sender's fault, everything else the plugin's.
+    /// The status of the answer that takes the request's place: a plugin whose breaker is open comes back, a body that
+    /// is not as it may be is its sender's fault, everything else the plugin's.
     pub fn status(&self) -> StatusCode {
         match self.kind {
             FailureKind::Open | FailureKind::Instance => StatusCode::SERVICE_UNAVAILABLE,
@@ -107,7 +107,7 @@ impl fmt::Display for Failure {
             FailureKind::Body => write!(f, "plugin {plugin:?}: a body is too long in {hook}: {detail}"),
             FailureKind::Coding => write!(f, "plugin {plugin:?}: a body cannot be decompressed in {hook}: {detail}"),
             FailureKind::Instance => write!(f, "plugin {plugin:?} has no instance for {hook}: {detail}"),
-            FailureKind::Open => write!(f, "plugin {plugin:?} rests after failing again and again"),
+            FailureKind::Open => write!(f, "plugin {plugin:?} failed again and again, and its breaker is open"),
         }
     }
 }

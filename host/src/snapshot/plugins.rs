@@ -373,8 +373,8 @@ fn settings(config: &config::Plugin) -> Settings {
         },
         breaker: BreakerSettings {
             failures: config.breaker.failures,
-            rest: config.breaker.rest.into(),
-            longest_rest: config.breaker.longest_rest.into(),
+            open_time: config.breaker.open_time.into(),
+            max_open_time: config.breaker.max_open_time.into(),
         },
     }
 }
