@@ -321,7 +321,7 @@ async fn places_are_counted_over_gateways_and_come_back() {
         TestGateway::start(json!({
             "upstreams": { "slow": [slow.text()] },
             "stores": {
-                "shared": { "redis": redis.url(), "timeout": "5s", "connect_timeout": "5s", "place_lease": "3s" },
+                "shared": { "redis": redis.url(), "timeout": "5s", "connect_timeout": "5s", "slot_ttl": "3s" },
             },
             "plugins": { "concurrency": { "grants": { "store": "shared" } } },
             "routes": [{ "match": {}, "plugins": [{ "concurrency": { "limit": 3, "by": "route" } }], "to": "slow" }],

@@ -60,9 +60,9 @@ pub struct Settings {
     /// So many are taken at once from a limit and spent here. 1 takes each from the server.
     pub ahead: u32,
     /// A place of a concurrency limit is free again when its gateway has not said for so long that it is held.
-    pub place_lease: Duration,
+    pub slot_ttl: Duration,
     /// How long an entry lives that was given no end.
-    pub entry_life: Duration,
+    pub entry_ttl: Duration,
 }
 
 /// What becomes of a decision that the server did not make.

@@ -133,7 +133,7 @@ impl Checker<'_> {
             let pointer = child("/stores", name);
             self.within(&format!("{pointer}/timeout"), store.timeout, MILLISECOND, "5s");
             self.within(&format!("{pointer}/connect_timeout"), store.connect_timeout, MILLISECOND, "30s");
-            self.within(&format!("{pointer}/place_lease"), store.place_lease, "1s", "1h");
+            self.within(&format!("{pointer}/slot_ttl"), store.slot_ttl, "1s", "1h");
             if store.tls.is_some() && !store.redis.tls {
                 let clear = self.document.at_key(&format!("{pointer}/tls"), "the server is spoken to in the clear");
                 self.found.push(clear.with_help("write \"rediss://\" in \"redis\" for TLS, or leave \"tls\" out"));

@@ -173,7 +173,7 @@ pub struct Grants {
     #[schemars(extend("uniqueItems" = true))]
     pub secrets: Vec<String>,
 
-    /// The store that its limits, places and entries are kept in, by name, so that several gateways share them. Default:
+    /// The store that its limits, slots and entries are kept in, by name, so that several gateways share them. Default:
     /// this gateway's memory.
     pub store: Option<String>,
 }

@@ -10,7 +10,7 @@ use super::text::{Written, quoted, written_as_text};
 use super::tls::UpstreamTls;
 use super::units::Duration;
 
-/// A Redis or Valkey server. A plugin that is granted it keeps its limits, places and entries there, so that all
+/// A Redis or Valkey server. A plugin that is granted it keeps its limits, slots and entries there, so that all
 /// gateways with the same plugin and the same configuration count together.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -55,13 +55,13 @@ pub struct Store {
     #[schemars(range(min = 1, max = 1_000_000))]
     pub take_ahead: u32,
 
-    /// How long a place of a `concurrency` limit stays taken after the gateway that took it is gone, "1s" to "1h".
-    #[serde(default = "place_lease")]
-    pub place_lease: Duration,
+    /// How long a slot of a `concurrency` limit stays taken after the gateway that took it is gone, "1s" to "1h".
+    #[serde(default = "slot_ttl")]
+    pub slot_ttl: Duration,
 
     /// How long an entry of a plugin's shared store lives that the plugin gave no end.
-    #[serde(default = "entry_life")]
-    pub entry_life: Duration,
+    #[serde(default = "entry_ttl")]
+    pub entry_ttl: Duration,
 
     /// Decisions of one core at the same time. What is more gets none, and `on_error` decides.
     #[serde(default = "max_in_flight")]
@@ -85,11 +85,11 @@ fn one() -> u32 {
     1
 }
 
-fn place_lease() -> Duration {
+fn slot_ttl() -> Duration {
     Duration::seconds(30)
 }
 
-fn entry_life() -> Duration {
+fn entry_ttl() -> Duration {
     Duration::seconds(7 * 24 * 60 * 60)
 }
 

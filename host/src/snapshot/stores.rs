@@ -73,8 +73,8 @@ fn settings(name: &str, config: &config::Store, secrets: &Secrets) -> Settings {
         },
         prefix: config.prefix.clone(),
         ahead: config.take_ahead,
-        place_lease: config.place_lease.into(),
-        entry_life: config.entry_life.into(),
+        slot_ttl: config.slot_ttl.into(),
+        entry_ttl: config.entry_ttl.into(),
     }
 }
 

@@ -71,9 +71,9 @@ impl Share {
         ttl_ms: Option<u32>,
         expected: Option<Option<u64>>,
     ) -> Answer<T> {
-        let life = ttl_ms.map_or(self.remote.settings().entry_life.as_millis(), u128::from).max(1);
+        let ttl = ttl_ms.map_or(self.remote.settings().entry_ttl.as_millis(), u128::from).max(1);
         let mut call = WRITE.prepare_invoke();
-        call.key(self.entry_key(key)).arg(what).arg(value).arg(u64::try_from(life).unwrap_or(u64::MAX));
+        call.key(self.entry_key(key)).arg(what).arg(value).arg(u64::try_from(ttl).unwrap_or(u64::MAX));
         if let Some(expected) = expected {
             call.arg(expected.map(|version| version.to_string()).unwrap_or_default());
         }

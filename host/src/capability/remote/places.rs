@@ -85,7 +85,7 @@ impl Place {
     }
 
     fn lease(&self) -> Duration {
-        self.remote.settings().place_lease
+        self.remote.settings().slot_ttl
     }
 }
 

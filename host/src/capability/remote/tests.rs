@@ -57,8 +57,8 @@ impl Server {
             on_error: OnError::Local,
             prefix: String::new(),
             ahead,
-            place_lease: Duration::from_secs(30),
-            entry_life: Duration::from_secs(60),
+            slot_ttl: Duration::from_secs(30),
+            entry_ttl: Duration::from_secs(60),
         };
         Share::new(Remote::new(settings, Box::new(|_, _| {})), "limits", config)
     }
