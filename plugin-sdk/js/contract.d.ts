@@ -658,8 +658,8 @@ declare module 'gatewright:plugin/shared-store@0.1.0' {
 declare module 'gatewright:plugin/single-flight@0.1.0' {
   /**
    * The turn under a key, or what came of another's, for which it waits at most so long and never longer than
-   * `limits.callout_time` (0: as long as that). A turn that ends without `done` is the next one's. Taking counts as a callout.
-   * Beyond 10,000 keys at once everybody has a turn of his own.
+   * `limits.callout_timeout` (0: as long as that). A turn that ends without `done` is the next one's. Taking counts as a
+   * callout. Beyond 10,000 keys at once everybody has a turn of his own.
    */
   export function take(key: string, waitMs: number): Turn;
   /**

@@ -108,7 +108,10 @@ async fn it_reaches_what_it_was_granted_and_nothing_else() {
         })
         .await;
         let upstreams = json!({ "orders": [orders.text()], "secret": [secret.text()], "silent": [silent.text()], "down": ["127.0.0.1:9"] });
-        let grants = json!({ "grants": { "upstreams": ["orders", "silent", "down"] }, "limits": { "callouts": 3, "callout_time": "1s" } });
+        let grants = json!({
+            "grants": { "upstreams": ["orders", "silent", "down"] },
+            "limits": { "callouts": 3, "callout_timeout": "1s" },
+        });
         let gateway = TestGateway::start(config(guest, upstreams, grants));
         let denied = "ErrorCode::HttpRequestDenied";
         for (whom, expected) in [
@@ -137,7 +140,9 @@ async fn it_reaches_what_it_was_granted_and_nothing_else() {
 #[tokio::test]
 async fn whatever_it_does_ends_its_own_request() {
     for guest in GUESTS {
-        let limits = json!({ "limits": { "time": "500ms", "memory": "16MiB", "answer_time": "2s", "body_time": "1s", "requests": 2 } });
+        let limits = json!({ "limits": {
+            "time": "500ms", "memory": "16MiB", "response_timeout": "2s", "body_timeout": "1s", "requests": 2,
+        } });
         let gateway = gateway(guest, limits);
         for (path, status, detail) in [
             ("/loop", 504, "The service did not answer in time."),
@@ -225,7 +230,7 @@ async fn the_routes_timeout_holds() {
 #[tokio::test]
 async fn a_service_that_computes_leaves_its_core_to_others() {
     for guest in GUESTS {
-        let mut config = config(guest, json!({}), json!({ "limits": { "time": "5s", "answer_time": "25s" } }));
+        let mut config = config(guest, json!({}), json!({ "limits": { "time": "5s", "response_timeout": "25s" } }));
         config["workers"] = json!(1);
         let gateway = TestGateway::start(config);
         let address = gateway.address();
@@ -244,7 +249,7 @@ async fn a_service_that_computes_leaves_its_core_to_others() {
 #[tokio::test]
 async fn places_are_given_back() {
     for guest in GUESTS {
-        let gateway = gateway(guest, json!({ "limits": { "requests": 1, "answer_time": "20s" } }));
+        let gateway = gateway(guest, json!({ "limits": { "requests": 1, "response_timeout": "20s" } }));
         let mut waiting = Wire::connect(gateway.address()).await;
         waiting.send("POST /echo HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n").await;
         waiting.send_chunk("here").await;

@@ -122,7 +122,7 @@ impl Checker<'_> {
             self.within(&format!("{pointer}/limits/time"), plugin.limits.time, MILLISECOND, "60s");
             self.within(&format!("{pointer}/limits/memory"), plugin.limits.memory, "64KiB", "1GiB");
             self.within(&format!("{pointer}/limits/configure_time"), plugin.limits.configure_time, MILLISECOND, "5m");
-            self.within(&format!("{pointer}/limits/callout_time"), plugin.limits.callout_time, MILLISECOND, "5m");
+            self.within(&format!("{pointer}/limits/callout_timeout"), plugin.limits.callout_timeout, MILLISECOND, "5m");
             self.within(&format!("{pointer}/limits/body"), plugin.limits.body, "0B", "1GiB");
             self.within(&format!("{pointer}/limits/transfer"), plugin.limits.transfer, "1KiB", "1GiB");
         }

@@ -135,7 +135,7 @@ pub struct PluginLimits {
     pub callouts: u32,
 
     /// The longest wait for one of them, whatever the plugin asks for. At most "5m".
-    pub callout_time: Duration,
+    pub callout_timeout: Duration,
 
     /// The longest body that is held for the plugin, where it asks for a whole one or holds chunks back. A longer one
     /// is answered with 413 (request) or 502 (response). At most "1GiB".
@@ -154,7 +154,7 @@ impl Default for PluginLimits {
             host_calls: 10_000,
             log_lines: 100,
             callouts: 8,
-            callout_time: Duration::seconds(10),
+            callout_timeout: Duration::seconds(10),
             body: Size::mebibytes(1),
             transfer: Size::mebibytes(2),
         }

@@ -35,17 +35,17 @@ pub struct ServiceLimits {
     pub memory: Size,
 
     /// How long until there is a response; its body may take longer. At most "10m". Longer is answered with 504.
-    pub answer_time: Duration,
+    pub response_timeout: Duration,
 
     /// How long it may bring no byte of a response's body while the client takes them. At most "1h". Then the body breaks off.
-    pub body_time: Duration,
+    pub body_timeout: Duration,
 
     /// Outgoing requests; more fail in the service.
     #[schemars(range(min = 0, max = 10_000))]
     pub callouts: u32,
 
     /// The longest wait for the answer to one of them, whatever the service asks for. At most "5m".
-    pub callout_time: Duration,
+    pub callout_timeout: Duration,
 
     /// Lines that it may print, to either output; more are dropped.
     #[schemars(range(min = 0, max = 100_000))]
@@ -61,10 +61,10 @@ impl Default for ServiceLimits {
         ServiceLimits {
             time: Duration::seconds(1),
             memory: Size::mebibytes(64),
-            answer_time: Duration::seconds(30),
-            body_time: Duration::seconds(5 * 60),
+            response_timeout: Duration::seconds(30),
+            body_timeout: Duration::seconds(5 * 60),
             callouts: 50,
-            callout_time: Duration::seconds(10),
+            callout_timeout: Duration::seconds(10),
             log_lines: 100,
             requests: 100,
         }

@@ -97,7 +97,7 @@ pub struct Limits {
     /// Callouts of one hook. Default 8.
     pub callouts: u32,
     /// The longest wait for one callout, whatever the plugin asks for. Default 10 s.
-    pub callout_time: Duration,
+    pub callout_timeout: Duration,
     /// What a body hook may hold or replace at once, and the most of a callout's response. Default 1 MiB.
     pub body_bytes: usize,
     /// What one host call or answer may carry from the guest. Default 2 MiB.
@@ -115,8 +115,8 @@ impl Limits {
     /// How long a plugin waits that asks for so many milliseconds; 0 is as long as it may.
     pub(super) fn wait(&self, milliseconds: u32) -> Duration {
         match milliseconds {
-            0 => self.callout_time,
-            milliseconds => Duration::from_millis(milliseconds.into()).min(self.callout_time),
+            0 => self.callout_timeout,
+            milliseconds => Duration::from_millis(milliseconds.into()).min(self.callout_timeout),
         }
     }
 }
@@ -130,7 +130,7 @@ impl Default for Limits {
             host_calls: 10_000,
             log_lines: 100,
             callouts: 8,
-            callout_time: Duration::from_secs(10),
+            callout_timeout: Duration::from_secs(10),
             body_bytes: 1 << 20,
             boundary_bytes: 2 << 20,
             header_count: 100,

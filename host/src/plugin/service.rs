@@ -72,13 +72,13 @@ pub struct ServiceLimits {
     /// Linear memory of its instance, all memories together.
     pub memory_bytes: usize,
     /// How long until the head of the response is there.
-    pub answer_time: Duration,
+    pub response_timeout: Duration,
     /// How long no byte of the body may come while it is waited for.
-    pub body_time: Duration,
+    pub body_timeout: Duration,
     /// Outgoing requests.
     pub callouts: u32,
     /// The longest wait for the head of the answer to one of them.
-    pub callout_time: Duration,
+    pub callout_timeout: Duration,
     /// Lines that it may print; more are dropped.
     pub log_lines: u32,
     /// Requests at a time.
@@ -163,7 +163,7 @@ impl Service {
         next: Option<Arc<dyn Next>>,
     ) -> Result<Response<Body>, ServiceError> {
         let place = self.places.clone().try_acquire_owned().map_err(|_| ServiceError::Busy)?;
-        let time = time.map_or(self.limits.answer_time, |time| time.min(self.limits.answer_time));
+        let time = time.map_or(self.limits.response_timeout, |time| time.min(self.limits.response_timeout));
         let meter = Arc::new(Meter::new(self.limits.time));
         let mut store = self.store(meter.clone(), next);
         match &self.linked {
@@ -230,7 +230,7 @@ impl Service {
                 if head.status.is_informational() {
                     return Err(ServiceError::Failed(format!("it answers with {}, which ends nothing", head.status)));
                 }
-                let body = Answer { body, task: Some(task), body_time: self.limits.body_time, alarm: None };
+                let body = Answer { body, task: Some(task), body_timeout: self.limits.body_timeout, alarm: None };
                 Ok(Response::from_parts(head, Body::boxed(body)))
             }
             Ok(Ok(Err(code))) => Err(ServiceError::Code(format!("{code:?}").chars().take(CODE_CHARS).collect())),

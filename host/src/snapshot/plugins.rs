@@ -387,7 +387,7 @@ fn limits(config: &config::Plugin, all: &config::Limits) -> Limits {
         host_calls: config.limits.host_calls,
         log_lines: config.limits.log_lines,
         callouts: config.limits.callouts,
-        callout_time: config.limits.callout_time.into(),
+        callout_timeout: config.limits.callout_timeout.into(),
         body_bytes: config.limits.body.as_usize(),
         boundary_bytes: config.limits.transfer.as_usize().max(config.limits.body.as_usize()),
         header_count: all.header_count as usize,

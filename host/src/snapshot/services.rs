@@ -140,10 +140,10 @@ fn limits(config: &config::ServiceLimits) -> ServiceLimits {
     ServiceLimits {
         time: config.time.into(),
         memory_bytes: config.memory.as_usize(),
-        answer_time: config.answer_time.into(),
-        body_time: config.body_time.into(),
+        response_timeout: config.response_timeout.into(),
+        body_timeout: config.body_timeout.into(),
         callouts: config.callouts,
-        callout_time: config.callout_time.into(),
+        callout_timeout: config.callout_timeout.into(),
         log_lines: config.log_lines,
         requests: config.requests as usize,
     }

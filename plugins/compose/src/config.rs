@@ -66,7 +66,7 @@ pub struct Part {
     pub(crate) forward: Vec<String>,
     /// A template of a JSON body. A text that is one `$(PLACE)` becomes the value that is there, whatever it is.
     pub(crate) body: Option<Value>,
-    /// How long its answer may take; never longer than `limits.callout_time` of the plugin.
+    /// How long its answer may take; never longer than `limits.callout_timeout` of the plugin.
     #[serde(default = "one_second")]
     pub(crate) timeout: Span,
     /// What is read of its answer.

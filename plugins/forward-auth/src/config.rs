@@ -40,7 +40,7 @@ pub struct Config {
     /// the request pass without an identity and without the copied headers.
     #[serde(default)]
     pub(crate) on_failure: OnFailure,
-    /// How long an answer may take; never longer than `limits.callout_time` of the plugin.
+    /// How long an answer may take; never longer than `limits.callout_timeout` of the plugin.
     #[serde(default = "one_second")]
     pub(crate) timeout: Span,
     /// Where a 2xx answer says who is calling. Without the key the request gets no identity.

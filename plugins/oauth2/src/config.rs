@@ -42,7 +42,7 @@ pub struct Config {
     /// How long it is kept that a token is not active, at most 1 minute.
     #[serde(default = "ten_seconds")]
     pub(crate) negative_ttl: Span,
-    /// How long an answer may take; never longer than `limits.callout_time` of the plugin.
+    /// How long an answer may take; never longer than `limits.callout_timeout` of the plugin.
     #[serde(default = "one_second")]
     pub(crate) timeout: Span,
     /// Where the token is: `{ "header": NAME }`, `{ "query": NAME }` or `{ "cookie": NAME }`. In `authorization` it

@@ -88,7 +88,7 @@ pub struct Config {
     /// How far clocks may differ, at most 5 minutes.
     #[serde(default = "nothing")]
     pub(crate) leeway: Span,
-    /// How long an answer of the provider may take; never longer than `limits.callout_time` of the plugin.
+    /// How long an answer of the provider may take; never longer than `limits.callout_timeout` of the plugin.
     #[serde(default = "five_seconds")]
     pub(crate) timeout: Span,
     /// What becomes of requests without a session: `"login"` sends browsers that open a page to the provider and answers everything

@@ -52,7 +52,7 @@ async fn a_plugin_calls_the_upstreams_it_was_granted_and_no_others() {
         "plugins": { "callout": {
             "source": file("guest-callout"),
             "grants": { "upstreams": ["one", "two", "large", "silent", "down"] },
-            "limits": { "callouts": 3, "body": "1KiB", "callout_time": "2s" },
+            "limits": { "callouts": 3, "body": "1KiB", "callout_timeout": "2s" },
         } },
         "routes": cases.iter().enumerate().map(route).collect::<Vec<_>>(),
     }));

@@ -18,7 +18,8 @@ async fn clients_that_leave_while_a_hook_waits_leak_nothing() {
             "before": { "source": file("guest-hostile") },
             // Longer than the test takes on the busiest machine: a hook whose callout has timed out waits no more.
             "callout": {
-                "source": file("guest-callout"), "grants": { "upstreams": ["silent"] }, "limits": { "callout_time": "5m" },
+                "source": file("guest-callout"), "grants": { "upstreams": ["silent"] },
+                "limits": { "callout_timeout": "5m" },
             },
         },
         "routes": [{
@@ -73,7 +74,7 @@ async fn callouts_that_no_plugin_must_make_reach_nobody() {
         "upstreams": { "behind": [behind.text()], "target": [target.text()], "silent": [silent.text()] },
         "plugins": { "net": {
             "source": file("guest-hostile-net"), "grants": { "upstreams": ["target", "silent"] },
-            "limits": { "callout_time": "2s", "time": "1s", "host_calls": 20_000 }, "breaker": { "failures": 0 },
+            "limits": { "callout_timeout": "2s", "time": "1s", "host_calls": 20_000 }, "breaker": { "failures": 0 },
         } },
         "routes": [
             route(("sends", "target")), route(("send-all", "target")), route(("dispatches", "target")),

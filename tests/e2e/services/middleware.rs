@@ -145,7 +145,7 @@ async fn bodies_stream_both_ways_through_it_to_services_of_both_versions() {
 #[tokio::test]
 async fn whatever_it_does_ends_its_own_request() {
     let server = told().await;
-    let gateway = gateway(&server.text(), json!({ "time": "500ms", "answer_time": "2s", "requests": 2 }));
+    let gateway = gateway(&server.text(), json!({ "time": "500ms", "response_timeout": "2s", "requests": 2 }));
     for (deed, status, detail) in [
         ("loop", 504, "The service did not answer in time."),
         ("hang", 504, "The service did not answer in time."),

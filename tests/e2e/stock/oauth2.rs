@@ -40,7 +40,7 @@ fn gateway(behind: &Server, issuer: &str, more: Value) -> TestGateway {
         "upstreams": { "behind": [behind.text()], "id": [issuer] },
         "secrets": { "id": { "file": "id.secret" } },
         "plugins": { "oauth2": {
-            "grants": { "upstreams": ["id"], "secrets": ["id"] }, "limits": { "callout_time": "1m" },
+            "grants": { "upstreams": ["id"], "secrets": ["id"] }, "limits": { "callout_timeout": "1m" },
         } },
         "consumers": { "shop": { "credentials": { "oauth2": [{ "value": "ada" }] } } },
         "routes": [{ "match": {}, "plugins": [{ "oauth2": config }], "to": "behind" }],

@@ -23,11 +23,12 @@ impl Checker<'_> {
                 let pointer = format!("{pointer}/grants/upstreams/{at}");
                 unknown(&mut self.found, self.document, &self.upstreams, upstream, &pointer);
             }
-            self.within(&format!("{pointer}/limits/time"), service.limits.time, MILLISECOND, "60s");
-            self.within(&format!("{pointer}/limits/memory"), service.limits.memory, "64KiB", "1GiB");
-            self.within(&format!("{pointer}/limits/answer_time"), service.limits.answer_time, MILLISECOND, "10m");
-            self.within(&format!("{pointer}/limits/body_time"), service.limits.body_time, MILLISECOND, "1h");
-            self.within(&format!("{pointer}/limits/callout_time"), service.limits.callout_time, MILLISECOND, "5m");
+            let (pointer, limits) = (format!("{pointer}/limits"), &service.limits);
+            self.within(&format!("{pointer}/time"), limits.time, MILLISECOND, "60s");
+            self.within(&format!("{pointer}/memory"), limits.memory, "64KiB", "1GiB");
+            self.within(&format!("{pointer}/response_timeout"), limits.response_timeout, MILLISECOND, "10m");
+            self.within(&format!("{pointer}/body_timeout"), limits.body_timeout, MILLISECOND, "1h");
+            self.within(&format!("{pointer}/callout_timeout"), limits.callout_timeout, MILLISECOND, "5m");
         }
     }
 

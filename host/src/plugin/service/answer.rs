@@ -28,7 +28,7 @@ pub(super) struct Answer {
     pub body: WasiBody,
     pub task: Option<Task>,
     /// How long no byte may come.
-    pub body_time: Duration,
+    pub body_timeout: Duration,
     /// Rings when the body has been waited for too long.
     pub alarm: Option<Pin<Box<Sleep>>>,
 }
@@ -42,8 +42,8 @@ impl http_body::Body for Answer {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) else {
-            let body_time = self.body_time;
-            let alarm = self.alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep(body_time)));
+            let body_timeout = self.body_timeout;
+            let alarm = self.alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep(body_timeout)));
             ready!(alarm.as_mut().poll(context));
             return Poll::Ready(Some(Err(BodyError::TimedOut)));
         };

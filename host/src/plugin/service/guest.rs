@@ -58,7 +58,7 @@ impl Guest {
         wasi.stdout(printed.clone()).stderr(printed.clone());
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(FIELD_BYTES);
-        let outgoing = Outgoing::new(upstreams, limits.callouts, limits.callout_time);
+        let outgoing = Outgoing::new(upstreams, limits.callouts, limits.callout_timeout);
         Guest {
             limits,
             meter,

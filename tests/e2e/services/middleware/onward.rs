@@ -114,7 +114,7 @@ async fn what_a_plugin_makes_a_call_of_grpc_is_one_behind_it() {
     let translate = json!({ "grpc-json": { "protos": { "notes.proto": GrpcServer::proto() } } });
     let gateway = |upstream: String| {
         let route = json!({ "plugins": [translate, "between"] });
-        let mut config = config(&upstream, json!({ "answer_time": "5s" }), route);
+        let mut config = config(&upstream, json!({ "response_timeout": "5s" }), route);
         config["upstreams"]["behind"] = json!({ "endpoints": [upstream], "protocol": "h2c" });
         config["plugins"] = json!({ "grpc-json": { "limits": { "memory": "64MiB", "time": "2s" } } });
         TestGateway::start(config)
