@@ -66,7 +66,7 @@ pub mod upstream;
 pub mod versions;
 
 pub use address::{EndpointAddress, ListenAddress};
-pub use admin::{AccessLog, Admin, Cache, Secret, Shutdown};
+pub use admin::{AccessLog, Admin, CompileCache, Secret, Shutdown};
 pub use cache::{ResponseCache, RouteCache};
 pub use consumer::Consumer;
 pub use cookie::{CookieName, CookiePath};
@@ -185,7 +185,7 @@ pub struct Config {
     pub response_cache: ResponseCache,
 
     /// Where compiled plugins are kept between starts. Default: nowhere, every start compiles them.
-    pub cache: Option<Cache>,
+    pub compile_cache: Option<CompileCache>,
 
     /// How the gateway ends.
     pub shutdown: Shutdown,

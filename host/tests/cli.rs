@@ -54,15 +54,15 @@ fn check_reports_every_mistake_with_its_place() {
 
 #[test]
 fn check_warns_of_a_compile_cache_that_cannot_be_used() {
-    let file = File::new(&GOOD.replacen('{', r#"{ "cache": { "directory": "/proc/nope" },"#, 1));
+    let file = File::new(&GOOD.replacen('{', r#"{ "compile_cache": { "directory": "/proc/nope" },"#, 1));
     let output = gatewright(&["check", file.path()]);
     assert!(output.status.success(), "{output:?}");
     let said = text(&output.stderr);
-    assert!(said.contains("the cache cannot be used") && said.contains("/proc/nope"), "{said}");
+    assert!(said.contains("the compile cache cannot be used") && said.contains("/proc/nope"), "{said}");
     assert!(said.contains("the directory cannot be made"), "{said}");
-    let file = File::new(&GOOD.replacen('{', r#"{ "cache": { "directory": "compiled" },"#, 1));
+    let file = File::new(&GOOD.replacen('{', r#"{ "compile_cache": { "directory": "compiled" },"#, 1));
     let said = text(&gatewright(&["check", file.path()]).stderr);
-    assert!(!said.contains("the cache cannot be used"), "one that can be: {said}");
+    assert!(!said.contains("the compile cache cannot be used"), "one that can be: {said}");
 }
 
 #[test]

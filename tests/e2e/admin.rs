@@ -192,11 +192,11 @@ async fn what_waits_for_the_next_start_is_said() {
         config["workers"] = json!(1);
         config["limits"] = json!({ "connections": 10 });
         config["access_log"] = json!("off");
-        config["cache"] = json!({ "directory": "compiled" });
+        config["compile_cache"] = json!({ "directory": "compiled" });
         config["admin"] = json!({ "address": "127.0.0.2:0" });
     })
     .await;
-    assert_eq!(waiting, json!(["workers", "limits.connections", "access_log", "cache", "admin.address"]));
+    assert_eq!(waiting, json!(["workers", "limits.connections", "access_log", "compile_cache", "admin.address"]));
     assert_eq!(gateway.get("/").await.text(), "two");
     assert_eq!(put(|_| {}).await, Value::Null, "what runs is what is asked for again");
 }

@@ -1,4 +1,4 @@
-//! Settings of the process rather than of requests: `admin`, `access_log`, `secrets`, `cache`, `shutdown`.
+//! Settings of the process rather than of requests: `admin`, `access_log`, `secrets`, `compile_cache`, `shutdown`.
 
 use std::path::PathBuf;
 
@@ -56,7 +56,7 @@ pub enum Secret {
 /// Compiled plugins on disk.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Cache {
+pub struct CompileCache {
     /// A directory that only the gateway's user can write; made where it is missing. A relative path begins at the
     /// directory of gateway.json.
     pub directory: PathBuf,

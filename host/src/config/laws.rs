@@ -55,7 +55,7 @@ fn configuration() -> impl Strategy<Value = String> {
         "admin",
         "access_log",
         "file",
-        "cache",
+        "compile_cache",
         "a",
         "~/",
     ];

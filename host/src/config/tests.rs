@@ -125,7 +125,7 @@ pub(super) const GOOD: &str = r#"{
     "trusted_proxies": ["10.0.0.0/8", "::1"],
     "trusted_authorities": ["company.pem"],
     "secrets": { "token": { "env": "TOKEN" }, "key": { "file": "key.txt" } },
-    "cache": { "directory": "cache" },
+    "compile_cache": { "directory": "cache" },
     "shutdown": { "drain_timeout": "5s" },
 }"#;
 

@@ -65,10 +65,10 @@ fn workshop(
     is_cut: Arc<AtomicBool>,
 ) -> Result<Workshop, Error> {
     let directory = path.parent().unwrap_or(Path::new("")).to_owned();
-    let cache = config.cache.as_ref().map(|cache| directory.join(&cache.directory));
+    let cache = config.compile_cache.as_ref().map(|cache| directory.join(&cache.directory));
     let engine = Engine::new(cache.as_deref()).map_err(|error| Error::System(format!("plugin engine: {error:#}")))?;
     if let (Some(directory), Some(why)) = (&cache, engine.no_cache()) {
-        let message = "plugins are compiled anew with each start, because the cache cannot be used";
+        let message = "plugins are compiled anew with each start, because the compile cache cannot be used";
         telemetry::log(Level::Warn, message, &[("directory", &directory.display()), ("error", &why)]);
     }
     let metrics = Arc::new(Metrics::new());
@@ -134,7 +134,7 @@ pub(super) struct Fixed {
     workers: usize,
     connections: u32,
     access_log: config::AccessLog,
-    cache: Option<config::Cache>,
+    compile_cache: Option<config::CompileCache>,
     /// None where there is no admin API.
     admin: Option<config::ListenAddress>,
 }
@@ -145,7 +145,7 @@ impl Fixed {
             workers: cores(config),
             connections: config.limits.connections,
             access_log: config.access_log.clone(),
-            cache: config.cache.clone(),
+            compile_cache: config.compile_cache.clone(),
             admin: config.admin.as_ref().map(|admin| admin.address),
         }
     }
@@ -158,7 +158,7 @@ impl Fixed {
             ("workers", self.workers != next.workers),
             ("limits.connections", self.connections != next.connections),
             ("access_log", self.access_log != next.access_log),
-            ("cache", self.cache != next.cache),
+            ("compile_cache", self.compile_cache != next.compile_cache),
             ("admin.address", next.admin.is_some() && self.admin != next.admin),
         ];
         all.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()

@@ -174,7 +174,11 @@ def _gateway(tools: Tools, upstream_port: int, config: Callable[[Site], dict]) -
         admin = free_port()
         cache = site.folder / "cache"
         cache.mkdir(mode=0o700)
-        whole = {**config(site), "admin": {"address": f"127.0.0.1:{admin}"}, "cache": {"directory": str(cache)}}
+        whole = {
+            **config(site),
+            "admin": {"address": f"127.0.0.1:{admin}"},
+            "compile_cache": {"directory": str(cache)},
+        }
         with Child("gateway", command(site, whole), site.folder, ALL_CORES) as child:
             child.wait_until(lambda: answers(site.port), "an answer")
             yield child, site, admin
