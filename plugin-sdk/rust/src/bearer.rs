@@ -27,7 +27,7 @@ pub struct Settings {
     /// Where the token is. In `authorization` it follows the word `Bearer`, elsewhere it is the whole value.
     pub from: Location,
     /// Whether the upstream gets the token too.
-    pub forward: bool,
+    pub forward_credential: bool,
     /// Whether a request without a token passes, without an identity.
     pub optional: bool,
     /// The claim that says who is calling.
@@ -48,7 +48,7 @@ pub struct Settings {
 #[derive(Debug)]
 pub struct Bearer {
     from: Location,
-    forward: bool,
+    forward_credential: bool,
     optional: bool,
     subject: String,
     demands: Demands,
@@ -66,8 +66,17 @@ impl Bearer {
     /// # Errors
     /// What is wrong, by the name of the setting.
     pub fn new(settings: Settings, denied: &'static Metric) -> Result<Self, String> {
-        let Settings { from, forward, optional, subject, scopes, required_claims, claims_to_headers, realm, owners } =
-            settings;
+        let Settings {
+            from,
+            forward_credential,
+            optional,
+            subject,
+            scopes,
+            required_claims,
+            claims_to_headers,
+            realm,
+            owners,
+        } = settings;
         from.check().map_err(|why| format!("from: {why}"))?;
         for header in claims_to_headers.keys() {
             rules::check_name(header).map_err(|why| format!("claims_to_headers: {header:?} {why}"))?;
@@ -81,7 +90,7 @@ impl Bearer {
             owners: owners.map(|owners| Owners::new(owners, &subject)).transpose()?,
             claim_headers: claims_to_headers.into_iter().collect(),
             from,
-            forward,
+            forward_credential,
             optional,
             subject,
             denied,
@@ -122,7 +131,7 @@ impl Bearer {
             None => None,
         };
         let admit = || {
-            if !self.forward {
+            if !self.forward_credential {
                 self.from.hide(exchange)?;
             }
             self.write_claims(exchange, &claims)?;

@@ -37,9 +37,9 @@ pub struct Config {
     /// Whether a request without a name and password passes, without an identity. Wrong ones never do.
     #[serde(default)]
     optional: bool,
-    /// Whether the password is taken out of the request before it is sent on.
-    #[serde(default = "yes")]
-    hide: bool,
+    /// Whether the upstream gets the password too.
+    #[serde(default)]
+    forward_credential: bool,
     /// What the `WWW-Authenticate` of a 401 names.
     #[serde(default = "api")]
     realm: String,
@@ -81,10 +81,6 @@ pub struct Credential {
     secret: Option<String>,
 }
 
-const fn yes() -> bool {
-    true
-}
-
 fn api() -> String {
     "api".to_owned()
 }
@@ -95,7 +91,7 @@ static DENIED: Metric = Metric::counter("denied", "Requests without a right name
 pub struct BasicAuth {
     users: Users,
     optional: bool,
-    hide: bool,
+    forward_credential: bool,
     missing: Response,
     malformed: Response,
     wrong: Response,
@@ -111,7 +107,7 @@ impl Plugin for BasicAuth {
     const CREDENTIAL: Option<fn(&mut SchemaGenerator) -> Schema> = Some(Credential::json_schema);
 
     fn new(config: Config) -> Result<Self, String> {
-        let Config { users, htpasswd, consumers, optional, hide, realm } = config;
+        let Config { users, htpasswd, consumers, optional, forward_credential, realm } = config;
         rules::check_value(&realm).map_err(|why| format!("realm: {realm:?} {why}"))?;
         let challenge = format!("Basic realm={}, charset=\"UTF-8\"", rules::quoted(&realm));
         let refusal = |detail| {
@@ -130,7 +126,7 @@ impl Plugin for BasicAuth {
                 if consumers { consumers::credentials()? } else { Vec::new() },
             )?,
             optional,
-            hide,
+            forward_credential,
             missing: refusal("A name and a password are needed."),
             malformed: refusal("The header authorization does not hold one name and one password."),
             wrong: refusal("The name or the password is wrong."),
@@ -181,7 +177,7 @@ impl BasicAuth {
     }
 
     fn admit(&self, exchange: &Exchange, caller: &Caller) -> Result<(), MutateError> {
-        if self.hide {
+        if !self.forward_credential {
             exchange.request_headers().remove("authorization")?;
         }
         exchange.set_identity(&caller.subject, &caller.claims)

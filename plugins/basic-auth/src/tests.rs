@@ -155,8 +155,9 @@ fn no_password_and_no_hash_is_ever_written_down() {
 #[test]
 fn the_password_may_be_sent_on() {
     let (gateway, _) = gateway();
-    let auth: BasicAuth =
-        gateway.configure(&CONFIG.replacen('{', r#"{ "hide": false, "realm": "my \"shop\"","#, 1)).unwrap();
+    let auth: BasicAuth = gateway
+        .configure(&CONFIG.replacen('{', r#"{ "forward_credential": true, "realm": "my \"shop\"","#, 1))
+        .unwrap();
     gateway.receive(basic("ada", "open: sesame"));
     assert_eq!(gateway.on_request(&auth), Decision::Proceed);
     assert!(gateway.request_header("authorization").is_some());
@@ -199,6 +200,6 @@ fn bad_configurations_are_refused_by_name_and_without_the_hash() {
 fn the_schema_has_the_defaults() {
     let manifest: Value = serde_json::from_str(&manifest::<BasicAuth>()).unwrap();
     let properties = &manifest["config-schema"]["properties"];
-    assert_eq!(properties["hide"]["default"], json!(true));
+    assert_eq!(properties["forward_credential"]["default"], json!(false));
     assert_eq!(properties["realm"]["default"], json!("api"));
 }

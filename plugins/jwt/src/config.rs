@@ -47,7 +47,7 @@ pub struct Config {
     pub(crate) from: Location,
     /// Whether the upstream gets the token too.
     #[serde(default)]
-    pub(crate) forward: bool,
+    pub(crate) forward_credential: bool,
     /// Whether a request without a token passes, without an identity. A bad token never does.
     #[serde(default)]
     pub(crate) optional: bool,
@@ -150,7 +150,7 @@ impl Config {
     pub(crate) fn settings(self) -> Result<Settings, String> {
         Ok(Settings {
             from: self.from,
-            forward: self.forward,
+            forward_credential: self.forward_credential,
             optional: self.optional,
             subject: self.subject,
             scopes: self.scopes,

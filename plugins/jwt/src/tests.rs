@@ -44,7 +44,7 @@ fn a_good_token_is_an_identity_and_goes_no_further() {
 #[test]
 fn the_token_may_be_forwarded_and_be_elsewhere() {
     let claims = json!({ "sub": "ada" });
-    let (gateway, jwt) = gateway(r#", "forward": true"#, &claims);
+    let (gateway, jwt) = gateway(r#", "forward_credential": true"#, &claims);
     gateway.receive(Request::get("/").header("authorization", "bearer good"));
     assert_eq!(gateway.on_request(&jwt), Decision::Proceed);
     assert_eq!(gateway.request_header("authorization").as_deref(), Some("bearer good"));

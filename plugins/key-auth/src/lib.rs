@@ -34,9 +34,9 @@ pub struct Config {
     /// Whether a request without a key passes, without an identity. An unknown key never does.
     #[serde(default)]
     optional: bool,
-    /// Whether the key is taken out of the request before it is sent on.
-    #[serde(default = "yes")]
-    hide: bool,
+    /// Whether the upstream gets the key too.
+    #[serde(default)]
+    forward_credential: bool,
     /// What the `WWW-Authenticate` of a 401 names.
     #[serde(default = "api")]
     realm: String,
@@ -82,10 +82,6 @@ fn x_api_key() -> Location {
     Location::Header("x-api-key".to_owned())
 }
 
-const fn yes() -> bool {
-    true
-}
-
 fn api() -> String {
     "api".to_owned()
 }
@@ -97,7 +93,7 @@ pub struct KeyAuth {
     keys: Keys,
     location: Location,
     optional: bool,
-    hide: bool,
+    forward_credential: bool,
     missing: Refusal,
     unclear: Refusal,
     unknown: Refusal,
@@ -117,7 +113,7 @@ impl Plugin for KeyAuth {
     const CREDENTIAL: Option<fn(&mut SchemaGenerator) -> Schema> = Some(Credential::json_schema);
 
     fn new(config: Config) -> Result<Self, String> {
-        let Config { keys, consumers, location, optional, hide, realm } = config;
+        let Config { keys, consumers, location, optional, forward_credential, realm } = config;
         location.check().map_err(|why| format!("in: {why}"))?;
         rules::check_value(&realm).map_err(|why| format!("realm: {realm:?} {why}"))?;
         let challenge = format!("ApiKey realm={}", rules::quoted(&realm));
@@ -132,13 +128,15 @@ impl Plugin for KeyAuth {
             unknown: refusal("unknown", "The API key is not known."),
             location,
             optional,
-            hide,
+            forward_credential,
         })
     }
 
     fn always(&self) -> Vec<(Section, HeaderChange)> {
         match &self.location {
-            Location::Header(name) if self.hide => vec![(Section::RequestHeaders, HeaderChange::Remove(name.clone()))],
+            Location::Header(name) if !self.forward_credential => {
+                vec![(Section::RequestHeaders, HeaderChange::Remove(name.clone()))]
+            }
             _ => Vec::new(),
         }
     }
@@ -176,7 +174,7 @@ impl Plugin for KeyAuth {
 impl KeyAuth {
     fn admit(&self, exchange: &Exchange, caller: &keys::Caller) -> Result<(), MutateError> {
         // A header goes without a call.
-        if self.hide && !matches!(self.location, Location::Header(_)) {
+        if !self.forward_credential && !matches!(self.location, Location::Header(_)) {
             self.location.hide(exchange)?;
         }
         exchange.set_identity(&caller.subject, &caller.claims)

@@ -115,7 +115,7 @@ fn the_key_may_be_elsewhere_and_may_stay() {
     assert_eq!(challenge, r#"ApiKey realm="my \"shop\"""#);
     assert_eq!(detail, "An API key is needed in the cookie key.");
 
-    let auth: KeyAuth = gateway.configure(&with(r#""hide": false"#)).unwrap();
+    let auth: KeyAuth = gateway.configure(&with(r#""forward_credential": true"#)).unwrap();
     gateway.receive(Request::get("/").header("x-api-key", "alpha-key"));
     assert_eq!(gateway.on_request(&auth), Decision::Proceed);
     assert_eq!(gateway.request_header("x-api-key").as_deref(), Some("alpha-key"));

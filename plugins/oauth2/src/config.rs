@@ -51,7 +51,7 @@ pub struct Config {
     pub(crate) from: Location,
     /// Whether the upstream gets the token too.
     #[serde(default)]
-    pub(crate) forward: bool,
+    pub(crate) forward_credential: bool,
     /// Whether a request without a token passes, without an identity. A bad token never does.
     #[serde(default)]
     pub(crate) optional: bool,
@@ -127,7 +127,7 @@ impl Config {
     pub(crate) fn settings(&self) -> Result<Settings, String> {
         Ok(Settings {
             from: self.from.clone(),
-            forward: self.forward,
+            forward_credential: self.forward_credential,
             optional: self.optional,
             subject: self.subject.clone(),
             scopes: self.scopes.clone(),

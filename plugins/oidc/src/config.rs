@@ -236,7 +236,7 @@ impl Config {
     pub(crate) fn settings(&self) -> Result<Settings, String> {
         Ok(Settings {
             from: Location::Cookie(self.cookie_name("")),
-            forward: false,
+            forward_credential: false,
             optional: false,
             subject: self.subject.clone(),
             scopes: Vec::new(),
