@@ -39,7 +39,7 @@ pub struct Config {
     /// What happens where there is no answer, or one that means nothing: `"deny"` answers with 502, 503 or 504, `"allow"` lets
     /// the request pass without an identity and without the copied headers.
     #[serde(default)]
-    pub(crate) on_failure: OnFailure,
+    pub(crate) on_error: OnError,
     /// How long an answer may take; never longer than `limits.callout_timeout` of the plugin.
     #[serde(default = "one_second")]
     pub(crate) timeout: Span,
@@ -50,7 +50,7 @@ pub struct Config {
 /// What happens where nobody has decided.
 #[config]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub(crate) enum OnFailure {
+pub(crate) enum OnError {
     #[default]
     Deny,
     Allow,

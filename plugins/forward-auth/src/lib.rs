@@ -15,7 +15,7 @@ mod config;
 mod verdict;
 
 pub use config::Config;
-use config::{Identity, OnFailure, TOLD};
+use config::{Identity, OnError, TOLD};
 use verdict::{Failure, Verdict};
 
 static DENIED: Metric = Metric::counter("denied", "Requests that were not let pass.", &["reason"]);
@@ -114,7 +114,7 @@ impl ForwardAuth {
 
     fn without_an_answer(&self, exchange: &Exchange, failure: &Failure) -> Decision {
         log::error("nobody decided about a request", &[("upstream", &self.config.upstream), ("why", &failure.why)]);
-        if self.config.on_failure == OnFailure::Allow {
+        if self.config.on_error == OnError::Allow {
             // A part of a bad answer may be written already.
             return self.forget(exchange).map_or_else(|error| broken(&error), |()| Decision::Proceed);
         }

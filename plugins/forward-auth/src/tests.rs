@@ -145,7 +145,7 @@ fn what_is_no_decision_denies() {
         assert_eq!((response.status.as_u16(), gateway.identity()), (status, None), "{more} {answer:?}");
         assert_eq!(gateway.measures().last().unwrap().labels, [reason], "{answer:?}");
 
-        let (gateway, auth) = self::gateway(&format!(r#"{more}, "on_failure": "allow""#), answer);
+        let (gateway, auth) = self::gateway(&format!(r#"{more}, "on_error": "allow""#), answer);
         gateway.receive(Request::get("/").header("x-role", "admin").header("x-user", "root"));
         assert_eq!(gateway.on_request(&auth), Decision::Proceed);
         let role = gateway.request_header("x-role").filter(|_| more.contains("x-role"));
@@ -179,7 +179,7 @@ fn bad_configurations_are_refused_by_name() {
         (r#""identity": {}"#, "subject"),
         (r#""identity": { "subject": "x y" }"#, "identity.subject"),
         (r#""identity": { "subject": "x", "claims": { "a": "te" } }"#, "identity.claims"),
-        (r#""on_failure": "skip""#, "skip"),
+        (r#""on_error": "skip""#, "skip"),
         (r#""uri": "/""#, "uri"),
     ] {
         let refused = Double::new().configure::<ForwardAuth>(&format!(r#"{{ "upstream": "auth", {more} }}"#)).err();
@@ -193,7 +193,7 @@ fn bad_configurations_are_refused_by_name() {
 fn the_schema_has_safe_defaults() {
     let manifest: Value = serde_json::from_str(&manifest::<ForwardAuth>()).unwrap();
     let properties = &manifest["config-schema"]["properties"];
-    assert_eq!(properties["on_failure"]["default"], json!("deny"));
+    assert_eq!(properties["on_error"]["default"], json!("deny"));
     assert_eq!(properties["refusals"]["default"], json!([401, 403]));
     assert_eq!(properties["timeout"]["default"], json!("1s"));
     assert_eq!(manifest["config-schema"]["required"], json!(["upstream"]));

@@ -131,7 +131,7 @@ async fn without_an_answer_nobody_passes_unless_the_operator_says_so() {
         strict.get_with("/", &[("x-user", "root")]).await.problem(status);
         assert!(behind.received().is_empty(), "{auth}");
 
-        config["on_failure"] = json!("allow");
+        config["on_error"] = json!("allow");
         let lax = gateway(&behind, &auth, config);
         assert_eq!(lax.get_with("/lax", &[("x-user", "root"), ("x-groups", "admin")]).await.status, 200);
         let passed = behind.received().pop().unwrap();
