@@ -26,40 +26,40 @@ use crate::tunnel::Upgrade;
 
 /// One request with its response.
 ///
-/// Empty only while the parts are lent: inside a hook call, or to the task that streams a request body through
-/// plugins. Whoever lends them puts them back before anybody else sees the exchange.
+/// Empty only while the parts are lent out: to a hook during its call, or to the task that streams a request body
+/// through plugins. The lender puts them back before anything else looks at the exchange.
 #[derive(Default)]
 pub struct Exchange(Option<Box<Parts>>);
 
-/// What is known of an exchange.
+/// The contents of an exchange.
 pub struct Parts {
     pub request: RequestHead,
     pub response: ResponseHead,
-    /// As far as hooks may see them.
+    /// Trailers, as far as hooks may see them.
     pub trailers: Trailers,
-    /// Which head blocks may still be changed.
+    /// Which heads may still be changed.
     pub phase: Phase,
     /// Where the request came in.
     pub source: Source,
-    /// 32 hexadecimal digits of randomness, or what a trusted peer sent; also what `x-request-id` says.
+    /// 32 random hexadecimal digits, or the id that a trusted peer sent; also sent as `x-request-id`.
     pub id: HeaderValue,
     pub started: Instant,
     pub received: Received,
     /// The matched route, once one is found.
     pub route: Option<Arc<RouteFacts>>,
-    /// The path pattern by which it came there, where that has parameters and plugins may ask for them.
+    /// The matched path pattern, if it has parameters and plugins may ask for them.
     pub template: Option<Arc<PathPattern>>,
-    /// The version of the API that the request is for, where the route has several.
+    /// The requested version of the API, on a route with several.
     pub version: Option<Version>,
-    /// Who is calling, once a plugin has proved it.
+    /// The caller, once a plugin has authenticated it.
     pub identity: Option<Caller>,
-    /// What plugins noted, by `plugin.<plugin>.<name>`.
+    /// Attributes set by plugins, by `plugin.<plugin>.<name>`.
     pub attributes: Vec<(Box<str>, Box<str>)>,
-    /// The upstream a plugin chose in place of the route's.
+    /// The upstream that a plugin chose instead of the route's.
     pub upstream_choice: Option<Box<str>>,
-    /// The other protocol that the client asks for.
+    /// The protocol that the client asks to switch to.
     pub upgrade: Option<Upgrade>,
-    /// The way through the route's chain so far.
+    /// Progress through the route's chain.
     pub run: Run,
     /// Facts for the log and the metrics.
     pub outcome: Outcome,
@@ -71,14 +71,14 @@ pub struct Parts {
 pub struct Source {
     /// The peer of the connection.
     pub peer: SocketAddr,
-    /// The client behind trusted proxies; else the peer's address.
+    /// The client behind trusted proxies, otherwise the peer's address.
     pub client: IpAddr,
-    /// The host that the client asked a trusted proxy for, where that tells it.
+    /// The host that the client asked a trusted proxy for, if the proxy reports it.
     pub host: Option<HeaderValue>,
     pub listener: Arc<str>,
     /// "http/1.0", "http/1.1" or "h2".
     pub protocol: &'static str,
-    /// What the TLS handshake told of the peer.
+    /// What the TLS handshake revealed about the peer.
     pub tls: Option<Arc<tls::Peer>>,
 }
 
@@ -94,12 +94,12 @@ pub struct RouteFacts {
 /// A version of an API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Version {
-    /// Its place among those of the route.
+    /// Index among the route's versions.
     pub index: usize,
     pub name: Arc<str>,
 }
 
-/// A proven caller.
+/// An authenticated caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
     pub subject: String,
@@ -107,21 +107,21 @@ pub struct Caller {
     pub claims: String,
 }
 
-/// How far an exchange is; each step closes what came before it to changes.
+/// How far an exchange has got. Each step ends the changes to the part before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
-    /// The request has not been sent on; its head may be changed.
+    /// The request has not been sent on yet; its head may be changed.
     Request,
-    /// The request is under way.
+    /// The request has been sent on.
     Upstream,
     /// The response head may be changed.
     Response,
-    /// The response head is with the client.
+    /// The response head has been sent to the client.
     Sent,
 }
 
 impl Exchange {
-    /// Starts an exchange; `observer` gets its record when it ends.
+    /// Starts an exchange; `observer` is told of its start, and gets the record at its end.
     pub fn start(
         request: RequestHead,
         source: Source,
@@ -157,26 +157,26 @@ impl Exchange {
         Exchange(self.0.take())
     }
 
-    /// Whether the parts are lent at the moment.
+    /// Whether the parts are lent out.
     pub fn is_lent(&self) -> bool {
         self.0.is_none()
     }
 }
 
 impl Source {
-    /// What `request` was asked of, as the client knows it: the host with its port, if it has one.
+    /// The host that `request` is for, as the client knows it, with the port if there is one.
     pub fn authority<'a>(&'a self, request: &'a RequestHead) -> &'a str {
         request.authority_told(self.host.as_ref())
     }
 }
 
 impl Parts {
-    /// A fact by the name that plugins and placeholders use; `None` where it is not known (yet).
+    /// A fact, by the name that plugins and placeholders use; `None` if it is not known (yet).
     ///
     /// Names: `source.address`, `source.peer`, `listener.name`, `connection.protocol`, `connection.tls.*` (see
-    /// [`tls::Peer::attribute`]), `request.id`, `route.name`, `route.version`, `route.path.<parameter>` (as the client wrote it, whatever
-    /// plugins make of the path), `identity.subject`, `upstream.name`, `upstream.endpoint`, `request.duration-us`, and
-    /// `plugin.<plugin>.<name>`.
+    /// [`tls::Peer::attribute`]), `request.id`, `route.name`, `route.version`, `route.path.<parameter>` (as the client
+    /// wrote it, even if plugins changed the path), `identity.subject`, `upstream.name`, `upstream.endpoint`,
+    /// `request.duration-us`, and `plugin.<plugin>.<name>`.
     pub fn attribute(&self, name: &str) -> Option<String> {
         let known = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         match name {

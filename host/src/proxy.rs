@@ -34,8 +34,8 @@ use cached::Way;
 use error::Error;
 use tail::Tail;
 
-/// Answers one request. `snapshot` is the configuration it sees from start to end, whether or not it has the listener that
-/// the connection came through.
+/// Answers one request. From start to end the request sees `snapshot` as its configuration, even if that no longer has
+/// the listener that the connection came through.
 pub async fn handle(
     snapshot: Arc<Snapshot>,
     listener: Arc<Listener>,
@@ -57,7 +57,7 @@ pub async fn handle(
     response
 }
 
-/// Puts the head in order and starts the exchange, which is there also for a request that is refused.
+/// Normalises the head and starts the exchange, which exists even for a request that is refused.
 fn accept(
     snapshot: &Snapshot,
     listener: &Listener,
@@ -99,8 +99,8 @@ fn accept(
     (exchange, refused.map_or(Ok(body), Err))
 }
 
-/// Whether a client of HTTP/2 has sent a request over a connection whose certificate is for other hosts (RFC 9110, section
-/// 15.5.20): it then tries again on a connection of that host's own.
+/// Whether an HTTP/2 client sent a request over a connection whose certificate is for other hosts (RFC 9110, section
+/// 15.5.20). The client then retries on a connection of its own for that host.
 fn misdirected(
     snapshot: &Snapshot,
     listener: &Listener,
@@ -150,7 +150,7 @@ async fn respond(snapshot: &Snapshot, tail: &mut Tail, body: Body) -> Body {
         ControlFlow::Break(stop) => stopped(stop),
     };
     let exchange = &mut tail.exchange;
-    // Not before: what is remembered is for others as well.
+    // Only now, after the cache, which must not store this client's cookie for others.
     if let Some(cookie) = tail.cookie.take() {
         exchange.response.headers.append(header::SET_COOKIE, *cookie);
     }
@@ -163,23 +163,23 @@ async fn respond(snapshot: &Snapshot, tail: &mut Tail, body: Body) -> Body {
     filter_response(&route.chain, tail, body).await
 }
 
-/// The route that takes a request.
+/// The route that a request matched.
 #[derive(Clone, Copy)]
 struct Matched<'a> {
     snapshot: &'a Snapshot,
     route: &'a Route,
-    /// The rule of the router that led to it.
+    /// Index of the router rule that led to it.
     rule: usize,
 }
 
 impl<'a> Matched<'a> {
-    /// What the route's path says, which rewrites and redirects go by.
+    /// The rule's path pattern, which rewrites and redirects refer to.
     fn pattern(self) -> Option<&'a PathPattern> {
         self.snapshot.pattern(self.rule)
     }
 }
 
-/// The request's way to its target, and the response head's way back.
+/// Forwards the request to its target and puts the response head into the exchange. Returns the response body.
 async fn forward(matched: Matched<'_>, tail: &mut Tail, body: Body) -> Result<Body, Error> {
     let route = matched.route;
     let exchange = &mut tail.exchange;
@@ -192,8 +192,8 @@ async fn forward(matched: Matched<'_>, tail: &mut Tail, body: Body) -> Result<Bo
         exchange.request.headers.remove(header::CONTENT_LENGTH);
     }
     if let Some(whole) = bodies.take_if(|bodies| bodies.wants_whole()) {
-        // Boxed, as what is rare is all along the path: the future of every request is moved once, and is as large as the
-        // largest of its parts.
+        // Boxed, like everything rare on the path: the future of every request is moved once, and is as large as its
+        // largest part.
         body = match Box::pin(whole.collect(exchange, body)).await {
             ControlFlow::Continue(body) => body.map_err(Error::RequestBody)?,
             ControlFlow::Break(stop) => return stopped(stop),
@@ -217,17 +217,17 @@ async fn forward(matched: Matched<'_>, tail: &mut Tail, body: Body) -> Result<Bo
     }
 }
 
-/// A request's body on its way to the target.
+/// A request body on its way to the target.
 struct Outbound {
-    /// The hooks that see it while it streams.
+    /// The hooks that the body is yet to be streamed through.
     bodies: Option<Bodies>,
     body: Body,
-    /// Whether plugins have made it a message of gRPC, which it may not have been before.
+    /// Whether the request is a gRPC message, after plugins had a chance to make it one.
     becomes_grpc: bool,
 }
 
 impl Outbound {
-    /// The body as it comes out of the hooks. They hold the exchange until it is taken back.
+    /// The body as it leaves the hooks, which hold the exchange until it is taken back.
     fn stream(self, tail: &mut Tail) -> Body {
         match self.bodies {
             Some(bodies) => bodies.stream_request(self.body, tail.lend()),
@@ -235,7 +235,7 @@ impl Outbound {
         }
     }
 
-    /// Servers insist on `TE: trailers` in gRPC, and a plugin has no say about hop-by-hop fields.
+    /// gRPC servers insist on `TE: trailers`, and plugins cannot set hop-by-hop fields.
     fn settle_te(&self, headers: &mut http::HeaderMap) {
         if self.becomes_grpc {
             headers.insert(header::TE, header::HeaderValue::from_static("trailers"));
@@ -243,7 +243,7 @@ impl Outbound {
     }
 }
 
-/// Who asks, as far as the choice of an endpoint may depend on it.
+/// The client, as far as the choice of an endpoint may depend on it.
 fn client(exchange: &Exchange) -> upstream::Client<'_> {
     upstream::Client {
         address: exchange.source.client,
@@ -252,7 +252,7 @@ fn client(exchange: &Exchange) -> upstream::Client<'_> {
     }
 }
 
-/// Makes the head of an answer the exchange's.
+/// Puts the head of an answer into the exchange.
 fn give_head(snapshot: &Snapshot, exchange: &mut Exchange, mut head: http::response::Parts, edits: Option<&Edits>) {
     let asked = &exchange.received.method;
     headers::from_upstream(asked, head.status, head.version, &mut head.headers, &snapshot.forwarding);
@@ -263,7 +263,7 @@ fn give_head(snapshot: &Snapshot, exchange: &mut Exchange, mut head: http::respo
     }
 }
 
-/// The head as the upstream gets it. The headers stay with the exchange as well where a later hook may ask for them.
+/// The head as it is sent to the upstream. With `keep`, the headers also stay in the exchange, for later hooks.
 fn take_head(exchange: &mut Exchange, keep: bool) -> http::request::Parts {
     let head = &mut exchange.request;
     let mut request = Request::new(());
@@ -273,8 +273,8 @@ fn take_head(exchange: &mut Exchange, keep: bool) -> http::request::Parts {
     request.into_parts().0
 }
 
-/// Sends the response body through the hooks that asked for it: at once where one wants it whole, else while it
-/// streams.
+/// Passes the response body through the hooks that asked for it: right away if one of them wants it whole, otherwise
+/// while it streams.
 async fn filter_response(chain: &Arc<Chain>, tail: &mut Tail, body: Body) -> Body {
     if tail.is_switched() {
         return body;

@@ -3,19 +3,19 @@
 use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
-/// The request line and headers, checked, normalised and without hop-by-hop fields (`headers::from_downstream`).
+/// The request line and headers: checked, normalised and without hop-by-hop fields (`headers::from_downstream`).
 #[derive(Clone, Debug)]
 pub struct RequestHead {
     pub method: Method,
-    /// The scheme the client spoke, also behind a trusted proxy.
+    /// The scheme that the client used, even behind a trusted proxy.
     pub scheme: Scheme,
     /// Path and query in normal form, or `*`.
     pub target: PathAndQuery,
-    /// With exactly one Host, which is the authority.
+    /// With exactly one Host field, which holds the authority.
     pub headers: HeaderMap,
 }
 
-/// The status and headers of the response. The status is `None` until there is one (0 in the contract).
+/// The status and headers of the response. The status is `None` until there is a response (0 in the contract).
 #[derive(Clone, Debug, Default)]
 pub struct ResponseHead {
     pub status: Option<StatusCode>,
@@ -29,29 +29,29 @@ pub struct Trailers {
     pub response: Option<Box<HeaderMap>>,
 }
 
-/// What of the request the log tells: as it came, whatever plugins made of it afterwards.
+/// The request for the log: as it was received, before plugins changed it.
 #[derive(Clone, Debug)]
 pub struct Received {
     pub method: Method,
     pub target: PathAndQuery,
     pub host: Option<HeaderValue>,
     pub user_agent: Option<HeaderValue>,
-    /// It is answered in the words of gRPC.
+    /// A gRPC request; errors are answered in gRPC's own format.
     pub is_grpc: bool,
 }
 
 impl RequestHead {
-    /// The host with its port, if it has one; empty where it is not text.
+    /// The host, with the port if there is one; empty if it is not text.
     pub fn authority(&self) -> &str {
         self.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default()
     }
 
-    /// The same as the client knows it, where a trusted proxy tells the host that it was asked for.
+    /// The authority as the client knows it: `host` if a trusted proxy reported one, otherwise that of the request.
     pub fn authority_told<'a>(&'a self, host: Option<&'a HeaderValue>) -> &'a str {
         host.and_then(|host| host.to_str().ok()).unwrap_or_else(|| self.authority())
     }
 
-    /// What the log keeps.
+    /// The facts that the log keeps.
     pub fn received(&self) -> Received {
         Received {
             method: self.method.clone(),

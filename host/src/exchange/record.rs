@@ -7,40 +7,40 @@ use std::time::Duration;
 
 use super::Parts;
 
-/// Whoever is told that an exchange has ended: once for each, also when the client left.
+/// Told when an exchange starts and ends: exactly once for each, even if the client disconnected.
 pub trait Observer: Send + Sync {
     fn started(&self);
     fn ended(&self, exchange: &mut Parts);
 }
 
-/// Facts that gather along the way.
+/// Facts that are gathered along the way.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
     pub upstream: Option<Arc<str>>,
     pub endpoint: Option<Arc<str>>,
     /// How often the request was sent to an endpoint.
     pub attempts: u32,
-    /// Until the response head was there, from the first attempt on.
+    /// From the first attempt until the response head arrived.
     pub upstream_time: Option<Duration>,
-    /// What the request met in the cache, in the word of the metrics; `None` where the cache was not asked.
+    /// How the cache dealt with the request, by its name in the metrics; `None` if the cache was not asked.
     pub cache: Option<&'static str>,
-    /// Body bytes from the client so far, where there is a body that was read.
+    /// Body bytes received from the client so far, if there is a body and it was read.
     pub request_bytes: Option<Arc<AtomicU64>>,
-    /// Body bytes to the client.
+    /// Body bytes sent to the client.
     pub response_bytes: u64,
-    /// The plugin that answered, or whose failure did.
+    /// The plugin or service that answered, or whose failure was answered with an error.
     pub answered_by: Option<Arc<str>>,
-    /// Whose fault it was that it went wrong, and what it was, for the operator.
+    /// Whose fault an error was; the next field describes it, for the operator.
     pub fault: Option<Fault>,
     pub error: Option<Cow<'static, str>>,
     /// A plugin wants the client's stream reset.
     pub aborted: bool,
-    /// The last byte of the response is with the transport.
+    /// The last byte of the response has been handed to the transport.
     pub complete: bool,
 }
 
 impl Outcome {
-    /// Body bytes from the client so far.
+    /// Body bytes received from the client so far.
     pub fn request_bytes(&self) -> u64 {
         self.request_bytes.as_ref().map_or(0, |bytes| bytes.load(Ordering::Relaxed))
     }
@@ -49,14 +49,14 @@ impl Outcome {
 /// Where an exchange failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The client sent what is refused.
+    /// The client sent something that is refused.
     Request,
-    /// No upstream answered, or the one that did broke off.
+    /// No upstream answered, or its response broke off.
     Upstream,
     /// A time limit of the gateway ended it.
     TimedOut,
-    /// A plugin failed and the route denies then, or a plugin ended the exchange.
+    /// A plugin failed and the request was denied, or a plugin ended the exchange.
     Plugin,
-    /// The gateway stopped, and its drain time was over.
+    /// The gateway shut down, and the drain time was over.
     ShutDown,
 }

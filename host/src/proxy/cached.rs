@@ -21,14 +21,14 @@ use crate::cache::{self, Asked, Cache, Conditions, Draft, End, Entry, Event, Hea
 use crate::exchange::Exchange;
 use crate::snapshot::Route;
 
-/// A request's route, and the rules by which it is answered from memory.
+/// A request's route and the rules of its cache.
 #[derive(Clone, Copy)]
 pub(super) struct Way<'a> {
     pub matched: Matched<'a>,
     pub rules: &'a Rules,
 }
 
-/// The request's way through the cache, and to the upstream where it has to be asked.
+/// Answers the request from the cache, and asks the upstream where that is not possible.
 pub(super) async fn through(way: Way<'_>, tail: &mut Tail, body: Body) -> Result<Body, Error> {
     let exchange = &tail.exchange;
     let certificate = exchange.source.tls.as_ref().and_then(|peer| peer.client.as_ref());
@@ -56,7 +56,7 @@ pub(super) async fn through(way: Way<'_>, tail: &mut Tail, body: Body) -> Result
     visit.answer(tail).await
 }
 
-/// A request that the cache has nothing for. One that changes something makes it forget what was there.
+/// Forwards a request that the cache cannot answer. An unsafe method invalidates the cached response.
 async fn around(way: Way<'_>, tail: &mut Tail, body: Body) -> Result<Body, Error> {
     let method = tail.exchange.request.method.clone();
     let key = (!method.is_safe()).then(|| key(&tail.exchange, way.matched.route));
@@ -80,22 +80,22 @@ async fn around(way: Way<'_>, tail: &mut Tail, body: Body) -> Result<Body, Error
     Ok(body)
 }
 
-/// A request that the cache may answer.
+/// A request that may be answered from the cache.
 struct Visit<'a> {
     way: Way<'a>,
     key: String,
     asked: Asked,
     conditions: Conditions,
     method: Method,
-    /// Whether the fetch of another request may bring what this one needs.
+    /// Whether it may wait for another request's fetch, which may bring the response it needs.
     may_wait: bool,
-    /// Since it has begun to wait.
+    /// When the wait ends; `None` until it has begun.
     wait_until: Option<Instant>,
 }
 
-/// Who fetches, and what is there already.
+/// A fetch from the upstream.
 struct Fetch {
-    /// None where what comes cannot be stored.
+    /// The right to store the response; `None` if it cannot be stored.
     ticket: Option<Ticket>,
     known: Option<Arc<Entry>>,
     why: &'static str,
@@ -116,7 +116,7 @@ impl<'a> Visit<'a> {
                     meet(self.cache(), tail, Event::Hit);
                     return Ok(self.serve(tail, &entry, now_s, format_args!("hit; ttl={}", entry.ttl(now_s))));
                 }
-                // What is remembered went through the middleware, and a fetch that nobody waits for would not.
+                // A cached response has been through the middleware; a background fetch would bypass it.
                 (Some(entry), Some(verdict @ (Verdict::Stale | Verdict::Tolerated)))
                     if verdict == Verdict::Tolerated || self.way.matched.route.middleware.is_none() =>
                 {
@@ -134,7 +134,7 @@ impl<'a> Visit<'a> {
                 },
             }
         };
-        // Until there is better news: the fetch may fail, and the client may leave.
+        // For now: the fetch may fail, and the client may disconnect.
         tail.exchange.outcome.cache = Some(Event::Miss.name());
         if self.asked.directives.only_if_cached {
             return Err(Error::NotCached);
@@ -142,7 +142,7 @@ impl<'a> Visit<'a> {
         self.fetch(tail, fetch).await
     }
 
-    /// The turn to fetch; none where another request has fetched meanwhile.
+    /// Takes a turn to fetch. `None` after waiting for another request's fetch: the cache is then to be asked again.
     async fn turn(&mut self, known: Option<Arc<Entry>>, now_s: u64) -> Option<Fetch> {
         let why = match &known {
             None => "uri-miss",
@@ -151,7 +151,7 @@ impl<'a> Visit<'a> {
         };
         let is_partial = known.is_none() && self.conditions.has_range();
         if self.method == Method::HEAD && known.is_none() || is_partial || self.asked.directives.only_if_cached {
-            // Its answer is not what others want, so nobody has to wait for it.
+            // Other requests cannot use the response, so none of them has to wait for it.
             return Some(Fetch { ticket: None, known, why });
         }
         if self.may_wait && self.cache().passes(&self.key, now_s) {
@@ -166,8 +166,8 @@ impl<'a> Visit<'a> {
                     Instant::now() + self.way.rules.wait
                 });
                 self.wait_until = Some(until);
-                // Where it was given up, the next of those who wait fetches. An answer that has come and does not suit
-                // is another variant, or is not kept, and so would be the next.
+                // If that fetch was abandoned, the next of the waiting requests fetches. If it brought a response that
+                // does not fit, that was another variant or is not stored, and the next one would be no different.
                 self.may_wait = timeout_at(until, fetch.end()).await == Ok(End::Abandoned);
                 None
             }
@@ -178,14 +178,14 @@ impl<'a> Visit<'a> {
         let Fetch { ticket, known, why } = fetch;
         let exchange = &mut tail.exchange;
         let received = exchange.request.headers.clone();
-        // The whole is asked for where it may be stored, or where what is stored may be good.
+        // Asks for the complete response if it may be stored, or if the stored one may still be valid.
         let is_whole = ticket.is_some() || known.is_some();
         if is_whole {
             Conditions::strip(&mut exchange.request.headers);
         }
         if let Some(entry) = &known {
             entry.ask(&mut exchange.request.headers);
-            // The answer is about the stored one, which is a GET's.
+            // The question is whether the stored response is still valid, and that is the response to a GET.
             exchange.request.method = Method::GET;
         }
         let began = Instant::now();
@@ -195,7 +195,7 @@ impl<'a> Visit<'a> {
         if self.way.matched.route.chain.looks_back() {
             exchange.request.headers = received.clone();
         }
-        // What the gateway answers in an upstream's place, a redirect say, is nothing to remember.
+        // A response that the gateway made itself, such as a redirect, is not stored.
         let is_upstreams = exchange.outcome.upstream.is_some();
         let (now_s, delay_s) = (now_s(), began.elapsed().as_secs());
         let is_failed = match &answer {
@@ -224,8 +224,8 @@ impl<'a> Visit<'a> {
                 }
                 return Ok(self.serve(tail, &answered, now_s, format_args!("hit; fwd={why}; fwd-status=304")));
             }
-            // It may no longer be kept, but it is what this request asks for. Of what one caller is told, nothing follows
-            // for what others are.
+            // The response may no longer be stored, but it does answer this request. The answer to an authorised
+            // request says nothing about other callers' responses, so it invalidates nothing.
             if !self.asked.is_authorised {
                 self.cache().invalidate(&self.key);
             }
@@ -254,7 +254,7 @@ impl<'a> Visit<'a> {
         Ok(if is_whole { self.narrow(tail, body) } else { body })
     }
 
-    /// What the client asked for of a whole response that came for it.
+    /// Reduces a complete response to what the client asked for.
     fn narrow(&self, tail: &mut Tail, body: Body) -> Body {
         let response = &mut tail.exchange.response;
         if response.status == Some(StatusCode::OK) && self.conditions.is_met(&response.headers) {
@@ -275,7 +275,7 @@ impl<'a> Visit<'a> {
         let exchange = &mut tail.exchange;
         exchange.response.status = Some(status);
         exchange.response.headers = headers;
-        // Which endpoint was asked, if any was, is of no matter to who is answered with this.
+        // The client gets a stored response, so it does not matter which endpoint was asked, if any was.
         tail.cookie = None;
         tell(self.way.rules, tail, told);
         Body::Full(body)
@@ -289,8 +289,8 @@ fn finish(body: Body, max_body: usize) {
     }
 }
 
-/// Reads a body to its end, or until it is longer than what is stored: a client must not make the gateway fetch what nobody
-/// has a use for.
+/// Reads a body to its end, or until it is longer than what is stored: a client must not make the gateway fetch data
+/// that nobody uses.
 pub(super) async fn drain(mut body: Body, max_body: usize) {
     let all = async {
         let mut bytes = 0;
@@ -317,13 +317,13 @@ fn key(exchange: &Exchange, route: &Route) -> String {
     .text()
 }
 
-/// Counts what the request met, and notes it for its record.
+/// Counts how the cache dealt with the request, and notes it for the record.
 fn meet(cache: &Cache, tail: &mut Tail, event: Event) {
     cache.count(event);
     tail.exchange.outcome.cache = Some(event.name());
 }
 
-/// Tells the client what the cache did, if it is to know.
+/// Tells the client what the cache did, if the rules say so.
 fn tell(rules: &Rules, tail: &mut Tail, told: impl fmt::Display) {
     if rules.cache_status
         && let Ok(value) = HeaderValue::try_from(format!("gatewright; {told}"))
@@ -338,5 +338,5 @@ pub(super) fn now_s() -> u64 {
 }
 
 const CACHE_STATUS: header::HeaderName = header::HeaderName::from_static("cache-status");
-/// For a body that nobody but the cache reads.
+/// Time limit for a body that only the cache reads.
 const LONGEST_DRAIN: Duration = Duration::from_secs(60);

@@ -17,7 +17,7 @@ use crate::exchange::Exchange;
 use crate::problem::grpc;
 use crate::upstream::SendError;
 
-/// When the client stops waiting; `None` where it does not say, as with everything that neither is gRPC nor was made it.
+/// The client's deadline; `None` if it gives none, or if the request is not gRPC and plugins did not make it so.
 pub(super) fn of(exchange: &Exchange, becomes_grpc: bool) -> Option<Instant> {
     if !exchange.received.is_grpc && !becomes_grpc {
         return None;
@@ -26,12 +26,12 @@ pub(super) fn of(exchange: &Exchange, becomes_grpc: bool) -> Option<Instant> {
     Instant::from_std(exchange.started).checked_add(timeout)
 }
 
-/// What `work` gives before the deadline.
+/// The result of `work`, or `Error::Deadline` if it takes longer than that.
 pub(super) async fn keep<T>(deadline: Instant, work: impl Future<Output = Result<T, SendError>>) -> Result<T, Error> {
     tokio::time::timeout_at(deadline, work).await.map_err(|_| Error::Deadline)?.map_err(Error::Upstream)
 }
 
-/// The response body, which ends with DEADLINE_EXCEEDED when it is not over by then.
+/// The response body, which ends with DEADLINE_EXCEEDED if it is not complete by the deadline.
 pub(super) fn apply(deadline: Option<Instant>, body: Body) -> Body {
     match deadline {
         Some(deadline) if !body.is_end_stream() => {
@@ -42,7 +42,7 @@ pub(super) fn apply(deadline: Option<Instant>, body: Body) -> Body {
 }
 
 struct Timed {
-    /// Empty once the deadline is over.
+    /// Empty once the deadline has passed.
     body: Body,
     alarm: Pin<Box<Sleep>>,
 }

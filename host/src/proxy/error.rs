@@ -20,41 +20,41 @@ use crate::upstream::SendError;
 pub(super) enum Error {
     /// The head is ambiguous or not allowed.
     Refused(Reject),
-    /// The listener's lists keep the client's address out.
+    /// The listener's address lists do not admit the client.
     KeptOut,
     /// The connection's certificate is not for the request's host.
     Misdirected,
     NoRoute,
-    /// It asks for no version of the API that is there; with the names of those that are.
+    /// The request names no version of the API that exists; with the names of those that do.
     Version(Refusal, Vec<Arc<str>>),
-    /// The route has as many requests as it may have.
+    /// The route has as many requests in flight as it may have.
     Shed(Shed),
     /// The request body is longer than the route's limit in bytes.
     TooLarge(u64),
     /// The route has no upstream to send to, and no plugin answered.
     NoTarget,
-    /// The rewritten path is none that may be sent.
+    /// The rewritten path is not one that may be sent.
     Rewritten,
     RequestBody(BodyError),
     ResponseBody(BodyError),
     Plugin(Failure),
     /// A plugin wants the stream reset.
     Aborted,
-    /// The route does not switch to the protocol that the client insists on.
+    /// The route does not allow the switch to the protocol that the client insists on.
     NoTunnel,
-    /// The upstream did not switch to it, or did not prove that it has.
+    /// The upstream did not switch protocols, or did not prove that it did.
     NotSwitched,
-    /// The client wants a remembered response or none, and there is none.
+    /// The client sent `only-if-cached`, and the cache has no response.
     NotCached,
-    /// The client's own deadline is over.
+    /// The client's own deadline has passed.
     Deadline,
     Upstream(SendError),
-    /// The service has no answer.
+    /// The service gave no answer.
     Service(ServiceError),
 }
 
 impl Error {
-    /// Puts the answer into the exchange; what is returned is its body.
+    /// Puts the answer into the exchange and returns its body.
     pub fn answer(self, exchange: &mut Exchange) -> Body {
         if let Error::Plugin(failure) = self {
             return failure.answer(exchange).into();
@@ -74,7 +74,7 @@ impl Error {
         body.into()
     }
 
-    /// Whether somebody took too long.
+    /// Whether a time limit was exceeded.
     pub fn is_about_time(&self) -> bool {
         self.status() == StatusCode::GATEWAY_TIMEOUT
     }
@@ -108,7 +108,7 @@ impl Error {
         }
     }
 
-    /// One sentence with nothing internal in it.
+    /// One sentence without internal details.
     fn for_client(&self) -> Cow<'static, str> {
         Cow::Borrowed(match self {
             Error::Version(Refusal::Unknown(by), names) => {
@@ -205,7 +205,7 @@ impl Error {
         }
     }
 
-    /// In whole seconds, where the same request may be served a moment later.
+    /// In whole seconds, if the same request may succeed a moment later.
     fn retry_after(&self) -> Option<u64> {
         match self {
             Error::Shed(shed) => Some(shed.retry_after.as_secs().max(1)),
@@ -215,7 +215,7 @@ impl Error {
         }
     }
 
-    /// Whether what follows on the connection cannot be trusted.
+    /// Whether the bytes that follow on the connection cannot be trusted.
     fn must_close(&self) -> bool {
         matches!(self, Error::Refused(_) | Error::RequestBody(_))
     }
@@ -233,5 +233,5 @@ impl From<SendError> for Error {
     }
 }
 
-/// For a client of HTTP/2 that waits to be asked for its body.
+/// For an HTTP/2 client that waits for a 100 before it sends its body.
 const UNASKED: &str = "There is no 100 Continue over HTTP/2 here: send the request body without waiting for it.";

@@ -64,15 +64,15 @@ pub(super) async fn through(
     exchange.outcome.answered_by = if is_asked { service } else { Some(middleware.name().clone()) };
     let (head, body) = match (answered?, error) {
         (Ok(response), _) => response.into_parts(),
-        // It passes on that there was no answer, and why is known here.
+        // The middleware only passed on that there was no answer; this is the reason.
         (Err(ServiceError::Code(_)), Some(error)) => return Err(error),
         (Err(error), _) => {
             exchange.outcome.answered_by = Some(middleware.name().clone());
             return Err(Error::Service(error));
         }
     };
-    // As in `service`: a 205 ends with its head. So does what answers HEAD, and the length in its head is that of a body that never
-    // comes, which a hook that wants it whole would wait for.
+    // As in `service`, a 205 ends with its head. So does the answer to a HEAD request: the length in its head is that
+    // of a body that never comes, and a hook that wants the whole body would wait for it.
     let ends = head.status == StatusCode::RESET_CONTENT || is_without_content(&exchange.request.method, head.status);
     let body = if ends { Body::Empty } else { body };
     give_head(snapshot, exchange, head, None);
@@ -80,7 +80,7 @@ pub(super) async fn through(
     Ok(deadline::apply(deadline, body))
 }
 
-/// What stands behind the middleware of one exchange.
+/// What is behind the middleware in one exchange: the rest of the route.
 pub(super) struct Behind {
     snapshot: Arc<Snapshot>,
     route: Option<usize>,
@@ -88,16 +88,16 @@ pub(super) struct Behind {
     address: IpAddr,
     identity: Option<String>,
     scheme: Scheme,
-    /// The host that the client asked a trusted proxy for.
+    /// The host that the client asked for, if a trusted proxy reports it.
     host: Option<HeaderValue>,
-    /// The upstream that a plugin chose, and the version of the API.
+    /// The upstream that a plugin chose. The next field is the version of the API.
     choice: Option<String>,
     version: Option<usize>,
     began: Instant,
     seen: Mutex<Seen>,
 }
 
-/// What became of the request behind it: of the last one, where there were several.
+/// What happened to the request behind the middleware: to the last one, if there were several.
 #[derive(Default)]
 struct Seen {
     is_asked: bool,
@@ -133,7 +133,7 @@ impl Behind {
         }
     }
 
-    /// Notes whom it asked; what else it has seen comes back.
+    /// Notes in `outcome` whom it asked, and returns the rest of what was seen.
     fn note(&self, outcome: &mut Outcome) -> Seen {
         let mut seen = std::mem::take(&mut *self.seen());
         outcome.upstream = seen.upstream.take();
@@ -142,7 +142,7 @@ impl Behind {
         seen
     }
 
-    /// Notes whom it was asking when the client left.
+    /// Notes who was being asked when the client disconnected.
     pub fn note_given_up(&self, outcome: &mut Outcome) {
         let service = self.note(outcome).service;
         outcome.answered_by = outcome.answered_by.take().or(service);
@@ -152,14 +152,14 @@ impl Behind {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes whom the request goes to, which is to be known also of one that is given up.
+    /// Notes the destination before the request is sent, so that it is known even if the request is given up.
     fn goes_to(&self, upstream: Option<Arc<str>>, service: Option<Arc<str>>) {
         let mut seen = self.seen();
         (seen.upstream, seen.service) = (upstream, service);
         (seen.facts.endpoint, seen.facts.cookie) = (None, None);
     }
 
-    /// Takes the request to a target, and the answer back.
+    /// Sends the request to its target and returns the answer.
     async fn answer(&self, request: Request<Body>) -> Result<Response<Body>, Error> {
         let route = self.route.and_then(|route| self.snapshot.route(route)).ok_or(Error::NoRoute)?;
         let target = route.pick(self.choice.as_deref(), self.version).ok_or(Error::NoTarget)?;
@@ -179,7 +179,8 @@ impl Behind {
             *response.headers_mut() = answer.headers;
             return Ok(response);
         }
-        // By what was handed on, and not by what the target makes of it: as without a middleware.
+        // Computed from the request as the middleware passed it on, before the target's edits, as on a route without
+        // middleware.
         let ask = match (&target.goal, head.uri.path_and_query()) {
             (Goal::Upstream(to), Some(asked)) => to.ask(&self.client(), asked, &head.headers),
             _ => Ask::default(),
@@ -197,9 +198,9 @@ impl Behind {
             }
             Goal::Redirect(_) => return Err(Error::NoTarget),
         };
-        // Before the middleware sees it: the fields that a connection names go with the connection.
+        // Before the middleware sees the response: fields that `Connection` names end with that connection.
         let (status, version) = (response.status(), response.version());
-        // The gateway adds its Via once, to what comes out of the middleware.
+        // The gateway adds its Via only once, to the middleware's response.
         let policy = headers::Policy { response_via: false, ..self.snapshot.forwarding.clone() };
         headers::from_upstream(&method, status, version, response.headers_mut(), &policy);
         if let Some(edits) = &target.edits {
@@ -253,6 +254,6 @@ impl Next for Behind {
     }
 }
 
-/// Past the route's `timeouts.request`, which ends what is behind a middleware: for the middleware to pass on that it did. So the client
-/// learns who was too slow.
+/// How long the middleware may exceed the route's `timeouts.request`. That limit ends what is behind it, and this gives
+/// it time to pass the failure on, so that the client learns who was too slow.
 const TO_PASS_ON: Duration = Duration::from_millis(50);

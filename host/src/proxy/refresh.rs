@@ -14,7 +14,7 @@ use crate::headers;
 use crate::snapshot::{Edits, Goal, Target};
 use crate::upstream::{self, Ask, Upstream};
 
-/// Asks the upstream about an entry. The client may leave; this goes on, for as long as an attempt may take.
+/// Revalidates an entry in the background: it continues if the client disconnects, for as long as an attempt may take.
 pub(super) fn refresh(way: Way<'_>, asked: &Asked, exchange: &Exchange, ticket: Ticket, entry: Arc<Entry>) {
     let Way { matched, rules } = way;
     let Matched { snapshot, route, .. } = matched;
@@ -29,7 +29,7 @@ pub(super) fn refresh(way: Way<'_>, asked: &Asked, exchange: &Exchange, ticket: 
         forwarding: snapshot.forwarding.clone(),
         edits: target.edits.clone(),
         rules: rules.clone(),
-        // What the client says of the cache is about its own answer.
+        // The client's cache directives are about its own answer.
         asked: Asked { directives: cache::Directives::default(), is_authorised: asked.is_authorised },
         fields,
         entry,
@@ -67,7 +67,7 @@ impl Background {
     async fn run(self, request: Request<Body>, ticket: Ticket) {
         let began = Instant::now();
         let mut facts = upstream::Facts::default();
-        // What fails leaves the entry as it was; the next request tries again.
+        // A failure leaves the entry as it was; the next request tries again.
         let Ok(response) = self.to.send(request, &self.ask, &mut facts).await else { return };
         let (head, body) = self.settle(response);
         let (now_s, delay_s) = (now_s(), began.elapsed().as_secs());

@@ -20,31 +20,31 @@ use crate::plugin::{Bodies, Loan, Turn};
 use crate::snapshot::{Route, Snapshot};
 use crate::tunnel::{End, Ended, Handover, How, Tunnel, Upgrade};
 
-/// An exchange on its way to its end, whichever way it takes: dropped, it tells the plugins that want to know, and
-/// with it the record is written. So a client that leaves, at whatever point, ends it like the last byte does.
+/// An exchange until its end. When it is dropped, the plugins that asked for it are told and the record is written. So
+/// a client that disconnects, at any point, ends the exchange in the same way as the last byte.
 pub(super) struct Tail {
     pub exchange: Exchange,
-    /// The route's place in the snapshot, once it is found.
+    /// The route's index in the snapshot, once it is found.
     pub route: Option<usize>,
     /// The hooks that the response body is yet to be streamed through.
     pub stream: Option<Bodies>,
-    /// The place among the requests of the route, where their number is limited.
+    /// The permit for the request, on a route that limits the number of requests in flight.
     pub admitted: Option<Admitted>,
-    /// The upstream's end of a tunnel, until the response is with the client.
+    /// The upstream's end of a tunnel, until the response is sent to the client.
     pub upstream_end: Option<End>,
-    /// What stands behind the middleware of the route, while that is waited for.
+    /// What is behind the route's middleware, while the middleware's answer is awaited.
     pub behind: Option<Arc<Behind>>,
-    /// What has the client come back to its endpoint, until the response is past the cache.
+    /// The cookie that keeps the client on its endpoint, until the response is past the cache.
     pub cookie: Option<Box<HeaderValue>>,
     snapshot: Arc<Snapshot>,
-    /// While the request body is streamed through hooks, the exchange is shared with the task that does it.
+    /// While the request body streams through hooks, the exchange is shared with the task that does it.
     loan: Option<Loan>,
-    /// Held from the response head's arrival until it goes out: request body hooks wait meanwhile.
+    /// Held from the arrival of the response head until it is sent: request body hooks wait in the meantime.
     turn: Option<Turn>,
     sent: Sent,
 }
 
-/// What went to the client.
+/// What was sent to the client.
 #[derive(Default)]
 struct Sent {
     bytes: u64,
@@ -64,14 +64,14 @@ impl Tail {
         self.snapshot.clone()
     }
 
-    /// Shares the exchange; it is not here until [`Tail::take_back`].
+    /// Shares the exchange, which is not here until [`Tail::take_back`].
     pub fn lend(&mut self) -> Loan {
         let loan = Loan::new(self.exchange.take());
         self.loan = Some(loan.clone());
         loan
     }
 
-    /// Has the exchange back, at the latest when the hook that is running has returned.
+    /// Takes the exchange back, at the latest when the running hook has returned.
     pub async fn take_back(&mut self) {
         if let Some(loan) = &self.loan {
             let mut turn = loan.turn().await;
@@ -80,7 +80,7 @@ impl Tail {
         }
     }
 
-    /// Shares the exchange again where the request body is still on its way through its hooks.
+    /// Shares the exchange again if the request body is still being streamed through its hooks.
     fn lend_again(&mut self) {
         match self.turn.take() {
             Some(mut turn) if !turn.is_last() => *turn = self.exchange.take(),
@@ -88,7 +88,7 @@ impl Tail {
         }
     }
 
-    /// The response as it goes to the client, with the end of the exchange tied to its body.
+    /// The response for the client. The exchange ends with its body.
     pub fn response(mut self, mut body: Body) -> Response<Body> {
         if let Some(upgrade) = self.exchange.upgrade.take() {
             match self.upstream_end.take() {
@@ -134,8 +134,8 @@ impl Tail {
         self.upstream_end.is_some() && self.exchange.response.status == Some(StatusCode::SWITCHING_PROTOCOLS)
     }
 
-    /// The 101 as it goes to the client, with the tunnel for whoever has the client's connection. The end of the tunnel
-    /// is the end of the exchange.
+    /// The 101 for the client, with the tunnel for the owner of the client's connection. The exchange ends when the
+    /// tunnel does.
     fn into_tunnel(mut self, upgrade: Upgrade, end: End, body: Body) -> Response<Body> {
         self.exchange.phase = Phase::Sent;
         let mut response = Response::new(Body::Empty);
@@ -143,7 +143,7 @@ impl Tail {
         *response.headers_mut() = self.exchange.response.headers.clone();
         let idle_timeout = self.route().map_or(Duration::ZERO, |route| route.upgrades.idle_timeout);
         let tunnel = Tunnel::new(upgrade.protocol, end, idle_timeout, move |ended| {
-            // Empty, but it may hold a place that is taken as long as the tunnel is there.
+            // The body is empty, but it may hold a permit, which is taken for as long as the tunnel exists.
             drop(body);
             self.ended(ended);
         });
@@ -166,7 +166,7 @@ impl Tail {
         outcome.error = error.map(Into::into);
     }
 
-    /// The body as its hooks leave it. The exchange goes with them and ends when they are through.
+    /// The body as its hooks leave it. The exchange moves along and ends when they are done.
     fn stream(mut self, bodies: Bodies, body: Body) -> Body {
         let exchange = self.exchange.take();
         let loan = self.loan.take();
@@ -210,7 +210,7 @@ impl Drop for Tail {
             }
             chain.on_complete(&mut exchange).await;
         };
-        // Completion hooks may wait, and this is no place to. Without a runtime the process is ending.
+        // Completion hooks may wait, which a destructor cannot. If there is no runtime, the process is ending.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(end);
         }
@@ -266,8 +266,8 @@ impl http_body::Body for TailBody {
     }
 }
 
-/// Whether a response ends with its head (RFC 9110 sections 9.3.2, 15.3.5 and 15.4.5), whatever a plugin has written behind
-/// it: HTTP/1 would leave that out, HTTP/2 would send it.
+/// Whether a response ends with its head (RFC 9110 sections 9.3.2, 15.3.5 and 15.4.5), even if a plugin wrote a body:
+/// HTTP/1 would leave the body out, HTTP/2 would send it.
 pub(super) fn is_without_content(method: &Method, status: StatusCode) -> bool {
     method == Method::HEAD || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }

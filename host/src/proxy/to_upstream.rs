@@ -14,7 +14,7 @@ use crate::mirror;
 use crate::snapshot::Target;
 use crate::upstream::{Facts, Upstream};
 
-/// Gets the request answered by an endpoint of the upstream; its copies go to the mirrors.
+/// Has an endpoint of the upstream answer the request, and sends copies of it to the mirrors.
 pub(super) async fn send(
     matched: Matched<'_>,
     target: &Target,
@@ -46,7 +46,7 @@ pub(super) async fn send(
     let mut facts = Facts::default();
     let started = Instant::now();
     let request = Request::from_parts(head, body);
-    // Boxed, because they are larger than all the rest and most requests do without.
+    // Boxed, because these are larger than everything else, and most requests do without them.
     let sent = match (&route.delivery, deadline) {
         (None, None) => to.send(request, &ask, &mut facts).await.map_err(Error::Upstream),
         (None, Some(deadline)) => deadline::keep(deadline, Box::pin(to.send(request, &ask, &mut facts))).await,

@@ -11,13 +11,13 @@ use crate::exchange::Exchange;
 use crate::snapshot::Route;
 use crate::tunnel::{End, Handover, websocket};
 
-/// What the upstream was asked for.
+/// The switch that was requested from the upstream.
 pub(super) struct Asked {
-    /// What Sec-WebSocket-Accept has to say; `None` for another protocol.
+    /// The Sec-WebSocket-Accept that is expected; `None` for other protocols.
     accept: Option<String>,
 }
 
-/// Lets the request ask the upstream, if the client does and the route lets it.
+/// Requests the switch from the upstream, if the client asks for it and the route allows it.
 pub(super) fn ask(exchange: &Exchange, route: &Route, head: &mut request::Parts) -> Result<Option<Asked>, Error> {
     let Some(upgrade) = &exchange.upgrade else { return Ok(None) };
     let is_websocket = upgrade.protocol.as_bytes().eq_ignore_ascii_case(websocket::PROTOCOL.as_bytes());
@@ -30,7 +30,7 @@ pub(super) fn ask(exchange: &Exchange, route: &Route, head: &mut request::Parts)
 }
 
 impl Asked {
-    /// The upstream's end of the tunnel, where it has switched the protocol.
+    /// The upstream's end of the tunnel, if it switched protocols.
     pub fn end(self, head: &mut response::Parts) -> Result<Option<End>, Error> {
         let Some(end) = head.extensions.remove::<Handover<End>>().and_then(|end| end.take()) else { return Ok(None) };
         let proof = head.headers.get(SEC_WEBSOCKET_ACCEPT).map(|proof| proof.as_bytes());
