@@ -76,7 +76,7 @@ use state::{Call, State};
 use crate::exchange::Exchange;
 use crate::telemetry::metrics::{Breaker, PluginLimit, PluginMetrics};
 
-/// A component that is configured, limited and lent what it may use: ready to run on every core.
+/// A component that is configured, limited and granted its capabilities: ready to run on every core.
 pub struct Plugin {
     artifact: Artifact,
     settings: Settings,
@@ -85,7 +85,7 @@ pub struct Plugin {
     constant_headers: ConstantHeaders,
     breakers: breaker::Breakers,
     probation: Probation,
-    /// Warm instances, by core. Boxed, because they move between here and exchanges, and are large.
+    /// Warm instances, per core. Boxed, because they are large and move between here and exchanges.
     #[allow(clippy::vec_box)]
     idle: ThreadLocal<RefCell<Vec<Box<Instance>>>>,
 }
@@ -98,18 +98,18 @@ pub struct Settings {
     pub breaker: BreakerSettings,
 }
 
-/// What becomes of a request whose hook failed.
+/// What happens to a request when a hook fails.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnError {
-    /// It is answered with an error: the default, since a policy that cannot be asked has not said yes.
+    /// It is answered with an error. The default, since a policy that failed has not approved the request.
     #[default]
     Deny,
-    /// It goes on as if the plugin were not there.
+    /// It continues as if the plugin were not there.
     Skip,
 }
 
 impl OnError {
-    /// As it is configured.
+    /// The name in the configuration.
     pub fn name(self) -> &'static str {
         match self {
             OnError::Deny => "deny",
@@ -121,15 +121,15 @@ impl OnError {
 /// How long an instance lives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Isolation {
-    /// One exchange after the other uses it, one hook at a time.
+    /// It serves exchanges one after the other, one hook at a time.
     #[default]
     Shared,
-    /// It is made for one exchange and ends with it.
+    /// It is created for one exchange and ends with it.
     Request,
 }
 
 impl Isolation {
-    /// As it is configured.
+    /// The name in the configuration.
     pub fn name(self) -> &'static str {
         match self {
             Isolation::Shared => "shared",
@@ -139,10 +139,11 @@ impl Isolation {
 }
 
 impl Plugin {
-    /// Links the plugin and makes one instance as a trial, so that a configuration that it refuses is found now.
+    /// Links the plugin and creates one instance as a trial, so that a configuration that the plugin rejects is found
+    /// now.
     ///
     /// # Errors
-    /// An import is not granted, or the trial instance could not be made; the text is for the operator.
+    /// An import is not granted, or the trial instance could not be created; the text is for the operator.
     pub fn new(
         engine: &Engine,
         artifact: Artifact,
@@ -168,10 +169,10 @@ impl Plugin {
         })
     }
 
-    /// Makes so many configured instances, and drops them when `look` has seen what that takes: for measurements.
+    /// Creates `count` configured instances, calls `look` and drops them again: for measurements.
     ///
     /// # Errors
-    /// One of them could not be made.
+    /// An instance could not be created.
     pub fn beside<T>(&self, count: usize, look: impl FnOnce() -> T) -> Result<T, String> {
         let made = (0..count).map(|_| self.prepared.trial()).collect::<wasmtime::Result<Vec<_>>>();
         let instances = made.map_err(|error| explain(&error))?;
@@ -201,13 +202,13 @@ impl Plugin {
         self.hooks
     }
 
-    /// Makes the changes that the plugin makes in every exchange: those of the request's headers.
+    /// Makes the changes to the request's headers that the plugin makes in every exchange.
     fn change_request(&self, exchange: &mut Exchange) {
         let left_out = self.constant_headers.of_request(&mut exchange.request.headers, &self.lent().limits);
         self.note_left_out(left_out);
     }
 
-    /// Those of the response's.
+    /// The same for the response's headers.
     fn change_response(&self, exchange: &mut Exchange) {
         let left_out = self.constant_headers.of_response(&mut exchange.response.headers, &self.lent().limits);
         self.note_left_out(left_out);
@@ -223,13 +224,13 @@ impl Plugin {
         &self.prepared.lent.abilities.counters
     }
 
-    /// Whether a breaker keeps it, or one of its hooks, out of the path at the moment.
+    /// Whether a circuit breaker keeps the plugin, or one of its hooks, from being called at the moment.
     pub fn is_breaker_open(&self) -> bool {
         self.breakers.is_open()
     }
 
-    /// Runs one hook for an exchange. `read` turns the guest's answer into what the chain needs; an answer that it
-    /// refuses is a failure like a trap.
+    /// Runs one hook for an exchange. `read` converts the guest's answer for the chain; an answer that it refuses is a
+    /// failure like a trap.
     async fn hook<P, R, T>(
         &self,
         exchange: &mut Exchange,
@@ -273,7 +274,7 @@ impl Plugin {
         } else {
             let lending = Lending { store: &mut instance.store, exchange };
             match self.prepared.waits {
-                // Boxed, because it is large, and the future of every request would be with it.
+                // Boxed, because it is large and would make the future of every request large.
                 true => Box::pin(function.call_async(&mut *lending.store, parameters)).await,
                 false => function.call(&mut *lending.store, parameters),
             }
@@ -299,8 +300,8 @@ impl Plugin {
         Err(self.failed(call, failed.0, failed.1))
     }
 
-    /// The place off the data cores, for a plugin that has yet to show that it comes to an end. None where it has shown
-    /// that while the place was waited for.
+    /// Waits for the permit to run off the data cores, for a plugin that has yet to show that it terminates. `None` if
+    /// it has shown that during the wait.
     async fn probation_place(&self, call: Call) -> Result<Option<Place>, Failure> {
         let breaker = self.breakers.of(call.hook());
         let is_probe = breaker.is_open();
@@ -382,7 +383,8 @@ impl Plugin {
 }
 
 /// An exchange in the store of the instance whose hook runs. It comes back when the hook has returned, and also when
-/// the future of a hook that waits is dropped, because its client left: then it can still be ended as it should.
+/// the future of a waiting hook is dropped because the client disconnected, so that the exchange can still end
+/// normally.
 struct Lending<'a> {
     store: &'a mut Store<State>,
     exchange: &'a mut Exchange,
@@ -400,11 +402,11 @@ impl std::fmt::Debug for Plugin {
     }
 }
 
-/// A trap in the words of the operator: the reason first, then the guest's stack, bounded.
+/// A trap as text for the operator: the reason, then the guest's stack, limited in length.
 fn explain(error: &wasmtime::Error) -> String {
     const MOST: usize = 4096;
-    // Not the debug form: with RUST_BACKTRACE set it would resolve the host's own stack, which takes a core for a long
-    // time and tells nothing of the plugin.
+    // Not the debug format: with RUST_BACKTRACE set it would resolve the host's own stack, which keeps a core busy for
+    // a long time and says nothing about the plugin.
     let stack = error.downcast_ref::<WasmBacktrace>().map(ToString::to_string);
     let causes = error.chain().map(ToString::to_string).filter(|cause| Some(cause) != stack.as_ref());
     let mut text = causes.collect::<Vec<_>>().join(": ");

@@ -56,7 +56,7 @@ impl log::Host for State {
 }
 
 impl State {
-    /// A line of the plugin's log, made safe to print and cut to a sensible length.
+    /// Writes a line to the plugin's log, made safe to print and cut to a reasonable length.
     pub(super) fn log(&mut self, level: log::Level, message: &str, fields: &[(String, String)]) {
         let Some(left) = self.log_lines.checked_sub(1) else {
             self.lent.abilities.counters.limit_hit(PluginLimit::LogBytes);
@@ -403,7 +403,7 @@ pub(super) fn since_epoch() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
-/// The clock of limits and lifetimes: it never goes back.
+/// The clock for limits and lifetimes, in milliseconds; it never goes back.
 pub(super) fn now_ms() -> u64 {
     minimal_wasi::monotonic_micros() / 1000
 }

@@ -25,14 +25,14 @@ pub struct Artifact {
 struct Inner {
     digest: String,
     component: Component,
-    /// What it is made of, where that can run directly.
+    /// The core modules, linked, if they can run directly.
     direct: Option<Arc<Linked>>,
     imports: Vec<Import>,
     exports: Exports,
     manifest: Manifest,
 }
 
-/// What a component wants from the host.
+/// What a component imports from the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Import {
     Types,
@@ -54,7 +54,7 @@ pub enum Import {
     HttpClient,
     Password,
     SingleFlight,
-    /// An interface of the minimal WASI, under the exact name the component uses.
+    /// An interface of the minimal WASI, under the exact name that the component uses.
     Wasi(String),
 }
 
@@ -71,16 +71,16 @@ pub struct Exports {
     pub on_tick: Option<ComponentExportIndex>,
 }
 
-/// What `lifecycle.describe` answers, read.
+/// The parsed answer of `lifecycle.describe`.
 #[derive(Clone, Debug, Default)]
 pub struct Manifest {
     pub name: String,
     pub version: String,
-    /// JSON Schema of the configuration; without one every configuration is accepted.
+    /// JSON Schema of the configuration; without one, every configuration is accepted.
     pub config_schema: Option<Value>,
-    /// JSON Schema of what it takes of consumers as a credential; without one it takes none.
+    /// JSON Schema of a consumer's credential; without one, the plugin takes no credentials.
     pub credential_schema: Option<Value>,
-    /// JSON Schema of a consumer's limit; without one it keeps none.
+    /// JSON Schema of a consumer's limit; without one, the plugin enforces none.
     pub limit_schema: Option<Value>,
     pub metrics: Vec<MetricDeclaration>,
 }
@@ -112,11 +112,11 @@ impl Artifact {
         Ok(Artifact { inner: Arc::new(Inner { digest, component, direct, imports, exports, manifest }) })
     }
 
-    /// Reads the component in a file: never a pipe or a device, which could go on for ever, and no more of a file than an
-    /// engine takes.
+    /// Reads a component from a file: never from a pipe or a device, which might never end, and no more than an engine
+    /// accepts.
     ///
     /// # Errors
-    /// It cannot be read, is no file, or is too large.
+    /// It cannot be read, is not a file, or is too large.
     pub fn read(path: &Path) -> io::Result<Vec<u8>> {
         let metadata = std::fs::metadata(path)?;
         if !metadata.is_file() {
@@ -127,7 +127,7 @@ impl Artifact {
             return Err(io::Error::other(format!("it has {} bytes; a component has at most {limit}", metadata.len())));
         }
         let mut bytes = Vec::new();
-        // One more, so that a file that has grown meanwhile is refused as well.
+        // One byte more, so that a file that has grown in the meantime is refused as well.
         File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
         Ok(bytes)
     }
@@ -158,13 +158,12 @@ impl Artifact {
         &self.inner.component
     }
 
-    /// What runs in its place, if it can run directly: what waits for nothing does.
+    /// The linked core modules, if the plugin can run directly; a plugin that may wait cannot.
     pub(super) fn direct(&self, counts: Counts) -> Option<&Arc<Linked>> {
         self.inner.direct.as_ref().filter(|_| !self.waits(counts))
     }
 
-    /// Whether the core modules that it is made of run directly, without the machinery of components, unless it is
-    /// granted a store.
+    /// Whether the plugin's core modules run directly, without the component machinery, unless it is granted a store.
     pub fn is_direct(&self) -> bool {
         self.direct(Counts::Own).is_some()
     }
@@ -178,25 +177,25 @@ impl Artifact {
         })
     }
 
-    /// The version of the contract that it was built for.
+    /// The version of the contract that the plugin was built for.
     pub fn contract(&self) -> String {
         let exports = self.exported();
         let version = exports.iter().find_map(|name| name.strip_prefix("gatewright:plugin/lifecycle@"));
         version.unwrap_or(VERSION).to_owned()
     }
 
-    /// Everything that it exports, by full names.
+    /// All exports, by their full names.
     pub fn exported(&self) -> Vec<String> {
         exports(self.component())
     }
 
-    /// Everything that it imports, by full names.
+    /// All imports, by their full names.
     pub fn imported(&self) -> Vec<String> {
         let component = self.component();
         component.component_type().imports(component.engine()).map(|(name, _)| name.to_owned()).collect()
     }
 
-    /// The names of the hooks it has, as in the contract.
+    /// The names of the hooks that it exports, as in the contract.
     pub fn hooks(&self) -> Vec<&'static str> {
         let exports = self.exports();
         [
@@ -249,7 +248,7 @@ impl Import {
         })
     }
 
-    /// The name as the contract has it.
+    /// The name in the contract.
     pub fn name(&self) -> &str {
         match self {
             Import::Types => "types",
@@ -317,7 +316,7 @@ impl Manifest {
         })
     }
 
-    /// The metrics as the host keeps them.
+    /// The declarations in the form that the host's metrics use.
     pub fn declarations(&self) -> Vec<metrics::Declaration> {
         let declaration = |declared: &MetricDeclaration| metrics::Declaration {
             name: declared.name.clone(),
@@ -353,11 +352,11 @@ fn is_spoken(version: &str) -> bool {
     version.strip_prefix("0.1.").is_some_and(|patch| patch.parse::<u32>().is_ok())
 }
 
-/// A component, and what it takes to run what it is made of directly, where that can be told.
+/// Compiles a component, and takes it apart if its core modules can run directly.
 fn compile_apart(engine: &Engine, bytes: &[u8]) -> Result<(Component, Option<Apart>), LoadError> {
     check_kind(bytes)?;
     if let Some(apart) = Apart::take(bytes) {
-        // What is wrong with a component is told of the component itself.
+        // Errors should be about the component as it was given.
         if let Ok(component) = compile(engine, &apart.component) {
             return Ok((component, Some(apart)));
         }
@@ -365,7 +364,7 @@ fn compile_apart(engine: &Engine, bytes: &[u8]) -> Result<(Component, Option<Apa
     Ok((compile(engine, bytes)?, None))
 }
 
-/// A component, from the cache where it is there.
+/// Compiles a component, or takes it from the cache.
 pub(super) fn compile(engine: &Engine, bytes: &[u8]) -> Result<Component, LoadError> {
     check_kind(bytes)?;
     if let Some(component) = engine.cache().and_then(|cache| cache.get(engine.wasmtime(), bytes)) {
@@ -379,7 +378,7 @@ pub(super) fn compile(engine: &Engine, bytes: &[u8]) -> Result<Component, LoadEr
     Ok(component)
 }
 
-/// Refuses what is no component, or too large.
+/// Refuses what is not a component, or too large.
 pub(super) fn check_kind(bytes: &[u8]) -> Result<(), LoadError> {
     if bytes.len() > COMPONENT_BYTES {
         return Err(LoadError::TooLarge(bytes.len()));
@@ -391,8 +390,8 @@ pub(super) fn check_kind(bytes: &[u8]) -> Result<(), LoadError> {
     }
 }
 
-/// A wrong version of the contract, or another contract, looks like a missing export; the words should name what is
-/// really wrong.
+/// The error for a missing export. A wrong version of the contract, or another contract, shows up the same way; the
+/// error names the real cause.
 fn missing(component: &Component, name: &'static str) -> LoadError {
     let exports = exports(component);
     let ours = |name: &&String| name.starts_with("gatewright:plugin/");
@@ -412,5 +411,5 @@ fn exports(component: &Component) -> Vec<String> {
     names.filter(|name| !direct::is_added(name)).collect()
 }
 
-/// How many exports of a component a message names.
+/// How many exports of a component a message lists.
 pub(super) const MOST_NAMED: usize = 5;

@@ -7,7 +7,7 @@ use super::instance::{self, Instance};
 use super::state::Call;
 use super::{FailureKind, Plugin, explain};
 
-/// Calls the plugin's `on-tick` for as long as it wants to be called, on an instance of its own. Runs on the admin
+/// Calls the plugin's `on-tick` as long as the plugin wants more calls, on an instance of its own. Runs on the admin
 /// runtime; the owner ends it by dropping the future.
 pub async fn tick(plugin: Arc<Plugin>) {
     let mut kept: Option<Box<Instance>> = None;
@@ -49,7 +49,7 @@ async fn one_tick(plugin: &Plugin, kept: &mut Option<Box<Instance>>) -> Result<O
     }
 }
 
-/// A plugin is not called more often than this, whatever it asks for.
+/// The shortest pause between two calls, whatever the plugin asks for.
 const SHORTEST: Duration = Duration::from_millis(10);
-/// After a failed call.
+/// The pause after a failed call.
 const AFTER_FAILURE: Duration = Duration::from_secs(10);

@@ -30,7 +30,7 @@ use crate::body::{Body, BodyError, replace_fields};
 use crate::capability::codec::{Decoder, Encoder};
 use crate::exchange::{Exchange, Fault, Phase};
 
-/// What waits for one body.
+/// The stages that one body passes through.
 pub struct Bodies {
     chain: Arc<Chain>,
     direction: Direction,
@@ -38,12 +38,13 @@ pub struct Bodies {
 }
 
 impl Bodies {
-    /// What the plugins asked for with this body; `None` where nobody did, or where there is none.
+    /// The stages that plugins asked for with this body; `None` if there are none, or no body.
     pub fn of(chain: &Arc<Chain>, exchange: &mut Exchange, direction: Direction, body: &Body) -> Option<Bodies> {
         if !exchange.run.wants(direction) {
             return None;
         }
-        // A request without a body can be given one by who sees it whole; a response is answered in the place of.
+        // A plugin that gets the whole request body can provide one where there is none; for a response, it would
+        // answer instead.
         let gets_one = matches!(direction, Direction::Request) && exchange.run.wants_whole(direction);
         if body.is_end_stream() && !gets_one {
             return None;
@@ -57,7 +58,7 @@ impl Bodies {
         Some(bodies)
     }
 
-    /// The stages of one plugin: decompress, ask its hook, compress.
+    /// Adds the stages of one plugin: decompress, call its hook, compress.
     fn add(&mut self, exchange: &mut Exchange, position: usize, body: &Body) {
         let Some(slot) = exchange.run.slot(position).filter(|slot| slot.ran) else { return };
         let (mode, Codecs { decompress, compress }) = (slot.mode(self.direction), *slot.codecs_mut(self.direction));
@@ -68,18 +69,18 @@ impl Bodies {
             self.stages.push(Stage::hook(position, mode));
         }
         if let Some((coding, level)) = compress {
-            // Its length is known where nothing has changed it yet.
+            // The length is known if no earlier stage may change it.
             let length = body.size_hint().exact().filter(|_| self.stages.is_empty());
             self.stages.push(Stage::compress(position, Encoder::new(coding, level, length)));
         }
     }
 
-    /// Whether some plugin sees the body whole, so that the head waits for it.
+    /// Whether a plugin sees the whole body, so that the head has to wait for it.
     pub fn wants_whole(&self) -> bool {
         self.stages.iter().any(Stage::is_whole)
     }
 
-    /// Takes a body to its end and gives it back as the plugins left it.
+    /// Reads a body to its end and returns it as the plugins left it.
     pub async fn collect(
         mut self,
         exchange: &mut Exchange,
@@ -110,15 +111,15 @@ impl Bodies {
         ControlFlow::Continue(Ok(Body::from(output.freeze()).with_trailers(trailers)))
     }
 
-    /// Streams a request body through its hooks in a task of its own; the result is what goes to the upstream.
+    /// Streams a request body through its hooks in a task of its own; the result is the body for the upstream.
     pub fn stream_request(self, body: Body, loan: Loan) -> Body {
         let (sender, receiver) = mpsc::channel(1);
         tokio::spawn(async move { self.pump(body, &mut Turns::Loan(loan), &sender).await });
         Body::boxed(Piped { pieces: receiver, ended: false })
     }
 
-    /// Streams a response body through its hooks. At the end `finish` gets the exchange back, with the bytes that
-    /// came out and whether that was all.
+    /// Streams a response body through its hooks. At the end, `finish` gets the exchange back, with the number of bytes
+    /// that came out and whether the body was complete.
     pub fn stream_response(
         self,
         body: Body,
@@ -139,8 +140,8 @@ impl Bodies {
         Body::boxed(Piped { pieces: receiver, ended: false })
     }
 
-    /// Reads, asks the hooks, and hands on, one frame at a time. The answer is how many bytes were handed on, and
-    /// whether the end was.
+    /// Reads, runs the hooks and forwards, one frame at a time. Returns how many bytes were forwarded, and whether the
+    /// end was.
     async fn pump(mut self, mut body: Body, turns: &mut Turns, sender: &Frames) -> (u64, bool) {
         let minds_pauses = self.stages.iter().any(Stage::minds_pauses);
         let (mut bytes, mut may_pause) = (0, false);
@@ -179,7 +180,7 @@ impl Bodies {
         }
     }
 
-    /// Sends what becomes of a portion. The answer is how many bytes that was; `None` where it goes no further.
+    /// Sends what the stages make of a portion. Returns the number of bytes sent; `None` if the body goes no further.
     async fn hand_on(&mut self, portion: Portion, turns: &mut Turns, sender: &Frames) -> Option<u64> {
         self.take(portion);
         let mut sent = 0;
@@ -217,7 +218,7 @@ impl Bodies {
             ControlFlow::Break(stop) => {
                 let reason = stop.reason();
                 match exchange.phase {
-                    // The client has seen nothing yet, so the request path can still answer it as was decided.
+                    // The client has received nothing yet, so the request path can still answer as the plugin decided.
                     Phase::Upstream => exchange.run.stop(stop),
                     _ => note(exchange, Fault::Plugin, reason.clone()),
                 }
@@ -226,15 +227,15 @@ impl Bodies {
         }
     }
 
-    /// Puts a portion before the first stage; what was there before is worked off.
+    /// Gives a portion to the first stage, which must have finished with the previous one.
     fn take(&mut self, portion: Portion) {
         if let Some(stage) = self.stages.first_mut() {
             stage.take(portion);
         }
     }
 
-    /// The next piece that comes out behind the last stage; `None` once all stages are done with what they have. The last
-    /// one that has work goes first, so nothing gathers between two.
+    /// The next piece that leaves the last stage; `None` once all stages have finished with their input. The last stage
+    /// with work goes first, so nothing accumulates between two stages.
     async fn next(&mut self, exchange: &mut Exchange) -> ControlFlow<Stop, Option<Portion>> {
         while let Some(at) = self.stages.iter().rposition(Stage::has_work) {
             let Some(stage) = self.stages.get_mut(at) else { break };
@@ -249,13 +250,13 @@ impl Bodies {
     }
 }
 
-/// What a pump goes on with.
+/// What a pump does next.
 enum Arrival {
-    /// As [`BodyExt::frame`] says.
+    /// A frame, or the end, as returned by [`BodyExt::frame`].
     Frame(Option<Result<Frame<Bytes>, BodyError>>),
-    /// No frame was here, and none came while everybody else on this core had a turn.
+    /// No frame was ready, and none came while the other tasks on this core had a turn.
     Pause,
-    /// Whoever reads what comes out has left.
+    /// The receiver of the output is gone.
     Left,
 }
 
@@ -273,7 +274,7 @@ async fn arrival(body: &mut Body, sender: &Frames, may_pause: bool) -> Arrival {
     }
 }
 
-/// Where a pump has the exchange from.
+/// Where a pump gets the exchange from.
 enum Turns {
     Own(Exchange),
     Loan(Loan),
@@ -281,7 +282,7 @@ enum Turns {
 
 type Frames = mpsc::Sender<Piece>;
 
-/// What a pump hands on. The end is said, never inferred: a pump that died must not look like a body that is complete.
+/// A piece of output. The end is explicit, never inferred: a pump that died must not look like a complete body.
 enum Piece {
     Frame(Frame<Bytes>),
     Failed(BodyError),
@@ -289,7 +290,7 @@ enum Piece {
 }
 
 impl Turns {
-    /// Keeps trailers until the end, so that hooks may see them.
+    /// Keeps trailers until the end, so that hooks can see them.
     async fn arrived(&mut self, direction: Direction, frame: Frame<Bytes>) {
         match self {
             Turns::Own(exchange) => arrived(exchange, direction, frame),
@@ -297,7 +298,7 @@ impl Turns {
         }
     }
 
-    /// The trailers as the hooks left them.
+    /// Takes the trailers as the hooks left them.
     async fn trailers(&mut self, direction: Direction) -> Option<Box<HeaderMap>> {
         let take = |exchange: &mut Exchange| match exchange.is_lent() {
             true => None,
@@ -324,7 +325,7 @@ fn trailers(exchange: &mut Exchange, direction: Direction) -> &mut Option<Box<He
     }
 }
 
-/// Puts trailers where hooks see them. What the response hook set of the same names stays.
+/// Puts trailers where hooks see them. Fields of the same name that a response hook has set stay.
 fn arrived(exchange: &mut Exchange, direction: Direction, frame: Frame<Bytes>) {
     if exchange.is_lent() {
         return;
@@ -338,7 +339,7 @@ fn arrived(exchange: &mut Exchange, direction: Direction, frame: Frame<Bytes>) {
     }
 }
 
-/// Notes what went wrong first.
+/// Notes a failure, unless an earlier one was noted.
 fn note(exchange: &mut Exchange, fault: Fault, reason: String) {
     if !exchange.is_lent() && exchange.outcome.fault.is_none() {
         exchange.outcome.fault = Some(fault);
@@ -347,7 +348,7 @@ fn note(exchange: &mut Exchange, fault: Fault, reason: String) {
 }
 
 impl Stop {
-    /// What the log says of a body that ended so; the head is with the other side already.
+    /// What the log says about a body that ended this way; the head has already been sent.
     fn reason(&self) -> String {
         match self {
             Stop::Answer(_) => "a plugin answered after the head had been sent".into(),

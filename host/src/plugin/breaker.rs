@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 
 use crate::telemetry::metrics::Hook;
 
-/// The breakers of one plugin, one for each hook.
+/// The circuit breakers of one plugin, one per hook.
 #[derive(Debug)]
 pub struct Breakers {
     hooks: [Breaker; Hook::ALL.len()],
-    /// None of its hooks has done well yet.
+    /// No hook of the plugin has succeeded yet.
     unproven: AtomicBool,
 }
 
@@ -29,18 +29,18 @@ impl Breakers {
         &self.hooks[hook as usize]
     }
 
-    /// Whether one of its hooks is kept out of the path.
+    /// Whether any hook's breaker is open.
     pub fn is_open(&self) -> bool {
         self.hooks.iter().any(Breaker::is_open)
     }
 
-    /// Whether the hook has yet to show that it comes to an end: in the beginning, before any of them has, and after it ran
-    /// out of time.
+    /// Whether the hook has yet to show that it terminates: initially, until any hook has succeeded, and after the hook
+    /// ran out of time.
     pub fn is_suspect(&self, hook: Hook) -> bool {
         self.unproven.load(Ordering::Relaxed) || self.of(hook).suspect.load(Ordering::Relaxed)
     }
 
-    /// A hook did well. True if that closed its breaker.
+    /// Notes that a hook succeeded. True if that closed its breaker.
     pub fn succeeded(&self, hook: Hook) -> bool {
         if self.unproven.load(Ordering::Relaxed) {
             self.unproven.store(false, Ordering::Relaxed);
@@ -49,14 +49,14 @@ impl Breakers {
     }
 }
 
-/// The breaker of one hook of a plugin, shared by all cores.
+/// The circuit breaker of one hook of a plugin, shared by all cores.
 #[derive(Debug)]
 pub struct Breaker {
     settings: Settings,
     /// Failures since the last call that did well.
     failures: AtomicU32,
     open: AtomicBool,
-    /// No call has done well since one ran out of time.
+    /// No call has succeeded since one ran out of time.
     suspect: AtomicBool,
     opening: Mutex<Opening>,
 }
@@ -64,12 +64,13 @@ pub struct Breaker {
 /// When a breaker opens and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Failures in a row that open it; 0 for never. Default 5. A hook that ran out of time counts as half of them.
+    /// Consecutive failures that open the breaker; 0 for never. Default 5. A hook that ran out of time counts as half
+    /// of them.
     pub failures: u32,
-    /// How long it then stays open before the plugin is probed; doubles with each failed probe. Default 1 s, but at
+    /// How long the breaker stays open before the plugin is probed; doubles with each failed probe. Default 1 s, but at
     /// least 200 times as long as the failed hook held its core.
     pub open_time: Duration,
-    /// The longest that it stays open. Default 60 s.
+    /// The longest time that it stays open. Default 60 s.
     pub max_open_time: Duration,
 }
 
@@ -96,7 +97,7 @@ impl Breaker {
         }
     }
 
-    /// Whether a hook may run now. When it was open for its time, exactly one may: the probe.
+    /// Whether a hook may run now. Once the breaker has been open for its time, exactly one call may: the probe.
     pub fn allows(&self, now: impl FnOnce() -> Instant) -> bool {
         if !self.open.load(Ordering::Relaxed) {
             return true;
@@ -105,7 +106,7 @@ impl Breaker {
         let mut opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
         match opening.until {
             Some(until) if now < until => false,
-            // The next probe comes after the whole time, also when this one never reports back.
+            // The next probe comes after the full time, even if this one never reports back.
             _ => {
                 opening.until = Some(now + opening.time);
                 true
@@ -113,7 +114,7 @@ impl Breaker {
         }
     }
 
-    /// A call did well. True if that closed the breaker.
+    /// Notes a successful call. True if that closed the breaker.
     fn succeeded(&self) -> bool {
         if self.suspect.load(Ordering::Relaxed) {
             self.suspect.store(false, Ordering::Relaxed);
@@ -130,7 +131,8 @@ impl Breaker {
         true
     }
 
-    /// A hook failed, after it `held` its core: zero for one that ended by itself. True if that opened the breaker.
+    /// Notes a failure. `held` is how long a hook that ran out of time held its core; zero if it ended by itself. True
+    /// if that opened the breaker.
     pub fn failed(&self, now: Instant, held: Duration) -> bool {
         if !held.is_zero() {
             self.suspect.store(true, Ordering::Relaxed);
@@ -155,7 +157,7 @@ impl Breaker {
     }
 }
 
-/// A plugin that does nothing but loop has its core for one part in so many.
+/// A plugin that does nothing but loop gets one part in this many of its core's time.
 const SHARE: u32 = 200;
 
 #[cfg(test)]
