@@ -53,7 +53,7 @@ impl Breakers {
 #[derive(Debug)]
 pub struct Breaker {
     settings: Settings,
-    /// Failures since the last call that did well.
+    /// Failures since the last successful call.
     failures: AtomicU32,
     open: AtomicBool,
     /// No call has succeeded since one ran out of time.

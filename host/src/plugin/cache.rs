@@ -22,15 +22,15 @@ pub struct CompileCache {
 }
 
 impl CompileCache {
-    /// Opens or makes the cache.
+    /// Opens the cache, and creates its directory if necessary.
     ///
     /// # Errors
-    /// Why the directory cannot be used, for the operator.
+    /// The directory cannot be used; the text says why, for the operator.
     pub fn open(directory: &Path, engine: &wasmtime::Engine) -> Result<CompileCache, String> {
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
         made.map_err(|error| format!("the directory cannot be made: {error}"))?;
         let about = fs::metadata(directory).map_err(|error| format!("the directory cannot be looked at: {error}"))?;
-        // Before anything is written there: who owns it can write, and could have made the key.
+        // Checked before anything is written: the owner of the directory can write to it, and could have made the key.
         if !is_ours(&about) {
             return Err("the directory belongs to another user".to_owned());
         }
@@ -43,20 +43,20 @@ impl CompileCache {
         Ok(CompileCache { directory: directory.into(), key, engine: hasher.0.finish().as_ref().to_vec() })
     }
 
-    /// The compiled form of a component, if it is here and authentic.
+    /// The compiled form of a component, if it is in the cache and authentic.
     pub fn get(&self, engine: &wasmtime::Engine, component: &[u8]) -> Option<Component> {
         let name = self.name(component);
         let file = fs::read(self.directory.join(&name)).ok()?;
         let (tag, code) = file.split_at_checked(TAG_BYTES)?;
         hmac::verify(&self.key, &self.message(&name, code), tag).ok()?;
-        // SAFETY: `deserialize` demands bytes that `Component::serialize` made and nobody changed. The MAC just
-        // verified is made in `put` alone, over exactly such bytes, with a key that no other user can read.
+        // SAFETY: `deserialize` requires bytes that `Component::serialize` produced and nobody changed. Only `put`
+        // makes the MAC that was just verified, over exactly such bytes, with a key that no other user can read.
         #[allow(unsafe_code)]
         let component = unsafe { Component::deserialize(engine, code) };
         component.ok()
     }
 
-    /// Stores the compiled form. A failure is only a slower next start.
+    /// Stores the compiled form. If that fails, only the next start is slower.
     pub fn put(&self, component: &[u8], compiled: &Component) {
         let Ok(code) = compiled.serialize() else { return };
         let name = self.name(component);
@@ -97,7 +97,8 @@ fn read_or_make_key(path: &Path) -> Result<[u8; KEY_BYTES], String> {
     let temporary = path.with_extension(format!("{}.part", std::process::id()));
     let written = new_private_file(&temporary).and_then(|mut file| file.write_all(&key));
     written.map_err(|error| format!("nothing can be written to the directory: {error}"))?;
-    // A link fails where the key is there already, so that of several first starts one wins and all read its key.
+    // Linking fails if the key already exists. So if several gateways start for the first time, one wins, and all of
+    // them read its key.
     let _ = fs::hard_link(&temporary, path);
     let _ = fs::remove_file(&temporary);
     let unreadable = |error: std::io::Error| format!("the key in the directory cannot be read: {error}");
@@ -119,7 +120,7 @@ fn new_private_file(path: &Path) -> std::io::Result<fs::File> {
     fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
 }
 
-/// Feeds what wasmtime hashes into SHA-256: `Hasher`'s own 64 bits would be too short to name machine code.
+/// Feeds what wasmtime hashes into SHA-256: the 64 bits of a `Hasher` would be too short to identify machine code.
 struct EngineHash(digest::Context);
 
 impl Hasher for EngineHash {

@@ -23,7 +23,7 @@ impl http_client::Host for State {
             Err(error) => return Ok(Err(error)),
         };
         let answer = callout.run().await;
-        // Only here: a refusal is no wait, and must not give a hook more time.
+        // Only here: a call that was refused did not wait, and must not give the hook more time.
         self.has_waited();
         Ok(answer)
     }
@@ -35,7 +35,7 @@ impl http_client::Host for State {
         for (index, request) in requests.into_iter().enumerate() {
             match self.prepare(request) {
                 Ok(callout) => {
-                    // What is overwritten when the callout reports back; what stays if it dies.
+                    // Overwritten when the callout reports back; remains if its task dies.
                     answers.push(Err(CallError::Other("the callout was lost".into())));
                     running.spawn(async move { (index, callout.run().await) });
                 }
@@ -62,7 +62,7 @@ impl http_client::Host for State {
             Ok(callout) => callout,
             Err(error) => return Ok(Err(error)),
         };
-        // A number is never used twice in a hook: each call takes one from a budget that is never given back.
+        // A number is used only once in a hook: each call takes one from a budget that is never refilled.
         let number = self.lent.limits.callouts - self.callouts;
         self.running.spawn(async move { (number, callout.run().await) });
         Ok(Ok(number))
@@ -72,7 +72,7 @@ impl http_client::Host for State {
         self.charge()?;
         let Some(finished) = self.running.join_next().await else { return Ok(None) };
         self.has_waited();
-        // A callout has nothing that panics; if one does, nobody may take its silence for an answer.
+        // Nothing in a callout panics. Should one do so, its silence must not be mistaken for an answer.
         finished.map(Some).map_err(|_| wasmtime::Error::msg("a callout was lost"))
     }
 
@@ -82,22 +82,22 @@ impl http_client::Host for State {
     }
 }
 
-/// Who takes the calls of a plugin.
+/// The destination of a plugin's callouts.
 #[derive(Clone)]
 pub enum Callee {
-    /// Servers, through their own pools.
+    /// Servers, through their own connection pools.
     Upstream(Arc<Upstream>),
-    /// A script in their place: what an author's tests run against.
+    /// A script in place of servers, for the tests of plugin authors.
     Script(Arc<dyn Script>),
 }
 
-/// Answers in the place of an upstream.
+/// Answers in place of an upstream.
 pub trait Script: Send + Sync {
-    /// The answer to one call; `None` where there is none, which the plugin sees as a connection that failed.
+    /// The answer to one call; `None` for a failed connection.
     fn answer(&self, request: &Request<Bytes>) -> Option<Response<Bytes>>;
 }
 
-/// A callout that was allowed and is well formed.
+/// A callout that is well formed and allowed.
 struct Callout {
     callee: Callee,
     request: Request<Bytes>,
@@ -143,7 +143,7 @@ fn refusal(failure: Failure) -> CallError {
     }
 }
 
-/// The reason names addresses; the plugin has no need to know them.
+/// The reason contains addresses, which the plugin does not need to know.
 fn no_answer() -> CallError {
     CallError::ConnectionFailed("the upstream gave no answer".into())
 }
@@ -153,7 +153,7 @@ fn parse(request: http_client::Request) -> std::result::Result<Request<Bytes>, s
     *parsed.method_mut() = guard::method(&request.method)?;
     *parsed.uri_mut() = guard::target(&request.path)?.into();
     for (name, value) in &request.headers {
-        // The host is the one thing a callout may say that a change to an exchange may not.
+        // Host is the one field that a callout may set and a change to an exchange may not.
         if name.eq_ignore_ascii_case("host") {
             parsed.headers_mut().insert(http::header::HOST, guard::authority(value)?);
         } else {

@@ -20,11 +20,11 @@ use crate::telemetry::metrics;
 #[derive(Debug, Default)]
 pub struct Chain {
     plugins: Box<[Arc<Plugin>]>,
-    /// Some plugin has a hook that runs after the request was sent on and may look at its headers.
+    /// Some plugin has a hook that runs after the request was sent on and may read its headers.
     looks_back: bool,
 }
 
-/// Why the chain went no further.
+/// Why the chain stopped.
 #[derive(Debug)]
 pub enum Stop {
     /// A plugin answered: the head is in the exchange, this is the body.
@@ -45,7 +45,7 @@ impl Chain {
         &self.plugins
     }
 
-    /// Whether a later hook may ask for the request's headers, so that they are kept when it is sent on.
+    /// Whether a later hook may read the request's headers, so that they are kept when the request is sent on.
     pub fn looks_back(&self) -> bool {
         self.looks_back
     }
@@ -79,8 +79,8 @@ impl Chain {
         ControlFlow::Continue(())
     }
 
-    /// Runs the response hooks of the plugins that ran, last to first. A body means that a plugin answered in place
-    /// of the response it was shown; the plugins before it see that answer.
+    /// Runs the response hooks of the plugins that ran, last to first. A returned body means that a plugin replaced the
+    /// response that it was shown; the plugins before it see the replacement.
     pub async fn on_response(&self, exchange: &mut Exchange, end_of_stream: bool) -> ControlFlow<Stop, Option<Bytes>> {
         exchange.phase = Phase::Response;
         let mut replaced = None;
@@ -125,7 +125,7 @@ impl Chain {
         ControlFlow::Continue(replaced)
     }
 
-    /// Tells the plugins that ran and want to know that the exchange is over, last to first.
+    /// Tells the plugins that ran and have a completion hook that the exchange is over, last to first.
     pub async fn on_complete(&self, exchange: &mut Exchange) {
         exchange.phase = Phase::Sent;
         for (position, plugin) in self.plugins.iter().enumerate().rev() {
@@ -146,14 +146,14 @@ impl Chain {
         exchange.run.release();
     }
 
-    /// Whether any plugin wants to know of the end.
+    /// Whether any plugin has a completion hook.
     pub fn has_completion(&self) -> bool {
         self.plugins.iter().any(|plugin| plugin.hooks().complete)
     }
 }
 
 impl Failure {
-    /// Puts the answer that a failed policy gives into the exchange; the body is what is returned.
+    /// Puts the error response for a failed policy into the exchange and returns its body.
     pub fn answer(&self, exchange: &mut Exchange) -> Bytes {
         exchange.outcome.answered_by = Some(self.plugin.clone());
         exchange.outcome.fault = Some(Fault::Plugin);
@@ -164,7 +164,7 @@ impl Failure {
     }
 }
 
-/// A decision that was checked.
+/// A decision, after validation.
 pub(super) enum Verdict {
     Proceed,
     Respond(ResponseHead, Bytes),
@@ -195,7 +195,7 @@ impl Verdict {
         Ok(Verdict::Respond(ResponseHead { status: Some(status), headers }, response.body.into()))
     }
 
-    /// Does what was decided.
+    /// Carries out the decision.
     pub fn apply(self, plugin: &Plugin, exchange: &mut Exchange) -> ControlFlow<Stop> {
         match self {
             Verdict::Proceed => ControlFlow::Continue(()),
@@ -214,7 +214,7 @@ impl Verdict {
     }
 }
 
-/// Applies `on_error`: what the chain goes on with, `None` where the plugin is skipped.
+/// Applies `on_error`: the answer that the chain continues with, `None` if the plugin is skipped.
 pub(super) fn settle<T>(plugin: &Plugin, answer: Result<Option<T>, Failure>) -> ControlFlow<Stop, Option<T>> {
     match answer {
         Ok(answer) => ControlFlow::Continue(answer),

@@ -9,23 +9,23 @@ use super::lent::Limits;
 use super::run::Edit;
 use super::{edit, guard};
 
-/// What is changed in each direction.
+/// The changes in each direction.
 #[derive(Debug, Default)]
 pub(super) struct ConstantHeaders {
     request: Edits,
     response: Edits,
 }
 
-/// The changes of one header block, in order.
+/// The changes to one header block, in order.
 #[derive(Debug, Default)]
 struct Edits {
     edits: Vec<Edit>,
-    /// What they add at the most.
+    /// The most bytes that they can add.
     bytes: usize,
 }
 
 impl ConstantHeaders {
-    /// Adds changes of one section: all or none.
+    /// Adds changes to one section: all of them or none.
     pub fn add(&mut self, section: Section, changes: &[HeaderChange], limits: &Limits) -> Result<(), MutateError> {
         match section {
             Section::RequestHeaders => self.request.add(changes, limits),
@@ -34,12 +34,12 @@ impl ConstantHeaders {
         }
     }
 
-    /// Changes the request's headers. How many changes the limits did not let through comes back.
+    /// Changes the request's headers. Returns how many changes the limits did not allow.
     pub fn of_request(&self, headers: &mut HeaderMap, limits: &Limits) -> usize {
         self.request.make(headers, limits)
     }
 
-    /// The same for the response's.
+    /// The same for the response's headers.
     pub fn of_response(&self, headers: &mut HeaderMap, limits: &Limits) -> usize {
         self.response.make(headers, limits)
     }
@@ -61,7 +61,7 @@ impl Edits {
         if self.edits.is_empty() {
             return 0;
         }
-        // If everything were new it would still be within: nothing has to be counted again then.
+        // Within the limits even if every field were new: then nothing has to be counted again.
         let (count, bytes) = (headers.len() + self.edits.len(), edit::bytes_of(headers) + self.bytes);
         if count <= limits.header_count && bytes <= limits.header_bytes {
             self.edits.iter().for_each(|edit| edit.clone().apply(headers));
@@ -80,7 +80,7 @@ fn read(change: &HeaderChange) -> Result<Edit, MutateError> {
     })
 }
 
-/// Whether the limits let the change through.
+/// Applies one change. Returns whether the limits allow it.
 #[cold]
 fn make_one(edit: &Edit, headers: &mut HeaderMap, limits: &Limits) -> bool {
     if !matches!(edit, Edit::Append(..)) {
@@ -124,7 +124,7 @@ mod tests {
         let all = vec!["x-a: new", "x-a: more", "x-c: 1"];
         for (count, bytes, left_out, expected) in [
             (100, 1000, 0, all.clone()),
-            // What is there and all changes are more than three fields, what comes of it is not.
+            // The present fields and all changes together are more than three fields, but the result is not.
             (3, 1000, 0, all.clone()),
             (2, 1000, 1, vec!["x-a: new", "x-c: 1"]),
             (1, 1000, 2, vec!["x-c: 1"]),

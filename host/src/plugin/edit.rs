@@ -13,7 +13,7 @@ type Changed = Result<(), MutateError>;
 
 // ------------------------------------------------------------------------------------------------------- reading
 
-/// The headers of a section; of trailers none before they are here.
+/// The headers of a section; none for trailers that have not arrived yet.
 pub(super) fn headers(exchange: &Parts, section: Section) -> Option<&HeaderMap> {
     match section {
         Section::RequestHeaders => Some(&exchange.request.headers),
@@ -23,7 +23,7 @@ pub(super) fn headers(exchange: &Parts, section: Section) -> Option<&HeaderMap> 
     }
 }
 
-/// The same to change them; trailers begin to be there.
+/// The same, mutable; creates trailers that do not exist yet.
 pub(super) fn headers_mut(exchange: &mut Parts, section: Section) -> &mut HeaderMap {
     match section {
         Section::RequestHeaders => &mut exchange.request.headers,
@@ -55,7 +55,8 @@ pub(super) fn encoded_headers(exchange: &Parts, section: Section) -> Vec<u8> {
     let mut block = Vec::with_capacity(size);
     for (name, value) in headers {
         let (name, value) = (name.as_str().as_bytes(), value.as_bytes());
-        // The http crate's names end at 64 KiB and header blocks at a megabyte, so neither length is cut.
+        // The http crate limits names to 64 KiB, and header blocks are limited to a megabyte, so neither length is
+        // truncated.
         block.extend_from_slice(&(name.len() as u16).to_le_bytes());
         block.extend_from_slice(&(value.len() as u32).to_le_bytes());
         block.extend_from_slice(name);
@@ -64,7 +65,7 @@ pub(super) fn encoded_headers(exchange: &Parts, section: Section) -> Vec<u8> {
     block
 }
 
-/// The bytes of names and values, as `limits.header_bytes` counts them.
+/// The total size of names and values in bytes, as `limits.header_bytes` counts it.
 pub(super) fn bytes_of(headers: &HeaderMap) -> usize {
     headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
 }
@@ -100,7 +101,7 @@ impl State {
         self.edit_headers(section, std::iter::once(edit))
     }
 
-    /// All of them or none.
+    /// Applies all of the edits or none.
     fn edit_headers(&mut self, section: Section, edits: impl Iterator<Item = Edit>) -> Changed {
         match section {
             Section::ResponseHeaders if self.exchange.phase == Phase::Request => return self.edit_later(edits),
@@ -116,7 +117,7 @@ impl State {
         for edit in edits {
             self.journal.note(Change::of_header(section, edit.name(), headers));
             edit.apply(headers);
-            // Each time, because a map that grows without end panics.
+            // Checked after each edit, because a map that grows without bound panics.
             if headers.len() > limits.header_count {
                 break;
             }
@@ -230,7 +231,7 @@ impl State {
         Ok(())
     }
 
-    /// Keeps the end of the chunk that the running body hook is shown.
+    /// Holds back the end of the chunk that the running body hook sees.
     pub(super) fn hold_back(&mut self, tail: u64, enough: u64) -> Changed {
         if !self.in_body_hook() {
             return Err(MutateError::WrongPhase);
@@ -243,7 +244,7 @@ impl State {
         Ok(())
     }
 
-    /// Changes what the host does with a body; in the header hook of its direction only.
+    /// Changes how the host decodes and encodes a body; only in the header hook of its direction.
     pub(super) fn set_codecs(&mut self, direction: Direction, change: impl FnOnce(&mut Codecs)) -> Changed {
         self.may_change(direction)?;
         if self.in_body_hook() {
@@ -255,7 +256,7 @@ impl State {
         let before = *codecs;
         change(codecs);
         self.journal.note(Change::Codecs(direction, before));
-        // It is of the bytes that came. Who believes it later would let through what is longer.
+        // The length is that of the original bytes. Anyone who trusted it later would let a longer body through.
         let (section, headers) = match direction {
             Direction::Request => (Section::RequestHeaders, &mut exchange.request.headers),
             Direction::Response => (Section::ResponseHeaders, &mut exchange.response.headers),
@@ -265,7 +266,7 @@ impl State {
         Ok(())
     }
 
-    /// What the plugin keeps for the exchange.
+    /// The state that the plugin keeps for the exchange.
     pub(super) fn kept_state(&mut self) -> Vec<u8> {
         self.exchange.run.slot(self.position).map(|slot| slot.state.clone()).unwrap_or_default()
     }
@@ -289,11 +290,11 @@ impl State {
     }
 }
 
-/// The longest name of an attribute, and subject of a caller.
+/// The longest name of an attribute, and the longest subject of a caller, in bytes.
 const NAME_BYTES: usize = 1024;
-/// The longest value of an attribute.
+/// The longest value of an attribute, in bytes.
 const VALUE_BYTES: usize = 4096;
-/// The longest claims of a caller.
+/// The longest claims of a caller, in bytes.
 const CLAIMS_BYTES: usize = 64 << 10;
 /// How many attributes one exchange holds, over all plugins.
 const ATTRIBUTES: usize = 64;

@@ -19,7 +19,7 @@ use super::epoch::Epoch;
 use super::load_error::LoadError;
 use crate::thread_priority;
 
-/// Compiles components and runs their instances. Cheap to clone; the last clone ends the clock.
+/// Compiles components and runs their instances. Cheap to clone; dropping the last clone stops the clock.
 #[derive(Clone)]
 pub struct Engine {
     shared: Arc<Shared>,
@@ -27,7 +27,7 @@ pub struct Engine {
 
 struct Shared {
     wasmtime: wasmtime::Engine,
-    /// Where there is to be one: or why there is none.
+    /// The cache, or why it could not be opened; `None` if none is configured.
     cache: Option<Result<CompileCache, String>>,
     cache_directory: Option<PathBuf>,
     epoch: Arc<Epoch>,
@@ -37,14 +37,14 @@ struct Shared {
 /// A component larger than this is refused before it is compiled: compile time grows with size.
 pub const COMPONENT_BYTES: usize = 64 << 20;
 
-/// The largest memory that the operator may allow a plugin; the pool reserves address space for it.
+/// The largest memory that the operator may allow a plugin; the pool reserves address space for this size.
 pub const MEMORY_BYTES: usize = 1 << 30;
 
 impl Engine {
-    /// Makes the engine and starts its clock. Compiled components are kept in `cache_directory`, if there is one.
+    /// Creates the engine and starts its clock. Compiled components are kept in `cache_directory`, if there is one.
     ///
     /// # Errors
-    /// The machine does not support what the engine needs, or does not give it the address space.
+    /// The machine lacks a feature that the engine needs, or does not provide the address space.
     pub fn new(cache_directory: Option<&Path>) -> wasmtime::Result<Engine> {
         compilers();
         Engine::make(cache_directory, false)
@@ -60,10 +60,10 @@ impl Engine {
         Ok(Engine { shared: Arc::new(Shared { wasmtime, cache, cache_directory, epoch, concurrent }) })
     }
 
-    /// The engine beside this one whose components have the component model's concurrency. The first call makes it.
+    /// The second engine, whose components may use the component model's concurrency. The first call creates it.
     ///
     /// # Errors
-    /// The machine does not give it the address space.
+    /// The machine does not provide the address space.
     pub(super) fn concurrent(&self) -> wasmtime::Result<Engine> {
         let mut concurrent = self.shared.concurrent.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(engine) = &*concurrent {
@@ -73,7 +73,7 @@ impl Engine {
         Ok(concurrent.insert(engine).clone())
     }
 
-    /// Compiles a component, or takes it from the cache, and reads its manifest in an instance that is thrown away.
+    /// Compiles a component, or takes it from the cache, and reads its manifest in an instance that is then discarded.
     ///
     /// Takes from a millisecond (cached) to seconds: never call it on a data core.
     pub fn load(&self, bytes: &[u8]) -> Result<Artifact, LoadError> {
@@ -84,12 +84,12 @@ impl Engine {
         &self.shared.wasmtime
     }
 
-    /// What interrupts the hooks of its instances.
+    /// The clock that interrupts the hooks of its instances.
     pub(super) fn epoch(&self) -> &Arc<Epoch> {
         &self.shared.epoch
     }
 
-    /// Why compiled components are not kept, where they should be and cannot.
+    /// Why compiled components are not cached, if they should be and cannot.
     pub fn no_cache(&self) -> Option<&str> {
         self.shared.cache.as_ref()?.as_ref().err().map(String::as_str)
     }
@@ -99,11 +99,11 @@ impl Engine {
     }
 }
 
-/// Makes the threads that compile, one for each core, which is what wasmtime would do by itself; but behind whatever
-/// serves, where it would let them have the priority of the thread that compiles first.
+/// Creates the compiler threads, one per core. wasmtime would do the same by itself, but with the priority of the
+/// thread that compiles first; these have a lower priority than the threads that serve.
 fn compilers() {
     let threads = rayon::ThreadPoolBuilder::new().thread_name(|index| format!("compiler-{index}"));
-    // Fails where there are some already: of the engine before this one.
+    // Fails if the threads exist already, because of an earlier engine.
     let _ = threads.start_handler(|_| thread_priority::step_back()).build_global();
 }
 
@@ -133,21 +133,22 @@ fn config(is_concurrent: bool) -> Config {
         .max_wasm_stack(WASM_STACK)
         .async_stack_size(ASYNC_STACK)
         .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(32))
-        // Traps name source lines where a component has them, as what an author tries out has. Stock plugins have none.
+        // Traps name source lines if the component has debug information, as it does during development. Stock plugins
+        // have none.
         .wasm_backtrace_details(WasmBacktraceDetails::Enable);
     config
 }
 
-/// How many instances may live at once, over all plugins and cores.
+/// How many instances may exist at once, over all plugins and cores.
 const INSTANCES: u32 = 2000;
 
-/// Memory of an instance that is cleared in place rather than given back to the kernel when the instance ends.
+/// How much of an instance's memory is cleared in place when the instance ends, rather than returned to the kernel.
 const KEEP_RESIDENT: usize = 2 << 20;
 
 /// A guest's own stack; deeper recursion traps.
 const WASM_STACK: usize = 512 << 10;
 
-/// The fiber stack of a plugin that may wait: the guest's stack and what the host needs on top of it.
+/// The fiber stack of a plugin that may wait: the guest's stack plus what the host needs.
 const ASYNC_STACK: usize = 2 << 20;
 
 #[cfg(test)]
@@ -169,7 +170,7 @@ mod tests {
         }
     }
 
-    /// How many components are in the cache.
+    /// The number of components in the cache.
     fn kept(directory: &Path) -> usize {
         let names = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
         names.filter(|path| path.extension().is_some_and(|extension| extension == "cwasm")).count()

@@ -11,23 +11,23 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::Thread;
 use std::time::Duration;
 
-/// How long one tick is. Time limits are rounded up to whole ticks.
+/// The length of a tick. Time limits are rounded up to whole ticks.
 pub const TICK: Duration = Duration::from_micros(500);
 
-/// The epoch of one engine. Dropped, it ends its thread.
+/// The epoch of one engine. Dropping it ends its thread.
 pub(super) struct Epoch {
     shared: Arc<Shared>,
     thread: Thread,
 }
 
 struct Shared {
-    /// Ticks so far. Only the clock's thread writes.
+    /// Ticks so far. Only the clock's thread writes this.
     now: AtomicU64,
-    /// The tick up to which the clock runs.
+    /// The tick until which the clock runs.
     until: AtomicU64,
-    /// How many ticks come at once.
+    /// How many ticks the clock advances at once.
     step: AtomicU64,
-    /// How many come at once next: the clock may have begun to wait for them before there was less time.
+    /// How many ticks come next: the clock may have begun to sleep for them before the step became shorter.
     coming: AtomicU64,
     is_waiting: AtomicBool,
     is_stopped: AtomicBool,
@@ -37,7 +37,7 @@ impl Epoch {
     /// Starts the clock; `advance` moves the epoch by one.
     ///
     /// # Errors
-    /// The system gives no thread.
+    /// The system cannot create a thread.
     pub fn start(advance: impl Fn() + Send + 'static) -> std::io::Result<Epoch> {
         let shared = Arc::new(Shared {
             now: AtomicU64::new(0),
@@ -52,8 +52,8 @@ impl Epoch {
         Ok(Epoch { shared, thread: thread.thread().clone() })
     }
 
-    /// Sees to it that the next `ticks` come, in steps of no more than a quarter of them. The answer is after how many a
-    /// deadline is to be that leaves a hook so many, however soon the next step comes.
+    /// Keeps the clock running for the next `ticks`, in steps of at most a quarter of them. Returns the deadline, in
+    /// ticks from now, that gives a hook at least `ticks`, however soon the next step comes.
     #[inline]
     pub fn deadline(&self, ticks: u64) -> u64 {
         let step = self.shared.step.load(Ordering::Relaxed);
@@ -65,12 +65,12 @@ impl Epoch {
         deadline
     }
 
-    /// Sees to it that the next `ticks` come. To be called whenever a deadline is set, and when a guest goes on that has
-    /// waited.
+    /// Keeps the clock running for the next `ticks`. To be called whenever a deadline is set, and when a guest
+    /// continues after a wait.
     #[inline]
     pub fn run_for(&self, ticks: u64) {
         let until = self.shared.now.load(Ordering::Relaxed).saturating_add(ticks);
-        // With room: the epoch may have moved on until the deadline is set.
+        // With some margin: the epoch may advance before the deadline is set.
         if self.shared.until.load(Ordering::Relaxed) <= until.saturating_add(LINGER / 2) {
             self.prolong(until);
         }
@@ -78,15 +78,15 @@ impl Epoch {
 
     #[cold]
     fn prolong(&self, until: u64) {
-        // Both here and in `wait` the one's store comes before its look at what the other stored, in one order of all:
-        // either the clock sees the new end, or this sees that it waits.
+        // Here and in `wait`, each side stores before it reads what the other side stored, in sequentially consistent
+        // order: either the clock sees the new end, or this sees that the clock is waiting.
         self.shared.until.fetch_max(until.saturating_add(LINGER), Ordering::SeqCst);
         if self.shared.is_waiting.load(Ordering::SeqCst) {
             self.thread.unpark();
         }
     }
 
-    /// Whether the clock stands still.
+    /// Whether the clock is stopped.
     #[cfg(test)]
     fn is_waiting(&self) -> bool {
         self.shared.is_waiting.load(Ordering::SeqCst)
@@ -128,10 +128,11 @@ impl Shared {
     }
 }
 
-/// How many ticks the clock runs on after the last deadline: a second, and as often hooks have to ask for more.
+/// How many ticks the clock runs on after the last deadline: one second, which is also how often hooks have to extend
+/// it.
 const LINGER: u64 = 2000;
 
-/// The longest step, a quarter of a hook's time unless that is set otherwise; and the shortest.
+/// The longest step, a quarter of the default time of a hook; below it the shortest.
 const LONGEST: u64 = 5;
 const SHORTEST: u64 = 2;
 
@@ -160,7 +161,7 @@ mod tests {
     #[test]
     fn a_running_clock_is_asked_for_more_only_when_its_end_is_near() {
         let (send, ticks) = mpsc::channel();
-        // It is held in its first step: a test that is held up itself would find its end near.
+        // The clock is held in its first step: if the test itself were held up, the end would be near.
         let (_go, gone) = mpsc::channel::<()>();
         let epoch = Epoch::start(move || {
             send.send(()).unwrap_or_default();
@@ -189,7 +190,7 @@ mod tests {
         while !epoch.is_waiting() {
             std::thread::yield_now();
         }
-        // The clock is held in its first step meanwhile, which is as long as steps were when that began.
+        // The clock is held in its first step, which has the length that steps had when it began.
         epoch.run_for(1);
         entered.recv_timeout(Duration::from_secs(60)).unwrap();
         for (ticks, deadline, step) in

@@ -8,7 +8,7 @@ use http::StatusCode;
 use super::state::{Call, Limit, State};
 use crate::telemetry::metrics::Hook;
 
-/// A hook that failed. The client learns nothing of it but a status; the operator all.
+/// A hook that failed. The client learns only a status, the operator everything.
 #[derive(Debug)]
 pub struct Failure {
     pub plugin: Arc<str>,
@@ -18,31 +18,31 @@ pub struct Failure {
     pub detail: String,
 }
 
-/// The kinds that are counted apart.
+/// The kinds of failure that are counted separately.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FailureKind {
-    /// The guest trapped: a panic, a bad access, unreachable code, a stack that is used up.
+    /// The guest trapped: a panic, an invalid memory access, unreachable code, a stack overflow.
     Trap,
-    /// It ran longer than it may.
+    /// It exceeded its time limit.
     Time,
-    /// It wanted more memory than it may have, and trapped.
+    /// It exceeded its memory limit and trapped.
     Memory,
-    /// It called host functions more often than it may.
+    /// It called too many host functions.
     HostCalls,
-    /// It answered what is no answer: a status that does not exist, a header that may not be.
+    /// Its answer is invalid: a status that does not exist, a header that is not allowed.
     Answer,
-    /// A body is longer than it may hold, or than it may become.
+    /// A body is longer than the plugin may hold, or than it may become.
     Body,
-    /// A body that it wants decompressed is not what its coding makes.
+    /// A body to be decompressed is not valid in its coding.
     Coding,
-    /// No instance could be made: the pool is full, or `configure` failed.
+    /// No instance could be created: the pool is full, or `configure` failed.
     Instance,
     /// The breaker is open after too many failures in a row.
     Open,
 }
 
 impl FailureKind {
-    /// The word for metrics and logs.
+    /// The name in metrics and logs.
     pub fn name(self) -> &'static str {
         match self {
             FailureKind::Trap => "trap",
@@ -57,7 +57,7 @@ impl FailureKind {
         }
     }
 
-    /// Tells a limit that was hit from a plain trap.
+    /// Distinguishes a limit that was hit from a plain trap.
     pub(super) fn of_trap(state: &State) -> FailureKind {
         match state.hit {
             Some(Limit::Time) => FailureKind::Time,
@@ -69,8 +69,8 @@ impl FailureKind {
 }
 
 impl Failure {
-    /// The status of the answer that takes the request's place: a plugin whose breaker is open comes back, a body that
-    /// is not as it may be is its sender's fault, everything else the plugin's.
+    /// The status of the error response. An open breaker and a missing instance are temporary; an invalid body is its
+    /// sender's fault; everything else is the plugin's.
     pub fn status(&self) -> StatusCode {
         match self.kind {
             FailureKind::Open | FailureKind::Instance => StatusCode::SERVICE_UNAVAILABLE,
@@ -81,7 +81,7 @@ impl Failure {
         }
     }
 
-    /// One sentence with nothing internal in it.
+    /// One sentence without internal details.
     pub(super) fn for_client(&self) -> &'static str {
         match self.kind {
             FailureKind::Body if self.is_about_request() => "The request body is too large.",
@@ -115,7 +115,7 @@ impl fmt::Display for Failure {
 impl std::error::Error for Failure {}
 
 impl Call {
-    /// The name of the hook as in the contract.
+    /// The name of the hook in the contract.
     pub fn name(self) -> &'static str {
         match self {
             Call::Idle => "no hook",

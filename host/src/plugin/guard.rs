@@ -17,8 +17,8 @@ pub(super) fn writable_name(name: &[u8]) -> Result<HeaderName, MutateError> {
     if FORBIDDEN.contains(&name) { Err(MutateError::Forbidden) } else { Ok(name) }
 }
 
-/// A header value: visible characters, spaces, tabs and bytes from 0x80; no CR, LF or NUL, and no space at the ends,
-/// which a parser further on would cut off.
+/// A header value: visible characters, spaces, tabs and bytes from 0x80; no CR, LF or NUL. Whitespace at the ends is
+/// removed, as a later parser would do.
 pub(super) fn value(mut bytes: &[u8]) -> Result<HeaderValue, MutateError> {
     while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = bytes {
         bytes = rest;
@@ -45,18 +45,18 @@ fn split(block: &[u8], at: usize) -> Result<(&[u8], &[u8]), MutateError> {
     block.split_at_checked(at).ok_or(MutateError::InvalidSyntax)
 }
 
-/// A field of a header block, checked.
+/// Validates a field of a header block.
 pub(super) fn field(name: &[u8], value: &[u8]) -> Result<(HeaderName, HeaderValue), MutateError> {
     Ok((writable_name(name)?, self::value(value)?))
 }
 
-/// A method. CONNECT is not one: it would turn the request into a tunnel.
+/// A method. CONNECT is forbidden: it would turn the request into a tunnel.
 pub(super) fn method(text: &str) -> Result<Method, MutateError> {
     let method = Method::from_bytes(text.as_bytes()).map_err(|_| MutateError::InvalidSyntax)?;
     if method == Method::CONNECT { Err(MutateError::Forbidden) } else { Ok(method) }
 }
 
-/// A host with an optional port, without user information; what becomes of it is the Host header.
+/// A host with an optional port, without user information, as the value of Host.
 pub(super) fn authority(text: &str) -> Result<HeaderValue, MutateError> {
     let authority: Authority = text.parse().map_err(|_| MutateError::InvalidSyntax)?;
     if authority.host().is_empty() || text.contains('@') {
@@ -83,7 +83,7 @@ pub(super) fn status(code: u16) -> Result<StatusCode, MutateError> {
     }
 }
 
-/// The fields that the gateway keeps for itself.
+/// The fields that only the gateway sets.
 static FORBIDDEN: [HeaderName; 11] = [
     header::CONNECTION,
     header::CONTENT_LENGTH,

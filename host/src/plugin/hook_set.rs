@@ -23,7 +23,7 @@ impl HookSet {
         }
     }
 
-    /// Whether there is any but the request hook: then something of the exchange is kept for later.
+    /// Whether there is any hook besides the request hook: then part of the exchange is kept for later.
     pub fn after_request(self) -> bool {
         self.request_body || self.response || self.response_body || self.complete
     }

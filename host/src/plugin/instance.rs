@@ -19,7 +19,7 @@ use super::lent::Lent;
 use super::link::{self, Counts};
 use super::state::{Call, Limit, State};
 
-/// Everything it takes to make configured instances of one plugin.
+/// Everything that is needed to create configured instances of one plugin.
 pub(super) struct Prepared {
     engine: Engine,
     way: Way,
@@ -32,9 +32,9 @@ pub(super) struct Prepared {
 
 /// How instances run.
 enum Way {
-    /// As the component that the plugin is.
+    /// As the component.
     Component(InstancePre<State>),
-    /// As the core modules that it is made of.
+    /// As the core modules of the component.
     Direct(Arc<Linked>),
 }
 
@@ -79,10 +79,10 @@ impl Prepared {
         Ok(Prepared { engine: engine.clone(), way, exports: *artifact.exports(), config, waits, lent })
     }
 
-    /// A configured instance of a plugin that never waits.
+    /// Creates a configured instance of a plugin that never waits.
     ///
     /// # Errors
-    /// The pool is full, the guest trapped or ran into a limit, or it refused the configuration.
+    /// The pool is full, the guest trapped or hit a limit, or it rejected the configuration.
     pub fn instantiate(&self) -> wasmtime::Result<Instance> {
         let mut store = new_store(&self.engine, &self.lent, &self.exports);
         arm(&mut store, Call::Configure);
@@ -108,8 +108,8 @@ impl Prepared {
         finish(store, hooks, answer)
     }
 
-    /// Makes one instance either way, for the trial when a plugin is loaded. Nothing waits in `configure`, since
-    /// callouts are refused there, so one poll is all it takes.
+    /// Creates one instance either way, as a trial when a plugin is loaded. `configure` never waits, since callouts are
+    /// refused there, so one poll is enough.
     pub fn trial(&self) -> wasmtime::Result<Instance> {
         if self.waits { poll_once(self.instantiate_async())? } else { self.instantiate() }
     }
@@ -121,7 +121,7 @@ impl Drop for Instance {
     }
 }
 
-/// What an instance exports, either way.
+/// The exports of an instance, either way.
 enum Exporting<'a> {
     Component(Guest, &'a Exports),
     Direct(Running<'a>),
@@ -167,7 +167,7 @@ where
         }
     }
 
-    /// Calls one that may, on a fiber.
+    /// Calls a plugin that may wait, on a fiber.
     pub async fn call_async(&self, store: &mut Store<State>, parameters: P) -> wasmtime::Result<R> {
         match self {
             Hook::Component(function) => function.call_async(store, parameters).await,
@@ -191,8 +191,8 @@ impl Hooks {
     }
 }
 
-/// Asks a component for its manifest, in an instance that is thrown away, and links what it is made of where that can
-/// run directly.
+/// Asks a component for its manifest, in an instance that is then discarded, and links the core modules if they can run
+/// directly.
 pub(super) fn describe(
     engine: &Engine,
     component: &Component,
@@ -213,7 +213,7 @@ pub(super) fn describe(
     poll_once(work).and_then(|answer| answer).map_err(|error: wasmtime::Error| super::explain(&error))
 }
 
-/// Sets the deadline of the call that comes next.
+/// Sets the deadline of the next call.
 pub(super) fn arm(store: &mut Store<State>, call: Call) {
     let ticks = store.data_mut().begin(call);
     store.set_epoch_deadline(ticks);
@@ -249,7 +249,7 @@ fn finish(
     }
 }
 
-/// Polls a future that has nothing to wait for.
+/// Polls a future that never waits.
 fn poll_once<T>(future: impl Future<Output = T>) -> wasmtime::Result<T> {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(answer) => Ok(answer),
@@ -257,5 +257,5 @@ fn poll_once<T>(future: impl Future<Output = T>) -> wasmtime::Result<T> {
     }
 }
 
-/// What stands before the plugin's own words where it refuses its configuration.
+/// Precedes the plugin's own words when it rejects its configuration.
 pub const REFUSED_CONFIGURATION: &str = "configure refused the configuration: ";

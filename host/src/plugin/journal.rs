@@ -17,7 +17,7 @@ use crate::exchange::{Caller, Parts};
 #[derive(Default)]
 pub(super) struct Journal(SmallVec<[Change; 4]>);
 
-/// One change, as what was there before.
+/// One change, recorded as the previous value.
 pub(super) enum Change {
     Header {
         section: Section,
@@ -36,7 +36,7 @@ pub(super) enum Change {
     BodyMode(Direction, Mode),
     Codecs(Direction, Codecs),
     State(Vec<u8>),
-    /// How many changes of the response were kept for later.
+    /// How many deferred changes to the response there were.
     Later(usize),
 }
 
@@ -50,7 +50,7 @@ impl Journal {
         self.0.len()
     }
 
-    /// The changes after the first `count` turned out to be over a limit.
+    /// Undoes the changes after the first `count`, because they exceed a limit.
     pub fn undo_to(&mut self, count: usize, exchange: &mut Parts, position: usize) {
         while self.0.len() > count
             && let Some(change) = self.0.pop()
@@ -59,19 +59,19 @@ impl Journal {
         }
     }
 
-    /// The hook did well: its changes stay.
+    /// The hook succeeded: its changes stay.
     pub fn commit(&mut self) {
         self.0.clear();
     }
 
-    /// The hook failed: everything is as before it. `position` is the plugin's place in the chain.
+    /// The hook failed: restores the state before it. `position` is the plugin's position in the chain.
     pub fn roll_back(&mut self, exchange: &mut Parts, position: usize) {
         self.undo_to(0, exchange, position);
     }
 }
 
 impl Change {
-    /// Notes all values of a header.
+    /// Records all values of a header.
     pub fn of_header(section: Section, name: &HeaderName, headers: &HeaderMap) -> Change {
         Change::Header { section, name: name.clone(), values: headers.get_all(name).iter().cloned().collect() }
     }

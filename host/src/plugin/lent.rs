@@ -23,7 +23,7 @@ use crate::capability::turns::Turns;
 use crate::telemetry::metrics::PluginMetrics;
 use crate::telemetry::{self, Level};
 
-/// Everything one plugin may use.
+/// Everything that is lent to one plugin.
 pub struct Lent {
     /// The plugin's name in gateway.json.
     pub name: Arc<str>,
@@ -40,79 +40,80 @@ pub struct Abilities {
     pub limiter: Arc<RateLimiter>,
     /// Private to this configuration.
     pub places: Arc<Places>,
-    /// What it keeps in a server instead of in the three above, which are then what it falls back to.
+    /// The server that holds this plugin's counts instead of the three fields above, which are then the fallback.
     pub share: Option<Arc<Share>>,
     /// Private to this configuration.
     pub schemas: Arc<Schemas>,
-    /// None in `describe`, where nothing is lent.
+    /// `None` in `describe`, where nothing is lent.
     pub key_sets: Option<Arc<KeySets>>,
     /// Private to this configuration.
     pub turns: Arc<Turns>,
     /// Shared by all plugins.
     pub passwords: Arc<Passwords>,
-    /// What the plugin itself measures.
+    /// The metrics that the plugin itself writes.
     pub metrics: Arc<Metrics>,
-    /// What is measured of the plugin.
+    /// The gateway's metrics about the plugin.
     pub counters: Arc<PluginMetrics>,
     /// The secrets that were granted.
     pub secrets: Granted,
-    /// The credentials of consumers that stand under the plugin's name.
+    /// The consumers' credentials under the plugin's name.
     pub credentials: Arc<[Credential]>,
-    /// The limits that stand there.
+    /// The consumers' limits under the plugin's name.
     pub consumer_limits: Arc<[Limit]>,
     /// The upstreams that were granted.
     pub upstreams: BTreeMap<Arc<str>, Callee>,
-    /// Every text in the plugin's configuration: what it may name as an address or a path.
+    /// Every string in the plugin's configuration: the addresses and paths that the plugin may use.
     pub written: Arc<BTreeSet<String>>,
 }
 
 impl Abilities {
-    /// Every text in a configuration, however deep: what `written` is for it.
+    /// Every string in a configuration, at any depth: the value for `written`.
     pub fn written_in(config: &Value) -> Arc<BTreeSet<String>> {
         let mut found = BTreeSet::new();
         texts(config, &mut found);
         Arc::new(found)
     }
 
-    /// Declares a key set, none of whose addresses the plugin may have made up.
+    /// Declares a key set. Its addresses must occur in the configuration, so that the plugin cannot make them up.
     pub(super) fn declare_keys(&self, name: &str, definition: &str) -> Result<(), String> {
         let key_sets = self.key_sets.as_ref().ok_or("there are no key sets here")?;
         key_sets.declare(name, definition, &|text| self.written.contains(text))
     }
 }
 
-/// The bounds of a hook and of an instance.
+/// The limits of a hook and of an instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Time of one hook; waiting for callouts does not count. Default 10 ms. A loop ends soon after it, at most at one and a half of it.
+    /// Time of one hook, without the time that it waits for callouts. Default 10 ms. An endless loop ends soon after
+    /// the limit, at most at one and a half times the limit.
     pub time: Duration,
     /// Time of `describe` and of `configure`. Default 5 s when a plugin is loaded.
     pub configure_time: Duration,
     /// Linear memory of an instance, all its memories together. Default 32 MiB.
     pub memory_bytes: usize,
-    /// Host functions that one hook may call. Default 10,000.
+    /// Host function calls of one hook. Default 10,000.
     pub host_calls: u32,
-    /// Lines that one hook may log; more are dropped and counted. Default 100.
+    /// Lines that one hook may log; further ones are dropped and counted. Default 100.
     pub log_lines: u32,
     /// Callouts of one hook. Default 8.
     pub callouts: u32,
     /// The longest wait for one callout, whatever the plugin asks for. Default 10 s.
     pub callout_timeout: Duration,
-    /// What a body hook may hold or replace at once, and the most of a callout's response. Default 1 MiB.
+    /// The longest body that a hook may hold or write at once, and the longest response to a callout. Default 1 MiB.
     pub body_bytes: usize,
-    /// What one host call or answer may carry from the guest. Default 2 MiB.
+    /// The most data that one host call or answer may carry from the guest. Default 2 MiB.
     pub boundary_bytes: usize,
-    /// Headers of a message after the plugin changed it, and their bytes. Defaults 100 and 64 KiB.
+    /// Header fields of a message after a plugin's changes, and their bytes. Defaults 100 and 64 KiB.
     pub header_count: usize,
     pub header_bytes: usize,
-    /// Hooks that an instance runs before a new one takes its place. Default 1,000,000.
+    /// Hook calls after which an instance is replaced. Default 1,000,000.
     pub calls_per_instance: u32,
     /// Warm instances that each core keeps. Default 16.
     pub idle_instances: usize,
 }
 
 impl Limits {
-    /// How long a plugin waits that asks for so many milliseconds; 0 is as long as it may.
+    /// The longest wait of a plugin that asks for this many milliseconds; 0 stands for the limit.
     pub(super) fn wait(&self, milliseconds: u32) -> Duration {
         match milliseconds {
             0 => self.callout_timeout,
@@ -146,12 +147,12 @@ impl Lent {
         Lent { name, limits, abilities }
     }
 
-    /// Nothing at all, for `describe`.
+    /// Nothing, for `describe`.
     pub(super) fn nothing() -> Arc<Lent> {
         Arc::new(Lent::new("".into(), Limits::default(), Abilities::default()))
     }
 
-    /// Where its limits, places and entries are.
+    /// Where the plugin's rate limits, places and entries are kept.
     pub(super) fn counts(&self) -> Counts {
         if self.abilities.share.is_some() { Counts::Shared } else { Counts::Own }
     }
@@ -159,7 +160,7 @@ impl Lent {
     /// Refuses a component that imports what the operator did not grant.
     pub(super) fn check_grants(&self, artifact: &Artifact) -> Result<(), String> {
         for import in artifact.imports() {
-            // An empty set of secrets is no right; a way to the network is one even before its first call.
+            // An empty set of secrets reveals nothing; access to the network is a right even before the first call.
             if *import == Import::HttpClient && self.abilities.upstreams.is_empty() {
                 return Err(
                     "it imports http-client, which is not granted; if it should call other servers, name them \
@@ -171,7 +172,7 @@ impl Lent {
         Ok(())
     }
 
-    /// A line of the operator's log about this plugin; a guest's stack comes on lines of its own.
+    /// Writes a line to the operator's log about this plugin; a guest's stack goes on lines of its own.
     pub(super) fn note(&self, message: &str) {
         telemetry::log_lines(&self.name, Level::Warn, message, &[("plugin", &self.name)]);
     }

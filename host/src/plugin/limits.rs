@@ -34,7 +34,7 @@ impl concurrency::Host for State {
 }
 
 impl State {
-    /// Gives the exchange the place that was taken for it.
+    /// Gives the exchange the concurrency slot that was taken for it.
     pub(super) fn hold(&mut self, held: Option<Held>, taken: u32) -> Result<concurrency::Outcome> {
         let allowed = held.is_some();
         if let Some(held) = held {
@@ -45,12 +45,12 @@ impl State {
     }
 }
 
-/// The rules of one decision; none where there are too many, or none.
+/// The rules of one decision; none if there are too many, or no rules.
 pub(super) fn rules(rules: Vec<Rule>) -> Option<SmallVec<[limits::Rule; 4]>> {
     (1..=MOST_RULES).contains(&rules.len()).then(|| rules.into_iter().map(Into::into).collect())
 }
 
-/// Both clocks, now.
+/// The current time of both clocks.
 pub(super) fn now() -> limits::Now {
     let wall_ms = u64::try_from(since_epoch().as_millis()).unwrap_or(u64::MAX);
     limits::Now { monotonic_ms: now_ms(), wall_ms }
@@ -84,5 +84,5 @@ impl From<token_bucket::Outcome> for Outcome {
     }
 }
 
-/// Rules of one decision.
+/// The most rules of one decision.
 const MOST_RULES: usize = 16;

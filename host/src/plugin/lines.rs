@@ -1,11 +1,11 @@
 //! What a guest prints, cut into lines.
 
-/// The line that has no end yet. What a line has beyond [`LINE_BYTES`] is dropped.
+/// The unfinished line. Anything beyond [`LINE_BYTES`] in a line is dropped.
 #[derive(Default)]
 pub(super) struct Lines(Vec<u8>);
 
 impl Lines {
-    /// Takes what was printed, and hands on each line that it ends.
+    /// Takes printed bytes and passes on each line that they complete.
     pub fn take(&mut self, bytes: &[u8], mut line: impl FnMut(&str)) {
         for &byte in bytes {
             if byte == b'\n' {
@@ -16,7 +16,7 @@ impl Lines {
         }
     }
 
-    /// Hands on what has no line end. An empty line says nothing.
+    /// Passes on the unfinished line, unless it is empty.
     pub fn end(&mut self, line: impl FnOnce(&str)) {
         if !self.0.is_empty() {
             line(&String::from_utf8_lossy(&std::mem::take(&mut self.0)));

@@ -18,12 +18,12 @@ use super::run::Edit;
 use super::state::State;
 use super::{edit, guard, minimal_wasi, shared};
 
-/// Where a plugin's limits, places and entries are.
+/// Where a plugin's limits, places and entries are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Counts {
-    /// In this process, which answers at once.
+    /// In this process, which answers immediately.
     Own,
-    /// In a server that several gateways share: asking it is a wait.
+    /// In a server that several gateways share, whose answers have to be waited for.
     Shared,
 }
 
@@ -63,7 +63,7 @@ pub(super) fn linker(
             Import::Wasi(name) => minimal_wasi::link(linker, name)?,
         }
     }
-    // What is left are parts of WASI beyond the minimum.
+    // The remaining imports are parts of WASI beyond the minimum.
     linker.define_unknown_imports_as_traps(component)?;
     Ok(linker)
 }
@@ -177,14 +177,14 @@ fn exchange(mut exchange: LinkerInstance<'_, State>) -> wasmtime::Result<()> {
     Ok(())
 }
 
-/// Every function of the exchange starts so: one call is counted, and there is an exchange.
+/// Every function about the exchange begins with this: it counts one call and checks that there is an exchange.
 #[inline]
 fn begin(mut store: Store<'_>) -> wasmtime::Result<Store<'_>> {
     store.data_mut().asked()?;
     Ok(store)
 }
 
-/// A header field from the guest's memory, checked.
+/// Reads a header field from the guest's memory and validates it.
 #[inline]
 fn field(
     store: &Store<'_>,

@@ -11,14 +11,14 @@ pub enum LoadError {
     TooLarge(usize),
     /// Neither a component nor a core module.
     NotWasm,
-    /// A core module: the component step is missing.
+    /// A core module that was not turned into a component.
     CoreModule,
-    /// wasmtime refused it; the text says where.
+    /// wasmtime rejected it; the text says where.
     Invalid(String),
     MissingExport(&'static str),
-    /// A component, but none of the contract's worlds: what it exports.
+    /// A component of none of the contract's worlds; lists its exports.
     OtherWorld(Vec<String>),
-    /// A component, but no service: what it exports.
+    /// A component that is not a service; lists its exports.
     NoService(Vec<String>),
     WrongVersion(String),
     UnknownImport(String),

@@ -10,11 +10,12 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::exchange::Exchange;
 
-/// An exchange that is lent to whoever has the turn. It is empty once it was taken for good, because it is over.
+/// An exchange that belongs to whoever has the turn. It is empty once the exchange was taken for good, because it is
+/// over.
 #[derive(Clone)]
 pub struct Loan(Arc<Mutex<Exchange>>);
 
-/// While this lives nobody else has the exchange.
+/// The turn: while this exists, nobody else has access to the exchange.
 pub struct Turn(OwnedMutexGuard<Exchange>);
 
 impl Loan {
@@ -22,14 +23,14 @@ impl Loan {
         Loan(Arc::new(Mutex::new(exchange)))
     }
 
-    /// Waits for one's turn: as long as the hook runs that has it now.
+    /// Waits for a turn, until the hook that has it now is done.
     pub async fn turn(&self) -> Turn {
         Turn(self.0.clone().lock_owned().await)
     }
 }
 
 impl Turn {
-    /// Whether nobody waits for the exchange any more but who has this turn and holds one loan.
+    /// Whether nobody else is waiting for the exchange: only this turn and one loan are left.
     pub fn is_last(&self) -> bool {
         Arc::strong_count(OwnedMutexGuard::mutex(&self.0)) <= 2
     }

@@ -15,12 +15,12 @@ use wasmtime::{StoreContextMut, error::Context as _};
 
 use super::state::State;
 
-/// Defines what there is of one WASI interface, `full` being its name with the version.
+/// Defines the supported part of one WASI interface; `full` is its name with the version.
 pub(super) fn link(linker: &mut Linker<State>, full: &str) -> wasmtime::Result<()> {
     let Some(name) = full.strip_prefix("wasi:").and_then(|name| name.split('@').next()) else { return Ok(()) };
     let mut instance = linker.instance(full).context("a WASI interface is imported twice")?;
     let interface = &mut instance;
-    // Every resource under every name: an interface lists the types that it uses as its own.
+    // All resources under all names: an interface lists the types that it uses as its own.
     resource::<IoError>(interface, "error")?;
     resource::<Pollable>(interface, "pollable")?;
     resource::<InputStream>(interface, "input-stream")?;
@@ -88,8 +88,8 @@ pub(super) fn link(linker: &mut Linker<State>, full: &str) -> wasmtime::Result<(
     Ok(())
 }
 
-/// Random bytes from the operating system; more than 64 KiB at once is a trap, so that a guest cannot make the host
-/// allocate at will.
+/// Random bytes from the operating system. More than 64 KiB at once is a trap, so that a guest cannot make the host
+/// allocate arbitrary amounts.
 pub(super) fn random_bytes(length: u64) -> wasmtime::Result<Vec<u8>> {
     const MOST: u64 = 65_536;
     if length > MOST {

@@ -11,12 +11,12 @@ use wasmtime::component::{ComponentNamedList, Lift, Lower};
 use super::direct::{Parameters, Returned};
 use super::instance::{Hook, Hooks, Instance};
 
-/// The place of one plugin off the data cores. There is one, so that many requests for a plugin that loops take no
-/// more than a core's time.
+/// The one permit of a plugin to run off the data cores. There is only one, so that many requests for a plugin that
+/// loops take no more than one core's time.
 #[derive(Debug)]
 pub(super) struct Probation(Arc<Semaphore>);
 
-/// The place, for one hook. It is taken until that has returned, also where its client has left meanwhile.
+/// The permit, for one hook. It is held until the hook returns, even if the client disconnects before that.
 pub(super) struct Place {
     _permit: OwnedSemaphorePermit,
 }
@@ -28,14 +28,14 @@ impl Default for Probation {
 }
 
 impl Probation {
-    /// Waits for the place.
+    /// Waits for the permit.
     pub async fn place(&self) -> Option<Place> {
-        // An error would mean that it was closed, which it never is.
+        // An error would mean that the semaphore was closed, which never happens.
         self.0.clone().acquire_owned().await.ok().map(|permit| Place { _permit: permit })
     }
 }
 
-/// Calls a hook there. A panic goes on here.
+/// Calls a hook off the data cores. Its panics are resumed here.
 pub(super) async fn call<P, R>(
     place: Place,
     mut instance: Box<Instance>,
@@ -53,13 +53,13 @@ where
         drop(place);
         (instance, answer)
     };
-    // Where there is no runtime, there are no cores to be held up.
+    // Without a runtime there are no data cores to protect.
     let Ok(runtime) = Handle::try_current() else { return work() };
     match runtime.spawn_blocking(work).await {
         Ok(done) => done,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
-            // The runtime ends, and this with it.
+            // The runtime is shutting down, and this future with it.
             Err(_) => pending().await,
         },
     }
