@@ -30,25 +30,25 @@ use self::plan::{Imported, Place, Plan, Source};
 use super::artifact::VERSION;
 use super::state::State;
 
-/// A component that can run directly, before it is compiled.
+/// A component that can run directly, before compilation.
 pub(super) struct Apart {
     plan: Plan,
-    /// The component, which also exports its core modules: wasmtime then hands out what it compiled of them.
+    /// The component, changed to export its core modules too, so that wasmtime hands out the compiled modules.
     pub component: Vec<u8>,
 }
 
 impl Apart {
-    /// None where the component is of another kind.
+    /// `None` if the component is of another kind.
     pub fn take(component: &[u8]) -> Option<Apart> {
         let plan = plan::read(component)?;
         let count = plan.instances.iter().map(|instance| instance.module + 1).max()?;
         Some(Apart { component: plan::exporting_modules(component, count), plan })
     }
 
-    /// Links the compiled modules, which an instance of the component has.
+    /// Links the compiled modules, taken from an instance of the component.
     ///
     /// # Errors
-    /// It imports what is not known here, so it has to run as a component.
+    /// It imports something unknown here, so it has to run as a component.
     pub fn link(&self, engine: &Engine, component: &ComponentInstance, store: &mut Store<State>) -> Result<Linked> {
         let module = |index: u32| component.get_module(&mut *store, plan::module_name(index)).ok_or_else(not_there);
         let modules = self.plan.instances.iter().map(|instance| instance.module).map(module).collect::<Result<_>>()?;
@@ -56,7 +56,7 @@ impl Apart {
     }
 }
 
-/// Whether an export of a component is one that was added to it here.
+/// Whether an export of a component is one that was added here.
 pub(super) fn is_added(export: &str) -> bool {
     plan::is_module_name(export)
 }
@@ -69,7 +69,7 @@ pub(super) struct Linked {
     hooks: Vec<Exported>,
 }
 
-/// An export of one of the instances, found.
+/// An export of one of the instances, resolved.
 struct Export {
     instance: usize,
     export: ModuleExport,
@@ -77,27 +77,27 @@ struct Export {
 
 /// A function of the contract that the plugin exports.
 struct Exported {
-    /// As in the contract, without package and version.
+    /// The name in the contract, without package and version.
     interface: String,
     function: String,
     core: Export,
     post_return: Option<Export>,
-    /// The number of the allocator for its parameters.
+    /// The number of the allocator for the parameters.
     realloc: Option<usize>,
 }
 
-/// One core instance to be.
+/// A core instance to be created.
 enum Part {
-    /// It imports nothing but functions of the host.
+    /// It imports only host functions.
     Whole(InstancePre<State>),
-    /// It imports what others export as well.
+    /// It also imports exports of other instances.
     Joined { module: Module, linker: Linker<State>, imports: Vec<Origin> },
 }
 
 enum Origin {
-    /// A function of the host, by the module's names for it.
+    /// A host function, by the module's names for it.
     Host(String, String),
-    /// Of an instance before it.
+    /// An export of an earlier instance.
     Export(Place),
 }
 
@@ -131,7 +131,7 @@ impl Linked {
         Ok(Linked { parts, memory: find(&plan.memory)?, reallocs, hooks: exported })
     }
 
-    /// Makes the instances.
+    /// Creates the instances.
     pub fn instantiate(&self, store: &mut Store<State>) -> Result<Running<'_>> {
         let mut running = Running { linked: self, instances: Vec::with_capacity(self.parts.len()) };
         for part in &self.parts {
@@ -177,7 +177,7 @@ impl Part {
             }
             origins.push(Origin::Host(from.to_owned(), name.to_owned()));
         }
-        // What is left are parts of WASI beyond the minimum.
+        // The remaining imports are parts of WASI beyond the minimum.
         linker.define_unknown_imports_as_traps(module)?;
         if origins.iter().all(|origin| matches!(origin, Origin::Host(..))) {
             return Ok(Part::Whole(linker.instantiate_pre(module)?));
@@ -194,7 +194,7 @@ fn define(into: Definition<'_>, interface: &str, function: &str) -> Result<()> {
     if is_defined { Ok(()) } else { Err(Error::msg(format!("{interface} has no function {function:?}"))) }
 }
 
-/// The number of an allocator among those that functions name, each once.
+/// The number of an allocator; each allocator is numbered once.
 fn number(reallocs: &mut Vec<Place>, place: Option<&Place>) -> Option<usize> {
     let place = place?;
     let known = reallocs.iter().position(|known| known == place);
@@ -228,7 +228,7 @@ impl Running<'_> {
         function.ok_or_else(not_there)?.typed(&mut *store)
     }
 
-    /// Sets what the last instance has of the boundary; the start function of the next one may need it.
+    /// Registers the last instance's part of the boundary, which the start function of the next instance may need.
     fn set_boundary(&self, store: &mut Store<State>) -> Result<()> {
         let last = self.instances.len().saturating_sub(1);
         if self.linked.memory.instance == last {
@@ -242,7 +242,7 @@ impl Running<'_> {
         Ok(())
     }
 
-    /// A function that the plugin exports, if it does.
+    /// A function of the plugin, if it exports it.
     pub fn hook<P: Parameters, R: Returned>(
         &self,
         store: &mut Store<State>,

@@ -10,50 +10,50 @@ use crate::capability::codec::{Bounds, Coding};
 use crate::capability::concurrency::Place;
 use crate::capability::remote::Lease;
 
-/// One exchange's way through a chain.
+/// One exchange's progress through a chain.
 #[derive(Default)]
 pub struct Run {
     slots: SmallVec<[Slot; 4]>,
-    /// Set where a request body hook ended the exchange before there was a response.
+    /// Set if a request body hook ended the exchange before there was a response.
     stop: Option<Stop>,
 }
 
-/// What one plugin of the chain has for this exchange.
+/// What one plugin of the chain keeps for this exchange.
 #[derive(Default)]
 pub(super) struct Slot {
-    /// Its request hook ran without failing (or it has none and was passed), so its response hook is due.
+    /// Its request hook ran without failing (or it has none and was passed), so its response hook will run.
     pub ran: bool,
     pub request_body: Mode,
     pub response_body: Mode,
     pub request_codecs: Codecs,
     pub response_codecs: Codecs,
-    /// What the request hook wants done to the response's headers.
+    /// The changes that the request hook wants made to the response's headers.
     pub later: Vec<Edit>,
-    /// Set by `hold-back`, for the chunk of the hook that runs.
+    /// Set by `hold-back`, for the chunk of the running hook.
     pub hold_back: Option<HoldBack>,
     /// Set by `set-state`, at most [`STATE_BYTES`].
     pub state: Vec<u8>,
-    /// Set by `concurrency.enter`; given back with the exchange.
+    /// Set by `concurrency.enter`; released with the exchange.
     pub places: Vec<Held>,
-    /// The instance that belongs to this exchange alone (`isolation: request`).
+    /// The instance that belongs to this exchange only (`isolation: request`).
     pub instance: Option<Box<Instance>>,
 }
 
-/// A place that the exchange holds until it is over.
+/// A concurrency slot that the exchange holds until it is over.
 pub(super) enum Held {
     Own { _place: Place },
     Shared { _lease: Lease },
 }
 
-/// What the host does with a body for the plugin: before its hook, and behind it.
+/// How the host decodes a body before the plugin's hook and encodes it after the hook.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Codecs {
     pub decompress: Option<(Coding, Bounds)>,
-    /// With the level, as [`crate::capability::codec::Encoder::new`] takes it.
+    /// The coding and its level, as [`crate::capability::codec::Encoder::new`] takes it.
     pub compress: Option<(Coding, u32)>,
 }
 
-/// The end of a chunk that is kept, and how much has to be there for the hook to be called again.
+/// The end of a chunk that is held back, and how many bytes must be there before the hook is called again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct HoldBack {
     pub tail: usize,
@@ -75,7 +75,7 @@ impl Edit {
         }
     }
 
-    /// The bytes that it adds at the most.
+    /// The most bytes that the edit can add.
     pub fn bytes(&self) -> usize {
         match self {
             Edit::Set(name, value) | Edit::Append(name, value) => name.as_str().len() + value.len(),
@@ -92,7 +92,7 @@ impl Edit {
     }
 }
 
-/// How much of a body a plugin asked for; the contract's `body-mode` with a default.
+/// How much of a body a plugin asked for: the contract's `body-mode`, with a default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Mode {
     #[default]
@@ -101,7 +101,7 @@ pub enum Mode {
     Whole,
 }
 
-/// The most that a plugin may keep for one exchange.
+/// The largest state that a plugin may keep for one exchange, in bytes.
 pub(super) const STATE_BYTES: usize = 64 << 10;
 
 impl Run {
@@ -120,40 +120,40 @@ impl Run {
         self.slots.get(position).is_some_and(|slot| slot.ran)
     }
 
-    /// What the request hook of a plugin that ran wants done to the response, once.
+    /// Takes the changes that the request hook of a plugin that ran wants made to the response.
     pub(super) fn take_later(&mut self, position: usize) -> Vec<Edit> {
         let slot = self.slots.get_mut(position).filter(|slot| slot.ran);
         slot.map(|slot| std::mem::take(&mut slot.later)).unwrap_or_default()
     }
 
-    /// A request body hook, which runs beside the request path, has decided that the exchange goes no further.
+    /// Notes that a request body hook, which runs beside the request path, ended the exchange.
     pub(super) fn stop(&mut self, stop: Stop) {
         self.stop = Some(stop);
     }
 
-    /// What a request body hook decided meanwhile, if it did.
+    /// Takes what a request body hook decided in the meantime, if anything.
     pub fn take_stop(&mut self) -> Option<Stop> {
         self.stop.take()
     }
 
-    /// Whether any plugin that ran asked for something with the body of one direction.
+    /// Whether any plugin that ran asked for anything to be done with the body of this direction.
     pub fn wants(&self, direction: Direction) -> bool {
         self.slots.iter().any(|slot| slot.ran && slot.wants(direction))
     }
 
-    /// Whether any plugin that ran wants to see a body whole.
+    /// Whether any plugin that ran asked for the whole body.
     pub(super) fn wants_whole(&self, direction: Direction) -> bool {
         self.slots.iter().any(|slot| slot.ran && slot.mode(direction) == Mode::Whole)
     }
 
-    /// The response that they were asked for is not the one that is sent.
+    /// Forgets the codecs for the response that they were requested for, since another one is sent.
     pub(super) fn forget_response_codecs(&mut self) {
         for slot in &mut self.slots {
             slot.response_codecs = Codecs::default();
         }
     }
 
-    /// Frees the instances that belong to the exchange.
+    /// Drops the instances that belong to the exchange.
     pub(super) fn release(&mut self) {
         for slot in &mut self.slots {
             slot.instance = None;

@@ -50,11 +50,11 @@ pub struct Service {
     name: Arc<str>,
     linked: Linked,
     is_middleware: bool,
-    /// That of its world.
+    /// The engine for the component's world.
     engine: Engine,
     limits: Arc<ServiceLimits>,
     upstreams: Arc<BTreeMap<Arc<str>, Arc<Upstream>>>,
-    /// Places for requests, over all cores.
+    /// Permits for requests in flight, over all cores.
     places: Arc<Semaphore>,
 }
 
@@ -64,50 +64,51 @@ enum Linked {
     P3(ServicePre<Guest>),
 }
 
-/// What one request may use.
+/// The limits of one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceLimits {
     /// Processor time.
     pub time: Duration,
-    /// Linear memory of its instance, all memories together.
+    /// Linear memory of the instance, all its memories together.
     pub memory_bytes: usize,
-    /// How long until the head of the response is there.
+    /// The longest wait for the head of the response.
     pub response_timeout: Duration,
-    /// How long no byte of the body may come while it is waited for.
+    /// The longest wait for the next bytes of the body.
     pub body_timeout: Duration,
     /// Outgoing requests.
     pub callouts: u32,
-    /// The longest wait for the head of the answer to one of them.
+    /// The longest wait for the response head of an outgoing request.
     pub callout_timeout: Duration,
-    /// Lines that it may print; more are dropped.
+    /// Lines that it may print; further ones are dropped.
     pub log_lines: u32,
-    /// Requests at a time.
+    /// Requests in flight, over all cores.
     pub requests: usize,
 }
 
 /// Why a service gave no answer.
 #[derive(Debug)]
 pub enum ServiceError {
-    /// It has as many requests as it may have, or the engine has no place for another instance.
+    /// It has as many requests in flight as it may have, or the engine has no room for another instance.
     Busy,
-    /// No head of a response in time.
+    /// No response head in time.
     TimedOut(Duration),
-    /// It computed for longer than it may.
+    /// It exceeded its processor time.
     OutOfTime,
-    /// It wanted more memory than it may have.
+    /// It exceeded its memory limit.
     OutOfMemory,
-    /// It answers with an error of `wasi:http`.
+    /// It answered with an error of `wasi:http`.
     Code(String),
-    /// It ended without an answer, with why.
+    /// It ended without an answer; with the reason.
     Failed(String),
 }
 
 impl Service {
-    /// Compiles the component, or takes it from the cache, and links it. Takes up to seconds: never on a data core.
+    /// Compiles the component, or takes it from the cache, and links it. Takes up to seconds: never call it on a data
+    /// core.
     ///
     /// # Errors
-    /// It is no component, exports neither `wasi:http/incoming-handler@0.2` nor `wasi:http/handler@0.3`, or imports what no
-    /// service is lent.
+    /// It is not a component, exports neither `wasi:http/incoming-handler@0.2` nor `wasi:http/handler@0.3`, or imports
+    /// something that services are not given.
     pub fn load(
         engine: &Engine,
         name: &str,
@@ -145,13 +146,13 @@ impl Service {
         &self.name
     }
 
-    /// Whether it calls what stands behind it, so that it cannot be what a route ends in.
+    /// Whether it calls what is behind it, so that a route cannot end in it.
     pub fn is_middleware(&self) -> bool {
         self.is_middleware
     }
 
-    /// Answers one request, within `time` where the route gives less than the limits. The guest goes on while the body is
-    /// sent and ends with it, or when nobody wants it any more. A middleware may call `next` for it.
+    /// Answers one request, within `time` if that is shorter than the limit. The guest continues while the body is
+    /// sent, and ends with the body or when nobody reads it any more. A middleware may call `next`.
     ///
     /// # Errors
     /// There is no response; nothing was sent.
@@ -197,7 +198,7 @@ impl Service {
         store
     }
 
-    /// Lets the guest run. It holds its place until it ends, and it ends when its handle is dropped.
+    /// Runs the guest in a task. It holds its permit until it ends; dropping the task ends it.
     fn spawn(
         &self,
         guest: impl Future<Output = Result<(), ServiceError>> + Send + 'static,
@@ -216,7 +217,7 @@ impl Service {
         }))
     }
 
-    /// Waits for the head of the response. `E` is what its version of `wasi:http` has for errors.
+    /// Waits for the response head. `E` is the error type of the guest's version of `wasi:http`.
     async fn answered<E: fmt::Debug>(
         &self,
         mut task: Task,
@@ -234,7 +235,7 @@ impl Service {
                 Ok(Response::from_parts(head, Body::boxed(body)))
             }
             Ok(Ok(Err(code))) => Err(ServiceError::Code(format!("{code:?}").chars().take(CODE_CHARS).collect())),
-            // The other end went with the instance; the task says why.
+            // The sender was dropped with the instance; the task says why.
             Ok(Err(_)) => match (&mut task.0).await {
                 Ok(Ok(())) => Err(ServiceError::Failed("it ended without an answer".to_owned())),
                 Ok(Err(error)) => Err(error),
@@ -245,7 +246,7 @@ impl Service {
 }
 
 impl ServiceError {
-    /// What the client is answered with.
+    /// The status that the client is answered with.
     pub fn status(&self) -> StatusCode {
         match self {
             ServiceError::Busy => StatusCode::SERVICE_UNAVAILABLE,
@@ -268,7 +269,7 @@ impl fmt::Display for ServiceError {
     }
 }
 
-/// What the guest has come to, where it could not begin or did not end well as where it did.
+/// How the guest ended, including one that could not start.
 fn outcome(guest: &mut Guest, ended: wasmtime::Result<()>) -> Result<(), ServiceError> {
     guest.end_lines();
     ended.map_err(|error| match guest.hit() {
@@ -279,7 +280,7 @@ fn outcome(guest: &mut Guest, ended: wasmtime::Result<()>) -> Result<(), Service
     })
 }
 
-/// What a guest learns of a request's body that breaks off.
+/// The error that a guest sees if a request's body breaks off.
 fn error_of(error: &BodyError) -> wasmtime_wasi_http::Error {
     match error {
         BodyError::TooLarge(limit) => wasmtime_wasi_http::Error::HttpRequestBodySize(Some(*limit)),
@@ -288,5 +289,5 @@ fn error_of(error: &BodyError) -> wasmtime_wasi_http::Error {
     }
 }
 
-/// The most of an error of `wasi:http` that is logged: a guest writes what it likes into it.
+/// The most characters of a `wasi:http` error that are logged: a guest can put anything into it.
 const CODE_CHARS: usize = 1000;

@@ -21,7 +21,7 @@ use crate::capability::rate_limit::{self as limits, Outcomes};
 use crate::capability::remote::{Away, OnError, Share};
 use crate::capability::token_bucket;
 
-/// Links the interface that is imported, if it is one of these.
+/// Links the imported interface, if it is one of these.
 pub(super) fn link(linker: &mut Linker<State>, import: &Import) -> Result<bool> {
     match import {
         Import::RateLimit => rate_limit(linker.instance("gatewright:plugin/rate-limit@0.1.0")?)?,
@@ -87,7 +87,8 @@ impl State {
         Ok(outcomes.map(|outcomes| outcomes.into_iter().map(Into::into).collect()))
     }
 
-    /// Takes from the server's limits, or does what the operator wants without it. None refuses.
+    /// Takes from the limits in the server, or applies the operator's fallback if the server is not available. `None`
+    /// refuses.
     async fn decide(&mut self, key: &str, rules: &[limits::Rule], cost: u32) -> Result<Option<Outcomes>> {
         let share = self.share()?;
         let taken = share.take(key, rules, cost).await;
@@ -183,7 +184,7 @@ impl State {
         })
     }
 
-    /// What the plugin keeps in the server, for one question.
+    /// The connection to the plugin's server, for one query.
     fn share(&mut self) -> Result<Arc<Share>> {
         self.charge()?;
         let share = match &self.lent.abilities.share {
@@ -194,7 +195,7 @@ impl State {
         Ok(share)
     }
 
-    /// The question is over. The error is what the operator wants in the place of an answer.
+    /// Ends a query. The error is what the operator wants instead of an answer.
     fn settle<T>(&mut self, share: &Share, answer: Answer<T, Away>) -> Answer<T, OnError> {
         self.has_waited();
         answer.map_err(|_| {
@@ -204,7 +205,7 @@ impl State {
     }
 }
 
-/// What is told where nobody counts.
+/// The outcome reported when nothing is counted.
 fn unlimited(rule: &limits::Rule) -> token_bucket::Outcome {
     let remaining = match rule {
         limits::Rule::TokenBucket(token_bucket::Quota { requests, burst: 0, .. }) => *requests,
@@ -218,11 +219,11 @@ fn unavailable() -> StoreError {
     StoreError::Other("the store is not available".into())
 }
 
-/// `get` and `remove` have no other way to say so.
+/// The only way for `get` and `remove` to report this.
 fn away() -> Error {
     Error::msg("the store is not available, and the operator wants requests refused then")
 }
 
-/// What `take` tells where nobody can count and requests are to be refused.
+/// The outcome of `take` if nothing can be counted and requests are to be refused.
 const REFUSED: token_bucket::Outcome =
     token_bucket::Outcome { allowed: false, remaining: 0, reset_ms: 1000, retry_after_ms: 1000 };

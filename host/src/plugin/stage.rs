@@ -23,9 +23,9 @@ use crate::telemetry::metrics;
 
 mod repeats;
 
-/// See the module.
+/// One stage; see the module.
 pub(super) struct Stage {
-    /// The plugin's place in the chain.
+    /// The plugin's position in the chain.
     position: usize,
     work: Work,
     inbox: Portion,
@@ -35,17 +35,17 @@ enum Work {
     Hook {
         mode: Mode,
         held: BytesMut,
-        /// With fewer bytes than that the hook is not called before the end.
+        /// With fewer bytes than this, the hook is not called before the end of the body.
         enough: usize,
         repeats: Repeats,
     },
     Decompress(Box<Decoder>),
     Compress(Box<Encoder>),
-    /// There was no memory for it.
+    /// There was not enough memory for the codec.
     Broken(io::Error),
 }
 
-/// Bytes of a body, and what comes after them.
+/// Bytes of a body, and what follows them.
 #[derive(Default)]
 pub(super) struct Portion {
     pub bytes: Bytes,
@@ -54,12 +54,12 @@ pub(super) struct Portion {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Then {
-    /// More, perhaps at once.
+    /// More bytes, perhaps immediately.
     #[default]
     More,
-    /// Nothing for a while: what was taken in should go out.
+    /// Nothing for a while: bytes that were taken in should be flushed.
     Pause,
-    /// Nothing.
+    /// Nothing: the body is complete.
     End,
 }
 
@@ -85,17 +85,17 @@ impl Stage {
         Stage { position, work, inbox: Portion::default() }
     }
 
-    /// Whether it sees the body whole, so that the head waits for it.
+    /// Whether the stage collects the whole body, so that the head has to wait for it.
     pub fn is_whole(&self) -> bool {
         matches!(self.work, Work::Hook { mode: Mode::Whole, .. })
     }
 
-    /// Whether it keeps bytes back that a pause should bring out.
+    /// Whether the stage buffers bytes that it should flush at a pause.
     pub fn minds_pauses(&self) -> bool {
         matches!(self.work, Work::Compress(_))
     }
 
-    /// Gets the next portion; the one before was worked off.
+    /// Takes the next portion; the previous one must be used up.
     pub fn take(&mut self, portion: Portion) {
         self.inbox = portion;
     }
@@ -105,7 +105,7 @@ impl Stage {
         is_full || !self.inbox.is_nothing()
     }
 
-    /// Works off a piece of the inbox.
+    /// Processes a part of the inbox.
     pub async fn work(
         &mut self,
         chain: &Chain,
@@ -147,7 +147,7 @@ impl Stage {
                 let tail = chunk.split_off(chunk.len().saturating_sub(back.tail));
                 let bytes = match answer {
                     None | Some(Answer::Pass) => chunk,
-                    // There is nothing to come that the last bytes could be joined with, so they go on.
+                    // No more bytes are coming that these could be joined with, so they are passed on.
                     Some(Answer::Hold) if end => chunk,
                     Some(Answer::Hold) => {
                         keep(plugin, direction, held, &chunk)?;
@@ -155,7 +155,7 @@ impl Stage {
                     }
                     Some(Answer::Replace(bytes)) => bytes,
                     Some(Answer::Stop(verdict)) => {
-                        // Once the head is with the client there is only one way to stop.
+                        // Once the client has the head, the only way to stop is to abort.
                         let verdict = if exchange.phase == Phase::Sent { Verdict::Abort } else { verdict };
                         verdict.apply(plugin, exchange)?;
                         chunk
@@ -176,7 +176,7 @@ impl Stage {
         }
     }
 
-    /// A long body takes a core for long, and others wait for the core: between two pieces it is their turn.
+    /// A long body keeps a core busy for a long time. Between two pieces, other tasks have their turn.
     async fn let_others(&self, portion: Portion) -> ControlFlow<Stop, Portion> {
         if self.has_work() {
             tokio::task::yield_now().await;
@@ -185,15 +185,15 @@ impl Stage {
     }
 }
 
-/// Whether a hook is not called yet: it wants more, or would see too much again. What the limit leaves no room to wait with is
-/// shown, for the hook may let some of it go.
+/// Whether it is too early to call the hook, because it wants more bytes or would be shown too many again. If the limit
+/// leaves no room to wait, the hook is called, for it may release some bytes.
 fn is_early(plugin: &Plugin, held: &[u8], bytes: &[u8], enough: usize, repeats: &Repeats) -> bool {
     let have = held.len().saturating_add(bytes.len());
     let has_room = have <= plugin.lent().limits.body_bytes;
     have < enough || (has_room && !repeats.may_repeat(held.len()))
 }
 
-/// Keeps bytes back until more has come, within `limits.body`.
+/// Holds bytes back until more arrive, within `limits.body`.
 fn keep(plugin: &Plugin, direction: Direction, held: &mut BytesMut, bytes: &Bytes) -> ControlFlow<Stop> {
     let limit = plugin.lent().limits.body_bytes;
     if held.len().saturating_add(bytes.len()) > limit {
@@ -203,8 +203,8 @@ fn keep(plugin: &Plugin, direction: Direction, held: &mut BytesMut, bytes: &Byte
     ControlFlow::Continue(())
 }
 
-/// Ends a body that is not as it may be. Whoever sent it made it so, so the breaker does not count it: a client could else
-/// take the plugin away from everybody. And `on_error` has no say, since the plugin is not what went wrong.
+/// Ends a body that is invalid or too large. This is the sender's fault, so the breaker does not count it: otherwise a
+/// client could disable the plugin for everybody. `on_error` does not apply either, since the plugin did not fail.
 fn fail<T>(plugin: &Plugin, direction: Direction, kind: FailureKind, detail: String) -> ControlFlow<Stop, T> {
     let failure = plugin.failure(call(direction), kind, detail);
     plugin.metrics().failed(metrics::OnError::Deny);
@@ -234,7 +234,7 @@ async fn ask(
     settle(plugin, hook.await)
 }
 
-/// A body decision that was checked.
+/// A body decision, after validation.
 enum Answer {
     Pass,
     Hold,

@@ -22,27 +22,27 @@ pub struct State {
     epoch: Arc<Epoch>,
     /// The exchange of the running hook; empty between hooks.
     pub(super) exchange: Exchange,
-    /// The plugin's place in the chain of that exchange.
+    /// The plugin's position in the chain of that exchange.
     pub(super) position: usize,
     pub(super) journal: Journal,
-    /// Of an instance that runs directly.
+    /// The boundary of an instance that runs directly.
     pub(super) boundary: Boundary,
     pub(super) call: Call,
-    /// What is left of the hook's budgets.
+    /// The remaining budgets of the hook.
     pub(super) host_calls: u32,
     pub(super) log_lines: u32,
     pub(super) callouts: u32,
-    /// Callouts that the hook began, by their numbers; dropped, they are cancelled.
+    /// Callouts that the hook started, by their numbers; dropping them cancels them.
     pub(super) running: JoinSet<(u32, callout::Answer)>,
-    /// The turns that the hook has taken; dropped, they are the next ones'.
+    /// The turns that the hook has taken; dropping them passes them on.
     pub(super) turns: Vec<Turn>,
     printed: Lines,
     memory_bytes: usize,
-    /// The hooks that run: what is exported, without what `configure` said it does without.
+    /// The hooks to run: those that are exported, without those that `configure` opted out of.
     pub(super) hooks: HookSet,
-    /// What `configure` said is changed in every exchange.
+    /// The header changes that `configure` declared for every exchange.
     pub(super) constant_headers: ConstantHeaders,
-    /// A budget that ran out, for the words of the failure and for the metrics.
+    /// The budget that ran out, for the failure's text and the metrics.
     pub(super) hit: Option<Limit>,
     clock: HookClock,
     /// `limits.time`.
@@ -63,7 +63,7 @@ pub enum Call {
     Tick,
 }
 
-/// A limit that a hook ran into.
+/// A limit that a hook hit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
     Time,
@@ -73,9 +73,9 @@ pub enum Limit {
 
 /// The time of one hook, in ticks of the epoch.
 ///
-/// The epoch counts wall time, and a core that was taken away for some milliseconds is not the plugin's fault. So a
-/// hook that is found past its limit gets a quarter of it once more, and is ended if it used the processor for at
-/// least half of that; a loop therefore ends soon after its limit, and an innocent hook is let go on.
+/// The epoch counts wall time, and it is not the plugin's fault if its core was taken away for some milliseconds. So a
+/// hook that exceeds its limit gets another quarter of the limit, and is ended if it used the processor for at least
+/// half of that quarter. A loop therefore ends soon after its limit, while an innocent hook may continue.
 #[derive(Default)]
 struct HookClock {
     ticks: u64,
@@ -109,7 +109,7 @@ impl State {
         }
     }
 
-    /// Gets ready for one call; the answer is the deadline in ticks.
+    /// Prepares for one call and returns its deadline in ticks.
     pub(super) fn begin(&mut self, call: Call) -> u64 {
         let limits = &self.lent.limits;
         self.call = call;
@@ -128,7 +128,7 @@ impl State {
     /// The exchange of the running hook.
     ///
     /// # Errors
-    /// A trap: `describe`, `configure` and `on-tick` have none.
+    /// Traps if there is no exchange: `describe`, `configure` and `on-tick` have none.
     pub(super) fn exchange(&self) -> wasmtime::Result<&Parts> {
         if self.exchange.is_lent() { Err(outside()) } else { Ok(&self.exchange) }
     }
@@ -137,10 +137,10 @@ impl State {
         self.exchange().map(|_| ())
     }
 
-    /// Counts one call of a host function that is about the exchange, which is what is returned.
+    /// Counts one call of a host function about the exchange, and returns the exchange.
     ///
     /// # Errors
-    /// A trap once the hook's budget is used up, or where there is no exchange.
+    /// Traps if the hook's budget is used up, or if there is no exchange.
     #[inline]
     pub(super) fn asked(&mut self) -> wasmtime::Result<&Parts> {
         self.charge()?;
@@ -150,7 +150,7 @@ impl State {
     /// Counts one call of a host function.
     ///
     /// # Errors
-    /// A trap once the hook's budget is used up.
+    /// Traps if the hook's budget is used up.
     #[inline]
     pub(super) fn charge(&mut self) -> wasmtime::Result<()> {
         match self.host_calls.checked_sub(1) {
@@ -165,10 +165,10 @@ impl State {
         }
     }
 
-    /// Counts one wait. What waits has more time than a hook has, so how often is bounded like callouts are.
+    /// Counts one wait. A hook that waits gets more time, so the number of waits is limited as for callouts.
     ///
     /// # Errors
-    /// A trap with this message once the hook's budget is used up.
+    /// Traps with this message if the hook's budget is used up.
     pub(super) fn charge_wait(&mut self, too_often: &'static str) -> wasmtime::Result<()> {
         self.callouts = self.callouts.checked_sub(1).ok_or_else(|| wasmtime::Error::msg(too_often))?;
         Ok(())
@@ -182,13 +182,13 @@ impl State {
         self.call == Call::Complete
     }
 
-    /// A callout is over: the time it waited was not the hook's.
+    /// Notes the end of a callout: the time spent waiting does not count for the hook.
     pub(super) fn has_waited(&mut self) {
         self.epoch.run_for(self.clock.ticks);
         self.clock.waited = true;
     }
 
-    /// The hook is over: its exchange goes back to whoever lent it.
+    /// Ends the hook: its exchange goes back to the lender.
     #[inline]
     pub(super) fn give_back(&mut self) -> Exchange {
         self.call = Call::Idle;
@@ -196,7 +196,7 @@ impl State {
         self.exchange.take()
     }
 
-    /// What it began and did not wait for is of no use to anybody.
+    /// Cancels what the hook started and did not wait for: nobody needs the answers.
     #[inline]
     pub(super) fn cancel_callouts(&mut self) {
         if !self.running.is_empty() {
@@ -205,7 +205,7 @@ impl State {
         self.turns.clear();
     }
 
-    /// What to do with a hook that is at its deadline.
+    /// Decides about a hook that has reached its deadline.
     pub(super) fn at_deadline(&mut self) -> UpdateDeadline {
         let clock = &mut self.clock;
         if std::mem::take(&mut clock.waited) {
@@ -216,7 +216,7 @@ impl State {
         let now = processor_time();
         let more = clock.ticks.div_ceil(4);
         let half = TICK.saturating_mul(u32::try_from(more).unwrap_or(u32::MAX)) / 2;
-        // Since the first time it was late: a loop on a crowded machine gets its time in many small pieces.
+        // Measured since the hook was first late: on a crowded machine, a loop gets its time in many small slices.
         let first = *clock.processor_at_overrun.get_or_insert(now);
         let burned = now.saturating_sub(first) >= half;
         if burned || clock.overruns >= OVERRUNS {
@@ -228,14 +228,14 @@ impl State {
         UpdateDeadline::Continue(more)
     }
 
-    /// Takes what the guest's runtime prints; each line becomes one of the plugin's log.
+    /// Takes output of the guest's runtime; each line becomes a line of the plugin's log.
     pub(super) fn print(&mut self, bytes: &[u8]) {
         let mut printed = std::mem::take(&mut self.printed);
         printed.take(bytes, |line| self.log_printed(line));
         self.printed = printed;
     }
 
-    /// Logs what was printed without a line end.
+    /// Logs an unfinished line.
     pub(super) fn end_line(&mut self) {
         std::mem::take(&mut self.printed).end(|line| self.log_printed(line));
     }
@@ -244,7 +244,7 @@ impl State {
         self.log(super::bindings::log::Level::Error, line, &[]);
     }
 
-    /// Bytes of linear memory that the instance has grown to.
+    /// The linear memory that the instance has grown to, in bytes.
     pub(super) fn memory_bytes(&self) -> usize {
         self.memory_bytes
     }
@@ -274,13 +274,13 @@ fn outside() -> wasmtime::Error {
     wasmtime::Error::msg("the exchange was asked for outside of a hook that has one")
 }
 
-/// Processor time of this thread; read only when a hook is late.
+/// Processor time of this thread; read only if a hook is late.
 pub(super) fn processor_time() -> std::time::Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     std::time::Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
-/// How often a hook that does not burn the processor may be late before it is ended anyway.
+/// How often a hook that hardly uses the processor may be late before it is ended anyway.
 const OVERRUNS: u32 = 80;
 /// The most elements of one table.
 const TABLE_ELEMENTS: usize = 60_000;

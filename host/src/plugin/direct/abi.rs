@@ -14,32 +14,32 @@ pub trait Value: Sized {
     /// Bytes in memory.
     const SIZE: u32;
     const ALIGN: u32;
-    /// How many core values it is when it is passed.
+    /// The number of core values that it is passed as.
     const FLAT: usize;
 }
 
-/// What the host takes from a guest's memory.
+/// A value that the host reads from a guest's memory.
 pub trait Load<'a>: Value {
     fn load(from: &mut Guest<'a>, at: u32) -> Result<Self>;
 
-    /// `length` of them, one behind the other.
+    /// Reads `length` consecutive values.
     fn load_list(from: &mut Guest<'a>, at: u32, length: u32) -> Result<Vec<Self>> {
         (0..length).map(|index| Self::load(from, at + index * Self::SIZE)).collect()
     }
 }
 
-/// What a guest passes to the host.
+/// A value that a guest passes to the host.
 pub trait Pass<'a>: Value {
     /// The core types that it is passed as.
     fn types(into: &mut Vec<ValType>);
     fn take(from: &mut Guest<'a>) -> Result<Self>;
 }
 
-/// What the host puts into a guest's memory.
+/// A value that the host writes to a guest's memory.
 pub trait Store: Value {
     fn store(self, into: &mut Lender<'_>, at: u32) -> Result<()>;
 
-    /// All of them, one behind the other.
+    /// Writes all values consecutively.
     fn store_list(list: Vec<Self>, into: &mut Lender<'_>, at: u32) -> Result<()> {
         let mut place = at;
         for value in list {
@@ -50,25 +50,25 @@ pub trait Store: Value {
     }
 }
 
-/// What a function of the host answers: more than one core value goes through memory.
+/// The answer of a host function. One that takes more than one core value goes through memory.
 pub trait Answer: Store {
-    /// The core type where it is one core value.
+    /// The core type, if the answer is one core value.
     fn core_type() -> Option<ValType> {
         None
     }
 
-    /// Puts it where the guest expects it: in memory at `at`; of one core value the bits are what is returned.
+    /// Puts the answer where the guest expects it: in memory at `at`, or, for one core value, in the returned bits.
     fn give(self, into: &mut Lender<'_>, at: u32) -> Result<u64> {
         self.store(into, at)?;
         Ok(0)
     }
 }
 
-/// A guest's memory as it is read in one call, and the core values that were passed.
+/// A guest's memory as seen during one call, and the core values that were passed.
 pub struct Guest<'a> {
     memory: &'a [u8],
     passed: &'a [u64],
-    /// Bytes that may still be taken over.
+    /// The bytes that may still be copied.
     left: usize,
 }
 
@@ -84,30 +84,30 @@ impl<'a> Guest<'a> {
         Ok(*first)
     }
 
-    /// The value at a place that the guest named.
+    /// The value at an address that the guest gave.
     pub fn value<T: Load<'a>>(&mut self, at: u32) -> Result<T> {
         within(self.memory.len(), at, T::SIZE.into(), T::ALIGN)?;
         T::load(self, at)
     }
 
-    /// Passes over so many.
+    /// Skips this many core values.
     pub fn skip(&mut self, count: usize) -> Result<()> {
         (0..count).try_for_each(|_| self.next().map(drop))
     }
 
-    /// So many bytes of its memory.
+    /// Reads `N` bytes of the guest's memory.
     pub fn array<const N: usize>(&self, at: u32) -> Result<[u8; N]> {
         let bytes = self.memory.get(at as usize..).and_then(|rest| rest.first_chunk());
         bytes.copied().ok_or_else(out_of_bounds)
     }
 
-    /// Bytes in its memory, which count as taken over.
+    /// Bytes in the guest's memory, counted against the limit.
     pub fn bytes(&mut self, at: u32, length: u32) -> Result<&'a [u8]> {
         self.spend(length as usize)?;
         self.seen(at, length)
     }
 
-    /// Bytes that were counted.
+    /// Bytes that were already counted.
     pub fn seen(&self, at: u32, length: u32) -> Result<&'a [u8]> {
         let bytes = self.memory.get(at as usize..).and_then(|rest| rest.get(..length as usize));
         bytes.ok_or_else(out_of_bounds)
@@ -131,7 +131,7 @@ impl<'a> Guest<'a> {
     }
 }
 
-/// A guest's function that gives the host memory to put something into: `cabi_realloc`.
+/// The guest's function that allocates memory for the host: `cabi_realloc`.
 pub type Realloc = TypedFunc<(u32, u32, u32, u32), u32>;
 
 /// A guest whose memory is written to.
@@ -142,7 +142,7 @@ pub struct Lender<'a> {
 }
 
 impl Lender<'_> {
-    /// Writes what is there already: the place was allocated by the guest.
+    /// Writes to memory that the guest has allocated.
     pub fn write(&mut self, at: u32, bytes: &[u8]) -> Result<()> {
         let memory = self.memory.ok_or_else(out_of_bounds)?.data_mut(&mut self.store);
         let place = memory.get_mut(at as usize..).and_then(|rest| rest.get_mut(..bytes.len()));
@@ -150,7 +150,7 @@ impl Lender<'_> {
         Ok(())
     }
 
-    /// A new place in the guest's memory. While its allocator runs the guest may not call the host.
+    /// Allocates in the guest's memory. While the guest's allocator runs, the guest may not call the host.
     pub fn allocate(&mut self, size: u32, align: u32) -> Result<u32> {
         let realloc = self.realloc.as_ref().ok_or_else(|| Error::msg("the plugin has no allocator for an answer"))?;
         self.store.data_mut().boundary.close();
@@ -161,13 +161,13 @@ impl Lender<'_> {
         Ok(at)
     }
 
-    /// Copies bytes to a new place; where that is, is stored at `at`.
+    /// Copies bytes to newly allocated memory, and stores their address and length at `at`.
     pub fn lend(&mut self, bytes: &[u8], at: u32) -> Result<()> {
         let (place, length) = self.copy(bytes)?;
         self.pair(place, length, at)
     }
 
-    /// Copies bytes to a new place; the answer is the place and the length.
+    /// Copies bytes to newly allocated memory, and returns the address and the length.
     pub fn copy(&mut self, bytes: &[u8]) -> Result<(u32, u32)> {
         let length = length(bytes.len())?;
         let place = self.allocate(length, 1)?;
@@ -175,7 +175,7 @@ impl Lender<'_> {
         Ok((place, length))
     }
 
-    /// Writes two numbers, one behind the other.
+    /// Writes two consecutive numbers.
     pub fn pair(&mut self, first: u32, second: u32, at: u32) -> Result<()> {
         let both = u64::from(first) | u64::from(second) << 32;
         self.write(at, &both.to_le_bytes())
@@ -192,7 +192,8 @@ pub const fn max(a: u32, b: u32) -> u32 {
     if a > b { a } else { b }
 }
 
-/// A place that a guest named is aligned and within its memory. So what is in such a place has an address, too.
+/// Checks that the address is aligned and the value within the memory. So everything inside the value has an address,
+/// too.
 pub fn within(memory: usize, at: u32, size: u64, align: u32) -> Result<()> {
     if !at.is_multiple_of(align) {
         return Err(Error::msg("a pointer of the plugin is not aligned"));
@@ -204,12 +205,12 @@ pub fn out_of_bounds() -> Error {
     Error::msg("a pointer of the plugin is outside of its memory")
 }
 
-/// A length as a guest has it.
+/// A length as the guest represents it.
 pub fn length(of: usize) -> Result<u32> {
     u32::try_from(of).map_err(|_| Error::msg("an answer does not fit into a plugin's memory"))
 }
 
-/// The trap where a value is none of its type's cases.
+/// The trap for a value that is none of its type's cases.
 pub fn no_case() -> Error {
     Error::msg("the plugin passed a case that does not exist")
 }

@@ -12,9 +12,9 @@ use super::super::state::State;
 use super::super::{edit, guard};
 use super::host::{Definition, function};
 
-/// Defines what is imported, if it is one of these.
+/// Defines the imported function, if it is one of these.
 pub fn define(into: Definition<'_>, interface: &str, function: &str) -> Result<bool> {
-    /// `name |state, parameter: type, ..| what it answers`, by interfaces.
+    /// `name |state, parameter: type, ..| answer`, by interface.
     macro_rules! functions {
         ($($interface:literal { $($function:literal |$state:ident $(, $parameter:ident: $type:ty)*| $body:expr;)* })*) => {
             match (interface, function) {
@@ -152,7 +152,7 @@ pub fn define(into: Definition<'_>, interface: &str, function: &str) -> Result<b
     Ok(true)
 }
 
-/// Does something with the state of a hook that has an exchange.
+/// Changes the state of a hook that has an exchange.
 fn change<T>(state: &mut State, what: impl FnOnce(&mut State) -> T) -> Result<T> {
     state.asked()?;
     Ok(what(state))

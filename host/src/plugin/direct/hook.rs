@@ -8,17 +8,17 @@ use super::abi::{Guest, Lender, Load};
 /// A function that a plugin exports.
 pub struct Hook<P: Parameters, R: Returned> {
     pub function: TypedFunc<P::Core, R::Core>,
-    /// Cleans up behind the answer.
+    /// Frees the answer's memory.
     pub post_return: Option<TypedFunc<R::Core, ()>>,
-    /// The number of the allocator for its parameters.
+    /// The number of the allocator for the parameters.
     pub realloc: Option<usize>,
 }
 
 impl<P: Parameters, R: Returned> Hook<P, R> {
-    /// Calls it.
+    /// Calls the function.
     ///
     /// # Errors
-    /// It trapped, or ran into a limit; the store is not used again.
+    /// It trapped or hit a limit; the store must not be used again.
     pub fn call(&self, store: &mut Store<State>, parameters: P) -> Result<R> {
         let memory = store.data().boundary.memory()?;
         let realloc = store.data_mut().boundary.take_realloc(self.realloc);
@@ -38,7 +38,7 @@ impl<P: Parameters, R: Returned> Hook<P, R> {
     }
 }
 
-/// What a hook is called with.
+/// The parameters of a hook.
 pub trait Parameters {
     type Core: WasmParams;
 
@@ -78,7 +78,7 @@ impl Parameters for (Vec<u8>, bool) {
     }
 }
 
-/// What a hook answers: nothing, or what lies in memory.
+/// The answer of a hook: nothing, or a value in memory.
 pub trait Returned: Sized {
     type Core: WasmParams + WasmResults + Copy;
 

@@ -10,11 +10,11 @@ use super::abi::{Answer, Guest, Lender, Realloc, within};
 /// A guest's side of the boundary, in the data of its store.
 #[derive(Default)]
 pub struct Boundary {
-    /// None until the module that has it is instantiated: a start function may run before.
+    /// None until the module that defines it is instantiated: a start function may run before that.
     memory: Option<Memory>,
-    /// The allocators that lowered functions name; each is away while it is used.
+    /// The allocators of lowered functions, by number; each is taken out while it is in use.
     reallocs: Vec<Option<Realloc>>,
-    /// Its allocator runs, or the function that cleans up behind a hook: it may not call the host.
+    /// Set while the guest's allocator or post-return function runs: it may not call the host.
     is_closed: bool,
 }
 
@@ -24,12 +24,12 @@ impl Boundary {
     }
 
     /// # Errors
-    /// Its modules are not instantiated.
+    /// The modules are not instantiated yet.
     pub fn memory(&self) -> Result<Memory> {
         self.memory.ok_or_else(|| Error::msg("the plugin has no memory yet"))
     }
 
-    /// Sets the allocator of this number.
+    /// Sets the allocator with this number.
     pub fn set_realloc(&mut self, number: usize, realloc: Realloc) {
         if self.reallocs.len() <= number {
             self.reallocs.resize_with(number + 1, || None);
@@ -37,7 +37,7 @@ impl Boundary {
         self.put_back(Some(number), Some(realloc));
     }
 
-    /// The allocator of this number, until it is [put back](Boundary::put_back).
+    /// Takes the allocator with this number, until it is [put back](Boundary::put_back).
     pub fn take_realloc(&mut self, number: Option<usize>) -> Option<Realloc> {
         self.reallocs.get_mut(number?)?.take()
     }
@@ -63,12 +63,12 @@ pub struct Definition<'a> {
     /// The core module's names for it.
     pub module: &'a str,
     pub name: &'a str,
-    /// The number of the allocator for what it answers.
+    /// The number of the allocator for the answer.
     pub realloc: Option<usize>,
 }
 
 impl Definition<'_> {
-    /// Defines it: `types` is what its parameters are passed as, and `body` takes them in that order.
+    /// Defines the function: `types` are the core types of its parameters, which `body` takes in that order.
     pub fn function<R: Answer>(
         self,
         types: Vec<ValType>,
@@ -91,7 +91,7 @@ impl Definition<'_> {
             let mut passed = [0; MOST_PASSED + 1];
             let passed = &mut passed[..count + usize::from(is_in_memory)];
             for (index, (bits, raw)) in passed.iter_mut().zip(&*space).enumerate() {
-                // SAFETY: the function is of type `core`, which has as many parameters as `passed` has places, and
+                // SAFETY: the function is of type `core`, which has as many parameters as `passed` has elements, and
                 // wasmtime has set each to a value of its type.
                 #[allow(unsafe_code)]
                 let raw = unsafe { raw.assume_init_ref() };
@@ -108,7 +108,7 @@ impl Definition<'_> {
             Ok(())
         };
         // SAFETY: `call` reads the parameters of `core` by their types, as shown there, and writes its result by its
-        // type: `core_type` of an answer is I32 or I64.
+        // type: the `core_type` of an answer is I32 or I64.
         #[allow(unsafe_code)]
         unsafe {
             self.linker.func_new_unchecked(self.module, self.name, core, call)?;
@@ -117,7 +117,7 @@ impl Definition<'_> {
     }
 }
 
-/// Defines a function by its parameters, which are taken in their order, and what it does.
+/// Defines a function by its parameters, which are taken in order, and its body.
 macro_rules! function {
     ($into:expr, |$state:ident $(, $parameter:ident: $type:ty)*| $body:expr) => {{
         #[allow(unused_mut)] // of those that take nothing
@@ -132,7 +132,7 @@ macro_rules! function {
 }
 pub(super) use function;
 
-/// Runs a function: the bits of its one core value are what is returned, if it has one.
+/// Runs a function and returns the bits of its one core value, if it has one.
 #[inline]
 fn answer<R: Answer>(
     caller: &mut Caller<'_, State>,
@@ -171,5 +171,6 @@ fn mask(types: &[ValType], is: impl Fn(&ValType) -> bool) -> u32 {
     types.iter().enumerate().filter(|(_, core)| is(core)).fold(0, |mask, (index, _)| mask | 1 << index)
 }
 
-/// The canonical ABI passes more than that through memory (`MAX_FLAT_PARAMS`); no function of the contract takes so much.
+/// The canonical ABI passes more values than this through memory (`MAX_FLAT_PARAMS`); no function of the contract takes
+/// as many.
 const MOST_PASSED: usize = 16;

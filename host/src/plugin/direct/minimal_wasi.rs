@@ -12,12 +12,12 @@ const STDIN: u32 = 0;
 const STDOUT: u32 = 1;
 const STDERR: u32 = 2;
 
-/// Dropping a handle does nothing.
+/// Defines `resource.drop`, which does nothing.
 pub fn drop(into: Definition<'_>) -> Result<()> {
     into.function(vec![ValType::I32], |_: &mut State, _: &mut Guest<'_>| Ok(()))
 }
 
-/// Defines a function of WASI if there is one here; what is left undefined traps when it is called.
+/// Defines a WASI function if it is supported; one that is left undefined traps when it is called.
 pub fn define(into: Definition<'_>, interface: &str, function: &str) -> Result<()> {
     macro_rules! functions {
         ($($interface:literal $($function:literal)|+ |$state:ident $(, $parameter:ident: $type:ty)*| $body:expr;)*) => {
@@ -76,7 +76,7 @@ pub fn define(into: Definition<'_>, interface: &str, function: &str) -> Result<(
     }
 }
 
-/// `stream-error`: `last-operation-failed` with a handle, or `closed`, which is the only one that there is.
+/// `stream-error`: `last-operation-failed` with a handle, or `closed`, which is the only one used here.
 type StreamError = std::result::Result<u32, ()>;
 
 const CLOSED: StreamError = Err(());

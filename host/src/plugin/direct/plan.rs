@@ -16,11 +16,11 @@ mod tests;
 /// How a component's core modules are put together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Plan {
-    /// In the order in which they are instantiated.
+    /// In order of instantiation.
     pub instances: Vec<CoreInstance>,
     /// The one memory that all lowered and lifted functions use.
     pub memory: Place,
-    /// Functions that the component exports: those in exported instances.
+    /// Functions that the component exports, in its exported instances.
     pub exports: Vec<Lifted>,
 }
 
@@ -33,18 +33,18 @@ pub(super) struct CoreInstance {
     pub imports: Vec<Imported>,
 }
 
-/// An import of a core module, and what it is given.
+/// An import of a core module, and its source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Imported {
-    /// The first half of the import's name, as in the core module.
+    /// The first part of the import's name, as in the core module.
     pub module: String,
-    /// The second half.
+    /// The second part.
     pub name: String,
-    /// What it is given.
+    /// What satisfies the import.
     pub source: Source,
 }
 
-/// What an import of a core module is given.
+/// The source of a core module's import.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Source {
     /// A function of an imported interface, lowered.
@@ -53,13 +53,13 @@ pub(super) enum Source {
         interface: String,
         /// The function's name in the interface.
         function: String,
-        /// Gets room in the guest's memory for what the function answers. It may be of an instance that comes later,
-        /// usually the very one that imports the function.
+        /// Allocates memory in the guest for the function's answer. It may belong to a later instance, usually the very
+        /// one that imports the function.
         realloc: Option<Place>,
     },
     /// `resource.drop` of an imported resource.
     Drop,
-    /// What an earlier instance exports.
+    /// An export of an earlier instance.
     Export(Place),
 }
 
@@ -81,19 +81,19 @@ pub(super) struct Lifted {
     pub function: String,
     /// The core function behind it.
     pub core: Place,
-    /// Gets room in the guest's memory for the arguments.
+    /// Allocates memory in the guest for the arguments.
     pub realloc: Option<Place>,
-    /// To call with the core function's result once that is read.
+    /// Called with the core function's result once that has been read.
     pub post_return: Option<Place>,
 }
 
-/// The plan of a valid component, or none where it is not of the plain kind.
+/// The plan of a valid component, or `None` if it is not of the plain kind.
 pub(super) fn read(component: &[u8]) -> Option<Plan> {
     let (plan, modules) = spaces::read(component)?;
     Some(shim::without(&plan, &modules).unwrap_or(plan))
 }
 
-/// The component with each of its `count` core modules also exported, under its [`module_name`]: wasmtime then hands
+/// The component, changed to export each of its `count` core modules under its [`module_name`], so that wasmtime hands
 /// out the compiled modules.
 pub(super) fn exporting_modules(component: &[u8], count: u32) -> Vec<u8> {
     let mut exports = leb(count);
@@ -114,13 +114,13 @@ pub(super) fn module_name(index: u32) -> String {
     format!("{NAME_PREFIX}-{index}")
 }
 
-/// Whether an export could be taken for one that has such a name. To a component, case and hyphens make no difference.
+/// Whether an export could be mistaken for such a name. The component model ignores case and hyphens.
 pub(super) fn is_module_name(export: &str) -> bool {
     let letters = |name: &str| name.replace('-', "").to_ascii_lowercase();
     letters(export).starts_with(&letters(NAME_PREFIX))
 }
 
-/// What is before the index in a [`module_name`]. A component that exports such a name itself has no plan.
+/// The part before the index in a [`module_name`]. A component that exports such a name itself has no plan.
 const NAME_PREFIX: &str = "gatewright-core-module";
 
 // From the component model's binary format.
@@ -129,12 +129,12 @@ const PLAIN_NAME: u8 = 0x00;
 const CORE_MODULE: [u8; 2] = [0x00, 0x11];
 const NO_TYPE: u8 = 0x00;
 
-/// A length as LEB128. What is measured is far below 4 GiB; should it not be, wasmtime rejects the component.
+/// A length as LEB128. Real lengths are far below 4 GiB; wasmtime would reject a component with a longer one.
 fn leb_length(of: impl AsRef<[u8]>) -> Vec<u8> {
     leb(u32::try_from(of.as_ref().len()).unwrap_or(u32::MAX))
 }
 
-/// A number as LEB128: seven bits a byte, the lowest first, the eighth bit set on all but the last.
+/// A number as LEB128: seven bits per byte, lowest first, with the eighth bit set on all bytes but the last.
 fn leb(mut number: u32) -> Vec<u8> {
     let mut bytes = Vec::new();
     while number > 0x7f {

@@ -98,7 +98,7 @@ fn every_type_of_the_contract_is_as_large_as_wasmtime_has_it() {
     same::<(String, Vec<u8>)>();
 }
 
-/// A guest with an allocator that never gives anything back.
+/// A guest with an allocator that never frees anything.
 struct Bump {
     store: Store<State>,
     memory: Memory,
@@ -225,7 +225,8 @@ fn every_stock_plugin_that_waits_for_nothing_runs_directly() {
     }
 }
 
-/// An instance of a module that imports `clock.monotonic` and `random.bytes`, whose answer `realloc` makes room for.
+/// An instance of a module that imports `clock.monotonic` and `random.bytes`; `realloc` allocates for the latter's
+/// answer.
 fn running(text: &str) -> wasmtime::Result<(Store<State>, Hook<(), ()>)> {
     let engine = Engine::new(None).unwrap();
     let module = Module::new(engine.wasmtime(), wat::parse_str(text).unwrap()).unwrap();
@@ -278,7 +279,7 @@ fn the_host_is_called_by_a_whole_guest_that_runs_its_own_code_alone() {
         hook.call(&mut store, ()).map_err(|error| format!("{error:#}"))
     };
     called("", "").unwrap();
-    // What passes nothing by memory is there also for a start function.
+    // A start function can call what passes nothing through memory.
     called("", "(start $now)").unwrap();
     let cases = [
         ("(call $now)", "", "the plugin called the host from its allocator"),

@@ -69,7 +69,7 @@ impl<'a> Load<'a> for u8 {
     }
 
     fn load_list(from: &mut Guest<'a>, at: u32, length: u32) -> Result<Vec<u8>> {
-        // What it takes was counted when the list was.
+        // The bytes were counted with the list.
         from.seen(at, length).map(<[u8]>::to_vec)
     }
 }
@@ -142,7 +142,7 @@ impl Store for () {
 
 impl Answer for () {}
 
-/// Texts and lists are a pointer and a length.
+/// Strings and lists are a pointer and a length.
 macro_rules! ranges {
     ($([$($generic:tt)*] $range:ty;)*) => {$(
         impl<$($generic)*> Value for $range {
@@ -184,7 +184,7 @@ impl<'a, T: Load<'a>> Range<'a> for Vec<T> {
     }
 }
 
-/// What a pointer and a length are read as.
+/// What is read from a pointer and a length.
 trait Range<'a>: Value {
     fn read(from: &mut Guest<'a>, at: u32, length: u32) -> Result<Self>;
 }
@@ -227,12 +227,12 @@ impl Answer for String {}
 
 impl<T: Store> Answer for Vec<T> {}
 
-/// Where the payload of a variant lies: behind the number of its case, which is one byte.
+/// The offset of a variant's payload, after the case number, which is one byte.
 pub const fn payload(align: u32) -> u32 {
     align_to(1, align)
 }
 
-/// The size of a variant whose largest payload has so many bytes.
+/// The size of a variant whose largest payload has this many bytes.
 pub const fn variant_size(payload_size: u32, align: u32) -> u32 {
     align_to(payload(align) + payload_size, align)
 }

@@ -14,7 +14,7 @@ use wasmtime_wasi_http::WasiBody;
 use super::ServiceError;
 use crate::body::BodyError;
 
-/// A guest that runs; dropped, it is ended.
+/// A running guest; dropping this ends it.
 pub(super) struct Task(pub JoinHandle<Result<(), ServiceError>>);
 
 impl Drop for Task {
@@ -23,13 +23,13 @@ impl Drop for Task {
     }
 }
 
-/// The body of an answer, with the guest that writes it. The guest ends with it.
+/// The body of an answer, with the guest that writes it. The guest ends with the body.
 pub(super) struct Answer {
     pub body: WasiBody,
     pub task: Option<Task>,
-    /// How long no byte may come.
+    /// The longest wait for the next bytes.
     pub body_timeout: Duration,
-    /// Rings when the body has been waited for too long.
+    /// Fires when the wait has become too long.
     pub alarm: Option<Pin<Box<Sleep>>>,
 }
 
@@ -61,9 +61,9 @@ impl http_body::Body for Answer {
 }
 
 impl Task {
-    /// What the guest has come to. Where it fails, what it wrote of its body looks finished and is not.
+    /// How the guest ended. If it failed, the body that it wrote looks complete and is not.
     fn outcome(mut self, context: &mut Context<'_>) -> Result<(), String> {
-        // Without tokio's budget: where that is used up, a guest that has failed would look as if it went on.
+        // Without tokio's budget: once that is used up, a failed guest would look as if it were still running.
         match Pin::new(&mut unconstrained(&mut self.0)).poll(context) {
             Poll::Pending | Poll::Ready(Ok(Ok(()))) => Ok(()),
             Poll::Ready(Ok(Err(error))) => Err(error.to_string()),

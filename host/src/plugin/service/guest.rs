@@ -25,16 +25,16 @@ pub(super) struct Guest {
     wasi: WasiCtx,
     http: WasiHttpCtx,
     outgoing: Outgoing,
-    /// What stands behind a middleware.
+    /// What is behind a middleware.
     next: Option<Arc<dyn Next>>,
-    /// Whether the client broke off while it sent the body.
+    /// Whether the client broke off while sending the body.
     broke_off: Arc<AtomicBool>,
     printed: Printed,
     memory_bytes: usize,
     is_out_of_memory: bool,
 }
 
-/// A limit that the guest ran into.
+/// A limit that the guest hit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Hit {
     Time,
@@ -53,7 +53,8 @@ impl Guest {
         table.set_max_capacity(RESOURCES);
         let printed = Printed::new(name.clone(), limits.log_lines);
         let mut wasi = WasiCtx::builder();
-        // No directory, no environment, no arguments: what is not given is not there. Sockets are there and refuse.
+        // No directories, environment or arguments: the guest sees only what it is given. Sockets exist, and refuse
+        // everything.
         wasi.allow_tcp(false).allow_udp(false).allow_ip_name_lookup(false).max_random_size(RANDOM_BYTES);
         wasi.stdout(printed.clone()).stderr(printed.clone());
         let mut http = WasiHttpCtx::new();
@@ -78,12 +79,12 @@ impl Guest {
         self.meter.clone()
     }
 
-    /// Set where the client breaks off while it sends the body.
+    /// Set if the client breaks off while it sends the body.
     pub fn broke_off(&self) -> Arc<AtomicBool> {
         self.broke_off.clone()
     }
 
-    /// A tick has come: the guest goes on when others had their turn, unless it has had all it may have.
+    /// Called at each tick: the guest continues after other tasks had a turn, unless it has used up its time.
     pub fn at_tick(&self) -> UpdateDeadline {
         if self.meter.is_over() { UpdateDeadline::Interrupt } else { UpdateDeadline::Yield(1) }
     }
@@ -96,16 +97,16 @@ impl Guest {
         }
     }
 
-    /// What stands behind it, for one call more.
+    /// What is behind the middleware, for one more call.
     ///
     /// # Errors
-    /// It has made as many as it may, or nothing stands there.
+    /// It has made as many calls as it may, or there is nothing behind it.
     pub fn next(&mut self) -> Result<Arc<dyn Next>, ErrorCode> {
         self.outgoing.count().map_err(|_| ErrorCode::ConnectionLimitReached)?;
         self.next.clone().ok_or(ErrorCode::HttpRequestDenied)
     }
 
-    /// Logs what was printed without a line end.
+    /// Logs an unfinished line.
     pub fn end_lines(&mut self) {
         self.printed.end();
     }
@@ -139,13 +140,13 @@ impl ResourceLimiter for Guest {
     }
 }
 
-/// Requests, bodies, streams and the like that a guest may hold at once.
+/// Requests, bodies, streams and similar resources that a guest may hold at once.
 pub(super) const RESOURCES: usize = 10_000;
-/// What one call of a guest may hand to the host; also what a plugin may.
+/// The most bytes that one call may pass to the host; the same as for a plugin.
 pub(super) const CALL_BYTES: usize = 2 << 20;
-/// The most random bytes of one call.
+/// The most random bytes per call.
 const RANDOM_BYTES: u64 = 64 << 10;
-/// Header fields of one message, as they lie in memory.
+/// Header fields of one message, as they take memory, in bytes.
 const FIELD_BYTES: usize = 128 << 10;
 /// The most elements of one table.
 const TABLE_ELEMENTS: usize = 60_000;

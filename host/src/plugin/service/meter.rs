@@ -13,11 +13,11 @@ use std::time::Duration;
 use crate::plugin::engine::Engine;
 use crate::plugin::state::processor_time;
 
-/// The processor time of one guest. Only its own thread writes and reads it; atomics are for the types alone.
+/// The processor time of one guest. Only its own thread reads and writes it; the atomics only satisfy the type system.
 pub(super) struct Meter {
     limit_us: u64,
     used_us: AtomicU64,
-    /// The thread's time when the poll that runs began.
+    /// The thread's time at the start of the current poll.
     began_us: AtomicU64,
 }
 
@@ -26,13 +26,13 @@ impl Meter {
         Meter { limit_us: micros(limit), used_us: AtomicU64::new(0), began_us: AtomicU64::new(0) }
     }
 
-    /// Whether the guest has had all that it may have. To be asked while it runs.
+    /// Whether the guest has used up its time. To be called while it runs.
     pub fn is_over(&self) -> bool {
         let running = micros(processor_time()).saturating_sub(self.began_us.load(Ordering::Relaxed));
         self.used_us.load(Ordering::Relaxed).saturating_add(running) > self.limit_us
     }
 
-    /// Has work done that is not the guest's, though it happens while the guest is polled.
+    /// Does work that does not count for the guest, although it happens while the guest is polled.
     pub fn pause<T>(&self, work: impl FnOnce() -> T) -> T {
         let began_us = micros(processor_time());
         let done = work();
@@ -50,7 +50,7 @@ impl Meter {
     }
 }
 
-/// A guest whose polls are measured.
+/// A guest whose polls are timed.
 pub(super) struct Metered<F> {
     guest: Pin<Box<F>>,
     meter: Arc<Meter>,
@@ -67,7 +67,8 @@ impl<F: Future> Future for Metered<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-        // The clock may have stopped while the guest waited. It goes in short steps: at each of them others have their turn.
+        // The clock may have stopped while the guest waited. Its steps are short, and at each of them other tasks have
+        // a turn.
         self.engine.epoch().deadline(TICKS);
         self.meter.begin();
         let polled = self.guest.as_mut().poll(context);
@@ -80,5 +81,5 @@ fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// How long the clock has to run for a guest that goes on, each time that it does; a quarter is how long it keeps the core.
+/// For how many ticks the clock runs each time a guest continues. The guest keeps the core for a quarter of that.
 const TICKS: u64 = 8;

@@ -21,16 +21,16 @@ use super::guest::Guest;
 use crate::body::{Body, BodyError};
 use crate::plugin::guard;
 
-/// What stands behind a middleware.
+/// What is behind a middleware.
 pub trait Next: Send + Sync {
-    /// Has it answer. Dropped, the request is given up.
+    /// Sends the request there. Dropping the future gives the request up.
     fn handle(self: Arc<Self>, request: Request<Body>) -> Handled;
 }
 
-/// An answer that is waited for.
+/// The future answer.
 pub type Handled = Pin<Box<dyn Future<Output = Result<Response<Body>, NextError>> + Send>>;
 
-/// What a middleware is told where there is no answer; why is for the operator.
+/// What a middleware is told if there is no answer; the reason is for the operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NextError {
     TimedOut,
@@ -48,7 +48,7 @@ async fn handle(
     guest: &Accessor<Guest>,
     request: Resource<GuestRequest>,
 ) -> wasmtime::Result<Result<Resource<GuestResponse>, ErrorCode>> {
-    // Dropped with the answer: by then the request is as far as it goes.
+    // Dropped with the answer: by then the request has been sent as far as it will be.
     let (_sending, sent) = oneshot::channel::<()>();
     let begun = guest.with(|mut store| {
         let request = store.data_mut().http().table.delete(request)?;
@@ -65,7 +65,7 @@ async fn handle(
         Ok(handled) => handled,
         Err(code) => return Ok(Err(code)),
     };
-    // It also sends the request's body, however long that is, and none of it is the guest's.
+    // This also sends the request's body, however long that is, and none of that is the guest's work.
     let meter = guest.with(|mut store| store.data_mut().meter());
     let answered = poll_fn(|context| meter.pause(|| handled.as_mut().poll(context))).await;
     let response = match answered {
@@ -80,7 +80,7 @@ async fn handle(
     })
 }
 
-/// Hands the request on, where it is one that may be.
+/// Validates the request and passes it on.
 fn begin(guest: &mut Guest, request: Request<WasiBody>) -> Result<Handled, ErrorCode> {
     let next = guest.next()?;
     let (mut head, body) = request.into_parts();
@@ -89,7 +89,7 @@ fn begin(guest: &mut Guest, request: Request<WasiBody>) -> Result<Handled, Error
     let host = guard::authority(authority.as_str()).map_err(|_| ErrorCode::HttpRequestUriInvalid)?;
     let target = head.uri.path_and_query().ok_or(ErrorCode::HttpRequestUriInvalid)?;
     let target = match target.as_str() {
-        // About the server itself (RFC 9110, section 9.3.7): no path, and the router knows it.
+        // About the server as a whole (RFC 9110, section 9.3.7): there is no path, and the router handles it.
         "*" if head.method == Method::OPTIONS => PathAndQuery::from_static("*"),
         path => guard::target(path).map_err(|_| ErrorCode::HttpRequestUriInvalid)?,
     };
@@ -104,7 +104,8 @@ fn begin(guest: &mut Guest, request: Request<WasiBody>) -> Result<Handled, Error
     Ok(next.handle(Request::from_parts(head, Body::boxed(body))))
 }
 
-/// What it means behind the middleware that a body breaks off: the opposite of `error_of`, for the client's body that it passes on.
+/// The error behind the middleware if a body breaks off: the opposite of `error_of`, for the client's body that the
+/// middleware passes on.
 fn broken_off(error: Error, by_client: bool) -> BodyError {
     match error {
         Error::HttpRequestBodySize(Some(limit)) => BodyError::TooLarge(limit),

@@ -12,7 +12,7 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 use crate::body::{Body, BodyError};
 use crate::upstream::{Ask, Facts, Upstream};
 
-/// What sends them.
+/// Sends a guest's requests.
 pub(super) struct Outgoing {
     upstreams: Arc<BTreeMap<Arc<str>, Arc<Upstream>>>,
     left: u32,
@@ -26,16 +26,16 @@ impl Outgoing {
         Outgoing { upstreams, left, longest }
     }
 
-    /// Counts one more.
+    /// Counts one more request.
     ///
     /// # Errors
-    /// It is one too many.
+    /// It exceeds the limit.
     pub fn count(&mut self) -> Result<(), Error> {
         self.left = self.left.checked_sub(1).ok_or(Error::ConnectionLimitReached)?;
         Ok(())
     }
 
-    /// The upstream that an authority names. A port would be an address's, and there are no addresses.
+    /// Finds the upstream that the authority names. There are no addresses, so a port is not allowed either.
     fn prepare(&mut self, request: Request<WasiBody>) -> Result<(Arc<Upstream>, Request<Body>), Error> {
         self.count()?;
         let authority = request.uri().authority().ok_or(Error::HttpRequestUriInvalid)?;
@@ -66,7 +66,7 @@ impl WasiHttpHooks for Outgoing {
             let (upstream, request) = prepared?;
             let (ask, mut facts) = (Ask::default(), Facts::default());
             let sent = tokio::time::timeout(time, upstream.send(request, &ask, &mut facts)).await;
-            // Why is for the operator's metrics of the upstream; it names addresses.
+            // The reason is in the upstream's metrics, for the operator; it contains addresses.
             let response = sent.map_err(|_| Error::HttpResponseTimeout)?.map_err(|_| Error::ConnectionTerminated)?;
             let response = response.map(|body| body.map_err(|_| Error::HttpResponseIncomplete).boxed_unsync());
             Ok((response, Box::new(async { Ok(()) }) as Box<dyn Future<Output = _> + Send>))
@@ -74,7 +74,7 @@ impl WasiHttpHooks for Outgoing {
     }
 
     fn default_scheme(&mut self) -> Option<http::uri::Scheme> {
-        // How an upstream is spoken to is its own matter.
+        // How to talk to an upstream is part of the upstream's configuration.
         Some(http::uri::Scheme::HTTP)
     }
 
@@ -91,5 +91,5 @@ impl WasiHttpHooks for Outgoing {
     }
 }
 
-/// What is copied out of a guest's memory at once.
+/// How many bytes are copied out of a guest's memory at once.
 const CHUNK_BYTES: usize = 64 << 10;

@@ -21,13 +21,13 @@ pub(super) fn link(engine: &Engine, component: &Component) -> wasmtime::Result<P
     ProxyPre::new(linker.instantiate_pre(component)?)
 }
 
-/// Everything that a guest of 0.2 may import.
+/// Adds everything that a 0.2 guest may import.
 pub(super) fn lend(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)
 }
 
-/// Lets a new instance answer the request, and go on until it is done.
+/// Has a new instance answer the request, and runs it until it is done.
 pub(super) async fn answer(
     store: &mut Store<Guest>,
     proxy: ProxyPre<Guest>,

@@ -22,7 +22,7 @@ type Sender = oneshot::Sender<Result<Response<WasiBody>, ErrorCode>>;
 
 pub(super) fn link(engine: &Engine, component: &Component) -> wasmtime::Result<ServicePre<Guest>> {
     let mut linker = Linker::new(engine.wasmtime());
-    // What languages bring along with them still imports 0.2.
+    // The runtime libraries of languages still import 0.2.
     p2::lend(&mut linker)?;
     wasmtime_wasi::p3::add_to_linker(&mut linker)?;
     wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
@@ -30,7 +30,7 @@ pub(super) fn link(engine: &Engine, component: &Component) -> wasmtime::Result<S
     ServicePre::new(linker.instantiate_pre(component)?)
 }
 
-/// Lets a new instance answer the request, and go on until it is done.
+/// Has a new instance answer the request, and runs it until it is done.
 pub(super) async fn answer(
     store: &mut Store<Guest>,
     service: ServicePre<Guest>,
@@ -41,13 +41,13 @@ pub(super) async fn answer(
     let service = service.instantiate_async(&mut *store).await?;
     let request = given(store.data_mut(), request, https);
     let answering = store.run_concurrent(async move |guest| {
-        // How its body was taken is told nobody: when that is known, the guest ends.
+        // Nobody is told whether the body arrived: when that is known, the guest ends.
         let answer = match service.handle(guest, request).await? {
             Ok(response) => Ok(guest.with(|store| response.into_http(store, pending()))?),
             Err(code) => Err(code),
         };
         let is_wanted = sender.send(answer).is_ok();
-        // It has returned, and its tasks may go on.
+        // The handler has returned, but its tasks may go on.
         if is_wanted {
             poll_fn(|context| guest.poll_no_interesting_tasks(context)).await;
         }
@@ -56,7 +56,7 @@ pub(super) async fn answer(
     answering.await?
 }
 
-/// The request as the guest gets it: without the fields that are the gateway's.
+/// The request for the guest, without the fields that belong to the gateway.
 fn given(guest: &mut Guest, request: Request<Body>, https: bool) -> GuestRequest {
     let (head, body) = request.into_parts();
     let broke_off = guest.broke_off();

@@ -10,7 +10,7 @@ use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use crate::plugin::lines::Lines;
 use crate::telemetry::{self, Level};
 
-/// Both of its outputs.
+/// A guest's stdout and stderr.
 #[derive(Clone)]
 pub(super) struct Printed(Arc<Mutex<Output>>);
 
@@ -26,7 +26,7 @@ impl Printed {
         Printed(Arc::new(Mutex::new(Output { name, lines: Lines::default(), left: lines })))
     }
 
-    /// Logs what has no line end.
+    /// Logs an unfinished line.
     pub fn end(&self) {
         let Output { name, lines, left } = &mut *self.output();
         lines.end(|line| log(name, left, line));

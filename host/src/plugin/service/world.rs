@@ -6,7 +6,7 @@ use wasmparser::{Parser, Payload};
 use crate::plugin::artifact::MOST_NAMED;
 use crate::plugin::load_error::LoadError;
 
-/// The worlds that services are of.
+/// The worlds of services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum World {
     /// `wasi:http/proxy@0.2`.
@@ -17,10 +17,10 @@ pub(super) enum World {
     Middleware,
 }
 
-/// The world of a component; of 0.3 where it exports both handlers.
+/// The world of a component; a 0.3 world if it exports both handlers.
 ///
 /// # Errors
-/// It is of none of them, or cannot be read.
+/// It has none of these worlds, or cannot be read.
 pub(super) fn of(component: &[u8]) -> Result<World, LoadError> {
     let Names { imports, exports } = names(component).map_err(|error| LoadError::Invalid(error.to_string()))?;
     let has = |names: &[String], handler: &str| names.iter().any(|name| name.starts_with(handler));
@@ -40,7 +40,7 @@ struct Names {
     exports: Vec<String>,
 }
 
-/// What the component itself imports and exports, and not what the components and modules inside it do.
+/// What the component itself imports and exports, without the components and modules nested in it.
 fn names(component: &[u8]) -> wasmparser::Result<Names> {
     let mut names = Names::default();
     let mut depth = 0_u32;

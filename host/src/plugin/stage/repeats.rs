@@ -5,7 +5,7 @@
 //! came: a hook for which this is used up waits until more has come. That is never much, at most a thirtieth of what is held, and
 //! what comes in pieces as networks make them does not come near the bound; so events are not delayed.
 
-/// Counts what came and what was shown again.
+/// Counts the bytes that arrived and the bytes that were shown again.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Repeats {
     came: usize,
@@ -13,17 +13,17 @@ pub(super) struct Repeats {
 }
 
 impl Repeats {
-    /// So many bytes came.
+    /// Notes that this many bytes arrived.
     pub fn came(&mut self, bytes: usize) {
         self.came = self.came.saturating_add(bytes);
     }
 
-    /// So many bytes are shown again.
+    /// Notes that this many bytes are shown again.
     pub fn again(&mut self, bytes: usize) {
         self.again = self.again.saturating_add(bytes);
     }
 
-    /// Whether so many bytes may be shown again now.
+    /// Whether this many bytes may be shown again now.
     pub fn may_repeat(&self, bytes: usize) -> bool {
         let most = self.came.saturating_mul(TIMES).saturating_add(FREE_BYTES);
         self.again.saturating_add(bytes) <= most
@@ -32,14 +32,15 @@ impl Repeats {
 
 /// How often each byte may be shown again, on average.
 const TIMES: usize = 32;
-/// What may be shown again besides, so that short bodies never wait.
+/// Bytes that may be shown again in addition, so that short bodies never wait.
 const FREE_BYTES: usize = 1 << 20;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Sends chunks of one size to a hook that holds them all: how often it is called, and with how many bytes altogether.
+    /// Sends chunks of one size to a hook that holds them all. Returns how often the hook is called, and its total
+    /// input in bytes.
     fn held(chunks: usize, size: usize) -> (usize, usize) {
         let (mut repeats, mut held, mut calls, mut bytes, mut waits) = (Repeats::default(), 0, 0, 0, 0);
         for _ in 0..chunks {

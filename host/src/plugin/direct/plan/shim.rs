@@ -46,7 +46,7 @@ pub(super) fn without(plan: &Plan, modules: &[&[u8]]) -> Option<Plan> {
     Some(plan)
 }
 
-/// None where the place is in one of the two instances that go.
+/// Adjusts a place to the removal of the two instances; `None` if it is in one of them.
 fn renumber(place: &mut Place, shim: usize, fixup: usize) -> Option<()> {
     if place.instance == shim || place.instance == fixup {
         return None;
@@ -57,7 +57,7 @@ fn renumber(place: &mut Place, shim: usize, fixup: usize) -> Option<()> {
     Some(())
 }
 
-/// The shim that the fixup is for, and for the name of each of its functions what that calls in the end.
+/// The shim that the fixup belongs to, and what each of the shim's functions finally calls, by name.
 fn lowered(plan: &Plan, modules: &[&[u8]], fixup: usize) -> Option<(usize, HashMap<String, Source>)> {
     let instance = plan.instances.get(fixup)?;
     let fixup = Fixup::read(at(modules, instance.module)?)?;
@@ -86,11 +86,11 @@ fn lowered(plan: &Plan, modules: &[&[u8]], fixup: usize) -> Option<(usize, HashM
     Some((table.instance, lowered))
 }
 
-/// A module that does nothing but write imported functions into an imported table.
+/// A module that only writes imported functions into an imported table.
 struct Fixup {
-    /// Which of its imports is the table.
+    /// Index of the import that is the table.
     table: usize,
-    /// Which of its imports is written into each slot, from the first on.
+    /// Index of the import that is written to each slot, from the first slot on.
     written: Vec<(usize, Rc<FuncType>)>,
 }
 
@@ -121,11 +121,11 @@ impl Fixup {
     }
 }
 
-/// A module whose functions each call what is in one slot of its table.
+/// A module each of whose functions calls the function in one slot of its table.
 struct Shim {
-    /// How many slots the table has.
+    /// The number of slots in the table.
     slots: u64,
-    /// The functions by the names under which they are exported.
+    /// The functions by their export names.
     functions: Vec<(String, ShimFunction)>,
 }
 
@@ -167,7 +167,7 @@ impl Shim {
     }
 }
 
-/// The slot whose function the body calls with its own arguments, which is all that it does.
+/// The slot whose function the body calls with its own arguments, if that is all it does.
 fn slot(body: &FunctionBody<'_>, signature: &FuncType, types: &[Rc<FuncType>]) -> Option<usize> {
     if body.get_locals_reader().ok()?.get_count() != 0 {
         return None;
@@ -185,14 +185,14 @@ fn slot(body: &FunctionBody<'_>, signature: &FuncType, types: &[Rc<FuncType>]) -
     (operators.eof() && *at(types, type_index)? == *signature).then_some(usize::try_from(value).ok()?)
 }
 
-/// The size of the one table, of functions and empty at first.
+/// The size of the only table, if that holds functions and starts empty.
 fn only_table(section: TableSectionReader<'_>) -> Option<u64> {
     let [table] = <[_; 1]>::try_from(all(section)?).ok()?;
     let plain = table.ty.element_type == RefType::FUNCREF && !table.ty.table64 && !table.ty.shared;
     (plain && matches!(table.init, TableInit::RefNull)).then_some(table.ty.initial)
 }
 
-/// The functions that the one segment writes, from the first slot on.
+/// The functions that the only segment writes, from the first slot on.
 fn only_segment(section: ElementSectionReader<'_>) -> Option<Vec<u32>> {
     let [segment] = <[_; 1]>::try_from(all(section)?).ok()?;
     let ElementKind::Active { table_index: None | Some(0), offset_expr } = segment.kind else { return None };

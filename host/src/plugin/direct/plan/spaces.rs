@@ -14,7 +14,7 @@ use wasmparser::{
 
 use super::{CoreInstance, Imported, Lifted, Place, Plan, Source, is_module_name};
 
-/// The plan of a component as it is written, and the bytes of its core modules.
+/// The plan of a component as written, and the bytes of its core modules.
 pub(super) fn read(component: &[u8]) -> Option<(Plan, Vec<&[u8]>)> {
     let mut spaces = Spaces::default();
     for payload in sections(component)? {
@@ -24,10 +24,10 @@ pub(super) fn read(component: &[u8]) -> Option<(Plan, Vec<&[u8]>)> {
     Some((plan, spaces.modules))
 }
 
-/// What there is of each kind, so far.
+/// The index spaces of the component, as read so far.
 #[derive(Default)]
 struct Spaces<'a> {
-    /// How many items there are in all that was read.
+    /// The number of items read so far.
     items: usize,
     planned: Vec<CoreInstance>,
     memory: Option<Place>,
@@ -44,15 +44,15 @@ struct Spaces<'a> {
     components: Vec<Wrapper<'a>>,
     instances: Vec<Instance<'a>>,
     functions: Vec<Function<'a>>,
-    /// Whether the type is one of an imported instance: a resource among those is not the component's own.
+    /// Whether each type is from an imported instance: a resource among those is not the component's own.
     types: Vec<bool>,
 }
 
-/// What a core instance exports.
+/// The exports of a core instance.
 enum CoreItems<'a> {
     /// A module's instance, by its index in the plan.
     Planned(usize),
-    /// Items from several places, put together under new names.
+    /// Items from several places, combined under new names.
     Bag(HashMap<&'a str, Source>),
 }
 
@@ -67,16 +67,16 @@ enum Function<'a> {
 #[derive(Clone)]
 enum Instance<'a> {
     Imported(&'a str),
-    /// Inside of an imported one.
+    /// An instance nested in an imported one.
     Inner,
-    /// Made of the component's own functions.
+    /// Composed of the component's own functions.
     Made(Vec<(&'a str, Function<'a>)>),
 }
 
-/// A nested component that only gives functions other types: names of exports, each with that of the import behind it.
+/// A nested component that only changes the types of functions: each export's name, with that of the import behind it.
 type Wrapper<'a> = Vec<(&'a str, &'a str)>;
 
-/// What the options of a lowered or lifted function name, besides the memory.
+/// The options of a lowered or lifted function, besides the memory.
 #[derive(Default)]
 struct Options {
     realloc: Option<Place>,
@@ -251,7 +251,7 @@ impl<'a> Spaces<'a> {
         Some(())
     }
 
-    /// None if there is an option that a plan cannot express, or a second memory.
+    /// `None` for an option that a plan cannot express, or for a second memory.
     fn options(&mut self, options: &[CanonicalOption]) -> Option<Options> {
         let mut found = Options::default();
         for option in options {
@@ -305,7 +305,7 @@ impl<'a> Spaces<'a> {
     }
 }
 
-/// Reads a nested component; none unless types, and functions handed through, are all there is.
+/// Reads a nested component; `None` if it contains more than types and functions that are passed through.
 fn wrapper(component: &[u8]) -> Option<Wrapper<'_>> {
     let mut imports = Vec::new();
     let mut exports = Vec::new();
@@ -345,7 +345,7 @@ fn wrapper(component: &[u8]) -> Option<Wrapper<'_>> {
     Some(exports)
 }
 
-/// The sections of a component, without those of what is nested in it.
+/// The sections of a component, without those of components nested in it.
 fn sections(component: &[u8]) -> Option<Vec<Payload<'_>>> {
     let mut parser = Parser::new(0);
     let mut rest = component;
@@ -374,7 +374,7 @@ fn imports_of(module: &[u8]) -> Option<Vec<(&str, &str)>> {
             Payload::ImportSection(imports) => {
                 return imports.into_imports().map(|import| import.ok().map(|it| (it.module, it.name))).collect();
             }
-            // Imports come before code, of which there may be much.
+            // Imports come before the code, which may be large.
             Payload::CodeSectionStart { .. } => break,
             _ => {}
         }
@@ -382,7 +382,7 @@ fn imports_of(module: &[u8]) -> Option<Vec<(&str, &str)>> {
     Some(Vec::new())
 }
 
-/// Does something with each item of a section, until one is not understood.
+/// Calls `one` for each item of a section, until an item is not understood.
 fn each<'a, T: FromReader<'a>>(section: SectionLimited<'a, T>, mut one: impl FnMut(T) -> Option<()>) -> Option<()> {
     section.into_iter().try_for_each(|item| one(item.ok()?))
 }
@@ -402,11 +402,12 @@ fn place(space: &[Source], index: u32) -> Option<Place> {
     }
 }
 
-/// A name without the attributes that say which interface is meant instead.
+/// A name without attributes that refer to another interface.
 fn plain<'a>(name: ComponentExternName<'a>) -> Option<&'a str> {
     (name.implements.is_none() && name.version_suffix.is_none()).then_some(name.name)
 }
 
-/// A component with more has no plan, so that one made to be slow to read does not hold up the gateway: some names are
-/// searched for among others. A CPython whose extensions are modules of their own has 6,000, a plugin in Rust 200.
+/// Limit on the items of a component, so that one made to be slow to read does not hold up the gateway: some names are
+/// found by linear search. A component with more has no plan. A CPython whose extensions are modules of their own has
+/// 6,000, a plugin in Rust 200.
 const MOST_ITEMS: usize = 20_000;

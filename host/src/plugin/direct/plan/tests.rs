@@ -5,7 +5,7 @@ use wasmparser::{ComponentExternalKind, Parser, Payload};
 
 use super::*;
 
-/// A memory in a module of its own, and a main module that is given it: no shim is needed.
+/// A memory in a module of its own, and a main module that is given this memory: no shim is needed.
 const PLAIN: &str = r#"(component
     (import "test:pkg/log@1.0.0" (instance $log
         (export "write" (func (param "text" string)))
@@ -36,7 +36,7 @@ const PLAIN: &str = r#"(component
     (instance $hooks (export "on-name" (func $hook)))
     (export "test:pkg/hook@1.0.0" (instance $hooks)))"#;
 
-/// As wit-component makes it: a shim, a fixup, and what is exported handed through a nested component.
+/// As wit-component produces it: with a shim, a fixup, and exports passed through a nested component.
 const SHIMMED: &str = r#"(component
     (import "test:pkg/log@1.0.0" (instance $log
         (export "write" (func (param "text" string)))
