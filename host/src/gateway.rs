@@ -52,22 +52,22 @@ pub struct Gateway {
     admin: Option<SocketAddr>,
 }
 
-/// What the data cores and the control thread have in common.
+/// The state that the data cores and the control thread share.
 pub(crate) struct Shared {
     snapshot: ArcSwap<Snapshot>,
     pub(crate) workshop: Arc<Workshop>,
     access_log: Arc<AccessLog>,
     running: Mutex<Running>,
-    /// Held for a whole change, so that of two changes the second sees the first.
+    /// Held during a whole change, so that the second of two changes sees the first.
     turn: tokio::sync::Mutex<()>,
     draining: AtomicBool,
-    /// Set when the drain timeout is over.
+    /// Set when the drain timeout has passed.
     is_cut: Arc<AtomicBool>,
     watch: OnceLock<Watch>,
     outbound: Arc<outbound::Outbound>,
-    /// What no change of the configuration changes.
+    /// Settings that a change of the configuration does not affect.
     fixed: start::Fixed,
-    /// For changes that wait for registries.
+    /// Limits the changes that wait for registries.
     fetches: tokio::sync::Semaphore,
 }
 
@@ -79,14 +79,14 @@ struct Running {
     discovery: discovery::Discovery,
 }
 
-/// Why a gateway does not start, or a change is not made.
+/// Why a gateway does not start, or a change is not applied.
 #[derive(Debug)]
 pub enum Error {
     /// The configuration is wrong.
     Config(Box<Report>),
     Bind(BindError),
     Admin(admin::StartError),
-    /// The machine refuses something: threads, address space, a log file.
+    /// The machine refuses something, such as threads, address space or a log file.
     System(String),
 }
 
@@ -94,7 +94,7 @@ impl Gateway {
     /// Starts from a configuration file: loads, binds, serves.
     ///
     /// # Errors
-    /// Nothing runs then.
+    /// Nothing is running then.
     pub fn start(path: &Path) -> Result<Gateway, Error> {
         Gateway::start_on(control::Thread::start().map_err(system("control thread"))?, path)
     }
@@ -104,7 +104,7 @@ impl Gateway {
         let loaded = load(path)?;
         let config = loaded.config.clone();
         if let Some((watch, _)) = &watching {
-            // Before they are read, so that no change falls between.
+            // Before the files are read, so that no change is missed in between.
             watch.set_files(std::iter::once(path.to_owned()).chain(snapshot::files_of(&config, path)));
         }
         pull::provide(&loaded, path)?;
@@ -123,18 +123,18 @@ impl Gateway {
         Ok(Gateway { shared, control, admin })
     }
 
-    /// The addresses that are listened on, by listener name.
+    /// The addresses of the listeners, by listener name.
     pub fn addresses(&self) -> Vec<(Arc<str>, SocketAddr)> {
         let running = self.shared.running();
         running.listeners.iter().map(|((_, name, ..), listening)| (name.clone(), listening.address)).collect()
     }
 
-    /// Where the admin API listens.
+    /// The address of the admin API.
     pub fn admin_address(&self) -> Option<SocketAddr> {
         self.admin
     }
 
-    /// Reads the configuration file again and runs it.
+    /// Reads the configuration file again and applies it.
     ///
     /// # Errors
     /// Nothing has changed then.
@@ -143,26 +143,26 @@ impl Gateway {
         self.control.block_on(async move { shared.reload(&handle).await })?
     }
 
-    /// Starts from a configuration file, tells `started`, and serves until SIGTERM or SIGINT, reloading at SIGHUP; then lets
-    /// what runs finish.
+    /// Starts from a configuration file, calls `started`, and serves until SIGTERM or SIGINT, reloading at SIGHUP; then
+    /// drains.
     ///
     /// # Errors
     /// As [`Gateway::start`].
     pub fn run(path: &Path, started: impl FnOnce(&Gateway)) -> Result<(), Error> {
         let control = control::Thread::start().map_err(system("control thread"))?;
-        // Before the work of the start, which SIGHUP would end otherwise; what comes meanwhile is heard after it. SIGTERM and
-        // SIGINT still end it at once, as nothing is served yet.
+        // Before the start, during which SIGHUP would otherwise end the process; a signal that arrives meanwhile is
+        // handled afterwards. SIGTERM and SIGINT still end the process immediately, as nothing is served yet.
         let hangup = control.block_on(async { control::hangup() })?.map_err(system("signals"))?;
         let gateway = Gateway::start_on(control, path)?;
         started(&gateway);
         let (shared, handle) = (gateway.shared.clone(), gateway.control.handle());
-        // Without a control thread nothing could ever end the gateway, so that ends it, too.
+        // Without a control thread, nothing could ever end the gateway, so its loss ends the gateway, too.
         let _ = gateway.control.block_on(control::signals(hangup, shared, handle));
         gateway.shutdown();
         Ok(())
     }
 
-    /// Stops accepting, lets what runs finish within `shutdown.drain_timeout`, and ends.
+    /// Stops accepting, lets running work finish within `shutdown.drain_timeout`, and ends.
     pub fn shutdown(self) {
         let deadline: Duration = self.shared.current().loaded.config.shutdown.drain_timeout.into();
         self.shared.draining.store(true, Ordering::Relaxed);
@@ -186,7 +186,7 @@ impl Gateway {
 }
 
 impl Shared {
-    /// The configuration that runs.
+    /// The running configuration.
     pub(crate) fn current(&self) -> Arc<Snapshot> {
         self.snapshot.load_full()
     }
@@ -209,27 +209,27 @@ impl Shared {
         Err(unsettled())
     }
 
-    /// Fetches what a change lacks. Nobody's turn waits for it.
+    /// Fetches what a change lacks. This happens outside of the turn, so other changes proceed.
     async fn fetch(&self, lacking: Lacking) -> Result<(), Error> {
-        // Nobody closes it.
+        // Nobody closes the semaphore.
         let _slot = self.fetches.acquire().await;
         let fetched = blocking::run(move || lacking.fetch()).await;
         let fetched = fetched.unwrap_or_else(|error| Err(Error::System(format!("fetching plugins failed: {error}"))));
         fetched.inspect_err(|_| self.workshop.metrics.reload_refused())
     }
 
-    /// gateway.json.
+    /// The path of gateway.json.
     fn path(&self) -> &Path {
         &self.workshop.path
     }
 
-    /// Takes a component in place of a plugin's source, for the next build; the answer is what was there.
+    /// Uses a component in place of a plugin's source from the next build on. Returns the previous upload.
     fn upload(&self, name: &str, component: Option<Arc<[u8]>>) -> Option<Arc<[u8]>> {
         self.workshop.loader.lock().unwrap_or_else(PoisonError::into_inner).upload(name, component)
     }
 
-    /// Goes back to the files of plugins whose file has changed. In its turn: an upload that is being tried, and fails, puts
-    /// back what was there before it.
+    /// Drops the uploads of plugins whose own file has changed. Takes the turn: an upload that is being tried and fails
+    /// restores the one before it.
     async fn forget_uploads(&self, files: &[PathBuf]) {
         let _turn = self.turn.lock().await;
         let snapshot = self.current();
@@ -242,7 +242,7 @@ impl Shared {
         }
     }
 
-    /// The page of `GET /metrics`.
+    /// The content of `GET /metrics`.
     fn render_metrics(&self) -> String {
         let snapshot = self.current();
         let mut series = observer::plugin_series(&snapshot);
@@ -254,7 +254,7 @@ impl Shared {
         self.workshop.metrics.render(&self.access_log, &series)
     }
 
-    /// Builds what `load` gives and puts it in force, unless something has to be fetched first.
+    /// Builds what `load` returns and puts it into force, unless something has to be fetched first.
     async fn change_in_turn(
         self: &Arc<Self>,
         handle: &control::Handle,
@@ -296,7 +296,8 @@ impl Shared {
         applied.map(|()| Change::Made)
     }
 
-    /// Binds what is new, swaps, and lets go of what is old. `None` is for the start, where the snapshot is in place.
+    /// Binds new listeners, swaps the snapshot and releases old listeners. `None` at the start, where the snapshot is
+    /// already in place.
     fn install(self: &Arc<Self>, snapshot: Option<Arc<Snapshot>>, handle: &impl control::Spawn) -> Result<(), Error> {
         let mut running = self.running();
         let next = snapshot.clone().unwrap_or_else(|| self.current());
@@ -309,7 +310,7 @@ impl Shared {
         let gone: Vec<(Key, Listening)> =
             gone.into_iter().filter_map(|key| running.listeners.remove_entry(&key)).collect();
         for ((_, name, ..), listening) in &gone {
-            // Before the swap, so that none of its connections is ever without.
+            // Before the swap, so that its connections are never without a policy.
             self.current().listener_policy(name).into_iter().for_each(|policy| listening.parting.with(policy));
         }
         if let Some(snapshot) = snapshot {
@@ -344,8 +345,8 @@ impl Shared {
         Ok(())
     }
 
-    /// Watches what a new configuration names, before it is read. Should the configuration be refused for one of these
-    /// files, it is tried again as soon as the file has changed.
+    /// Watches the files that a new configuration names, before they are read. If the configuration is refused because
+    /// of one of them, it is tried again as soon as the file has changed.
     fn watch_also(&self, config: &config::Config, running: &Snapshot) {
         if let Some(watch) = self.watch.get() {
             let new = snapshot::files_of(config, self.path());
@@ -353,16 +354,16 @@ impl Shared {
         }
     }
 
-    /// The files whose change is a reason to reload.
+    /// The files whose changes cause a reload.
     fn files(&self, snapshot: &Snapshot) -> Vec<PathBuf> {
         std::iter::once(self.path().to_owned()).chain(snapshot.files()).collect()
     }
 }
 
-/// What has become of a change.
+/// The outcome of a change.
 enum Change {
     Made,
-    /// Nothing yet: these have to be fetched first.
+    /// Nothing was changed: these have to be fetched first.
     Lacks(Box<Lacking>),
 }
 
@@ -375,7 +376,7 @@ fn load(path: &Path) -> Result<Loaded, Error> {
     Loaded::read(path, &names).map_err(|report| Error::Config(Box::new(report)))
 }
 
-/// Gives key sets that are new a moment to be fetched, so that their first tokens do not meet a set without keys.
+/// Gives new key sets a moment to be fetched, so that the first tokens do not meet an empty set.
 async fn await_keys(snapshot: &Snapshot) {
     const PATIENCE: Duration = Duration::from_secs(2);
     let all = async {
@@ -419,7 +420,7 @@ impl std::fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// Changes that wait for registries at the same time; more wait for their turn.
+/// Changes that may wait for registries at the same time; further ones queue.
 const FETCHES: usize = 4;
-/// A configuration that changes again and again while it is fetched for is given up after so many.
+/// Rounds after which a configuration that keeps changing while its plugins are fetched is given up.
 const ROUNDS: usize = 5;

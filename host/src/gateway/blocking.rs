@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use crate::thread_priority;
 
-/// Runs `work` on a thread of its own, behind everything else where the cores are busy.
+/// Runs `work` on a thread of its own, with a lower priority than everything else when the cores are busy.
 ///
 /// # Errors
 /// The thread could not be started, or `work` panicked.
@@ -21,7 +21,7 @@ pub(super) async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'st
     result.await.map_err(|_| io::Error::other("it panicked"))
 }
 
-/// Waits until nobody else has it, and drops it then: to unmap its instances is not for a data core.
+/// Waits until this is the last reference and drops it: a data core should not have to unmap the instances.
 pub(super) async fn drop_last<T>(old: Arc<T>) {
     while Arc::strong_count(&old) > 1 {
         tokio::time::sleep(LOOK_AGAIN).await;

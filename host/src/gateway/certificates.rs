@@ -9,7 +9,7 @@ use crate::telemetry::exposition::{Series, Value};
 use crate::telemetry::{self, Level};
 use crate::tls::Expiry;
 
-/// Looks at the certificates that run twice a day; never ends.
+/// Checks the running certificates twice a day; never ends.
 pub(super) async fn watch(shared: Arc<Shared>) {
     loop {
         tokio::time::sleep(PERIOD).await;
@@ -17,7 +17,7 @@ pub(super) async fn watch(shared: Arc<Shared>) {
     }
 }
 
-/// Tells of the certificates that end soon, or have.
+/// Warns of certificates that expire soon or have expired.
 pub(super) fn warn(snapshot: &Snapshot, now: SystemTime) {
     for (side, name, expiry) in all(snapshot) {
         let ends = expiry.end();
@@ -30,7 +30,7 @@ pub(super) fn warn(snapshot: &Snapshot, now: SystemTime) {
     }
 }
 
-/// The certificates that are shown, to clients and to servers: by what, its name, and when they end.
+/// The certificates shown to clients and to servers: the kind of owner, its name, and the expiry.
 fn all(snapshot: &Snapshot) -> Vec<(&'static str, Arc<str>, Expiry)> {
     let to_clients = snapshot
         .tls_listeners()
@@ -42,7 +42,7 @@ fn all(snapshot: &Snapshot) -> Vec<(&'static str, Arc<str>, Expiry)> {
     to_clients.chain(to_servers).collect()
 }
 
-/// When each certificate ends, for the metrics page.
+/// The expiry of each certificate, for the metrics page.
 pub(super) fn series(snapshot: &Snapshot) -> Vec<Series> {
     let series = |(side, name, expiry): (&str, Arc<str>, Expiry)| Series {
         name: "gatewright_tls_certificate_expiry_timestamp_seconds".to_owned(),

@@ -35,7 +35,7 @@ pub(super) struct Thread {
 #[derive(Clone)]
 pub(super) struct Handle(Runtime);
 
-/// Whoever can start a task there.
+/// Anything that can start a task there.
 pub(super) trait Spawn {
     fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) -> AbortHandle;
 }
@@ -46,7 +46,7 @@ impl Thread {
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new().name("control".into()).stack_size(4 << 20).spawn(move || {
-            // A gateway that was dropped stops the thread like one that was shut down.
+            // Dropping a gateway stops the thread, just as a shutdown does.
             let _ = runtime.block_on(stopped);
             runtime.shutdown_background();
         })?;
@@ -57,7 +57,7 @@ impl Thread {
         Handle(self.runtime.clone())
     }
 
-    /// Runs a future on the thread and waits for it here; never called on the thread itself.
+    /// Runs a future on the thread and waits for it; must not be called on the thread itself.
     ///
     /// # Errors
     /// The thread has ended.
@@ -87,12 +87,12 @@ impl Spawn for Handle {
     }
 }
 
-/// Hears SIGHUP from now on. To be called on the thread's runtime.
+/// Handles SIGHUP from now on. To be called on the thread's runtime.
 pub(super) fn hangup() -> std::io::Result<Signal> {
     signal(SignalKind::hangup())
 }
 
-/// Waits for SIGTERM or SIGINT, and for `shutdown.delay` then; reloads and reopens the access log at SIGHUP.
+/// Waits for SIGTERM or SIGINT, and then for `shutdown.delay`. At SIGHUP, reloads and reopens the access log.
 pub(super) async fn signals(mut hangup: Signal, shared: Arc<Shared>, handle: Handle) {
     let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
@@ -121,10 +121,10 @@ pub(super) async fn signals(mut hangup: Signal, shared: Arc<Shared>, handle: Han
     telemetry::log(Level::Info, "draining", &[]);
 }
 
-/// A watch and what it reports.
+/// A watch and its reports.
 pub(super) type Watching = (Watch, mpsc::Receiver<Changed>);
 
-/// Begins to watch gateway.json, before it is read, so that no change falls between.
+/// Starts watching gateway.json before it is read, so that no change is missed in between.
 pub(super) async fn watch(path: PathBuf) -> Option<Watching> {
     match Watch::start([path]) {
         Ok(watching) => Some(watching),
@@ -146,11 +146,11 @@ pub(super) async fn follow_files(shared: Arc<Shared>, handle: Handle, watching: 
     }
 }
 
-/// Reloads in a task of its own: one that waits for a registry holds up neither a signal nor the next change.
+/// Reloads in a task of its own, so that waiting for a registry delays neither signals nor the next change.
 fn reload(shared: &Arc<Shared>, handle: &Handle, changed: Vec<PathBuf>, cause: String) {
     let (shared, own) = (shared.clone(), handle.clone());
     handle.spawn(async move {
-        // A file that changed is what the operator wants now, whatever was uploaded in its place.
+        // The operator's latest word is the changed file, so it replaces uploads.
         shared.forget_uploads(&changed).await;
         tell(&shared.reload(&own).await, &cause);
     });
@@ -184,7 +184,7 @@ struct Api {
     handle: Handle,
 }
 
-/// Who may use the admin API while this configuration runs.
+/// Who may use the admin API under this configuration.
 pub(super) fn access(snapshot: &Snapshot) -> Access {
     match (&snapshot.loaded.config.admin, snapshot.admin_token()) {
         (None, _) => Access::Closed,
@@ -286,13 +286,13 @@ impl Control for Api {
                 let before = self.shared.upload(name, Some(component.clone()));
                 let made = self.shared.change_in_turn(&self.handle, |previous| Ok(previous.loaded.clone())).await;
                 if !matches!(made, Ok(Change::Made)) {
-                    // Before the turn is over: nobody else's change is built with it.
+                    // Before the turn ends, so that no other change is built with it.
                     self.shared.upload(name, before);
                 }
                 drop(turn);
                 changed = match made {
                     Ok(Change::Made) => Ok(()),
-                    // What runs was fetched once, so the store has lost something since.
+                    // The running plugins were fetched once, so the store has lost something since.
                     Ok(Change::Lacks(lacking)) => match self.shared.fetch(*lacking).await {
                         Ok(()) => continue,
                         Err(error) => Err(error),

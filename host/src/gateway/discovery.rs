@@ -21,7 +21,7 @@ pub(super) struct Discovery {
 }
 
 impl Discovery {
-    /// Starts what the snapshot needs and does not have, and ends what belongs to another.
+    /// Starts the tasks that the snapshot needs and that are missing, and ends the others.
     pub fn follow(&mut self, snapshot: &Snapshot, metrics: &Metrics, control: &impl Spawn) {
         let mut before = std::mem::take(&mut self.running);
         let names = || snapshot.upstreams().flat_map(|upstream| upstream.queries().map(move |query| (upstream, query)));
@@ -43,7 +43,7 @@ impl Discovery {
         before.into_values().for_each(|task| task.abort());
     }
 
-    /// Has a resolver for these settings. False where it is another than before.
+    /// Provides a resolver for these settings. False if it replaced another one.
     fn follow_settings(&mut self, settings: &Settings) -> bool {
         if self.resolver.as_ref().is_some_and(|resolver| resolver.settings() == settings) {
             return true;
@@ -53,7 +53,7 @@ impl Discovery {
                 self.resolver = Some(Arc::new(resolver));
                 false
             }
-            // The system's file may be away for a moment, and the next change looks again.
+            // The system's file may be missing for a moment; the next change tries again.
             Err(error) if self.resolver.is_some() => {
                 telemetry::log(Level::Error, "names are asked for as before", &[("error", &error)]);
                 true
@@ -65,13 +65,13 @@ impl Discovery {
         }
     }
 
-    /// Ends all.
+    /// Ends all tasks.
     pub fn stop(&mut self) {
         self.running.drain().for_each(|(_, task)| task.abort());
     }
 }
 
-/// Asks for one name until the task is ended.
+/// Resolves one name until the task is ended.
 async fn follow(upstream: Arc<Upstream>, query: Query, resolver: Arc<Resolver>, count: impl Fn(UpstreamEvent)) {
     let started = Instant::now();
     let mut schedule = Schedule::new(upstream.found(&query).unwrap_or_default());

@@ -11,7 +11,7 @@ use crate::telemetry::exposition::{self, Series};
 use crate::telemetry::write_rfc3339;
 use crate::upstream::{Endpoint, Upstream};
 
-/// Every upstream with its endpoints.
+/// All upstreams with their endpoints.
 pub(super) fn list(snapshot: &Snapshot) -> Value {
     let upstream = |upstream: &Arc<Upstream>| {
         let endpoints = upstream.endpoints();
@@ -55,7 +55,7 @@ fn rfc3339(time: SystemTime) -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
-/// The state of every endpoint, and what it has counted.
+/// The state and the counters of every endpoint.
 pub(super) fn series(snapshot: &Snapshot) -> Vec<Series> {
     let mut series = Vec::new();
     for upstream in snapshot.upstreams() {

@@ -38,7 +38,7 @@ fn max_age(headers: &HeaderMap) -> Option<Duration> {
     Some(Duration::from_secs(seconds))
 }
 
-/// For the whole answer.
+/// Time limit for the whole answer.
 const TIME: Duration = Duration::from_secs(10);
-/// The largest key set.
+/// The largest key set, in bytes.
 const BYTES: usize = 256 << 10;

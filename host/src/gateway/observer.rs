@@ -14,13 +14,13 @@ use crate::telemetry::exposition::{self, Series};
 use crate::telemetry::metrics::{Metrics, RouteMetrics};
 use crate::telemetry::{AccessLog, Outcome, Record, access_log};
 
-/// Writes the access log and counts, for one access log's life.
+/// Writes the access log and counts requests, for the lifetime of one access log.
 pub(super) struct Observer {
     pub access_log: Arc<AccessLog>,
-    /// For requests that no route takes.
+    /// For requests that match no route.
     pub no_route: Arc<RouteMetrics>,
     pub metrics: Arc<Metrics>,
-    /// Whether the drain timeout is over, so that what ends now is cut by the gateway and not by its client.
+    /// Whether the drain timeout has passed, so that exchanges are now ended by the gateway and not by the client.
     pub is_cut: Arc<AtomicBool>,
 }
 
@@ -36,7 +36,7 @@ impl exchange::Observer for Observer {
         let route = exchange.route.as_ref();
         route.and_then(|route| route.metrics.as_ref()).unwrap_or(&self.no_route).record(
             &exchange.received.method,
-            // 499 is what the field calls a client that left before it was answered.
+            // 499 stands for a client that disconnected before it was answered.
             status.unwrap_or(499),
             duration,
             outcome.request_bytes(),
@@ -85,7 +85,8 @@ impl exchange::Observer for Observer {
     }
 }
 
-/// The one word for how it ended. What went wrong first counts: a client that leaves an error unread did not cause it.
+/// How the exchange ended, in one word. The first failure counts: a client that leaves an error unread did not cause
+/// it.
 fn how(outcome: &exchange::Outcome, is_cut: bool) -> Outcome {
     use exchange::Fault;
     match outcome.fault {
@@ -100,8 +101,8 @@ fn how(outcome: &exchange::Outcome, is_cut: bool) -> Outcome {
     }
 }
 
-/// What plugins have counted themselves, for the metrics page. A plugin with several configurations counts in each of them;
-/// their sum is shown.
+/// The metrics that plugins write, for the metrics page. A plugin with several configurations counts in each of them;
+/// the page shows the sum.
 pub(super) fn plugin_series(snapshot: &Snapshot) -> Vec<Series> {
     let mut all = Vec::<Series>::new();
     let mut places = HashMap::new();
@@ -124,7 +125,7 @@ pub(super) fn plugin_series(snapshot: &Snapshot) -> Vec<Series> {
     all
 }
 
-/// A series that a plugin wrote.
+/// A series written by a plugin.
 fn series(plugin: &str, sample: &Sample<'_>) -> Series {
     let own = sample.metric.labels.iter().zip(sample.label_values);
     let own = own.map(|(name, value)| (name.clone(), value.clone()));
@@ -136,7 +137,7 @@ fn series(plugin: &str, sample: &Sample<'_>) -> Series {
             metrics::Value::Counter(count) => exposition::Value::Counter(*count),
             metrics::Value::Gauge(value) => exposition::Value::Gauge(*value),
             metrics::Value::Histogram { buckets, sum, count } => {
-                // There they are cumulative, here they are not, with what is above all bounds at the end.
+                // The buckets are cumulative there and not here, where the last one holds everything above the bounds.
                 let below = std::iter::once(0).chain(buckets.iter().map(|(_, up_to)| *up_to));
                 let up_to = buckets.iter().map(|(_, up_to)| *up_to).chain([*count]);
                 exposition::Value::Histogram {

@@ -18,8 +18,8 @@ use crate::upstream::{Address, Server, Settings, Upstream};
 
 /// See the module.
 ///
-/// Addresses are declared while a snapshot is built, and may name an upstream that only this snapshot has. So a request
-/// waits until the build is over, and then sees the upstreams of the snapshot that is about to run.
+/// Addresses are declared while a snapshot is built, and may name an upstream that only this snapshot has. So requests
+/// wait until the build is over, and then see the upstreams of the snapshot that is about to run.
 pub(super) struct Outbound {
     shared: OnceLock<Weak<Shared>>,
     next: Mutex<Option<Arc<Snapshot>>>,
@@ -27,20 +27,21 @@ pub(super) struct Outbound {
     direct: Mutex<Direct>,
 }
 
-/// What is sent, and how much may come back.
+/// A request, and the bounds of its answer.
 pub(super) struct Call {
     pub method: Method,
     pub headers: HeaderMap,
     pub body: Bytes,
-    /// For the whole answer.
+    /// Time limit for the whole answer. The next field is its largest size.
     pub time: Duration,
     pub bytes: usize,
 }
 
-/// The hosts that no upstream stands for, with their connections, for as long as the same authorities are trusted.
+/// Upstreams for hosts that the configuration has no upstream for, with their connections, for as long as the trusted
+/// authorities stay the same.
 #[derive(Default)]
 struct Direct {
-    /// For https; none before the first.
+    /// For https; `None` before its first use.
     connector: Option<Arc<Connector>>,
     hosts: BTreeMap<String, Arc<Upstream>>,
 }
@@ -53,7 +54,7 @@ impl Default for Outbound {
 }
 
 impl Outbound {
-    /// Tells where the upstreams of the running snapshot are.
+    /// Sets the gateway whose running snapshot has the upstreams.
     pub fn attach(&self, shared: &Arc<Shared>) {
         let _ = self.shared.set(Arc::downgrade(shared));
         self.is_settled.send_replace(true);
@@ -64,23 +65,23 @@ impl Outbound {
         self.is_settled.send_replace(false);
     }
 
-    /// The build is over: requests go on, with the upstreams of the new snapshot if there is one.
+    /// The build is over: requests continue, with the upstreams of the new snapshot if there is one.
     pub fn release(&self, next: Option<Arc<Snapshot>>) {
         *self.next.lock().unwrap_or_else(PoisonError::into_inner) = next;
         self.is_settled.send_replace(true);
     }
 
-    /// Sends a request to an address and collects the answer. With a name it goes through the upstream of this name, whatever
-    /// host the address has: the operator says with the upstream how that host is reached.
+    /// Sends a request to an address and collects the answer. With `through`, it goes through the upstream of this
+    /// name, whatever the host in the address: the operator configures in the upstream how that host is reached.
     ///
     /// # Errors
-    /// Why there is none, for the operator.
+    /// There is no answer; the text says why, for the operator.
     pub async fn call(&self, address: &str, through: Option<&str>, call: Call) -> Result<Response<Bytes>, String> {
         let uri: Uri = address.parse().map_err(|_| "the address is not a valid URL".to_owned())?;
         let (Some(scheme), Some(authority)) = (uri.scheme(), uri.authority()) else {
             return Err("the address has no host".to_owned());
         };
-        // The sender is this one's own, so it is there.
+        // The sender is a field of `self`, so it exists.
         let _ = self.is_settled.subscribe().wait_for(|is_settled| *is_settled).await;
         let snapshot = self.snapshot().ok_or("the gateway is ending")?;
         let upstream = match (through, snapshot.upstream(authority.host())) {
@@ -104,7 +105,7 @@ impl Outbound {
         next.or_else(|| Some(self.shared.get()?.upgrade()?.current()))
     }
 
-    /// An upstream for a host that no upstream of the configuration stands for.
+    /// An upstream for a host that has none in the configuration.
     fn direct(
         &self,
         snapshot: &Snapshot,
@@ -130,7 +131,7 @@ impl Outbound {
         }
         let mut settings = Settings::new(host, vec![Server::from(address)]);
         settings.transport.tls = connector;
-        // There is nobody to leave its requests to, and the reason of a failure is worth more than that it goes on.
+        // No other endpoint could take its requests, and the reason of a failure is more useful than an ejection.
         settings.ejection = Ejection { on: Vec::new(), ..Ejection::default() };
         let upstream = Upstream::new(settings, None);
         direct.hosts.insert(key, upstream.clone());
@@ -138,7 +139,7 @@ impl Outbound {
     }
 }
 
-/// A name does not turn off what the address says of TLS.
+/// Naming an upstream does not disable the TLS that the address requires.
 fn named(upstream: &Arc<Upstream>, scheme: &Scheme) -> Result<Arc<Upstream>, String> {
     if *scheme == Scheme::HTTPS && upstream.settings().transport.tls.is_none() {
         return Err(format!(
@@ -150,7 +151,7 @@ fn named(upstream: &Arc<Upstream>, scheme: &Scheme) -> Result<Arc<Upstream>, Str
 }
 
 impl Direct {
-    /// What https is spoken with. Where other authorities are trusted than before, no connection is kept.
+    /// The connector for https. If the trusted authorities have changed, no connections are kept.
     fn connector(&mut self, trust: &Trust) -> Result<Arc<Connector>, String> {
         let settings = Outgoing { tls12: true, ..Outgoing::default() };
         let connector = Connector::load(settings, trust, self.connector.as_ref(), SystemTime::now());

@@ -17,7 +17,7 @@ use crate::proxy;
 use crate::snapshot::Listener;
 use crate::telemetry::metrics::ListenerMetrics;
 
-/// What is kept of it while it rests: enough to go on.
+/// What is kept of a plaintext connection while it is idle: enough to continue.
 pub(super) struct Plaintext {
     pub client: SocketAddr,
     pub local: SocketAddr,
@@ -31,13 +31,13 @@ pub(super) struct Plaintext {
 }
 
 impl Plaintext {
-    /// Serves it until it ends or rests.
+    /// Serves the connection until it ends or becomes idle.
     pub async fn serve(self, stage: Stage<TcpStream>) {
         let name = self.listener.name.clone();
         let connection = Arc::new(Connection::new(self.client, self.local, name, &Scheme::HTTP));
         let (shared, listener) = (self.shared.clone(), self.listener.clone());
         let handler = move |connection, request| proxy::handle(shared.current(), listener.clone(), connection, request);
-        // On the heap, where it is made: it has kilobytes, and a task is moved on its way to its runtime.
+        // Boxed where it is created: the future has kilobytes, and a task is moved on its way to the runtime.
         match Box::pin(downstream::attend(stage, &connection, &self.settings, &handler, &self.drain)).await {
             None => drop((self.open, self.place)),
             Some(resting) => self.rest(resting),
@@ -57,12 +57,12 @@ impl Plaintext {
                 }
             });
         };
-        // An error: the runtime does not let go of a socket, which is closed with it.
+        // The runtime cannot release the socket, which is then closed.
         let _ = idle.add(io, until, asked, Box::new(wake));
     }
 }
 
-/// A connection that is counted as resting.
+/// A connection that is counted as idle.
 struct Rest(Arc<ListenerMetrics>);
 
 impl Rest {

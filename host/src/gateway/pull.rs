@@ -15,7 +15,7 @@ use crate::registry::{self, Client, Lock, Pruned, Settings, Store, Wanted};
 use crate::snapshot::{self, Sources};
 use crate::telemetry::{self, Level};
 
-/// What a configuration needs, and the store does not have.
+/// What a configuration needs and the store does not have.
 pub(super) struct Lacking {
     loaded: Loaded,
     directory: PathBuf,
@@ -25,30 +25,31 @@ pub(super) struct Lacking {
 }
 
 impl Lacking {
-    /// `None` where a snapshot can be built from what there is.
+    /// `None` if a snapshot can be built from what the store has.
     pub fn of(loaded: &Loaded, path: &Path) -> Option<Lacking> {
-        // Mistakes are the build's to report.
+        // Mistakes are reported by the build.
         let sources = Sources::of(loaded, path, &mut Vec::new());
         let absent = sources.absent();
         let directory = path.parent().unwrap_or(Path::new("")).to_owned();
         (!absent.is_empty()).then(|| Lacking { loaded: loaded.clone(), directory, store: sources.store, absent })
     }
 
-    /// Fetches all of it. For a thread on which nobody waits: it takes as long as the registries do, within
+    /// Fetches everything. Call it on a thread that nobody waits for: it takes as long as the registries do, within
     /// `registries.timeout` for each plugin.
     ///
     /// # Errors
-    /// Why not, at the source of each plugin. What else was fetched is kept.
+    /// What failed, at the source of each plugin. The other plugins that were fetched are kept.
     pub fn fetch(self) -> Result<(), Error> {
         let mut mistakes = Vec::new();
         let trust = snapshot::trust(&self.loaded, &self.directory, &mut mistakes);
         match snapshot::registry_settings(&self.loaded, &self.directory, trust) {
             Ok(settings) if mistakes.is_empty() => {
-                // What a process that has ended was fetching; a disk that lets nothing be removed is a fetch's to report.
+                // Removes the remains of fetches by a process that has ended. If the disk does not allow that, the
+                // fetch will report it.
                 let _ = self.store.sweep(SystemTime::now());
                 let runtime = runtime()?;
                 let fetched = runtime.block_on(fetch_all(Arc::new(settings), &self.store, &self.absent));
-                // A name that is still being looked up is not waited for.
+                // Name lookups that are still running are not waited for.
                 runtime.shutdown_background();
                 mistakes.extend(fetched.iter().map(|(name, error)| self.mistake(name, error)));
             }
@@ -64,14 +65,14 @@ impl Lacking {
     }
 }
 
-/// Has the store filled for a configuration, on a thread of its own.
+/// Fills the store for a configuration, on a thread of its own.
 pub(super) fn provide(loaded: &Loaded, path: &Path) -> Result<(), Error> {
     let Some(lacking) = Lacking::of(loaded, path) else { return Ok(()) };
     let fetched = std::thread::scope(|scope| scope.spawn(|| lacking.fetch()).join());
     fetched.unwrap_or_else(|_| Err(Error::System("fetching plugins failed".into())))
 }
 
-/// Fetches what the store lacks; the answer is what failed.
+/// Fetches what the store lacks, and returns the failures.
 async fn fetch_all(
     settings: Arc<Settings>,
     store: &Store,
@@ -82,7 +83,7 @@ async fn fetch_all(
     for (name, wanted) in absent.clone() {
         let (settings, store, slots) = (settings.clone(), store.clone(), slots.clone());
         fetches.spawn(async move {
-            // Nobody closes it.
+            // Nobody closes the semaphore.
             let _slot = slots.acquire().await;
             let began = Instant::now();
             let fetched = match Client::new(settings, wanted.reference.clone()) {
@@ -103,19 +104,19 @@ async fn fetch_all(
     fetched.into_iter().filter_map(|(name, fetched)| Some((name, fetched.err()?))).collect()
 }
 
-/// What a tag stands for from now on.
+/// What a tag refers to from now on.
 pub struct Locked {
     pub reference: OciReference,
     pub digest: OciDigest,
-    /// What it stood for before.
+    /// What the tag referred to before.
     pub before: Option<OciDigest>,
 }
 
-/// Writes the lock file of a configuration: tags that are in it keep their digest unless `update` says otherwise, and
-/// those that no plugin names any more are left out. The second part of the answer is where it is.
+/// Writes the lock file of a configuration and returns its path, too. Locked tags keep their digest unless `update` is
+/// set, and tags that no plugin names any more are removed.
 ///
 /// # Errors
-/// The file is as it was.
+/// The file is unchanged then.
 pub fn lock(path: &Path, update: bool) -> Result<(Vec<Locked>, PathBuf), Error> {
     let loaded = load(path)?;
     let directory = path.parent().unwrap_or(Path::new(""));
@@ -157,11 +158,11 @@ pub fn lock(path: &Path, update: bool) -> Result<(Vec<Locked>, PathBuf), Error> 
     Ok((all, file))
 }
 
-/// Takes out of the stores of these configurations what neither they nor their lock files name, and nobody has written for
-/// a day. Stores that several gateways share are to be pruned with the configurations of all of them.
+/// Removes from the stores of these configurations what neither they nor their lock files name and nobody has written
+/// for a day. Stores that several gateways share must be pruned with the configurations of all of them.
 ///
 /// # Errors
-/// A configuration or a lock file is wrong, and nothing was taken away; or a file cannot be removed.
+/// A configuration or a lock file is wrong, and nothing was removed; or a file cannot be removed.
 pub fn prune(paths: &[PathBuf]) -> Result<Pruned, Error> {
     let (mut stores, mut named) = (BTreeSet::new(), BTreeSet::new());
     for path in paths {
@@ -185,5 +186,5 @@ fn runtime() -> Result<tokio::runtime::Runtime, Error> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(system("runtime"))
 }
 
-/// Plugins that are fetched at the same time.
+/// Plugins that are fetched concurrently.
 const AT_ONCE: usize = 4;

@@ -4,7 +4,7 @@ use crate::cache::{Cache, Event};
 use crate::snapshot::Snapshot;
 use crate::telemetry::exposition::{Series, Value};
 
-/// The series of the cache; none where no route has one.
+/// The series of the cache; empty if no route has a cache.
 pub(super) fn series(snapshot: &Snapshot) -> Vec<Series> {
     if snapshot.routes().iter().any(|route| route.cache.is_some()) { of_cache(&snapshot.cache) } else { Vec::new() }
 }

@@ -8,21 +8,21 @@ use crate::drain::Drainer;
 use crate::listener::{self, Options, Transport};
 use crate::snapshot::{Layer, Listen, Parting};
 
-/// A listener that is the same needs no new socket.
+/// The identity of a listener's socket: a listener with the same key needs no new socket.
 pub(super) type Key = (SocketAddr, Arc<str>, bool, bool, bool, Layer);
 
 pub(super) struct Listening {
-    /// With the real port.
+    /// With the actual port.
     pub address: SocketAddr,
     pub drainer: Drainer,
     pub parting: Parting,
 }
 
-/// Binds the sockets of all new listeners, for all cores, or none.
+/// Binds the sockets of all new listeners, for all cores, or none of them.
 pub(super) fn bind(new: &[&Listen], running: &Running) -> Result<Vec<(Listen, Vec<listener::Bound>)>, Error> {
     let mut openings = Vec::with_capacity(new.len());
     for listen in new {
-        // A listener that takes over an address of our own shares it until the old one has let go.
+        // A listener that takes over one of our own addresses shares it until the old listener has released it.
         let transport = transport(listen.layer);
         let is_held = |(.., layer): &Key, held| self::transport(*layer) == transport && overlap(held, listen.address);
         let is_ours = running.listeners.iter().any(|(key, listening)| is_held(key, listening.address));
@@ -33,7 +33,7 @@ pub(super) fn bind(new: &[&Listen], running: &Running) -> Result<Vec<(Listen, Ve
     Ok(openings)
 }
 
-/// Whether one of the two is the other, or every address with its port.
+/// Whether the two addresses are the same, or one is the unspecified address with the same port.
 fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
     let is_any = one.ip().is_unspecified() || other.ip().is_unspecified();
     one.port() == other.port() && one.is_ipv4() == other.is_ipv4() && (is_any || one.ip() == other.ip())

@@ -22,7 +22,7 @@ use crate::stock;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{self, AccessLog, Level, access_log};
 
-/// Does everything that a start does short of binding, and gives what would run.
+/// Does everything that a start does except binding, and returns what would run.
 ///
 /// # Errors
 /// As [`Gateway::start`].
@@ -35,7 +35,7 @@ pub fn build(path: &Path) -> Result<Snapshot, Error> {
     Snapshot::build(loaded, &workshop, None).map_err(|report| Error::Config(Box::new(report)))
 }
 
-/// The JSON Schema of gateway.json with those of the stock plugins in it.
+/// The JSON Schema of gateway.json, including those of the stock plugins.
 ///
 /// # Errors
 /// A stock plugin does not load, which only a broken build can cause.
@@ -53,10 +53,10 @@ pub fn schema() -> Result<serde_json::Value, Error> {
     Ok(config::json_schema(&plugins, &credentials, &limits))
 }
 
-/// What builds snapshots for the configuration at `path`.
+/// Creates the workshop that builds snapshots for the configuration at `path`.
 ///
 /// # Errors
-/// The machine does not give the engine what it needs.
+/// The machine lacks something that the engine needs.
 fn workshop(
     path: &Path,
     config: &config::Config,
@@ -128,14 +128,14 @@ pub(super) fn workers(shared: &Arc<Shared>, config: &config::Config) -> Result<(
     Ok(())
 }
 
-/// What is settled when the gateway starts, and stays so until it starts again.
+/// The settings that are fixed at the start of the gateway and only change with the next start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Fixed {
     workers: usize,
     connections: u32,
     access_log: config::AccessLog,
     compile_cache: Option<config::CompileCache>,
-    /// None where there is no admin API.
+    /// `None` if there is no admin API.
     admin: Option<config::ListenAddress>,
 }
 
@@ -150,8 +150,8 @@ impl Fixed {
         }
     }
 
-    /// The settings of this configuration that take effect at the next start only, because something else runs. An admin
-    /// API that is taken out is closed at once.
+    /// The settings of this configuration that only take effect at the next start, because other values are in force.
+    /// An admin API that is removed is closed immediately.
     pub fn waiting(&self, config: &config::Config) -> Vec<&'static str> {
         let next = Fixed::of(config);
         let all = [
@@ -165,7 +165,7 @@ impl Fixed {
     }
 }
 
-/// How many data cores there are.
+/// The number of data cores.
 fn cores(config: &config::Config) -> usize {
     let all = || std::thread::available_parallelism().map_or(1, usize::from);
     config.workers.map_or_else(all, usize::from)
@@ -177,7 +177,8 @@ pub(super) fn admin(
     control: &control::Thread,
     config: &config::Admin,
 ) -> Result<SocketAddr, Error> {
-    // One socket for both, where a listener has two: nothing in the admin API goes by the client's address.
+    // One socket for both IP versions, where a listener has two: nothing in the admin API depends on the client's
+    // address.
     let ip = config.address.ip.unwrap_or_else(|| match has_ipv6() {
         true => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
         false => IpAddr::V4(Ipv4Addr::UNSPECIFIED),

@@ -10,7 +10,7 @@ use crate::plugin::{self, Plugin};
 use crate::snapshot::Snapshot;
 use crate::upstream::{Probes, Upstream};
 
-/// The task of each plugin and each upstream that runs and has one, by identity.
+/// The tasks of the running plugins and upstreams that have one, by identity.
 #[derive(Default)]
 pub(super) struct Tasks {
     running: HashMap<usize, Option<AbortHandle>>,
@@ -18,7 +18,8 @@ pub(super) struct Tasks {
 }
 
 impl Tasks {
-    /// Starts what the snapshot needs and does not have, and ends what belongs to plugins that are no longer in it.
+    /// Starts the tasks that the snapshot needs and that are missing, and ends those of plugins that are no longer in
+    /// it.
     pub fn follow(&mut self, snapshot: &Snapshot, control: &impl Spawn) {
         let mut before = std::mem::take(&mut self.running);
         for plugin in snapshot.plugins() {
@@ -34,7 +35,7 @@ impl Tasks {
         before.into_values().flatten().for_each(|task| task.abort());
     }
 
-    /// Ends all.
+    /// Ends all tasks.
     pub fn stop(&mut self) {
         self.running.drain().filter_map(|(_, task)| task).for_each(|task| task.abort());
     }

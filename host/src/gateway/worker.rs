@@ -24,7 +24,7 @@ use crate::telemetry::server_metrics::Handshake;
 use crate::telemetry::{self, Level};
 use crate::tls;
 
-/// A running data core. Dropped, it takes no more listeners and ends when it is told to by [`Worker::stop`].
+/// A running data core. Dropping it closes the channel for new listeners; [`Worker::stop`] ends it.
 pub(super) struct Worker {
     listeners: mpsc::UnboundedSender<Opening>,
     thread: Option<JoinHandle<()>>,
@@ -38,7 +38,7 @@ pub(super) struct Opening {
 }
 
 impl Worker {
-    /// Starts the thread. `connections` bounds what it serves at once.
+    /// Starts the thread. `connections` limits the connections that it serves at once.
     pub fn start(index: usize, shared: Arc<Shared>, connections: usize) -> std::io::Result<Worker> {
         let (listeners, mut openings) = mpsc::unbounded_channel::<Opening>();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -58,13 +58,13 @@ impl Worker {
         Ok(Worker { listeners, thread: Some(thread) })
     }
 
-    /// Accepts from a socket until its drain is asked for.
+    /// Accepts from a socket until it is drained.
     pub fn open(&self, opening: Opening) {
-        // Fails only after the thread has ended, which it does when nothing is to be accepted any more.
+        // Fails only after the thread has ended, which it does when there is nothing left to accept.
         let _ = self.listeners.send(opening);
     }
 
-    /// Ends the thread, and with it what has not ended by itself.
+    /// Ends the thread, and with it everything that is still running.
     pub fn stop(self) {
         let Worker { listeners, thread } = self;
         drop(listeners);
@@ -79,7 +79,7 @@ async fn accept(opening: Opening, shared: Arc<Shared>, places: Arc<Semaphore>, i
         return datagrams(opening, shared, places).await;
     }
     let Opening { bound, listener, drain } = opening;
-    // One for each core, so that no two of them count what uses it.
+    // One per core, so that cores do not contend for its reference count.
     let listener = Arc::new(listener);
     let metrics = shared.workshop.metrics.listener(&listener.name);
     let name = listener.name.clone();
@@ -96,10 +96,10 @@ async fn accept(opening: Opening, shared: Arc<Shared>, places: Arc<Semaphore>, i
         let (shared, drain) = (shared.clone(), serve_drain.clone());
         let (listener, idle) = (listener.clone(), idle.clone());
         let settings = snapshot.settings_of(&listener);
-        // The newest certificates. Without any, nobody is served in the clear where TLS was bound.
+        // The newest certificates. If there are none, a TLS connection is closed rather than served as plaintext.
         let tls = listener.tls.then(|| (snapshot.tls_of(&listener).cloned(), snapshot.handshake_timeout()));
         async move {
-            // Without rules nobody would be kept out, so nobody is let in.
+            // Without rules nobody would be kept out, so nobody is admitted.
             let (Some(rules), Some(open)) = (rules, open) else { return };
             let (client, local) = match &rules.proxied {
                 None => (peer, local),
@@ -113,7 +113,7 @@ async fn accept(opening: Opening, shared: Arc<Shared>, places: Arc<Semaphore>, i
                 return kept_out(&shared, &listener, client);
             }
             if listener.layer == Layer::Tcp {
-                // One whose name is another's now, which serves requests, has nowhere to forward to.
+                // If the name now belongs to a listener for HTTP, there is nowhere to forward to.
                 let Some(forward) = rules.forward.clone() else { return };
                 let ends = Ends { peer, client, local };
                 // Boxed, so that connections for HTTP do not carry its state.
@@ -124,7 +124,7 @@ async fn accept(opening: Opening, shared: Arc<Shared>, places: Arc<Semaphore>, i
                     let plaintext = Plaintext { client, local, listener, settings, shared, drain, idle, open, place };
                     plaintext.serve(Stage::New(stream)).await;
                 }
-                // On the heap, so that it takes no room where there is no TLS.
+                // Boxed, so that connections without TLS do not carry its state.
                 Some((server, limit)) => {
                     Box::pin(async {
                         let Some(server) = server else { return };
@@ -150,7 +150,7 @@ async fn accept(opening: Opening, shared: Arc<Shared>, places: Arc<Semaphore>, i
     on_core.drained();
 }
 
-/// The TLS handshake of a connection; `None` where there is none, which has been counted and told.
+/// The TLS handshake of a connection; `None` if it failed, which has been counted and logged.
 async fn handshake(
     server: &tls::Server,
     stream: TcpStream,
@@ -178,20 +178,20 @@ async fn handshake(
     None
 }
 
-/// Notes a connection that does not say whom it is for.
+/// Notes a connection that is closed because its PROXY header was refused.
 fn refused(shared: &Shared, listener: &Listener, peer: SocketAddr, refusal: &Refusal) {
     shared.workshop.metrics.server.limit_hit(RequestLimit::ProxyProtocol);
     let fields: telemetry::Fields<'_> = &[("listener", &listener.name), ("peer", &peer), ("reason", refusal)];
     telemetry::log(Level::Warn, "a connection is closed", fields);
 }
 
-/// Whether a connection of this client is served. A proxy that is trusted may come for others: each of its requests is
-/// judged by the client that it is for.
+/// Whether a connection of this client is served. A trusted proxy may connect on behalf of others: each of its requests
+/// is judged by its own client.
 fn admits(snapshot: &Snapshot, rules: &Rules, layer: Layer, client: IpAddr) -> bool {
     rules.lets_in(client) || layer == Layer::Http && snapshot.trusts(client)
 }
 
-/// Notes a connection of a client that the listener keeps out.
+/// Notes a connection from an address that the listener does not admit.
 fn kept_out(shared: &Shared, listener: &Listener, client: SocketAddr) {
     shared.workshop.metrics.server.limit_hit(RequestLimit::Address);
     let fields: telemetry::Fields<'_> = &[("listener", &listener.name), ("client", &client)];
@@ -221,12 +221,12 @@ async fn datagrams(opening: Opening, shared: Arc<Shared>, places: Arc<Semaphore>
     }
 }
 
-/// A connection that is counted as open, until it ends, in whatever way.
+/// A connection that is counted as open until it ends, in whatever way.
 pub(super) struct Open(Arc<ListenerMetrics>);
 
 impl Open {
-    /// None where there are as many as may be. Cores count by themselves, so that two of them may each take the last
-    /// place at the same moment.
+    /// `None` if the limit is reached. Cores count independently, so two of them may each take the last slot at the
+    /// same moment.
     fn count(metrics: Arc<ListenerMetrics>, limit: Option<u64>) -> Option<Open> {
         if limit.is_some_and(|limit| metrics.open() >= limit) {
             metrics.refused();
@@ -247,5 +247,5 @@ impl Drop for Open {
     }
 }
 
-/// Guests run on this stack (512 KiB of it at most), with the host's part of a deep call on top.
+/// The stack includes that of guests (512 KiB at most) and the host's part of a deep call.
 const STACK_BYTES: usize = 4 << 20;
