@@ -57,15 +57,15 @@ use crate::telemetry::metrics::{Metrics, RequestLimit};
 use crate::tls;
 use crate::upstream::Upstream;
 
-/// A configuration that runs.
+/// A configuration that is ready to run.
 pub struct Snapshot {
-    /// What it was built from.
+    /// The configuration that the snapshot was built from.
     pub loaded: Loaded,
-    /// Which forwarding headers upstreams get.
+    /// Which forwarding headers are sent to upstreams.
     pub forwarding: Policy,
-    /// Who gets the record of each exchange.
+    /// Gets the record of each exchange.
     pub observer: Arc<dyn Observer>,
-    /// The bounds of client connections.
+    /// The limits of client connections.
     http: Arc<http::Settings>,
     http_without_h2: Arc<http::Settings>,
     http_without_h1: Arc<http::Settings>,
@@ -80,52 +80,52 @@ pub struct Snapshot {
     plugins: plugins::Loaded,
     services: services::Services,
     stores: stores::Stores,
-    /// What the routes with a cache remember.
+    /// The stored responses of the routes with a cache.
     pub cache: Arc<Cache>,
     trust: Arc<tls::Trust>,
-    /// gateway.json, and where relative paths begin.
+    /// The path of gateway.json. The next field is its directory, to which paths are relative.
     path: PathBuf,
     directory: PathBuf,
     trusted: Networks,
-    /// Whether a listener keeps anybody out.
+    /// Whether any listener restricts client addresses.
     has_gates: bool,
-    /// How names of endpoints are asked for.
+    /// How names of endpoints are resolved.
     pub resolver: crate::discovery::Settings,
     admin_token: Option<Arc<str>>,
 }
 
-/// A route that takes a request.
+/// A route that matches a request.
 pub struct Found<'a> {
     pub route: &'a Route,
-    /// The route's place in the configuration.
+    /// The route's index in the configuration.
     pub index: usize,
-    /// The rule of the router that led to it.
+    /// Index of the router rule that matched.
     pub rule: usize,
 }
 
-/// What snapshots are built with and what outlives them.
+/// What snapshots are built with, and what outlives them.
 pub struct Workshop {
     pub engine: Engine,
     pub metrics: Arc<Metrics>,
     pub observer: Arc<dyn Observer>,
     pub stores: Stores,
     pub loader: Mutex<Loader>,
-    /// The key sets behind addresses and in files.
+    /// The key sets from addresses and files.
     pub documents: Arc<Documents>,
-    /// What checks passwords for all plugins.
+    /// Checks passwords for all plugins.
     pub passwords: Arc<Passwords>,
     /// gateway.json.
     pub path: PathBuf,
-    /// Where relative paths begin: its directory.
+    /// The directory of gateway.json, to which paths are relative.
     pub directory: PathBuf,
 }
 
 impl Snapshot {
-    /// Builds everything that a configuration describes. Takes as long as compiling the plugins that are new; never
-    /// call it on a data core.
+    /// Builds everything that a configuration describes. Takes as long as compiling the new plugins; never call it on a
+    /// data core.
     ///
     /// # Errors
-    /// Every mistake that was found, each with its place.
+    /// Every mistake that was found, each with its position.
     pub fn build(loaded: Loaded, workshop: &Workshop, previous: Option<&Snapshot>) -> Result<Snapshot, Report> {
         let mut mistakes = Vec::new();
         let secrets = read_secrets(&loaded, workshop, &mut mistakes);
@@ -188,7 +188,7 @@ impl Snapshot {
         })
     }
 
-    /// The bounds of a connection to this listener.
+    /// The connection limits of this listener.
     pub fn settings_of(&self, listen: &Listen) -> Arc<http::Settings> {
         match (listen.http1, listen.http2) {
             (true, true) => self.http.clone(),
@@ -197,7 +197,7 @@ impl Snapshot {
         }
     }
 
-    /// The listeners that do something for their clients to come over TLS, by name.
+    /// The listeners that redirect to https or send HSTS, by name.
     pub fn https_listeners(&self) -> impl Iterator<Item = (&Arc<str>, &Https)> {
         self.https.iter().map(|(name, https)| (name, &**https))
     }
@@ -207,7 +207,7 @@ impl Snapshot {
         self.rules.iter()
     }
 
-    /// The route that takes the request.
+    /// The route that matches the request.
     pub fn find(&self, request: &RequestHead) -> Option<Found<'_>> {
         let view = RequestView {
             method: &request.method,
@@ -221,12 +221,12 @@ impl Snapshot {
         Some(Found { rule, index, route: self.routes.get(index)? })
     }
 
-    /// The path pattern by which a request came to its route.
+    /// The path pattern of a router rule.
     pub fn pattern(&self, rule: usize) -> Option<&PathPattern> {
         self.router.pattern(rule)
     }
 
-    /// The same, where it takes parameters from paths.
+    /// The same, if the pattern has parameters.
     pub fn template(&self, rule: usize) -> Option<&Arc<PathPattern>> {
         self.router.template(rule)
     }
@@ -235,7 +235,7 @@ impl Snapshot {
         self.routes.get(index)
     }
 
-    /// Every route, in the order of the configuration.
+    /// All routes, in the order of the configuration.
     pub fn routes(&self) -> &[Route] {
         &self.routes
     }
@@ -244,22 +244,22 @@ impl Snapshot {
         self.upstreams.get(name)
     }
 
-    /// Every upstream, by name.
+    /// All upstreams, by name.
     pub fn upstreams(&self) -> impl Iterator<Item = &Arc<Upstream>> {
         self.upstreams.values()
     }
 
-    /// Every store that plugins may be granted, by name.
+    /// All stores that plugins may be granted, by name.
     pub fn stores(&self) -> impl Iterator<Item = &Arc<Remote>> {
         self.stores.values()
     }
 
-    /// Every plugin that runs, once for each of its configurations.
+    /// All running plugins, once per configuration of a plugin.
     pub fn plugins(&self) -> impl Iterator<Item = &Arc<Plugin>> {
         self.plugins.all()
     }
 
-    /// The TLS of a listener; `None` where its clients speak in the clear, or where it is in no configuration any more.
+    /// The TLS of a listener; `None` if the listener has no TLS or is no longer in the configuration.
     pub fn tls(&self, listener: &str) -> Option<&Arc<tls::Server>> {
         self.servers.get(listener)
     }
@@ -269,17 +269,17 @@ impl Snapshot {
         self.servers.iter()
     }
 
-    /// How long a TLS handshake may take.
+    /// The time limit of a TLS handshake.
     pub fn handshake_timeout(&self) -> std::time::Duration {
         self.loaded.config.timeouts.handshake.into()
     }
 
-    /// Whom servers are trusted by where nothing else is said.
+    /// The authorities that servers are verified with by default.
     pub fn trust(&self) -> &Arc<tls::Trust> {
         &self.trust
     }
 
-    /// The files that this snapshot was made from, besides gateway.json: a change to one of them asks for a new build.
+    /// The files that this snapshot was built from, besides gateway.json: a change to one of them requires a new build.
     pub fn files(&self) -> Vec<PathBuf> {
         let (config, directory) = (&self.loaded.config, &self.directory);
         let registries = registries::files(config, directory, &self.path);
@@ -287,19 +287,19 @@ impl Snapshot {
         self.plugins.files().into_iter().chain(services).chain(registries).chain(tls_files(config, directory)).collect()
     }
 
-    /// What clients of the admin API have to show; `None` where the configuration asks for nothing.
+    /// The token that clients of the admin API must present; `None` if the configuration requires none.
     pub fn admin_token(&self) -> Option<&Arc<str>> {
         self.admin_token.as_ref()
     }
 
-    /// Whether the address is one of a proxy whose forwarding headers are believed.
+    /// Whether the address belongs to a proxy whose forwarding headers are trusted.
     #[inline]
     pub fn trusts(&self, address: IpAddr) -> bool {
         self.trusted.contain(address)
     }
 }
 
-/// The files that the configuration at `path` names, which a snapshot of it is made from.
+/// The files named in the configuration at `path` that a snapshot of it is built from.
 pub fn files_of(config: &config::Config, path: &Path) -> Vec<PathBuf> {
     let directory = path.parent().unwrap_or(Path::new(""));
     let plugins = config.plugins.values().filter_map(|plugin| plugin.source.as_ref());
@@ -311,14 +311,14 @@ pub fn files_of(config: &config::Config, path: &Path) -> Vec<PathBuf> {
     components.chain(registries::files(config, directory, path)).chain(tls_files(config, directory)).collect()
 }
 
-/// Certificates, keys and authorities, on both sides.
+/// Certificates, keys and authorities, for both sides.
 fn tls_files(config: &config::Config, directory: &Path) -> Vec<PathBuf> {
     let authorities = config.trusted_authorities.iter().map(|file| directory.join(file));
     let both = listeners::files(config, directory).into_iter().chain(upstreams::files(config, directory));
     both.chain(stores::files(config, directory)).chain(authorities).collect()
 }
 
-/// What `trusted_authorities` adds to the system's.
+/// The system's authorities and those in `trusted_authorities`.
 pub fn trust(loaded: &Loaded, directory: &Path, mistakes: &mut Vec<Diagnostic>) -> Arc<tls::Trust> {
     let files: Vec<PathBuf> = loaded.config.trusted_authorities.iter().map(|file| directory.join(file)).collect();
     let trust = tls::Trust::load(&files).unwrap_or_else(|found| {
@@ -349,7 +349,7 @@ fn read_secrets(loaded: &Loaded, workshop: &Workshop, mistakes: &mut Vec<Diagnos
     match Secrets::read(all, |variable| std::env::var_os(variable)) {
         Ok(secrets) => read = secrets,
         Err(found) => {
-            // Each text begins with the secret's name; the place is told from it.
+            // Each text begins with the secret's name, from which the position is derived.
             for text in found {
                 let name = sources.iter().map(|(name, _)| *name).find(|name| text.contains(&format!("{name:?}")));
                 let pointer = name.map_or_else(|| "/secrets".to_owned(), |name| config::child("/secrets", name));
@@ -360,7 +360,7 @@ fn read_secrets(loaded: &Loaded, workshop: &Workshop, mistakes: &mut Vec<Diagnos
     read
 }
 
-/// What was remembered so far, unless there is another amount of memory for it now.
+/// The previous snapshot's cache, unless its memory limit has changed.
 fn cache(config: &config::Config, previous: Option<&Snapshot>) -> Arc<Cache> {
     let bytes = config.response_cache.memory.as_usize() as u64;
     let same = previous.map(|previous| &previous.cache).filter(|cache| cache.bytes() == bytes);

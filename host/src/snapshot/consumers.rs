@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::capability::consumers::{Credential, Limit};
 use crate::config::{Config, Consumer, child};
 
-/// The credentials that stand under a plugin's name, in the order of the consumers' names.
+/// The consumers' credentials under a plugin's name, in the order of the consumers' names.
 pub(super) fn credentials_of(config: &Config, plugin: &str) -> Arc<[Credential]> {
     let mut credentials = Vec::new();
     for (name, consumer) in &config.consumers {
@@ -22,7 +22,7 @@ pub(super) fn credentials_of(config: &Config, plugin: &str) -> Arc<[Credential]>
     credentials.into()
 }
 
-/// The limits that stand under a plugin's name.
+/// The consumers' limits under a plugin's name.
 pub(super) fn limits_of(config: &Config, plugin: &str) -> Arc<[Limit]> {
     let limit = |(name, consumer): (&String, &Consumer)| {
         let definition = consumer.limits.get(plugin)?.to_string();
@@ -31,7 +31,7 @@ pub(super) fn limits_of(config: &Config, plugin: &str) -> Arc<[Limit]> {
     config.consumers.iter().filter_map(limit).collect()
 }
 
-/// What later plugins learn of a consumer that has proved who it is.
+/// The claims of an authenticated consumer that later plugins see.
 fn claims(name: &str, consumer: &Consumer) -> String {
     let mut claims = consumer.claims.clone();
     claims.insert("consumer".to_owned(), name.into());
@@ -41,14 +41,14 @@ fn claims(name: &str, consumer: &Consumer) -> String {
     Value::Object(claims).to_string()
 }
 
-/// What a plugin may take of consumers.
+/// What a plugin may take from consumers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Taken {
     Credentials,
     Limits,
 }
 
-/// Every plugin that consumers have something for, with what that is and where it stands.
+/// Every plugin that consumers have something for, with what that is and its position.
 pub(super) fn taken(config: &Config) -> Vec<(&str, Taken, String)> {
     let mut found = Vec::new();
     for (name, consumer) in &config.consumers {

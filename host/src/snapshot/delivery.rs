@@ -8,7 +8,7 @@ use crate::config::{self, RetryOn};
 use crate::retry::{self, Backoff, Cause, Policy, Share, Statuses};
 use crate::upstream::Delivery;
 
-/// How requests are sent; none where they are just sent.
+/// Retries and timeouts of a route's requests; `None` if there are none.
 pub(super) fn of_route(route: &config::Route) -> Option<Delivery> {
     let timeouts = &route.timeouts;
     if route.retries.is_none() && *timeouts == config::RouteTimeouts::default() {
@@ -21,8 +21,8 @@ pub(super) fn of_route(route: &config::Route) -> Option<Delivery> {
     })
 }
 
-/// The places of a route. Those of a route that has the same name and the same limit as before are the same ones, so
-/// that a reload lets nobody in beyond it.
+/// The concurrency limit of a route. A route with the same name and limit as before keeps it, so that a reload does not
+/// exceed the limit.
 pub(super) fn admission(route: &config::Route, name: &str, previous: Option<&Snapshot>) -> Option<Arc<Admission>> {
     let config = route.limits.max_concurrent.as_ref()?;
     let settings = admission::Settings {
@@ -53,7 +53,7 @@ fn policy(retries: &config::Retries) -> Policy {
     if has(RetryOn::GatewayError) {
         listed.extend([502, 503, 504]);
     }
-    // The schema has checked that they are tokens.
+    // The schema has already checked that they are tokens.
     let methods =
         |methods: &Vec<config::Method>| methods.iter().filter_map(|name| name.as_str().parse().ok()).collect();
     Policy {

@@ -10,7 +10,7 @@ use crate::discovery::{self, Family, Query, Settings};
 use crate::telemetry::{self, Level};
 use crate::upstream::Upstream;
 
-/// How names are asked for.
+/// How names are resolved.
 pub(super) fn settings(loaded: &Loaded, workshop: &Workshop) -> Settings {
     let resolver = &loaded.config.resolver;
     let is_system = resolver.servers.is_empty();
@@ -25,13 +25,14 @@ pub(super) fn settings(loaded: &Loaded, workshop: &Workshop) -> Settings {
     }
 }
 
-/// What discovery asks for an endpoint; none where its address is one already, or is one endpoint whatever it stands for.
+/// The name that discovery resolves for an endpoint; `None` if its address is an IP address, or if it is to stay one
+/// endpoint whatever it resolves to.
 pub(super) fn query(endpoint: &config::Endpoint) -> Option<Query> {
     let address = &endpoint.address;
     let is_local = address.host == "localhost" || address.host.ends_with(".localhost");
     let family = match endpoint.resolve {
         Some(Resolve::Connection) => return None,
-        // Both of its addresses are this machine, and a server may listen on either.
+        // Both of its addresses are this machine, and a server may listen on only one of them.
         None if is_local && !address.is_service() => return None,
         None | Some(Resolve::Ipv4First) => Family::Ipv4First,
         Some(Resolve::Ipv6First) => Family::Ipv6First,
@@ -47,8 +48,8 @@ pub(super) fn query(endpoint: &config::Endpoint) -> Option<Query> {
     }
 }
 
-/// Asks for the names of which nothing is known yet, all at once. One that has no address is a mistake, or a warning if
-/// the configuration says so.
+/// Resolves the names that are not known yet, all at once. A name without an address is a mistake, or a warning if the
+/// configuration says so.
 pub(super) fn ask(
     loaded: &Loaded,
     settings: &Settings,
@@ -92,7 +93,7 @@ pub(super) fn ask(
     }
 }
 
-/// Where the address of an endpoint stands, in whichever form.
+/// The position of an endpoint's address, in either form of the configuration.
 fn place(loaded: &Loaded, upstream: &str, at: usize) -> String {
     let section = child("/upstreams", upstream);
     let exists = |pointer: &String| loaded.document.value().pointer(pointer).is_some();

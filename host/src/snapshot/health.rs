@@ -43,7 +43,7 @@ pub(super) fn ejection(config: &config::Ejection) -> Ejection {
     }
 }
 
-/// The schema and the checks have seen every text already, so what does not parse here does not come.
+/// The schema and the checks have already seen all of these texts, so parsing cannot fail here.
 fn probe(config: &config::Health) -> Probe {
     let host = config.host.as_deref().and_then(|host| HeaderValue::from_str(host).ok());
     if let Some(tcp) = &config.tcp {

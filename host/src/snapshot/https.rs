@@ -14,14 +14,14 @@ use crate::rewrite::{Asked, Matched, Redirect};
 
 /// How a listener makes its clients use TLS.
 pub struct Https {
-    /// Without TLS: where its clients are sent.
+    /// Without TLS: where clients are redirected to.
     redirect: Option<Redirect>,
-    /// With TLS: the field `Strict-Transport-Security`.
+    /// With TLS: the value of `Strict-Transport-Security`.
     pub hsts: Option<HeaderValue>,
 }
 
 impl Https {
-    /// Puts the answer that sends the client to https into the exchange; false where the request is to be served.
+    /// Puts the redirect to https into the exchange; false if the request is to be served.
     #[inline]
     pub fn redirects(&self, exchange: &mut Parts) -> bool {
         let authority = exchange.source.authority(&exchange.request);
@@ -30,7 +30,7 @@ impl Https {
         true
     }
 
-    /// The status of that answer to a request for this path that came in the clear; `None` where it is served.
+    /// The status of the redirect for a plaintext request for this path; `None` if it is served.
     pub fn sends_away(&self, path: &str) -> Option<StatusCode> {
         self.redirect_of(path).map(|redirect| redirect.status)
     }
@@ -40,16 +40,17 @@ impl Https {
     }
 
     fn answer(&self, request: &RequestHead, authority: &str) -> Option<ResponseHead> {
-        // Who came to a trusted proxy over https would be sent to where he is, again and again.
+        // A client that came to a trusted proxy over https would be redirected to the same place forever.
         let redirect = self.redirect_of(request.target.path()).filter(|_| request.scheme != Scheme::HTTPS)?;
         let asked = Asked { scheme: &request.scheme, authority, target: &request.target };
-        // The head has been checked, so its host can be part of an address; whatever happens, it is not served.
+        // The head has been checked, so its host can be part of an address. Even if that failed, the request would not
+        // be served.
         let headers = redirect.headers(asked, &Matched { prefix: None, params: Vec::new() }).unwrap_or_default();
         Some(ResponseHead { status: Some(redirect.status), headers })
     }
 }
 
-/// Those of all listeners that do anything, by name.
+/// The `Https` of all listeners that have one, by name.
 pub(super) fn https(config: &Config) -> BTreeMap<Arc<str>, Arc<Https>> {
     let secure = config.listeners.iter().filter(|listener| listener.tls.is_some() && !listener.is_layer4());
     let port = secure.map(|listener| listener.address.port).find(|port| *port != 0);
@@ -83,7 +84,7 @@ fn hsts(hsts: &config::Hsts) -> Option<HeaderValue> {
     HeaderValue::from_str(&text).ok()
 }
 
-/// For whoever asks what a listener does.
+/// Describes what a listener does.
 impl fmt::Display for Https {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.redirect, &self.hsts) {
@@ -94,7 +95,7 @@ impl fmt::Display for Https {
     }
 }
 
-/// Challenges of authorities (RFC 8555, section 8.3), which some of them ask for without TLS.
+/// Challenges of certificate authorities (RFC 8555, section 8.3), some of which are requested without TLS.
 const ACME: &str = "/.well-known/acme-challenge/";
 
 #[cfg(test)]

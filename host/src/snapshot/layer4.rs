@@ -14,13 +14,13 @@ use crate::proxy_protocol::Policy;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::Upstream;
 
-/// What a listener does with what comes.
+/// What a listener does with its traffic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Layer {
     Http,
-    /// Connections are forwarded as they are.
+    /// Connections are forwarded unchanged.
     Tcp,
-    /// Datagrams are.
+    /// Datagrams are forwarded unchanged.
     Udp,
 }
 
@@ -34,16 +34,16 @@ impl Layer {
     }
 }
 
-/// What holds for the connections of a listener.
+/// The rules for the connections of a listener.
 #[derive(Default)]
 pub struct Rules {
-    /// More connections at a time are closed at once.
+    /// Further connections are closed immediately.
     pub max_connections: Option<u64>,
-    /// Who may come at all.
+    /// Which client addresses are admitted.
     pub gate: Option<Gate>,
-    /// Whether they begin with a header that says who the client is.
+    /// Whether connections begin with a PROXY header that names the client.
     pub proxied: Option<Policy>,
-    /// Where they go, at layer 4.
+    /// Where connections are forwarded to, at layer 4.
     pub forward: Option<Arc<Forward>>,
 }
 
@@ -93,7 +93,7 @@ pub(super) fn rules(
 }
 
 impl Rules {
-    /// Whether the client at this address may come.
+    /// Whether a client with this address is admitted.
     pub fn lets_in(&self, client: IpAddr) -> bool {
         self.gate.as_ref().is_none_or(|gate| gate.lets_in(client))
     }

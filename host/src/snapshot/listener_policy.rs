@@ -12,18 +12,18 @@ use super::{Listen, Snapshot};
 use crate::networks::Gate;
 use crate::tls;
 
-/// A listener as its connections know it.
+/// A listener as its connections refer to it.
 #[derive(Clone)]
 pub struct Listener {
     pub listen: Listen,
     pub parting: Parting,
 }
 
-/// The policy that a listener had last, from when it is taken out of the configuration on. All its clones are one.
+/// The last policy of a listener, set when it is removed from the configuration. Shared by all clones.
 #[derive(Clone, Default)]
 pub struct Parting(Arc<OnceLock<ListenerPolicy>>);
 
-/// What is asked of the connections of a listener.
+/// What applies to the connections of a listener.
 pub struct ListenerPolicy {
     rules: Arc<Rules>,
     https: Option<Arc<Https>>,
@@ -39,7 +39,7 @@ impl Deref for Listener {
 }
 
 impl Listener {
-    /// None as long as the configuration that runs has it.
+    /// `None` as long as the running configuration has the listener.
     #[inline]
     fn last(&self) -> Option<&ListenerPolicy> {
         self.parting.0.get()
@@ -47,27 +47,28 @@ impl Listener {
 }
 
 impl Parting {
-    /// The listener goes, and had this policy. To be said before a configuration runs that does not have it.
+    /// Notes that the listener is removed, and its last policy. Call it before a configuration without the listener
+    /// runs.
     pub fn with(&self, policy: ListenerPolicy) {
-        // A listener goes once.
+        // A listener is removed only once.
         let _ = self.0.set(policy);
     }
 }
 
 impl Snapshot {
-    /// What this snapshot asks of the connections of a listener; `None` where it has none of that name.
+    /// The policy for the connections of a listener; `None` if this snapshot has no listener of that name.
     pub fn listener_policy(&self, name: &str) -> Option<ListenerPolicy> {
         let rules = self.rules.get(name)?.clone();
         Some(ListenerPolicy { rules, https: self.https.get(name).cloned(), tls: self.servers.get(name).cloned() })
     }
 
-    /// What holds for the connections of this listener: what it had last, where this snapshot has none of its name.
-    /// `None` where nobody knows of it.
+    /// The rules for the connections of this listener: its last ones, if this snapshot has no listener of its name.
+    /// `None` if there are neither.
     pub fn rules_of<'a>(&'a self, listener: &'a Listener) -> Option<&'a Arc<Rules>> {
         self.rules.get(&listener.name).or_else(|| Some(&listener.last()?.rules))
     }
 
-    /// What the listener does for its clients to come over TLS; `None` where that is nothing.
+    /// How the listener makes its clients use TLS; `None` if it does not.
     #[inline]
     pub fn https<'a>(&'a self, listener: &'a Listener) -> Option<&'a Https> {
         match listener.last() {
@@ -76,8 +77,8 @@ impl Snapshot {
         }
     }
 
-    /// The same where the listener has gone. Another of its name says it only where its connections are of the same kind:
-    /// one with TLS has no redirect for those that came without.
+    /// The same for a listener that was removed. Another listener of its name counts only if it has connections of the
+    /// same kind: one with TLS has no redirect for plaintext connections.
     #[cold]
     fn https_after<'a>(&'a self, listener: &'a Listener, last: &'a ListenerPolicy) -> Option<&'a Https> {
         let kind = |listen: &Listen| (listen.name.clone(), listen.layer, listen.tls);
@@ -88,14 +89,14 @@ impl Snapshot {
         }
     }
 
-    /// Who may send requests to a listener; `None` where it is everybody.
+    /// Who may send requests to a listener; `None` for everybody.
     #[inline]
     pub fn gate<'a>(&'a self, listener: &'a Listener) -> Option<&'a Gate> {
         let any = self.has_gates || listener.last().is_some();
         if any { self.rules_of(listener)?.gate.as_ref() } else { None }
     }
 
-    /// The TLS that the connections of this listener speak: what it had last, where this snapshot has none of its name.
+    /// The TLS for the connections of this listener: its last one, if this snapshot has no listener of its name.
     pub fn tls_of<'a>(&'a self, listener: &'a Listener) -> Option<&'a Arc<tls::Server>> {
         self.servers.get(&listener.name).or_else(|| listener.last()?.tls.as_ref())
     }

@@ -10,19 +10,19 @@ use super::layer4::Layer;
 use crate::config::{self, Diagnostic, Loaded};
 use crate::tls::{self, Alpn, Part};
 
-/// A listener as it is to be bound.
+/// A listener to be bound.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listen {
     pub name: Arc<str>,
     pub address: SocketAddr,
     pub http1: bool,
     pub http2: bool,
-    /// Whether clients speak TLS; the snapshot knows how.
+    /// Whether clients use TLS; the snapshot has the settings.
     pub tls: bool,
     pub layer: Layer,
 }
 
-/// The TLS of each listener that has it, by the listener's name.
+/// The TLS of the listeners that have it, by the listener's name.
 pub(super) type Servers = BTreeMap<Arc<str>, Arc<tls::Server>>;
 
 /// The sockets of all listeners.
@@ -30,7 +30,7 @@ pub(super) fn listeners(config: &config::Config) -> Vec<Listen> {
     let listen = |(name, listener): (Arc<str>, &config::Listener)| {
         let ips = match listener.address.ip {
             Some(ip) => vec![ip],
-            // A socket of its own for IPv4: one for both would show every IPv4 client as a mapped IPv6 address.
+            // IPv4 gets its own socket: a shared one would show every IPv4 client as a mapped IPv6 address.
             None if has_ipv6() => vec![IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)],
             None => vec![IpAddr::V4(Ipv4Addr::UNSPECIFIED)],
         };
@@ -48,7 +48,7 @@ pub(super) fn listeners(config: &config::Config) -> Vec<Listen> {
     names(config).into_iter().zip(&config.listeners).flat_map(listen).collect()
 }
 
-/// Reads the certificates of all listeners. What did not change is the same as before.
+/// Reads the certificates of all listeners. Unchanged ones are reused.
 pub(super) fn servers(
     loaded: &Loaded,
     directory: &Path,
@@ -70,7 +70,7 @@ pub(super) fn servers(
     servers
 }
 
-/// The files of certificates.
+/// The certificate files.
 pub(super) fn files(config: &config::Config, directory: &Path) -> Vec<PathBuf> {
     let tls = config.listeners.iter().filter_map(|listener| Some(settings(listener.tls.as_ref()?, &[], directory)));
     tls.flat_map(|settings| settings.files()).collect()
@@ -79,7 +79,7 @@ pub(super) fn files(config: &config::Config, directory: &Path) -> Vec<PathBuf> {
 fn settings(tls: &config::ListenerTls, protocols: &[config::Protocol], directory: &Path) -> tls::Settings {
     let pair =
         |pair: &config::Certificate| tls::Pair { cert: directory.join(&pair.cert), key: directory.join(&pair.key) };
-    // HTTP/2 first, whatever the order in the configuration: a client that knows both gains by it.
+    // HTTP/2 first, whatever the order in the configuration: a client that supports both benefits from it.
     let known = [(config::Protocol::Http2, Alpn::Http2), (config::Protocol::Http1, Alpn::Http1)];
     tls::Settings {
         certificates: match tls.self_signed {
@@ -105,8 +105,8 @@ fn pointer(listener: usize, part: Part) -> String {
     }
 }
 
-/// What logs and metrics call the listeners, in the order of the configuration. Several that take a free port of one
-/// address are told apart by a number: ":0", ":0#2".
+/// The names of the listeners in logs and metrics, in the order of the configuration. Listeners that take a free port
+/// on the same address are distinguished by a number: ":0", ":0#2".
 pub(super) fn names(config: &config::Config) -> Vec<Arc<str>> {
     let mut seen: BTreeMap<String, u32> = BTreeMap::new();
     let mut name = |listener: &config::Listener| -> Arc<str> {

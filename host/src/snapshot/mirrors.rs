@@ -12,29 +12,29 @@ use crate::mirror::{Copy, Counts, EVERY, Mirror, Settings};
 use crate::router::PathPattern;
 use crate::upstream::{Client, Upstream};
 
-/// Who gets copies of a route's requests.
+/// The mirrors that get copies of a route's requests.
 pub struct Mirrors(Vec<Mirrored>);
 
-/// One mirror, with what it changes of a copy.
+/// One mirror, with its changes to a copy.
 pub struct Mirrored {
     pub mirror: Mirror,
     pub edits: Option<Arc<Edits>>,
 }
 
 impl Mirrors {
-    /// Copies of the request with this head, for each mirror whose turn it is and that has a place for one.
+    /// Copies of the request with this head, for each mirror that samples it and has a free slot.
     pub fn copies(&self, head: &request::Parts, client: &Client<'_>, pattern: Option<&PathPattern>) -> Vec<Copy> {
         self.0.iter().filter_map(|one| one.copy(head, client, pattern)).collect()
     }
 
-    /// In the order of the configuration.
+    /// The mirrors, in the order of the configuration.
     pub fn iter(&self) -> impl Iterator<Item = &Mirrored> {
         self.0.iter()
     }
 }
 
 impl Mirrored {
-    /// A copy whose path cannot be rewritten counts as failed: its place is dropped.
+    /// A copy whose path cannot be rewritten counts as failed: its slot is dropped.
     fn copy(&self, head: &request::Parts, client: &Client<'_>, pattern: Option<&PathPattern>) -> Option<Copy> {
         let place = self.mirror.place(fastrand::u32(..EVERY))?;
         let ask = self.mirror.upstream().ask(client, head.uri.path_and_query()?, &head.headers);
@@ -46,7 +46,7 @@ impl Mirrored {
     }
 }
 
-/// Makes the mirrors of a route; none for most. What names an upstream that is not there has been reported already.
+/// Builds the mirrors of a route; `None` for most. Unknown upstreams have already been reported.
 pub(super) fn build(
     route: &config::Route,
     name: &str,
@@ -77,7 +77,7 @@ fn settings(config: &config::Mirror) -> Settings {
     }
 }
 
-/// Of [`EVERY`]. The schema has checked that it is from 0 to 100.
+/// A percentage as a share of [`EVERY`]. The schema has checked that it is from 0 to 100.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // the value is clamped first
 fn share(percent: f64) -> u32 {
     (percent * f64::from(EVERY) / 100.0).round().clamp(0.0, f64::from(EVERY)) as u32

@@ -29,36 +29,36 @@ use crate::upstream::Upstream;
 /// The plugins of a snapshot.
 #[derive(Default)]
 pub(super) struct Loaded {
-    /// By route and place in its chain.
+    /// By route and position in its chain.
     chains: Vec<Vec<Arc<Plugin>>>,
     by_key: HashMap<Key, Arc<Plugin>>,
     files: Vec<PathBuf>,
 }
 
-/// What makes two uses of a plugin the same: then they share instances, limits and key sets.
+/// The identity of a plugin's use. Uses with the same key share instances, limits and key sets.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Key {
     name: String,
     digest: String,
     config: String,
     settings: String,
-    /// Upstreams by identity: a plugin holds on to those it was granted.
+    /// Upstreams by identity: a plugin keeps those that it was granted.
     upstreams: Vec<(String, usize)>,
     /// The store by identity, for the same reason.
     store: Option<usize>,
-    /// Those of consumers, where the plugin takes them.
+    /// The consumers' credentials and limits, if the plugin takes them.
     credentials: Arc<[Credential]>,
     consumer_limits: Arc<[Limit]>,
-    /// Digest of the values of the secrets that were granted.
+    /// Digest of the values of the granted secrets.
     secrets: Vec<u8>,
 }
 
-/// Finds and keeps components.
+/// Loads components and keeps them.
 #[derive(Default)]
 pub struct Loader {
-    /// By digest, so that a reload compiles nothing that it has compiled before.
+    /// By digest, so that a reload compiles nothing twice.
     artifacts: HashMap<String, Artifact>,
-    /// Components that the admin API was given in place of a plugin's source.
+    /// Components uploaded to the admin API, which replace a plugin's source.
     uploaded: BTreeMap<String, Arc<[u8]>>,
 }
 
@@ -67,13 +67,13 @@ pub struct Loader {
 pub enum ReadPlugin {
     File(PathBuf, std::io::Error),
     UnknownStock(String),
-    /// Why it is not to be had from the store.
+    /// Why the store does not have it.
     Absent(Absent),
     Load(LoadError),
 }
 
 impl Loader {
-    /// Takes a component in place of the source of plugin `name`, from the next build on; the answer is what was there.
+    /// Takes a component in place of the source of plugin `name`, from the next build on. Returns the previous upload.
     pub fn upload(&mut self, name: &str, bytes: Option<Arc<[u8]>>) -> Option<Arc<[u8]>> {
         match bytes {
             Some(bytes) => self.uploaded.insert(name.to_owned(), bytes),
@@ -136,8 +136,8 @@ pub(super) struct Materials<'a> {
     pub sources: &'a Sources,
 }
 
-/// Loads every plugin of every chain, and every declared plugin that no chain uses, so that a mistake in it is found
-/// before it is needed.
+/// Loads every plugin of every chain, and every declared plugin that no chain uses, so that mistakes are found before
+/// it is needed.
 pub(super) fn build(
     loaded: &config::Loaded,
     workshop: &Workshop,
@@ -169,7 +169,7 @@ pub(super) fn build(
     plugins
 }
 
-/// A component with its own schema, compiled.
+/// A compiled component with its schema.
 type Component = (Artifact, Option<Arc<config::Schema>>);
 
 struct Builder<'a> {
@@ -178,11 +178,11 @@ struct Builder<'a> {
     materials: Materials<'a>,
     previous: Option<&'a Loaded>,
     mistakes: &'a mut Vec<Diagnostic>,
-    /// By plugin name; none where loading failed and was reported.
+    /// By plugin name; `None` if loading failed, which was reported.
     artifacts: BTreeMap<String, Option<Component>>,
 }
 
-/// Where the bytes of a component are.
+/// Where a component's bytes come from.
 enum Place<'a> {
     Stock(String),
     File(PathBuf),
@@ -214,7 +214,8 @@ impl<'a> Builder<'a> {
                 Some(plugin)
             }
             Err(reason) => {
-                // Many plugins say where they stumble, by a path into their configuration: `keys[2].subject: ..`.
+                // Many plugins report the position of a mistake as a path into their configuration: `keys[2].subject:
+                // ..`.
                 let own = reason.strip_prefix(REFUSED_CONFIGURATION).and_then(|own| own.split_once(": "));
                 let place = own.map(|(path, _)| self.loaded.document.follow(pointer, path));
                 let message = format!("plugin {:?} cannot run here: {reason}", used.name);
@@ -224,7 +225,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Whether what consumers have for a plugin is such as it takes.
+    /// Checks that what consumers have for a plugin is what the plugin takes.
     fn taken_of_consumers(&mut self, name: &str, taken: Taken, pointer: &str) {
         let Some((artifact, _)) = self.artifact(name, pointer) else { return };
         let manifest = artifact.manifest();
@@ -254,12 +255,12 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// The component of a plugin and its schema, loaded once for all its uses.
+    /// The component of a plugin with its schema, loaded once for all uses.
     fn artifact(&mut self, name: &str, pointer: &str) -> Option<Component> {
         if let Some(known) = self.artifacts.get(name) {
             return known.clone();
         }
-        // One whose source is not to be found has been reported.
+        // A plugin without a source has already been reported.
         let place = self.place(name)?;
         let mut loader = self.workshop.loader.lock().unwrap_or_else(PoisonError::into_inner);
         let loaded = loader.load(&self.workshop.engine, name, &place);
@@ -300,7 +301,7 @@ impl<'a> Builder<'a> {
         self.artifacts.keys().filter_map(|name| place(name)).collect()
     }
 
-    /// What the plugin is lent, and the key that says so.
+    /// What the plugin is lent, and the key for it.
     fn lend(
         &mut self,
         name: &str,
@@ -310,7 +311,7 @@ impl<'a> Builder<'a> {
         pointer: &str,
     ) -> Option<(Key, Abilities)> {
         let granted = declared.grants.secrets.iter().map(String::as_str);
-        // Names that do not exist are mistakes that the configuration's own check has reported.
+        // Unknown names have been reported by the configuration's own check.
         let secrets = self.materials.secrets.grant(granted).unwrap_or_default();
         let upstreams: BTreeMap<Arc<str>, Arc<Upstream>> = declared
             .grants

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::capability::secrets::Secrets;
 use crate::config::{self, Diagnostic, Loaded};
 
-/// What clients of the admin API have to show.
+/// The token that clients of the admin API must present.
 pub(super) fn admin_token(loaded: &Loaded, secrets: &Secrets, mistakes: &mut Vec<Diagnostic>) -> Option<Arc<str>> {
     let name = loaded.config.admin.as_ref()?.token.as_deref()?;
     match secrets.grant([name]) {
@@ -34,13 +34,13 @@ pub(super) fn admin_token(loaded: &Loaded, secrets: &Secrets, mistakes: &mut Vec
     }
 }
 
-/// Whether records can be written where they are meant to go. The file itself is made by who writes them.
+/// Checks that the access log can be written to its file, which the log itself creates.
 pub(super) fn access_log(loaded: &Loaded, directory: &Path, mistakes: &mut Vec<Diagnostic>) {
     let config::AccessLog::File(file) = &loaded.config.access_log else { return };
     let path = directory.join(file);
-    // What ends in a slash is the name of no file.
+    // A path that ends in a slash names no file.
     let is_name = path.file_name().is_some() && !path.as_os_str().as_encoded_bytes().ends_with(b"/");
-    // Opening a pipe would wait for its reader, who need not be there yet.
+    // Opening a pipe would wait for a reader, which may not be there yet.
     let opened = match std::fs::OpenOptions::new().append(true).custom_flags(libc::O_NONBLOCK).open(&path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && is_name => {
             path.parent().map_or(Ok(()), |folder| std::fs::metadata(folder.join(".")).map(drop))

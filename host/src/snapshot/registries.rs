@@ -11,12 +11,12 @@ use crate::tls::Trust;
 /// The plugins of a configuration that come from registries.
 pub struct Sources {
     pub store: Store,
-    /// By plugin name; those of which it is known what they are.
+    /// By plugin name; only plugins whose digest is known.
     wanted: BTreeMap<String, Wanted>,
 }
 
 impl Sources {
-    /// Finds out what the configuration at `path` wants. Nothing is asked of a registry for it.
+    /// Determines what the configuration at `path` needs. Sends no requests to registries.
     pub fn of(loaded: &Loaded, path: &Path, mistakes: &mut Vec<Diagnostic>) -> Sources {
         let directory = path.parent().unwrap_or(Path::new(""));
         let registries = &loaded.config.registries;
@@ -58,22 +58,22 @@ impl Sources {
         sources
     }
 
-    /// What a plugin is; `None` where it comes from no registry, or what it is was not to be found out.
+    /// The component of a plugin; `None` if it is not from a registry, or could not be determined.
     pub fn wanted(&self, name: &str) -> Option<&Wanted> {
         self.wanted.get(name)
     }
 
-    /// Those that the store cannot give, by plugin name.
+    /// The components that the store does not have, by plugin name.
     pub fn absent(&self) -> BTreeMap<String, Wanted> {
         let absent = |(_, wanted): &(&String, &Wanted)| self.store.component(wanted).is_err();
         self.wanted.iter().filter(absent).map(|(name, wanted)| (name.clone(), wanted.clone())).collect()
     }
 }
 
-/// How the registries of a configuration are spoken with.
+/// How the gateway talks to the registries of a configuration.
 ///
 /// # Errors
-/// Docker's configuration, where the credentials are, is not what it should be.
+/// The Docker configuration that holds the credentials is invalid.
 pub fn settings(loaded: &Loaded, directory: &Path, trust: Arc<Trust>) -> Result<Settings, Diagnostic> {
     let registries = &loaded.config.registries;
     let file = registries.credentials.as_ref().map(|file| directory.join(file));
@@ -99,7 +99,7 @@ pub fn references(config: &Config) -> impl Iterator<Item = (&str, &OciReference)
     })
 }
 
-/// The files that say which plugins these are and whose.
+/// The files that determine which plugins these are and who signed them.
 pub(super) fn files(config: &Config, directory: &Path, path: &Path) -> Vec<PathBuf> {
     if references(config).next().is_none() {
         return Vec::new();
@@ -108,7 +108,7 @@ pub(super) fn files(config: &Config, directory: &Path, path: &Path) -> Vec<PathB
     keys.chain([Lock::path_of(path)]).collect()
 }
 
-/// The keys of each rule; none where they cannot be used, which is reported.
+/// The keys of each rule; `None` if they cannot be used, which is reported.
 fn rules(loaded: &Loaded, directory: &Path, mistakes: &mut Vec<Diagnostic>) -> Vec<Option<Arc<Keys>>> {
     let rule = |(at, rule): (usize, &config::Verify)| {
         let files: Vec<PathBuf> = rule.keys.iter().map(|file| directory.join(file)).collect();
@@ -125,7 +125,8 @@ fn rules(loaded: &Loaded, directory: &Path, mistakes: &mut Vec<Diagnostic>) -> V
     loaded.config.registries.verify.iter().enumerate().map(rule).collect()
 }
 
-/// By whom an artifact has to be signed: by the rule with the longest prefix. `Err` where its keys cannot be used.
+/// The keys that must have signed an artifact: those of the rule with the longest prefix. `Err` if these cannot be
+/// used.
 fn keys_for(
     rules: &[config::Verify],
     keys: &[Option<Arc<Keys>>],

@@ -22,23 +22,23 @@ use crate::rewrite::Fields;
 use crate::router::{BuildError, HostPattern, PathPattern, PatternError, Problem, Router, Rule, ValueMatch, ValueTest};
 use crate::upstream::Delivery;
 
-/// What happens to the requests of one route.
+/// How the requests of one route are handled.
 pub struct Route {
     pub facts: Arc<RouteFacts>,
     pub chain: Arc<Chain>,
-    /// What stands behind the chain and before the targets.
+    /// The middleware between the chain and the targets.
     pub middleware: Option<Arc<Service>>,
     pub limits: BodyLimits,
-    /// How requests are sent where it is not just once.
+    /// Retries and timeouts; `None` if neither is configured.
     pub delivery: Option<Delivery>,
-    /// How many there may be at a time.
+    /// The limit on requests in flight.
     pub admission: Option<Arc<Admission>>,
     pub upgrades: Upgrades,
-    /// Who gets copies of what is sent on.
+    /// The mirrors that get copies of requests.
     pub mirrors: Option<mirrors::Mirrors>,
-    /// The versions of an API, where it has several.
+    /// The versions of the API, if there are several.
     pub versions: Option<Box<Versioned>>,
-    /// How its responses are remembered, where they are.
+    /// How responses are cached, if they are.
     pub cache: Option<Box<cache::Rules>>,
     targets: Targets,
 }
@@ -55,21 +55,21 @@ impl Upgrades {
         self.protocols.iter().map(|protocol| &**protocol)
     }
 
-    /// Tokens compare without case (RFC 9110 §7.8).
+    /// Tokens are compared case-insensitively (RFC 9110 §7.8).
     pub fn allows(&self, protocol: &HeaderValue) -> bool {
         self.protocols.iter().any(|known| protocol.as_bytes().eq_ignore_ascii_case(known.as_bytes()))
     }
 }
 
-/// The bounds of a route's request bodies.
+/// The limits of a route's request bodies.
 #[derive(Clone, Copy, Debug)]
 pub struct BodyLimits {
-    /// Bytes.
+    /// In bytes.
     pub request_body: u64,
 }
 
 impl Route {
-    /// Where the next request goes: to the upstream that a plugin chose, or to a target by weight; of its version, where
+    /// The target of the next request: the upstream that a plugin chose, or a target by weight; within the version, if
     /// there are versions.
     pub fn pick(&self, choice: Option<&str>, version: Option<usize>) -> Option<&Target> {
         let targets = self.targets_of(version);
@@ -79,7 +79,7 @@ impl Route {
         }
     }
 
-    /// What is left of its `timeouts.request` for a request that began then; None where it has none.
+    /// What is left of `timeouts.request` for a request that began at `began`; `None` if there is no such limit.
     pub fn time_left(&self, began: Instant) -> Option<Duration> {
         let limit = self.delivery.as_ref()?.request_timeout?;
         Some(limit.saturating_sub(began.elapsed()))
@@ -90,17 +90,17 @@ impl Route {
         versions.and_then(|(versions, version)| versions.targets(version)).unwrap_or(&self.targets)
     }
 
-    /// Its targets with their weights, in the order of the configuration.
+    /// The targets with their weights, in the order of the configuration.
     pub fn targets(&self, version: Option<usize>) -> impl Iterator<Item = (&Target, u32)> {
         self.targets_of(version).iter()
     }
 }
 
 impl BodyLimits {
-    /// The body with the limit on it, its bytes counted into `count` as they come.
+    /// Applies the limit to the body. Its bytes are counted in `count` as they arrive.
     ///
     /// # Errors
-    /// The limit in bytes, where the announced length is beyond it.
+    /// The limit in bytes, if the announced length exceeds it.
     pub fn apply(&self, headers: &HeaderMap, body: Body, count: &mut Option<Arc<AtomicU64>>) -> Result<Body, u64> {
         if body.is_end_stream() {
             return Ok(body);
@@ -117,10 +117,10 @@ impl BodyLimits {
     }
 }
 
-/// A request body that is counted, and ends with an error when it is too long.
+/// A request body that is counted and that fails once it is too long.
 struct Limited {
     body: Body,
-    /// Written here, read by whoever writes the record, on the same core.
+    /// Written here and read by the writer of the record, on the same core.
     count: Arc<AtomicU64>,
     limit: u64,
 }
@@ -154,7 +154,7 @@ impl http_body::Body for Limited {
     }
 }
 
-/// Makes all routes, in the order of the configuration.
+/// Builds all routes, in the order of the configuration.
 pub(super) fn build(
     loaded: &Loaded,
     workshop: &Workshop,
@@ -162,7 +162,7 @@ pub(super) fn build(
     plugins: &plugins::Loaded,
     previous: Option<&Snapshot>,
 ) -> Vec<Route> {
-    // Of all upstreams, since a browser sends them to all routes of a host.
+    // The cookies of all upstreams, since a browser sends them to all routes of a host.
     let sticky = goals.upstreams.values().filter_map(|upstream| upstream.settings().sticky.as_ref());
     let own_cookies: Arc<[Box<str>]> = sticky.map(|sticky| Box::<str>::from(sticky.cookie.as_str())).collect();
     let route = |(index, config): (usize, &config::Route)| {
@@ -209,7 +209,7 @@ fn cache_rules(config: &config::RouteCache, own_cookies: Arc<[Box<str>]>) -> cac
     }
 }
 
-/// Makes the router. A mistake is at the match that it is about.
+/// Builds the router. A mistake is reported at the match that it concerns.
 pub(super) fn router(loaded: &Loaded, mistakes: &mut Vec<Diagnostic>) -> Router {
     let mut rules = Vec::new();
     let mut places = Vec::new();
@@ -263,7 +263,7 @@ fn rule(condition: &config::Match, route: usize) -> Result<Rule, PatternError> {
     Ok(Rule {
         hosts: condition.host.iter().map(|host| HostPattern::parse(host.as_str())).collect::<Result<_, _>>()?,
         path,
-        // The schema has checked that they are tokens.
+        // The schema has already checked that they are tokens.
         methods: match is_call {
             true => vec![Method::POST],
             false => condition.methods.iter().filter_map(|method| method.as_str().parse().ok()).collect(),
@@ -280,7 +280,7 @@ fn rule(condition: &config::Match, route: usize) -> Result<Rule, PatternError> {
     })
 }
 
-/// The paths of these calls: `/service/method`.
+/// The paths of gRPC calls: `/service/method`.
 fn calls(call: &config::GrpcMatch) -> Result<PathPattern, PatternError> {
     use config::GrpcPart::{Name, Regex};
     let text = |part: &Option<config::GrpcPart>, any: &str| match part {
@@ -302,10 +302,10 @@ fn calls(call: &config::GrpcMatch) -> Result<PathPattern, PatternError> {
     PathPattern::regex(&format!("/{}/{}", regex(&call.service), regex(&call.method)))
 }
 
-/// As the protocol has it: with a message format or parameters, in any case.
+/// As the protocol defines it: with a message format or parameters, case-insensitively.
 const GRPC_CONTENT_TYPE: &str = r"(?i)application/grpc(?:[+;\s].*)?";
 
-/// What logs and metrics call a route without a name of its own: its place.
+/// The route's name in logs and metrics; derived from its index if it has none.
 fn name(config: &config::Route, index: usize) -> String {
     config.name.as_ref().map_or_else(|| format!("route-{index}"), |name| name.as_str().to_owned())
 }

@@ -19,12 +19,12 @@ pub(super) struct Services {
     files: Vec<PathBuf>,
 }
 
-/// What makes a service the same as before: then its compiled code and its count of requests are carried over.
+/// The identity of a service. If it is unchanged, compiled code and permits are carried over.
 #[derive(PartialEq, Eq)]
 struct Key {
     digest: String,
     limits: ServiceLimits,
-    /// By identity: a service holds on to those it was granted.
+    /// By identity: a service keeps those that it was granted.
     upstreams: Vec<(Arc<str>, usize)>,
 }
 
@@ -38,7 +38,7 @@ impl Services {
     }
 }
 
-/// Loads every service that is declared. One that cannot be is a mistake at its source.
+/// Loads all declared services. A failure is a mistake at the service's source.
 pub(super) fn build(
     loaded: &config::Loaded,
     workshop: &Workshop,
@@ -52,7 +52,7 @@ pub(super) fn build(
             let pointer = child(&child("/services", name), "source");
             mistakes.push(loaded.diagnostic(&pointer, format!("service {name:?}: {why}"), None));
         };
-        // Another source has been reported by the configuration's own check.
+        // Other kinds of source are reported by the configuration's own check.
         let Source::File(file) = &config.source else { continue };
         let path = workshop.directory.join(file);
         services.files.push(path.clone());
@@ -91,18 +91,18 @@ pub(super) fn build(
     services
 }
 
-/// Whether this entry of a chain is a service. Plugins with the same name go first.
+/// Whether this entry of a chain is a service. Plugins of the same name take precedence.
 pub(super) fn is_middleware(config: &config::Config, name: &str) -> bool {
     config.services.contains_key(name) && !config.plugins.contains_key(name) && stock::component(name).is_none()
 }
 
-/// The middleware of a route, which is last in its chain.
+/// The middleware of a route, which is the last entry of its chain.
 pub(super) fn middleware<'a>(config: &config::Config, route: &'a config::Route) -> Option<&'a str> {
     let last = route.plugins.last()?.name.as_str();
     is_middleware(config, last).then_some(last)
 }
 
-/// A middleware calls what stands behind it, and a service ends a route: neither can take the other's place.
+/// A middleware calls what is behind it, and a service ends a route: neither can be used as the other.
 fn check_places(
     loaded: &config::Loaded,
     services: &Services,

@@ -16,7 +16,7 @@ use crate::tls::{Connector, Trust};
 
 pub(super) type Stores = BTreeMap<Arc<str>, Arc<Remote>>;
 
-/// Makes all stores. One whose settings are the same is the same one as before, with its connections.
+/// Builds all stores. A store with unchanged settings is reused, with its connections.
 pub(super) fn build(
     loaded: &Loaded,
     secrets: &Secrets,
@@ -52,7 +52,7 @@ pub(super) fn build(
 }
 
 fn settings(name: &str, config: &config::Store, secrets: &Secrets) -> Settings {
-    // A name that does not exist is a mistake that the configuration's own check has reported.
+    // An unknown name has been reported by the configuration's own check.
     let password = config.password.as_deref();
     let password = password.and_then(|name| secrets.grant([name]).ok()?.get(name).map(str::to_owned));
     Settings {
@@ -78,7 +78,7 @@ fn settings(name: &str, config: &config::Store, secrets: &Secrets) -> Settings {
     }
 }
 
-/// The files that stores are made from.
+/// The files that stores are built from.
 pub(super) fn files(config: &config::Config, directory: &Path) -> Vec<PathBuf> {
     let tls = config.stores.values().filter_map(|store| store.tls.as_ref());
     tls.flat_map(|tls| outgoing(tls, directory).files().cloned().collect::<Vec<_>>()).collect()

@@ -20,23 +20,23 @@ use crate::rewrite::{Asked, Fields, Matched, PathRewrite, Redirect, Rewrite, Sub
 use crate::router::PathPattern;
 use crate::upstream::Upstream;
 
-/// One of the places that the requests of a route go to.
+/// One of the targets that a route's requests go to.
 pub struct Target {
     pub goal: Goal,
-    /// What the target changes; none for most, which then cost nothing.
+    /// The target's changes; `None` for most targets, which then cost nothing.
     pub edits: Option<Arc<Edits>>,
 }
 
-/// What becomes of a request that was given to a target.
+/// What a target does with a request.
 pub enum Goal {
     Upstream(Arc<Upstream>),
-    /// A component answers.
+    /// A component answers the request.
     Service(Arc<Service>),
-    /// The client is sent elsewhere.
+    /// The client is redirected.
     Redirect(Box<Redirect>),
 }
 
-/// What a target changes of a request, and of the response to it.
+/// A target's changes to a request and to its response.
 #[derive(Default)]
 pub struct Edits {
     pub rewrite: Rewrite,
@@ -44,7 +44,7 @@ pub struct Edits {
     pub response: Fields,
 }
 
-/// Targets with their weights.
+/// Targets and their weights.
 #[derive(Default)]
 pub struct Targets {
     targets: Vec<Target>,
@@ -63,12 +63,12 @@ impl Targets {
         self.targets.get(index)
     }
 
-    /// The target that is this upstream, whatever its weight.
+    /// The target that is this upstream, regardless of its weight.
     pub fn named(&self, upstream: &str) -> Option<&Target> {
         self.targets.iter().find(|target| target.upstream().is_some_and(|known| **known.name() == *upstream))
     }
 
-    /// In the order of the configuration.
+    /// The targets with their weights, in the order of the configuration.
     pub fn iter(&self) -> impl Iterator<Item = (&Target, u32)> {
         self.targets.iter().zip(self.weights.iter().copied())
     }
@@ -87,11 +87,10 @@ impl Target {
         }
     }
 
-    /// The head of the answer that sends the client elsewhere; `authority` is what the client asked for, also behind
-    /// proxies.
+    /// The head of the redirect; `authority` is the host that the client asked for, even behind proxies.
     ///
     /// # Errors
-    /// The new path would be none.
+    /// The new path would not be valid.
     pub fn redirect(
         &self,
         to: &Redirect,
@@ -109,10 +108,10 @@ impl Target {
 }
 
 impl Edits {
-    /// Changes the head that is sent on.
+    /// Changes the head of the request that is sent on.
     ///
     /// # Errors
-    /// The new path would be none.
+    /// The new path would not be valid.
     pub fn request(&self, head: &mut request::Parts, pattern: Option<&PathPattern>) -> Result<(), Unfit> {
         if let Some(host) = &self.rewrite.host {
             head.headers.insert(HOST, host.clone());
@@ -136,14 +135,15 @@ fn matched<'a>(pattern: Option<&'a PathPattern>, path: &'a str) -> Matched<'a> {
     Matched { prefix: pattern.prefix_length(path), params: pattern.params(path).into_vec() }
 }
 
-/// What targets name.
+/// What targets refer to.
 #[derive(Clone, Copy)]
 pub(super) struct Goals<'a> {
     pub upstreams: &'a BTreeMap<Arc<str>, Arc<Upstream>>,
     pub services: &'a Services,
 }
 
-/// Makes the targets of a list; `notices` is what all of their responses say. What names an upstream that is not there has been reported already.
+/// Builds the targets of a list; `notices` are fields for all of their responses. Unknown upstreams have already been
+/// reported.
 pub(super) fn build(
     to: &[config::Target],
     rewrite: Option<&config::Rewrite>,
@@ -170,13 +170,13 @@ pub(super) fn build(
     targets
 }
 
-/// What changes a request and nothing of the response; none where nothing does.
+/// Changes to the request only; `None` if there are none.
 pub(super) fn request_edits(rewrite: Option<&config::Rewrite>, headers: &config::HeaderChanges) -> Option<Arc<Edits>> {
     let rewrite = rewrite.map(self::rewrite).unwrap_or_default();
     Edits { rewrite, request: fields(headers), response: Fields::default() }.shared()
 }
 
-/// The only target of a route that redirects.
+/// The only target of a redirect route.
 pub(super) fn redirect_only(config: &config::Redirect) -> Targets {
     let mut targets = Targets::default();
     targets.push(Target { goal: Goal::Redirect(Box::new(redirect(config))), edits: None }, 1);
@@ -218,7 +218,7 @@ fn path_rewrite(config: &config::PathRewrite) -> Option<PathRewrite> {
         config::PathRewrite::Full(text) => PathRewrite::Full(Text::new(text.as_str())),
         config::PathRewrite::Prefix(text) => PathRewrite::Prefix(Text::new(text.as_str())),
         config::PathRewrite::Regex(substitution) => PathRewrite::Regex(Substitution {
-            // The configuration has compiled it already, with the same bounds.
+            // The configuration has already compiled it, with the same bounds.
             pattern: Regex::new(&format!(r"\A(?:{})\z", substitution.pattern.as_str())).ok()?,
             with: Text::new(substitution.with.as_str()),
         }),

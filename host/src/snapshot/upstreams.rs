@@ -19,7 +19,7 @@ use crate::upstream::{
 
 type Upstreams = BTreeMap<Arc<str>, Arc<Upstream>>;
 
-/// Makes all upstreams. One whose settings are the same is the same one as before.
+/// Builds all upstreams. One with unchanged settings is reused.
 pub(super) fn build(
     loaded: &Loaded,
     secrets: &Secrets,
@@ -60,7 +60,7 @@ pub(super) fn build(
 }
 
 fn settings(name: &str, config: &config::Upstream, limits: &config::Limits) -> Settings {
-    // The schema has checked every address already, by stricter rules than this parser's.
+    // The schema has already checked all addresses, by stricter rules than this parser's.
     let server = |endpoint: &config::Endpoint| {
         if discovery::query(endpoint).is_some() {
             return None;
@@ -130,7 +130,7 @@ pub(super) fn outgoing(tls: &config::UpstreamTls, directory: &Path) -> Outgoing 
     }
 }
 
-/// Where a mistake stands in the `tls` of an upstream or a store.
+/// The position of a mistake in the `tls` of an upstream or a store.
 pub(super) fn tls_pointer(parent: &str, part: OutgoingPart) -> String {
     let tls = child(parent, "tls");
     match part {
@@ -143,7 +143,7 @@ pub(super) fn tls_pointer(parent: &str, part: OutgoingPart) -> String {
     }
 }
 
-/// The files that upstreams are made from.
+/// The files that upstreams are built from.
 pub(super) fn files(config: &config::Config, directory: &Path) -> Vec<PathBuf> {
     let tls = config.upstreams.values().filter_map(|upstream| upstream.tls.as_ref());
     tls.flat_map(|tls| outgoing(tls, directory).files().cloned().collect::<Vec<_>>()).collect()
@@ -159,7 +159,7 @@ fn hash_by(by: &config::HashBy) -> Option<HashBy> {
         config::HashBy::Source => HashBy::Source,
         config::HashBy::Path => HashBy::Path,
         config::HashBy::Identity => HashBy::Identity,
-        // The schema has checked that it is a name.
+        // The schema has already checked that it is a field name.
         config::HashBy::Header(name) => HashBy::Header(name.as_str().parse().ok()?),
         config::HashBy::Cookie(name) => HashBy::Cookie(name.as_str().to_owned()),
         config::HashBy::Query(name) => HashBy::Query(name.clone()),
@@ -181,7 +181,7 @@ fn sticky_settings(name: &str, sticky: &config::Sticky, key: StickyKey) -> Stick
     }
 }
 
-/// What the upstream's cookies are signed with. An unknown secret has been reported.
+/// The key that signs the upstream's cookies. An unknown secret has already been reported.
 fn sticky_key(name: &str, sticky: &config::Sticky, secrets: &Secrets) -> Result<StickyKey, String> {
     let Some(secret) = &sticky.key else {
         static WARNED: Once = Once::new();

@@ -12,7 +12,7 @@ use crate::exchange;
 use crate::rewrite::Fields;
 use crate::router::PathPattern;
 
-/// The versions of a route, each with where its requests go.
+/// The versions of a route, each with its targets.
 pub struct Versioned {
     versions: Versions,
     names: Vec<Arc<str>>,
@@ -23,7 +23,7 @@ impl Versioned {
     /// The version that a request asks for.
     ///
     /// # Errors
-    /// It asks for none that is there.
+    /// The request asks for no version that exists.
     pub fn choose(
         &self,
         headers: &HeaderMap,
@@ -35,10 +35,10 @@ impl Versioned {
             .choose(headers, |wanted| parameters.iter().find(|(name, _)| *name == wanted).map(|(_, value)| *value))
     }
 
-    /// The same as an exchange keeps it.
+    /// The same, in the form that an exchange keeps.
     ///
     /// # Errors
-    /// It asks for none that is there.
+    /// The request asks for no version that exists.
     pub fn version(
         &self,
         headers: &HeaderMap,
@@ -59,7 +59,7 @@ impl Versioned {
     }
 }
 
-/// Makes the versions of a route; none for most.
+/// Builds the versions of a route; `None` for most.
 pub(super) fn build(route: &config::Route, goals: Goals<'_>) -> Option<Box<Versioned>> {
     let config = route.versions.as_ref()?;
     let varies: Vec<(HeaderName, HeaderValue)> =
@@ -86,7 +86,7 @@ pub(super) fn build(route: &config::Route, goals: Goals<'_>) -> Option<Box<Versi
 fn by(by: &VersionBy) -> Option<By> {
     Some(match by {
         VersionBy::Path(name) => By::Path(name.as_str().into()),
-        // The schema has checked that it is a name.
+        // The schema has already checked that it is a field name.
         VersionBy::Header(name) => By::Header(name.as_str().parse().ok()?),
         VersionBy::AcceptParameter(name) => By::AcceptParameter(name.as_str().into()),
         VersionBy::MediaType(kind) => {
@@ -96,7 +96,7 @@ fn by(by: &VersionBy) -> Option<By> {
     })
 }
 
-/// The field that a cache has to look at before it gives one client's answer to another.
+/// The field that a cache has to compare before it gives one client's response to another.
 fn varies_by(by: &VersionBy) -> Option<HeaderValue> {
     match by {
         VersionBy::Path(_) => None,
@@ -105,14 +105,14 @@ fn varies_by(by: &VersionBy) -> Option<HeaderValue> {
     }
 }
 
-/// What the responses of an old version say about it.
+/// The fields in responses of an old version that announce its end.
 fn notices(version: &config::Version) -> Fields {
     let mut fields = Fields::default();
     let mut set = |name: &'static str, value: Option<String>| {
         let value = value.and_then(|value| HeaderValue::from_str(&value).ok());
         fields.set.extend(value.map(|value| (HeaderName::from_static(name), value)));
     };
-    // A date as structured fields write it (RFC 9651, section 3.3.7), and as HTTP has always written it.
+    // A date in the format of structured fields (RFC 9651, section 3.3.7), and then in HTTP's own.
     set("deprecation", version.deprecated.map(|date| format!("@{}", date.unix_seconds())));
     set("sunset", version.sunset.map(|date| httpdate::fmt_http_date(SystemTime::from(date))));
     let links = &version.links;
