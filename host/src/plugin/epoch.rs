@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn a_running_clock_is_asked_for_more_only_when_its_end_is_near() {
         let (send, ticks) = mpsc::channel();
-        // The clock is held in its first step: if the test itself were held up, the end would be near.
+        // The clock is held in its first step: otherwise its end might be near if the test itself is held up.
         let (_go, gone) = mpsc::channel::<()>();
         let epoch = Epoch::start(move || {
             send.send(()).unwrap_or_default();

@@ -99,7 +99,7 @@ pub struct Limits {
     pub callouts: u32,
     /// The longest wait for one callout, whatever the plugin asks for. Default 10 s.
     pub callout_timeout: Duration,
-    /// The longest body that a hook may hold or write at once, and the longest response to a callout. Default 1 MiB.
+    /// The most bytes of a body that a hook may hold or replace at once, and of a callout's response. Default 1 MiB.
     pub body_bytes: usize,
     /// The most data that one host call or answer may carry from the guest. Default 2 MiB.
     pub boundary_bytes: usize,
@@ -152,7 +152,7 @@ impl Lent {
         Arc::new(Lent::new("".into(), Limits::default(), Abilities::default()))
     }
 
-    /// Where the plugin's rate limits, places and entries are kept.
+    /// Where the plugin's limits, concurrency slots and stored entries are kept.
     pub(super) fn counts(&self) -> Counts {
         if self.abilities.share.is_some() { Counts::Shared } else { Counts::Own }
     }

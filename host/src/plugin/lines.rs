@@ -24,5 +24,5 @@ impl Lines {
     }
 }
 
-/// The longest line that is kept.
+/// The longest line that is kept, in bytes.
 const LINE_BYTES: usize = 4096;

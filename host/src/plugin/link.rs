@@ -18,7 +18,7 @@ use super::run::Edit;
 use super::state::State;
 use super::{edit, guard, minimal_wasi, shared};
 
-/// Where a plugin's limits, places and entries are kept.
+/// Where a plugin's limits, concurrency slots and stored entries are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Counts {
     /// In this process, which answers immediately.

@@ -10,8 +10,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::exchange::Exchange;
 
-/// An exchange that belongs to whoever has the turn. It is empty once the exchange was taken for good, because it is
-/// over.
+/// An exchange that is lent to whoever has the turn. Empty once it was taken for good, at the end of the exchange.
 #[derive(Clone)]
 pub struct Loan(Arc<Mutex<Exchange>>);
 

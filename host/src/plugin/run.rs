@@ -146,7 +146,7 @@ impl Run {
         self.slots.iter().any(|slot| slot.ran && slot.mode(direction) == Mode::Whole)
     }
 
-    /// Forgets the codecs for the response that they were requested for, since another one is sent.
+    /// Forgets the codecs for the response, because a different response is sent.
     pub(super) fn forget_response_codecs(&mut self) {
         for slot in &mut self.slots {
             slot.response_codecs = Codecs::default();

@@ -137,7 +137,7 @@ pub(super) struct Materials<'a> {
 }
 
 /// Loads every plugin of every chain, and every declared plugin that no chain uses, so that mistakes are found before
-/// it is needed.
+/// the plugin is needed.
 pub(super) fn build(
     loaded: &config::Loaded,
     workshop: &Workshop,
@@ -214,8 +214,7 @@ impl<'a> Builder<'a> {
                 Some(plugin)
             }
             Err(reason) => {
-                // Many plugins report the position of a mistake as a path into their configuration: `keys[2].subject:
-                // ..`.
+                // Many plugins report a mistake with a path into their configuration: `keys[2].subject: ..`.
                 let own = reason.strip_prefix(REFUSED_CONFIGURATION).and_then(|own| own.split_once(": "));
                 let place = own.map(|(path, _)| self.loaded.document.follow(pointer, path));
                 let message = format!("plugin {:?} cannot run here: {reason}", used.name);
@@ -260,7 +259,7 @@ impl<'a> Builder<'a> {
         if let Some(known) = self.artifacts.get(name) {
             return known.clone();
         }
-        // A plugin without a source has already been reported.
+        // A source that cannot be found has already been reported.
         let place = self.place(name)?;
         let mut loader = self.workshop.loader.lock().unwrap_or_else(PoisonError::into_inner);
         let loaded = loader.load(&self.workshop.engine, name, &place);

@@ -187,7 +187,7 @@ pub const fn align_to(at: u32, align: u32) -> u32 {
     at.next_multiple_of(align)
 }
 
-/// The larger one.
+/// `Ord::max` as a const function.
 pub const fn max(a: u32, b: u32) -> u32 {
     if a > b { a } else { b }
 }

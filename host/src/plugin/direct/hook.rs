@@ -8,7 +8,7 @@ use super::abi::{Guest, Lender, Load};
 /// A function that a plugin exports.
 pub struct Hook<P: Parameters, R: Returned> {
     pub function: TypedFunc<P::Core, R::Core>,
-    /// Frees the answer's memory.
+    /// Cleans up after the answer has been read.
     pub post_return: Option<TypedFunc<R::Core, ()>>,
     /// The number of the allocator for the parameters.
     pub realloc: Option<usize>,

@@ -10,7 +10,7 @@ use super::abi::{Answer, Guest, Lender, Realloc, within};
 /// A guest's side of the boundary, in the data of its store.
 #[derive(Default)]
 pub struct Boundary {
-    /// None until the module that defines it is instantiated: a start function may run before that.
+    /// `None` until the module that defines it is instantiated: a start function may run before that.
     memory: Option<Memory>,
     /// The allocators of lowered functions, by number; each is taken out while it is in use.
     reallocs: Vec<Option<Realloc>>,

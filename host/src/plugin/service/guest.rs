@@ -146,7 +146,7 @@ pub(super) const RESOURCES: usize = 10_000;
 pub(super) const CALL_BYTES: usize = 2 << 20;
 /// The most random bytes per call.
 const RANDOM_BYTES: u64 = 64 << 10;
-/// Header fields of one message, as they take memory, in bytes.
+/// The header fields of one message, in bytes of memory.
 const FIELD_BYTES: usize = 128 << 10;
 /// The most elements of one table.
 const TABLE_ELEMENTS: usize = 60_000;
