@@ -83,8 +83,9 @@ pub struct Snapshot {
     /// The stored responses of the routes with a cache.
     pub cache: Arc<Cache>,
     trust: Arc<tls::Trust>,
-    /// The path of gateway.json. The next field is its directory, to which paths are relative.
+    /// The path of gateway.json.
     path: PathBuf,
+    /// Its directory, to which paths are relative.
     directory: PathBuf,
     trusted: Networks,
     /// Whether any listener restricts client addresses.

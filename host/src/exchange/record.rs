@@ -30,8 +30,9 @@ pub struct Outcome {
     pub response_bytes: u64,
     /// The plugin or service that answered, or whose failure was answered with an error.
     pub answered_by: Option<Arc<str>>,
-    /// Whose fault an error was; the next field describes it, for the operator.
+    /// Whose fault the error was.
     pub fault: Option<Fault>,
+    /// What went wrong, for the operator.
     pub error: Option<Cow<'static, str>>,
     /// A plugin wants the client's stream reset.
     pub aborted: bool,

@@ -32,8 +32,9 @@ pub(super) struct Call {
     pub method: Method,
     pub headers: HeaderMap,
     pub body: Bytes,
-    /// Time limit for the whole answer. The next field is its largest size.
+    /// Time limit for the whole answer.
     pub time: Duration,
+    /// The longest body of the answer.
     pub bytes: usize,
 }
 

@@ -7,8 +7,8 @@ use super::instance::{self, Instance};
 use super::state::Call;
 use super::{FailureKind, Plugin, explain};
 
-/// Calls the plugin's `on-tick` as long as the plugin wants more calls, on an instance of its own. Runs on the admin
-/// runtime; the owner ends it by dropping the future.
+/// Calls the plugin's `on-tick` as long as the plugin wants more calls, on an instance of its own. Runs on the control
+/// thread; the owner ends it by dropping the future.
 pub async fn tick(plugin: Arc<Plugin>) {
     let mut kept: Option<Box<Instance>> = None;
     loop {

@@ -128,8 +128,7 @@ impl Shared {
     }
 }
 
-/// How many ticks the clock runs on after the last deadline: one second, which is also how often hooks have to extend
-/// it.
+/// How many ticks the clock runs on after the last deadline: one second. Hooks extend it once half of that is left.
 const LINGER: u64 = 2000;
 
 /// The longest step, a quarter of the default time of a hook; below it the shortest.

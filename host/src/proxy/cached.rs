@@ -95,7 +95,7 @@ struct Visit<'a> {
 
 /// A fetch from the upstream.
 struct Fetch {
-    /// The right to store the response; `None` if it cannot be stored.
+    /// The right to store the response; `None` if this request does not store it.
     ticket: Option<Ticket>,
     known: Option<Arc<Entry>>,
     why: &'static str,

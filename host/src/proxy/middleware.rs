@@ -90,8 +90,9 @@ pub(super) struct Behind {
     scheme: Scheme,
     /// The host that the client asked for, if a trusted proxy reports it.
     host: Option<HeaderValue>,
-    /// The upstream that a plugin chose. The next field is the version of the API.
+    /// The upstream that a plugin chose.
     choice: Option<String>,
+    /// Index of the requested version of the API.
     version: Option<usize>,
     began: Instant,
     seen: Mutex<Seen>,

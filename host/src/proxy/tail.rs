@@ -26,7 +26,7 @@ pub(super) struct Tail {
     pub exchange: Exchange,
     /// The route's index in the snapshot, once it is found.
     pub route: Option<usize>,
-    /// The hooks that the response body is yet to be streamed through.
+    /// The hooks that the response body is yet to stream through.
     pub stream: Option<Bodies>,
     /// The permit for the request, on a route that limits the number of requests in flight.
     pub admitted: Option<Admitted>,
