@@ -101,97 +101,97 @@ pub use upstream::{
 };
 pub use versions::{Version, VersionBy, Versions};
 
-/// The configuration of the gateway. Durations, sizes and rates are strings with units ("5s", "64KiB", "100/min");
-/// comments and trailing commas are allowed; in every string `${VAR}`, `${VAR:-default}`, `${file:path}` and `${base64:path}` are
-/// replaced.
+/// The configuration of the gateway. Durations, sizes and rates are strings with units ("5s", "64KiB", "100/min").
+/// Comments and trailing commas are allowed. In every string, `${VAR}`, `${VAR:-default}`, `${file:path}` and
+/// `${base64:path}` are expanded.
 #[derive(Clone, Debug, PartialEq, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schemars(extend("required" = ["listeners"]))]
 pub struct Config {
-    /// Where editors find the schema of this file. The gateway does not read it.
+    /// The schema of this file, for editors. The gateway ignores it.
     #[serde(rename = "$schema")]
     pub schema: Option<String>,
 
-    /// Threads that handle requests, each with its own sockets and pools. Default: one for each core of the machine.
+    /// Threads that handle requests, each with its own sockets and connection pools. Default: one per CPU core.
     #[schemars(range(min = 1, max = 1024))]
     pub workers: Option<u16>,
 
-    /// Where clients connect. There is no default, because an open port should be asked for.
+    /// The addresses that accept clients. There is no default, because a port should only be opened on request.
     #[schemars(length(min = 1, max = 256))]
     pub listeners: Vec<Listener>,
 
-    /// Named groups of servers. Default: none.
+    /// Groups of servers, by name. Default: none.
     #[schemars(transform = forms::keyed_by_name)]
     pub upstreams: BTreeMap<String, Upstream>,
 
-    /// How names of endpoints become addresses.
+    /// How hostnames of endpoints are resolved.
     pub resolver: Resolver,
 
-    /// Plugins by name, where there is more to say than the name. Default: none; the stock plugins are there anyway.
+    /// Settings of plugins, by name. Stock plugins work without an entry. Default: none.
     #[schemars(transform = forms::keyed_by_name)]
     pub plugins: BTreeMap<String, Plugin>,
 
-    /// The OCI registries that plugins come from.
+    /// OCI registries that plugins are fetched from.
     pub registries: Registries,
 
-    /// Components that answer requests themselves (`wasi:http`), by name. Default: none.
+    /// Wasm components that answer requests themselves (`wasi:http`), by name. Default: none.
     #[schemars(transform = forms::keyed_by_name)]
     pub services: BTreeMap<String, Service>,
 
-    /// Servers that several gateways share for what they count, by name. A plugin keeps its counts there where its
-    /// `grants` name one. Default: none.
+    /// Servers in which several gateways share counts, by name. A plugin keeps its counts in the store that its
+    /// `grants` name. Default: none.
     #[schemars(transform = forms::keyed_by_name)]
     pub stores: BTreeMap<String, Store>,
 
-    /// Who calls, by name: credentials for plugins that check them, groups, limits. Default: none.
+    /// Known callers, by name: their credentials, groups and limits. Default: none.
     #[schemars(transform = forms::keyed_by_name)]
     pub consumers: BTreeMap<String, Consumer>,
 
-    /// Which requests go where. A request that no route matches is answered with 404. Default: none.
+    /// Which requests go where. A request that matches no route is answered with 404. Default: none.
     #[schemars(length(max = 100_000))]
     pub routes: Vec<Route>,
 
     /// The admin API. Default: off; `{}` turns it on at 127.0.0.1:9901.
     pub admin: Option<Admin>,
 
-    /// Where the access log goes: "stdout", "stderr", "off", or an object with a `file`. Default: "stdout".
+    /// The destination of the access log: "stdout", "stderr", "off", or an object with a `file`. Default: "stdout".
     pub access_log: AccessLog,
 
-    /// What a client may use.
+    /// What one client may use.
     pub limits: Limits,
 
-    /// How long the gateway waits for a client.
+    /// How long the gateway waits for clients.
     pub timeouts: Timeouts,
 
-    /// The proxies in front of the gateway: what `Forwarded` and `X-Forwarded-*` say is believed where the connection
-    /// comes from one of these addresses, and discarded everywhere else. Default: none.
+    /// The addresses of proxies in front of the gateway. `Forwarded` and `X-Forwarded-*` are trusted on connections
+    /// from these and removed from all other requests. Default: none.
     #[schemars(length(max = 10_000))]
     pub trusted_proxies: Vec<Cidr>,
 
-    /// What upstreams are told of the client. Default: everything.
+    /// Which header fields tell upstreams about the client. Default: all but `response_via`.
     pub forwarding: Forwarding,
 
-    /// PEM files with authorities that are trusted beside the system's where the configuration names no other: by `tls` of
-    /// upstreams without `ca`, and for addresses that begin with https and name no upstream. Paths are relative to
-    /// gateway.json; the files are watched. Default: none.
+    /// PEM files with certificate authorities that are trusted in addition to the system's, unless others are
+    /// configured: by the `tls` of an upstream without `ca`, and for https URLs that name no upstream. Paths are
+    /// relative to gateway.json; the files are watched. Default: none.
     #[schemars(length(max = 100), inner(length(min = 1)))]
     pub trusted_authorities: Vec<String>,
 
-    /// Secrets by name, which plugins may read where `grants` says so. Default: none.
+    /// Secrets, by name. A plugin may read those that its `grants` name. Default: none.
     #[schemars(transform = forms::keyed_by_name)]
     pub secrets: BTreeMap<String, Secret>,
 
-    /// What the routes with a `cache` share.
+    /// Settings that all routes with a `cache` share.
     pub response_cache: ResponseCache,
 
-    /// Where compiled plugins are kept between starts. Default: nowhere, every start compiles them.
+    /// Keeps compiled plugins on disk between starts. Default: off; plugins are compiled at every start.
     pub compile_cache: Option<CompileCache>,
 
-    /// How the gateway ends.
+    /// How the gateway shuts down.
     pub shutdown: Shutdown,
 }
 
-/// A configuration without mistakes, and the text it came from.
+/// A valid configuration, and the text it came from.
 #[derive(Clone, Debug)]
 pub struct Loaded {
     pub config: Config,
@@ -199,8 +199,8 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Reads the file at `path`. `known_plugins` are the names of the stock plugins; `${..}` comes from this process,
-    /// and files in it beside `path`.
+    /// Reads the file at `path`. `known_plugins` are the names of the stock plugins. `${..}` is expanded from this
+    /// process's environment and from files next to `path`.
     pub fn read(path: &Path, known_plugins: &[&str]) -> Result<Loaded, Report> {
         let file = path.to_string_lossy();
         let mut bytes = Vec::new();
@@ -231,7 +231,7 @@ impl Loaded {
         }
     }
 
-    /// The same for a text. `file` is what messages call it.
+    /// The same for a text. `file` is its name in messages.
     pub fn parse(
         file: &str,
         text: &str,
@@ -243,7 +243,7 @@ impl Loaded {
             Ok(schema) => schema,
             Err(error) => return Err(document.report(vec![document.at_key("", error.clone())])),
         };
-        // A string whose expansion failed is not what was meant; its own fault says enough.
+        // A string that could not be expanded is not what was meant, so only the failed expansion is reported.
         let faulty: Vec<String> = found.iter().map(|fault| fault.pointer.clone()).collect();
         found.extend(
             schema
@@ -268,8 +268,8 @@ impl Loaded {
         Err(document.report(found))
     }
 
-    /// A mistake that another room found, at the value under `pointer` (see [`child`]). The message must not show a
-    /// value for which [`Document::is_expanded`] holds; [`Document::written`] is always safe to show.
+    /// A mistake found by another room, at the value under `pointer` (see [`child`]). The message must not show a value
+    /// for which [`Document::is_expanded`] holds; [`Document::written`] is always safe to show.
     pub fn diagnostic(&self, pointer: &str, message: impl Into<String>, help: Option<&str>) -> Diagnostic {
         let diagnostic = self.document.at_value(pointer, message);
         match help {
@@ -284,9 +284,9 @@ impl Loaded {
     }
 }
 
-/// The JSON Schema of gateway.json. `plugins` are the configuration schemas of stock plugins by name, which are placed
-/// inside the entry of the chain, and `credentials` and `limits` those of what they take of consumers, so that an editor
-/// completes and checks them. The same input always gives the same text.
+/// The JSON Schema of gateway.json. `plugins` are the configuration schemas of the stock plugins by name, which are
+/// embedded in the entries of a chain; `credentials` and `limits` are the schemas of what they take from consumers.
+/// With them, editors complete and check all of it. The same input always gives the same text.
 pub fn json_schema(
     plugins: &BTreeMap<String, Value>,
     credentials: &BTreeMap<String, Value>,
@@ -318,7 +318,7 @@ fn schema_of<T: JsonSchema>() -> Value {
     settings.into_generator().into_root_schema_for::<T>().to_value()
 }
 
-/// Places the schema of a plugin's own among the definitions, and gives the reference to it.
+/// Embeds the schema of a plugin among the definitions, and returns the reference to it.
 fn embed(schema: &mut Value, definition: &str, part: &Value) -> Value {
     let mut part = part.clone();
     relocate_references(&mut part, &format!("#/$defs/{definition}"));
@@ -330,7 +330,7 @@ fn embed(schema: &mut Value, definition: &str, part: &Value) -> Value {
     json!({ "$ref": format!("#/$defs/{definition}") })
 }
 
-/// The schema for checking gateway.json, compiled once. Plugin names are resolved later, so it holds none of theirs.
+/// The schema for checking gateway.json, compiled once. It contains no plugin names, which are resolved later.
 fn own_schema() -> &'static Result<Schema, String> {
     static OWN: OnceLock<Result<Schema, String>> = OnceLock::new();
     OWN.get_or_init(|| {
@@ -339,8 +339,8 @@ fn own_schema() -> &'static Result<Schema, String> {
     })
 }
 
-/// An optional key is left out, never null: one way to write a thing. Names of Rust's integer types say nothing to a
-/// reader.
+/// Optional keys are left out, never null, so that there is one way to write each thing. The names of Rust's integer
+/// types mean nothing to readers.
 fn without_null(schema: &mut schemars::Schema) {
     let Some(object) = schema.as_object_mut() else { return };
     if object.get("format").and_then(Value::as_str).is_some_and(|format| format.starts_with("uint")) {
@@ -368,7 +368,7 @@ fn without_null(schema: &mut schemars::Schema) {
     }
 }
 
-/// Makes the references inside an embedded schema point to where it stands now.
+/// Adjusts the references inside an embedded schema to its new position.
 fn relocate_references(schema: &mut Value, base: &str) {
     match schema {
         Value::Array(items) => items.iter_mut().for_each(|item| relocate_references(item, base)),

@@ -8,15 +8,15 @@ use serde::{Deserialize, Serialize};
 use super::address::ListenAddress;
 use super::units::Duration;
 
-/// The admin API: metrics, health, and changing the configuration and plugins. Whoever reaches it rules the gateway, so
-/// its address should be one that only the operator reaches.
+/// The admin API: metrics, health, and changes to the configuration and plugins. Whoever can reach it controls the
+/// gateway, so it should listen on an address that only the operator can reach.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Admin {
-    /// Where it listens.
+    /// The address it listens on.
     pub address: ListenAddress,
 
-    /// The name of a secret that clients have to send as `Authorization: Bearer`. Required where the address is not a
+    /// The name of the secret that clients must send as `Authorization: Bearer`. Required unless the address is a
     /// loopback address. Default: none.
     pub token: Option<String>,
 }
@@ -27,29 +27,28 @@ impl Default for Admin {
     }
 }
 
-/// Where the access log goes: one JSON object in one line for every request.
+/// The destination of the access log, which has one JSON object per line and request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum AccessLog {
-    /// The standard output.
+    /// Standard output.
     #[default]
     Stdout,
-    /// The standard error.
+    /// Standard error.
     Stderr,
-    /// Nowhere.
+    /// No access log.
     Off,
-    /// The end of a file, which is opened again on SIGHUP. A relative path begins at the directory of gateway.json.
+    /// A file to append to, which is reopened on SIGHUP. Relative to the directory of gateway.json.
     File(PathBuf),
 }
 
-/// Where a secret is: an environment variable or a file. Read when the configuration is loaded.
+/// The source of a secret: an environment variable or a file. Read when the configuration is loaded.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Secret {
     /// The name of an environment variable.
     Env(String),
-    /// The path of a file, of which a newline at the end does not count. A relative one begins at the directory of
-    /// gateway.json.
+    /// The path of a file; a trailing newline is ignored. Relative to the directory of gateway.json.
     File(PathBuf),
 }
 
@@ -57,20 +56,20 @@ pub enum Secret {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CompileCache {
-    /// A directory that only the gateway's user can write; made where it is missing. A relative path begins at the
-    /// directory of gateway.json.
+    /// A directory that only the gateway's user can write to; created if missing. Relative to the directory of
+    /// gateway.json.
     pub directory: PathBuf,
 }
 
-/// How the gateway ends.
+/// How the gateway shuts down.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Shutdown {
-    /// How long connections are still accepted after SIGTERM, while `/readyz` tells load balancers to send no more. A second
-    /// SIGTERM ends it.
+    /// How long new connections are still accepted after SIGTERM, while `/readyz` tells load balancers to stop sending
+    /// requests. A second SIGTERM ends the delay.
     pub delay: Duration,
 
-    /// How long requests under way may go on after SIGTERM, before their connections are cut.
+    /// How long requests in flight may continue after `delay`, before their connections are closed.
     pub drain_timeout: Duration,
 }
 

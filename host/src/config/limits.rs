@@ -1,36 +1,37 @@
-//! `limits` and `timeouts`: what one client may use, unless a route says otherwise.
+//! `limits` and `timeouts`: what one client may use, unless a route overrides it.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::units::{Duration, Size};
 
-/// What a client may use. Every limit is on; a response body alone has none, because it is streamed and never held.
+/// What one client may use. All limits are on; only response bodies have none, because they are streamed and never
+/// buffered.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// Connections of clients at the same time, over all listeners and cores. More wait in the backlog of the kernel.
+    /// Concurrent client connections, over all listeners and cores. Further ones wait in the kernel's accept backlog.
     #[schemars(range(min = 1, max = 10_000_000))]
     pub connections: u32,
 
-    /// Requests at the same time on one HTTP/2 connection.
+    /// Concurrent requests on one HTTP/2 connection.
     #[schemars(range(min = 1, max = 10_000))]
     pub concurrent_streams: u32,
 
-    /// The longest request line of HTTP/1.1: method, path and query. From "256B" to "63KiB". A longer one is answered
-    /// with 414.
+    /// The longest HTTP/1.1 request line: method, path and query. From "256B" to "63KiB". A longer one is answered with
+    /// 414.
     pub request_line: Size,
 
-    /// Header fields of one request or response. A request with more is answered with 431.
+    /// The number of header fields in one request or response. A request with more is answered with 431.
     #[schemars(range(min = 1, max = 1000))]
     pub header_count: u32,
 
-    /// The head of one request or response: all header fields together, names and values. From "8KiB" to "1MiB". A
+    /// The size of all header fields of one request or response, names and values together. From "8KiB" to "1MiB". A
     /// request with more is answered with 431.
     pub header_bytes: Size,
 
-    /// The longest request body. A longer one is answered with 413, before it is read where its length is announced. A
-    /// route may say otherwise.
+    /// The largest request body. A larger one is answered with 413, without reading it if its length is declared. A
+    /// route may override it.
     pub request_body: Size,
 }
 
@@ -47,7 +48,7 @@ impl Default for Limits {
     }
 }
 
-/// How long the gateway waits for a client.
+/// How long the gateway waits for clients.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Timeouts {
@@ -57,17 +58,17 @@ pub struct Timeouts {
     /// From the first byte of a request to the end of its header fields, and from connecting to the first byte.
     pub header_read: Duration,
 
-    /// A connection on which no request is under way is closed after so long.
+    /// How long a connection may have no request in flight before it is closed.
     pub idle: Duration,
 
-    /// How long no byte of a request body may come. A route may say otherwise.
+    /// How long no byte of a request body may arrive. A route may override it.
     pub body: Duration,
 
-    /// How long the client may take no byte of a response before its connection is reset; in HTTP/2 its stream, up to half
-    /// as long later.
+    /// How long the client may take no byte of a response before its connection is reset, or in HTTP/2 its stream, up
+    /// to half as long later.
     pub send: Duration,
 
-    /// How long no byte may go through a tunnel (a WebSocket, say), in either direction, before it is closed.
+    /// How long no byte may pass in either direction through a tunnel, such as a WebSocket, before it is closed.
     pub tunnel: Duration,
 }
 

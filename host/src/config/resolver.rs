@@ -1,4 +1,4 @@
-//! `resolver`: how names of endpoints are resolved.
+//! `resolver`: how hostnames of endpoints are resolved.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -10,32 +10,32 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::text::{Written, written_as_text};
 use super::units::Duration;
 
-/// How names of endpoints become addresses. The hosts file comes first, then DNS.
+/// How hostnames of endpoints are resolved: first by the hosts file, then by DNS.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Resolver {
-    /// DNS servers: "10.0.0.2", "10.0.0.2:5353", "[2001:db8::1]:53". With them, names are complete as they are written;
-    /// without, search domains are tried as well. Default: those of the system (/etc/resolv.conf).
+    /// DNS servers: "10.0.0.2", "10.0.0.2:5353", "[2001:db8::1]:53". If set, names are fully qualified as written;
+    /// otherwise search domains are tried as well. Default: those of the system (/etc/resolv.conf).
     #[schemars(length(min = 1, max = 16))]
     pub servers: Vec<DnsServer>,
 
-    /// How long a DNS server may take. A question is asked twice.
+    /// How long a DNS server may take. A query is sent twice.
     pub timeout: Duration,
 
-    /// An answer is used for so long at least, whatever its time to live.
+    /// The shortest time that a response is used, whatever its TTL.
     pub min_ttl: Duration,
 
-    /// And for so long at most.
+    /// The longest time that a response is used, whatever its TTL.
     pub max_ttl: Duration,
 
-    /// How long a name that has no addresses any more keeps its last ones. A name that cannot be asked for, because DNS
-    /// fails, keeps them until it can.
+    /// How long a name that no longer has addresses keeps its last ones. If DNS fails, names keep theirs until it works
+    /// again.
     pub hold: Duration,
 
-    /// The hosts file.
+    /// The path of the hosts file.
     pub hosts: PathBuf,
 
-    /// What happens if a name has no address yet when the configuration is loaded.
+    /// What happens if a name has no address when the configuration is loaded.
     pub unresolved: Unresolved,
 }
 
@@ -59,11 +59,11 @@ impl Default for Resolver {
 pub enum Unresolved {
     /// The configuration is refused.
     Refuse,
-    /// It is used, with a warning. The name has no endpoints until it has addresses.
+    /// It is applied, with a warning. The name has no endpoints until it has addresses.
     Warn,
 }
 
-/// The address of a DNS server; its port is 53 where it is left out.
+/// The address of a DNS server; the default port is 53.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DnsServer(pub SocketAddr);
 
