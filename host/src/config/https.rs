@@ -8,17 +8,17 @@ use super::forms::{or_short, two_forms};
 use super::rewrite::RedirectStatus;
 use super::units::Duration;
 
-/// Sends every request to the same address over https, but those below `/.well-known/acme-challenge/`, which prove to
-/// an authority who owns a name (RFC 8555, section 8.3): `true`, or an object.
+/// Redirects every request to the same URL over https, except those below `/.well-known/acme-challenge/`, by which an
+/// authority verifies who owns a name (RFC 8555, section 8.3): `true`, or an object.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, remote = "Self")]
 #[schemars(rename = "HttpsRedirect", transform = or_true)]
 pub struct HttpsRedirect {
-    /// Where clients find https. Default: the port of the first listener with TLS, else 443.
+    /// The https port for clients. Default: the port of the first listener with TLS, else 443.
     #[schemars(range(min = 1))]
     pub port: Option<u16>,
 
-    /// 301, 302, 303, 307 or 308. 308 and 307 keep the method and the body. Default: 308.
+    /// 301, 302, 303, 307 or 308. 307 and 308 keep the method and the body. Default: 308.
     pub status: RedirectStatus,
 }
 two_forms!(HttpsRedirect, short: True);
@@ -29,23 +29,23 @@ impl Default for HttpsRedirect {
     }
 }
 
-/// Tells browsers with every response that this host is to be asked over https alone (RFC 6797): `true`, or an object.
-/// It replaces what upstreams say of it.
+/// Sends `Strict-Transport-Security` (RFC 6797) with every response, so that browsers use only https for this host:
+/// `true`, or an object. It replaces the header of upstreams.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, remote = "Self")]
 #[schemars(rename = "Hsts", transform = or_true)]
 pub struct Hsts {
-    /// How long they hold to it after the last response, in whole seconds. Default: "365d".
+    /// How long browsers remember it after the last response, in whole seconds. Default: "365d".
     pub max_age: Duration,
 
-    /// Whether it holds for every name below the host's, too. Default: false.
+    /// Whether it also applies to every name below the host's. Default: false.
     pub include_subdomains: bool,
 
-    /// Whether browsers may ship with the host on their list; it needs `include_subdomains` and a year. Default: false.
+    /// Whether browsers may include the host in their built-in list; requires `include_subdomains` and a year. Default:
+    /// false.
     pub preload: bool,
 
-    /// Takes back what was said before: `max-age=0`. Browsers hear of it when they come over TLS once more. Default:
-    /// false.
+    /// Revokes an earlier policy: `max-age=0`. Browsers learn of it on their next visit over TLS. Default: false.
     pub withdraw: bool,
 }
 two_forms!(Hsts, short: True);
@@ -61,7 +61,7 @@ impl Default for Hsts {
     }
 }
 
-/// The word `true`, for all defaults.
+/// The word `true`: all defaults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct True;
 

@@ -11,91 +11,92 @@ use super::text::{Cidr, Name};
 use super::tls::ListenerTls;
 use super::units::Duration;
 
-/// Where clients connect: an address, or an object with it and more.
+/// An address that accepts clients, or an object with the address and more.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, remote = "Self")]
 #[schemars(rename = "Listener", transform = or_text::<ListenAddress>)]
 pub struct Listener {
-    /// Where to listen: ":8080" (every address of the machine, IPv4 and IPv6), "127.0.0.1:8080" or "[::1]:8080".
-    /// Port 0 takes a free one.
+    /// The address to listen on: ":8080" (all addresses, IPv4 and IPv6), "127.0.0.1:8080" or "[::1]:8080". Port 0 picks
+    /// a free one.
     pub address: ListenAddress,
 
-    /// What logs and metrics call it. Default: its address.
+    /// Its name in logs and metrics. Default: its address.
     #[serde(default)]
     pub name: Option<Name>,
 
-    /// What clients may speak. Over TLS they choose by ALPN. Without it, a client that begins with the preface of HTTP/2
-    /// (prior knowledge, RFC 9113, section 3.3) speaks that, every other one HTTP/1.1. Default: both.
+    /// The protocols that clients may use. With TLS they choose by ALPN. Without TLS, a client that begins with the
+    /// HTTP/2 preface (prior knowledge, RFC 9113, section 3.3) gets HTTP/2, every other one HTTP/1.1. Default: both.
     #[serde(default = "Protocol::all")]
     #[schemars(length(min = 1, max = 2), extend("uniqueItems" = true))]
     pub protocols: Vec<Protocol>,
 
-    /// TLS with clients. Default: none, they speak in the clear.
+    /// TLS with clients. Default: none, connections are not encrypted.
     #[serde(default)]
     pub tls: Option<ListenerTls>,
 
-    /// Sends clients to https: `true`, or an object. For a listener without TLS beside one with it. Default: their
+    /// Redirects clients to https: `true`, or an object. For a listener without TLS, next to one with it. Default:
     /// requests are served.
     #[serde(default)]
     pub https_redirect: Option<HttpsRedirect>,
 
-    /// "http", "tcp" or "udp": whether requests are served or what comes is forwarded as it is.
+    /// "http" serves requests; "tcp" and "udp" forward connections or datagrams unchanged.
     #[serde(default)]
     pub protocol: Layer,
 
-    /// Where connections or datagrams go that are forwarded as they are: the name of an upstream, or a list of them
-    /// with weights. Required with "tcp" and "udp", unless there is `passthrough`.
+    /// Where connections or datagrams are forwarded to: the name of an upstream, or a list of them with weights.
+    /// Required with "tcp" and "udp", unless there is `passthrough`.
     #[serde(default, deserialize_with = "one_or_many")]
     #[schemars(transform = or_one_alone, length(min = 1, max = 100))]
     pub to: Vec<ForwardTarget>,
 
-    /// TLS connections that are forwarded as they are, by server name (SNI). The certificate is the server's. Default:
+    /// TLS connections to forward unchanged, by server name (SNI). The server presents its own certificate. Default:
     /// none.
     #[serde(default)]
     #[schemars(length(min = 1, max = 10_000))]
     pub passthrough: Vec<Passthrough>,
 
-    /// A connection that is forwarded ends when for so long no byte has come from or gone to either side; the session
-    /// of a UDP client when for so long no datagram has. At most "24h". Default: "10m"; for "udp", "1m".
+    /// How long a forwarded connection may carry no byte in either direction, or a UDP session no datagram, before it
+    /// ends. At most "24h". Default: "10m"; for "udp", "1m".
     #[serde(default)]
     pub idle_timeout: Option<Duration>,
 
-    /// Connections at the same time; more are closed at once. With "udp", sessions; datagrams of further clients are
-    /// dropped. Default: `limits.connections` alone; for "udp", 16384.
+    /// Concurrent connections; further ones are closed at once. With "udp", concurrent sessions; datagrams of further
+    /// clients are dropped. Default: only `limits.connections`; for "udp", 16384.
     #[serde(default)]
     #[schemars(range(min = 1, max = 10_000_000))]
     pub max_connections: Option<u32>,
 
-    /// Who may come, by the client's address. Default: everybody.
+    /// Which client addresses are allowed. Default: all.
     #[serde(default)]
     pub ip: Option<AddressLists>,
 
-    /// Whether connections begin with a header of the PROXY protocol. Default: no.
+    /// Whether connections begin with a PROXY protocol header. Default: no.
     #[serde(default)]
     pub proxy_protocol: Option<AcceptProxyProtocol>,
 }
 two_forms!(Listener, short: ListenAddress);
 
-/// Who may come, by the client's address: that of the connection, or what the PROXY protocol or, for a request, one of
-/// `trusted_proxies` says of it. A connection that may not is closed at once, before TLS and before a byte of it is read
-/// (but for the PROXY protocol's header); a request that may not, behind a trusted proxy, gets 403; a datagram is dropped.
+/// Which client addresses are allowed. The address is that of the connection, or the one given by the PROXY protocol
+/// or, for a request, by one of `trusted_proxies`. A refused connection is closed at once, before TLS and before any
+/// byte of it is read (except the PROXY protocol header); a refused request behind a trusted proxy gets 403; a refused
+/// datagram is dropped.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schemars(extend("minProperties" = 1))]
 pub struct AddressLists {
-    /// Only these. Left out: everybody who is not in `deny`.
+    /// Only these addresses are allowed. Default: all that are not in `deny`.
     #[schemars(length(min = 1, max = 100_000))]
     pub allow: Vec<Cidr>,
 
-    /// Not these, also where `allow` has them.
+    /// These addresses are refused, even if `allow` has them.
     #[schemars(length(min = 1, max = 100_000))]
     pub deny: Vec<Cidr>,
 }
 
-/// What a client may speak.
+/// A protocol that clients may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
 pub enum Protocol {
-    /// HTTP/1.1 (RFC 9112), and HTTP/1.0 clients.
+    /// HTTP/1.1 (RFC 9112), including HTTP/1.0 clients.
     #[serde(rename = "http/1.1")]
     Http1,
     /// HTTP/2 (RFC 9113).
@@ -110,7 +111,7 @@ impl Protocol {
 }
 
 impl Listener {
-    /// Whether what comes is forwarded as it is.
+    /// Whether its traffic is forwarded unchanged.
     pub fn is_layer4(&self) -> bool {
         self.protocol != Layer::Http || !self.passthrough.is_empty()
     }
