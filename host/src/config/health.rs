@@ -12,19 +12,19 @@ use super::route::{HeaderName, Method};
 use super::text::{Written, written_as_text};
 use super::units::Duration;
 
-/// Probes: requests of the gateway's own that find out whether an endpoint can serve. An HTTP request, unless `tcp` or
-/// `grpc` says otherwise. Each goes over a connection of its own, made as those for requests are.
+/// Active health checks: probes that find out whether an endpoint can serve. HTTP requests, unless `tcp` or `grpc` is
+/// set. Each probe has its own connection, made like those for requests.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Health {
-    /// The path that an HTTP probe asks for, from its "/" on; it may have a query.
+    /// The path of an HTTP probe, beginning with "/"; it may have a query.
     #[schemars(regex(pattern = r"^/[!-\x22\x24-~]*$"), length(max = 2048))]
     pub path: String,
 
     /// The method of an HTTP probe.
     pub method: Method,
 
-    /// The host that an HTTP or gRPC probe names. Default: the endpoint's address.
+    /// The host in an HTTP or gRPC probe. Default: the endpoint's address.
     #[schemars(regex(pattern = r"^[!-\x22\x24-.0->A-~]+$"), length(max = 255))]
     pub host: Option<String>,
 
@@ -32,40 +32,40 @@ pub struct Health {
     #[schemars(transform = keyed_by_header_name)]
     pub headers: BTreeMap<HeaderName, String>,
 
-    /// What the answer to an HTTP probe has to be.
+    /// What the response to an HTTP probe must be.
     pub expect: Expect,
 
-    /// Probes that make a TCP connection, in place of HTTP. `{}` asks for no more than that.
+    /// TCP probes instead of HTTP. With `{}`, a connection is enough.
     pub tcp: Option<TcpHealth>,
 
-    /// Probes that call `grpc.health.v1.Health/Check`, in place of HTTP.
+    /// gRPC probes instead of HTTP: calls of `grpc.health.v1.Health/Check`.
     pub grpc: Option<GrpcHealth>,
 
-    /// The port that probes go to. Default: the endpoint's own.
+    /// The port of probes. Default: the endpoint's own.
     #[schemars(range(min = 1))]
     pub port: Option<u16>,
 
-    /// From the start of a probe to the start of the next one.
+    /// The time from the start of one probe to the start of the next.
     pub interval: Duration,
 
-    /// By how many percent of itself each interval is made longer or shorter, at random, so that the probes of many
-    /// gateways do not come together.
+    /// The percentage by which each interval is randomly lengthened or shortened, so that probes of several gateways do
+    /// not coincide.
     #[schemars(range(max = 50))]
     pub jitter: u8,
 
-    /// How long a probe may take, the connection included. At most the interval. Default: "2s", or the interval where
-    /// that is shorter.
+    /// How long a probe may take, including the connection. At most the interval. Default: "2s", or the interval if
+    /// shorter.
     pub timeout: Option<Duration>,
 
-    /// After so many passed probes in a row, an unhealthy endpoint is healthy.
+    /// Successful probes in a row that make an unhealthy endpoint healthy.
     #[schemars(range(min = 1, max = 100))]
     pub rise: u32,
 
-    /// After so many failed probes in a row, a healthy endpoint is unhealthy.
+    /// Failed probes in a row that make a healthy endpoint unhealthy.
     #[schemars(range(min = 1, max = 100))]
     pub fall: u32,
 
-    /// What an endpoint that is new is until its first probe, which alone decides.
+    /// The state of a new endpoint until its first probe, which decides by itself.
     pub initial: InitialHealth,
 }
 
@@ -97,26 +97,26 @@ impl Health {
     }
 }
 
-/// What an endpoint is before anything is known of it.
+/// The state of an endpoint before its first probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum InitialHealth {
-    /// It takes requests at once.
+    /// It takes requests immediately.
     Healthy,
-    /// It waits for its first probe.
+    /// It takes no requests until its first probe.
     Unhealthy,
 }
 
-/// What the answer to an HTTP probe has to be.
+/// What the response to an HTTP probe must be.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Expect {
-    /// Its status: "200", "200-299", or a list of such.
+    /// Its status: "200", "200-299", or a list of these.
     #[serde(deserialize_with = "one_or_many")]
     #[schemars(transform = or_one_alone, length(min = 1, max = 32))]
     pub status: Vec<StatusRange>,
 
-    /// A text that is in the first 64 KiB of its body. Default: the body is not read.
+    /// Text that must occur in the first 64 KiB of the body. Default: the body is not read.
     #[schemars(length(min = 1, max = 1024))]
     pub body: Option<String>,
 }
@@ -131,26 +131,26 @@ impl Default for Expect {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TcpHealth {
-    /// A text to send when the connection is made. Default: nothing.
+    /// Text to send once connected. Default: nothing.
     #[schemars(length(min = 1, max = 1024))]
     pub send: Option<String>,
 
-    /// A text that has to come within the first 64 KiB. Default: nothing has to come.
+    /// Text that must be received within the first 64 KiB. Default: nothing.
     #[schemars(length(min = 1, max = 1024))]
     pub expect: Option<String>,
 }
 
-/// A gRPC probe. It passes where the answer is SERVING.
+/// A gRPC probe. It passes if the response is SERVING.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct GrpcHealth {
-    /// The service that is asked about. Default: "", which is the server as a whole.
+    /// The service to ask about. Default: "", the server as a whole.
     #[schemars(length(max = 255))]
     pub service: String,
 }
 
-/// When endpoints are left out because requests to them fail. An ejected endpoint takes no requests for a while; when
-/// it is back, its first failure ejects it again.
+/// Passive health checks: endpoints are ejected because requests to them fail. An ejected endpoint takes no requests
+/// for a while; after that, its first failure ejects it again.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Ejection {
@@ -158,22 +158,22 @@ pub struct Ejection {
     #[schemars(extend("uniqueItems" = true))]
     pub on: Vec<EjectOn>,
 
-    /// So many failures in a row eject an endpoint.
+    /// Failures in a row that eject an endpoint.
     #[schemars(range(min = 1, max = 1000))]
     pub consecutive: u32,
 
-    /// Ejects endpoints that fail more of their requests than the others do. Default: off; `{}` turns it on.
+    /// Ejects endpoints whose success rate is lower than that of the others. Default: off; `{}` turns it on.
     pub success_rate: Option<SuccessRate>,
 
-    /// How long the first ejection lasts. Each lasts twice as long as the one before, until the endpoint was well for
-    /// as long as it had been ejected.
+    /// How long the first ejection lasts. Each further one lasts twice as long as the one before, until the endpoint
+    /// has been healthy for as long as it was ejected.
     pub time: Duration,
 
-    /// The longest ejection. At most "1d". Default: "5m", or `time` where that is longer.
+    /// The longest ejection. At most "1d". Default: "5m", or `time` if longer.
     pub max_time: Option<Duration>,
 
-    /// The share of the endpoints, in percent, that may be ejected at the same time. One may always be; the last one
-    /// that is available stays in, unless this is 100.
+    /// The percentage of endpoints that may be ejected at the same time. One always may; the last available one is
+    /// never ejected, unless this is 100.
     #[schemars(range(min = 1, max = 100))]
     pub max_ejected: u8,
 }
@@ -201,40 +201,41 @@ impl Ejection {
 /// What counts as a failure of an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub enum EjectOn {
-    /// No connection can be made: refused, not in time, or TLS fails.
+    /// No connection could be made: refused, timed out, or TLS failed.
     #[serde(rename = "connect-failure")]
     ConnectFailure,
-    /// The connection ends before an answer begins, or what comes is no answer.
+    /// The connection ended before a response started, or the response is not valid.
     #[serde(rename = "reset")]
     Reset,
-    /// The answer does not begin within `response_timeout`.
+    /// The response did not start within `response_timeout`.
     #[serde(rename = "timeout")]
     Timeout,
-    /// An answer of 502, 503 or 504.
+    /// A response with status 502, 503 or 504.
     #[serde(rename = "gateway-error")]
     GatewayError,
-    /// An answer of 500 or above.
+    /// A response with status 500 or above.
     #[serde(rename = "5xx")]
     ServerError,
 }
 
-/// Endpoints that fail more of their requests than the others do.
+/// Ejects endpoints whose success rate is lower than that of the others.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SuccessRate {
-    /// An endpoint is ejected whose rate of success is by more percentage points than this below the mean of the
+    /// An endpoint is ejected if its success rate is more than this many percentage points below the mean of the
     /// others.
     #[schemars(range(min = 1, max = 99))]
     pub margin: u8,
 
-    /// How often that is looked at, each time for the requests since the last. From "100ms" to "1h".
+    /// How often success rates are compared, each time for the requests since the last comparison. From "100ms" to
+    /// "1h".
     pub window: Duration,
 
-    /// Requests in the window, for an endpoint to be compared.
+    /// Requests that an endpoint must have had in the window to be compared.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub min_requests: u32,
 
-    /// Endpoints with that many requests, for anything to be compared.
+    /// Endpoints that must have had that many requests for any comparison.
     #[schemars(range(min = 2, max = 1000))]
     pub min_endpoints: u32,
 }
@@ -245,7 +246,7 @@ impl Default for SuccessRate {
     }
 }
 
-/// Statuses of HTTP: `"200"` or `"200-299"`.
+/// HTTP statuses: `"200"` or `"200-299"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct StatusRange {
     first: u16,

@@ -14,88 +14,89 @@ use super::route::HeaderName;
 use super::tls::UpstreamTls;
 use super::units::Duration;
 
-/// A named group of servers: a list of addresses, or an object with them and more.
+/// A named group of servers: a list of addresses, or an object with the addresses and more.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, remote = "Self")]
 #[schemars(rename = "Upstream", transform = or_endpoints)]
 pub struct Upstream {
-    /// The servers of the group, 1 to 1000, each once: "10.0.0.1:80", or an object with `address` and `weight`.
+    /// The servers of the group, 1 to 1000, without duplicates: "10.0.0.1:80", or an object with `address` and
+    /// `weight`.
     #[schemars(length(min = 1, max = 1000))]
     pub endpoints: Vec<Endpoint>,
 
-    /// Which endpoint the next request goes to: a policy by name, or an object with `hash`.
+    /// How the endpoint of a request is chosen: a policy by name, or an object with `hash`.
     pub balance: Balance,
 
-    /// Keeps a client at the endpoint that took its first request, by a signed cookie; `{}` has every default. It
-    /// comes before `balance`, while the endpoint is there and available. Default: none.
+    /// Sticky sessions: keeps a client on the endpoint that took its first request, by a signed cookie; `{}` has every
+    /// default. It takes precedence over `balance` while the endpoint exists and is available. Default: off.
     pub sticky: Option<Sticky>,
 
-    /// How long an endpoint that has come or come back takes to get its full share of requests, beginning with a
+    /// How long an endpoint that is new or available again takes to reach its full share of requests, beginning with a
     /// tenth. Keys of a hash move at once. At most "1h". Default: it gets its full share at once.
     pub slow_start: Option<Duration>,
 
-    /// What happens to requests while none of the endpoints is available.
+    /// What happens to requests while no endpoint is available.
     pub none_available: NoneAvailable,
 
-    /// What the servers speak.
+    /// The protocol of the servers.
     pub protocol: UpstreamProtocol,
 
-    /// TLS with the servers: `{}`, or an object with more. Probes speak it, too, but those of a TCP connection. Default:
-    /// none, they are spoken to in the clear.
+    /// TLS with the servers: `{}`, or an object with more. Probes use it too, except TCP probes. Default: none,
+    /// connections are not encrypted.
     pub tls: Option<UpstreamTls>,
 
-    /// How long connecting may take, the TLS handshake and waiting for one of `max_connections` included. At most "5m".
+    /// How long connecting may take, including the TLS handshake and waiting for one of `max_connections`. At most
+    /// "5m".
     pub connect_timeout: Duration,
 
-    /// How long an endpoint may take from the end of the request to the head of its response. A route may say
-    /// otherwise.
+    /// How long an endpoint may take from the end of the request to the head of its response. A route may override it.
     pub response_timeout: Duration,
 
-    /// How long an endpoint may bring no byte of a response's body while the client takes them. At most "1h".
+    /// How long an endpoint may send no byte of a response body while the client is reading. At most "1h".
     pub body_timeout: Duration,
 
-    /// A pooled connection that nobody used for so long is closed. It should be below the idle timeout of the servers,
-    /// so that a request does not meet a connection that is just being closed.
+    /// How long a pooled connection may be unused before it is closed. Set it below the servers' idle timeout, so that
+    /// no request is sent on a connection that is just being closed.
     pub idle_timeout: Duration,
 
-    /// Connections to one endpoint at the same time, over all cores.
+    /// Connections to one endpoint, over all cores.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_connections: u32,
 
-    /// Pooled connections that wait for work, to one endpoint on one core. 0 opens a connection for every request.
+    /// Idle pooled connections to one endpoint on one core. 0 opens a connection for every request.
     #[schemars(range(min = 0, max = 100_000))]
     pub max_idle: u32,
 
-    /// A connection older than that is closed after its request, so that a change in DNS or in a load balancer behind
-    /// gets through.
+    /// The age after which a connection is closed when its request ends, so that changes in DNS or in a load balancer
+    /// behind it take effect.
     pub max_age: Duration,
 
-    /// Requests at the same time on one HTTP/2 connection; fewer where the endpoint announces fewer.
+    /// Concurrent requests on one HTTP/2 connection; fewer if the endpoint announces fewer.
     #[schemars(range(min = 1, max = 10_000))]
     pub max_streams: u32,
 
-    /// Requests that wait on one core for a connection to one endpoint when `max_connections` is reached. More are
-    /// answered with 503 at once.
+    /// Requests on one core that wait for a connection to one endpoint once `max_connections` is reached. Further ones
+    /// are answered with 503 at once.
     #[schemars(range(min = 0, max = 1_000_000))]
     pub max_pending: u32,
 
-    /// Probes that find out which endpoints can serve. Default: none.
+    /// Active health checks: probes that find out which endpoints can serve. Default: none.
     pub health: Option<Health>,
 
-    /// When endpoints are left out because requests to them fail. By default three failed connections in a row take one
-    /// out for 10 seconds.
+    /// Passive health checks: endpoints are ejected because requests to them fail. By default, three failed connections
+    /// in a row eject one for 10 seconds.
     pub ejection: Ejection,
-    /// Requests to all endpoints together at the same time, over all cores. More are answered with 503 at once. Default:
-    /// as many as connections allow.
+    /// Concurrent requests to all endpoints together, over all cores. Further ones are answered with 503 at once.
+    /// Default: as many as connections allow.
     #[schemars(range(min = 1, max = 10_000_000))]
     pub max_requests: Option<u32>,
 
-    /// How many requests may be sent again, by the `retries` of routes.
+    /// How many requests may be retried, by the `retries` of routes.
     pub retry_budget: RetryBudget,
 
-    /// Whether connections begin with a header of the PROXY protocol that names the client: "v1" or "v2". Only for what
-    /// TCP listeners forward: a connection for HTTP carries the requests of many clients, and tells each of them in
-    /// `Forwarded` and `X-Forwarded-For`. Default: none.
+    /// Begins connections with a PROXY protocol header that contains the client's address: "v1" or "v2". Only for
+    /// connections forwarded by TCP listeners: an HTTP connection carries the requests of many clients, whose addresses
+    /// are in `Forwarded` and `X-Forwarded-For`. Default: none.
     pub proxy_protocol: Option<ProxyProtocol>,
 }
 two_forms!(Upstream, short: Vec<Endpoint>);
@@ -134,28 +135,28 @@ impl From<Vec<Endpoint>> for Upstream {
     }
 }
 
-/// One server: its address, or an object with it and more.
+/// One server: its address, or an object with the address and more.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, remote = "Self")]
 #[schemars(rename = "Endpoint", transform = or_text::<EndpointAddress>)]
 pub struct Endpoint {
     /// "10.0.0.1:80", "users.internal:8080" or "[2001:db8::1]:80"; or a service, "_http._tcp.users.internal", whose SRV
-    /// records give the servers with their ports, priorities and weights. Names are asked for again when what they
-    /// stand for expires; each address is an endpoint.
+    /// records give the servers with their ports, priorities and weights. Names are resolved again when their records
+    /// expire; each address is an endpoint.
     pub address: EndpointAddress,
 
-    /// What of a name's addresses is used. Default: "ipv4-first"; for "localhost", "connection".
+    /// Which of a name's addresses are used. Default: "ipv4-first"; for "localhost", "connection".
     #[serde(default)]
     pub resolve: Option<Resolve>,
 
-    /// Its share of the requests, beside those of the other endpoints. 0 drains it: it gets only clients that a
-    /// `sticky` cookie keeps there.
+    /// Its share of the requests, relative to the other endpoints. 0 drains it: it gets only clients that a `sticky`
+    /// cookie keeps there.
     #[serde(default = "Endpoint::default_weight")]
     #[schemars(range(min = 0, max = 1000))]
     pub weight: u32,
 
-    /// The group it is in. Group 0 gets all requests while 5 of 7 of its endpoints, by weight, are available; with
-    /// fewer, the next group gets what is missing, and it goes back when they return.
+    /// Its priority group. Group 0 gets all requests while 5 of 7 of its endpoints, by weight, are available; with
+    /// fewer, the next group gets the rest, until they are back.
     #[serde(default)]
     #[schemars(range(max = 15))]
     pub priority: u32,
@@ -174,13 +175,13 @@ impl From<EndpointAddress> for Endpoint {
     }
 }
 
-/// What of a name's addresses is used.
+/// Which of a name's addresses are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Resolve {
-    /// Each IPv4 address is an endpoint; where there is none, each IPv6 address.
+    /// Each IPv4 address is an endpoint; if there is none, each IPv6 address.
     Ipv4First,
-    /// The other way round.
+    /// Each IPv6 address is an endpoint; if there is none, each IPv4 address.
     Ipv6First,
     /// Each IPv4 address is an endpoint.
     Ipv4,
@@ -188,37 +189,39 @@ pub enum Resolve {
     Ipv6,
     /// Each address is an endpoint.
     All,
-    /// The name is one endpoint. The system's resolver is asked for each connection, which tries the addresses by turns
+    /// The name is one endpoint. It is resolved by the system for each connection, which tries the addresses in turn
     /// (RFC 8305, "happy eyeballs").
     Connection,
 }
 
-/// Which endpoint the next request goes to.
+/// How the endpoint of a request is chosen.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Balance {
-    /// Each in turn, as often as its weight says, evenly mixed.
+    /// Each in turn, in proportion to its weight, interleaved smoothly.
     RoundRobin,
-    /// Of two chosen at random by weight, the one with fewer requests under way.
+    /// Of two drawn by weight, the one with fewer requests in flight.
     LeastRequests,
-    /// Of two chosen at random by weight, the one that will answer first, by how fast it answered lately (a slow answer
-    /// counts at once, fast ones little by little) and by what it has under way.
+    /// Of two drawn by weight, the one expected to answer first, by its recent latency (a slow response counts at once,
+    /// fast ones gradually) and its requests in flight.
     PeakEwma,
     /// Any, by weight.
     Random,
-    /// Always the same for requests with the same key: consistent hashing. When an endpoint leaves, only its keys move.
+    /// Always the same for requests with the same key: consistent hashing. If an endpoint goes away, only its keys
+    /// move.
     Hash(Hash),
 }
 
-/// Consistent hashing: what requests are told apart by.
+/// Consistent hashing by a key of requests.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Hash {
-    /// The key of a request. One that has none goes anywhere, by weight.
+    /// The key of a request. A request without it goes to any endpoint, by weight.
     pub by: HashBy,
 
-    /// An endpoint that has more than this times its part of all requests under way leaves its keys to the next one, so
-    /// that a hot key takes no endpoint down. 1.25 is a good value. Default: no bound, a key has one endpoint.
+    /// An endpoint with more than this factor times its share of all requests in flight passes its keys to the next
+    /// one, so that a hot key does not overload an endpoint. 1.25 is a good value. Default: no bound; a key has one
+    /// endpoint.
     #[serde(default)]
     #[schemars(range(min = 1.0, max = 100.0))]
     pub bounded_load: Option<f64>,
@@ -232,37 +235,37 @@ pub enum HashBy {
     Source,
     /// The path, without the query.
     Path,
-    /// The caller that a plugin has proved.
+    /// The caller that a plugin has authenticated.
     Identity,
     /// A header field, by name: its first line.
     Header(HeaderName),
     /// A cookie, by name.
     Cookie(CookieName),
-    /// A query parameter, by name: its first value as it is written.
+    /// A query parameter, by name: its first value as written.
     Query(String),
 }
 
-/// Sticky sessions: the cookie that names the endpoint, unreadable and signed.
+/// Sticky sessions, by a cookie that names the endpoint, encrypted and signed.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Sticky {
     /// The cookie's name. Default: "gatewright-" and the upstream's name.
     pub cookie: Option<CookieName>,
 
-    /// The name of a secret of at least 16 bytes, which cookies are signed with. Default: a random key of this process,
-    /// which no other gateway knows and which a restart changes.
+    /// The name of a secret of at least 16 bytes that signs cookies. Default: a random key of this process, which no
+    /// other gateway knows and which changes on restart.
     pub key: Option<String>,
 
-    /// How long a client keeps the cookie, from when it is set. At least "1s". Default: until the browser is closed.
+    /// How long a client keeps the cookie after it is set. At least "1s". Default: until the browser is closed.
     pub ttl: Option<Duration>,
 
-    /// The path below which clients send the cookie.
+    /// The cookie's `Path`: clients send it with requests below that.
     pub path: CookiePath,
 
-    /// Whether the cookie is sent along where another site links here.
+    /// The cookie's `SameSite`: whether it is sent with requests that come from another site.
     pub same_site: SameSite,
 
-    /// Whether the cookie is sent over TLS only. Default: where it is set over TLS. "none" of `same_site` needs `true`.
+    /// Whether the cookie is sent over TLS only. Default: if it is set over TLS. `"same_site": "none"` requires `true`.
     pub secure: Option<bool>,
 }
 
@@ -272,7 +275,7 @@ impl Default for Sticky {
     }
 }
 
-/// When a cookie goes along with a request that another site caused.
+/// Whether a cookie is sent with requests that come from another site.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum SameSite {
@@ -287,17 +290,18 @@ pub enum SameSite {
 pub enum NoneAvailable {
     /// They are answered with 503.
     Refuse,
-    /// They go to any of the endpoints, as if all were available: for checks that are wrong more often than endpoints.
+    /// They go to any of the endpoints, as if all were available: for health checks that are wrong more often than
+    /// endpoints.
     UseAll,
 }
 
-/// What the servers of an upstream speak.
+/// The protocol of the servers of an upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
 pub enum UpstreamProtocol {
     /// HTTP/1.1 (RFC 9112), one request at a time per connection.
     #[serde(rename = "http/1.1")]
     Http1,
-    /// HTTP/2 over TLS (RFC 9113), which the server has to agree to by ALPN. Needs `tls`.
+    /// HTTP/2 over TLS (RFC 9113), which the server must accept by ALPN. Requires `tls`.
     #[serde(rename = "h2")]
     Http2,
     /// HTTP/2 without TLS, by prior knowledge (RFC 9113, section 3.3).
