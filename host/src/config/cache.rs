@@ -5,12 +5,12 @@ use serde::Deserialize;
 
 use super::units::{Duration, Size};
 
-/// What all routes that remember responses share.
+/// Settings that all routes with a `cache` share.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ResponseCache {
-    /// How much of them is kept in memory, over all routes and cores. What is used least goes first. From "64KiB" to
-    /// "64GiB"; a change forgets what is there.
+    /// The memory for cached responses, over all routes and cores. The least used are evicted first. From "64KiB" to
+    /// "64GiB". Changing it empties the cache.
     pub memory: Size,
 }
 
@@ -20,41 +20,41 @@ impl Default for ResponseCache {
     }
 }
 
-/// How a route remembers responses (RFC 9111): those that their server lets a shared cache have. `{}` has every default.
+/// Caches responses of a route (RFC 9111), if their server allows a shared cache to store them. `{}` has every default.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RouteCache {
-    /// The longest body that is kept. A longer one goes through, and so does one that takes more than there is for one
-    /// address: all of a `response_cache.memory` below 16 MiB, else at least 7.7 MiB, and from 128 MiB on 6 percent of it.
-    /// At most "1GiB".
+    /// The largest body that is cached. A larger one passes through uncached, and so does one that exceeds the space
+    /// for a single URL: all of a `response_cache.memory` below 16 MiB, else at least 7.7 MiB, and from 128 MiB on 6
+    /// percent of it. At most "1GiB".
     pub max_body: Size,
 
-    /// How long a response is fresh that does not say, but may be kept. Default: a tenth of the time since its
-    /// `Last-Modified`, at most a day; without one, it is asked about each time.
+    /// How long a cacheable response without an explicit lifetime is fresh. Default: a tenth of the time since its
+    /// `Last-Modified`, at most a day; without `Last-Modified`, it is revalidated each time.
     pub default_ttl: Option<Duration>,
 
-    /// How long a response may be used after it was fresh, while it is asked about in the background; where it does not say
-    /// itself (RFC 5861). Default: not at all.
+    /// How long a stale response may still be served while it is revalidated in the background, unless the response
+    /// says so itself (RFC 5861). Default: not at all.
     pub stale_while_revalidate: Option<Duration>,
 
-    /// How long a response may be used after it was fresh, where the upstream fails or answers 500, 502, 503 or 504; where
-    /// it does not say itself (RFC 5861). Default: not at all.
+    /// How long a stale response may be served if the upstream fails or answers 500, 502, 503 or 504, unless the
+    /// response says so itself (RFC 5861). Default: not at all.
     pub stale_if_error: Option<Duration>,
 
-    /// One request at a time fetches what others ask for as well. How long these wait for it before they ask the upstream
-    /// themselves. At most "5m".
+    /// How long requests wait for another request's fetch of the same response before they ask the upstream themselves.
+    /// At most "5m".
     pub wait: Duration,
 
-    /// Whether the `Cache-Control` of requests counts: `no-cache`, `no-store`, `max-age`, `min-fresh`, `max-stale` and
-    /// `only-if-cached`. Where it does not, no client can make the upstream be asked more often.
+    /// Whether the `Cache-Control` of requests is honoured: `no-cache`, `no-store`, `max-age`, `min-fresh`, `max-stale`
+    /// and `only-if-cached`. If false, no client can cause additional requests to the upstream.
     pub client_directives: bool,
 
-    /// Whether cookies keep nothing from being remembered. Where they do, a response that sets one is not kept at all, and
-    /// the answer to a request with one only if it says `public`, `s-maxage` or `must-revalidate`, like the answer to any
-    /// proved caller.
+    /// Whether cookies are ignored when deciding what to cache. If false, a response that sets a cookie is not cached
+    /// at all, and the response to a request with a cookie only if it says `public`, `s-maxage` or `must-revalidate`,
+    /// as for any authenticated caller.
     pub cookies: bool,
 
-    /// Whether responses say by `Cache-Status` (RFC 9211) what the cache did.
+    /// Whether responses report in `Cache-Status` (RFC 9211) what the cache did.
     pub cache_status: bool,
 }
 

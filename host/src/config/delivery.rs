@@ -1,4 +1,4 @@
-//! How requests get to their upstream when something goes wrong: timeouts, retries, and concurrency limits.
+//! What happens to requests when an upstream fails or is slow: timeouts, retries and concurrency limits.
 
 use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
@@ -8,51 +8,52 @@ use super::forms::{or_short, two_forms};
 use super::route::Method;
 use super::units::{Duration, Size};
 
-/// How long a request of this route may take. What is left out is not limited here; the upstream's own timeouts hold.
+/// How long a request of this route may take. A key that is left out sets no limit here; the upstream's own timeouts
+/// still apply.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RouteTimeouts {
-    /// From the head of the request to the head of the response, with everything between: the request hooks of plugins,
-    /// waiting for a connection, the request's body, every attempt and the waits between them. Then the attempt under
-    /// way is cancelled and the client gets 504. It never cuts a plugin's hook short, which has limits of its own, nor a
-    /// response whose head has come. Gateway API calls it `timeouts.request`.
+    /// From the head of the request to the head of the response, including everything between: request hooks of
+    /// plugins, waiting for a connection, the request body, all attempts and the backoff between them. After that, the
+    /// current attempt is cancelled and the client gets 504. It interrupts neither a plugin's hook, which has its own
+    /// limits, nor a response whose head has arrived. In the Gateway API: `timeouts.request`.
     pub request: Option<Duration>,
 
-    /// One attempt: from the moment when an endpoint is chosen, with connecting and the request's body, to the head of
-    /// the response. In place of the upstream's `response_timeout`, so it may be longer or shorter. Then the attempt is
-    /// cancelled, and retried where `retries` has "timeout". Gateway API calls it `timeouts.backendRequest`.
+    /// One attempt: from choosing an endpoint, including connecting and the request body, to the head of the response.
+    /// It replaces the upstream's `response_timeout`, so it may be longer or shorter. After that, the attempt is
+    /// cancelled, and retried if `retries` has "timeout". In the Gateway API: `timeouts.backendRequest`.
     pub attempt: Option<Duration>,
 }
 
-/// When a request is sent again. `{}` is every default. Nothing is sent again once a byte of a response is with the
-/// client. A request of which an endpoint can have got nothing is sent to another endpoint even without this key: up to
-/// three are tried.
+/// When a request is retried. `{}` has every default. No request is retried once a byte of a response has been sent to
+/// the client. If nothing of a request can have reached an endpoint, another endpoint is tried even without this key,
+/// up to three in all.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Retries {
-    /// Attempts in all, the first included. 1 never sends again, not even to another endpoint.
+    /// Attempts in all, including the first. 1 disables retries, even with another endpoint.
     #[schemars(range(min = 1, max = 10))]
     pub attempts: u32,
 
-    /// What is tried again.
+    /// What is retried.
     #[schemars(length(max = 10), extend("uniqueItems" = true))]
     pub on: Vec<RetryOn>,
 
-    /// Statuses of responses that are tried again, beside those of `on`: such as [429, 503].
+    /// Additional response statuses that are retried, such as [429, 503].
     #[schemars(length(max = 50), inner(range(min = 400, max = 599)), extend("uniqueItems" = true))]
     pub statuses: Vec<u16>,
 
-    /// Statuses of gRPC that are tried again where the response ends with its head, which is how servers refuse calls.
-    /// gRPC calls are POST, so `methods` has to have it.
+    /// gRPC statuses that are retried if the response ends with its head, which is how servers refuse calls. gRPC calls
+    /// are POST requests, so `methods` must include "POST".
     #[schemars(length(max = 20), extend("uniqueItems" = true))]
     pub grpc_statuses: Vec<GrpcStatus>,
 
-    /// The methods whose requests may reach an endpoint twice. Default: those that are idempotent by definition (RFC
-    /// 9110, section 9.2.2), "GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE".
+    /// The methods whose requests may reach an endpoint twice. Default: the methods that are idempotent by definition
+    /// (RFC 9110, section 9.2.2), "GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE".
     #[schemars(length(min = 1, max = 50), extend("uniqueItems" = true))]
     pub methods: Option<Vec<Method>>,
 
-    /// A request body is kept up to this length, to be sent again; a request with a longer one is tried once. At most
+    /// The largest request body that is kept for a retry; a request with a larger one gets one attempt. At most
     /// "10MiB".
     pub max_body: Size,
 
@@ -74,27 +75,27 @@ impl Default for Retries {
     }
 }
 
-/// What is tried again.
+/// What is retried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum RetryOn {
-    /// No connection could be made or none was free. Another endpoint is tried in any case; with this, the same one is,
-    /// too, where there is no other.
+    /// No connection could be made, or none was free. Another endpoint is tried in any case; with this, the same one is
+    /// tried again if there is no other.
     ConnectFailure,
-    /// The connection or the stream ended before the head of a response was there.
+    /// The connection or the stream ended before the head of a response.
     Reset,
-    /// The response did not begin in time.
+    /// The response did not start in time.
     Timeout,
-    /// What came is not HTTP, or over a limit.
+    /// The response is not HTTP, or exceeds a limit.
     BadResponse,
     /// 502, 503 and 504.
     GatewayError,
-    /// Every status from 500 to 599.
+    /// Any status from 500 to 599.
     #[serde(rename = "5xx")]
     ServerError,
 }
 
-/// A status of gRPC that may be worth another attempt.
+/// A gRPC status that may be worth another attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum GrpcStatus {
@@ -107,14 +108,14 @@ pub enum GrpcStatus {
     Unavailable = 14,
 }
 
-/// Waits at random, up to a bound that doubles with each attempt.
+/// Random waits, up to a bound that doubles with each attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Backoff {
     /// The bound before the second attempt. At most "1m".
     pub base: Duration,
 
-    /// What the bound grows to at most. At most "1m".
+    /// The largest value of that bound. At most "1m".
     pub max: Duration,
 }
 
@@ -124,17 +125,17 @@ impl Default for Backoff {
     }
 }
 
-/// How many of the requests to an upstream may be tried again, so that retries do not finish off what is overloaded: a
-/// share of the requests of the last ten seconds, and so many per second beside. Trying another endpoint because nothing
-/// could be sent to the first costs nothing of it.
+/// How many requests to an upstream may be retried, so that retries do not finish off an overloaded upstream: a
+/// percentage of the requests of the last ten seconds, plus a number per second. Trying another endpoint because
+/// nothing could be sent to the first does not count.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RetryBudget {
-    /// So many of a hundred requests.
+    /// The percentage of requests that may be retried.
     #[schemars(range(min = 0, max = 100))]
     pub percent: u32,
 
-    /// So many in a second, however few requests there are.
+    /// Retries that are allowed per second in addition, however few requests there are.
     #[schemars(range(min = 0, max = 100_000))]
     pub min_per_second: u32,
 }
@@ -145,17 +146,17 @@ impl Default for RetryBudget {
     }
 }
 
-/// Requests of a route at the same time, over all cores: a number, or an object with a queue. What is over it is
-/// answered with 503 and `Retry-After`, before any plugin runs.
+/// Concurrent requests of a route, over all cores: a number, or an object with a queue. Further ones are answered with
+/// 503 and `Retry-After`, before any plugin runs.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, remote = "Self")]
 #[schemars(rename = "Concurrency", transform = or_number)]
 pub struct Concurrency {
-    /// Requests at the same time, each until the last byte of its response is sent.
+    /// Concurrent requests. Each counts until the last byte of its response is sent.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub requests: u32,
 
-    /// Requests that may wait for their turn, in the order in which they came.
+    /// Requests that may wait for their turn, in order of arrival.
     #[serde(default)]
     #[schemars(range(min = 0, max = 100_000))]
     pub queue: u32,
@@ -164,7 +165,7 @@ pub struct Concurrency {
     #[serde(default = "Concurrency::default_queue_timeout")]
     pub queue_timeout: Duration,
 
-    /// What `Retry-After` says, in whole seconds.
+    /// The value of `Retry-After`, in whole seconds.
     #[serde(default = "Concurrency::default_retry_after")]
     pub retry_after: Duration,
 }

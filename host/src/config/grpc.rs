@@ -1,4 +1,4 @@
-//! `grpc` in a match: calls of gRPC by service and method.
+//! `grpc` in a match: gRPC calls by service and method.
 
 use std::str::FromStr;
 
@@ -9,7 +9,7 @@ use super::forms::{or_text, two_forms};
 use super::pattern::Regex;
 use super::text::{Written, written_as_text};
 
-/// Calls of gRPC: `POST` with a content type of gRPC to `/service/method`. `{}` is every call.
+/// gRPC calls: `POST` with a gRPC content type to `/service/method`. `{}` matches every call.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct GrpcMatch {
@@ -38,7 +38,7 @@ impl From<GrpcName> for GrpcPart {
     }
 }
 
-/// The name of a service or a method: identifiers with dots between them.
+/// The name of a service or a method: identifiers separated by dots.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GrpcName(String);
 

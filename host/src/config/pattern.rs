@@ -1,4 +1,4 @@
-//! Patterns: what a route compares hosts, paths and values with.
+//! Patterns that a route compares hosts, paths and values with.
 //!
 //! They are parsed here only to find mistakes; the router compiles them for speed.
 
@@ -8,7 +8,7 @@ use super::address::{bracketed, check_host_name};
 use super::text::{Written, quoted, written_as_text};
 
 /// A host: `"api.example.com"` exactly, or `"*.example.com"` for every name below it (one label or more, never
-/// `example.com` itself). Letters compare without case; there is no port in it.
+/// `example.com` itself). Case is ignored; it has no port.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HostPattern(String);
 
@@ -64,7 +64,7 @@ impl PathPattern {
         &self.0
     }
 
-    /// Whether it ends with an open end: `/*` or `/{name...}`.
+    /// Whether it has an open end: `/*` or `/{name...}`.
     pub(super) fn is_prefix(&self) -> bool {
         self.0.ends_with("/*") || self.0.ends_with("...}")
     }
@@ -131,7 +131,7 @@ impl Written for PathPattern {
 written_as_text!(PathPattern);
 
 /// A regular expression in the syntax of the Rust crate `regex`, which takes linear time: no look-around, no
-/// back-references. It has to match the whole of what it is compared with. At most 4 KiB long, and 256 KiB compiled.
+/// back-references. It must match the whole text. At most 4 KiB long, and 256 KiB compiled.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Regex(String);
 
@@ -183,7 +183,7 @@ impl Written for Regex {
 }
 written_as_text!(Regex);
 
-/// Checks one segment of a path and gives the name of the parameter that it is.
+/// Checks one segment of a path and returns the name of its parameter.
 fn check_segment(segment: &str, is_last: bool) -> Result<Option<&str>, String> {
     if matches!(segment, "." | "..") {
         return Err("a segment \".\" or \"..\" never matches, since paths are resolved first".to_owned());
@@ -195,7 +195,7 @@ fn check_segment(segment: &str, is_last: bool) -> Result<Option<&str>, String> {
         return Err("a \"*\" stands only at the end, behind a \"/\"".to_owned());
     }
     if let Some(rest) = segment.strip_prefix(':') {
-        // A parameter, as other software writes it. Taken as it stands it would match hardly any path, without a word.
+        // A parameter as written in other software. Taken literally, it would silently match hardly any path.
         let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
         let name = rest.split(|c: char| !is_name(c)).next().unwrap_or_default();
         let name = if name.starts_with(|c: char| !c.is_ascii_digit()) { name } else { "name" };

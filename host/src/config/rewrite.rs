@@ -12,8 +12,8 @@ use super::forms::{keyed_by_field_name, one_or_many, or_one_alone, or_text, two_
 use super::pattern::Regex;
 use super::text::{Written, is_token, quoted, written_as_text};
 
-/// Sends the client elsewhere (RFC 9110, section 15.4). What is left out stays as the client asked for it, the query
-/// always.
+/// Redirects the client (RFC 9110, section 15.4). Keys that are left out keep that part of the requested URL; the query
+/// is always kept.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schemars(extend("minProperties" = 1))]
@@ -24,19 +24,19 @@ pub struct Redirect {
     /// The host, without a port.
     pub host: Option<Host>,
 
-    /// The port. Default: that of `scheme` where there is one, else the one in the request's own Host.
+    /// The port. Default: that of `scheme` if given, else the one in the request's own Host.
     #[schemars(range(min = 1))]
     pub port: Option<u16>,
 
     /// The path, in the same forms as in `rewrite`.
     pub path: Option<PathRewrite>,
 
-    /// 301 and 308 may be remembered by clients, 302, 303 and 307 not; 303 asks for the new address with GET, 307 and 308
-    /// keep method and body.
+    /// Clients may cache 301 and 308, but not 302, 303 and 307. With 303 they use GET for the new URL; with 307 and 308
+    /// they keep method and body.
     pub status: RedirectStatus,
 }
 
-/// The scheme of an address.
+/// The scheme of a URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Scheme {
@@ -84,31 +84,30 @@ impl TryFrom<u16> for RedirectStatus {
     }
 }
 
-/// What the upstream is asked for in place of what the client asked for. Plugins run before, on the client's own path
-/// and host.
+/// Changes the path and host of requests to the upstream. Plugins run before it and see the client's own path and host.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schemars(extend("minProperties" = 1))]
 pub struct Rewrite {
-    /// The Host that the upstream gets; `X-Forwarded-Host` says what the client sent.
+    /// The Host that the upstream gets; `X-Forwarded-Host` has the client's.
     pub host: Option<Host>,
 
-    /// The path: all of it ("/new", "/people/$(id)" with the parameters of the matched path), or an object with
-    /// `prefix` or `regex`. The query stays as it is.
+    /// The path: a whole one ("/new", "/people/$(id)" with parameters of the matched path), or an object with `prefix`
+    /// or `regex`. The query stays.
     pub path: Option<PathRewrite>,
 }
 
-/// Another path: the whole path, or an object that says which part of it.
+/// A new path: the whole path, or an object that replaces a part of it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields, remote = "Self")]
 #[schemars(rename = "PathRewrite", transform = or_text::<PathText>)]
 pub enum PathRewrite {
     #[serde(skip)]
     Full(PathText),
-    /// In place of what stands before the `/*` of the matched path: with "/new", `/old/*` makes `/new/a` of `/old/a`.
-    /// "/" takes the prefix away.
+    /// Replaces the part before the `/*` of the matched path: with "/new", `/old/*` turns `/old/a` into `/new/a`. "/"
+    /// removes the prefix.
     Prefix(PathText),
-    /// By a regular expression; a path that it does not match stays as it is.
+    /// Replaces by a regular expression; a path that does not match stays.
     Regex(Substitution),
 }
 two_forms!(PathRewrite, short: PathText);
@@ -119,11 +118,11 @@ impl From<PathText> for PathRewrite {
     }
 }
 
-/// A regular expression for a path, and the path to put in its place.
+/// A regular expression for a path, and its replacement.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Substitution {
-    /// Has to match the whole path.
+    /// Must match the whole path.
     #[serde(rename = "match")]
     pub pattern: Regex,
 
@@ -131,7 +130,7 @@ pub struct Substitution {
     pub with: PathText,
 }
 
-/// A path to send: begins with "/", and `$(name)` in it stands for a parameter.
+/// A path to send: begins with "/"; `$(name)` in it is a parameter.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PathText(String);
 
@@ -231,19 +230,19 @@ impl Written for Host {
 }
 written_as_text!(Host);
 
-/// Changes of header fields, in this order: first removed, then set, then appended.
+/// Changes to header fields, in this order: remove, set, append.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct HeaderChanges {
-    /// Fields to take away. That one is not there is fine.
+    /// Fields to remove, if present.
     #[schemars(length(max = 100))]
     pub remove: Vec<FieldName>,
 
-    /// Fields to have with exactly this value.
+    /// Fields to set to exactly this value.
     #[schemars(transform = keyed_by_field_name)]
     pub set: BTreeMap<FieldName, FieldValue>,
 
-    /// Values to add to those that are there: one or a list.
+    /// Values to add to existing ones: one or a list.
     #[schemars(transform = keyed_by_field_name)]
     pub append: BTreeMap<FieldName, FieldValues>,
 }
@@ -320,7 +319,7 @@ impl Written for FieldValue {
 }
 written_as_text!(FieldValue);
 
-/// What the gateway decides by itself: where a message ends and what its connection is (the list of the plugins'
+/// Fields that the gateway manages itself: the end of a message and its connection (as listed in the plugins'
 /// contract).
 const KEPT: [&str; 10] = [
     "connection",
@@ -335,7 +334,7 @@ const KEPT: [&str; 10] = [
     "upgrade",
 ];
 
-/// Of a path or a value.
+/// The limit of a path or a value.
 const LONGEST: usize = 4 * 1024;
 
 #[cfg(test)]

@@ -22,106 +22,108 @@ use super::text::{Name, Written, is_token, quoted, written_as_text};
 use super::units::Size;
 use super::versions::Versions;
 
-/// Which requests, through which plugins, to which upstream. A request takes the most specific route that matches it,
-/// not the first: an exact host before `*.` and no host; then an exact path, a template, the longest prefix, a regular
-/// expression; then a condition on the method, the number of conditions on headers and on the query, and at last the
+/// Which requests go through which plugins to which upstream. A request takes the most specific matching route, not the
+/// first: an exact host before `*.` and no host; then an exact path, a template, the longest prefix, a regular
+/// expression; then a condition on the method, the number of conditions on headers and on the query, and finally the
 /// order here.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Route {
-    /// What logs, metrics and `explain` call it; each name once. Default: none.
+    /// Its unique name in logs, metrics and `explain`. Default: none.
     #[serde(default)]
     pub name: Option<Name>,
 
-    /// Which requests. One object, all of whose conditions have to hold, or a list of which one has to. `{}` is every
-    /// request.
+    /// The requests that take this route: an object whose conditions must all hold, or a list of which one must match.
+    /// `{}` matches every request.
     #[serde(rename = "match", deserialize_with = "one_or_many")]
     #[schemars(transform = or_one_alone, length(min = 1, max = 100))]
     pub matches: Vec<Match>,
 
-    /// The chain, in order: each plugin is its name, or an object with one key, the name, and the configuration as its
-    /// value. Responses go through it in reverse. At most 64. The last may be the name of a service that is a middleware.
+    /// The chain, in order: each plugin is its name, or an object with the name as its only key and the configuration
+    /// as the value. Responses pass through it in reverse. At most 64. The last may be the name of a service that is a
+    /// middleware.
     #[serde(default)]
     #[schemars(length(max = 64))]
     pub plugins: Vec<PluginUse>,
 
-    /// Where requests go: the name of an upstream, or a list of them with weights. It may be left out where a plugin
-    /// answers every request; one that no plugin answers gets 500.
+    /// Where requests go: the name of an upstream, or a list of them with weights. It may be left out if a plugin
+    /// answers every request; a request that no plugin answers gets 500.
     #[serde(default, deserialize_with = "one_or_many")]
     #[schemars(transform = or_one_alone, length(min = 1, max = 100))]
     pub to: Vec<Target>,
 
-    /// In place of `to`: sends the client elsewhere. Plugins run first and may answer or refuse.
+    /// Redirects the client, instead of `to`. Plugins run first and may answer or refuse.
     #[serde(default)]
     pub redirect: Option<Redirect>,
 
-    /// What the upstream is asked for in place of what the client asked for. Default: the same.
+    /// Changes the path and host of requests to the upstream. Default: none.
     #[serde(default)]
     pub rewrite: Option<Rewrite>,
 
-    /// The versions of an API, where it has several. Default: none.
+    /// The versions of an API with several. Default: none.
     #[serde(default)]
     pub versions: Option<Versions>,
 
-    /// Upstreams that get copies of the requests and whose answers nobody gets: a name, an object, or a list of such.
-    /// Default: none.
+    /// Upstreams that get copies of the requests, and whose responses are discarded: a name, an object, or a list of
+    /// these. Default: none.
     #[serde(rename = "mirror", default, deserialize_with = "one_or_many")]
     #[schemars(transform = or_one_alone, length(min = 1, max = 8))]
     pub mirrors: Vec<Mirror>,
 
-    /// In place of the limits for the whole gateway.
+    /// Overrides the limits of the whole gateway.
     #[serde(default)]
     pub limits: RouteLimits,
 
-    /// How long a request may take. Default: as long as the upstream's own timeouts let it.
+    /// How long a request may take. Default: only the upstream's own timeouts apply.
     #[serde(default)]
     pub timeouts: RouteTimeouts,
 
-    /// When a request is sent again. Default: only to another endpoint, where nothing could be sent to the first.
+    /// When a request is retried. Default: only with another endpoint, if nothing could be sent to the first.
     #[serde(default)]
     pub retries: Option<Retries>,
 
-    /// Remembers responses and answers from them. Default: every request goes to the upstream.
+    /// Caches responses. Default: every request goes to the upstream.
     #[serde(default)]
     pub cache: Option<RouteCache>,
 
-    /// The protocols that a request may switch its connection to (`Upgrade` in HTTP/1.1, extended CONNECT in HTTP/2):
-    /// tokens such as "websocket". A request for another one goes on as plain HTTP. Default: ["websocket"]; [] is none.
+    /// The protocols that a request may upgrade its connection to (`Upgrade` in HTTP/1.1, extended CONNECT in HTTP/2):
+    /// tokens such as "websocket". A request for any other continues as plain HTTP. Default: ["websocket"]; [] allows
+    /// none.
     #[serde(default = "UpgradeProtocol::websocket")]
     #[schemars(length(max = 16), extend("uniqueItems" = true))]
     pub upgrades: Vec<UpgradeProtocol>,
 }
 
 impl Route {
-    /// The upstreams that requests are sent on to.
+    /// The upstreams that requests are sent to.
     pub fn upstreams(&self) -> impl Iterator<Item = &str> {
         let of_versions = self.versions.iter().flat_map(|versions| versions.list.values().flat_map(|one| &one.to));
         self.to.iter().chain(of_versions).filter_map(|target| target.upstream.as_deref())
     }
 }
 
-/// Conditions on a request, all of which have to hold. What is left out holds always.
+/// Conditions on a request, which must all hold. A condition that is left out always holds.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Match {
-    /// "api.example.com", "*.example.com" (every name below it), or a list of such. The port of the request does not
-    /// matter.
+    /// "api.example.com", "*.example.com" (every name below it), or a list of these. The port of the request is
+    /// ignored.
     #[serde(deserialize_with = "one_or_many")]
     #[schemars(transform = or_one_alone, length(min = 1, max = 1000))]
     pub host: Vec<HostPattern>,
 
-    /// "/health" (exactly), "/orders/*" (`/orders` and everything below), "/users/{id}/posts" (a parameter stands for a
+    /// "/health" (exactly), "/orders/*" (`/orders` and everything below), "/users/{id}/posts" (a parameter matches one
     /// segment), or an object with a `regex`.
     pub path: Option<PathMatch>,
 
-    /// Calls of gRPC, in place of `path` and `methods`: an object with `service`, `method`, both or neither.
+    /// gRPC calls, instead of `path` and `methods`: an object with `service`, `method`, both or neither.
     pub grpc: Option<GrpcMatch>,
 
     /// One of these methods, in capitals.
     #[schemars(length(min = 1, max = 50), extend("uniqueItems" = true))]
     pub methods: Vec<Method>,
 
-    /// Header fields, by name: the value that one of its lines has exactly, or an object with `regex` or `present`.
+    /// Header fields, by name: the exact value of one of the field's lines, or an object with `regex` or `present`.
     #[schemars(transform = keyed_by_header_name)]
     pub headers: BTreeMap<HeaderName, ValueMatch>,
 
@@ -147,7 +149,7 @@ impl From<PathPattern> for PathMatch {
     }
 }
 
-/// A value to match: the string itself, or an object with a condition.
+/// A value to match: the exact string, or an object with a condition.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields, remote = "Self")]
 #[schemars(rename = "ValueMatch", transform = or_string)]
@@ -156,7 +158,7 @@ pub enum ValueMatch {
     Exact(String),
     /// A regular expression for the whole value.
     Regex(Regex),
-    /// Whether it is there at all, with any value.
+    /// Whether it is present, with any value.
     Present(bool),
 }
 two_forms!(ValueMatch, short: String);
@@ -171,15 +173,15 @@ impl From<String> for ValueMatch {
 #[derive(Clone, Debug, PartialEq)]
 pub struct PluginUse {
     pub name: String,
-    /// As written, to be checked against the plugin's own schema; an empty object where there is only the name.
+    /// As written, to be checked against the plugin's own schema; an empty object if there is only the name.
     pub config: Value,
-    /// Whether the long form was written: then the configuration has a key of its own, the name.
+    /// Whether it is in the long form, with the name as the key of the configuration.
     pub is_long: bool,
 }
 
 impl PluginUse {
-    /// Where the configuration stands in the document, for the plugin at `index` of the chain of the route at `route`:
-    /// such as `/routes/2/plugins/0/jwt`.
+    /// The pointer to the configuration, for the plugin at `index` of the chain of the route at `route`: such as
+    /// `/routes/2/plugins/0/jwt`.
     pub fn pointer(&self, route: usize, index: usize) -> String {
         let entry = format!("/routes/{route}/plugins/{index}");
         if self.is_long { super::document::child(&entry, &self.name) } else { entry }
@@ -237,19 +239,19 @@ impl JsonSchema for PluginUse {
 /// The name of the definition that [`PluginUse`] has in the schema.
 pub(super) const PLUGIN_USE: &str = "PluginUse";
 
-/// What differs on one route from `limits`.
+/// Overrides `limits` on one route.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RouteLimits {
-    /// The longest request body. Default: `limits.request_body`.
+    /// The largest request body. Default: `limits.request_body`.
     pub request_body: Option<Size>,
 
-    /// Requests of this route at the same time, over all cores: a number, or an object with a queue. What is over it is
+    /// Concurrent requests of this route, over all cores: a number, or an object with a queue. Further ones are
     /// answered with 503 and `Retry-After`, before any plugin runs. Default: no limit.
     pub max_concurrent: Option<Concurrency>,
 }
 
-/// A method, in capitals: they are compared with case (RFC 9110, section 9.1).
+/// A method, in capitals: case matters (RFC 9110, section 9.1).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Method(String);
 
@@ -286,7 +288,7 @@ impl Written for Method {
 }
 written_as_text!(Method);
 
-/// A protocol that a connection can be switched to.
+/// A protocol that a connection can be upgraded to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UpgradeProtocol(String);
 
@@ -310,7 +312,7 @@ impl FromStr for UpgradeProtocol {
         }
         let name = name.to_ascii_lowercase();
         if matches!(name.as_str(), "h2" | "h2c" | "http" | "tls") {
-            // Requests inside would go past every route and every plugin.
+            // Requests inside would bypass every route and every plugin.
             return Err("HTTP inside a tunnel would go past routes and plugins, so it is never switched to".to_owned());
         }
         Ok(UpgradeProtocol(text.to_ascii_lowercase()))

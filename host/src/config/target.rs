@@ -1,4 +1,4 @@
-//! `to`: what a route's requests are sent to.
+//! `to`: where a route's requests go.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::forms::{or_string, two_forms};
 use super::rewrite::{HeaderChanges, Redirect, Rewrite};
 
-/// One of the places that a route's requests go to.
+/// A destination of a route's requests.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, remote = "Self")]
 #[schemars(rename = "Target", transform = or_string)]
@@ -15,30 +15,30 @@ pub struct Target {
     #[serde(default)]
     pub upstream: Option<String>,
 
-    /// In place of an upstream: the name of a service, a component that answers itself.
+    /// Instead of an upstream: the name of a service, a component that answers itself.
     #[serde(default)]
     pub service: Option<String>,
 
-    /// In place of an upstream: this share of the requests is sent elsewhere.
+    /// Instead of an upstream: redirects this share of the requests.
     #[serde(default)]
     pub redirect: Option<Redirect>,
 
-    /// Its share of the requests, beside those of the other targets. 0 gets none by itself: only what a plugin sends
+    /// Its share of the requests, relative to the other targets. With 0 it gets only requests that a plugin sends
     /// there.
     #[serde(default = "Target::default_weight")]
     #[schemars(range(min = 0, max = 1_000_000))]
     pub weight: u32,
 
-    /// What this target is asked for, in place of the route's `rewrite`.
+    /// Changes the path and host of requests to this target, instead of the route's `rewrite`.
     #[serde(default)]
     pub rewrite: Option<Rewrite>,
 
-    /// Header fields of the requests to this target. What is the same for every target of a route is the `headers`
-    /// plugin's.
+    /// Changes to the header fields of requests to this target. For changes that are the same for all targets of a
+    /// route, use the `headers` plugin.
     #[serde(default)]
     pub request_headers: HeaderChanges,
 
-    /// Header fields of this target's responses, before the plugins see them.
+    /// Changes to the header fields of this target's responses, before the plugins see them.
     #[serde(default)]
     pub response_headers: HeaderChanges,
 }

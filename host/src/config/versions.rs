@@ -13,37 +13,36 @@ use super::route::HeaderName;
 use super::target::Target;
 use super::text::{Name, Written, is_token, quoted, written_as_text};
 
-/// The versions of an API behind one route: what a request says about the version that it wants, and where each goes. A
-/// request for a version that is not there is refused: with 404 where the path says it, 406 where `Accept` does, else
-/// 400.
+/// The versions of an API behind one route: how a request names a version, and where each goes. A request for an
+/// unknown version is refused: with 404 if the path names it, 406 if `Accept` does, else 400.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Versions {
-    /// Where a request says which version it wants: one place or a list, of which the first that says something counts.
+    /// Where a request names its version: one place or a list, of which the first that names one counts.
     #[serde(deserialize_with = "one_or_many")]
     #[schemars(transform = or_one_alone, length(min = 1, max = 8))]
     pub by: Vec<VersionBy>,
 
-    /// The version of a request that says nothing. Default: none, and such a request is refused with 400.
+    /// The version of a request that names none. Default: none; such a request is refused with 400.
     #[serde(default)]
     pub default: Option<Name>,
 
-    /// The versions, by the name that requests use, exactly.
+    /// The versions, by the exact name that requests use.
     #[schemars(transform = keyed_by_name, extend("minProperties" = 1, "maxProperties" = 100))]
     pub list: BTreeMap<String, Version>,
 }
 
-/// A place where a request says which version it wants.
+/// A place where a request names its version.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum VersionBy {
     /// A parameter of the matched path: "version" of `/{version}/orders/*`.
     Path(Name),
-    /// A header field, which has to have one line.
+    /// A header field, which must have exactly one line.
     Header(HeaderName),
     /// A parameter of the media types in `Accept`: "version" of `application/json;version=2`.
     AcceptParameter(Name),
-    /// A media type in `Accept` with the version in it: "application/vnd.shop.{version}+json".
+    /// A media type in `Accept` that contains the version: "application/vnd.shop.{version}+json".
     MediaType(VersionedType),
 }
 
@@ -51,48 +50,48 @@ pub enum VersionBy {
 #[derive(Clone, Debug, PartialEq, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Version {
-    /// Where its requests go. Default: where the route's do.
+    /// Where its requests go. Default: the route's `to`.
     #[serde(deserialize_with = "one_or_many")]
     #[schemars(transform = or_one_alone, length(min = 1, max = 100))]
     pub to: Vec<Target>,
 
-    /// What its upstreams are asked for. Default: the route's `rewrite`.
+    /// Changes the path and host of its requests. Default: the route's `rewrite`.
     pub rewrite: Option<Rewrite>,
 
-    /// From when on it should not be used any more, which its responses say in `Deprecation` (RFC 9745). Default: never.
+    /// The date from which it is deprecated, which its responses announce in `Deprecation` (RFC 9745). Default: never.
     pub deprecated: Option<Date>,
 
-    /// When it is expected to go, which its responses say in `Sunset` (RFC 8594). The gateway serves it on. Default:
-    /// never.
+    /// The date on which it is expected to be removed, which its responses announce in `Sunset` (RFC 8594). The gateway
+    /// keeps serving it. Default: never.
     pub sunset: Option<Date>,
 
-    /// Where more is said about that, in `Link` of its responses. Default: nowhere.
+    /// Further information about that, in the `Link` of its responses. Default: none.
     pub links: VersionLinks,
 }
 
-/// Addresses that `Link` names (RFC 8288).
+/// URLs in `Link` (RFC 8288).
 #[derive(Clone, Debug, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct VersionLinks {
-    /// What the deprecation is about, for people.
+    /// Documentation of the deprecation.
     pub deprecation: Option<Link>,
 
-    /// What happens when the version goes, for people.
+    /// Documentation of the removal.
     pub sunset: Option<Link>,
 
-    /// The version that comes after this one.
+    /// The version that follows this one.
     pub successor_version: Option<Link>,
 
     /// The newest version.
     pub latest_version: Option<Link>,
 }
 
-/// A media type with the version in it.
+/// A media type that contains the version.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct VersionedType(String);
 
 impl VersionedType {
-    /// What stands before the version and what after it, in lower case.
+    /// The text before the version and after it, in lower case.
     pub fn around(&self) -> (&str, &str) {
         self.0.split_once(VERSION).unwrap_or((&self.0, ""))
     }
@@ -124,7 +123,7 @@ impl Written for VersionedType {
 }
 written_as_text!(VersionedType);
 
-/// A point in time: "2026-06-30" (when that day begins in UTC) or "2026-06-30T12:00:00Z".
+/// A point in time: "2026-06-30" (the beginning of that day in UTC) or "2026-06-30T12:00:00Z".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Date(u64);
 
@@ -172,7 +171,7 @@ impl Written for Date {
 }
 written_as_text!(Date);
 
-/// Three numbers of so many digits.
+/// Three numbers with these counts of digits.
 fn numbers(text: &str, between: char, digits: [usize; 3]) -> Option<[u64; 3]> {
     let parts: Vec<&str> = text.split(between).collect();
     let is_number = |(part, digits): (&&str, usize)| part.len() == digits && part.bytes().all(|it| it.is_ascii_digit());
@@ -194,7 +193,7 @@ fn days_in(year: u64, month: u64) -> u64 {
     }
 }
 
-/// An address in a `Link`: with a scheme and a host, or a path of this one.
+/// A URL in a `Link`: with a scheme and a host, or a path on this one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Link(String);
 
