@@ -11,40 +11,40 @@ use super::registry::OciReference;
 use super::text::{Name, Written, written_as_text};
 use super::units::{Duration, Size};
 
-/// Where a plugin comes from and what it may do. Every key has a default, so only what differs is written.
+/// Where a plugin comes from and what it may do. Every key has a default, so only differences need to be written.
 #[derive(Clone, Debug, PartialEq, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Plugin {
-    /// "file:geo.wasm" (a component; a relative path begins at the directory of gateway.json),
-    /// "oci://ghcr.io/acme/geo:1.4@sha256:..." (one in a registry; with a tag alone, the digest is taken from the lock file
-    /// that `gatewright plugin lock` writes), or "stock:jwt" (one that comes with the gateway). Default: the stock plugin of
-    /// the same name.
+    /// "file:geo.wasm" (a component; relative to the directory of gateway.json),
+    /// "oci://ghcr.io/acme/geo:1.4@sha256:..." (from a registry; with a tag alone, the digest is taken from the lock
+    /// file that `gatewright plugin lock` writes), or "stock:jwt" (included in the gateway). Default: the stock plugin
+    /// of the same name.
     pub source: Option<Source>,
 
-    /// What happens to an exchange when the plugin fails in it: it traps, takes too long, or breaks a limit.
+    /// What happens to an exchange if the plugin traps, takes too long or exceeds a limit.
     pub on_error: OnError,
 
-    /// How instances are shared between exchanges.
+    /// Whether exchanges share instances.
     pub isolation: Isolation,
 
     /// What one hook call may use.
     pub limits: PluginLimits,
 
-    /// What the plugin may reach beyond its exchange. Default: nothing.
+    /// What the plugin may access beyond its exchange. Default: nothing.
     pub grants: Grants,
 
     /// When a plugin that keeps failing is taken out, and how it comes back.
     pub breaker: Breaker,
 }
 
-/// Where the code of a plugin is.
+/// The source of a plugin's code.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Source {
-    /// A path; relative ones begin at the directory of gateway.json.
+    /// A path, relative to the directory of gateway.json.
     File(PathBuf),
-    /// One in a registry.
+    /// From a registry.
     Oci(OciReference),
-    /// One that comes with the gateway.
+    /// Included in the gateway.
     Stock(String),
 }
 
@@ -90,33 +90,33 @@ written_as_text!(Source);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnError {
-    /// The client is answered with 500: what a plugin guards stays shut.
+    /// The client gets 500 (503 while the breaker is open): whatever the plugin protects stays protected.
     #[default]
     Deny,
-    /// The exchange goes on as if the plugin were not in the chain.
+    /// The exchange continues as if the plugin were not in the chain.
     Skip,
 }
 
-/// How instances of a plugin are shared.
+/// Whether exchanges share instances of a plugin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Isolation {
-    /// An instance serves one hook call after the other, for any exchange. The fastest.
+    /// An instance serves one hook call after another, for any exchange. The fastest.
     #[default]
     Shared,
-    /// Every exchange has a fresh instance, which ends with it: no byte of one request can show up in another.
+    /// Each exchange has its own instance, which ends with it: no byte of one request can appear in another.
     Request,
 }
 
-/// What one hook call of a plugin may use; more ends the call, and `on_error` decides.
+/// What one hook call of a plugin may use. Exceeding it ends the call, and `on_error` decides.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PluginLimits {
-    /// How long a hook may compute, "1ms" to "60s". Waiting for a callout does not count, nor does time in which the
-    /// machine ran something else; a hook that loops ends soon after it.
+    /// CPU time of one hook, "1ms" to "60s". Waiting for callouts does not count, nor does time in which the machine
+    /// ran something else; a hook that loops ends soon after it.
     pub time: Duration,
 
-    /// How long the plugin may take to describe and to configure itself, when it is loaded. At most "5m".
+    /// How long the plugin may take to describe and configure itself when it is loaded. At most "5m".
     pub configure_time: Duration,
 
     /// Linear memory of one instance, "64KiB" to "1GiB".
@@ -130,18 +130,18 @@ pub struct PluginLimits {
     #[schemars(range(min = 0, max = 100_000))]
     pub log_lines: u32,
 
-    /// HTTP calls to upstreams that one hook may make.
+    /// HTTP calls to upstreams in one hook.
     #[schemars(range(min = 0, max = 1000))]
     pub callouts: u32,
 
-    /// The longest wait for one of them, whatever the plugin asks for. At most "5m".
+    /// The longest wait for one callout, whatever the plugin asks for. At most "5m".
     pub callout_timeout: Duration,
 
-    /// The longest body that is held for the plugin, where it asks for a whole one or holds chunks back. A longer one
+    /// The largest body that is buffered for the plugin, if it asks for a whole body or holds chunks back. A larger one
     /// is answered with 413 (request) or 502 (response). At most "1GiB".
     pub body: Size,
 
-    /// Bytes that one call or answer of the plugin may carry. From "1KiB" to "1GiB".
+    /// Bytes in one call or answer of the plugin. From "1KiB" to "1GiB".
     pub transfer: Size,
 }
 
@@ -161,7 +161,7 @@ impl Default for PluginLimits {
     }
 }
 
-/// What a plugin may reach beyond its exchange. What is not listed does not exist for it.
+/// What a plugin may access beyond its exchange. Anything not listed does not exist for it.
 #[derive(Clone, Debug, PartialEq, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Grants {
@@ -173,16 +173,17 @@ pub struct Grants {
     #[schemars(extend("uniqueItems" = true))]
     pub secrets: Vec<String>,
 
-    /// The store that its limits, slots and entries are kept in, by name, so that several gateways share them. Default:
+    /// The name of the store that keeps its limits, slots and entries, so that several gateways share them. Default:
     /// this gateway's memory.
     pub store: Option<String>,
 }
 
-/// When a plugin is taken out. While it is, `on_error` decides at once, without calling it.
+/// The circuit breaker that takes a failing plugin out. While it is open, `on_error` decides at once, without calling
+/// the plugin.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Breaker {
-    /// So many failures in a row take it out; 0 never does.
+    /// Failures in a row that open the breaker; 0 never opens it.
     #[schemars(range(min = 0, max = 1_000_000))]
     pub failures: u32,
 
@@ -190,7 +191,7 @@ pub struct Breaker {
     /// breaker stays open for twice as long.
     pub open_time: Duration,
 
-    /// The longest that it stays open.
+    /// The longest time that the breaker stays open.
     pub max_open_time: Duration,
 }
 

@@ -1,4 +1,4 @@
-//! `registries`: where plugins whose source begins with "oci://" come from, and whose signatures they need.
+//! `registries`: where plugins whose source begins with "oci://" come from, and the signatures that they need.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -10,36 +10,35 @@ use serde::{Deserialize, Serialize};
 use super::text::{Written, quoted, written_as_text};
 use super::units::{Duration, Size};
 
-/// How plugins come from OCI registries. What was fetched once is in the store and is not asked for again, so a start
-/// with every registry down works from there.
+/// How plugins are fetched from OCI registries. A fetched plugin is kept in the store and not fetched again, so the
+/// gateway can start while all registries are down.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Registries {
-    /// The directory in which fetched plugins are kept, each under its digest; made where it is missing. Nothing in it is
-    /// trusted: digests and signatures are checked whenever it is read. A relative path begins at the directory of
-    /// gateway.json.
+    /// The directory that keeps fetched plugins, each under its digest; created if missing. Its contents are not
+    /// trusted: digests and signatures are verified at every read. Relative to the directory of gateway.json.
     pub store: PathBuf,
 
-    /// A file with credentials as `docker login` writes it. A relative path begins at the directory of gateway.json.
-    /// Default: `config.json` in `$DOCKER_CONFIG`, else in `~/.docker`, where there is one.
+    /// A file with credentials in the format of `docker login`. Relative to the directory of gateway.json. Default:
+    /// `config.json` in `$DOCKER_CONFIG`, else in `~/.docker`, if it exists.
     pub credentials: Option<PathBuf>,
 
-    /// The hosts that are spoken with without TLS, on every port where none is given: "registry.internal:5000".
+    /// Hosts that are contacted without TLS, on every port unless one is given: "registry.internal:5000".
     #[schemars(length(max = 100))]
     pub plain_http: Vec<RegistryHost>,
 
-    /// How long connecting to a registry may take, TLS included, "1ms" to "60s".
+    /// How long connecting to a registry may take, including TLS, "1ms" to "60s".
     pub connect_timeout: Duration,
 
-    /// How long everything that is fetched for one plugin may take, "1ms" to "1h". Requests never wait for it, and
-    /// neither do other changes of the configuration.
+    /// How long fetching one plugin may take in all, "1ms" to "1h". It delays neither requests nor other configuration
+    /// changes.
     pub timeout: Duration,
 
     /// The largest component that is fetched, "1KiB" to "64MiB".
     pub max_size: Size,
 
-    /// Whose signatures plugins need. For a plugin the rule with the longest prefix holds; a plugin that no rule is for
-    /// needs none. Default: none.
+    /// The signatures that plugins need. For each plugin, the rule with the longest matching prefix applies; a plugin
+    /// without a rule needs no signature. Default: none.
     #[schemars(length(max = 100))]
     pub verify: Vec<Verify>,
 }
@@ -59,36 +58,37 @@ impl Default for Registries {
     }
 }
 
-/// Whose signatures the plugins under a prefix need, in cosign's format.
+/// The signatures that plugins under a prefix need, in cosign's format.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Verify {
-    /// A registry, or a path in it, by whole segments: "ghcr.io", "ghcr.io/acme". Default: all plugins of all registries.
+    /// A registry, or a path in it, by whole segments: "ghcr.io", "ghcr.io/acme". Default: all plugins of all
+    /// registries.
     #[serde(default)]
     #[schemars(length(max = 512))]
     pub prefix: String,
 
-    /// PEM files with public keys (ECDSA on P-256, as `cosign generate-key-pair` writes cosign.pub). A signature by one of
-    /// them is enough; a plugin without one is refused. Relative paths begin at the directory of gateway.json; the files
-    /// are watched.
+    /// PEM files with public keys (ECDSA on P-256, as in the cosign.pub of `cosign generate-key-pair`). A signature by
+    /// one of them is enough; a plugin without one is refused. Relative to the directory of gateway.json; the files are
+    /// watched.
     #[schemars(length(min = 1, max = 100))]
     pub keys: Vec<PathBuf>,
 }
 
 impl Verify {
-    /// The prefix in the letters of references, without a slash at its end.
+    /// The prefix in the letter case of references, without a trailing slash.
     pub fn segments(&self) -> String {
         self.prefix.strip_suffix('/').unwrap_or(&self.prefix).to_ascii_lowercase()
     }
 
-    /// Whether this rule is for a repository, as "host/name".
+    /// Whether this rule applies to a repository, as "host/name".
     pub fn is_for(&self, repository: &str) -> bool {
         let prefix = self.segments();
         let rest = repository.strip_prefix(&*prefix);
         rest.is_some_and(|rest| prefix.is_empty() || rest.is_empty() || rest.starts_with('/'))
     }
 
-    /// Why the rule can be for no repository; `None` where it can.
+    /// Why the rule can apply to no repository; `None` if it can.
     pub fn is_for_nothing(&self) -> Option<String> {
         if self.prefix.is_empty() {
             return None;
@@ -100,10 +100,10 @@ impl Verify {
     }
 }
 
-/// A plugin in a registry: `host/name`, with a tag, a digest, or both, of which the digest decides.
+/// A plugin in a registry: `host/name`, with a tag, a digest, or both; then the digest decides.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OciReference {
-    /// The registry, with its port where it has one of its own.
+    /// The registry, with its port if one is given.
     pub host: String,
     /// The name in the registry.
     pub name: String,
@@ -186,7 +186,7 @@ impl fmt::Display for OciDigest {
 pub struct RegistryHost(pub String);
 
 impl RegistryHost {
-    /// Whether a host, with a port or without, is this one. Without a port here, every port is.
+    /// Whether a host, with or without a port, is this one. Without a port here, all ports match.
     pub fn is(&self, host: &str) -> bool {
         host.strip_prefix(&*self.0).is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
     }
@@ -199,12 +199,12 @@ impl FromStr for RegistryHost {
         let is_wrong = || format!("{} is no registry's host", quoted(text));
         let authority: http::uri::Authority = text.parse().map_err(|_| is_wrong())?;
         let has_port = authority.as_str() != authority.host();
-        // An authority may have more in it: a user, "*", what is percent-encoded.
+        // An authority may contain more: a user, "*", percent-encoding.
         let is_letter = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | ':' | '[' | ']' | '-' | '_');
         if !text.chars().all(is_letter) || (has_port && authority.port_u16().is_none()) {
             return Err(is_wrong());
         }
-        // Without this a name of two segments would be taken for a registry, as nobody means it.
+        // Otherwise a name of two segments would be taken for a registry, which nobody means.
         let is_host = text == "localhost" || has_port || text.contains(['.', '[']);
         if !is_host {
             return Err(format!("{} is no registry's host: it has neither a dot nor a port", quoted(text)));

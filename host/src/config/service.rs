@@ -6,20 +6,20 @@ use serde::Deserialize;
 use super::plugin::Source;
 use super::units::{Duration, Size};
 
-/// A component of the world `wasi:http/proxy@0.2` or `wasi:http/service@0.3`, as cargo, jco and componentize-py make them; which of
-/// them, it says itself. Targets of routes name it; one of `wasi:http/middleware@0.3` is the last in the `plugins` of routes. Each
-/// request has an instance of its own, which ends with the response.
+/// A component of the world `wasi:http/proxy@0.2` or `wasi:http/service@0.3`, as built by cargo, jco and
+/// componentize-py; the component says which. Targets of routes name it; a component of `wasi:http/middleware@0.3` is
+/// the last in the `plugins` of routes. Each request has its own instance, which ends with the response.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Service {
-    /// "file:shop.wasm"; a relative path begins at the directory of gateway.json. The file is watched.
+    /// "file:shop.wasm", relative to the directory of gateway.json. The file is watched.
     pub source: Source,
 
     /// What one request may use.
     #[serde(default)]
     pub limits: ServiceLimits,
 
-    /// What it may reach. Default: nothing. It has no files, no sockets and an empty environment.
+    /// What it may access. Default: nothing. It has no files, no sockets and an empty environment.
     #[serde(default)]
     pub grants: ServiceGrants,
 }
@@ -28,30 +28,31 @@ pub struct Service {
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ServiceLimits {
-    /// Processor time, "1ms" to "60s". Waiting does not count. More is answered with 504.
+    /// CPU time, "1ms" to "60s". Waiting does not count. Beyond it: 504.
     pub time: Duration,
 
-    /// Linear memory, "64KiB" to "1GiB". More is answered with 502.
+    /// Linear memory, "64KiB" to "1GiB". Beyond it: 502.
     pub memory: Size,
 
-    /// How long until there is a response; its body may take longer. At most "10m". Longer is answered with 504.
+    /// How long until there is a response; its body may take longer. At most "10m". Beyond it: 504.
     pub response_timeout: Duration,
 
-    /// How long it may bring no byte of a response's body while the client takes them. At most "1h". Then the body breaks off.
+    /// How long the service may send no byte of a response body while the client is reading. At most "1h". After that,
+    /// the body breaks off.
     pub body_timeout: Duration,
 
-    /// Outgoing requests; more fail in the service.
+    /// Outgoing requests; further ones fail in the service.
     #[schemars(range(min = 0, max = 10_000))]
     pub callouts: u32,
 
-    /// The longest wait for the answer to one of them, whatever the service asks for. At most "5m".
+    /// The longest wait for the response to one of them, whatever the service asks for. At most "5m".
     pub callout_timeout: Duration,
 
-    /// Lines that it may print, to either output; more are dropped.
+    /// Lines that it may print to stdout or stderr; more are dropped.
     #[schemars(range(min = 0, max = 100_000))]
     pub log_lines: u32,
 
-    /// Requests at a time, over all cores; more are answered with 503.
+    /// Concurrent requests, over all cores; further ones are answered with 503.
     #[schemars(range(min = 1, max = 1000))]
     pub requests: u32,
 }
@@ -71,11 +72,11 @@ impl Default for ServiceLimits {
     }
 }
 
-/// What a service may reach.
+/// What a service may access.
 #[derive(Clone, Debug, PartialEq, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ServiceGrants {
-    /// Upstreams it may send requests to, by name: the host of "http://orders/1" is the upstream "orders".
+    /// Upstreams that it may send requests to, by name: the host of "http://orders/1" is the upstream "orders".
     #[schemars(extend("uniqueItems" = true))]
     pub upstreams: Vec<String>,
 }

@@ -1,4 +1,4 @@
-//! `stores`: servers that several gateways share for what they count.
+//! `stores`: servers in which several gateways share counts.
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,11 +15,12 @@ use super::units::Duration;
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Store {
-    /// Where the server is: "redis://HOST:PORT/DATABASE", or "rediss://" for TLS. Port and database may be left out; they are
-    /// 6379 and 0.
+    /// The address of the server: "redis://HOST:PORT/DATABASE", or "rediss://" for TLS. Port and database may be left
+    /// out; they are 6379 and 0.
     pub redis: RedisAddress,
 
-    /// Whom to trust and what to show, over "rediss://". Default: the system's authorities and `trusted_authorities`.
+    /// Trusted authorities and the client certificate, for "rediss://". Default: the system's authorities and
+    /// `trusted_authorities`.
     #[serde(default)]
     pub tls: Option<UpstreamTls>,
 
@@ -35,35 +36,35 @@ pub struct Store {
     #[serde(default = "timeout")]
     pub timeout: Duration,
 
-    /// How long connecting may take, "1ms" to "30s". Only the first request of a core may wait for it.
+    /// How long connecting may take, "1ms" to "30s". Only a core's first request may wait for it.
     #[serde(default = "connect_timeout")]
     pub connect_timeout: Duration,
 
-    /// What happens to a decision that the server does not make in time.
+    /// What happens if the server does not decide in time.
     #[serde(default)]
     pub on_error: OnStoreError,
 
-    /// What all keys in the server begin with.
+    /// The prefix of all keys in the server.
     #[serde(default = "prefix")]
     #[schemars(length(max = 64), regex(pattern = r"^[!-z|~]*$"))]
     pub prefix: String,
 
-    /// So many requests are taken at once from a limit, at most a quarter of what it has left, and let through within a
-    /// second without asking again. What is not used is given back with the next question: fewer than the limit may pass,
-    /// never more. A refusal is believed for up to a second. 1 asks for each.
+    /// How many requests are taken from a limit at once, at most a quarter of what it has left, and let through within
+    /// a second without asking again. The unused rest is given back with the next query: fewer than the limit may pass,
+    /// never more. A refusal is remembered for up to a second. 1 asks for each request.
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub take_ahead: u32,
 
-    /// How long a slot of a `concurrency` limit stays taken after the gateway that took it is gone, "1s" to "1h".
+    /// How long a slot of a `concurrency` limit stays taken after the gateway that took it has gone, "1s" to "1h".
     #[serde(default = "slot_ttl")]
     pub slot_ttl: Duration,
 
-    /// How long an entry of a plugin's shared store lives that the plugin gave no end.
+    /// The lifetime of shared-store entries for which the plugin sets none.
     #[serde(default = "entry_ttl")]
     pub entry_ttl: Duration,
 
-    /// Decisions of one core at the same time. What is more gets none, and `on_error` decides.
+    /// Concurrent decisions of one core. Further ones fail, and `on_error` decides.
     #[serde(default = "max_in_flight")]
     #[schemars(range(min = 1, max = 100_000))]
     pub max_in_flight: u32,
@@ -97,12 +98,12 @@ fn max_in_flight() -> u32 {
     1000
 }
 
-/// What happens to a decision that the server does not make.
+/// What happens if the server does not decide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnStoreError {
-    /// The gateway decides by counts of its own, which begin with nothing: while the server is away, each gateway lets as
-    /// much through as the limit says.
+    /// Each gateway counts on its own, starting from zero: while the server is unavailable, each lets through as much
+    /// as the limit allows.
     #[default]
     Local,
     /// Nothing is limited.
@@ -111,10 +112,10 @@ pub enum OnStoreError {
     Deny,
 }
 
-/// Where a Redis server is.
+/// The address of a Redis server.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RedisAddress {
-    /// Whether it is spoken to over TLS.
+    /// Whether it uses TLS.
     pub tls: bool,
     pub host: String,
     pub port: u16,
