@@ -8,11 +8,11 @@ use serde::{Serialize, Serializer};
 
 use super::text::{Written, written_as_text};
 
-/// Where to listen: `":8080"` (every address of the machine, IPv4 and IPv6), `"127.0.0.1:8080"`, `"[::1]:8080"`.
-/// Port 0 takes a free one.
+/// An address to listen on: `":8080"` (all addresses, IPv4 and IPv6), `"127.0.0.1:8080"`, `"[::1]:8080"`. Port 0 picks
+/// a free one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ListenAddress {
-    /// None: every address of the machine, IPv4 and IPv6.
+    /// None: all addresses, IPv4 and IPv6.
     pub ip: Option<IpAddr>,
     pub port: u16,
 }
@@ -67,8 +67,8 @@ impl Written for ListenAddress {
 }
 written_as_text!(ListenAddress);
 
-/// Where an endpoint is: `"10.0.0.1:80"`, `"users.internal:8080"`, `"[2001:db8::1]:80"`; or the name of a service, whose
-/// SRV records say where its servers are: `"_http._tcp.users.internal"`. The port is from 1 to 65535.
+/// The address of an endpoint: `"10.0.0.1:80"`, `"users.internal:8080"`, `"[2001:db8::1]:80"`; or the name of a service
+/// whose SRV records list its servers: `"_http._tcp.users.internal"`. The port is from 1 to 65535.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EndpointAddress {
     /// A DNS name in lower case, or an IP address without brackets.
@@ -91,7 +91,7 @@ impl FromStr for EndpointAddress {
         if text.contains("://") {
             return Err("it is a host and a port, without a scheme".to_owned());
         }
-        // A host name may begin with an underscore, too, but then a port follows.
+        // A host name may begin with an underscore too, but is followed by a port.
         if text.starts_with('_') && !text.contains(':') {
             check_host_name(text.strip_suffix('.').unwrap_or(text))?;
             return Ok(EndpointAddress { host: text.to_ascii_lowercase(), port: 0 });
@@ -107,7 +107,7 @@ impl FromStr for EndpointAddress {
         if host.parse::<Ipv6Addr>().is_ok() {
             return Err("an IPv6 address stands in brackets".to_owned());
         }
-        // A dot at the end keeps the resolver from trying its search domains.
+        // A trailing dot keeps the resolver from trying its search domains.
         check_host_name(host.strip_suffix('.').unwrap_or(host))?;
         Ok(EndpointAddress { host: host.to_ascii_lowercase(), port })
     }
@@ -134,9 +134,8 @@ impl Written for EndpointAddress {
 }
 written_as_text!(EndpointAddress);
 
-/// Checks a DNS name (RFC 1123, section 2.1), with the underscore that service names have. Dotted IPv4 passes too; a
-/// last label of digits alone is only allowed in an IPv4 address, as in URLs, so that "10.0.1" is seen as the mistake
-/// it is.
+/// Checks a DNS name (RFC 1123, section 2.1), allowing the underscore of service names. Dotted IPv4 passes too. As in
+/// URLs, only an IPv4 address may have a last label of digits alone, so that "10.0.1" is recognized as a mistake.
 pub(super) fn check_host_name(host: &str) -> Result<(), String> {
     if host.is_empty() {
         return Err("the host is missing".to_owned());
@@ -174,7 +173,7 @@ fn split_port(text: &str) -> Result<(&str, u16), String> {
     Ok((host, port))
 }
 
-/// What stands between `[` and `]`.
+/// The text between `[` and `]`.
 pub(super) fn bracketed(host: &str) -> Option<&str> {
     host.strip_prefix('[')?.strip_suffix(']')
 }

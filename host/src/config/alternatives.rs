@@ -1,7 +1,7 @@
-//! `anyOf` and `oneOf`: which alternative was meant, and what is wrong with that one.
+//! `anyOf` and `oneOf`: which alternative was meant, and what is wrong with it.
 //!
-//! A validator can only say that no alternative fits. An operator meant one of them, and the JSON type, a constant, or
-//! the only key nearly always says which.
+//! A validator can only say that no alternative fits. The operator meant one of them, and the JSON type, a constant, or
+//! the only key nearly always tells which.
 
 use jsonschema::ValidationError;
 use jsonschema::error::ValidationErrorKind as Kind;
@@ -47,7 +47,7 @@ impl Explainer<'_> {
         let nearest = fitting.into_iter().min_by_key(|branch| {
             let discriminators =
                 branch.iter().filter(|inner| matches!(inner.kind(), Kind::Constant { .. } | Kind::Enum { .. }));
-            // An alternative whose keys are not those that were written was not meant.
+            // An alternative whose keys differ from the written ones was not meant.
             let is_about_keys = |kind: &Kind| matches!(kind, Kind::Required { .. } | Kind::AdditionalProperties { .. });
             let keys =
                 branch.iter().filter(|inner| inner.instance_path().as_str() == base && is_about_keys(inner.kind()));
@@ -58,8 +58,8 @@ impl Explainer<'_> {
         }
     }
 
-    /// Explains alternatives that are told apart by their only key: one error with all the keys, in place of one per
-    /// alternative. False where they are of another kind.
+    /// Explains alternatives that are distinguished by their only key: one error with all the keys instead of one per
+    /// alternative. False if they are of another kind.
     fn tagged_alternatives(&mut self, pointer: &str, fitting: &[&Vec<ValidationError<'static>>], base: &str) -> bool {
         let here = |branch: &Vec<ValidationError<'static>>, wanted: fn(&Kind) -> bool| {
             branch.iter().any(|inner| inner.instance_path().as_str() == base && wanted(inner.kind()))
@@ -124,7 +124,7 @@ fn constant<'e>(branch: &'e [ValidationError<'static>], base: &str) -> Option<&'
     })
 }
 
-/// The keys that every one of the alternatives does not know.
+/// The keys that none of the alternatives knows.
 fn unexpected_everywhere(fitting: &[&Vec<ValidationError<'static>>], base: &str) -> Option<Vec<String>> {
     let of_branch = |branch: &[ValidationError<'static>]| {
         branch.iter().filter(|inner| inner.instance_path().as_str() == base).find_map(|inner| match inner.kind() {

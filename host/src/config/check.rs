@@ -1,7 +1,7 @@
 //! What a schema cannot express: whether the parts of a configuration fit together.
 //!
-//! A section that the schema refused is not among the [`Sections`] to check; but its name still counts as defined, so
-//! that nothing is called unknown only because it is wrong.
+//! A section that the schema refused is not among the [`Sections`] to check, but its name still counts as defined, so
+//! that references to it are not reported as unknown.
 
 mod admin;
 mod consumers;
@@ -60,7 +60,7 @@ pub(super) fn check(sections: &Sections<'_>, document: &Document, stock_plugins:
     checker.found
 }
 
-/// The names of one kind that are defined.
+/// The defined names of one kind.
 pub(super) struct Names<'a> {
     kind: &'static str,
     known: HashSet<&'a str>,
@@ -202,7 +202,7 @@ impl Checker<'_> {
         }
     }
 
-    /// Two routes that match the very same requests: the second would never be reached.
+    /// Two routes that match exactly the same requests: the second would never be reached.
     fn duplicate_matches<'r>(
         &mut self,
         route: &'r Route,
@@ -230,7 +230,7 @@ impl Checker<'_> {
         }
     }
 
-    /// A call of gRPC says its path and its method.
+    /// A gRPC call determines its path and method.
     fn grpc(&mut self, one: &Match, pointer: &str) {
         for key in ["path", "methods"].into_iter().filter(|_| one.grpc.is_some()) {
             let pointer = child(pointer, key);
@@ -243,7 +243,8 @@ impl Checker<'_> {
         }
     }
 
-    /// Names that differ only in case are one name, so one of the two would silently be lost. `read` is how many were.
+    /// Names that differ only in case are one name, so one of the two would silently be lost. `read` is how many were
+    /// read.
     pub(super) fn repeated_names(&mut self, pointer: &str, read: usize) {
         let written = self.document.value().pointer(pointer).and_then(Value::as_object);
         let Some(written) = written.filter(|written| written.len() != read) else { return };
@@ -285,7 +286,7 @@ impl Checker<'_> {
     }
 }
 
-/// Values that have to differ, with the place of each.
+/// Values that must be distinct, with the position of each.
 pub(super) struct Seen<T> {
     what: &'static str,
     help: Option<&'static str>,
@@ -314,7 +315,7 @@ impl<T: Hash + Eq> Seen<T> {
     }
 }
 
-/// Reports a name that is not defined, and says whether it is.
+/// Reports an undefined name, and returns whether it is one.
 pub(super) fn unknown(
     found: &mut Vec<Diagnostic>,
     document: &Document,
@@ -330,7 +331,7 @@ pub(super) fn unknown(
     let is_key = pointer.starts_with("/routes") && pointer.ends_with(&child("", name));
     let message = format!("there is no {} {shown}", names.kind);
     let diagnostic = if is_key { document.at_key(pointer, message) } else { document.at_value(pointer, message) };
-    // Comparing with thousands of names for each of thousands of mistakes would take minutes; nobody reads so many.
+    // Comparing thousands of names for each of thousands of mistakes would take minutes, and nobody reads that many.
     let suggest = !expanded && found.len() < MOST_SUGGESTIONS;
     let candidates = if suggest { names.listed.as_slice() } else { &[] };
     let diagnostic = diagnostic.with_suggestion(name, candidates.iter().copied());
@@ -343,7 +344,7 @@ pub(super) fn unknown(
     true
 }
 
-/// One host of a match with all its other conditions, in a form in which equal conditions are equal.
+/// One host of a match with all its other conditions, in a normal form.
 #[derive(PartialEq, Eq, Hash)]
 struct MatchKey<'a> {
     host: Option<&'a HostPattern>,
@@ -387,7 +388,7 @@ impl<'a> PathKey<'a> {
     }
 }
 
-/// Where the address of a listener or an endpoint stands, which may be written short.
+/// The position of the address of a listener or an endpoint, which may be in the short form.
 fn address_pointer(document: &Document, pointer: &str) -> String {
     match document.value().pointer(pointer) {
         Some(Value::Object(_)) => format!("{pointer}/address"),

@@ -37,7 +37,7 @@ impl Written for CookieName {
 }
 written_as_text!(CookieName);
 
-/// The path of a cookie: from "/", without what would end it (RFC 6265, section 4.1.1).
+/// The path of a cookie: begins with "/" and has no character that would end it (RFC 6265, section 4.1.1).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CookiePath(String);
 

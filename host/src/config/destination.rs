@@ -1,4 +1,4 @@
-//! Whether the parts of a route that say where its requests go fit together: `to`, `redirect` and `rewrite`.
+//! Whether the parts of a route that determine where its requests go fit together: `to`, `redirect` and `rewrite`.
 
 use serde_json::Value;
 
@@ -37,7 +37,7 @@ impl Checker<'_> {
         self.targets(route, &route.to, &to);
     }
 
-    /// The targets in the list (or the one alone) at `list`.
+    /// The targets in the list (or the single one) at `list`.
     pub(super) fn targets(&mut self, route: &Route, targets: &[Target], list: &str) {
         let mut upstreams = Seen::new("the upstream");
         for (at, target) in targets.iter().enumerate() {
@@ -105,7 +105,7 @@ impl Checker<'_> {
         }
     }
 
-    /// Whether every request of the route has what its new path is made of.
+    /// Whether every request of the route has the parts that its new path consists of.
     pub(super) fn path_rewrite(&mut self, route: &Route, path: Option<&PathRewrite>, pointer: &str) {
         match path {
             None => {}
@@ -128,7 +128,7 @@ impl Checker<'_> {
         }
     }
 
-    /// Every `$(name)` has to be a parameter of every path that the route matches.
+    /// Every `$(name)` must be a parameter of every path that the route matches.
     fn parameters(&mut self, route: &Route, text: &PathText, pointer: &str) {
         let is_known = |name: &&str| route.matches.iter().all(|one| parameters(one).iter().any(|known| known == name));
         self.unknown_places(text, pointer, is_known, "not every \"path\" in \"match\" has the parameter");

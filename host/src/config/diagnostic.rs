@@ -1,7 +1,7 @@
 //! What is wrong, where, and what to do: one [`Diagnostic`] per mistake, one [`Report`] per text.
 //!
-//! A report is shown on the terminal in rustc's style, with the excerpt and a caret, and as JSON for tools. Both only
-//! ever show the text as it was written, so that a secret which `${VAR}` brought in cannot get into a log.
+//! A report is shown on the terminal in rustc's style, with an excerpt and a caret, and as JSON for tools. Both only
+//! ever show the text as written, so that a secret from `${VAR}` cannot end up in a log.
 
 use std::fmt;
 use std::ops::Range;
@@ -18,11 +18,11 @@ pub type Span = Range<usize>;
 pub struct Diagnostic {
     /// What is wrong, in one line.
     pub message: String,
-    /// A few words right beside the caret; may be empty.
+    /// A few words next to the caret; may be empty.
     pub label: String,
     /// JSON pointer (RFC 6901) of the value or key; empty for the whole document.
     pub pointer: String,
-    /// None where there is no text to show: the file could not be read.
+    /// None if there is no text to show: the file could not be read.
     pub span: Option<Span>,
     /// What to do about it.
     pub help: Option<String>,
@@ -43,7 +43,7 @@ impl Diagnostic {
         self
     }
 
-    /// Labels the caret with the candidate that `wrong` is probably meant to be.
+    /// Labels the caret with the candidate that `wrong` was probably meant to be.
     pub fn with_suggestion<'a>(self, wrong: &str, candidates: impl IntoIterator<Item = &'a str>) -> Diagnostic {
         match suggest(wrong, candidates) {
             Some(right) => self.with_label(format!("did you mean \"{right}\"?")),
@@ -55,7 +55,7 @@ impl Diagnostic {
 /// Everything that is wrong with one text, in the order of the text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
-    /// The name of the file, as the operator gave it.
+    /// The name of the file, as given by the operator.
     pub file: String,
     pub text: Arc<Text>,
     /// At most [`MOST_DIAGNOSTICS`].
@@ -65,7 +65,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Sorts by position, drops repetitions, and bounds the number.
+    /// Sorts by position, removes duplicates, and limits the number.
     pub fn new(file: impl Into<String>, text: Arc<Text>, mut diagnostics: Vec<Diagnostic>) -> Report {
         diagnostics.sort_by_key(|diagnostic| diagnostic.span.as_ref().map(|span| (span.start, span.end)));
         diagnostics.dedup();
@@ -84,7 +84,7 @@ impl Report {
     }
 
     /// For tools: an array with one object per mistake. `line` and `column` begin at 1, `column` counts characters, and
-    /// `end` is the first position behind; all three are null where there is no position.
+    /// `end` is the first position after it; all three are null if there is no position.
     pub fn to_json(&self) -> Value {
         self.diagnostics
             .iter()
@@ -127,8 +127,8 @@ impl Report {
         group
     }
 
-    /// The line with the caret. Only that line is given to the renderer, which looks at all it is given; of an enormous
-    /// line (minified JSON) only the part around the caret, with its position above.
+    /// The line with the caret. The renderer gets only that line, because it scans everything it is given; of an
+    /// enormous line (minified JSON) it gets only the part around the caret, with its position above.
     fn with_excerpt<'a>(&'a self, group: Group<'a>, span: &Span, label: &'a str) -> Group<'a> {
         let (line, column) = self.text.position(span.start);
         let range = self.text.line_range(span.start);
@@ -158,7 +158,7 @@ impl Report {
     }
 }
 
-/// A text and where its lines begin, so that positions are found without reading it again.
+/// A text and the offsets of its lines, so that positions are found without scanning it again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Text {
     text: String,
@@ -189,7 +189,7 @@ impl Text {
         self.line_starts.partition_point(|start| *start <= offset)
     }
 
-    /// Where the line of a byte offset is, without its end.
+    /// The range of the line of a byte offset, without its end.
     fn line_range(&self, offset: usize) -> Span {
         let line = self.line(offset.min(self.text.len()));
         let start = self.line_starts.get(line.saturating_sub(1)).copied().unwrap_or_default();
@@ -198,7 +198,7 @@ impl Text {
         start..end - usize::from(carriage_return)
     }
 
-    /// The nearest beginning of a character, not behind `offset`.
+    /// The nearest character boundary at or before `offset`.
     fn floor(&self, offset: usize) -> usize {
         let offset = offset.min(self.text.len());
         (0..=offset).rev().find(|at| self.text.is_char_boundary(*at)).unwrap_or(0)
@@ -219,17 +219,17 @@ impl fmt::Display for Report {
 
 impl std::error::Error for Report {}
 
-/// The candidate nearest to `wrong`, where it is near enough to be what was meant: an edit for every three letters,
-/// without regard to case and to `-` or `_`, or one of the two being the beginning of the other.
+/// The candidate nearest to `wrong`, if it is near enough: one edit for every three letters, ignoring case and the
+/// difference of `-` and `_`, or one of the two being a prefix of the other.
 pub fn suggest<'a>(wrong: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    // The distance takes time in the product of both lengths; no name of ours is longer.
+    // The distance takes time proportional to the product of both lengths, and no name of ours is longer.
     if wrong.len() > 128 {
         return None;
     }
     let plain = |text: &str| text.to_ascii_lowercase().replace('-', "_");
     let wrong = plain(wrong);
     let letters = wrong.chars().count();
-    // Of names of one or two letters each is near to each other one.
+    // Any two names of one or two letters are near each other.
     let allowed = if letters < 3 { 0 } else { letters / 3 };
     let distance = |candidate: &str| {
         let candidate = plain(candidate);
@@ -242,9 +242,9 @@ pub fn suggest<'a>(wrong: &str, candidates: impl IntoIterator<Item = &'a str>) -
     near.filter(|(edits, _)| *edits <= allowed).min_by_key(|(edits, _)| *edits).map(|(_, candidate)| candidate)
 }
 
-/// A report shows no more: someone who mends a file mends the first ones first.
+/// A report shows no more: whoever fixes a file starts with the first mistakes.
 pub const MOST_DIAGNOSTICS: usize = 100;
-/// Bytes. The renderer cuts lines itself, but only after it has looked at each character.
+/// Bytes. The renderer truncates lines itself, but only after scanning every character.
 const LONGEST_LINE: usize = 16 * 1024;
 const AROUND_THE_CARET: usize = 60;
 

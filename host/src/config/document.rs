@@ -1,8 +1,8 @@
 //! A JSON text with the position of every key and value in it.
 //!
-//! JSON with comments and trailing commas (what editors call JSONC), and nothing else beyond RFC 8259. A duplicate key
-//! in an object is an error, because readers differ in which of the two they take. Length and depth are bounded, so
-//! that no text, whoever wrote it, can exhaust memory or the stack.
+//! JSON with comments and trailing commas (JSONC in editors), and nothing else beyond RFC 8259. A duplicate key in an
+//! object is an error, because parsers differ in which of the two they take. Length and depth are limited, so that no
+//! text can exhaust memory or the stack.
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -35,14 +35,14 @@ impl Document {
         }
     }
 
-    /// The same, but mistakes that leave a whole document come beside it, so that the rest can be checked in the same
-    /// run.
+    /// The same, but mistakes that leave the document intact are returned beside it, so that the rest can be checked in
+    /// the same run.
     pub(super) fn parse_with_faults(
         file: &str,
         text: &str,
         environment: &dyn Environment,
     ) -> Result<(Document, Vec<Diagnostic>), Report> {
-        // Windows editors begin a file with a byte order mark; RFC 8259, section 8.1, lets a parser ignore it.
+        // Windows editors begin files with a byte order mark; RFC 8259, section 8.1, allows parsers to ignore it.
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         if text.len() > LARGEST_TEXT {
             let message = format!("the file is larger than {} MiB", LARGEST_TEXT >> 20);
@@ -73,12 +73,12 @@ impl Document {
         &self.value
     }
 
-    /// The position of the value at `pointer`; of what holds it where there is none.
+    /// The position of the value at `pointer`, or else of the nearest value around it.
     pub fn value_span(&self, pointer: &str) -> Span {
         self.find(pointer).node.span.clone()
     }
 
-    /// The position of the key at `pointer`; of the value where it stands in an array or is the root.
+    /// The position of the key at `pointer`, or of the value if it is in an array or is the root.
     pub fn key_span(&self, pointer: &str) -> Span {
         let found = self.find(pointer);
         found.key.unwrap_or(&found.node.span).clone()
@@ -89,7 +89,7 @@ impl Document {
         self.text.line(self.key_span(pointer).start)
     }
 
-    /// The value at `pointer` as it was written, cut to one line of at most 60 characters; empty where there is none.
+    /// The value at `pointer` as written, truncated to one line of at most 60 characters; empty if there is none.
     pub fn written(&self, pointer: &str) -> String {
         let found = self.find(pointer);
         if !found.whole {
@@ -106,13 +106,13 @@ impl Document {
         self.find(pointer).node.expanded
     }
 
-    /// A mistake about the value at `pointer`. Where that takes several lines, the caret is under its key.
+    /// A mistake about the value at `pointer`. If it spans several lines, the caret is under its key.
     pub fn at_value(&self, pointer: &str, message: impl Into<String>) -> Diagnostic {
         let found = self.find(pointer);
         let span = match (&found.node.children, found.key) {
             (Children::None, _) => found.node.span.clone(),
             (_, Some(key)) => key.clone(),
-            // The bracket alone.
+            // Only the bracket.
             (_, None) => found.node.span.start..found.node.span.end.min(found.node.span.start + 1),
         };
         Diagnostic::new(message, pointer, Some(span))
@@ -123,7 +123,7 @@ impl Document {
         Diagnostic::new(message, pointer, Some(self.key_span(pointer)))
     }
 
-    /// The pointer to what `path`, such as `keys[2].subject`, leads to from `pointer` on; as far as there is anything.
+    /// The pointer that `path`, such as `keys[2].subject`, leads to from `pointer`, as far as values exist.
     pub fn follow(&self, pointer: &str, path: &str) -> String {
         let mut reached = pointer.to_owned();
         for step in path.split(['.', '[']) {
@@ -149,7 +149,7 @@ impl Document {
                 Children::Items(items) => {
                     token.parse().ok().and_then(|at: usize| items.get(at)).map(|node| (node, None))
                 }
-                // Of a key that stands twice the value is the last one.
+                // The last value of a duplicate key counts.
                 Children::Members(members) => {
                     members.iter().rfind(|member| member.name == token).map(|member| (&member.node, Some(&member.key)))
                 }
@@ -283,7 +283,7 @@ impl Reader<'_> {
             Ok(Some(expanded)) => return (expanded, true),
             Err(faults) => faults,
         };
-        // Without a backslash in between, an offset in the string is one in the text.
+        // Without a backslash in between, an offset in the string is an offset in the text.
         let written = self.source.as_str().get(span.start + 1..span.end.saturating_sub(1)).unwrap_or_default();
         for fault in faults {
             let exact = span.start + 1 + fault.range.start..span.start + 1 + fault.range.end;
@@ -293,7 +293,7 @@ impl Reader<'_> {
         (text, true)
     }
 
-    /// The parser lets them pass; RFC 8259, section 7, does not.
+    /// The parser accepts them; RFC 8259, section 7, does not.
     fn refuse_control_characters(&mut self, span: &Span) {
         let written = self.source.as_str().get(span.clone()).unwrap_or_default();
         if let Some(at) = written.bytes().position(|byte| byte < 0x20) {
@@ -363,7 +363,7 @@ fn strict_options() -> jsonc_parser::ParseOptions {
     }
 }
 
-/// 16 MiB: some fifty thousand routes. A text is held a few times over while it is checked.
+/// 16 MiB: some fifty thousand routes. Several copies of a text are held while it is checked.
 pub const LARGEST_TEXT: usize = 16 * 1024 * 1024;
 /// Levels of nesting. gateway.json itself needs eight; the rest is for plugins.
 pub const DEEPEST: usize = 128;

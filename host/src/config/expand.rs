@@ -1,7 +1,7 @@
 //! `${VAR}`, `${VAR:-default}`, `${file:path}` and `${base64:path}` inside a string; `$${` is a literal `${`.
 //!
-//! Strings only and once only: what comes in is never expanded again, so a secret with a `${` in it stays as it is.
-//! There is no nesting and no other `$`, so regular expressions rarely need the escape.
+//! Only strings are expanded, and only once: an expanded value is never expanded again, so a secret that contains `${`
+//! stays as it is. There is no nesting and no other `$`, so regular expressions rarely need the escape.
 
 use std::io::{self, Read};
 use std::ops::Range;
@@ -12,24 +12,24 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::text::quoted;
 
-/// Where the values come from: the process, or a test.
+/// The source of the values: the process, or a test.
 pub trait Environment {
-    /// None where it is not set.
+    /// None if it is not set.
     fn variable(&self, name: &str) -> Option<String>;
 
-    /// The content of a file; a relative path begins at the configuration's directory.
+    /// The content of a file; a relative path is relative to the configuration's directory.
     fn file(&self, path: &str) -> io::Result<Vec<u8>>;
 }
 
 /// The environment of this process.
 #[derive(Clone, Debug)]
 pub struct Process {
-    /// Where relative paths begin.
+    /// The directory of relative paths.
     pub directory: PathBuf,
 }
 
 impl Process {
-    /// For a configuration file: relative paths begin beside it.
+    /// For a configuration file: paths are relative to its directory.
     pub fn beside(file: &Path) -> Process {
         Process { directory: file.parent().map(Path::to_path_buf).unwrap_or_default() }
     }
@@ -42,7 +42,7 @@ impl Environment for Process {
 
     fn file(&self, path: &str) -> io::Result<Vec<u8>> {
         let path = self.directory.join(path);
-        // Reading a pipe or a device could go on for ever.
+        // Reading a pipe or a device might never end.
         if !std::fs::metadata(&path)?.is_file() {
             return Err(io::Error::other("it is not a file"));
         }
@@ -61,11 +61,11 @@ impl Environment for Process {
 pub(super) struct Fault {
     pub(super) message: String,
     pub(super) help: String,
-    /// Where in the string it stands.
+    /// Its position in the string.
     pub(super) range: Range<usize>,
 }
 
-/// Expands `text`. None where there is nothing to expand, which is nearly always.
+/// Expands `text`. None if there is nothing to expand, which is nearly always the case.
 pub(super) fn expand(text: &str, environment: &dyn Environment) -> Result<Option<String>, Vec<Fault>> {
     if !text.contains("${") {
         return Ok(None);
@@ -99,7 +99,7 @@ pub(super) fn expand(text: &str, environment: &dyn Environment) -> Result<Option
     if faults.is_empty() { Ok(Some(expanded)) } else { Err(faults) }
 }
 
-/// The value of what stands between the braces, or a message and a help.
+/// The value of the text between the braces, or a message and a help.
 fn value_of(inner: &str, environment: &dyn Environment) -> Result<String, (String, String)> {
     let cannot_read = |path: &str, error: io::Error| {
         let help = "a relative path begins at the directory of the configuration file".to_owned();
@@ -114,7 +114,7 @@ fn value_of(inner: &str, environment: &dyn Environment) -> Result<String, (Strin
             let help = format!("write ${{base64:{path}}} where base64 of it is wanted");
             (format!("the file {} is not text in UTF-8", quoted(path)), help)
         })?;
-        // Editors and `echo` end a file with a newline that is no part of the value.
+        // Editors and `echo` end a file with a newline that is not part of the value.
         let without_newline = text.strip_suffix('\n').map(|text| text.strip_suffix('\r').unwrap_or(text).len());
         text.truncate(without_newline.unwrap_or(text.len()));
         return Ok(text);
@@ -128,7 +128,7 @@ fn value_of(inner: &str, environment: &dyn Environment) -> Result<String, (Strin
         let message = format!("{} is not the name of an environment variable", quoted(name));
         return Err((message, "write \"$${\" where a literal \"${\" is meant".to_owned()));
     }
-    // As in a shell: the default also stands in for an empty value.
+    // As in a shell, the default also replaces an empty value.
     match (environment.variable(name), default) {
         (Some(value), Some(default)) if value.is_empty() => Ok(default.to_owned()),
         (Some(value), _) => Ok(value),

@@ -1,4 +1,4 @@
-//! Turns the errors of the `jsonschema` crate into words an operator can act on.
+//! Turns the errors of the `jsonschema` crate into messages that an operator can act on.
 
 use std::borrow::Cow;
 
@@ -15,17 +15,17 @@ use super::text::{FORMATS, quoted};
 pub(super) struct Explainer<'a> {
     pub(super) schema: &'a Value,
     pub(super) document: &'a Document,
-    /// Where the checked value stands in the document.
+    /// The position of the checked value in the document.
     prefix: &'a str,
     pub(super) found: Vec<Diagnostic>,
-    /// Pointers of strings whose format is wrong: their pattern is then no news.
+    /// Pointers of strings with a wrong format: their pattern is not reported again.
     wrong_formats: Vec<String>,
     wrong_patterns: Vec<(String, Diagnostic)>,
-    /// Pointers of values of a wrong type: that such a one fits several alternatives means nothing, since what those ask
-    /// for (a key, say) is asked only of the right type.
+    /// Pointers of values of a wrong type. That such a value fits several alternatives means nothing, because their
+    /// requirements (a key, say) apply only to the right type.
     wrong_types: Vec<String>,
     several_fit: Vec<(String, Diagnostic)>,
-    /// Keys that are missing, and keys that an unknown one was probably meant to be: by object and name.
+    /// Missing keys, and keys that an unknown one was probably meant to be: by object and name.
     missing: Vec<((String, String), Diagnostic)>,
     meant: Vec<(String, String)>,
 }
@@ -56,7 +56,7 @@ impl<'a> Explainer<'a> {
         self.found
     }
 
-    /// Adds what `error` means.
+    /// Adds the meaning of `error`.
     pub(super) fn explain(&mut self, error: &ValidationError<'_>) {
         let pointer = format!("{}{}", self.prefix, error.instance_path().as_str());
         match error.kind() {
@@ -101,8 +101,8 @@ impl<'a> Explainer<'a> {
         }
     }
 
-    /// Fills `diagnostic` for an error about one value. `written` is how that is shown, `text` the string that may be
-    /// quoted.
+    /// Fills `diagnostic` for an error about one value. `written` is how the value is shown, `text` the string that may
+    /// be quoted.
     fn explain_string(
         &self,
         diagnostic: Diagnostic,
@@ -150,7 +150,7 @@ impl<'a> Explainer<'a> {
                 return Diagnostic { message: format!("{written} is not written as expected"), ..diagnostic }
                     .with_help(help);
             }
-            // What is left is rare; the crate's own words, without the value.
+            // The rest is rare: the crate's own words, without the value.
             _ => error.masked_with("the value").to_string(),
         };
         let diagnostic = Diagnostic { message, ..diagnostic };
@@ -212,7 +212,7 @@ impl<'a> Explainer<'a> {
             _ => self.written(pointer),
         };
         self.wrong_types.push(pointer.to_owned());
-        // A schema that was made from types says "or null" of whatever may be left out.
+        // A schema generated from types says "or null" of everything optional.
         let named: Vec<&str> = expected.iter().copied().filter(|name| *name != "null" || expected.len() == 1).collect();
         let diagnostic = self.document.at_value(pointer, format!("expected {}, found {found}", either(&named)));
         let diagnostic = if instance.is_string() { diagnostic.with_label("a string") } else { diagnostic };
@@ -237,7 +237,7 @@ impl<'a> Explainer<'a> {
         });
     }
 
-    /// How the string that was expected is written, where the schema names one of our formats.
+    /// How the expected string is written, if the schema names one of our formats.
     fn format_hint(&self, error: &ValidationError<'_>) -> Option<String> {
         let around = self.around(error)?;
         let alternatives = around.get("anyOf").and_then(Value::as_array).into_iter().flatten();
@@ -257,14 +257,14 @@ impl<'a> Explainer<'a> {
         self.found.push(diagnostic.with_help(format!("the values here are {}", list_bare(&shown))));
     }
 
-    /// How a value is shown in a message: as it was written. What stands nowhere in the document has no such form, and
-    /// what it holds may be a secret.
+    /// How a value is shown in a message: as written. A value that is not in the document has no such form, and may
+    /// contain a secret.
     fn written(&self, pointer: &str) -> String {
         let written = self.document.written(pointer);
         if written.is_empty() { "this value".to_owned() } else { written }
     }
 
-    /// The schema that holds the keyword which failed.
+    /// The schema that contains the failed keyword.
     pub(super) fn around(&self, error: &ValidationError<'_>) -> Option<&'a Value> {
         let (parent, _) = error.schema_path().as_str().rsplit_once('/')?;
         self.schema.pointer(parent)
@@ -290,7 +290,7 @@ fn type_name(kind: JsonType) -> &'static str {
     }
 }
 
-/// The keys that `schema` knows, with those of the schemas it is made of.
+/// The keys that `schema` knows, including those of the schemas it consists of.
 pub(super) fn allowed_keys<'a>(root: &'a Value, schema: Option<&'a Value>) -> Vec<&'a str> {
     fn collect<'a>(root: &'a Value, schema: &'a Value, depth: usize, keys: &mut Vec<&'a str>) {
         if depth == 0 {

@@ -39,8 +39,8 @@ pub fn read<T: JsonSchema + DeserializeOwned>(path: &Path) -> Result<(T, Documen
     }
 }
 
-/// Where serde refuses what the schema allows. To JSON Schema 2.0 is an integer; anything else would be a fault of
-/// ours. serde's own words are not shown, because they may hold an expanded value.
+/// If serde refuses what the schema allows. In JSON Schema, 2.0 is an integer; anything else would be a bug of ours.
+/// serde's own words are not shown, because they may contain an expanded value.
 pub(super) fn misread<T: DeserializeOwned>(document: &Document) -> Diagnostic {
     let read: Result<T, _> = serde_path_to_error::deserialize(document.value());
     let mut pointer = String::new();

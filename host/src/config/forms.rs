@@ -1,7 +1,7 @@
 //! Short and long forms: a listener is `":8080"` or an object, a host is one string or a list.
 //!
 //! serde's `untagged` would try every form and answer "did not match any variant", without a position. Here the JSON
-//! type alone chooses the form, for the reader and (as `anyOf`) in the schema, so that an error is always one about the
+//! type alone selects the form, for the reader and (as `anyOf`) in the schema, so that an error is always about the
 //! form that was meant.
 
 use std::fmt;
@@ -31,7 +31,7 @@ macro_rules! two_forms {
             type Short = $short;
 
             fn long_form<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                // The function of the derive, which hides the one of the trait.
+                // The function of the derive, which hides that of the trait.
                 Self::deserialize(deserializer)
             }
         }
@@ -80,7 +80,7 @@ pub(super) fn read_either<'de, D: Deserializer<'de>, T: TwoForms>(deserializer: 
     deserializer.deserialize_any(Form(PhantomData))
 }
 
-/// Reads an array, or one item alone (a string or an object).
+/// Reads an array, or a single item (a string or an object).
 pub(super) fn one_or_many<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     D: Deserializer<'de>,
@@ -144,23 +144,23 @@ pub(super) fn or_short(schema: &mut Schema, short: Value) {
     object.insert("anyOf".to_owned(), json!([short, long]));
 }
 
-/// The keys of a map have to be names: a field's `#[schemars(transform = ..)]`.
+/// The keys of a map must be names: a field's `#[schemars(transform = ..)]`.
 pub(super) fn keyed_by_name(schema: &mut Schema) {
     keyed_by::<super::text::Name>(schema);
 }
 
-/// The keys of a map have to be names of header fields.
+/// The keys of a map must be names of header fields.
 pub(super) fn keyed_by_header_name(schema: &mut Schema) {
     keyed_by::<super::route::HeaderName>(schema);
 }
 
-/// The keys of a map have to be names of header fields that may be changed.
+/// The keys of a map must be names of header fields that may be changed.
 pub(super) fn keyed_by_field_name(schema: &mut Schema) {
     keyed_by::<super::rewrite::FieldName>(schema);
 }
 
 fn keyed_by<T: Written>(schema: &mut Schema) {
-    // The derive turns the pattern of a key's own type into this; the format checks more.
+    // The derive turns the pattern of the key's own type into this; the format checks more.
     if let Some(Value::Object(patterns)) = schema.remove("patternProperties") {
         schema.insert(
             "additionalProperties".to_owned(),

@@ -1,4 +1,4 @@
-//! What holds for every text: no panic, no secret in a report, and what the schema accepts the types can read.
+//! What holds for every text: no panic, no secret in a report, and the types can read whatever the schema accepts.
 #![allow(clippy::unwrap_used)]
 
 use proptest::prelude::*;
@@ -8,7 +8,7 @@ use super::expand::tests::Fake;
 use super::tests::{GOOD, STOCK, parse};
 use super::{Document, Loaded, child, schema};
 
-/// JSON in the shape of a configuration, with the right and wrong words of one.
+/// JSON in the shape of a configuration, with right and wrong words.
 fn configuration() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![
         Just("null".to_owned()),
@@ -114,7 +114,7 @@ proptest! {
         if let Err(report) = parse(&text) {
             let shown = report.render(false);
             prop_assert!(!shown.contains("hunter2") && !report.to_json().to_string().contains("hunter2"));
-            // What the schema accepts, the types can read.
+            // The types can read whatever the schema accepts.
             prop_assert!(!shown.contains("the gateway cannot read"), "{shown}");
         }
     }

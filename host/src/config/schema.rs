@@ -1,9 +1,9 @@
-//! Checks a value against a JSON Schema: our own, or one that a plugin carries.
+//! Checks a value against a JSON Schema: our own, or that of a plugin.
 //!
 //! A plugin's schema is written by a stranger, in any language. So nothing is ever fetched, regular expressions run on
-//! the engine that takes linear time (a schema that needs look-around is refused, not run), and size and depth are
-//! bounded. The default is draft 2020-12; a schema may name an older one in `$schema`. Formats are checked: those of
-//! the standard and ours (`gateway-duration` and the others in [`FORMATS`]).
+//! an engine that takes linear time (a schema that needs look-around is refused, not run), and size and depth are
+//! limited. The default is draft 2020-12; a schema may name an older one in `$schema`. Formats are checked, both the
+//! standard ones and ours (`gateway-duration` and the others in [`FORMATS`]).
 
 use serde_json::Value;
 
@@ -40,9 +40,9 @@ impl Schema {
         }
     }
 
-    /// Everything that is wrong with `value`, which stands at `pointer` in `document`, up to a bound far above what a
-    /// report shows. Where the document holds no such value (a plugin without a configuration), the nearest one around
-    /// it is shown.
+    /// Everything that is wrong with `value`, which is at `pointer` in `document`, up to a bound far above what a
+    /// report shows. If the document has no such value (a plugin without a configuration), the nearest one around it is
+    /// shown.
     pub fn check(&self, value: &Value, document: &Document, pointer: &str) -> Vec<Diagnostic> {
         let mut explainer = Explainer::new(&self.source, document, pointer);
         for error in self.validator.iter_errors(value).take(MOST_ERRORS) {

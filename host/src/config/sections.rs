@@ -12,7 +12,7 @@ use super::{
     Admin, Config, Consumer, Limits, Listener, Plugin, Registries, ResponseCache, Route, Service, Store, Upstream,
 };
 
-/// The sections of a configuration that can be read, each item with its place.
+/// The sections of a configuration that can be read, each item with its position.
 pub(super) struct Sections<'a> {
     pub(super) listeners: Vec<(usize, &'a Listener)>,
     pub(super) upstreams: Vec<(&'a str, &'a Upstream)>,

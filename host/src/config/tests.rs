@@ -1,4 +1,4 @@
-//! The room as a whole: good and bad configurations, and any bytes at all.
+//! The room as a whole: good and bad configurations, and arbitrary bytes.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::fmt::Write;
@@ -187,7 +187,7 @@ fn the_shipped_configuration_loads() {
     let config = parse(shipped).map_err(|report| report.to_string()).unwrap().config;
     assert_eq!(config.listeners[0].address.to_string(), ":8080");
     assert!(config.admin.is_some_and(|admin| admin.address == ListenAddress::loopback(9901)));
-    // What is commented out has to be right too, or the first thing that an operator tries fails.
+    // The commented-out parts must be right too, or the first thing that an operator tries fails.
     let uncommented = shipped.replace("//- ", "");
     assert_ne!(uncommented, shipped);
     let config = parse(&uncommented).map_err(|report| report.to_string()).unwrap().config;
@@ -230,7 +230,7 @@ fn the_schema_is_the_same_each_time_and_says_everything() {
         }
     }
 
-    // The plugin's schema is in force where it was put, references and all.
+    // The plugin's schema is effective where it was embedded, including references.
     let compiled = Schema::compile(&schema).unwrap();
     let check = |text: &str| {
         let document = Document::parse("f", text, &Fake).unwrap();
@@ -389,7 +389,7 @@ fn nasty_documents_are_answered_not_survived() {
 
 #[test]
 fn the_shared_suite_of_json_documents_panics_nowhere() {
-    // Only where the operator of the test has that folder; the cases above are ours and hold the same classes.
+    // Only if whoever runs the test has that folder; the cases above are ours and cover the same classes.
     let Some(suites) = std::env::var_os("GATEWRIGHT_SUITES") else { return };
     let text = std::fs::read_to_string(PathBuf::from(suites).join("json-parsing/cases.json")).unwrap();
     let suite: Value = serde_json::from_str(&text).unwrap();
@@ -442,7 +442,7 @@ fn ten_thousand_routes_are_read_in_no_time() {
     let start = cpu_time();
     assert_eq!(parse(&text).unwrap().config.routes.len(), 10_000);
     let good = cpu_time() - start;
-    // Every route is wrong: still no slower than a person waits.
+    // Every route is wrong: still fast enough for a person to wait.
     let wrong = text.replace("\"to\": \"u", "\"to\": \"v");
     let report = parse(&wrong).unwrap_err();
     assert_eq!(report.diagnostics.len() + report.omitted, 10_000);
@@ -452,7 +452,7 @@ fn ten_thousand_routes_are_read_in_no_time() {
     assert!(good.as_secs() < 5 && bad.as_secs() < 10, "{good:?} {bad:?}");
 }
 
-/// What this thread has computed so far. A busy machine shows in the clock on the wall, but not here.
+/// The CPU time of this thread so far. A busy machine affects the wall clock, but not this.
 fn cpu_time() -> std::time::Duration {
     let schedstat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
     std::time::Duration::from_nanos(schedstat.split(' ').next().unwrap().parse().unwrap())

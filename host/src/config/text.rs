@@ -1,8 +1,8 @@
-//! Types that are written as one string, and the rules such strings follow.
+//! Types that are written as one string, and the rules for such strings.
 //!
-//! Such a type is read by `FromStr` alone. [`Written`] adds the words with which the schema and the error messages
-//! speak of it, and [`FORMATS`] lists them all as JSON Schema formats: so a wrong duration in a plugin's configuration
-//! is explained like one in gateway.json, and every wrong string is reported in the same run, before any is turned into
+//! Such a type is read by `FromStr` alone. [`Written`] adds the words that the schema and the error messages use for
+//! it, and [`FORMATS`] lists them all as JSON Schema formats: so a wrong duration in a plugin's configuration is
+//! explained like one in gateway.json, and every wrong string is reported in the same run, before any is turned into
 //! its type.
 
 use std::str::FromStr;
@@ -23,7 +23,7 @@ use super::versions::{Date, Link, VersionedType};
 
 /// A type written as one string.
 pub trait Written: FromStr<Err = String> {
-    /// The JSON Schema format that stands for it.
+    /// Its JSON Schema format.
     const FORMAT: &'static str;
     /// "a duration": completes "expected ...".
     const NOUN: &'static str;
@@ -79,9 +79,8 @@ const fn format<T: Written>() -> Format {
     Format { name: T::FORMAT, noun: T::NOUN, hint: T::HINT, check: |text| text.parse::<T>().map(drop) }
 }
 
-/// The name that an operator gives to an upstream, a plugin, a route, a listener or a secret: 1 to 64 letters, digits,
-/// `-`, `_` and `.`, beginning with a letter or a digit. It goes into logs, metrics and addresses of the admin API as
-/// it is.
+/// The name of an upstream, a plugin, a route, a listener or a secret: 1 to 64 letters, digits, `-`, `_` and `.`,
+/// beginning with a letter or a digit. It is used unchanged in logs, metrics and URLs of the admin API.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(String);
 
@@ -116,7 +115,7 @@ impl Written for Name {
 }
 written_as_text!(Name);
 
-/// A range of IP addresses: `"10.0.0.0/8"`, `"2001:db8::/32"`, or one address alone.
+/// A range of IP addresses: `"10.0.0.0/8"`, `"2001:db8::/32"`, or a single address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Cidr(ipnet::IpNet);
 
@@ -149,12 +148,12 @@ impl Written for Cidr {
 }
 written_as_text!(Cidr);
 
-/// Whether `text` is a token of HTTP (RFC 9110, section 5.6.2), which methods and field names are.
+/// Whether `text` is an HTTP token (RFC 9110, section 5.6.2), as methods and field names are.
 pub(super) fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
-/// `text` in quotes for a message: control characters escaped, at most 60 characters of it.
+/// `text` in quotes for a message: control characters escaped, at most 60 characters.
 pub fn quoted(text: &str) -> String {
     let mut shown: String = text.chars().take(SHOWN_CHARACTERS).flat_map(char::escape_debug).collect();
     if text.chars().nth(SHOWN_CHARACTERS).is_some() {
@@ -196,7 +195,7 @@ pub(crate) use written_as_text;
 pub(super) fn text_schema<T: Written>() -> schemars::Schema {
     let mut schema = schemars::json_schema!({ "type": "string", "format": T::FORMAT });
     if let Some(pattern) = T::PATTERN {
-        // An editor sees the text before `${..}` is replaced.
+        // Editors see the text before `${..}` is expanded.
         schema.insert("pattern".to_owned(), format!("{pattern}|[$][{{]").into());
     }
     if !T::EXAMPLES.is_empty() {

@@ -1,8 +1,8 @@
 //! Amounts with units, as people write them: durations, sizes and rates.
 //!
-//! Each is a newtype over what the code computes with, read from and shown as text. A bare number is refused:
-//! `"timeout": 30` does not say thirty of what, and gateways differ (nginx: seconds, haproxy: milliseconds). Bounds
-//! keep every later sum far from overflow.
+//! Each is a newtype over the value that the code computes with, read from text and shown as text. A bare number is
+//! refused: `"timeout": 30` does not say thirty of what, and gateways differ (nginx: seconds, haproxy: milliseconds).
+//! Bounds keep every later sum far from overflow.
 
 use std::fmt;
 use std::str::FromStr;
@@ -54,7 +54,7 @@ impl FromStr for Duration {
 
 impl fmt::Display for Duration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A Duration is made of at most 365 days, so the cast keeps every bit.
+        // A Duration is at most 365 days, so the cast loses no bits.
         show(f, u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX), &DURATION_UNITS)
     }
 }
@@ -95,7 +95,7 @@ impl Size {
         self.0
     }
 
-    /// The same for what counts in `usize`; more than that holds becomes its maximum.
+    /// The same as a `usize`; a larger value becomes its maximum.
     pub fn as_usize(self) -> usize {
         usize::try_from(self.0).unwrap_or(usize::MAX)
     }
@@ -135,7 +135,7 @@ impl Written for Size {
 }
 written_as_text!(Size);
 
-/// So many per unit of time: `"5/s"`, `"100/min"`, `"1000/h"`, `"10000/d"`. The count is from 1 to 1,000,000,000.
+/// A count per unit of time: `"5/s"`, `"100/min"`, `"1000/h"`, `"10000/d"`. The count is from 1 to 1,000,000,000.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Rate {
     pub count: u32,

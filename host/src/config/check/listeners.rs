@@ -1,4 +1,4 @@
-//! Whether the listeners fit together, and each in itself: a listener for HTTP has other keys than one at layer 4.
+//! Whether the listeners fit together, and each by itself: an HTTP listener has other keys than one at layer 4.
 
 use serde_json::Value;
 
@@ -13,7 +13,7 @@ impl Checker<'_> {
         let mut names = Seen::new("the name");
         for (at, listener) in &sections.listeners {
             let pointer = child("/listeners", at);
-            // Port 0 is another port each time.
+            // Port 0 is a different port each time.
             if listener.address.port != 0 {
                 let pointer = address_pointer(self.document, &pointer);
                 let is_udp = listener.protocol == Layer::Udp;
@@ -98,7 +98,7 @@ impl Checker<'_> {
         self.misplaced(pointer, "idle_timeout", "a listener for HTTP has no \"idle_timeout\"", help);
     }
 
-    /// Routes are for requests, and requests come only through HTTP.
+    /// Routes are for requests, which only arrive over HTTP.
     fn routes_without_listener(&mut self, sections: &Sections<'_>) {
         let written = self.document.value().get("listeners").and_then(Value::as_array).map_or(0, Vec::len);
         let all_known = written == sections.listeners.len();
@@ -114,7 +114,7 @@ impl Checker<'_> {
         }
     }
 
-    /// A header names one client, so it is only for connections that belong to one.
+    /// The header names one client, so it is only for connections that belong to one.
     fn proxied_upstreams(&mut self, sections: &Sections<'_>) {
         for (name, upstream) in &sections.upstreams {
             if upstream.proxy_protocol.is_none() {
@@ -150,7 +150,7 @@ impl Checker<'_> {
         }
     }
 
-    /// Upstreams with weights, in the list or alone at `list`.
+    /// Upstreams with weights, in the list or single at `list`.
     fn weighted(&mut self, targets: &[ForwardTarget], list: &str) {
         let mut upstreams = Seen::new("the upstream");
         for (at, target) in targets.iter().enumerate() {
@@ -170,7 +170,7 @@ impl Checker<'_> {
         }
     }
 
-    /// Reports a key that stands where it has no meaning.
+    /// Reports a key that has no meaning where it is.
     fn misplaced(&mut self, pointer: &str, key: &str, message: &str, help: &str) {
         let pointer = child(pointer, key);
         if self.document.value().pointer(&pointer).is_some() {

@@ -29,7 +29,7 @@ impl Checker<'_> {
             }
             upstreams.add(&mut self.found, self.document, &mirror.upstream, &pointer);
             if route.upstreams().any(|upstream| upstream == mirror.upstream) {
-                // Its limits and its health would be the request's own.
+                // Its limits and its health would be those of the request.
                 let message = format!("the route itself sends its requests to {}", quoted(&mirror.upstream));
                 let help = "copies must not take what requests need; define another upstream with the same endpoints";
                 self.found.push(self.document.at_value(&pointer, message).with_help(help));

@@ -1,4 +1,4 @@
-//! Whether the bounds and the rules of `registries` make sense.
+//! Whether the limits and rules of `registries` make sense.
 
 use super::{Checker, MILLISECOND};
 use crate::config::sections::Sections;
@@ -19,7 +19,7 @@ impl Checker<'_> {
                 self.found
                     .push(double.with_help("write the keys of both into one: a signature by one of them is enough"));
             }
-            // A rule that is for nothing is an open door.
+            // A rule that applies to nothing is an open door.
             if let Some(reason) = rule.is_for_nothing() {
                 let wrong = self.document.at_value(&pointer, format!("this prefix is for no plugin: {reason}"));
                 let help = "it is a registry, or a path in it by whole segments, without \"oci://\", a tag or \"*\": \

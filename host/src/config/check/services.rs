@@ -32,8 +32,8 @@ impl Checker<'_> {
         }
     }
 
-    /// A service in a chain is a middleware, and that stands behind all plugins. Where the route stands comes first, then where in its
-    /// chain.
+    /// A service in a chain is a middleware, and comes after all plugins. The position of the route comes first, then
+    /// the position in its chain.
     pub(super) fn middleware(&mut self, route: &Route, used: &PluginUse, (row, index): (usize, usize)) {
         let (document, name) = (self.document, &used.name);
         let pointer = used.pointer(row, index);

@@ -6,7 +6,7 @@ use crate::config::sections::Sections;
 use crate::config::{Duration, Layer, ListenAddress, Listener, Upstream, UpstreamProtocol, child};
 
 impl Checker<'_> {
-    /// A listener with TLS has something to show.
+    /// A listener with TLS needs a certificate to present.
     pub(super) fn tls(&mut self, sections: &Sections<'_>) {
         for (at, listener) in &sections.listeners {
             let Some(tls) = &listener.tls else { continue };
@@ -23,7 +23,7 @@ impl Checker<'_> {
         }
     }
 
-    /// Only who comes without TLS can be sent to it, and only to somewhere else.
+    /// Only requests without TLS can be redirected to TLS, and only to another port.
     pub(super) fn https(&mut self, listener: &Listener, pointer: &str) {
         if let Some(redirect) = &listener.https_redirect {
             let pointer = format!("{pointer}/https_redirect");
@@ -60,7 +60,7 @@ impl Checker<'_> {
         }
     }
 
-    /// What is forwarded as it is goes over TLS only where it is a stream that has no TLS of its own.
+    /// Forwarded traffic uses TLS only if it is a stream that has no TLS of its own.
     pub(super) fn forwarded_over_tls(&mut self, sections: &Sections<'_>) {
         let has_tls =
             |name: &str| sections.upstreams.iter().any(|(known, upstream)| *known == name && upstream.tls.is_some());
@@ -78,7 +78,7 @@ impl Checker<'_> {
         }
     }
 
-    /// Every address of the machine and one of them: who gets a connection would be the kernel's choice.
+    /// All addresses of the machine and one of them: the kernel would choose which listener gets a connection.
     pub(super) fn overlaps(&mut self, sections: &Sections<'_>) {
         let listeners: Vec<(String, bool, ListenAddress)> = sections
             .listeners
@@ -102,7 +102,7 @@ impl Checker<'_> {
 /// In seconds.
 const YEAR: u64 = 365 * 24 * 60 * 60;
 
-/// Whether some connection could be for either. Equal addresses are another mistake, which is told elsewhere.
+/// Whether some connection could belong to either. Equal addresses are another mistake, reported elsewhere.
 fn overlap(one: ListenAddress, other: ListenAddress) -> bool {
     if one.port != other.port || one.port == 0 || one == other {
         return false;

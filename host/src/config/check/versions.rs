@@ -38,7 +38,7 @@ impl Checker<'_> {
         }
     }
 
-    /// A version in the path is a parameter of a path that is matched.
+    /// A version in the path must be a parameter of a matched path.
     fn places(&mut self, route: &Route, versions: &Versions, pointer: &str) {
         let list = child(pointer, "by");
         let is_list = self.document.value().pointer(&list).is_some_and(serde_json::Value::is_array);
