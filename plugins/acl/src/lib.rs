@@ -15,31 +15,30 @@ mod rules;
 
 use rules::{Request, Rules};
 
-/// Lets callers do what their groups, scopes and claims allow. At least one of `allow` and `deny` is given; what
-/// meets a rule of both is refused.
+/// Authorizes callers by their groups, scopes and claims. Requires at least one of `allow` and `deny`; a request that
+/// meets rules of both is refused.
 #[config]
 #[derive(Debug)]
 #[schemars(extend("anyOf" = [{ "required": ["allow"] }, { "required": ["deny"] }]))]
 pub struct Config {
-    /// What is let in: every request that meets one of these rules. Without the key, all that meets no rule of
-    /// `deny`.
+    /// Requests that meet one of these rules are allowed. Default: all that meet no rule of `deny`.
     #[schemars(length(min = 1))]
     allow: Option<Vec<Rule>>,
-    /// What is refused: every request that meets one of these rules.
+    /// Requests that meet one of these rules are refused, even if `allow` matches too.
     #[schemars(length(min = 1))]
     deny: Option<Vec<Rule>>,
-    /// The claim that lists a caller's groups: a name, or a JSON pointer that begins with `/`. Its value is a list, or one
-    /// text.
+    /// The claim that lists a caller's groups: a name, or a JSON pointer that begins with `/`. Its value is a list or a
+    /// single text.
     #[serde(default = "groups")]
     #[schemars(length(min = 1))]
     groups_claim: String,
-    /// Whether requests without a proven caller are judged too, as of a caller without groups, scopes and claims. Unless
-    /// set they are refused.
+    /// Whether requests without an authenticated caller are judged by the rules, as a caller without groups, scopes and
+    /// claims. Otherwise they are refused.
     #[serde(default)]
     anonymous: bool,
 }
 
-/// A request meets a rule if it meets each of its conditions. At least one is given.
+/// A request meets a rule if it meets all of its conditions. At least one is required.
 #[config]
 #[derive(Debug)]
 #[schemars(extend("minProperties" = 1))]
@@ -53,14 +52,14 @@ pub struct Rule {
     /// The caller has every one of these scopes, in `scope` or `scp`.
     #[schemars(length(min = 1))]
     scopes: Option<Vec<String>>,
-    /// The caller has each of these claims, with this value or one of this list. Where the claim is a list, it contains
-    /// one of them.
+    /// The caller has each of these claims, with the given value or one of the given list. A claim that is a list must
+    /// contain one of them.
     #[schemars(length(min = 1))]
     claims: Option<BTreeMap<String, Value>>,
     /// The request's method is one of these.
     #[schemars(length(min = 1))]
     methods: Option<Vec<String>>,
-    /// The request's path fits one of these, written as in a route: `"/orders"`, `"/orders/*"`, `"/users/{id}"`.
+    /// The request's path matches one of these, written as in a route: `"/orders"`, `"/orders/*"`, `"/users/{id}"`.
     #[schemars(length(min = 1))]
     paths: Option<Vec<String>>,
 }

@@ -20,63 +20,63 @@ mod users;
 use credentials::{Credentials, Found};
 use users::{Caller, Users};
 
-/// Lets in who knows a name and its password. At least one of `users`, `htpasswd` and `consumers` is given.
+/// Authenticates callers by user name and password. Requires at least one of `users`, `htpasswd` and `consumers`.
 #[config]
 #[schemars(extend("anyOf" = [{ "required": ["users"] }, { "required": ["htpasswd"] }, { "required": ["consumers"] }]))]
 pub struct Config {
-    /// Who is let in, at least one.
+    /// The users, at least one.
     #[schemars(length(min = 1))]
     users: Option<Vec<User>>,
-    /// The text of an htpasswd file, as `"${file:users.htpasswd}"`: lines of `NAME:HASH`, argon2 or bcrypt
-    /// (`htpasswd -B`). Empty lines and those that begin with `#` are left out.
+    /// The content of an htpasswd file, as `"${file:users.htpasswd}"`: lines of `NAME:HASH`, with argon2 or bcrypt
+    /// (`htpasswd -B`). Empty lines and those that begin with `#` are ignored.
     #[schemars(length(min = 1))]
     htpasswd: Option<String>,
-    /// Whether the names and passwords that consumers have under `basic-auth` are let in too.
+    /// Whether the names and passwords that consumers have under `basic-auth` are accepted too.
     #[serde(default)]
     consumers: bool,
-    /// Whether a request without a name and password passes, without an identity. Wrong ones never do.
+    /// Whether a request without credentials passes, without an identity. Wrong credentials never do.
     #[serde(default)]
     optional: bool,
     /// Whether the upstream gets the password too.
     #[serde(default)]
     forward_credential: bool,
-    /// What the `WWW-Authenticate` of a 401 names.
+    /// The realm in the `WWW-Authenticate` of a 401.
     #[serde(default = "api")]
     realm: String,
 }
 
-/// One name and its password. Exactly one of `hash` and `secret` is given.
+/// A user. Requires exactly one of `hash` and `secret`.
 #[config]
 #[schemars(extend("oneOf" = [{ "required": ["hash"] }, { "required": ["secret"] }]))]
 pub struct User {
-    /// Without a colon.
+    /// The user name, without a colon.
     #[schemars(length(min = 1))]
     name: String,
     /// The hash of the password: argon2 (`"$argon2id$..."`) or bcrypt (`"$2y$..."`).
     #[schemars(length(min = 1))]
     hash: Option<String>,
-    /// The name of a secret that is granted to this plugin and holds the hash.
+    /// The name of a secret, granted to this plugin, that contains the hash.
     #[schemars(length(min = 1))]
     secret: Option<String>,
-    /// Who calls, for later plugins and the access log; the name unless set.
+    /// The caller's name for later plugins and the access log. Default: the user name.
     #[schemars(length(min = 1))]
     subject: Option<String>,
-    /// What else is known of the caller, for later plugins.
+    /// Further claims about the caller, for later plugins.
     #[serde(default)]
     claims: BTreeMap<String, Value>,
 }
 
-/// The name and password of a consumer. Exactly one of `hash` and `secret` is given.
+/// The user name and password of a consumer. Requires exactly one of `hash` and `secret`.
 #[config]
 #[schemars(extend("oneOf" = [{ "required": ["hash"] }, { "required": ["secret"] }]))]
 pub struct Credential {
-    /// Without a colon; the consumer's own unless set.
+    /// The user name, without a colon. Default: the consumer's name.
     #[schemars(length(min = 1))]
     name: Option<String>,
     /// The hash of the password: argon2 (`"$argon2id$..."`) or bcrypt (`"$2y$..."`).
     #[schemars(length(min = 1))]
     hash: Option<String>,
-    /// The name of a secret that is granted to this plugin and holds the hash.
+    /// The name of a secret, granted to this plugin, that contains the hash.
     #[schemars(length(min = 1))]
     secret: Option<String>,
 }

@@ -13,33 +13,33 @@ mod origins;
 
 use origins::Origins;
 
-/// Lets web pages of other origins use the API.
+/// Lets web pages from other origins use the API.
 #[config]
 #[derive(Debug)]
 pub struct Config {
-    /// Whose pages: `"https://app.example.com"`, `"https://*.example.com"` (every name below, of any depth), `"https://*"`
-    /// (every host), `"*"` (everybody), `"null"` (pages from files and in sandboxes). With a port where it is not the
-    /// scheme's own.
+    /// The allowed origins: `"https://app.example.com"`, `"https://*.example.com"` (every name below, at any depth),
+    /// `"https://*"` (every host), `"*"` (all), `"null"` (pages from files and in sandboxes). With a port unless it is
+    /// the scheme's default.
     #[schemars(length(min = 1, max = 1000))]
     origins: Vec<String>,
-    /// What they may ask with, or `["*"]`.
+    /// The allowed methods, or `["*"]`.
     #[serde(default = "Config::usual_methods")]
     #[schemars(length(min = 1, max = 50))]
     methods: Vec<String>,
-    /// The header fields that they may send beside those that every page may (`Accept`, `Accept-Language`,
+    /// Request headers that pages may send, besides those that every page may (`Accept`, `Accept-Language`,
     /// `Content-Language`, plain `Content-Type`), or `["*"]`.
     #[serde(default)]
     #[schemars(length(max = 200))]
     headers: Vec<String>,
-    /// The header fields of responses that they may read beside those that every page may, or `["*"]`.
+    /// Response headers that pages may read, besides those that every page may, or `["*"]`.
     #[serde(default)]
     #[schemars(length(max = 200))]
     expose: Vec<String>,
-    /// Whether browsers send cookies, client certificates and passwords along. Not together with the origins `"*"` and
+    /// Whether browsers send cookies, client certificates and passwords. Cannot be combined with the origins `"*"` and
     /// `"null"`.
     #[serde(default)]
     credentials: bool,
-    /// How long browsers may remember the answer to a preflight, in whole seconds; at most `"1d"`.
+    /// How long browsers may cache the response to a preflight, in whole seconds; at most `"1d"`.
     #[serde(default = "Config::usual_max_age")]
     max_age: Span,
     /// Whether pages from the public internet may reach this API in a private network.

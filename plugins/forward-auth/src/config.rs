@@ -4,46 +4,47 @@ use std::collections::BTreeMap;
 
 use gatewright_sdk::{config, http::Method, rules, serde::Serialize, units::Span};
 
-/// Asks an upstream whether a request may pass, and lets it pass where the answer is 2xx.
+/// Asks an upstream whether a request may pass, and lets it pass if the response is 2xx.
 #[config]
 pub struct Config {
-    /// The name of the upstream that is asked. It has to be granted: `"grants": { "upstreams": [NAME] }`.
+    /// The name of the upstream that is asked. It must be granted: `"grants": { "upstreams": [NAME] }`.
     #[schemars(length(min = 1))]
     pub(crate) upstream: String,
-    /// The path of the question, with its query if there is one.
+    /// The path of the auth request, with its query if there is one.
     #[serde(default = "root")]
     #[schemars(regex(pattern = "^/"))]
     pub(crate) path: String,
-    /// The method of the question. It never has a body; the method of the request is in `X-Forwarded-Method`.
+    /// The method of the auth request. It never has a body; the method of the original request is in
+    /// `X-Forwarded-Method`.
     #[serde(default = "get")]
     pub(crate) method: String,
-    /// Headers of the request that are sent with the question.
+    /// Headers of the request that are sent with the auth request.
     #[serde(default = "credentials")]
     pub(crate) request_headers: Vec<String>,
-    /// Headers of a 2xx answer that are written onto the request. They are taken from the client's request first, whatever
-    /// the answer, so that no client can say them itself.
+    /// Headers of a 2xx response that are set on the request. They are always removed from the client's request first,
+    /// so that no client can set them itself.
     #[serde(default)]
     pub(crate) copy_headers: Vec<String>,
-    /// Headers of a 2xx answer that are added to the response to the client, such as `set-cookie`.
+    /// Headers of a 2xx response that are added to the response to the client, such as `set-cookie`.
     #[serde(default)]
     pub(crate) response_headers: Vec<String>,
-    /// Statuses of an answer that are handed to the client, from 400 to 499.
+    /// Statuses from 400 to 499 that are passed to the client.
     #[serde(default = "unauthorized_forbidden")]
     pub(crate) refusals: Vec<u16>,
-    /// Whether an answer that redirects (301, 302, 303, 307, 308) is handed to the client.
+    /// Whether redirects (301, 302, 303, 307, 308) are passed to the client.
     #[serde(default = "yes")]
     pub(crate) redirects: bool,
-    /// Headers that are handed to the client with a refusal or a redirect.
+    /// Headers that are passed to the client with a refusal or a redirect.
     #[serde(default = "challenges")]
     pub(crate) refusal_headers: Vec<String>,
-    /// What happens where there is no answer, or one that means nothing: `"deny"` answers with 502, 503 or 504, `"allow"` lets
-    /// the request pass without an identity and without the copied headers.
+    /// What happens if there is no response, or none that decides: `"deny"` answers with 502, 503 or 504; `"allow"`
+    /// lets the request pass without an identity and without the copied headers.
     #[serde(default)]
     pub(crate) on_error: OnError,
-    /// How long an answer may take; never longer than `limits.callout_timeout` of the plugin.
+    /// How long a response may take, at most `limits.callout_timeout` of the plugin.
     #[serde(default = "one_second")]
     pub(crate) timeout: Span,
-    /// Where a 2xx answer says who is calling. Without the key the request gets no identity.
+    /// How a 2xx response identifies the caller. Without it, the request gets no identity.
     pub(crate) identity: Option<Identity>,
 }
 
@@ -59,12 +60,12 @@ pub(crate) enum OnError {
 /// Headers of the answer that say who is calling.
 #[config]
 pub struct Identity {
-    /// The header with the caller's name. An answer without it counts as none.
+    /// The header with the caller's name. A response without it counts as none.
     #[schemars(length(min = 1))]
     pub(crate) subject: String,
-    /// The header with the caller's groups, separated by commas; the claim `groups`.
+    /// The header with the caller's groups, separated by commas: the claim `groups`.
     pub(crate) groups: Option<String>,
-    /// Claims by name, each with the header that its text is in.
+    /// Claims by name, each with the header that contains it.
     #[serde(default)]
     pub(crate) claims: BTreeMap<String, String>,
 }

@@ -11,44 +11,46 @@ use gatewright_sdk::{
 
 use crate::nonces::PARTS;
 
-/// Lets in who signs its requests with a known key: HTTP message signatures (RFC 9421). At least one of `keys` and `consumers` is
-/// given.
+/// Authenticates callers by request signature: HTTP message signatures (RFC 9421). Requires at least one of `keys` and
+/// `consumers`.
 #[config]
 #[schemars(extend("anyOf" = [{ "required": ["keys"] }, { "required": ["consumers"] }]))]
 pub struct Config {
-    /// The keys that requests may be signed with, at least one.
+    /// The accepted keys, at least one.
     #[schemars(length(min = 1))]
     pub(crate) keys: Option<Vec<Key>>,
-    /// Whether the keys that consumers have under `hmac` are let in too.
+    /// Whether the keys that consumers have under `hmac` are accepted too.
     #[serde(default)]
     pub(crate) consumers: bool,
-    /// What every signature has to cover. `@target-uri` covers authority, path and query too, `@request-target` path and query.
+    /// What every signature must cover. `@target-uri` also covers authority, path and query, `@request-target` path and
+    /// query.
     #[serde(default = "method_and_target")]
     #[schemars(length(min = 1))]
     pub(crate) components: Vec<String>,
-    /// Whether a request with a body has to have a `Content-Digest` (RFC 9530, sha-256 or sha-512) that the signature covers. The
-    /// body is then held until it is whole, up to `limits.body` of the plugin, and has to fit.
+    /// Whether a request with a body must have a matching `Content-Digest` (RFC 9530, sha-256 or sha-512) that the
+    /// signature covers. The whole body is then buffered, up to `limits.body` of the plugin.
     #[serde(default = "yes")]
     pub(crate) digest: bool,
     /// How old a signature may be, by its `created`; at most 1 day.
     #[serde(default = "five_minutes")]
     pub(crate) max_age: Span,
-    /// How far clocks may differ, at most 5 minutes.
+    /// The tolerated clock difference, at most 5 minutes.
     #[serde(default = "half_a_minute")]
     pub(crate) leeway: Span,
-    /// Whether a signature has to have a `nonce`. One that is there is accepted once while its signature is good.
+    /// Whether a signature must have a `nonce`. A nonce is accepted once while its signature is valid.
     #[serde(default)]
     pub(crate) nonce: Nonce,
-    /// How many nonces of one key may be in the store at once; a fifth of them may be used in a quarter of `max_age` and twice the
-    /// `leeway`. 60,000 divided by the number of keys unless set, and at least 4,000.
+    /// How many nonces of one key may be stored at once; a fifth of them may be used within a quarter of the time for
+    /// which nonces are kept (`max_age` plus twice the `leeway`). Default: 60,000 divided by the number of keys, at
+    /// least 4,000.
     #[schemars(range(min = 5, max = 100_000_000))]
     pub(crate) nonces_per_key: Option<u32>,
-    /// The `tag` that a signature has to have. Signatures with another are not looked at.
+    /// The `tag` that a signature must have. Signatures with another are ignored.
     pub(crate) tag: Option<String>,
-    /// Whether a request without a signature passes, without an identity. A bad signature never does.
+    /// Whether a request without a signature passes, without an identity. An invalid signature never does.
     #[serde(default)]
     pub(crate) optional: bool,
-    /// What the `WWW-Authenticate` of a 401 names.
+    /// The realm in the `WWW-Authenticate` of a 401.
     #[serde(default = "api")]
     pub(crate) realm: String,
 }
@@ -57,28 +59,28 @@ pub struct Config {
 #[config]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) enum Nonce {
-    /// It has to, so that no request can be sent twice.
+    /// It must, so that no request can be replayed.
     #[default]
     Required,
-    /// Without one a request can be sent again while its signature is good.
+    /// A request without a nonce can be replayed while its signature is valid.
     Optional,
 }
 
-/// One key and whose it is. Exactly one of `secret`, `key`, `pem` and `jwk` is given.
+/// A key and its owner. Requires exactly one of `secret`, `key`, `pem` and `jwk`.
 #[config]
 #[schemars(extend("oneOf" = [
     { "required": ["secret"] }, { "required": ["key"] }, { "required": ["pem"] }, { "required": ["jwk"] },
 ]))]
 pub struct Key {
-    /// The `keyid` of its signatures.
+    /// The `keyid` in its signatures.
     #[schemars(length(min = 1, max = 256))]
     pub(crate) id: String,
-    /// The one algorithm it is for.
+    /// The only algorithm it may be used with.
     pub(crate) alg: Algorithm,
-    /// The name of a secret that is granted to this plugin and holds the key of `hmac-sha256`, at least 32 bytes.
+    /// The name of a secret, granted to this plugin, that contains the key of `hmac-sha256`, at least 32 bytes.
     #[schemars(length(min = 1))]
     pub(crate) secret: Option<String>,
-    /// The key of `hmac-sha256` itself. Better kept out of the file: `"${HMAC_KEY}"` or `"${file:path}"`.
+    /// The key of `hmac-sha256` itself. Preferably kept out of the file: `"${HMAC_KEY}"` or `"${file:path}"`.
     #[schemars(length(min = 1))]
     pub(crate) key: Option<String>,
     /// How the key of `hmac-sha256` is written.
@@ -89,26 +91,26 @@ pub struct Key {
     pub(crate) pem: Option<String>,
     /// A public key as a JSON Web Key (RFC 7517).
     pub(crate) jwk: Option<Map<String, Value>>,
-    /// Who calls with this key; the `id` unless set.
+    /// The caller's name. Default: the `id`.
     #[schemars(length(min = 1))]
     pub(crate) subject: Option<String>,
-    /// What else is known of the caller, for later plugins.
+    /// Further claims about the caller, for later plugins.
     #[serde(default)]
     pub(crate) claims: BTreeMap<String, Value>,
 }
 
-/// A key of a consumer. Exactly one of `secret`, `key`, `pem` and `jwk` is given.
+/// A key of a consumer. Requires exactly one of `secret`, `key`, `pem` and `jwk`.
 #[config]
 #[schemars(extend("oneOf" = [
     { "required": ["secret"] }, { "required": ["key"] }, { "required": ["pem"] }, { "required": ["jwk"] },
 ]))]
 pub struct Credential {
-    /// The `keyid` of its signatures; the consumer's name unless set.
+    /// The `keyid` in its signatures. Default: the consumer's name.
     #[schemars(length(min = 1, max = 256))]
     pub(crate) id: Option<String>,
-    /// The one algorithm it is for.
+    /// The only algorithm it may be used with.
     pub(crate) alg: Algorithm,
-    /// The name of a secret that is granted to this plugin and holds the key of `hmac-sha256`, at least 32 bytes.
+    /// The name of a secret, granted to this plugin, that contains the key of `hmac-sha256`, at least 32 bytes.
     #[schemars(length(min = 1))]
     pub(crate) secret: Option<String>,
     /// The key of `hmac-sha256` itself.

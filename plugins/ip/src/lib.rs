@@ -9,17 +9,17 @@ mod networks;
 
 use networks::Networks;
 
-/// Lets in or keeps out by the client's address. At least one of `allow` and `deny` is given; an address in both is
-/// kept out.
+/// Allows or denies requests by client address. Requires at least one of `allow` and `deny`; an address in both is
+/// denied.
 #[config]
 #[derive(Debug)]
 #[schemars(extend("anyOf" = [{ "required": ["allow"] }, { "required": ["deny"] }]))]
 pub struct Config {
-    /// Who is let in, as addresses and ranges such as `"10.0.0.0/8"`, `"2001:db8::/32"` or `"::1"`. Everybody else is
-    /// kept out. Without the key, everybody who is not in `deny` is let in.
+    /// Addresses and ranges that are allowed, such as `"10.0.0.0/8"`, `"2001:db8::/32"` or `"::1"`. All others are
+    /// denied. Default: all that are not in `deny`.
     #[schemars(length(min = 1))]
     allow: Option<Vec<String>>,
-    /// Who is kept out.
+    /// Addresses and ranges that are denied.
     #[schemars(length(min = 1))]
     deny: Option<Vec<String>>,
 }

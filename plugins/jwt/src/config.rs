@@ -12,65 +12,66 @@ use gatewright_sdk::{
     units::Span,
 };
 
-/// Lets in who has a signed token that is valid. Needs `algorithms`, and at least one of `keys`, `jwks`, `jwks_file` and
-/// `discovery`; with all but `keys` also `issuer`, as one provider often signs for many with the same keys.
+/// Authenticates callers by signed token. Requires `algorithms`, and at least one of `keys`, `jwks`, `jwks_file` and
+/// `discovery`; all but `keys` also require `issuer`, because a provider often signs for many with the same keys.
 #[config]
 #[schemars(extend(
     "anyOf" = [{ "required": ["keys"] }, { "required": ["jwks"] }, { "required": ["jwks_file"] }, { "required": ["discovery"] }],
     "dependentRequired" = { "jwks": ["issuer"], "jwks_file": ["issuer"], "discovery": ["issuer"] },
 ))]
 pub struct Config {
-    /// What `iss` must be, to the letter.
+    /// The exact value that `iss` must have.
     pub(crate) issuer: Option<String>,
-    /// What `aud` must be or contain: one text, or a list of which one is enough.
+    /// The value that `aud` must be or contain: one text, or a list of which one is enough.
     pub(crate) audience: Option<OneOrMany>,
-    /// The algorithms that are accepted. Symmetric (HS) and asymmetric ones do not mix.
+    /// The accepted algorithms. Symmetric (HS) and asymmetric ones cannot be combined.
     #[schemars(length(min = 1))]
     pub(crate) algorithms: Vec<Algorithm>,
-    /// Keys written here.
+    /// Keys given here.
     #[serde(default)]
     pub(crate) keys: Vec<Key>,
-    /// The address of a key set (RFC 7517). Its host may be the name of an upstream; else it is connected to directly.
+    /// The URL of a key set (RFC 7517). Its host may be the name of an upstream; otherwise it is connected to directly.
     pub(crate) jwks: Option<String>,
-    /// The path of a key set.
+    /// The path of a file with a key set.
     pub(crate) jwks_file: Option<String>,
-    /// In the place of `jwks`: the name of an upstream through which the issuer is asked where its key set is
-    /// (`ISSUER/.well-known/openid-configuration`), and for the key set, which has to be at the host of the issuer.
+    /// Instead of `jwks`: the name of an upstream through which the issuer's discovery document
+    /// (`ISSUER/.well-known/openid-configuration`) and its key set are fetched. The key set must be at the host of the
+    /// issuer.
     #[schemars(length(min = 1))]
     pub(crate) discovery: Option<String>,
-    /// How far clocks may differ, at most 5 minutes.
+    /// The tolerated clock difference, at most 5 minutes.
     #[serde(default = "no_leeway")]
     pub(crate) leeway: Span,
-    /// Where the token is: `{ "header": NAME }`, `{ "query": NAME }` or `{ "cookie": NAME }`. In `authorization` it
-    /// follows the word `Bearer`, elsewhere it is the whole value.
+    /// Where the token is sent: `{ "header": NAME }`, `{ "query": NAME }` or `{ "cookie": NAME }`. In `authorization`
+    /// it follows the word `Bearer`; elsewhere it is the whole value.
     #[serde(default = "authorization")]
     pub(crate) from: Location,
     /// Whether the upstream gets the token too.
     #[serde(default)]
     pub(crate) forward_credential: bool,
-    /// Whether a request without a token passes, without an identity. A bad token never does.
+    /// Whether a request without a token passes, without an identity. An invalid token never does.
     #[serde(default)]
     pub(crate) optional: bool,
-    /// The claim that says who is calling: a name, or a JSON pointer that begins with `/`.
+    /// The claim that identifies the caller: a name, or a JSON pointer that begins with `/`.
     #[serde(default = "sub")]
     pub(crate) subject: String,
-    /// Scopes of which the token must have every one, in `scope` (text) or `scp` (text or list).
+    /// Scopes that the token must all have, in `scope` (text) or `scp` (text or list).
     #[serde(default)]
     pub(crate) scopes: Vec<String>,
-    /// Claims the token must have, each with its value or a list of values of which one is enough. Where the claim is a
-    /// list, it must contain one of them.
+    /// Claims that the token must have, each with its value or a list of values of which one is enough. A claim that is
+    /// a list must contain one of them.
     #[serde(default)]
     pub(crate) required_claims: BTreeMap<String, Value>,
-    /// Whether the token has to be a consumer's, which then is the caller: one that has a claim with a value, under `jwt` of its
-    /// credentials. A valid token of nobody is answered with 403.
+    /// Whether the token must belong to a consumer, who then is the caller: one with a matching claim under `jwt` in
+    /// its credentials. A valid token that belongs to no consumer is answered with 403.
     #[serde(default)]
     pub(crate) consumers: bool,
-    /// Request headers to write, each with the claim it is written from (a name, or a JSON pointer that begins with
-    /// `/`). Lists and objects are written as JSON. A claim that is not there leaves no header, whatever the client
-    /// sent.
+    /// Request headers to set, each with the claim it is set from (a name, or a JSON pointer that begins with `/`).
+    /// Lists and objects are written as JSON. If the claim is missing, the header is removed, even if the client sent
+    /// it.
     #[serde(default)]
     pub(crate) claims_to_headers: BTreeMap<String, String>,
-    /// What the `WWW-Authenticate` of a refusal names.
+    /// The realm in the `WWW-Authenticate` of a refusal.
     #[serde(default = "api")]
     pub(crate) realm: String,
 }
@@ -112,16 +113,16 @@ pub(crate) struct Key {
     /// A public key in PEM.
     #[serde(skip_serializing_if = "Option::is_none")]
     pem: Option<String>,
-    /// The shared secret of an HS algorithm. Better kept out of the file: `"${SECRET}"` or `"${file:path}"`.
+    /// The shared secret of an HS algorithm. Preferably kept out of the file: `"${SECRET}"` or `"${file:path}"`.
     #[serde(skip_serializing_if = "Option::is_none")]
     secret: Option<String>,
     /// A JSON Web Key (RFC 7517).
     #[serde(skip_serializing_if = "Option::is_none")]
     jwk: Option<serde_json::Map<String, Value>>,
-    /// The `kid` of the tokens that are signed with it.
+    /// The `kid` of the tokens that it signs.
     #[serde(skip_serializing_if = "Option::is_none")]
     kid: Option<String>,
-    /// The one algorithm it is for.
+    /// The only algorithm it may be used with.
     #[serde(skip_serializing_if = "Option::is_none")]
     alg: Option<Algorithm>,
 }

@@ -18,17 +18,17 @@ mod keys;
 
 use keys::Keys;
 
-/// Lets in who has one of `keys`, or the key of a consumer. At least one of `keys` and `consumers` is given.
+/// Authenticates callers by API key. Requires at least one of `keys` and `consumers`.
 #[config]
 #[schemars(extend("anyOf" = [{ "required": ["keys"] }, { "required": ["consumers"] }]))]
 pub struct Config {
-    /// The keys that are let in, at least one.
+    /// The accepted keys, at least one.
     #[schemars(length(min = 1))]
     keys: Option<Vec<Key>>,
-    /// Whether the keys that consumers have under `key-auth` are let in too.
+    /// Whether the keys that consumers have under `key-auth` are accepted too.
     #[serde(default)]
     consumers: bool,
-    /// Where the client puts its key: `{ "header": NAME }`, `{ "query": NAME }` or `{ "cookie": NAME }`.
+    /// Where the client sends its key: `{ "header": NAME }`, `{ "query": NAME }` or `{ "cookie": NAME }`.
     #[serde(rename = "in", default = "x_api_key")]
     location: Location,
     /// Whether a request without a key passes, without an identity. An unknown key never does.
@@ -37,43 +37,43 @@ pub struct Config {
     /// Whether the upstream gets the key too.
     #[serde(default)]
     forward_credential: bool,
-    /// What the `WWW-Authenticate` of a 401 names.
+    /// The realm in the `WWW-Authenticate` of a 401.
     #[serde(default = "api")]
     realm: String,
 }
 
-/// One key and whose it is. Exactly one of `key`, `sha256` and `secret` is given.
+/// A key and its owner. Requires exactly one of `key`, `sha256` and `secret`.
 #[config]
 #[schemars(extend("oneOf" = [{ "required": ["key"] }, { "required": ["sha256"] }, { "required": ["secret"] }]))]
 pub struct Key {
-    /// The key itself. Better kept out of the file: `"${API_KEY}"` or `"${file:path}"`.
+    /// The key itself. Preferably kept out of the file: `"${API_KEY}"` or `"${file:path}"`.
     #[schemars(length(min = 1))]
     key: Option<String>,
     /// The SHA-256 of the key, in hexadecimal.
     #[schemars(regex(pattern = r"^[0-9a-fA-F]{64}$"))]
     sha256: Option<String>,
-    /// The name of a secret that is granted to this plugin and holds the key.
+    /// The name of a secret, granted to this plugin, that contains the key.
     #[schemars(length(min = 1))]
     secret: Option<String>,
-    /// Who calls with this key. Seen by later plugins and in the access log.
+    /// The caller's name, for later plugins and the access log.
     #[schemars(length(min = 1))]
     subject: String,
-    /// What else is known of the caller, for later plugins.
+    /// Further claims about the caller, for later plugins.
     #[serde(default)]
     claims: BTreeMap<String, Value>,
 }
 
-/// A key of a consumer. Exactly one of `key`, `sha256` and `secret` is given.
+/// A key of a consumer. Requires exactly one of `key`, `sha256` and `secret`.
 #[config]
 #[schemars(extend("oneOf" = [{ "required": ["key"] }, { "required": ["sha256"] }, { "required": ["secret"] }]))]
 pub struct Credential {
-    /// The key itself. Better kept out of the file: `"${API_KEY}"` or `"${file:path}"`.
+    /// The key itself. Preferably kept out of the file: `"${API_KEY}"` or `"${file:path}"`.
     #[schemars(length(min = 1))]
     key: Option<String>,
     /// The SHA-256 of the key, in hexadecimal.
     #[schemars(regex(pattern = r"^[0-9a-fA-F]{64}$"))]
     sha256: Option<String>,
-    /// The name of a secret that is granted to this plugin and holds the key.
+    /// The name of a secret, granted to this plugin, that contains the key.
     #[schemars(length(min = 1))]
     secret: Option<String>,
 }

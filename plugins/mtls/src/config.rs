@@ -8,25 +8,26 @@ use gatewright_sdk::{
     serde_json::Value,
 };
 
-/// Lets in who has shown a client certificate that meets a rule. The listener asks for certificates and checks who has
-/// signed them (`tls.client`); here is decided which of those may come in. At least one of `allow` and `consumers` is given.
+/// Authenticates callers by client certificate. The listener requests certificates and verifies who has signed them
+/// (`tls.client`); the rules here decide which of those are accepted. Requires at least one of `allow` and `consumers`.
 #[config]
 #[schemars(extend("anyOf" = [{ "required": ["allow"] }, { "required": ["consumers"] }]))]
 pub struct Config {
-    /// What is let in: every certificate that meets one of these rules.
+    /// A certificate that meets one of these rules is accepted.
     #[schemars(length(min = 1))]
     pub(crate) allow: Option<Vec<Rule>>,
-    /// Whether certificates are let in too that meet a rule which a consumer has under `mtls`; the consumer is the caller then,
-    /// before any rule of `allow`.
+    /// Whether certificates that meet a rule of a consumer, under `mtls` in its credentials, are accepted too. The
+    /// consumer then is the caller; this takes precedence over `allow`.
     #[serde(default)]
     pub(crate) consumers: bool,
-    /// What is refused all the same: every certificate that meets one of these rules.
+    /// A certificate that meets one of these rules is refused, even if `allow` matches.
     #[serde(default)]
     pub(crate) deny: Vec<Rule>,
-    /// What of the certificate is the caller's name. A certificate that does not have it, or has it more than once, is refused.
+    /// Which part of the certificate is the caller's name. A certificate without it, or with more than one, is refused.
     #[serde(default)]
     pub(crate) identity: Identity,
-    /// Whether a request without a certificate passes, without an identity. A certificate that meets no rule never does.
+    /// Whether a request without a certificate passes, without an identity. A certificate that is not accepted never
+    /// does.
     #[serde(default)]
     pub(crate) optional: bool,
 }
@@ -44,52 +45,52 @@ pub(crate) enum Identity {
     Dns,
     /// The URI among them, such as a SPIFFE id.
     Uri,
-    /// The mail address among them.
+    /// The email address among them.
     Email,
     /// The SHA-256 of the certificate.
     Fingerprint,
 }
 
-/// A certificate meets a rule if it meets each of its conditions. At least one is given, each as one text or as a list of which
-/// one is enough.
+/// A certificate meets a rule if it meets all of its conditions. At least one is required, each as one text or as a
+/// list of which one is enough.
 #[config]
 #[schemars(extend("minProperties" = 1))]
 pub struct Rule {
-    /// The subject: a distinguished name to the letter, as RFC 4514 writes it (`"CN=orders,O=Example"`), or an object of
-    /// attributes that it has: `{ "O": "Example", "OU": ["orders", "billing"] }`.
+    /// The subject: the exact distinguished name as in RFC 4514 (`"CN=orders,O=Example"`), or an object of attributes
+    /// that it has: `{ "O": "Example", "OU": ["orders", "billing"] }`.
     pub(crate) subject: Option<Name>,
-    /// The issuer, in the same way.
+    /// The issuer, in the same form.
     pub(crate) issuer: Option<Name>,
     /// A DNS name among the alternative names. `"*.shop.test"` is any with one more label.
     pub(crate) dns: Option<OneOrMany>,
-    /// A URI among the alternative names. `"spiffe://shop/ns/*"` is any that goes on after the slash.
+    /// A URI among the alternative names. `"spiffe://shop/ns/*"` is any that continues after the slash.
     pub(crate) uri: Option<OneOrMany>,
-    /// A mail address among the alternative names. `"*@shop.test"` is any of that host.
+    /// An email address among the alternative names. `"*@shop.test"` is any at that host.
     pub(crate) email: Option<OneOrMany>,
     /// An IP address among the alternative names.
     pub(crate) ip: Option<OneOrMany>,
     /// The SHA-256 of the certificate, in hexadecimal.
     pub(crate) fingerprint: Option<OneOrMany>,
-    /// The serial number, in hexadecimal; it says something with an `issuer` only.
+    /// The serial number, in hexadecimal; meaningful only with an `issuer`.
     pub(crate) serial: Option<OneOrMany>,
-    /// What else is known of a caller that was let in by this rule, such as `groups` for `acl`.
+    /// Further claims about a caller accepted by this rule, such as `groups` for `acl`.
     #[serde(default)]
     pub(crate) claims: BTreeMap<String, Value>,
 }
 
-/// A rule for the certificates of a consumer. At least one condition is given, as in `allow`.
+/// A rule for the certificates of a consumer. At least one condition is required, as in `allow`.
 #[config]
 #[schemars(extend("minProperties" = 1))]
 pub struct Credential {
-    /// The subject: a distinguished name to the letter, or an object of attributes that it has.
+    /// The subject: the exact distinguished name, or an object of attributes that it has.
     pub(crate) subject: Option<Name>,
-    /// The issuer, in the same way.
+    /// The issuer, in the same form.
     pub(crate) issuer: Option<Name>,
     /// A DNS name among the alternative names.
     pub(crate) dns: Option<OneOrMany>,
     /// A URI among the alternative names.
     pub(crate) uri: Option<OneOrMany>,
-    /// A mail address among the alternative names.
+    /// An email address among the alternative names.
     pub(crate) email: Option<OneOrMany>,
     /// An IP address among the alternative names.
     pub(crate) ip: Option<OneOrMany>,
@@ -106,7 +107,7 @@ impl From<Credential> for Rule {
     }
 }
 
-/// A distinguished name, or what it has.
+/// A distinguished name, or attributes that it has.
 #[derive(Clone, Debug, serde::Deserialize, schemars::JsonSchema)]
 #[serde(crate = "gatewright_sdk::serde", untagged)]
 #[schemars(crate = "gatewright_sdk::schemars")]

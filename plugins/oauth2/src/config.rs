@@ -12,68 +12,68 @@ use gatewright_sdk::{
     units::Span,
 };
 
-/// Lets in who has a token of which its issuer says that it is active (token introspection, RFC 7662).
+/// Authenticates callers by asking the token's issuer whether it is active (token introspection, RFC 7662).
 #[config]
 pub struct Config {
-    /// The name of the upstream that is asked. It has to be granted: `"grants": { "upstreams": [NAME] }`.
+    /// The name of the upstream that is asked. It must be granted: `"grants": { "upstreams": [NAME] }`.
     #[schemars(length(min = 1))]
     pub(crate) upstream: String,
     /// The path of its introspection endpoint.
     #[serde(default = "introspect")]
     #[schemars(regex(pattern = "^/"))]
     pub(crate) path: String,
-    /// As whom the gateway asks.
+    /// The gateway's client ID at the issuer.
     #[schemars(length(min = 1))]
     pub(crate) client_id: String,
-    /// The name of a secret that is granted to this plugin and proves it.
+    /// The name of a secret, granted to this plugin, that contains the client secret.
     #[schemars(length(min = 1))]
     pub(crate) client_secret: String,
-    /// How it is proved: `"basic"` (HTTP Basic, RFC 6749 section 2.3.1) or `"post"` (in the body).
+    /// How the gateway authenticates: `"basic"` (HTTP Basic, RFC 6749 section 2.3.1) or `"post"` (in the body).
     #[serde(default)]
     pub(crate) client_auth: ClientAuth,
-    /// What `iss` of the answer must be, to the letter.
+    /// The exact value that `iss` of the answer must have.
     pub(crate) issuer: Option<String>,
-    /// What `aud` of the answer must be or contain: one text, or a list of which one is enough.
+    /// The value that `aud` of the answer must be or contain: one text, or a list of which one is enough.
     pub(crate) audience: Option<OneOrMany>,
-    /// How long an answer about an active token is kept, and never longer than its `exp`; `"0s"` asks for each request. A token that
-    /// is revoked works on for as long. At most 1 hour.
+    /// How long an answer about an active token is cached, and never longer than its `exp`; `"0s"` asks for each
+    /// request. A revoked token keeps working for as long. At most 1 hour.
     #[serde(default = "a_minute")]
     pub(crate) max_ttl: Span,
-    /// How long it is kept that a token is not active, at most 1 minute.
+    /// How long the answer that a token is not active is cached, at most 1 minute.
     #[serde(default = "ten_seconds")]
     pub(crate) negative_ttl: Span,
-    /// How long an answer may take; never longer than `limits.callout_timeout` of the plugin.
+    /// How long a response may take, at most `limits.callout_timeout` of the plugin.
     #[serde(default = "one_second")]
     pub(crate) timeout: Span,
-    /// Where the token is: `{ "header": NAME }`, `{ "query": NAME }` or `{ "cookie": NAME }`. In `authorization` it
-    /// follows the word `Bearer`, elsewhere it is the whole value.
+    /// Where the token is sent: `{ "header": NAME }`, `{ "query": NAME }` or `{ "cookie": NAME }`. In `authorization`
+    /// it follows the word `Bearer`; elsewhere it is the whole value.
     #[serde(default = "authorization")]
     pub(crate) from: Location,
     /// Whether the upstream gets the token too.
     #[serde(default)]
     pub(crate) forward_credential: bool,
-    /// Whether a request without a token passes, without an identity. A bad token never does.
+    /// Whether a request without a token passes, without an identity. An invalid token never does.
     #[serde(default)]
     pub(crate) optional: bool,
-    /// The member of the answer that says who is calling: a name, or a JSON pointer that begins with `/`.
+    /// The member of the answer that identifies the caller: a name, or a JSON pointer that begins with `/`.
     #[serde(default = "sub")]
     pub(crate) subject: String,
-    /// Scopes of which the token must have every one.
+    /// Scopes that the token must all have.
     #[serde(default)]
     pub(crate) scopes: Vec<String>,
-    /// Members that the answer must have, each with its value or a list of values of which one is enough. Where it is a list, it
-    /// must contain one of them.
+    /// Members that the answer must have, each with its value or a list of values of which one is enough. A member that
+    /// is a list must contain one of them.
     #[serde(default)]
     pub(crate) required_claims: BTreeMap<String, Value>,
-    /// Whether the token has to be a consumer's, which then is the caller: one that has a member with a value, under `oauth2` of its
-    /// credentials. An active token of nobody is answered with 403.
+    /// Whether the token must belong to a consumer, who then is the caller: one with a matching member under `oauth2`
+    /// in its credentials. An active token that belongs to no consumer is answered with 403.
     #[serde(default)]
     pub(crate) consumers: bool,
-    /// Request headers to write, each with the member of the answer that it is written from. One that is not there leaves no
-    /// header, whatever the client sent.
+    /// Request headers to set, each with the member of the answer it is set from. If the member is missing, the header
+    /// is removed, even if the client sent it.
     #[serde(default)]
     pub(crate) claims_to_headers: BTreeMap<String, String>,
-    /// What the `WWW-Authenticate` of a refusal names.
+    /// The realm in the `WWW-Authenticate` of a refusal.
     #[serde(default = "api")]
     pub(crate) realm: String,
 }

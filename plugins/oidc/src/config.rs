@@ -12,9 +12,9 @@ use gatewright_sdk::{
     units::Span,
 };
 
-/// Signs people in with an OpenID Connect provider (authorization code with PKCE), and keeps who they are in an encrypted cookie.
-/// Where the provider's endpoints are it says itself; or `authorization_endpoint`, `token_endpoint` and `jwks` are written here,
-/// all three.
+/// Signs users in with an OpenID Connect provider (authorization code flow with PKCE), and keeps their session in an
+/// encrypted cookie. The provider's endpoints are discovered, unless `authorization_endpoint`, `token_endpoint` and
+/// `jwks` are set, all three.
 #[config]
 #[schemars(extend("dependentRequired" = {
     "authorization_endpoint": ["token_endpoint", "jwks"],
@@ -22,102 +22,105 @@ use gatewright_sdk::{
     "jwks": ["authorization_endpoint", "token_endpoint"],
 }))]
 pub struct Config {
-    /// The name of the upstream that is the provider, for what the gateway itself asks of it. It has to be granted.
+    /// The name of the provider's upstream, for the gateway's own requests. It must be granted.
     #[schemars(length(min = 1))]
     pub(crate) upstream: String,
-    /// The provider's name: `issuer` in its discovery document, to the letter.
+    /// The provider's exact `issuer`, as in its discovery document.
     #[schemars(length(min = 1))]
     pub(crate) issuer: String,
-    /// Where browsers sign in. Default: as the provider says in its discovery document.
+    /// Where browsers sign in. Default: as discovered.
     #[schemars(regex(pattern = "^https?://"))]
     pub(crate) authorization_endpoint: Option<String>,
-    /// The path of its token endpoint, at the upstream. Default: as it says; then it has to be at the host of the issuer.
+    /// The path of its token endpoint, at the upstream. Default: as discovered; it must then be at the host of the
+    /// issuer.
     #[schemars(regex(pattern = "^/"))]
     pub(crate) token_endpoint: Option<String>,
-    /// The address of its keys. The host may be the name of an upstream; else it is connected to directly. Default: as it says;
-    /// then they have to be at the host of the issuer, and are fetched through the upstream.
+    /// The URL of its keys. The host may be the name of an upstream; otherwise it is connected to directly. Default: as
+    /// discovered; they must then be at the host of the issuer, and are fetched through the upstream.
     #[schemars(length(min = 1))]
     pub(crate) jwks: Option<String>,
-    /// Where browsers sign out of the provider too. Default: as it says, if it does; where the others are written here, nowhere.
+    /// Where browsers also sign out of the provider. Default: as discovered, if it has one; none if the endpoints are
+    /// set here.
     #[schemars(regex(pattern = "^https?://"))]
     pub(crate) end_session_endpoint: Option<String>,
     /// How ID tokens are signed.
     #[serde(default = "rs256")]
     #[schemars(length(min = 1))]
     pub(crate) algorithms: Vec<String>,
-    /// As what the gateway is registered with the provider.
+    /// The gateway's client ID at the provider.
     #[schemars(length(min = 1))]
     pub(crate) client_id: String,
-    /// The name of a secret that is granted to this plugin and proves it. Needed unless `client_auth` is `"none"`.
+    /// The name of a secret, granted to this plugin, that contains the client secret. Required unless `client_auth` is
+    /// `"none"`.
     #[schemars(length(min = 1))]
     pub(crate) client_secret: Option<String>,
-    /// How it is proved: `"basic"`, `"post"` or `"none"` (a public client; PKCE protects it all the same).
+    /// How the client authenticates: `"basic"`, `"post"` or `"none"` (a public client, still protected by PKCE).
     #[serde(default)]
     pub(crate) client_auth: ClientAuth,
-    /// Where the provider sends browsers back to, as it is registered: an address of the gateway whose path this plugin answers
-    /// itself, so the route has to match it.
+    /// Where the provider sends browsers back to, as registered there: a URL of the gateway whose path this plugin
+    /// answers itself, so the route must match it.
     #[schemars(regex(pattern = "^https?://[^/?#]+/[^?#]*$"))]
     pub(crate) redirect_uri: String,
-    /// What is asked for. `offline_access` gets a refresh token of most providers.
+    /// The requested scopes. `offline_access` yields a refresh token with most providers.
     #[serde(default = "openid")]
     #[schemars(length(min = 1))]
     pub(crate) scopes: Vec<String>,
-    /// Parameters that browsers are sent to the provider with beside those of the protocol, such as `{ "prompt": "consent" }`.
+    /// Additional parameters of the authorization request, such as `{ "prompt": "consent" }`.
     #[serde(default)]
     pub(crate) authorization_parameters: BTreeMap<String, String>,
-    /// Names of secrets, granted to this plugin and of at least 32 bytes, that cookies are encrypted with: the first one makes new
-    /// cookies, each opens them. A new key goes to the front.
+    /// The names of granted secrets, at least 32 bytes each, that encrypt cookies: the first encrypts, all of them
+    /// decrypt. To rotate, put a new key at the front.
     #[schemars(length(min = 1))]
     pub(crate) keys: Vec<String>,
-    /// The cookie's name; with `secure` it begins with `__Host-`.
+    /// The cookie's name; with `secure` it gets the prefix `__Host-`.
     #[serde(default = "gateway_session")]
     #[schemars(regex(pattern = "^[A-Za-z0-9_.-]{1,64}$"))]
     pub(crate) cookie: String,
-    /// Whether browsers keep the cookie for TLS only. Off for development without TLS alone.
+    /// Whether browsers send the cookie over TLS only. Turn it off only for development without TLS.
     #[serde(default = "yes")]
     pub(crate) secure: bool,
-    /// After so long everybody has to sign in again, whatever the provider says; at most 30 days.
+    /// The time after which users have to sign in again, whatever the provider says; at most 30 days.
     #[serde(default = "eight_hours")]
     pub(crate) session_ttl: Span,
     /// How long signing in may take; at most 1 hour.
     #[serde(default = "ten_minutes")]
     pub(crate) login_ttl: Span,
-    /// How long before the provider's tokens end new ones are fetched, where there is a refresh token.
+    /// How long before the provider's tokens expire new ones are fetched, if there is a refresh token.
     #[serde(default = "a_minute")]
     pub(crate) refresh_before: Span,
-    /// How far clocks may differ, at most 5 minutes.
+    /// The tolerated clock difference, at most 5 minutes.
     #[serde(default = "nothing")]
     pub(crate) leeway: Span,
-    /// How long an answer of the provider may take; never longer than `limits.callout_timeout` of the plugin.
+    /// How long a response of the provider may take, at most `limits.callout_timeout` of the plugin.
     #[serde(default = "five_seconds")]
     pub(crate) timeout: Span,
-    /// What becomes of requests without a session: `"login"` sends browsers that open a page to the provider and answers everything
-    /// else with 401, `"deny"` answers all with 401.
+    /// What happens to requests without a session: `"login"` sends browsers that open a page to the provider and
+    /// answers everything else with 401; `"deny"` answers all with 401.
     #[serde(default)]
     pub(crate) unauthenticated: Unauthenticated,
-    /// The path that signs out; this plugin answers it itself, so the route has to match it.
+    /// The path that signs out. This plugin answers it itself, so the route must match it.
     #[serde(default = "logout")]
     #[schemars(regex(pattern = "^/"))]
     pub(crate) logout_path: String,
-    /// The path that browsers get to after they have signed out.
+    /// The path that browsers are sent to after signing out.
     #[serde(default = "root")]
     #[schemars(regex(pattern = "^/"))]
     pub(crate) after_logout: String,
-    /// Which claims of the ID token are kept in the cookie, beside `sub` and `iss`: a cookie has room for about 3 KiB.
+    /// Which claims of the ID token are kept in the cookie, besides `sub` and `iss`. A cookie has room for about 3 KiB.
     #[serde(default = "usual_claims")]
     pub(crate) claims: Vec<String>,
-    /// The claim that says who is calling: a name, or a JSON pointer that begins with `/`.
+    /// The claim that identifies the caller: a name, or a JSON pointer that begins with `/`.
     #[serde(default = "sub")]
     pub(crate) subject: String,
-    /// Claims that are needed, each with its value or a list of values of which one is enough.
+    /// Claims that are required, each with its value or a list of values of which one is enough.
     #[serde(default)]
     pub(crate) required_claims: BTreeMap<String, Value>,
-    /// Whether who signs in has to be a consumer, who then is the caller: one that has a claim with a value, under `oidc` of its
+    /// Whether the user must be a consumer, who then is the caller: one with a matching claim under `oidc` in its
     /// credentials.
     #[serde(default)]
     pub(crate) consumers: bool,
-    /// Request headers to write, each with the claim it is written from. A claim that is not there leaves no header, whatever the
-    /// client sent.
+    /// Request headers to set, each with the claim it is set from. If the claim is missing, the header is removed, even
+    /// if the client sent it.
     #[serde(default)]
     pub(crate) claims_to_headers: BTreeMap<String, String>,
     /// Whether the upstream gets the access token, as `Authorization: Bearer`. It is then kept in the cookie too.
