@@ -13,24 +13,24 @@ use gatewright_sdk::{
     schemars::{JsonSchema, Schema, SchemaGenerator},
 };
 
-/// Limits how many requests are under way at once.
+/// Limits how many requests are in flight at once.
 #[config]
 #[derive(Debug)]
 pub struct Config {
-    /// How many may be under way at once.
+    /// How many requests may be in flight at once.
     #[schemars(range(min = 1))]
     limit: u32,
-    /// Whether a consumer that has a limit of its own, under `concurrency` of its `limits` (a number), is under that one in place
-    /// of this. It wants `"by": "identity"`.
+    /// Whether the own limit of a consumer (a number, under `concurrency` in its `limits`) replaces this one. Requires
+    /// `"by": "identity"`.
     #[serde(default)]
     consumers: bool,
-    /// Who shares one limit: `"ip"` (a client's address; the default), `"identity"` (a caller that an earlier plugin
-    /// proved), `"route"` (all requests of a route), `{ "header": NAME }` (requests with the same value), `cookie`, `query`,
-    /// `path` (a parameter of the route's path) and `claim` likewise, or a list: requests that are alike in all of it. What is
-    /// missing is the address.
+    /// What is limited; requests with the same key share one limit: `"ip"` (a client's address; the default),
+    /// `"identity"` (a caller that an earlier plugin authenticated), `"route"` (all requests of a route),
+    /// `{ "header": NAME }` (requests with the same value), `cookie`, `query`, `path` (a parameter of the route's path)
+    /// and `claim` likewise, or a list: requests that agree in all of its items. Without a value, the address counts.
     #[serde(default)]
     by: By,
-    /// How many leading bits of an IPv6 address count as one client. Who has one address has most often a /64.
+    /// How many leading bits of an IPv6 address count as one client. Most clients have a whole /64.
     #[serde(default = "a_site")]
     #[schemars(range(min = 32, max = 128))]
     ipv6_prefix: u8,

@@ -21,35 +21,35 @@ mod calendar;
 
 use calendar::{Period, Zone};
 
-/// Limits how much a caller may use in a day or a month. At least one of `day` and `month` is given.
+/// Limits how much a caller may use in a day or a month. Requires at least one of `day` and `month`.
 #[config]
 #[derive(Debug)]
 #[schemars(extend("anyOf" = [{ "required": ["day"] }, { "required": ["month"] }]))]
 pub struct Config {
-    /// How many requests in a day.
+    /// The number of requests per day.
     #[schemars(range(min = 1))]
     day: Option<u32>,
-    /// How many requests in a month.
+    /// The number of requests per month.
     #[schemars(range(min = 1))]
     month: Option<u32>,
-    /// Whether a consumer that has a quota of its own, under `quota` of its `limits` (an object with `day`, `month` or both), is under
-    /// that one in place of this. It wants `"by": "identity"`.
+    /// Whether the own quota of a consumer (an object with `day`, `month` or both, under `quota` in its `limits`)
+    /// replaces this one. Requires `"by": "identity"`.
     #[serde(default)]
     consumers: bool,
     /// Where days and months begin: `"Z"` (UTC; the default) or an offset from it, such as `"+02:00"`.
     #[serde(default)]
     zone: Zone,
-    /// Who shares one quota: `"identity"` (a caller that an earlier plugin proved; the default), `"ip"` (a client's
-    /// address), `"route"` (all requests of a route), `{ "header": NAME }` (requests with the same value), `cookie`, `query`,
-    /// `path` (a parameter of the route's path) and `claim` likewise, or a list: requests that are alike in all of it. What is
-    /// missing is the address.
+    /// What is limited; requests with the same key share one quota: `"identity"` (a caller that an earlier plugin
+    /// authenticated; the default), `"ip"` (a client's address), `"route"` (all requests of a route),
+    /// `{ "header": NAME }` (requests with the same value), `cookie`, `query`, `path` (a parameter of the route's path)
+    /// and `claim` likewise, or a list: requests that agree in all of its items. Without a value, the address counts.
     #[serde(default = "identity")]
     by: By,
-    /// What one request takes.
+    /// How much one request counts.
     #[serde(default = "one")]
     #[schemars(range(min = 1))]
     cost: u32,
-    /// How many leading bits of an IPv6 address count as one client. Who has one address has most often a /64.
+    /// How many leading bits of an IPv6 address count as one client. Most clients have a whole /64.
     #[serde(default = "a_site")]
     #[schemars(range(min = 32, max = 128))]
     ipv6_prefix: u8,
@@ -76,15 +76,15 @@ const fn yes() -> bool {
 
 static EXHAUSTED: Metric = Metric::counter("exhausted", "Requests for which nothing was left.", &["period"]);
 
-/// The quota of a consumer. At least one of `day` and `month` is given.
+/// The quota of a consumer. Requires at least one of `day` and `month`.
 #[config]
 #[derive(Debug)]
 #[schemars(extend("anyOf" = [{ "required": ["day"] }, { "required": ["month"] }]))]
 pub struct OwnQuota {
-    /// How many requests in a day.
+    /// The number of requests per day.
     #[schemars(range(min = 1))]
     day: Option<u32>,
-    /// How many requests in a month.
+    /// The number of requests per month.
     #[schemars(range(min = 1))]
     month: Option<u32>,
 }

@@ -27,45 +27,45 @@ use limit::{Kind, Limit, Own};
 #[derive(Debug)]
 #[schemars(extend("oneOf" = [{ "required": ["limit"] }, { "required": ["limits"] }]))]
 pub struct Config {
-    /// How many requests in what time, such as `"100/min"`.
+    /// The number of requests per period, such as `"100/min"`.
     limit: Option<Rate>,
-    /// How they are counted: `"bucket"` (room for new ones grows evenly; the default), `"fixed"` (a window begins with the
-    /// whole number, and windows follow one another) or `"sliding"` (of the window before, what has not faded counts, too).
+    /// How requests are counted: `"bucket"` (capacity is restored evenly; the default), `"fixed"` (every window starts
+    /// with the full number) or `"sliding"` (the previous window still counts, with decreasing weight).
     #[serde(default)]
     window: Kind,
-    /// How many may come at once, of a bucket. As many as `limit` says unless set.
+    /// The capacity of a bucket: how many may come at once. Default: the count of `limit`.
     #[schemars(range(min = 1))]
     burst: Option<u32>,
-    /// The policy's name in the fields of the response. Two limits on one route want two names.
+    /// The policy's name in response headers. Two limits on one route need different names.
     #[schemars(regex(pattern = r"^[A-Za-z0-9_.-]{1,64}$"))]
     name: Option<String>,
-    /// Several limits that a request has to be under all, each an object with `limit`, `window`, `burst` and `name`. What one
-    /// of them refuses, none counts.
+    /// Several limits, each an object with `limit`, `window`, `burst` and `name`. A request must be under all of them;
+    /// one that any of them refuses is counted by none.
     #[serde(default)]
     #[schemars(length(min = 1, max = 16))]
     limits: Vec<Limit>,
-    /// Whether a consumer that has a limit of its own, under `rate-limit` of its `limits`, is under that one in place of these. It
-    /// wants `"by": "identity"`.
+    /// Whether the own limit of a consumer, under `rate-limit` in its `limits`, replaces these. Requires
+    /// `"by": "identity"`.
     #[serde(default)]
     consumers: bool,
-    /// Who shares one limit: `"ip"` (a client's address; the default), `"identity"` (a caller that an earlier plugin
-    /// proved), `"route"` (all requests of a route), `{ "header": NAME }` (requests with the same value), `cookie`, `query`,
-    /// `path` (a parameter of the route's path) and `claim` likewise, or a list: requests that are alike in all of it. What is
-    /// missing is the address.
+    /// What is limited; requests with the same key share one limit: `"ip"` (a client's address; the default),
+    /// `"identity"` (a caller that an earlier plugin authenticated), `"route"` (all requests of a route),
+    /// `{ "header": NAME }` (requests with the same value), `cookie`, `query`, `path` (a parameter of the route's path)
+    /// and `claim` likewise, or a list: requests that agree in all of its items. Without a value, the address counts.
     #[serde(default)]
     by: By,
-    /// What one request takes.
+    /// How much one request counts.
     #[serde(default = "one")]
     #[schemars(range(min = 1))]
     cost: u32,
-    /// The header of the request that says what it takes, in place of `cost`. A request without it, or with something else
-    /// than a number from 1 up in it, takes `cost`. Let nobody but an earlier plugin or a proxy before the gateway set it.
+    /// The request header that gives the cost, instead of `cost`. A request without it, or with anything but a number
+    /// from 1 up, costs `cost`. Only an earlier plugin or a proxy in front of the gateway should set it.
     cost_header: Option<String>,
-    /// The header of the response that says what the request took in the end. What that is more than its cost so far is
-    /// taken then, and all that is left where that is less. A response without it, or with something else than a number in
-    /// it, takes nothing more.
+    /// The response header that gives the final cost of the request. If it is more than what was charged, the
+    /// difference is charged then; if less than that is left, all of it. A response without the header, or with
+    /// anything but a number, is charged nothing more.
     response_cost_header: Option<String>,
-    /// How many leading bits of an IPv6 address count as one client. Who has one address has most often a /64.
+    /// How many leading bits of an IPv6 address count as one client. Most clients have a whole /64.
     #[serde(default = "a_site")]
     #[schemars(range(min = 32, max = 128))]
     ipv6_prefix: u8,

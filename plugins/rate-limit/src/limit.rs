@@ -13,20 +13,20 @@ use gatewright_sdk::{
 #[config]
 #[derive(Debug)]
 pub struct Limit {
-    /// How many requests in what time, such as `"100/min"`.
+    /// The number of requests per period, such as `"100/min"`.
     pub(crate) limit: Rate,
-    /// How they are counted: `"bucket"` (the default), `"fixed"` or `"sliding"`.
+    /// How requests are counted: `"bucket"` (the default), `"fixed"` or `"sliding"`.
     #[serde(default)]
     pub(crate) window: Kind,
-    /// How many may come at once, of a bucket. As many as `limit` says unless set.
+    /// The capacity of a bucket: how many may come at once. Default: the count of `limit`.
     #[schemars(range(min = 1))]
     pub(crate) burst: Option<u32>,
-    /// The policy's name in the fields of the response.
+    /// The policy's name in response headers.
     #[schemars(regex(pattern = r"^[A-Za-z0-9_.-]{1,64}$"))]
     pub(crate) name: Option<String>,
 }
 
-/// The limit of a consumer: how many requests in what time, or several limits as the plugin has them.
+/// The limit of a consumer: a number of requests per period, or several limits in the plugin's own form.
 #[derive(Debug, serde::Deserialize, schemars::JsonSchema)]
 #[serde(crate = "gatewright_sdk::serde", untagged)]
 #[schemars(crate = "gatewright_sdk::schemars")]
@@ -48,12 +48,14 @@ impl Own {
 #[config]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Kind {
-    /// Room for new ones grows evenly.
+    /// A token bucket: capacity is restored evenly.
     #[default]
     Bucket,
-    /// A window begins with the whole number. Windows follow one another, on the clock: those of a minute begin with it.
+    /// Every window starts with the full number. Windows are aligned to the clock: those of a minute start with the
+    /// minute.
     Fixed,
-    /// Of the window before, what has not faded counts as well, so that two windows' worth never come at their border.
+    /// The previous window still counts, with decreasing weight, so that twice the limit can never come around a
+    /// boundary.
     Sliding,
 }
 

@@ -13,7 +13,7 @@ use gatewright_sdk::{
 #[config]
 #[derive(Debug)]
 pub struct Config {
-    /// The longest body, such as `"1MiB"`; `"0B"` lets in none.
+    /// The maximum body size, such as `"1MiB"`; `"0B"` allows none.
     limit: Size,
     /// Whether a body must declare its length with `Content-Length`; one that does not is answered with 411.
     #[serde(default)]
