@@ -17,18 +17,18 @@ mod media_type;
 
 use media_type::MediaTypes;
 
-/// Compresses responses for clients that can decompress them.
+/// Compresses responses for clients that accept it.
 #[config]
 #[derive(Debug)]
 pub struct Config {
-    /// The codings, the one to be used first where a client takes several as gladly.
+    /// The codings. Of those that a client prefers equally, the first is used.
     #[serde(default = "all")]
     #[schemars(length(min = 1))]
     codings: Vec<Coding>,
-    /// How hard to compress, by coding, from 1 (fast) to 9 (small). Unless set: gzip 6, br 4, zstd 3.
+    /// The compression levels, by coding, from 1 (fast) to 9 (small). Default: gzip 6, br 4, zstd 3.
     #[serde(default)]
     levels: Levels,
-    /// Responses that declare fewer bytes are left alone.
+    /// Responses that declare fewer bytes are not compressed.
     #[serde(default = "one_kibibyte")]
     min_length: Size,
     /// The media types that are compressed: `"application/json"`, `"text/*"`, `"*+json"` or `"*/*"`.

@@ -12,7 +12,7 @@ use gatewright_sdk::{
     units::Size,
 };
 
-/// Takes the content coding off request bodies, and off responses that their client cannot read.
+/// Decompresses request bodies, and responses whose client does not accept their coding.
 #[config]
 #[derive(Debug)]
 pub struct Config {
@@ -22,14 +22,14 @@ pub struct Config {
     /// Which responses are decompressed.
     #[serde(default)]
     response: Which,
-    /// The codings that are taken off.
+    /// The codings that are decompressed.
     #[serde(default = "all")]
     #[schemars(length(min = 1))]
     codings: Vec<Coding>,
-    /// The longest a body may become. A request beyond it is answered with 413; a response is broken off.
+    /// The maximum decompressed size of a body. A request beyond it is answered with 413; a response breaks off.
     #[serde(default = "ten_mebibytes")]
     limit: Size,
-    /// How many times as long as what came a body may become. One within 1 MiB may be denser.
+    /// The maximum ratio of decompressed to compressed size. Bodies of up to 1 MiB (decompressed) may exceed it.
     #[serde(default = "hundred")]
     #[schemars(range(min = 1))]
     ratio: u32,
@@ -42,9 +42,9 @@ pub enum Which {
     /// Those in a coding that the client does not accept; a client that sends no `Accept-Encoding` accepts none.
     #[default]
     NotAccepted,
-    /// All.
+    /// All responses.
     All,
-    /// None.
+    /// No responses.
     None,
 }
 

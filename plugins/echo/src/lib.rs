@@ -11,11 +11,11 @@ mod report;
 
 use report::{Headers, Report};
 
-/// Answers with what was received, or with `respond`.
+/// Answers with a report of the request, or with `respond`.
 #[config]
 #[derive(Debug)]
 pub struct Config {
-    /// The response to give to every request. Without it the answer is a report of the request.
+    /// The response to every request. Default: a report of the request.
     respond: Option<Fixed>,
     /// Headers whose values the report masks, besides `authorization`, `proxy-authorization`, `cookie`, `x-api-key` and
     /// `x-auth-token`.
@@ -31,7 +31,7 @@ pub struct Fixed {
     #[serde(default = "ok")]
     #[schemars(range(min = 200, max = 599))]
     status: u16,
-    /// Headers to add. `content-type` is `text/plain; charset=utf-8` unless it is here.
+    /// Headers to add. `content-type` is `text/plain; charset=utf-8` unless given here.
     #[serde(default)]
     headers: BTreeMap<String, String>,
     /// The body.

@@ -20,20 +20,20 @@ use limits::{Judge, Refusal};
 pub use limits::{Limits, Persisted};
 use request::{Operation, requests};
 
-/// Bounds what GraphQL requests may ask for.
+/// Limits what GraphQL requests may ask for.
 #[config]
 #[derive(Debug)]
 pub struct Config {
     /// The limits of one document.
     #[serde(default)]
     limits: Limits,
-    /// Whether `__schema` and `__type` may be asked for.
+    /// Whether `__schema` and `__type` may be queried.
     #[serde(default)]
     introspection: bool,
-    /// Whether queries may come with `GET`. Mutations never may.
+    /// Whether queries may be sent with `GET`. Mutations never may.
     #[serde(default = "yes")]
     get: bool,
-    /// The documents that clients may name in place of sending one.
+    /// Documents that clients may refer to instead of sending one.
     #[serde(default)]
     persisted: Option<Persisted>,
 }

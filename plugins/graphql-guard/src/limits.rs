@@ -17,27 +17,28 @@ pub struct Limits {
     #[serde(default = "depth")]
     #[schemars(range(min = 1, max = 64))]
     depth: u32,
-    /// How many fields may have another name than their own. Without a limit one field is asked for a thousand times.
+    /// How many fields may have an alias. Without a limit, one field could be requested a thousand times.
     #[serde(default = "aliases")]
     aliases: u64,
-    /// How many directives may stand in it.
+    /// How many directives a document may have.
     #[serde(default = "directives")]
     directives: u64,
-    /// What it may cost. A field costs 1, or what `costs` says, times the sizes that the fields around it ask for.
+    /// The maximum cost of a document. A field costs 1, or the value in `costs`, times the sizes that the fields around
+    /// it ask for.
     #[serde(default = "cost")]
     #[schemars(range(min = 1))]
     cost: u64,
-    /// What fields cost, by name.
+    /// The costs of fields, by name.
     #[serde(default)]
     costs: BTreeMap<String, u64>,
-    /// Arguments that say how many items a field gives. What is below such a field costs as many times as much.
+    /// Arguments that say how many items a field returns. Its subfields cost that many times as much.
     #[serde(default = "sizes")]
     sizes: Vec<String>,
-    /// How many requests may come in one list.
+    /// How many requests one batch may have.
     #[serde(default = "batch")]
     #[schemars(range(min = 1))]
     batch: usize,
-    /// How many words and signs a document may have.
+    /// How many tokens a document may have.
     #[serde(default = "tokens")]
     #[schemars(range(min = 1, max = 100_000))]
     tokens: usize,
@@ -47,10 +48,10 @@ pub struct Limits {
 #[config]
 #[derive(Clone, Debug)]
 pub struct Persisted {
-    /// The documents, by the name that clients use: a hash most often, in `extensions.persistedQuery.sha256Hash`, `id` or
+    /// The documents, by the name that clients use, usually a hash: in `extensions.persistedQuery.sha256Hash`, `id` or
     /// `documentId`.
     documents: BTreeMap<String, String>,
-    /// Whether nothing else may be asked for.
+    /// Whether all other documents are refused.
     #[serde(default = "only")]
     only: bool,
 }

@@ -15,8 +15,8 @@ mod value;
 
 use value::Value;
 
-/// Sets, appends and removes headers. For each direction headers are first removed, then set, then appended. In values,
-/// `$(NAME)` is an attribute of the exchange, such as `$(source.address)`, or `$(identity.subject)`; `$$(` is a plain
+/// Sets, appends and removes headers. In each direction, headers are first removed, then set, then appended. In values,
+/// `$(NAME)` is an attribute of the exchange, such as `$(source.address)`, or `$(identity.subject)`; `$$(` is a literal
 /// `$(`.
 #[config]
 #[derive(Debug)]
@@ -33,14 +33,13 @@ pub struct Config {
 #[config]
 #[derive(Debug, Default)]
 pub struct Changes {
-    /// Headers to have with exactly this value. One whose value has a `$(NAME)` that is not known is removed.
+    /// Headers to set to exactly this value. One whose value has an unknown `$(NAME)` is removed.
     #[serde(default)]
     set: BTreeMap<String, String>,
-    /// Values to add to those that are there: one text or a list. One that has a `$(NAME)` that is not known is left
-    /// out.
+    /// Values to add to existing ones: one text or a list. One with an unknown `$(NAME)` is left out.
     #[serde(default)]
     append: BTreeMap<String, OneOrMany>,
-    /// Headers to take away.
+    /// Headers to remove.
     #[serde(default)]
     remove: Vec<String>,
 }

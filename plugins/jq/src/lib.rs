@@ -17,25 +17,25 @@ mod variable;
 
 use program::{Failure, Program};
 
-/// Makes other JSON bodies with jq programs. Bodies of other media types go by untouched.
+/// Transforms JSON bodies with jq programs. Bodies of other media types pass unchanged.
 #[config]
 #[derive(Debug)]
 pub struct Config {
-    /// The program for request bodies, at most 64 KiB. Without it they stay as they are.
+    /// The program for request bodies, at most 64 KiB. Default: they stay as they are.
     #[schemars(length(min = 1, max = 65_536))]
     request: Option<String>,
-    /// The program for response bodies, at most 64 KiB. Without it they stay as they are.
+    /// The program for response bodies, at most 64 KiB. Default: they stay as they are.
     #[schemars(length(min = 1, max = 65_536))]
     response: Option<String>,
     /// Which responses are changed: those with a status in one of these classes.
     #[serde(default = "json_body::successes")]
     #[schemars(length(min = 1))]
     statuses: Vec<StatusClass>,
-    /// What becomes of a response that says it is JSON and is not, or whose coding is not known. One that its program fails at is
-    /// 502 in any case.
+    /// What happens to a response that claims to be JSON but is not, or whose coding is unknown. If the program itself
+    /// fails, the client always gets 502.
     #[serde(default)]
     bad_response: BadResponse,
-    /// The longest body that a program may make. `limits.transfer` of the plugin bounds it as well.
+    /// The maximum size of a program's result. `limits.transfer` of the plugin bounds it as well.
     #[serde(default = "one_mebibyte")]
     max_size: Size,
 }

@@ -9,25 +9,26 @@ use gatewright_sdk::{
     serde_json,
 };
 
-/// One change. Paths are JSON Pointers (RFC 6901); a segment `*` is every item or member, `**` any number of segments.
+/// One change. Paths are JSON Pointers (RFC 6901); a segment `*` matches every item or member, `**` any number of
+/// segments.
 #[config]
 #[derive(Debug)]
 pub enum Change {
-    /// Puts a value at a path. Objects that are missing on the way are made, `-` appends to a list.
+    /// Sets the value at a path. Missing parent objects are created; `-` appends to an array.
     Set(Set),
-    /// Takes away what is at a path.
+    /// Removes the value at a path.
     Remove(String),
-    /// Gives a member another name.
+    /// Renames a member.
     Rename(Rename),
-    /// Puts what is at one path at another, and takes it away from there.
+    /// Moves a value from one path to another.
     Move(FromTo),
-    /// Puts what is at one path also at another.
+    /// Copies a value from one path to another.
     Copy(FromTo),
-    /// Puts other values in the place of those that are listed.
+    /// Replaces the listed values by others.
     Map(Map),
-    /// Makes the whole document a member of this name of a new object.
+    /// Makes the whole document a member, with this name, of a new object.
     Wrap(String),
-    /// Makes what is at a path the whole document. Where nothing is there, the document stays.
+    /// Replaces the document by its value at a path. If there is none, the document stays.
     Unwrap(String),
 }
 
@@ -40,10 +41,10 @@ pub struct Set {
     /// Any JSON value.
     #[serde(default, deserialize_with = "given")]
     value: Option<serde_json::Value>,
-    /// A fact about the exchange, as text, such as `identity.subject`. Where it is not known, what is at the path is taken
-    /// away: nobody's own value may pass for the gateway's.
+    /// An attribute of the exchange, as text, such as `identity.subject`. If it is unknown, an existing value at the
+    /// path is removed, so that no client can supply its own.
     attribute: Option<String>,
-    /// Whether a value that is there already stays.
+    /// Whether an existing value stays.
     #[serde(default)]
     if_missing: bool,
 }
@@ -53,11 +54,11 @@ pub struct Set {
 #[derive(Debug)]
 pub struct Rename {
     path: String,
-    /// The new name; a member that has it already gives way.
+    /// The new name. An existing member with that name is replaced.
     to: String,
 }
 
-/// Two places, each of them single: without `*`.
+/// Two paths, both without `*`.
 #[config]
 #[derive(Debug)]
 pub struct FromTo {
@@ -65,14 +66,14 @@ pub struct FromTo {
     to: String,
 }
 
-/// Values by the text of those that they replace.
+/// Replacements, by the text of the values that they replace.
 #[config]
 #[derive(Debug)]
 pub struct Map {
     path: String,
-    /// Text, a number, `true`, `false` or `null` as it is written, and what is put in its place.
+    /// Text, a number, `true`, `false` or `null` as written, and its replacement.
     values: BTreeMap<String, serde_json::Value>,
-    /// What is put in the place of any other text, number, `true`, `false` or `null`. Without it they stay.
+    /// The replacement of any other text, number, `true`, `false` or `null`. Default: they stay.
     #[serde(default, deserialize_with = "given")]
     default: Option<serde_json::Value>,
 }

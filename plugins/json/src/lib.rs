@@ -14,7 +14,7 @@ mod change;
 pub use change::Change;
 use change::Changes;
 
-/// Changes the fields of JSON bodies. Bodies of other media types go by untouched.
+/// Changes the fields of JSON bodies. Bodies of other media types pass unchanged.
 #[config]
 #[derive(Debug)]
 pub struct Config {
@@ -28,7 +28,7 @@ pub struct Config {
     #[serde(default = "json_body::successes")]
     #[schemars(length(min = 1))]
     statuses: Vec<StatusClass>,
-    /// What becomes of a response that says it is JSON and is not, or whose coding is not known.
+    /// What happens to a response that claims to be JSON but is not, or whose coding is unknown.
     #[serde(default)]
     bad_response: BadResponse,
 }

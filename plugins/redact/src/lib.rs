@@ -18,7 +18,7 @@ mod pattern;
 use pattern::Patterns;
 pub use pattern::{Custom, Named, Pattern};
 
-/// Masks fields of JSON, and what looks like a secret in text.
+/// Masks fields of JSON bodies, and what looks like a secret in any text.
 #[config]
 #[derive(Debug)]
 pub struct Config {
@@ -28,17 +28,17 @@ pub struct Config {
     /// Whether requests are masked.
     #[serde(default)]
     request: bool,
-    /// Fields of JSON bodies whose value is masked, as JSON Pointers (RFC 6901); a segment `*` is every item or member, `**` any
-    /// number of segments, so `/**/password` is every member of that name.
+    /// Fields of JSON bodies whose value is masked, as JSON Pointers (RFC 6901); a segment `*` matches every item or
+    /// member, `**` any number of segments, so `/**/password` is every member of that name.
     #[serde(default)]
     fields: Vec<String>,
-    /// What is masked wherever it stands in a text, or in a text or a number of JSON.
+    /// Patterns that are masked anywhere in a text, or in strings and numbers of JSON.
     #[serde(default)]
     patterns: Vec<Pattern>,
-    /// Headers whose value is masked.
+    /// Headers whose values are masked.
     #[serde(default)]
     headers: Vec<String>,
-    /// What stands there instead.
+    /// The replacement.
     #[serde(default = "redacted")]
     mask: String,
 }

@@ -5,14 +5,14 @@ use std::ops::Range;
 use gatewright_sdk::{config, schemars, serde};
 use regex::bytes::{Regex, RegexBuilder};
 
-/// What is masked: a kind by its name, or a regular expression.
+/// What is masked: a built-in pattern by its name, or a regular expression.
 #[derive(Debug, serde::Deserialize, schemars::JsonSchema)]
 #[serde(crate = "gatewright_sdk::serde", untagged)]
 #[schemars(crate = "gatewright_sdk::schemars")]
 pub enum Pattern {
-    /// A kind.
+    /// A built-in pattern.
     Named(Named),
-    /// An expression of one's own.
+    /// A custom regular expression.
     Custom(Custom),
 }
 
@@ -20,24 +20,24 @@ pub enum Pattern {
 #[config]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Named {
-    /// Addresses of electronic mail.
+    /// Email addresses.
     Email,
-    /// Numbers of payment cards: 13 to 19 digits, as one or in groups of at least three with a space or a hyphen between them,
-    /// whose check digit is right.
+    /// Payment card numbers: 13 to 19 digits, in one piece or in groups of at least three separated by a space or a
+    /// hyphen, with a valid check digit.
     Card,
-    /// International bank account numbers whose check digits are right.
+    /// International bank account numbers with valid check digits.
     Iban,
-    /// Social security numbers of the United States, `078-05-1120`.
+    /// United States social security numbers, `078-05-1120`.
     UsSsn,
     /// Signed tokens, `eyJ...`.
     Jwt,
 }
 
-/// An expression of one's own.
+/// A custom regular expression.
 #[config]
 #[derive(Debug)]
 pub struct Custom {
-    /// A regular expression. Lines and texts are searched one by one, so it finds nothing that goes over several.
+    /// A regular expression. Lines and strings are searched one by one, so it finds nothing that spans several.
     regex: String,
 }
 

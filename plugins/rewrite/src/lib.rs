@@ -17,21 +17,21 @@ use condition::{Captures, Condition};
 use query::Query;
 use template::Template;
 
-/// Rewrites requests by conditions.
+/// Rewrites requests, by conditions.
 #[config]
 #[derive(Debug)]
 pub struct Config {
-    /// The rules, in order. Each is about what those before it made of the request.
+    /// The rules, in order. Each sees the request as changed by the rules before it.
     #[schemars(length(min = 1))]
     rules: Vec<Rule>,
 }
 
-/// What is done with a request that meets the conditions. Values may have places for what the conditions captured and for
-/// attributes of the exchange: `$(name)`; a plain `$(` is written `$$(`.
+/// Changes to a request that meets the conditions. In values, `$(name)` is a capture of the conditions or an attribute
+/// of the exchange; a literal `$(` is written `$$(`.
 #[config]
 #[derive(Debug)]
 pub struct Rule {
-    /// The conditions, all of which a request meets. Without them each request does.
+    /// The conditions, which the request must all meet. Default: the rule always applies.
     #[serde(default)]
     when: When,
     /// The new method.
@@ -44,7 +44,7 @@ pub struct Rule {
     /// Changes of the request's headers.
     #[serde(default)]
     headers: HeaderChanges,
-    /// Whether no rule after this one is looked at where this one applies.
+    /// Whether to stop after this rule if it applies.
     #[serde(default)]
     last: bool,
 }
@@ -56,20 +56,20 @@ pub struct When {
     /// The method is one of these.
     #[serde(default)]
     methods: Vec<String>,
-    /// A pattern for the path, as it is sent and without the query.
+    /// A pattern for the path, as sent and without the query.
     path: Option<String>,
-    /// A pattern for the host, with its port where it has one.
+    /// A pattern for the host, with its port if it has one.
     host: Option<String>,
-    /// Patterns for headers, by name: some value of it fits.
+    /// Patterns for headers, by name. One of the header's values must match.
     #[serde(default)]
     headers: BTreeMap<String, String>,
-    /// Patterns for arguments of the query, by name and without percent-encoding: some value of it fits.
+    /// Patterns for query arguments, by name, percent-decoded. One of the argument's values must match.
     #[serde(default)]
     query: BTreeMap<String, String>,
-    /// Headers that are not there.
+    /// Headers that must be absent.
     #[serde(default)]
     without_headers: Vec<String>,
-    /// Arguments that are not there.
+    /// Query arguments that must be absent.
     #[serde(default)]
     without_query: Vec<String>,
 }
@@ -79,18 +79,18 @@ pub struct When {
 #[config]
 #[derive(Debug, Default)]
 pub struct QueryChanges {
-    /// Only arguments of these names stay.
+    /// Only these arguments are kept.
     keep: Option<Vec<String>>,
-    /// Arguments that go.
+    /// Arguments to remove.
     #[serde(default)]
     remove: Vec<String>,
-    /// New names for arguments.
+    /// New names of arguments.
     #[serde(default)]
     rename: BTreeMap<String, String>,
-    /// Arguments that have this one value afterwards.
+    /// Arguments to set to exactly this value.
     #[serde(default)]
     set: BTreeMap<String, String>,
-    /// Arguments that are added.
+    /// Arguments to add.
     #[serde(default)]
     append: BTreeMap<String, String>,
 }
@@ -99,13 +99,13 @@ pub struct QueryChanges {
 #[config]
 #[derive(Debug, Default)]
 pub struct HeaderChanges {
-    /// Headers that go.
+    /// Headers to remove.
     #[serde(default)]
     remove: Vec<String>,
-    /// Headers that have this one value afterwards.
+    /// Headers to set to exactly this value.
     #[serde(default)]
     set: BTreeMap<String, String>,
-    /// Values that are added.
+    /// Values to add to headers.
     #[serde(default)]
     append: BTreeMap<String, String>,
 }

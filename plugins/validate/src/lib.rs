@@ -20,31 +20,31 @@ use openapi::Document;
 use refusal::Refusal;
 use schemas::Schemas;
 
-/// Checks requests against JSON Schemas or an OpenAPI document.
+/// Validates requests against JSON Schemas or an OpenAPI document.
 #[config]
 #[derive(Debug)]
 #[schemars(extend("anyOf" = [{ "required": ["body"] }, { "required": ["query"] }, { "required": ["headers"] }, { "required": ["openapi"] }]))]
 pub struct Config {
     /// A JSON Schema (draft 2020-12) for JSON bodies.
     body: Option<Value>,
-    /// The media types that a body may have, where `body` is given.
+    /// The allowed media types of bodies, if `body` is given.
     #[serde(default = "json")]
     #[schemars(length(min = 1))]
     content_types: Vec<String>,
-    /// Whether a request without a body is refused, where `body` is given and the method is one that has one (POST, PUT, PATCH).
+    /// Whether POST, PUT and PATCH without a body are refused, if `body` is given.
     #[serde(default = "yes")]
     body_required: bool,
-    /// A JSON Schema for the arguments of the query, as an object. What its `properties` say are numbers, booleans or lists are
-    /// read as that.
+    /// A JSON Schema for the query arguments, as one object. Values that its `properties` declare as numbers, booleans
+    /// or arrays are parsed as such.
     query: Option<Value>,
     /// The same for headers; names are in lower case.
     headers: Option<Value>,
     /// An OpenAPI 3.1 document, as JSON: an object, or text, such as `"${file:openapi.json}"`.
     openapi: Option<Value>,
-    /// What comes before the paths of the document.
+    /// A prefix of the document's paths.
     #[serde(default)]
     base_path: String,
-    /// Whether requests that the document does not have are let through. Else they are answered with 404 or 405.
+    /// Whether paths and methods that are not in the document pass. Otherwise they are answered with 404 or 405.
     #[serde(default)]
     allow_unknown: bool,
 }
