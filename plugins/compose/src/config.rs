@@ -9,79 +9,81 @@ use gatewright_sdk::{
     units::{Size, Span},
 };
 
-/// Answers a request with what several upstreams say, asked at once, or one after the other where one needs what another said.
+/// Combines the responses of several upstreams into one: they are called concurrently, or one after another if one
+/// needs another's response.
 ///
-/// In templates `$(PLACE)` is a value: `$(path.NAME)`, `$(query.NAME)`, `$(header.NAME)`, `$(identity.subject)`,
-/// `$(identity.claims/POINTER)`, `$(body/POINTER)`, `$(parts.NAME/POINTER)`, an attribute such as `$(source.address)`, and
-/// `$(PLACE:-DEFAULT)`. A part that names another one is asked after it.
+/// In templates, `$(PLACE)` is a value: `$(path.NAME)`, `$(query.NAME)`, `$(header.NAME)`, `$(identity.subject)`,
+/// `$(identity.claims/POINTER)`, `$(body/POINTER)`, `$(parts.NAME/POINTER)`, an attribute such as `$(source.address)`,
+/// and `$(PLACE:-DEFAULT)`. A part that refers to another one is called after it.
 #[config]
 #[derive(Debug)]
 pub struct Config {
-    /// The path of the requests that are answered, with names for segments, such as `"/users/{id}/page"`; others get 404. Without
-    /// it every path is.
+    /// The path to answer, with names for segments, such as `"/users/{id}/page"`; others get 404. Default: any path.
     pub(crate) path: Option<String>,
-    /// What is asked, by name. From 1 to 32. Each upstream has to be granted, and `limits.callouts` of the plugin has to be their
-    /// number.
+    /// The upstream calls, by name, 1 to 32. Each upstream must be granted, and `limits.callouts` of the plugin must be
+    /// at least their number.
     #[schemars(length(min = 1, max = 32))]
     pub(crate) parts: BTreeMap<String, Part>,
-    /// What the client gets where no required part failed. Without it every part's answer, by name.
+    /// The answer if no required part failed. Default: every part's response, by name.
     #[serde(default)]
     pub(crate) answer: Answer,
-    /// How long all of it may take.
+    /// How long everything may take.
     #[serde(default = "five_seconds")]
     pub(crate) deadline: Span,
-    /// The longest answer of one part. `limits.body` of the plugin bounds it as well.
+    /// The maximum size of one part's response. `limits.body` of the plugin bounds it as well.
     #[serde(default = "size::<256>")]
     pub(crate) max_part_size: Size,
-    /// The longest that all answers together may be, and that the answer may be.
+    /// The maximum size of all parts' responses together, and of the answer.
     #[serde(default = "size::<512>")]
     pub(crate) max_size: Size,
-    /// The longest request body, where a template has `$(body)`.
+    /// The maximum size of the request body, if a template has `$(body)`.
     #[serde(default = "size::<256>")]
     pub(crate) max_request_size: Size,
-    /// How many compositions may be within each other, from 1 to 10. Parts tell in `x-compose-depth` how deep they are; a request
-    /// that is this deep already gets 508.
+    /// How deep compositions may be nested, from 1 to 10. Parts carry their depth in `x-compose-depth`; a request that
+    /// is already this deep gets 508.
     #[serde(default = "three")]
     #[schemars(range(min = 1, max = 10))]
     pub(crate) max_depth: u32,
 }
 
-/// One call.
+/// An upstream call.
 #[config]
 #[derive(Debug)]
 pub struct Part {
-    /// The name of the upstream that is asked.
+    /// The name of the upstream to call.
     #[schemars(length(min = 1))]
     pub(crate) upstream: String,
     /// The method.
     #[serde(default = "get")]
     pub(crate) method: String,
-    /// A template of the path with its query. Values are percent-encoded; one in the path may be neither empty nor `.` nor `..`.
+    /// A template of the path with its query. Values are percent-encoded; one in the path must not be empty, `.` or
+    /// `..`.
     pub(crate) path: String,
-    /// Headers, each with a template. One whose values are not there is left out.
+    /// Headers, each with a template. One whose values are missing is left out.
     #[serde(default)]
     pub(crate) headers: BTreeMap<String, String>,
-    /// Headers of the request that are sent as they are.
+    /// Headers of the request that are passed on unchanged.
     #[serde(default = "tracing")]
     pub(crate) forward: Vec<String>,
-    /// A template of a JSON body. A text that is one `$(PLACE)` becomes the value that is there, whatever it is.
+    /// A template of a JSON body. A text that consists of one `$(PLACE)` becomes that value, whatever its type.
     pub(crate) body: Option<Value>,
-    /// How long its answer may take; never longer than `limits.callout_timeout` of the plugin.
+    /// How long its response may take, at most `limits.callout_timeout` of the plugin.
     #[serde(default = "one_second")]
     pub(crate) timeout: Span,
-    /// What is read of its answer.
+    /// The form of its response.
     #[serde(default)]
     pub(crate) read: Read,
-    /// Whether there is an answer without it. One that fails is its `default` then, and `$(failed)` names it.
+    /// Whether the composition succeeds without it. If it fails, its value is `default`, and `$(failed)` contains its
+    /// name.
     #[serde(default)]
     pub(crate) optional: bool,
-    /// What stands for an optional part that failed.
+    /// The value of an optional part that failed.
     #[serde(default)]
     pub(crate) default: Value,
-    /// Statuses of a required part, from 400 to 499, that the client gets in the place of 502, such as 404.
+    /// Statuses of a required part, from 400 to 499, that the client gets instead of 502, such as 404.
     #[serde(default)]
     pub(crate) pass: Vec<u16>,
-    /// Parts that it is asked after, beside those that its templates name.
+    /// Parts that it waits for, besides those that its templates refer to.
     #[serde(default)]
     pub(crate) after: Vec<String>,
 }
@@ -105,7 +107,7 @@ pub struct Answer {
     #[serde(default = "ok")]
     #[schemars(range(min = 200, max = 599))]
     pub(crate) status: u16,
-    /// Headers, each with a template. One whose values are not there is left out.
+    /// Headers, each with a template. One whose values are missing is left out.
     #[serde(default)]
     pub(crate) headers: BTreeMap<String, String>,
     /// A template of the JSON body.

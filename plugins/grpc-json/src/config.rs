@@ -5,51 +5,51 @@ use std::collections::BTreeMap;
 use gatewright_sdk::{config, rules, units};
 use gatewright_transcoding::{Query, Schema, Sources, Verbs, json};
 
-/// Answers REST clients with gRPC servers. One of `descriptor_set` and `protos` is needed.
+/// Lets REST clients call gRPC servers. Requires one of `descriptor_set` and `protos`.
 #[config]
 #[derive(Debug)]
 #[schemars(extend("oneOf" = [{ "required": ["descriptor_set"] }, { "required": ["protos"] }]))]
 pub struct Config {
-    /// The services as a `FileDescriptorSet` with all imports, in base64: `"${base64:shop.pb}"`, which `protoc --include_imports
-    /// --descriptor_set_out=shop.pb` writes.
+    /// The services as a `FileDescriptorSet` with all imports, in base64: `"${base64:shop.pb}"`. `protoc
+    /// --include_imports --descriptor_set_out=shop.pb` creates one.
     descriptor_set: Option<String>,
-    /// The services as `.proto` files, by the names that they import each other by: `{ "shop.proto": "${file:shop.proto}" }`.
-    /// Those of `google/protobuf`, `google/rpc/status.proto`, `google/rpc/error_details.proto` and, of `google/api`,
-    /// `annotations.proto`, `http.proto` and `httpbody.proto` are there already.
+    /// The services as `.proto` files, under the names by which they import each other: `{ "shop.proto":
+    /// "${file:shop.proto}" }`. Those of `google/protobuf`, `google/rpc/status.proto`, `google/rpc/error_details.proto`
+    /// and, of `google/api`, `annotations.proto`, `http.proto` and `httpbody.proto` are built in.
     #[serde(default)]
     protos: BTreeMap<String, String>,
-    /// The services that there are, such as `shop.v1.Orders`. Default: all of the files.
+    /// The services to expose, such as `shop.v1.Orders`. Default: all of the files.
     #[serde(default)]
     services: Vec<String>,
-    /// What comes before the paths of the rules.
+    /// A prefix of the rules' paths.
     #[serde(default)]
     #[schemars(regex(pattern = "^(/[^/?#]+)*$"))]
     pub base_path: String,
-    /// Whether requests that no rule is for go on as they are. Else they are answered with 404 or 405.
+    /// Whether requests that match no rule pass unchanged. Otherwise they are answered with 404 or 405.
     #[serde(default)]
     pub pass_unknown: bool,
-    /// Whether a last segment such as `1:go` fits rules that have no verb, where `go` is the verb of no rule.
+    /// Whether a last segment such as `1:go` matches rules without a verb, if `go` is the verb of no rule.
     #[serde(default = "yes")]
     unknown_verbs: bool,
-    /// What becomes of fields of a body that the message does not have.
+    /// What happens to fields of a body that the message does not have.
     #[serde(default)]
     unknown_fields: Unknown,
-    /// What becomes of arguments of a query that the message does not have.
+    /// What happens to query arguments that the message does not have.
     #[serde(default)]
     unknown_arguments: Unknown,
-    /// Arguments of a query that are for others.
+    /// Query arguments that are not for the service.
     #[serde(default)]
     ignored_arguments: Vec<String>,
     /// Whether "+" in a query is a space.
     #[serde(default)]
     plus_is_space: bool,
-    /// How answers are written.
+    /// How responses are written.
     #[serde(default)]
     json: Json,
-    /// The header that says how long the client waits: in gRPC's words (`250m`), or in seconds (`0.25`).
+    /// The header that says how long the client waits: in gRPC's format (`250m`), or in seconds (`0.25`).
     #[serde(default = "timeout_header")]
     pub timeout_header: String,
-    /// How long a call takes at the most, whatever the client says.
+    /// How long a call may take at most, whatever the client says.
     pub timeout: Option<units::Span>,
 }
 
@@ -57,13 +57,13 @@ pub struct Config {
 #[config]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Json {
-    /// Whether fields without a value are there as well.
+    /// Whether fields without a value are written as well.
     #[serde(default)]
     defaults: bool,
-    /// Whether enumerations are numbers.
+    /// Whether enumerations are written as numbers.
     #[serde(default)]
     enum_numbers: bool,
-    /// Whether fields have their names of the `.proto` file, and not those in lowerCamelCase.
+    /// Whether fields are written with their names from the `.proto` file instead of lowerCamelCase.
     #[serde(default)]
     original_names: bool,
 }

@@ -14,17 +14,18 @@ use gatewright_transcoding::{Code, Method, Refusal, Schema, Sources, deadline, i
 mod connect;
 mod web;
 
-/// Answers gRPC-Web and Connect clients with gRPC servers.
+/// Lets gRPC-Web and Connect clients call gRPC servers.
 #[config]
 #[derive(Debug)]
 pub struct Config {
-    /// Whether Connect is spoken as well.
+    /// Whether Connect is supported as well.
     #[serde(default = "yes")]
     connect: bool,
-    /// The services as a `FileDescriptorSet` with all imports, in base64: `"${base64:shop.pb}"`. Connect in JSON needs it,
-    /// or `protos`.
+    /// The services as a `FileDescriptorSet` with all imports, in base64: `"${base64:shop.pb}"`. Connect in JSON
+    /// requires it, or `protos`.
     descriptor_set: Option<String>,
-    /// The services as `.proto` files, by the names that they import each other by: `{ "shop.proto": "${file:shop.proto}" }`.
+    /// The services as `.proto` files, under the names by which they import each other: `{ "shop.proto":
+    /// "${file:shop.proto}" }`.
     #[serde(default)]
     protos: BTreeMap<String, String>,
 }

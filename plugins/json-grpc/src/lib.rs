@@ -14,24 +14,25 @@ use gatewright_transcoding::{
 };
 use serde_json::Value;
 
-/// Answers gRPC clients with REST servers. One of `descriptor_set` and `protos` is needed.
+/// Lets gRPC clients call REST servers. Requires one of `descriptor_set` and `protos`.
 #[config]
 #[derive(Debug)]
 #[schemars(extend("oneOf" = [{ "required": ["descriptor_set"] }, { "required": ["protos"] }]))]
 pub struct Config {
     /// The services as a `FileDescriptorSet` with all imports, in base64: `"${base64:shop.pb}"`.
     descriptor_set: Option<String>,
-    /// The services as `.proto` files, by the names that they import each other by: `{ "shop.proto": "${file:shop.proto}" }`.
+    /// The services as `.proto` files, under the names by which they import each other: `{ "shop.proto":
+    /// "${file:shop.proto}" }`.
     #[serde(default)]
     protos: BTreeMap<String, String>,
-    /// The services that there are, such as `shop.v1.Orders`. Default: all of the files.
+    /// The services to expose, such as `shop.v1.Orders`. Default: all of the files.
     #[serde(default)]
     services: Vec<String>,
-    /// What comes before the paths of the rules.
+    /// A prefix of the rules' paths.
     #[serde(default)]
     #[schemars(regex(pattern = "^(/[^/?#]+)*$"))]
     base_path: String,
-    /// Whether bodies have fields with their names of the `.proto` file, and not those in lowerCamelCase.
+    /// Whether bodies use the field names from the `.proto` file instead of lowerCamelCase.
     #[serde(default)]
     original_names: bool,
 }
