@@ -88,7 +88,7 @@ pub struct Part {
     pub(crate) after: Vec<String>,
 }
 
-/// What is read of a part's answer. One that is empty is `null`.
+/// The form of a part's response. An empty one is `null`.
 #[config]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) enum Read {
@@ -124,7 +124,7 @@ fn get() -> String {
     "GET".to_owned()
 }
 
-/// What belongs to a request and not to its client.
+/// Headers that belong to a request rather than to its client.
 fn tracing() -> Vec<String> {
     ["traceparent", "tracestate", "x-request-id"].map(str::to_owned).to_vec()
 }

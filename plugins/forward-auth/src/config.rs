@@ -48,7 +48,7 @@ pub struct Config {
     pub(crate) identity: Option<Identity>,
 }
 
-/// What happens where nobody has decided.
+/// What happens if no decision can be had.
 #[config]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) enum OnError {
@@ -57,7 +57,7 @@ pub(crate) enum OnError {
     Allow,
 }
 
-/// Headers of the answer that say who is calling.
+/// Headers of the response that identify the caller.
 #[config]
 pub struct Identity {
     /// The header with the caller's name. A response without it counts as none.
@@ -120,7 +120,7 @@ impl Identity {
     }
 }
 
-/// What every question tells of its request; see [`crate::question`].
+/// What every auth request tells about the original request; see [`crate::question`].
 pub(crate) const TOLD: [&str; 8] = [
     "x-forwarded-for",
     "x-forwarded-host",

@@ -1,4 +1,4 @@
-//! What a request may ask for, and the words of a refusal.
+//! What a request may ask for, and the messages of refusals.
 
 use std::collections::BTreeMap;
 
@@ -44,7 +44,7 @@ pub struct Limits {
     tokens: usize,
 }
 
-/// Documents that the operator knows.
+/// Documents that the operator has registered.
 #[config]
 #[derive(Clone, Debug)]
 pub struct Persisted {

@@ -1,4 +1,4 @@
-//! What the operator says.
+//! The configuration as the operator writes it.
 
 use std::collections::BTreeMap;
 
@@ -68,7 +68,7 @@ pub struct Json {
     original_names: bool,
 }
 
-/// What becomes of what is not known.
+/// What happens to unknown fields and arguments.
 #[config]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Unknown {

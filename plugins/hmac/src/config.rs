@@ -55,7 +55,7 @@ pub struct Config {
     pub(crate) realm: String,
 }
 
-/// Whether a signature has to have a `nonce`.
+/// Whether a signature must have a `nonce`.
 #[config]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) enum Nonce {
@@ -151,7 +151,7 @@ pub(crate) enum Algorithm {
 }
 
 impl Algorithm {
-    /// As a signature names it.
+    /// Its name in signatures.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::HmacSha256 => "hmac-sha256",
@@ -163,7 +163,7 @@ impl Algorithm {
         }
     }
 
-    /// As a token would name it: each has the same signature there, byte for byte.
+    /// Its name in tokens, where each has the same signature, byte for byte.
     pub(crate) const fn of_tokens(self) -> &'static str {
         match self {
             Self::HmacSha256 => "HS256",

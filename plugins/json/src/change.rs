@@ -1,4 +1,4 @@
-//! What is done to a document, step by step.
+//! Changes to a document, step by step.
 
 use std::collections::BTreeMap;
 
@@ -78,7 +78,7 @@ pub struct Map {
     default: Option<serde_json::Value>,
 }
 
-/// A `null` that was written is a value, not the lack of one.
+/// An explicit `null` is a value, not a missing one.
 fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<serde_json::Value>, D::Error> {
     serde_json::Value::deserialize(deserializer).map(Some)
 }

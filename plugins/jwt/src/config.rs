@@ -1,4 +1,4 @@
-//! The configuration as the operator writes it, and what of it the gateway needs to check tokens.
+//! The configuration as the operator writes it, and the part of it that the gateway needs to verify tokens.
 
 use std::collections::BTreeMap;
 
@@ -144,10 +144,10 @@ fn api() -> String {
 }
 
 impl Config {
-    /// What is not the gateway's to check.
+    /// What the gateway does not check itself.
     ///
     /// # Errors
-    /// A consumer's credential is none.
+    /// A consumer's credential is invalid.
     pub(crate) fn settings(self) -> Result<Settings, String> {
         Ok(Settings {
             from: self.from,
@@ -162,8 +162,8 @@ impl Config {
         })
     }
 
-    /// The key set's definition, as the contract describes it at `jwt.declare`. Addresses and paths stay as they were
-    /// written, for the gateway accepts no others.
+    /// The key set's definition, as the contract describes it at `jwt.declare`. URLs and paths stay as written, because
+    /// the gateway accepts no others.
     ///
     /// # Errors
     /// What is missing, for the operator.
@@ -225,5 +225,5 @@ struct Definition<'a> {
     leeway: u64,
 }
 
-/// What the gateway allows: more would let tokens live on that their issuer let end.
+/// The gateway's limit: more would prolong tokens that their issuer let expire.
 const LEEWAY_MAX: std::time::Duration = std::time::Duration::from_secs(300);

@@ -32,7 +32,7 @@ pub struct Config {
     pub(crate) optional: bool,
 }
 
-/// What of a certificate names its owner.
+/// The part of a certificate that is the caller's name.
 #[config]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) enum Identity {

@@ -78,7 +78,7 @@ pub struct Config {
     pub(crate) realm: String,
 }
 
-/// How the gateway proves who it is.
+/// How the gateway authenticates itself.
 #[config]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) enum ClientAuth {
@@ -120,10 +120,10 @@ impl Config {
         Ok(())
     }
 
-    /// What is said of tokens, whoever finds out what they are worth.
+    /// The settings for tokens that do not depend on how they are verified.
     ///
     /// # Errors
-    /// A consumer's credential is none.
+    /// A consumer's credential is invalid.
     pub(crate) fn settings(&self) -> Result<Settings, String> {
         Ok(Settings {
             from: self.from.clone(),

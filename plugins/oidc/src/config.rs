@@ -128,7 +128,7 @@ pub struct Config {
     pub(crate) forward_access_token: bool,
 }
 
-/// How the gateway proves who it is.
+/// How the gateway authenticates itself.
 #[config]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) enum ClientAuth {
@@ -138,7 +138,7 @@ pub(crate) enum ClientAuth {
     None,
 }
 
-/// What becomes of requests without a session.
+/// What happens to requests without a session.
 #[config]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) enum Unauthenticated {
@@ -227,15 +227,16 @@ impl Config {
         .to_string()
     }
 
-    /// The name of a cookie as browsers see it: one with this prefix comes from this very host and over TLS (RFC 6265bis).
+    /// The name of a cookie as browsers see it: with this prefix, it is from exactly this host and over TLS (RFC
+    /// 6265bis).
     pub(crate) fn cookie_name(&self, suffix: &str) -> String {
         format!("{}{}{suffix}", if self.secure { "__Host-" } else { "" }, self.cookie)
     }
 
-    /// What is said of callers, who are known by the session cookie.
+    /// The settings for callers, who are identified by the session cookie.
     ///
     /// # Errors
-    /// A consumer's credential is none.
+    /// A consumer's credential is invalid.
     pub(crate) fn settings(&self) -> Result<Settings, String> {
         Ok(Settings {
             from: Location::Cookie(self.cookie_name("")),
@@ -259,7 +260,7 @@ pub(crate) fn origin_and_path(url: &str) -> Option<(&str, &str)> {
     (!rest.starts_with('/') && !rest.is_empty()).then_some((origin, if path.is_empty() { "/" } else { path }))
 }
 
-/// What every login says.
+/// The parameters of every authorization request.
 const OWN: [&str; 9] = [
     "response_type",
     "response_mode",

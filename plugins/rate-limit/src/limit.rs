@@ -88,9 +88,9 @@ impl Limit {
         self.burst.unwrap_or(self.limit.count)
     }
 
-    /// The time in which as much as may come at once comes back.
+    /// The time in which the full capacity is restored.
     pub(crate) fn length(&self) -> Duration {
-        // A bucket of `burst` is full again after the time in which the rate gives as much.
+        // A bucket of `burst` is full again after the time in which the rate restores that many.
         let length = self.limit.per.as_millis() * u128::from(self.at_once()) / u128::from(self.limit.count.max(1));
         Duration::from_millis(u64::try_from(length).unwrap_or(u64::MAX))
     }

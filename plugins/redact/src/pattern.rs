@@ -1,4 +1,4 @@
-//! What looks like a secret.
+//! Patterns of secrets.
 
 use std::ops::Range;
 
@@ -16,7 +16,7 @@ pub enum Pattern {
     Custom(Custom),
 }
 
-/// Kinds of secrets.
+/// Built-in patterns.
 #[config]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Named {
@@ -48,7 +48,7 @@ pub(crate) struct Patterns(Vec<Search>);
 #[derive(Debug)]
 struct Search {
     regex: Regex,
-    /// Which parts of a match are what is looked for.
+    /// Which parts of a match are real.
     real: fn(&[u8]) -> Vec<Range<usize>>,
 }
 

@@ -59,7 +59,7 @@ pub struct Config {
     pub(crate) max_size: Size,
 }
 
-/// What one side speaks.
+/// The format of one side.
 #[config]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) enum Language {
