@@ -74,7 +74,7 @@ use crate::body::Body;
 use crate::retry::{self, Budget, Cause};
 use crate::telemetry::metrics::UpstreamMetrics;
 
-/// See the module.
+/// A group of interchangeable endpoints that requests are sent to. See the module.
 pub struct Upstream {
     settings: Settings,
     members: Current,
@@ -86,30 +86,30 @@ pub struct Upstream {
     metrics: Arc<UpstreamMetrics>,
 }
 
-/// What sending a request told: for the log, also when it failed.
+/// What was learned while sending a request, for the log. Filled in for failed requests too.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
-    /// Address of the endpoint that was asked last.
+    /// Address of the endpoint of the last attempt.
     pub endpoint: Option<Arc<str>>,
-    /// How often the request was sent, or tried to be.
+    /// Number of attempts to send the request, including those that failed.
     pub attempts: u32,
-    /// Whether the last attempt went over a connection that had carried requests before.
+    /// Whether the last attempt used a connection that had carried requests before.
     pub reused: bool,
-    /// How long making a connection took, if the last attempt needed one.
+    /// How long connecting took, if the last attempt needed a new connection.
     pub connect_time: Option<Duration>,
-    /// The `Set-Cookie` of a sticky session. It is for this client and beside the response, which others may get as well
-    /// where it is remembered.
+    /// The `Set-Cookie` of a sticky session. It is kept apart from the response because it is for this client only,
+    /// while a cached response is also served to others.
     pub cookie: Option<Box<HeaderValue>>,
 }
 
 impl Upstream {
-    /// An upstream that runs and is on no metrics page. Endpoints of `previous` that stay the same are taken over as they
-    /// are.
+    /// Starts an upstream whose counters appear on no metrics page. Endpoints of `previous` that did not change are
+    /// reused as they are.
     pub fn new(settings: Settings, previous: Option<&Arc<Upstream>>) -> Arc<Self> {
         Upstream::counted(settings, previous, Arc::default())
     }
 
-    /// The same, which counts here what becomes of its requests.
+    /// Like [`Upstream::new`], but counts its requests in `metrics`.
     pub fn counted(settings: Settings, previous: Option<&Arc<Upstream>>, metrics: Arc<UpstreamMetrics>) -> Arc<Self> {
         let members = Current::new(&settings, previous);
         let same_share = |previous: &&Arc<Upstream>| previous.budget.share() == settings.retry_budget;
@@ -134,39 +134,39 @@ impl Upstream {
         &self.settings
     }
 
-    /// The endpoints that it has now, in the order of the settings.
+    /// The current endpoints, in the order of the settings.
     pub fn endpoints(&self) -> Vec<Arc<Endpoint>> {
         self.members.held().endpoints().to_vec()
     }
 
-    /// What was sent again so far, and what was not.
+    /// Counts of requests that were retried, and of those that were not.
     pub fn retry_counters(&self) -> &RetryCounters {
         &self.retry_counters
     }
 
-    /// Where its requests are counted.
+    /// The metrics that this upstream's requests are counted in.
     pub fn metrics(&self) -> &UpstreamMetrics {
         &self.metrics
     }
 
-    /// Requests under way and those refused so far, where their number is limited.
+    /// Requests in flight and requests refused so far; `None` if the number of requests is not limited.
     pub fn requests(&self) -> Option<(usize, u64)> {
         self.request_cap.counts()
     }
 
-    /// Tells whenever [`Upstream::endpoints`] has changed.
+    /// Notifies whenever [`Upstream::endpoints`] has changed.
     pub fn changes(&self) -> watch::Receiver<()> {
         self.changes.subscribe()
     }
 
-    /// Gets the request answered. Hop-by-hop fields are gone already; target, `Host` and framing are put into the form
-    /// that the endpoint's protocol wants.
+    /// Sends the request and returns the response. Hop-by-hop fields must already be removed; target, `Host` and
+    /// framing are rewritten for the endpoint's protocol.
     ///
-    /// The response's head is here when this returns, as it came, with the version that the endpoint speaks; its body
-    /// may still be coming. Dropping either ends the exchange with the endpoint.
+    /// Returns once the response's head has arrived, unchanged and with the version that the endpoint speaks; the body
+    /// may still be arriving. Dropping the future or the response ends the exchange with the endpoint.
     ///
-    /// Where nothing of the request could be sent to an endpoint, another one is tried; what else a route may want is in
-    /// [`Upstream::deliver`].
+    /// If nothing of the request could be sent to an endpoint, another one is tried. Everything else that a route can
+    /// configure is in [`Upstream::deliver`].
     pub async fn send(
         &self,
         request: Request<Body>,
@@ -198,10 +198,10 @@ impl Upstream {
         }
     }
 
-    /// Sends the request to one endpoint. It is taken out of its place when it goes out; where it is there afterwards,
-    /// the endpoint can have got nothing of it.
+    /// Sends the request to one endpoint. The request is taken out of `place` when it is sent; if it is there
+    /// afterwards, the endpoint cannot have received any of it.
     ///
-    /// What goes around here is safe whatever the request is: connections that turn out to have been closed before.
+    /// The retries in this loop are safe for every request: they only replace connections that turned out to be closed.
     async fn attempt(
         &self,
         endpoint: &Arc<Endpoint>,
@@ -217,7 +217,7 @@ impl Upstream {
             *place = None;
             return Err(reason);
         }
-        // A tunnel gets a connection of its own: none that may turn out to be closed, and none taken from the others.
+        // A tunnel needs a new connection: a pooled one may turn out to be closed, and other requests would miss it.
         let is_tunnel = place.as_ref().is_some_and(protocol_switch::asks);
         let mut source = if is_tunnel { Source::Fresh } else { Source::Any };
         let (mut sent, mut repeated) = (0, false);
@@ -235,7 +235,7 @@ impl Upstream {
             facts.connect_time = connect_time;
             facts.reused = lease.is_reused();
             lease.progress().wait(patience);
-            // It is there as long as this goes around.
+            // `place` is filled whenever the loop gets here.
             let Some(request) = place.take() else { return Err(Reason::NoEndpoint) };
             let answer = lease.send(request, in_flight).await;
             let members = self.members.held();
@@ -271,13 +271,13 @@ impl Upstream {
         }
     }
 
-    /// Notes what an attempt without an answer says of the endpoint.
+    /// Records what an attempt without a response says about the endpoint.
     fn failed(&self, endpoint: &Endpoint, reason: Reason) -> Reason {
         self.unanswered(endpoint, &reason);
         reason
     }
 
-    /// Gives up a request, for this reason.
+    /// Builds the error for a request that is given up for this reason.
     fn error(&self, facts: &Facts, reason: Reason) -> SendError {
         if let Some(failure) = reason.failure() {
             self.metrics.failed(failure);
@@ -292,12 +292,12 @@ impl std::fmt::Debug for Upstream {
     }
 }
 
-/// Endpoints that a request is tried at where nothing of it could be sent.
+/// How many endpoints a request is tried at, as long as nothing of it could be sent.
 const FAILOVER_ENDPOINTS: usize = retry::FAILOVER_ATTEMPTS as usize;
 
-/// Connections of the pool that may turn out to be closed before a new one is made.
+/// Number of pooled connections that may turn out to be closed before a new one is made.
 const STALE_CONNECTIONS: u32 = 3;
 
-/// Connections to one endpoint for one attempt, the stale ones included. Only an endpoint that accepts connections and
-/// closes them at once comes near.
+/// Maximum connections to one endpoint for one attempt, stale ones included. Only an endpoint that accepts connections
+/// and closes them at once comes near it.
 const MOST_CONNECTIONS: u32 = 5;

@@ -22,40 +22,40 @@ use super::members::Members;
 use super::settings::Address;
 use crate::balance::hash;
 
-/// What the pick of an endpoint may depend on, beside the endpoints themselves.
+/// What the choice of an endpoint may depend on, besides the endpoints themselves.
 #[derive(Clone, Debug, Default)]
 pub struct Ask {
-    /// The hash of what the upstream's balancing goes by: requests of one hash go to one endpoint.
+    /// Hash of the configured [`HashBy`] value: requests with the same hash go to the same endpoint.
     pub key: Option<u64>,
-    /// What the client's sticky cookie says.
+    /// The endpoint tag from the client's sticky cookie.
     pub(super) tag: Option<Tag>,
-    /// Whether the client came over TLS, so that a cookie for it can be `Secure`.
+    /// Whether the client came over TLS, so that its cookie can be `Secure`.
     pub(super) over_tls: bool,
 }
 
-/// Who asks.
+/// The client that sends the request.
 #[derive(Clone, Copy, Debug)]
 pub struct Client<'a> {
-    /// Behind trusted proxies.
+    /// The client's address, as reported by trusted proxies if there are any.
     pub address: IpAddr,
-    /// The subject that a plugin has proved.
+    /// The subject that a plugin has authenticated.
     pub identity: Option<&'a str>,
     pub over_tls: bool,
 }
 
-/// What consistent hashing goes by.
+/// The part of a request that consistent hashing uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HashBy {
     /// The first line of a header field.
     Header(HeaderName),
     Cookie(String),
-    /// The first value of a query parameter, as it is written.
+    /// The first value of a query parameter, not decoded.
     Query(String),
     /// The client's address.
     Source,
     /// The path without the query.
     Path,
-    /// Who is calling, once a plugin has proved it.
+    /// The caller's identity, once a plugin has authenticated it.
     Identity,
 }
 
@@ -72,16 +72,16 @@ impl fmt::Display for HashBy {
     }
 }
 
-/// How the endpoint of a client's first request becomes that of its next ones.
+/// Sticky sessions: the endpoint of a client's first request also gets its later ones.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sticky {
     /// The cookie's name.
     pub cookie: String,
     pub path: String,
-    /// How long the client keeps the cookie from when it is set; none: until its session ends.
+    /// How long the client keeps the cookie after it is set; `None` means until the client's session ends.
     pub ttl: Option<Duration>,
     pub same_site: SameSite,
-    /// Whether the cookie is for TLS only. None: where it is set over TLS.
+    /// Whether the cookie is `Secure`. `None`: only if it is set over TLS.
     pub secure: Option<bool>,
     pub key: StickyKey,
 }
@@ -93,16 +93,16 @@ pub enum SameSite {
     None,
 }
 
-/// What sticky cookies are signed with.
+/// The key that signs sticky cookies.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StickyKey(Arc<[u8]>);
 
-/// An endpoint in a cookie.
+/// Identifies an endpoint in a cookie.
 pub(super) type Tag = [u8; TAG_BYTES];
 
 impl Upstream {
-    /// What the pick of an endpoint for this request depends on. Looks at nothing where the upstream's settings ask for
-    /// nothing.
+    /// What the choice of an endpoint for this request depends on. Does not look at the request if the settings need
+    /// nothing from it.
     pub fn ask(&self, client: &Client<'_>, target: &PathAndQuery, headers: &HeaderMap) -> Ask {
         let settings = &self.settings;
         let mut ask = Ask { over_tls: client.over_tls, ..Ask::default() };
@@ -115,13 +115,13 @@ impl Upstream {
         ask
     }
 
-    /// The same for a connection, of which nothing is known but where it comes from.
+    /// The same for a connection, of which only the source address is known.
     pub fn ask_of_connection(&self, address: IpAddr) -> Ask {
         let by_source = self.settings.hash.as_ref().is_some_and(|hash| hash.by == HashBy::Source);
         Ask { key: by_source.then(|| hash_of(address)), ..Ask::default() }
     }
 
-    /// What has the client come back to this endpoint, unless it does so already.
+    /// The cookie that makes the client come back to this endpoint; `None` if the client already does.
     pub(super) fn stick(&self, members: &Members, ask: &Ask, endpoint: &Arc<Endpoint>) -> Option<Box<HeaderValue>> {
         let sticky = self.settings.sticky.as_ref()?;
         let tag = members.tag(endpoint).filter(|tag| ask.tag.as_ref() != Some(tag))?;
@@ -148,7 +148,7 @@ fn hash_of(address: IpAddr) -> u64 {
     }
 }
 
-/// The value of the first cookie of the name (RFC 6265, section 4.2).
+/// The value of the first cookie with this name (RFC 6265, section 4.2).
 fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     let lines = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
     let mut pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
@@ -165,7 +165,7 @@ impl Sticky {
     pub(super) fn tag(&self, upstream: &str, address: &Address) -> Tag {
         let key = hmac::Key::new(hmac::HMAC_SHA256, &self.key.0);
         let mut context = hmac::Context::with_key(&key);
-        // A name holds no zero byte, so that no two pairs are one text.
+        // A name contains no zero byte, so different pairs never give the same input.
         context.update(upstream.as_bytes());
         context.update(&[0]);
         context.update(address.as_str().as_bytes());
@@ -174,7 +174,7 @@ impl Sticky {
         tag
     }
 
-    /// The cookie that says so.
+    /// The `Set-Cookie` value for this tag.
     pub(super) fn set_cookie(&self, tag: &Tag, over_tls: bool) -> Option<HeaderValue> {
         let mut text = format!("{}={}; Path={}; HttpOnly", self.cookie, BASE64_URL_SAFE_NO_PAD.encode(tag), self.path);
         if let Some(ttl) = self.ttl {
@@ -193,11 +193,12 @@ impl Sticky {
 }
 
 fn read_tag(text: &str) -> Option<Tag> {
-    // One length is all that is decoded, whatever a client sends.
+    // Only one length is ever decoded, whatever a client sends.
     (text.len() == TAG_BYTES * 4 / 3).then(|| BASE64_URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()).flatten()
 }
 
-/// The place of a tag. The first half finds it; whoever has only guessed that much learns nothing about the rest.
+/// The position of a tag. The lookup is by the first part only, so somebody who guessed that part learns nothing about
+/// the rest.
 pub(super) fn find_tag(tags: &[Tag], tag: &Tag) -> Option<usize> {
     let (begin, rest) = tag.split_at_checked(FINDING_BYTES)?;
     let position = tags.iter().position(|known| known.starts_with(begin))?;
@@ -207,7 +208,7 @@ pub(super) fn find_tag(tags: &[Tag], tag: &Tag) -> Option<usize> {
 
 impl StickyKey {
     /// # Errors
-    /// It is shorter than [`SHORTEST_KEY`].
+    /// The secret is shorter than [`SHORTEST_KEY`].
     pub fn new(secret: &str) -> Result<StickyKey, String> {
         match secret.len() {
             length if length < SHORTEST_KEY => {
@@ -217,11 +218,11 @@ impl StickyKey {
         }
     }
 
-    /// A random one, the same as long as the process lives.
+    /// A random key that stays the same for the life of the process.
     pub fn of_this_process() -> StickyKey {
         static KEY: LazyLock<StickyKey> = LazyLock::new(|| {
             let mut key = [0; 32];
-            // Only a system without a source of randomness fails, and then there is no cookie that can be trusted.
+            // This fails only on a system without a source of randomness, where no cookie could be trusted.
             let filled = aws_lc_rs::rand::fill(&mut key);
             assert!(filled.is_ok(), "the system gives no random bytes");
             StickyKey(key.into())
@@ -236,11 +237,11 @@ impl fmt::Debug for StickyKey {
     }
 }
 
-/// Of which 8 find the endpoint and 16 prove it.
+/// 8 bytes to find the endpoint and 16 to prove it.
 const TAG_BYTES: usize = 24;
 const FINDING_BYTES: usize = 8;
 
-/// Bytes: half of what HMAC-SHA-256 makes use of, for keys that are typed.
+/// In bytes. Half of what HMAC-SHA-256 makes use of, to allow keys that are typed.
 pub const SHORTEST_KEY: usize = 16;
 
 #[cfg(test)]

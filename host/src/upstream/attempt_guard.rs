@@ -6,13 +6,13 @@ use std::time::Duration;
 use super::endpoint::Endpoint;
 use super::{Upstream, members};
 
-/// The guard of an attempt. Where it is dropped before it [ends](AttemptGuard::ends), the endpoint is excused, which is
-/// not the same as having done well: an endpoint that hangs would else look like the fastest, since none of its answers
-/// is slow.
+/// Guards an attempt. If it is dropped before it [ends](AttemptGuard::ends), the attempt is excused, which is not
+/// counted as a success: otherwise an endpoint that hangs would look like the fastest, since none of its answers is
+/// slow.
 pub(super) struct AttemptGuard<'a> {
     upstream: &'a Upstream,
     endpoint: &'a Arc<Endpoint>,
-    /// When it began, where the balancing is by time.
+    /// When the attempt began; set only if balancing uses latency.
     started: Option<Duration>,
 }
 
@@ -21,10 +21,10 @@ impl<'a> AttemptGuard<'a> {
         AttemptGuard { upstream, endpoint, started: upstream.settings.is_timed().then(members::now) }
     }
 
-    /// It ended, however. The answer is when it began.
+    /// Marks the attempt as ended, with whatever result. Returns when it began.
     pub fn ends(self) -> Option<Duration> {
         let started = self.started;
-        // It has nothing but references, so nothing is lost with what would be dropped.
+        // All fields are references, so forgetting them leaks nothing.
         std::mem::forget(self);
         started
     }

@@ -11,7 +11,7 @@ use super::{Ask, Facts, SendError, Upstream};
 use crate::body::{Body, BodyError};
 
 impl Upstream {
-    /// Sends the request and collects the answer, trailers left out, within `timeout` for all of it.
+    /// Sends the request and collects the response, without trailers, within `timeout` for all of it.
     pub async fn call(
         &self,
         request: Request<Bytes>,
@@ -34,15 +34,15 @@ impl Upstream {
     }
 }
 
-/// Why a call has no answer. The text is for the operator.
+/// Why a call has no response. The text is for the operator.
 #[derive(Debug)]
 pub enum CallError {
     Send(SendError),
-    /// The answer was not complete in this time.
+    /// The response was not complete within this time.
     TimedOut(Duration),
-    /// The answer's body is longer than this many bytes.
+    /// The response body is longer than this many bytes.
     TooLarge(usize),
-    /// The answer's body broke off.
+    /// The response body broke off.
     Body(Option<BodyError>),
 }
 

@@ -21,7 +21,7 @@ use super::watched_socket::WatchedSocket;
 use crate::proxy_protocol::{self, Header};
 use crate::tls::Alpn;
 
-/// A connection for requests of any client: over TLS where the transport has it.
+/// Opens a connection that can carry requests of any client; over TLS if the transport has it.
 pub(super) async fn open(address: &Address, transport: &Transport, deadline: Instant) -> Result<Socket, Reason> {
     let alpn = match transport.protocol {
         Protocol::Http1 => Alpn::Http1,
@@ -30,7 +30,7 @@ pub(super) async fn open(address: &Address, transport: &Transport, deadline: Ins
     secure(plain(address, transport, Header::Local, deadline).await?, address, transport, Some(alpn), deadline).await
 }
 
-/// A connection for what one client sends, whatever that is.
+/// Opens a connection for the bytes of one client, whatever they are.
 pub(super) async fn open_for(
     address: &Address,
     transport: &Transport,
@@ -40,7 +40,7 @@ pub(super) async fn open_for(
     secure(plain(address, transport, client, deadline).await?, address, transport, None, deadline).await
 }
 
-/// A connection without TLS. Where the endpoint wants to know whose it is, that has been said.
+/// Opens a connection without TLS. If the endpoint expects a PROXY header, it has been sent.
 pub(super) async fn plain(
     address: &Address,
     transport: &Transport,
@@ -73,7 +73,7 @@ async fn secure(
     }
 }
 
-/// A socket to the address. `None` when the time is over.
+/// Connects a socket to the address. `None` if the deadline has passed.
 async fn connect(address: &Address, deadline: Instant) -> Option<io::Result<TcpStream>> {
     let socket = match address.place() {
         Place::Socket(address) => timeout_at(deadline, TcpStream::connect(address)).await.ok()?,
@@ -88,7 +88,7 @@ async fn connect(address: &Address, deadline: Instant) -> Option<io::Result<TcpS
     }))
 }
 
-/// An address to send datagrams to: the first of a name's.
+/// Resolves an address to send datagrams to: the first one that the name has.
 pub(super) async fn resolve(address: &Address) -> io::Result<SocketAddr> {
     match address.place() {
         Place::Socket(address) => Ok(*address),
@@ -99,11 +99,11 @@ pub(super) async fn resolve(address: &Address) -> io::Result<SocketAddr> {
     }
 }
 
-/// A socket to one of a name's addresses: "happy eyeballs" (RFC 8305). The next one is tried when the last one has
-/// failed, or has not answered for a moment; the first that answers is taken.
+/// Connects to one of a name's addresses: "happy eyeballs" (RFC 8305). The next address is tried when the last one has
+/// failed or has not answered within [`ATTEMPT_DELAY`]; the first that answers is used.
 async fn connect_any(addresses: &[SocketAddr], deadline: Instant) -> Option<io::Result<TcpStream>> {
     let mut left = in_turns(addresses).into_iter();
-    // Dropped with the attempts that lost.
+    // The losing attempts are dropped with the set.
     let mut attempts = JoinSet::new();
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     loop {
@@ -124,7 +124,7 @@ async fn connect_any(addresses: &[SocketAddr], deadline: Instant) -> Option<io::
     }
 }
 
-/// IPv6 and IPv4 by turns, in the order in which the resolver prefers them, IPv6 first (RFC 8305, section 4).
+/// IPv6 and IPv4 addresses alternating, each in the resolver's order, IPv6 first (RFC 8305, section 4).
 fn in_turns(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
     let mut ipv6 = addresses.iter().filter(|address| address.is_ipv6());
     let mut ipv4 = addresses.iter().filter(|address| address.is_ipv4());
@@ -135,8 +135,8 @@ fn in_turns(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
     pairs.flat_map(|(ipv6, ipv4)| ipv6.into_iter().chain(ipv4)).copied().take(MOST_ADDRESSES).collect()
 }
 
-/// An HTTP/2 connection over the socket. Its task ends when the endpoint closes it or says GOAWAY, or when the pool and
-/// the last stream have let go of it.
+/// Opens an HTTP/2 connection over the socket. Its task ends when the endpoint closes it or sends GOAWAY, or once
+/// neither the pool nor a stream uses it any more.
 pub(super) async fn http2(
     socket: Socket,
     transport: &Transport,
@@ -164,47 +164,47 @@ pub(super) async fn http2(
     Ok(Shared::new(sender, streams))
 }
 
-/// What an endpoint may send before clients have taken it: on one stream, and on all streams of a connection.
+/// Flow-control windows: how much an endpoint may send before clients have read it, on one stream and on the whole
+/// connection.
 ///
-/// All streams together get what each of them may hold, so that clients which do not read take nothing from the others:
-/// a connection window that some streams can use up stops all that share it. What a connection can hold stays bounded,
-/// because streams hold less each where there may be many of them.
+/// The connection window is the sum of the stream windows: clients that do not read could use up a smaller one and stop
+/// all other streams. To bound the memory of a connection, stream windows shrink as more streams are allowed.
 fn windows(max_streams: u32) -> (u32, u32) {
     let streams = max_streams.max(1);
     let stream = (UNREAD_BYTES / streams).clamp(FRAME_BYTES, STREAM_WINDOW);
     (stream, stream.saturating_mul(streams).min(WIDEST_WINDOW))
 }
 
-/// Before the next address of a name is tried as well (RFC 8305, section 5).
+/// Delay before the next address of a name is tried as well (RFC 8305, section 5).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
-/// Addresses of a name that are tried.
+/// Maximum addresses of a name that are tried.
 const MOST_ADDRESSES: usize = 16;
 
-/// How much of a request body hyper takes before the socket has.
+/// How much of a request body hyper buffers ahead of the socket.
 const BUFFER_BYTES: usize = 64 * 1024;
 
-/// What an endpoint may send on a stream before the client has taken it: the memory that a slow client can hold.
+/// How much an endpoint may send on a stream before the client reads it: the memory that a slow client can hold.
 const STREAM_WINDOW: u32 = 256 * 1024;
 
-/// The same for all streams of a connection, as long as each of them may send a frame.
+/// The same for all streams of a connection, as long as each of them may still send a frame.
 const UNREAD_BYTES: u32 = 64 * 1024 * 1024;
 
-/// The widest window that there is (RFC 9113, section 6.9.1).
+/// The largest window that the protocol allows (RFC 9113, section 6.9.1).
 const WIDEST_WINDOW: u32 = (1 << 31) - 1;
 
 /// The protocol's default (RFC 9113, section 4.2).
 const FRAME_BYTES: u32 = 16 * 1024;
 
-/// A connection that has streams and on which nothing came for so long is pinged: answers may be silent for longer than
-/// that, and would not be missed on a dead one. An unused connection is let go of before. gRPC's servers close a
-/// connection that is pinged more often.
+/// A connection with open streams on which nothing has arrived for this long is pinged: a response may be silent for
+/// longer, but a dead connection has to be noticed. Unused connections are closed before this. gRPC servers close
+/// connections that are pinged more often.
 const PING_INTERVAL: Duration = Duration::from_secs(5 * 60);
 
-/// How long the endpoint may take to answer that; then the connection is closed.
+/// How long the endpoint may take to answer a ping before the connection is closed.
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Streams that we reset and still remember, so that what comes late for them is no error.
+/// How many streams that we reset are remembered, so that late frames for them are no error.
 const RESET_STREAMS: usize = 64;
 
 #[cfg(test)]
@@ -229,7 +229,7 @@ mod tests {
         assert_eq!(windows(u32::MAX), (FRAME_BYTES, WIDEST_WINDOW));
     }
 
-    /// The first address takes no connection and refuses none, which a full backlog does; the second answers.
+    /// The first address neither accepts nor refuses connections, like a full backlog; the second answers.
     #[tokio::test]
     async fn a_silent_address_holds_nobody_up() {
         let silent = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();

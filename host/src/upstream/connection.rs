@@ -28,19 +28,19 @@ pub(super) enum Lease {
     Http2(Http2),
 }
 
-/// A request without an answer.
+/// A request that got no response.
 pub(super) struct Unanswered {
     pub(super) reason: Reason,
     pub(super) again: Option<Again>,
 }
 
-/// A request that may go out once more, whatever its policy says.
+/// A request that may be sent once more, whatever the retry policy says.
 pub(super) enum Again {
-    /// The connection closed before any of it was written.
+    /// The connection closed before any of the request was written.
     Unsent(Box<Request<Body>>),
-    /// The connection had been unused, and closed without a byte of an answer: most likely the endpoint closed it
-    /// before the request was there. Such a request has no body and means the same twice. Or an HTTP/2 endpoint has said
-    /// that it did not get to it, which holds for every request; all of this one's body is in memory.
+    /// Either a pooled connection closed without a byte of a response, most likely because the endpoint closed it
+    /// before the request arrived; such a request is idempotent and has no body. Or an HTTP/2 endpoint said that it did
+    /// not process the request, which allows a retry of any method as long as all of the body is in memory.
     Unread(Box<Request<Body>>),
 }
 
@@ -51,7 +51,7 @@ impl Again {
 }
 
 impl Lease {
-    /// Sends the request and waits for the head of its answer.
+    /// Sends the request and waits for the head of its response.
     pub(super) async fn send(
         self,
         request: Request<Body>,
@@ -63,7 +63,7 @@ impl Lease {
         }
     }
 
-    /// Whether the connection had carried requests before.
+    /// Whether the connection has carried requests before.
     pub(super) fn is_reused(&self) -> bool {
         match self {
             Lease::Http1(connection) => connection.is_reused(),
@@ -83,21 +83,21 @@ impl Lease {
 pub(super) struct Shared {
     sender: http2::SendRequest<Outgoing>,
     streams: Arc<Streams>,
-    /// Sweeps in which no stream was open.
+    /// Consecutive sweeps that found no open stream.
     sweeps: u32,
 }
 
-/// What a connection and its streams know of each other.
+/// State shared between a connection and its streams.
 pub(super) struct Streams {
     opened: Instant,
     open: AtomicU32,
-    /// Streams that the endpoint allows at a time (RFC 9113, section 5.1.2), as far as known.
+    /// Concurrent streams that the endpoint allows (RFC 9113, section 5.1.2), as far as known.
     allowed: AtomicU32,
     retired: AtomicBool,
-    /// When a request went out since which nothing was read, in milliseconds since the connection was made, plus one; 0
-    /// where there is none.
+    /// When the first request went out after which nothing was read, in milliseconds since the connection was made,
+    /// plus one; 0 if there is none.
     silent_since: AtomicU64,
-    /// Told when a stream ends.
+    /// Notified when a stream ends.
     available: Arc<Notify>,
 }
 
@@ -113,24 +113,24 @@ impl Streams {
         }
     }
 
-    /// The endpoint allows this many streams.
+    /// Sets how many concurrent streams the endpoint allows.
     pub(super) fn allow(&self, streams: usize) {
         self.allowed.store(u32::try_from(streams).unwrap_or(u32::MAX), Relaxed);
     }
 
-    /// A request goes out.
+    /// Records that a request was sent.
     fn ask(&self, at: Instant) {
         if self.silent_since.load(Relaxed) == 0 {
             self.silent_since.store(self.milliseconds(at).saturating_add(1), Relaxed);
         }
     }
 
-    /// Something was read, whatever it was.
+    /// Records that something was read, whatever it was.
     pub(super) fn heard(&self) {
         self.silent_since.store(0, Relaxed);
     }
 
-    /// Whether nothing was read for a while, although there was a request to answer.
+    /// Whether nothing has been read for [`SILENCE`] although a request was waiting for its response.
     fn is_silent(&self) -> bool {
         let since = self.silent_since.load(Relaxed).checked_sub(1);
         let silence = since.map(|since| self.milliseconds(Instant::now()).saturating_sub(since));
@@ -147,14 +147,14 @@ impl Shared {
         Shared { sender, streams, sweeps: 0 }
     }
 
-    /// A place for a request, if one is free.
+    /// A slot for a request, if one is free.
     pub(super) fn place(&self, max_streams: u32) -> Option<Http2> {
         let allowed = self.streams.allowed.load(Relaxed).min(max_streams);
         let free = !self.streams.retired.load(Relaxed) && self.streams.open.load(Relaxed) < allowed;
         free.then(|| self.take_place(true))
     }
 
-    /// The place for the request that the connection was made for.
+    /// The slot for the request that the connection was made for.
     pub(super) fn first_place(&self) -> Http2 {
         self.take_place(false)
     }
@@ -178,7 +178,7 @@ impl Shared {
         self.sender.is_closed()
     }
 
-    /// One sweep. False when the connection was unused for more than `limit`, or is not wanted any more.
+    /// One sweep. False if the connection has been unused for more than `limit` sweeps, or is not wanted any more.
     pub(super) fn sweep(&mut self, limit: u32, spare: bool) -> bool {
         if self.streams.open.load(Relaxed) > 0 {
             self.sweeps = 0;
@@ -189,7 +189,7 @@ impl Shared {
     }
 }
 
-/// A place on an HTTP/2 connection.
+/// A slot on an HTTP/2 connection.
 pub(super) struct Http2 {
     sender: http2::SendRequest<Outgoing>,
     place: Place,
@@ -207,9 +207,9 @@ impl Drop for Place {
     }
 }
 
-/// A request that waits for the head of its answer. One that is given up, by its client or by a time limit of its route,
-/// cannot tell a slow endpoint from a dead connection; but where nothing at all was read for a while, later requests take
-/// another.
+/// A request that waits for the head of its response. If it is given up, by the client or by a time limit of its route,
+/// that alone does not distinguish a slow endpoint from a dead connection; but if nothing at all was read for a while,
+/// later requests use another connection.
 struct Waiting<'a> {
     streams: &'a Streams,
     progress: &'a Progress,
@@ -217,7 +217,7 @@ struct Waiting<'a> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        // It is nobody's turn where the answer is there.
+        // Once the response is here, it is nobody's turn.
         if self.progress.is_endpoints_turn() && self.streams.is_silent() {
             self.streams.retired.store(true, Relaxed);
         }
@@ -229,7 +229,7 @@ impl Http2 {
         &self.progress
     }
 
-    /// No further request over this connection.
+    /// Accepts no further requests on this connection.
     pub(super) fn retire(&self) {
         self.place.0.retired.store(true, Relaxed);
     }
@@ -254,7 +254,7 @@ impl Http2 {
                 biased;
                 result = sent => result,
                 () = poll_fn(|context| progress.poll_expired(context)) => {
-                    // One stream cannot tell a slow endpoint from a dead connection: later requests take another.
+                    // One stream cannot tell a slow endpoint from a dead connection, so later requests use another one.
                     self.retire();
                     let timeout = endpoint.transport().response_timeout;
                     return Err(Unanswered { reason: Reason::ResponseTimeout(timeout), again: None });
@@ -277,7 +277,7 @@ impl Http2 {
 }
 
 impl Http2 {
-    /// Turns what came into what is passed on.
+    /// Converts the endpoint's response into the one that is passed on.
     fn receive(
         self,
         mut response: Response<Incoming>,
@@ -293,7 +293,7 @@ impl Http2 {
     }
 }
 
-/// The request for another attempt, where its body is in memory.
+/// A copy of the request for another attempt, if its body is in memory.
 fn copy_of(request: &Request<Outgoing>) -> Option<Request<Body>> {
     let mut copy = Request::new(request.body().copy()?);
     *copy.method_mut() = request.method().clone();
@@ -303,8 +303,8 @@ fn copy_of(request: &Request<Outgoing>) -> Option<Request<Body>> {
     Some(copy)
 }
 
-/// Whether an HTTP/2 endpoint has said that it did not get to the request: the stream was refused, or is above the last
-/// one of a GOAWAY (RFC 9113, section 8.7). h2 gives that GOAWAY as the error of such streams alone.
+/// Whether an HTTP/2 endpoint has said that it did not process the request: the stream was refused, or its number is
+/// above the last one of a GOAWAY (RFC 9113, section 8.7). h2 reports that GOAWAY as an error only to such streams.
 fn is_refused(reason: &Reason) -> bool {
     let Reason::Closed(error) = reason else { return false };
     let error = error.source().and_then(|cause| cause.downcast_ref::<h2::Error>());
@@ -313,8 +313,8 @@ fn is_refused(reason: &Reason) -> bool {
     })
 }
 
-/// Whether an HTTP/2 endpoint most likely did not get to the request: it was refused, or the connection ended. Any other
-/// reset comes from an endpoint that worked on it.
+/// Whether an HTTP/2 endpoint most likely did not process the request: it was refused, or the connection ended. Any
+/// other reset comes from an endpoint that worked on it.
 fn is_unprocessed(reason: &Reason) -> bool {
     let Reason::Closed(error) = reason else { return false };
     match error.source().and_then(|cause| cause.downcast_ref::<h2::Error>()) {
@@ -323,7 +323,7 @@ fn is_unprocessed(reason: &Reason) -> bool {
     }
 }
 
-/// What hyper's error means to the one who sent the request.
+/// Converts hyper's error into a reason.
 fn reason(error: hyper::Error, progress: &Progress, endpoint: &Endpoint) -> Reason {
     if let Some(fault) = progress.take_fault() {
         return Reason::RequestBody(fault);
@@ -334,7 +334,7 @@ fn reason(error: hyper::Error, progress: &Progress, endpoint: &Endpoint) -> Reas
     if error.is_body_write_aborted() {
         return Reason::ShortRequestBody;
     }
-    // A broken HTTP/2 answer is found by our side, and ends the stream or the connection.
+    // A broken HTTP/2 response is detected on our side, and ends the stream or the connection.
     let broken = error
         .source()
         .and_then(|cause| cause.downcast_ref::<h2::Error>())
@@ -345,6 +345,6 @@ fn reason(error: hyper::Error, progress: &Progress, endpoint: &Endpoint) -> Reas
     }
 }
 
-/// For so long nothing has to be read on a connection before a request that is given up takes that for its end. Long enough
-/// that clients which leave at once do not cost connections.
+/// If nothing was read for this long and a request is given up, the connection is considered dead. Long enough that
+/// clients which leave at once do not cost connections.
 const SILENCE: Duration = Duration::from_millis(500);

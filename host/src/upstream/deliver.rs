@@ -21,19 +21,20 @@ use crate::retry::{Attempt, Cause, End, Policy, Verdict};
 /// How the requests of a route are sent.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Delivery {
-    /// What is sent again.
+    /// Which failures are retried.
     pub retries: Policy,
-    /// From the head of the request to the head of the response, all attempts together.
+    /// From the head of the request to the head of the response, over all attempts.
     pub request_timeout: Option<Duration>,
-    /// The same for one attempt, in place of the transport's `response_timeout`.
+    /// The same for one attempt; replaces the transport's `response_timeout`.
     pub attempt_timeout: Option<Duration>,
 }
 
 impl Upstream {
-    /// Gets the request answered, like [`Upstream::send`]. `began` is when the request's head was there.
+    /// Sends the request and returns the response, like [`Upstream::send`], with retries. `began` is when the head of
+    /// the request arrived.
     ///
-    /// An answer that the policy would rather not have is passed on when there is no other attempt: it says more than an
-    /// error of ours.
+    /// A response that the policy would retry is passed on if there is no further attempt: it tells the client more
+    /// than an error of ours.
     pub async fn deliver(
         &self,
         request: Request<Body>,
@@ -81,7 +82,7 @@ impl Upstream {
             let budget = || self.budget.withdraw(now.into_std());
             match policy.verdict(&attempt, left, budget, fastrand::u64(..)) {
                 Verdict::Again(wait) => {
-                    // A response that is given up takes its connection with it, unless all of it is here.
+                    // Dropping a response closes its connection, unless all of it has arrived.
                     drop(result);
                     self.retry_counters.count(cause);
                     if !wait.is_zero() {
@@ -99,7 +100,7 @@ impl Upstream {
         Err(self.error(facts, Reason::NoEndpoint))
     }
 
-    /// One attempt, within the time for it and for the request.
+    /// One attempt, within its own time limit and that of the request.
     async fn attempt_within(
         &self,
         endpoint: &std::sync::Arc<Endpoint>,
@@ -125,7 +126,7 @@ impl Upstream {
         };
         let started = guard.ends();
         result.unwrap_or_else(|reason| {
-            // The attempt was dropped, and with it its connection or stream.
+            // The attempt was dropped, and its connection or stream with it.
             endpoint.count_failure();
             self.members.held().observe(&self.settings, endpoint, started, false);
             Err(self.failed(endpoint, reason))
@@ -145,7 +146,7 @@ impl Upstream {
     }
 }
 
-/// Why an attempt that failed so may be followed by another; none where the endpoint is not the cause.
+/// The retry cause of a failed attempt; `None` if the endpoint is not to blame.
 fn cause_of(reason: &Reason) -> Option<Cause> {
     match reason {
         Reason::Connect(_) | Reason::Handshake(_) | Reason::ConnectTimeout(_) | Reason::Overloaded => {

@@ -11,20 +11,20 @@ use super::members::{Held, Members};
 use super::settings::{Server, Settings};
 use crate::discovery::{Found, Query};
 
-/// What the names of an upstream stand for, as far as it was found.
+/// The latest discovery results by name.
 pub(super) type Finds = BTreeMap<Query, Vec<Found>>;
 
-/// The members that there are now.
+/// The current members.
 #[allow(clippy::large_enum_variant)] // one for each upstream, and the plain one is to be near
 pub(super) enum Current {
-    /// Those of the settings, for good.
+    /// Only the servers of the settings; they never change.
     Fixed(Members),
-    /// And those that were found last.
+    /// The servers of the settings and those that discovery found last.
     Discovered { members: ArcSwap<Members>, finds: Mutex<Finds> },
 }
 
 impl Current {
-    /// With what was found for the same names before.
+    /// Starts with what was found for the same names before.
     pub(super) fn new(settings: &Settings, previous: Option<&Arc<Upstream>>) -> Self {
         let known = previous.map_or_else(Vec::new, |previous| previous.endpoints());
         if settings.names.is_empty() {
@@ -46,21 +46,21 @@ impl Current {
 }
 
 impl Upstream {
-    /// The names that discovery has to look after.
+    /// The names that discovery has to resolve.
     pub fn queries(&self) -> impl Iterator<Item = &Query> {
         self.settings.names.iter().map(|named| &named.query)
     }
 
-    /// What was found for a name last; none where nothing was found yet.
+    /// The last result for a name; `None` if there was none yet.
     pub fn found(&self, query: &Query) -> Option<Vec<Found>> {
         self.finds().remove(query)
     }
 
-    /// Discovery found these. The endpoints that stay keep their connections, counters and health; the others end with
-    /// their last request.
+    /// Applies new discovery results. Endpoints that remain keep their connections, counters and health; the others end
+    /// with their last request.
     pub fn discovered(&self, news: impl IntoIterator<Item = (Query, Vec<Found>)>) {
         let Current::Discovered { members: current, finds } = &self.members else { return };
-        // Held to the end, so that of two names that change at once none is lost.
+        // Held to the end, so that no update is lost when two names change at once.
         let mut finds = finds.lock().unwrap_or_else(PoisonError::into_inner);
         finds.extend(news);
         current.store(Arc::new(members(&self.settings, &finds, &self.endpoints())));
@@ -79,7 +79,7 @@ fn members(settings: &Settings, finds: &Finds, known: &[Arc<Endpoint>]) -> Membe
     Members::new(&servers(settings, finds), settings, known)
 }
 
-/// The servers of the settings, and those that were found for its names, each address once.
+/// The servers of the settings and those that were found for its names, without duplicate addresses.
 fn servers(settings: &Settings, finds: &Finds) -> Vec<Server> {
     let found = settings.names.iter().flat_map(|named| {
         let found = finds.get(&named.query).map_or(&[][..], Vec::as_slice);
@@ -94,5 +94,5 @@ fn servers(settings: &Settings, finds: &Finds) -> Vec<Server> {
     all.filter(|server| seen.insert(server.address.as_str().to_owned())).take(MOST).collect()
 }
 
-/// Endpoints of one upstream, over all of its names.
+/// Maximum endpoints of one upstream, over all of its names.
 const MOST: usize = 1000;

@@ -24,34 +24,34 @@ use super::pool::{Pool, Sweeps};
 use super::progress::Progress;
 use super::settings::{Address, Protocol, Transport};
 
-/// See the module.
+/// One server of an upstream. See the module.
 pub struct Endpoint {
     address: Address,
     transport: Transport,
     health: Arc<SharedHealth>,
     sweeps: Sweeps,
-    /// When its slow start began, in milliseconds of [`now`], plus one; 0 where none goes on.
+    /// When the slow start began, in milliseconds of [`now`], plus one; 0 if none is in progress.
     slow_start: AtomicU64,
-    /// One permit for each connection that may still be made.
+    /// One permit for each connection that may still be opened.
     slots: Arc<Semaphore>,
-    /// Requests of all cores that wait for a connection.
+    /// Requests on all cores that wait for a connection.
     waiting: AtomicUsize,
     pools: ThreadLocal<RefCell<Pool>>,
     counters: ThreadLocal<Counters>,
 }
 
-/// What happened at an endpoint so far, and what happens now.
+/// Counters and gauges of an endpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Requests that wait for a connection or an answer, or whose answer is still coming.
+    /// Requests that wait for a connection or a response, or whose response is still arriving.
     pub in_flight: usize,
-    /// Connections open or being made.
+    /// Connections that are open or being made.
     pub connections: usize,
-    /// Requests that wait for a connection because all are taken.
+    /// Requests that wait because all connections are taken.
     pub pending: usize,
-    /// Attempts to get a request answered.
+    /// Attempts to send a request.
     pub requests: u64,
-    /// Attempts that ended without an answer.
+    /// Attempts that ended without a response.
     pub failures: u64,
     /// Connections made.
     pub connects: u64,
@@ -62,9 +62,9 @@ pub struct Stats {
 /// Where a request gets its connection from.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Source {
-    /// An unused one if there is one.
+    /// A pooled connection if there is one.
     Any,
-    /// A new one.
+    /// A new connection.
     Fresh,
 }
 
@@ -98,36 +98,36 @@ impl Endpoint {
         self.health.is_available()
     }
 
-    /// Its health, which outlives the endpoint where a reload changes how it is talked to.
+    /// The endpoint's health. It outlives the endpoint when a reload changes only the transport.
     pub fn health(&self) -> &Arc<SharedHealth> {
         &self.health
     }
 
-    /// It gets requests from now on.
+    /// Starts the slow start.
     pub(super) fn begin_slow_start(&self) {
         let since = u64::try_from(now().as_millis()).unwrap_or(u64::MAX).saturating_add(1);
         self.slow_start.store(since, Relaxed);
     }
 
-    /// For how long it has got requests, while that is less than `slow_start`.
+    /// How long the slow start has been in progress; `None` once that reaches `slow_start`.
     pub(super) fn slow_start_age(&self, slow_start: Duration) -> Option<Duration> {
         let since = self.slow_start.load(Relaxed).checked_sub(1)?;
         let age = now().saturating_sub(Duration::from_millis(since));
         if age >= slow_start {
-            // So that the clock is not read any more.
+            // From now on the clock need not be read.
             self.slow_start.store(0, Relaxed);
             return None;
         }
         Some(age)
     }
 
-    /// Requests that wait for a connection or an answer, or whose answer is still coming; over all cores.
+    /// Requests on all cores that wait for a connection or a response, or whose response is still arriving.
     pub fn in_flight(&self) -> usize {
-        // A request that ends on another thread than it began leaves one core below zero: the sum is right.
+        // A request that ends on another thread than it began on leaves one core's count below zero; the sum is right.
         self.counters.iter().fold(0, |sum, core| core.in_flight.load(Relaxed).wrapping_add(sum))
     }
 
-    /// All of its counters.
+    /// All counters.
     pub fn stats(&self) -> Stats {
         let allowed = self.transport.max_connections.clamp(1, Semaphore::MAX_PERMITS);
         let mut stats = Stats {
@@ -145,19 +145,19 @@ impl Endpoint {
         stats
     }
 
-    /// The address, counted by this core alone.
+    /// The address, from this core's own reference count.
     pub(super) fn address_text(&self) -> Arc<str> {
         Arc::clone(&self.pool().borrow().address)
     }
 
-    /// A connection for one request, and the time it took to make, if it had to be made.
+    /// A connection for one request; if a new one was made, also how long that took.
     pub(super) async fn lease(self: &Arc<Self>, source: Source) -> Result<(Lease, Option<Duration>), Reason> {
         if source == Source::Any
             && let Some(lease) = self.take()
         {
             return Ok((lease, None));
         }
-        // Boxed, because it is rare and would make the future of every request larger.
+        // Boxed because it is rarely needed and would enlarge the future of every request.
         let leased = Box::pin(self.wait_or_open(source)).await;
         let counters = self.counters();
         match &leased {
@@ -190,7 +190,7 @@ impl Endpoint {
                 return self.open(slot, deadline).await;
             }
             if source == Source::Fresh {
-                // An unused one may be in the way of the new one.
+                // A pooled connection may hold the slot that the new one needs.
                 drop(self.take());
             }
             if queued.is_none() {
@@ -215,8 +215,8 @@ impl Endpoint {
         }
     }
 
-    /// Many requests that come at once make many HTTP/1.1 connections but only one for HTTP/2: `None` while another
-    /// request of this core makes it.
+    /// Starts making a connection. A burst of requests may open many HTTP/1.1 connections, but only one for HTTP/2:
+    /// `None` while another request on this core is opening it.
     fn begin_opening(self: &Arc<Self>) -> Option<Opening<'_>> {
         let shared = self.transport.protocol == Protocol::Http2;
         if shared && std::mem::replace(&mut self.pool().borrow_mut().opening, true) {
@@ -248,7 +248,7 @@ impl Endpoint {
         Ok((lease, Some(started.elapsed())))
     }
 
-    /// Keeps an unused connection, unless there are enough, or a request on another core waits for its place.
+    /// Returns a connection to the pool, unless the pool is full or a request on another core waits for the slot.
     pub(super) fn put(&self, connection: Box<http1::Connection>) {
         let mut pool = self.pool().borrow_mut();
         let wanted_elsewhere = pool.waiting == 0 && self.waiting.load(Relaxed) > 0;
@@ -257,14 +257,14 @@ impl Endpoint {
         }
     }
 
-    /// Has the sweep look after a request, or a connection for its requests.
+    /// Registers a request, or a connection, with the sweep.
     pub(super) fn watch(self: &Arc<Self>, progress: &Arc<Progress>) {
         self.pool().borrow_mut().watch(progress);
         self.sweep_from_now_on();
     }
 
-    /// Starts this core's sweep, unless it runs: one task for all connections and answers of the endpoint, which ends
-    /// when there are none, or with the endpoint.
+    /// Starts this core's sweep unless it is running: one task for all connections and responses of the endpoint, which
+    /// ends when none are left, or with the endpoint.
     fn sweep_from_now_on(self: &Arc<Self>) {
         if std::mem::replace(&mut self.pool().borrow_mut().sweeping, true) {
             return;
@@ -287,7 +287,7 @@ impl Endpoint {
         });
     }
 
-    /// A place for one more connection, if there is one.
+    /// A permit for one more connection, if there is one.
     pub(super) fn try_slot(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.slots).try_acquire_owned().ok()
     }
@@ -316,7 +316,7 @@ impl std::fmt::Debug for Endpoint {
     }
 }
 
-/// What one core counts. Only that core writes, so that a load and a store do; a cache line for each.
+/// The counters of one core. Only that core writes them, so a load and a store suffice; each has its own cache line.
 #[derive(Default)]
 #[repr(align(128))]
 struct Counters {
@@ -331,8 +331,8 @@ fn add(counter: &AtomicU64, count: u64) {
     counter.store(counter.load(Relaxed).wrapping_add(count), Relaxed);
 }
 
-/// A request that is counted as in flight until this is dropped. It borrows the endpoint while the request is being
-/// sent, and owns it in a body that outlives that.
+/// Counts a request as in flight until dropped. Borrows the endpoint while the request is being sent, and owns it in a
+/// response body that outlives that borrow.
 pub(super) struct InFlight<E: Borrow<Arc<Endpoint>>>(E);
 
 impl<E: Borrow<Arc<Endpoint>>> InFlight<E> {
@@ -348,13 +348,13 @@ impl<E: Borrow<Arc<Endpoint>>> InFlight<E> {
 }
 
 impl<'a> InFlight<&'a Arc<Endpoint>> {
-    /// A request begins.
+    /// Counts a new request.
     pub(super) fn begin(endpoint: &'a Arc<Endpoint>) -> Self {
         add(&endpoint.counters().requests, 1);
         Self::count(endpoint)
     }
 
-    /// The same, for longer than the endpoint is borrowed.
+    /// The same, with ownership of the endpoint.
     pub(super) fn keep(self) -> InFlight<Arc<Endpoint>> {
         InFlight::count(Arc::clone(self.0))
     }
@@ -367,11 +367,11 @@ impl<E: Borrow<Arc<Endpoint>>> Drop for InFlight<E> {
     }
 }
 
-/// A request's place among those that wait.
+/// Counts a request as waiting for a connection until dropped.
 struct Queued<'a>(&'a Endpoint);
 
 impl<'a> Queued<'a> {
-    /// `None` when too many wait.
+    /// `None` if too many requests are waiting.
     fn join(endpoint: &'a Endpoint) -> Option<Self> {
         let limit = endpoint.transport.max_pending;
         let join = |waiting: usize| (waiting < limit).then_some(waiting.saturating_add(1));
@@ -389,7 +389,7 @@ impl Drop for Queued<'_> {
     }
 }
 
-/// The right to make a connection. The others that want it look again when it is over.
+/// The exclusive right to make a connection. Requests that wait for it try again when it is dropped.
 struct Opening<'a> {
     endpoint: &'a Endpoint,
     shared: bool,

@@ -12,43 +12,43 @@ use crate::body::BodyError;
 use crate::telemetry::metrics::UpstreamFailure;
 use crate::tls;
 
-/// A request that an upstream did not answer. The text names the upstream and the endpoint and is for the operator's
-/// log; a client is told the status and nothing of this.
+/// A request that got no response from an upstream. The text names the upstream and the endpoint and is for the
+/// operator's log; the client is told only the status.
 #[derive(Debug)]
 pub struct SendError {
     pub upstream: Arc<str>,
-    /// The endpoint, if it came so far.
+    /// The endpoint, if one had been chosen.
     pub endpoint: Option<Arc<str>>,
     pub reason: Reason,
 }
 
-/// Why there is no answer.
+/// Why there is no response.
 #[derive(Debug)]
 pub enum Reason {
     /// The upstream has no endpoint that takes requests.
     NoEndpoint,
-    /// As many requests are under way as the upstream may have.
+    /// The upstream's limit of concurrent requests is reached.
     TooManyRequests(usize),
-    /// Every connection is taken, and no place became free while the request could wait, or too many wait already.
+    /// All connections are taken, and none became free while the request could wait, or too many requests wait already.
     Overloaded,
     /// No connection could be made.
     Connect(io::Error),
-    /// There is a connection, but none over TLS that can be trusted.
+    /// A connection was made, but the TLS handshake failed or the endpoint is not trusted.
     Handshake(tls::Failed),
-    /// No connection was made in this time.
+    /// No connection was made within this time.
     ConnectTimeout(Duration),
-    /// The answer did not begin in this time.
+    /// The response did not begin within this time.
     ResponseTimeout(Duration),
-    /// The attempt had no answer within the route's limit for one.
+    /// The attempt got no response within the route's limit per attempt.
     AttemptTimeout(Duration),
-    /// The request had no answer within the route's limit for all attempts.
+    /// The request got no response within the route's limit for all attempts.
     RequestTimeout(Duration),
-    /// The connection, or the HTTP/2 stream, ended before an answer began.
+    /// The connection, or the HTTP/2 stream, ended before a response began.
     Closed(Box<dyn Error + Send + Sync>),
-    /// What came is not a response that can be passed on: malformed, ambiguous, too large, or a protocol switch that
+    /// What arrived cannot be passed on as a response: malformed, ambiguous, too large, or a protocol switch that
     /// nobody asked for.
     BadResponse(BadResponse),
-    /// The client's request body failed.
+    /// Reading the client's request body failed.
     RequestBody(BodyError),
     /// The request body ended before its announced length.
     ShortRequestBody,
@@ -65,15 +65,15 @@ pub enum BadResponse {
     Malformed(Box<dyn Error + Send + Sync>),
     /// The connection ended in the middle of the header block.
     Truncated,
-    /// More informational (1xx) responses than are read.
+    /// More informational (1xx) responses than the limit.
     Informational,
-    /// 101, although nobody asked for another protocol, or to another than was asked for.
+    /// 101, although no protocol switch was requested, or not this protocol.
     SwitchingProtocols,
     /// Both `Transfer-Encoding` and `Content-Length` (RFC 9112, section 6.3).
     TwoLengths,
-    /// Any transfer coding but one `chunked`, or any at all outside of HTTP/1.1.
+    /// Any transfer coding other than a single `chunked`, or any at all in a version other than HTTP/1.1.
     TransferEncoding,
-    /// A chunk whose size or end is not as RFC 9112, section 7.1, writes it.
+    /// A chunk whose size or end does not conform to RFC 9112, section 7.1.
     Chunks,
     /// `Content-Length` more than once, or not a number.
     ContentLength,
@@ -82,7 +82,7 @@ pub enum BadResponse {
 }
 
 impl Reason {
-    /// What it counts as; none where the endpoints are not the cause.
+    /// The failure that it counts as; `None` if the endpoints are not to blame.
     pub(super) fn failure(&self) -> Option<UpstreamFailure> {
         Some(match self {
             Reason::NoEndpoint => UpstreamFailure::NoEndpoint,
@@ -101,7 +101,7 @@ impl Reason {
 }
 
 impl SendError {
-    /// What the client is told.
+    /// The status that the client gets.
     pub fn status(&self) -> StatusCode {
         match &self.reason {
             Reason::NoEndpoint | Reason::TooManyRequests(_) | Reason::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
@@ -123,12 +123,12 @@ impl SendError {
         }
     }
 
-    /// Whether it was never tried, because there is too much to do already.
+    /// Whether the request was never tried because of too much load.
     pub fn is_overload(&self) -> bool {
         matches!(self.reason, Reason::TooManyRequests(_) | Reason::Overloaded)
     }
 
-    /// Whether the client, and not the upstream, is the cause.
+    /// Whether the client, not the upstream, is to blame.
     pub fn is_clients_fault(&self) -> bool {
         self.status().is_client_error()
     }
@@ -193,7 +193,7 @@ impl fmt::Display for BadResponse {
     }
 }
 
-/// An error with its causes: hyper's own text often names only the outermost.
+/// Shows an error with its causes: hyper's own text often gives only the outermost.
 struct Chain<'a>(&'a dyn Error);
 
 impl fmt::Display for Chain<'_> {

@@ -22,15 +22,15 @@ use super::{Settings, Upstream};
 use crate::health::{Change, Failure, Health, Sample, State, Thresholds};
 use crate::telemetry::{self, Level};
 
-/// The health of an endpoint, for all who have it.
+/// The health of an endpoint, shared by everything that uses it.
 pub struct SharedHealth {
     /// A [`State`]; written only with the lock held.
     state: AtomicU8,
     /// Failures since the last success.
     streak: AtomicU32,
-    /// Attempts that failed in a way that counts.
+    /// Attempts whose failure counts for ejection.
     failures: AtomicU64,
-    /// Attempts that say nothing of the endpoint: the client left, or no connection was free.
+    /// Attempts that say nothing about the endpoint: the client left, or no connection was free.
     excused: AtomicU64,
     record: Mutex<Record>,
 }
@@ -44,34 +44,34 @@ struct Record {
     probes: ProbeCounts,
 }
 
-/// Probes of one endpoint so far.
+/// Counts of the probes of one endpoint.
 #[derive(Clone, Debug, Default)]
 pub struct ProbeCounts {
     pub passed: u64,
     pub failed: u64,
-    /// What was wrong with the last one, if it failed.
+    /// The error of the last probe, if it failed.
     pub error: Option<Arc<str>>,
 }
 
-/// What an operator is shown of an endpoint.
+/// The health of an endpoint as shown to an operator.
 #[derive(Clone, Debug)]
 pub struct HealthReport {
     pub state: State,
-    /// When it came to be in this state.
+    /// When this state began.
     pub since: SystemTime,
-    /// Why.
+    /// Why it is in this state.
     pub reason: Arc<str>,
-    /// Ejections so far.
+    /// Number of ejections so far.
     pub ejections: u64,
-    /// When the ejection that runs ends.
+    /// When the current ejection ends.
     pub ejected_until: Option<Instant>,
-    /// Attempts that failed in a way that counts for ejection.
+    /// Attempts whose failure counts for ejection.
     pub counted_failures: u64,
     pub probes: ProbeCounts,
 }
 
 impl SharedHealth {
-    /// Of an endpoint that nothing is known of.
+    /// The health of an endpoint of which nothing is known yet.
     pub(super) fn new(settings: &Settings) -> Arc<SharedHealth> {
         let healthy = settings.probing.as_ref().is_none_or(|probing| probing.starts_healthy);
         let health = Health::new(healthy);
@@ -90,13 +90,13 @@ impl SharedHealth {
         })
     }
 
-    /// Whether requests go there.
+    /// Whether it takes requests.
     #[inline]
     pub fn is_available(&self) -> bool {
         self.state.load(Relaxed) == State::Healthy as u8
     }
 
-    /// An attempt said nothing of the endpoint.
+    /// Counts an attempt that says nothing about the endpoint.
     pub(super) fn excuse(&self) {
         self.excused.fetch_add(1, Relaxed);
     }
@@ -115,7 +115,7 @@ impl SharedHealth {
         }
     }
 
-    /// Whether a probe has said anything yet.
+    /// Whether a probe has ended yet.
     pub(super) fn is_probed(&self) -> bool {
         self.record().health.is_probed()
     }
@@ -127,7 +127,7 @@ impl SharedHealth {
             .unwrap_or_default()
     }
 
-    /// In or out, for tests of what follows from it.
+    /// Forces a state, in tests of its consequences.
     #[cfg(test)]
     pub(super) fn force(&self, state: State) {
         self.state.store(state as u8, Relaxed);
@@ -140,7 +140,7 @@ impl SharedHealth {
         }
     }
 
-    /// Lets `step` change the health, and keeps what follows from it.
+    /// Lets `step` change the health, and publishes the result.
     fn change(&self, reason: &str, step: impl FnOnce(&mut Record) -> Option<Change>) -> Option<Change> {
         let mut record = self.record();
         let change = step(&mut record)?;
@@ -155,9 +155,9 @@ impl SharedHealth {
     }
 }
 
-/// What requests tell. On the data cores.
+/// What requests report, on the data cores.
 impl Upstream {
-    /// An endpoint answered a request.
+    /// The endpoint answered a request.
     #[inline]
     pub(super) fn answered(&self, endpoint: &Endpoint, status: StatusCode) {
         let policy = &self.settings.ejection;
@@ -170,7 +170,7 @@ impl Upstream {
         endpoint.health().succeeded();
     }
 
-    /// A request got no answer, for this reason.
+    /// A request got no response, for this reason.
     #[cold]
     pub(super) fn unanswered(&self, endpoint: &Endpoint, reason: &Reason) {
         match failure(reason) {
@@ -185,7 +185,7 @@ impl Upstream {
         let health = endpoint.health();
         health.failures.fetch_add(1, Relaxed);
         let streak = health.streak.fetch_add(1, Relaxed).saturating_add(1);
-        // Where it may not be ejected, it is not asked again for each single failure.
+        // If the endpoint may not be ejected, this is not tried again for each further failure.
         if streak.is_multiple_of(self.settings.ejection.consecutive.max(1)) {
             let reason = match failure {
                 Failure::Status(status) => format!("{streak} failures in a row, the last one {status}"),
@@ -195,10 +195,10 @@ impl Upstream {
         }
     }
 
-    /// Ejects the endpoint, unless too many are.
+    /// Ejects the endpoint, unless too many are ejected already.
     fn eject(&self, endpoint: &Endpoint, reason: &str) {
         let policy = &self.settings.ejection;
-        // Two that fail at the same moment must not both be the last but one.
+        // Two endpoints that fail at the same moment must not both take the last ejection that is allowed.
         let turn = self.ejections.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let members = self.members.held();
         if !policy.may_eject(members.taking_with(endpoint).map(|endpoint| endpoint.health().state())) {
@@ -216,10 +216,10 @@ impl Upstream {
     }
 }
 
-/// What the control thread does.
+/// What runs on the control thread.
 impl Upstream {
-    /// Looks after the health of its endpoints, until it is dropped. Also where there is nothing to do yet: a request
-    /// that began before a reload may still eject an endpoint by the rules of that time.
+    /// Maintains the health of the endpoints until dropped. It also runs while there is nothing to do: a request that
+    /// began before a reload may still eject an endpoint by the rules of that time.
     pub async fn look_after(self: Arc<Self>, probes: Probes) {
         match &self.settings.probing {
             Some(probing) => drop(tokio::join!(self.keep_ejections(), self.keep_probing(probing, &probes))),
@@ -227,8 +227,8 @@ impl Upstream {
         }
     }
 
-    /// Puts the health of endpoints that came from an older snapshot in accord with these settings: nothing stays out
-    /// because of probes or an ejection that are not configured any more.
+    /// Reconciles the health of endpoints taken over from an older snapshot with these settings: no endpoint stays out
+    /// because of probes or an ejection that are no longer configured.
     pub fn settle(&self) {
         let (probed, ejects) = (self.settings.probing.is_some(), !self.settings.ejection.on.is_empty());
         for endpoint in self.endpoints() {
@@ -238,7 +238,7 @@ impl Upstream {
         }
     }
 
-    /// Ends the ejections whose time is over, whenever it is, and looks for outliers. Runs until it is dropped.
+    /// Ends ejections when their time is over, and looks for outliers. Runs until dropped.
     async fn keep_ejections(&self) {
         let window = self.settings.ejection.success_rate.map(|policy| policy.window);
         let mut counts = Counts::default();
@@ -264,7 +264,7 @@ impl Upstream {
         }
     }
 
-    /// Takes back those whose time is over. The answer is when the next one's is.
+    /// Ends the ejections whose time is over. Returns when the next one ends.
     fn return_due(&self, now: Instant) -> Option<Instant> {
         let mut next = None;
         for endpoint in self.endpoints() {
@@ -272,7 +272,7 @@ impl Upstream {
             let reason = "the ejection is over";
             let change = health.change(reason, |record| record.health.tick(now));
             if change.is_some_and(|change| change.from == State::Ejected) {
-                // On probation: the first failure ejects it again, a success makes it like the others.
+                // On probation: the first failure ejects it again, a success clears the streak.
                 health.streak.store(self.settings.ejection.consecutive.saturating_sub(1), Relaxed);
             }
             self.tell(&endpoint, change, reason);
@@ -292,7 +292,7 @@ impl Upstream {
         }
     }
 
-    /// What each endpoint did since the last time.
+    /// What each endpoint did since the last samples.
     pub(super) fn take_samples(&self, counts: &mut Counts) -> (Vec<Arc<Endpoint>>, Vec<Sample>) {
         let endpoints = self.endpoints();
         let sample = |endpoint: &Arc<Endpoint>| {
@@ -310,7 +310,7 @@ impl Upstream {
         (endpoints, samples)
     }
 
-    /// A probe of an endpoint is over; the error is what an operator reads.
+    /// A probe of an endpoint has ended; the error is for the operator.
     pub(super) fn probed(&self, endpoint: &Endpoint, result: Result<(), String>, thresholds: Thresholds) {
         let passed = result.is_ok();
         let error: Option<Arc<str>> = result.err().map(Into::into);
@@ -336,30 +336,30 @@ impl Upstream {
         let (from, to) = (from.name(), to.name());
         let fields: telemetry::Fields<'_> =
             &[("upstream", upstream), ("endpoint", address), ("from", &from), ("to", &to), ("reason", &reason)];
-        // A budget for each endpoint: one that flaps must not hide what becomes of the others.
+        // A log budget for each endpoint: one that flaps must not hide changes of the others.
         telemetry::log_as(&format!("health {upstream} {address}"), level, "an endpoint's health changed", fields);
     }
 }
 
-/// The runtime's clock, which tests can hold.
+/// The runtime's clock, which tests can pause.
 fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
-/// The ejections of an upstream; one for all snapshots that have it.
+/// The ejections of an upstream, shared by all snapshots that have it.
 #[derive(Default)]
 pub(super) struct Ejections {
     /// Held while an endpoint is being ejected.
     turn: Mutex<()>,
-    /// Told when one was.
+    /// Notified after an ejection.
     begun: Notify,
 }
 
-/// What endpoints, by identity, had counted when they were last looked at.
+/// The counts of each endpoint, by identity, at the last samples.
 pub(super) type Counts = HashMap<usize, Counted>;
 
-/// What was counted of an endpoint: its requests since it is there with this transport, and what its health has from
-/// before as well. So only what came since the last look can be put together.
+/// Counters of an endpoint: its requests since it exists with this transport, while excuses and failures are those of
+/// its health and go back further. Only differences between two samples can be combined.
 #[derive(Clone, Copy)]
 pub(super) struct Counted {
     requests: u64,
@@ -371,25 +371,25 @@ pub(super) struct Counted {
 impl Counted {
     fn since(self, before: Counted) -> Sample {
         let over = self.requests.saturating_sub(before.requests).saturating_add(before.in_flight);
-        // What is under way says nothing yet, and what is excused never will.
+        // Requests in flight say nothing yet, and excused ones never will.
         let silent = self.in_flight.saturating_add(self.excused.saturating_sub(before.excused));
         Sample { requests: over.saturating_sub(silent), failures: self.failures.saturating_sub(before.failures) }
     }
 }
 
-/// What a reason says of the endpoint, if it says anything.
+/// The failure that a reason counts as; `None` if it says nothing about the endpoint.
 fn failure(reason: &Reason) -> Option<Failure> {
     match reason {
         Reason::Connect(error) if is_our_own(error) => None,
         Reason::Connect(_) | Reason::Handshake(_) | Reason::ConnectTimeout(_) => Some(Failure::Connect),
         Reason::Closed(_) | Reason::BadResponse(_) => Some(Failure::Reset),
         Reason::ResponseTimeout(_) | Reason::AttemptTimeout(_) | Reason::RequestTimeout(_) => Some(Failure::Timeout),
-        // Of the client, of the request, of our limits.
+        // The fault of the client, of the request or of our own limits.
         _ => None,
     }
 }
 
-/// Whether this machine, not the endpoint, is in the way: ports, file descriptors or memory have run out.
+/// Whether this machine, not the endpoint, is at fault: it has run out of ports, file descriptors or memory.
 fn is_our_own(error: &io::Error) -> bool {
     const EXHAUSTED: [Errno; 5] = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::ADDRNOTAVAIL];
     error.raw_os_error().is_some_and(|code| EXHAUSTED.contains(&Errno::from_raw_os_error(code)))

@@ -43,16 +43,15 @@ use crate::body::Body;
 use crate::intake::Intake;
 use crate::tunnel::Upgrade;
 
-/// See the module.
+/// An HTTP/1.1 connection to an endpoint. See the module.
 pub(super) struct Connection {
     socket: Socket,
-    /// What came and is not used yet.
+    /// Bytes that were read and not used yet.
     input: Intake,
     progress: Arc<Progress>,
-    /// It has carried requests before.
+    /// Whether it has carried requests before.
     reused: bool,
-    /// The place among the endpoint's connections, which is taken as long as the socket is open: also when it has
-    /// become a tunnel.
+    /// The permit for this connection. Held as long as the socket is open, even after a switch to a tunnel.
     _slot: OwnedSemaphorePermit,
 }
 
@@ -69,22 +68,22 @@ impl Connection {
         self.reused
     }
 
-    /// Whether it takes a request: the endpoint has not closed it, and has sent nothing that nobody asked for.
+    /// Whether it can take a request: the endpoint has not closed it and has sent nothing unasked.
     pub(super) fn is_open(&mut self) -> bool {
         let mut byte = [0; 1];
         let mut byte = ReadBuf::new(&mut byte);
-        // Nobody is to be woken: the next request reads, too.
+        // Nobody needs to be woken: the next request reads, too.
         let mut context = Context::from_waker(Waker::noop());
         self.input.bytes.is_empty() && Pin::new(&mut self.socket).poll_read(&mut context, &mut byte).is_pending()
     }
 
-    /// Sends the request and waits for the head of its answer.
+    /// Sends the request and waits for the head of its response.
     pub(super) async fn send(
         mut self: Box<Self>,
         mut request: Request<Body>,
         in_flight: InFlight<&Arc<Endpoint>>,
     ) -> Result<Response<Body>, Unanswered> {
-        // Whether this one may go out again if the endpoint turns out to have closed an unused connection.
+        // Whether the request may be sent again if the endpoint turns out to have closed the unused connection.
         let replayable = self.reused && is_replayable(&request);
         let asked = protocol_switch::asked(&request);
         let mut upload = Upload::new(&mut request);
@@ -103,7 +102,7 @@ impl Connection {
         }
     }
 
-    /// Writes what can be written of the request, until the head of its answer is there.
+    /// Writes as much of the request as possible until the head of the response has arrived.
     fn poll_answer(
         &mut self,
         upload: &mut Upload,
@@ -143,7 +142,7 @@ impl Connection {
         Poll::Pending
     }
 
-    /// Turns what came into what is passed on. A bad response takes the connection with it.
+    /// Converts the endpoint's response into the one that is passed on. A bad response closes the connection.
     fn receive(
         mut self: Box<Self>,
         head: Response<()>,
@@ -170,7 +169,7 @@ impl Connection {
         Ok(response.map(|()| answer.body(self, upload, in_flight)))
     }
 
-    /// Back to the others, if it can take another request.
+    /// Returns the connection to the pool if it can take another request.
     fn give_back(mut self: Box<Self>, endpoint: &Endpoint) {
         if !self.input.bytes.is_empty() || self.progress.is_retired() {
             return;
@@ -181,15 +180,15 @@ impl Connection {
     }
 }
 
-/// A request that has no answer.
+/// A request that got no response.
 struct Failed {
     reason: Reason,
-    /// Not a byte of an answer was there.
+    /// Not a byte of a response had arrived.
     nothing_came: bool,
 }
 
-/// Whether the request can go out again when nobody knows what became of it: it means the same twice (RFC 9110,
-/// section 9.2.2), and there is no body that is gone.
+/// Whether the request can be sent again when its outcome is unknown: it is idempotent (RFC 9110, section 9.2.2), and
+/// no body has been consumed.
 pub(super) fn is_replayable<B: http_body::Body>(request: &Request<B>) -> bool {
     let idempotent = matches!(
         *request.method(),

@@ -20,19 +20,19 @@ use super::health::SharedHealth;
 use super::settings::{NoneAvailable, Server, Settings};
 use crate::balance::{self, Balancer, Priorities, Ring};
 
-/// See the module.
+/// The endpoints of an upstream. See the module.
 pub(super) struct Members {
     endpoints: Vec<Arc<Endpoint>>,
     weights: Vec<u32>,
     priorities: Option<Priorities>,
-    /// Where the settings ask for consistent hashing.
+    /// Only with consistent hashing.
     ring: Option<Ring>,
-    /// What names each endpoint in a sticky cookie; empty where there is none.
+    /// The tag of each endpoint for sticky cookies; empty without them.
     tags: Vec<Tag>,
     balancers: ThreadLocal<RefCell<Balancer>>,
 }
 
-/// Endpoints that a request was sent to already, by position. Empty, it takes no memory.
+/// Positions of endpoints that a request was already sent to. Allocates nothing while empty.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tried(Vec<usize>);
 
@@ -51,22 +51,22 @@ impl Tried {
 }
 
 impl Members {
-    /// The set for these servers. What is `known` with the same address and transport is taken over,
-    /// and of another transport the health.
+    /// The set for these servers. Endpoints of `known` with the same address and transport are reused; if only the
+    /// transport changed, the health is.
     pub(super) fn new(servers: &[Server], settings: &Settings, known: &[Arc<Endpoint>]) -> Self {
         let endpoint = |server: &Server| {
             let new = |health| Endpoint::new(server.address.clone(), settings.transport.clone(), health);
             match known.iter().find(|known| *known.address() == server.address) {
                 None => {
                     let endpoint = new(SharedHealth::new(settings));
-                    // The first ones of all have nobody to leave the requests to.
+                    // The first endpoints of an upstream have nobody to leave requests to.
                     if !known.is_empty() {
                         endpoint.begin_slow_start();
                     }
                     endpoint
                 }
                 Some(known) if *known.transport() == settings.transport => Arc::clone(known),
-                // Connections of another kind, but the same server.
+                // A different kind of connection, but the same server.
                 Some(known) => new(Arc::clone(known.health())),
             }
         };
@@ -91,14 +91,14 @@ impl Members {
         &self.endpoints
     }
 
-    /// The endpoints that new requests go to, and `endpoint` whether they do or not.
+    /// All endpoints with a weight above 0, and `endpoint` whatever its weight.
     pub(super) fn taking_with<'a>(&'a self, endpoint: &'a Endpoint) -> impl Iterator<Item = &'a Arc<Endpoint>> {
         let both = self.endpoints.iter().zip(&self.weights);
         both.filter(move |(known, weight)| **weight > 0 || std::ptr::eq(known.as_ref(), endpoint))
             .map(|(known, _)| known)
     }
 
-    /// What names the endpoint in a sticky cookie.
+    /// The endpoint's tag for a sticky cookie.
     pub(super) fn tag(&self, endpoint: &Arc<Endpoint>) -> Option<&Tag> {
         self.tags.get(self.position(endpoint)?)
     }
@@ -108,7 +108,7 @@ impl Members {
         let (mut available, mut others, mut available_others) = (false, false, false);
         for (position, (endpoint, weight)) in self.endpoints.iter().zip(&self.weights).enumerate() {
             let other = *weight > 0 && !tried.contains(position);
-            // One of weight 0 takes no new requests, so it being well helps nobody.
+            // An endpoint of weight 0 takes no new requests, so its being available does not help.
             available |= *weight > 0 && endpoint.is_available();
             others |= other;
             available_others |= other && endpoint.is_available();
@@ -116,7 +116,7 @@ impl Members {
         available_others || (others && !available && settings.none_available == NoneAvailable::UseAll)
     }
 
-    /// The endpoint for a request that was at those `tried` already: another one where there is one.
+    /// Picks the endpoint for a request that was sent to those in `tried` already: a different one if possible.
     pub(super) fn pick(&self, settings: &Settings, ask: &Ask, tried: &Tried) -> Option<(usize, &Arc<Endpoint>)> {
         let available = |position: usize| self.endpoints.get(position).is_some_and(|endpoint| endpoint.is_available());
         let mut position = self.choose(settings, ask, |position| available(position) && !tried.contains(position));
@@ -131,7 +131,7 @@ impl Members {
         Some((position, self.endpoints.get(position)?))
     }
 
-    /// A usable endpoint; none only where none is usable.
+    /// A usable endpoint; `None` only if none is usable.
     fn choose(&self, settings: &Settings, ask: &Ask, usable: impl Fn(usize) -> bool) -> Option<usize> {
         if let Some(tag) = &ask.tag
             && let Some(position) = find_tag(&self.tags, tag)
@@ -190,8 +190,8 @@ impl Members {
         self.balancer(settings).borrow_mut().pick(load, usable, &mut || fastrand::u64(..), now)
     }
 
-    /// The endpoint, asked at `started`, began to answer or failed. A failure counts as slow, or else an endpoint that
-    /// fails fast would look like the best.
+    /// Records the latency of an endpoint, asked at `started`, that began to answer or failed. A failure counts as
+    /// slow: otherwise an endpoint that fails fast would look like the best.
     pub(super) fn observe(
         &self,
         settings: &Settings,
@@ -206,7 +206,7 @@ impl Members {
         self.balancer(settings).borrow_mut().observe(position, latency, now);
     }
 
-    /// The endpoint, asked at `started`, was not waited for any longer: it takes at least as long as this.
+    /// Records that waiting for the endpoint, asked at `started`, was given up: its latency is at least this long.
     pub(super) fn given_up(&self, settings: &Settings, endpoint: &Arc<Endpoint>, started: Option<Duration>) {
         let (Some(started), Some(position)) = (started, self.position(endpoint)) else { return };
         let now = now();
@@ -233,11 +233,11 @@ pub(super) fn now() -> Duration {
     START.elapsed()
 }
 
-/// The latency that a failure counts as, if it was not longer.
+/// The minimum latency that a failure counts as.
 const FAILURE: Duration = Duration::from_secs(1);
 
-/// The members of an upstream, for as long as somebody looks at them: borrowed where they cannot change, so that a
-/// request of an upstream without names counts no reference.
+/// A reference to the members of an upstream: a plain borrow if they cannot change, so that requests to an upstream
+/// without names touch no reference count.
 pub(super) enum Held<'a> {
     Fixed(&'a Members),
     Current(Arc<Members>),

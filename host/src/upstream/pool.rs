@@ -15,25 +15,25 @@ use super::http1;
 use super::progress::Progress;
 use super::settings::{Protocol, Transport};
 
-/// See the module.
+/// One core's connections to an endpoint. See the module.
 pub(super) struct Pool {
-    /// The endpoint's address; this core's own copy, so that its count is not shared between cores.
+    /// The endpoint's address; this core's own copy, so that its reference count is not shared between cores.
     pub(super) address: Arc<str>,
     idle: Vec<Idle>,
     shared: Vec<Shared>,
-    /// Whoever may wait for the endpoint, for the sweep.
+    /// Requests and connections that the sweep checks.
     watched: Vec<Weak<Progress>>,
-    /// Told when a connection, or a place on one, may be free.
+    /// Notified when a connection, or a slot on one, may be free.
     pub(super) available: Arc<Notify>,
-    /// Requests of this core that wait for a connection.
+    /// Requests on this core that wait for a connection.
     pub(super) waiting: usize,
-    /// An HTTP/2 connection is being made, for which others on this core wait.
+    /// An HTTP/2 connection is being opened, and other requests on this core wait for it.
     pub(super) opening: bool,
-    /// The sweep of this core runs.
+    /// The sweep of this core is running.
     pub(super) sweeping: bool,
 }
 
-/// An unused HTTP/1.1 connection, and the sweeps it has seen so.
+/// An unused HTTP/1.1 connection, and for how many sweeps it has been unused.
 struct Idle {
     connection: Box<http1::Connection>,
     sweeps: u32,
@@ -53,7 +53,7 @@ impl Pool {
         }
     }
 
-    /// A connection that takes a request now, if there is one.
+    /// A connection that can take a request now, if there is one.
     pub(super) fn take(&mut self, transport: &Transport) -> Option<Lease> {
         match transport.protocol {
             Protocol::Http1 => {
@@ -80,14 +80,14 @@ impl Pool {
         }
     }
 
-    /// Adds a new HTTP/2 connection and takes the first place on it.
+    /// Adds a new HTTP/2 connection and takes the first slot on it.
     pub(super) fn share(&mut self, shared: Shared) -> Http2 {
         let place = shared.first_place();
         self.shared.push(shared);
         place
     }
 
-    /// Has the sweep look after this one, until it is dropped.
+    /// Registers this one with the sweep until it is dropped.
     pub(super) fn watch(&mut self, progress: &Arc<Progress>) {
         if self.watched.len() == self.watched.capacity() {
             self.watched.retain(|progress| progress.strong_count() > 0);
@@ -95,9 +95,9 @@ impl Pool {
         self.watched.push(Arc::downgrade(progress));
     }
 
-    /// One sweep: gives overdue answers up, lets go of what was unused or open for too long. With `spare`, unused
-    /// connections go at once, because another core waits for their places. True while there is anything to come
-    /// back for.
+    /// One sweep: gives up overdue responses and closes connections that were unused or open for too long. With
+    /// `spare`, unused connections are closed at once, because another core waits for their permits. Returns whether
+    /// another sweep is needed.
     pub(super) fn sweep(&mut self, now: Instant, sweeps: &Sweeps, spare: bool) -> bool {
         let old = |opened: Instant| now.saturating_duration_since(opened) > sweeps.max_age;
         self.watched.retain(|progress| {
@@ -126,12 +126,12 @@ impl Pool {
         !(self.watched.is_empty() && self.idle.is_empty() && self.shared.is_empty())
     }
 
-    /// Unused HTTP/1.1 connections.
+    /// Number of unused HTTP/1.1 connections.
     pub(super) fn idle(&self) -> usize {
         self.idle.len()
     }
 
-    /// Lets go of unused connections that were closed; how many are left.
+    /// Drops unused connections that were closed; returns how many are left.
     #[cfg(test)]
     pub(super) fn drop_closed(&mut self) -> usize {
         self.idle.retain_mut(|idle| idle.connection.is_open());
@@ -144,7 +144,7 @@ impl Pool {
     }
 }
 
-/// Times as counts of sweeps, so that no clock is read for a request.
+/// Timeouts as numbers of sweeps, so that requests need not read the clock.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Sweeps {
     pub(super) period: Duration,

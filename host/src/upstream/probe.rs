@@ -16,7 +16,7 @@ use super::{Address, Ask, Facts, Reason, Upstream, connect};
 use crate::body::Body;
 use crate::proxy_protocol::Header;
 
-/// What is asked.
+/// How an endpoint is probed.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Probe {
     Http(HttpProbe),
@@ -24,26 +24,26 @@ pub enum Probe {
     Grpc(GrpcProbe),
 }
 
-/// A request whose answer has one of these statuses, and this text in its body.
+/// Sends a request; the response must have one of these statuses, and this text in its body.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HttpProbe {
     pub method: Method,
     pub path: PathAndQuery,
-    /// Where it is not the endpoint's address.
+    /// The `Host`, if it is not the endpoint's address.
     pub host: Option<HeaderValue>,
     pub headers: HeaderMap,
     pub statuses: Vec<RangeInclusive<u16>>,
     pub body: Option<Arc<str>>,
 }
 
-/// A connection, over which nothing need be said.
+/// Opens a connection; sending anything over it is optional.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TcpProbe {
     pub send: Option<Arc<str>>,
     pub expect: Option<Arc<str>>,
 }
 
-/// A call of `grpc.health.v1.Health/Check`.
+/// Calls `grpc.health.v1.Health/Check`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GrpcProbe {
     pub service: Arc<str>,
@@ -52,7 +52,7 @@ pub struct GrpcProbe {
 }
 
 impl Probe {
-    /// Asks the one endpoint of this upstream. The error is for the operator.
+    /// Probes the only endpoint of this upstream. The error is for the operator.
     pub(super) async fn run(&self, upstream: &Upstream, address: &Address) -> Result<(), String> {
         match self {
             Probe::Http(probe) => probe.run(upstream).await,
@@ -126,7 +126,7 @@ impl GrpcProbe {
         if head.status != http::StatusCode::OK {
             return Err(format!("the HTTP status is {}", head.status.as_u16()));
         }
-        // Where there is nothing but an error, it is in the head.
+        // A response that is only an error has its status in the head.
         check_grpc_status(&head.headers)?;
         let body = Limited::new(body, GRPC_ANSWER_BYTES).collect().await;
         let body = body.map_err(|error| format!("the answer broke off: {error}"))?;
@@ -147,7 +147,7 @@ async fn send(upstream: &Upstream, request: Request<Body>) -> Result<http::Respo
     let (ask, mut facts) = (Ask::default(), Facts::default());
     upstream.send(request, &ask, &mut facts).await.map_err(|error| {
         let text = error.to_string();
-        // Whoever reads this is told the upstream already.
+        // The reader of this text already knows the upstream.
         text.strip_prefix(&format!("upstream \"{}\": ", upstream.name())).map_or(text.clone(), str::to_owned)
     })
 }
@@ -180,7 +180,7 @@ fn health_check_request(service: &str) -> Bytes {
     frame.freeze()
 }
 
-/// The `ServingStatus status = 1` of a `HealthCheckResponse`; 0 where it is left out, as protobuf does with a 0.
+/// The `ServingStatus status = 1` of a `HealthCheckResponse`; 0 if it is left out, as protobuf does for 0.
 fn serving_status(mut frame: Bytes) -> Option<u64> {
     let compressed = frame.try_get_u8().ok()?;
     let length = frame.try_get_u32().ok()?;
@@ -241,10 +241,10 @@ fn check_grpc_status(headers: &HeaderMap) -> Result<(), String> {
     }
 }
 
-/// Looks for a text in bytes that come in pieces, up to a bound.
+/// Searches for a text in bytes that arrive in pieces, up to a bound.
 struct Search<'a> {
     text: &'a [u8],
-    /// The end of what came, in which the text may begin.
+    /// The end of the bytes so far, in which the text may begin.
     tail: Vec<u8>,
     read: usize,
 }
@@ -254,7 +254,7 @@ impl<'a> Search<'a> {
         Search { text: text.as_bytes(), tail: Vec::new(), read: 0 }
     }
 
-    /// Whether the text is there now.
+    /// Whether the text has been found.
     fn feed(&mut self, piece: &[u8]) -> bool {
         let piece = piece.get(..BODY_BYTES.saturating_sub(self.read)).unwrap_or(piece);
         self.read += piece.len();
@@ -270,7 +270,7 @@ impl<'a> Search<'a> {
     }
 }
 
-/// As an operator reads it in the reason of a change.
+/// The form that an operator reads in the reason of a state change.
 impl fmt::Display for Probe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -282,10 +282,10 @@ impl fmt::Display for Probe {
     }
 }
 
-/// How much of an answer is looked through.
+/// How much of a response is searched.
 const BODY_BYTES: usize = 64 << 10;
 const GRPC_ANSWER_BYTES: usize = 4 << 10;
-/// The tag of field 1 with a length in front.
+/// The tag of field 1, length-delimited.
 const FIELD_1_BYTES: u8 = 0x0a;
 
 #[cfg(test)]
@@ -302,7 +302,7 @@ mod tests {
         }
         let mut search = Search::new("well");
         assert!(!search.feed(b"wel") && !search.feed(b"wel"));
-        // Up to the bound and no further.
+        // The search stops at the bound.
         let mut search = Search::new("end");
         assert!(!search.feed(&vec![b'.'; BODY_BYTES - 2]) && !search.is_over());
         assert!(!search.feed(b"end") && search.is_over());

@@ -20,16 +20,16 @@ use crate::health::{Ejection, Schedule, Thresholds};
 pub struct Probing {
     pub probe: Probe,
     pub schedule: Schedule,
-    /// For one probe, the connection included.
+    /// The timeout of one probe, including the connection.
     pub timeout: Duration,
     pub thresholds: Thresholds,
-    /// What a new endpoint is until its first probe.
+    /// Whether a new endpoint counts as healthy until its first probe.
     pub starts_healthy: bool,
-    /// The port that probes go to, where it is not the endpoint's.
+    /// The port that is probed, if not the endpoint's own.
     pub port: Option<NonZeroU16>,
 }
 
-/// Bounds the probes of all upstreams that are under way at the same time.
+/// Limits the concurrent probes of all upstreams.
 #[derive(Clone)]
 pub struct Probes(Arc<Semaphore>);
 
@@ -40,7 +40,7 @@ impl Default for Probes {
 }
 
 impl Upstream {
-    /// Probes every endpoint that there is, also when others come. Runs until it is dropped, and ends all with itself.
+    /// Probes every endpoint, including those that are added later. Runs until dropped, which ends all probes.
     pub(super) async fn keep_probing(self: &Arc<Self>, probing: &Probing, probes: &Probes) {
         let mut changes = self.changes();
         let mut tasks = JoinSet::new();
@@ -48,7 +48,7 @@ impl Upstream {
         loop {
             let mut before = std::mem::take(&mut running);
             for endpoint in self.endpoints() {
-                // The task holds on to its endpoint, so no other one has the same identity.
+                // The task holds its endpoint, so no other endpoint can have the same identity.
                 let identity = Arc::as_ptr(&endpoint) as usize;
                 let task = before
                     .remove(&identity)
@@ -63,7 +63,7 @@ impl Upstream {
         }
     }
 
-    /// An upstream of nothing but this address, for one probe: a connection of its own, made like any other.
+    /// An upstream with this address only, for one probe: it uses a connection of its own, made like any other.
     fn alone(&self, address: Address, probe: &Probe) -> Arc<Upstream> {
         let mut settings = Settings {
             endpoints: vec![Server::from(address)],
@@ -96,5 +96,5 @@ async fn probe(upstream: Arc<Upstream>, endpoint: Arc<Endpoint>, probing: Probin
     }
 }
 
-/// More than a machine that is well ever has under way: it is for one whose every endpoint hangs.
+/// More than a healthy machine ever has in flight; it is reached only if every endpoint hangs.
 const AT_ONCE: usize = 512;

@@ -16,32 +16,32 @@ use tokio::time::Instant;
 
 use crate::body::BodyError;
 
-/// See the module.
+/// Whose turn it is in an exchange with an endpoint, and for how long. See the module.
 pub(super) struct Progress {
     /// When the connection was made.
     pub(super) opened: Instant,
-    /// A request is out, and its response head has not come.
+    /// A request was sent, and its response head has not arrived.
     awaiting: AtomicBool,
-    /// Sweeps since the endpoint's turn began, and one; 0 while nobody waits for the endpoint.
+    /// Sweeps since the endpoint's turn began, plus one; 0 while nobody waits for the endpoint.
     sweeps: AtomicU32,
-    /// Whoever waits for the present answer has a time limit of its own.
+    /// The current response is awaited with a time limit of its own.
     own_limit: AtomicBool,
-    /// The sweep gave this request up.
+    /// The sweep has given up this request.
     expired: AtomicBool,
     /// The connection takes no further request.
     retired: AtomicBool,
-    /// Who is to be told that an answer is overdue.
+    /// Woken when a response is overdue.
     waiter: Mutex<Option<Waker>>,
-    /// HTTP/2: why the request body failed, of which hyper is told nothing.
+    /// HTTP/2: why the request body failed, which hyper is not told.
     fault: Mutex<Option<BodyError>>,
 }
 
-/// Who gives up when the head of an answer does not come.
+/// Who gives up when the head of a response does not arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Patience {
     /// The sweep, after the transport's `response_timeout`.
     Usual,
-    /// Whoever waits.
+    /// The caller, by its own time limit.
     Own,
 }
 
@@ -59,57 +59,57 @@ impl Progress {
         }
     }
 
-    /// A request goes out.
+    /// A request is sent.
     pub(super) fn begin(&self) {
         self.sweeps.store(1, Relaxed);
         self.awaiting.store(true, Relaxed);
     }
 
-    /// Who gives up when the head of the next answer does not come.
+    /// Sets who gives up when the head of the next response does not arrive.
     pub(super) fn wait(&self, patience: Patience) {
         self.own_limit.store(patience == Patience::Own, Relaxed);
     }
 
-    /// The response head is here, or will never come.
+    /// The response head has arrived, or never will.
     pub(super) fn answered(&self) {
         self.awaiting.store(false, Relaxed);
         self.sweeps.store(0, Relaxed);
     }
 
-    /// The request body waits for the client: the endpoint's time stands still.
+    /// The request body waits for the client: the endpoint's time is stopped.
     pub(super) fn clients_turn(&self) {
         if self.awaiting.load(Relaxed) {
             self.sweeps.store(0, Relaxed);
         }
     }
 
-    /// The endpoint has got more of the request, or all of it: its time begins anew.
+    /// The endpoint has received more of the request, or all of it: its time starts anew.
     pub(super) fn endpoints_turn(&self) {
         if self.awaiting.load(Relaxed) {
             self.sweeps.store(1, Relaxed);
         }
     }
 
-    /// Whether it is the endpoint that is waited for.
+    /// Whether the endpoint is being waited for.
     pub(super) fn is_endpoints_turn(&self) -> bool {
         self.sweeps.load(Relaxed) > 0
     }
 
-    /// The client wants more of the response body than has come.
+    /// The client wants more of the response body than has arrived.
     pub(super) fn body_is_awaited(&self) {
         if self.sweeps.load(Relaxed) == 0 {
             self.sweeps.store(1, Relaxed);
         }
     }
 
-    /// More of the response body, or its end, has come. If the sweep gave it up meanwhile, then because nobody looked: the
-    /// client did not take what there was before it.
+    /// More of the response body, or its end, has arrived. If the sweep gave it up in the meantime, it did so only
+    /// because nobody polled: the client had not read what came before.
     pub(super) fn body_has_come(&self) {
         self.sweeps.store(0, Relaxed);
         self.expired.store(false, Relaxed);
     }
 
-    /// One sweep went by. What is awaited is overdue when more than so many went by in the endpoint's turn.
+    /// Counts one sweep. What is awaited is overdue after more sweeps than the limit within the endpoint's turn.
     pub(super) fn sweep(&self, head_limit: u32, body_limit: u32) {
         let awaiting = self.awaiting.load(Relaxed);
         let limit = if awaiting { head_limit } else { body_limit };
@@ -126,12 +126,12 @@ impl Progress {
         self.wake();
     }
 
-    /// Whether the sweep gave the request up.
+    /// Whether the sweep has given up the request.
     pub(super) fn is_expired(&self) -> bool {
         self.expired.load(Relaxed)
     }
 
-    /// Ready when the sweep has given the request up.
+    /// Ready when the sweep has given up the request.
     pub(super) fn poll_expired(&self, context: &mut Context<'_>) -> Poll<()> {
         if self.is_expired() {
             return Poll::Ready(());
@@ -143,12 +143,12 @@ impl Progress {
         Poll::Pending
     }
 
-    /// Has whoever waits for the answer look again: it will not come.
+    /// Wakes the task that waits for the response, which will not come.
     pub(super) fn wake(&self) {
         lock(&self.waiter).take().into_iter().for_each(Waker::wake);
     }
 
-    /// No further request after this one.
+    /// No further request is accepted after this one.
     pub(super) fn retire(&self) {
         self.retired.store(true, Relaxed);
     }
@@ -157,7 +157,7 @@ impl Progress {
         self.retired.load(Relaxed)
     }
 
-    /// The request body failed. The first failure counts.
+    /// The request body failed. The first failure is kept.
     pub(super) fn fail(&self, error: BodyError) {
         lock(&self.fault).get_or_insert(error);
     }

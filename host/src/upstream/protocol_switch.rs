@@ -7,7 +7,7 @@ use super::error::BadResponse;
 use crate::body::Body;
 use crate::tunnel::Upgrade;
 
-/// What the request asks to be switched to.
+/// The protocol that the request asks to switch to.
 pub(super) fn asked(request: &Request<Body>) -> Option<Box<Upgrade>> {
     if request.extensions().is_empty() {
         return None;
@@ -15,12 +15,12 @@ pub(super) fn asked(request: &Request<Body>) -> Option<Box<Upgrade>> {
     request.extensions().get::<Upgrade>().cloned().map(Box::new)
 }
 
-/// Whether it asks for another protocol.
+/// Whether the request asks for another protocol.
 pub(super) fn asks(request: &Request<Body>) -> bool {
     !request.extensions().is_empty() && request.extensions().get::<Upgrade>().is_some()
 }
 
-/// Says so in the fields of HTTP/1.1, which are about this one connection.
+/// Writes the fields with which HTTP/1.1 asks for the switch on this connection.
 pub(super) fn ask(request: &mut Request<Body>) {
     if let Some(upgrade) = asked(request) {
         request.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
@@ -28,7 +28,7 @@ pub(super) fn ask(request: &mut Request<Body>) {
     }
 }
 
-/// The 101 of an endpoint, which has to be to what it was asked for.
+/// Checks an endpoint's 101, which has to switch to the protocol that was asked for.
 pub(super) fn check(response: Response<()>, asked: &Upgrade) -> Result<Response<()>, BadResponse> {
     let mut protocols = response.headers().get_all(UPGRADE).iter();
     let is_asked = |protocol: &HeaderValue| protocol.as_bytes().eq_ignore_ascii_case(asked.protocol.as_bytes());

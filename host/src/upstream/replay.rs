@@ -16,38 +16,38 @@ use http_body::{Body as _, Frame, SizeHint};
 
 use crate::body::{Body, BodyError};
 
-/// A request, for as many attempts as it takes.
+/// A request that can be sent in several attempts.
 pub(super) struct Kept {
     head: request::Parts,
     body: KeptBody,
 }
 
 enum KeptBody {
-    /// None, or all of it in memory.
+    /// No body, or all of it in memory.
     Ready(Bytes),
     Read(Arc<Mutex<Source>>),
 }
 
-/// The client's body, and what was read of it.
+/// The client's body, and a copy of what was read of it.
 struct Source {
     body: Body,
     copy: Vec<u8>,
     trailers: Option<HeaderMap>,
     ended: bool,
-    /// The copy is not all that was read.
+    /// The copy does not contain all that was read.
     incomplete: bool,
     max_bytes: usize,
-    /// The length of the body, where it is known from the start.
+    /// The length of the body, if known from the start.
     length: Option<u64>,
-    /// The attempt that reads. Those before it have ended, but their connections may not know yet.
+    /// The attempt that reads. Earlier attempts have ended, but their connections may not have noticed yet.
     attempt: u32,
 }
 
 impl Kept {
-    /// Keeps the request.
+    /// Keeps the request for several attempts.
     ///
     /// # Errors
-    /// The request as it was, where its body is known to be longer than `max_bytes`.
+    /// The unchanged request, if its body is known to be longer than `max_bytes`.
     pub(super) fn new(request: Request<Body>, max_bytes: usize) -> Result<Kept, Box<Request<Body>>> {
         let length = request.body().size_hint();
         if length.lower() > max_bytes as u64 {
@@ -71,7 +71,7 @@ impl Kept {
         Ok(Kept { head, body })
     }
 
-    /// The request for the next attempt. `None` when not all of it is here any more.
+    /// The request for the next attempt. `None` if part of it is gone.
     pub(super) fn request(&self) -> Option<Request<Body>> {
         let body = match &self.body {
             KeptBody::Ready(bytes) => Body::from(bytes.clone()),
@@ -88,7 +88,7 @@ impl Kept {
         Some(Request::from_parts(self.head.clone(), body))
     }
 
-    /// Whether there could be another attempt.
+    /// Whether another attempt is possible.
     pub(super) fn is_whole(&self) -> bool {
         match &self.body {
             KeptBody::Ready(_) => true,
@@ -101,7 +101,7 @@ impl Kept {
 struct Replay {
     source: Arc<Mutex<Source>>,
     attempt: u32,
-    /// Bytes that this attempt has handed on.
+    /// Bytes that this attempt has passed on.
     position: u64,
     trailers_sent: bool,
 }
@@ -152,7 +152,7 @@ impl http_body::Body for Replay {
 }
 
 impl Source {
-    /// Reads on, with a copy of what comes.
+    /// Continues reading, and copies what arrives.
     fn read(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
         match &frame {
@@ -164,7 +164,7 @@ impl Source {
                 }
                 self.ended = frame.is_trailers() || self.body.is_end_stream();
             }
-            // What the client did not send will not come a second time.
+            // What the client failed to send will not come a second time.
             Some(Err(_)) => self.incomplete = true,
             None => self.ended = true,
         }
@@ -197,7 +197,7 @@ mod tests {
 
     use super::*;
 
-    /// A body that comes in these pieces, each after a wait where the mark is set, then trailers.
+    /// A body in these pieces, each after a wait if it is marked, then trailers.
     struct Pieces {
         pieces: std::collections::VecDeque<(Vec<u8>, bool)>,
         trailers: Option<HeaderMap>,
@@ -248,7 +248,7 @@ mod tests {
     }
 
     proptest! {
-        /// However many attempts stop wherever, the next one gets the whole body; and a body beyond the bound is still
+        /// However many attempts stop anywhere, the next one gets the whole body; and a body above the limit is still
         /// passed on whole by the attempt that read it.
         #[test]
         fn every_attempt_gets_the_whole_body(
@@ -269,7 +269,7 @@ mod tests {
             }
             let (mut body, (mut data, mut got, _)) = match kept.request() {
                 Some(request) => (request.into_body(), Default::default()),
-                // The attempt that went beyond the bound is the last, and goes on.
+                // The attempt that exceeded the limit is the last, and continues.
                 None => last.unwrap(),
             };
             let (rest, late, ended) = read(&mut body, usize::MAX);

@@ -19,7 +19,7 @@ use super::protocol_switch;
 use super::settings::{Address, Protocol, Transport};
 use crate::body::Body;
 
-/// Puts the request into the form of the protocol.
+/// Converts the request to the form of the endpoint's protocol.
 pub(super) fn prepare(request: &mut Request<Body>, transport: &Transport, address: &Address) -> Result<(), Reason> {
     if request.method() == Method::CONNECT {
         return Err(Reason::Tunnel);
@@ -37,8 +37,8 @@ pub(super) fn prepare(request: &mut Request<Body>, transport: &Transport, addres
     }
 }
 
-/// `GET /path` with a `Host` field (RFC 9112, section 3.2.1). The authority of the URI wins over a `Host` field that
-/// came with it (section 3.2.2).
+/// `GET /path` with a `Host` field (RFC 9112, section 3.2.1). The authority of the URI takes precedence over a `Host`
+/// field (section 3.2.2).
 fn origin_form(request: &mut Request<Body>, address: &Address) -> Result<(), Reason> {
     *request.version_mut() = Version::HTTP_11;
     if let Some(authority) = request.uri().authority() {
@@ -53,8 +53,7 @@ fn origin_form(request: &mut Request<Body>, address: &Address) -> Result<(), Rea
     Ok(())
 }
 
-/// `:scheme`, `:authority` and `:path` (RFC 9113, section 8.3.1) come from an absolute URI; `Host` becomes the
-/// authority.
+/// `:scheme`, `:authority` and `:path` (RFC 9113, section 8.3.1), from an absolute URI; `Host` becomes the authority.
 fn absolute_form(request: &mut Request<Body>, scheme: Scheme, address: &Address) -> Result<(), Reason> {
     *request.version_mut() = Version::HTTP_2;
     let host = request.headers_mut().remove(HOST);
@@ -75,7 +74,7 @@ fn without_userinfo(authority: &Authority) -> &str {
     authority.as_str().rsplit_once('@').map_or(authority.as_str(), |(_, host)| host)
 }
 
-/// Makes the framing fields say what the body is.
+/// Makes the framing fields match the body.
 fn frame(request: &mut Request<Body>, protocol: Protocol) {
     let length = request.body().size_hint().exact();
     let announces_body = matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH);
@@ -91,11 +90,11 @@ fn frame(request: &mut Request<Body>, protocol: Protocol) {
         (Some(length), _) => {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
         }
-        // A length that was announced and cannot be checked yet: no more is sent, and less ends the connection.
+        // An announced length that cannot be verified yet: more is never sent, and less ends the connection.
         (None, Some(value)) if parse_length(value).is_some() && single(headers) => {}
         (None, _) => {
             headers.remove(CONTENT_LENGTH);
-            // Said here; HTTP/2 has no need of it.
+            // HTTP/1 needs this field, HTTP/2 does not.
             if protocol == Protocol::Http1 {
                 headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
             }
@@ -123,7 +122,8 @@ pub(super) fn parse_length(value: &HeaderValue) -> Option<u64> {
     })
 }
 
-/// A request body on its way to an endpoint over HTTP/2. One that streams tells whose turn it is, and keeps for us why it failed.
+/// A request body on its way to an endpoint over HTTP/2. While streaming, it reports whose turn it is, and stores why
+/// it failed.
 pub(super) struct Outgoing {
     body: Body,
     progress: Option<Arc<Progress>>,
@@ -135,7 +135,7 @@ impl Outgoing {
         Outgoing { body, progress: streams.then(|| Arc::clone(progress)) }
     }
 
-    /// The same body for another attempt, where all of it is in memory.
+    /// The same body for another attempt, if all of it is in memory.
     pub(super) fn copy(&self) -> Option<Body> {
         match &self.body {
             Body::Full(bytes) => Some(Body::Full(bytes.clone())),
@@ -182,7 +182,7 @@ impl http_body::Body for Outgoing {
     }
 }
 
-/// What hyper is told when a request body fails; the reason itself is in the [`Progress`].
+/// The error that hyper gets when a request body fails; the reason itself is in the [`Progress`].
 #[derive(Debug)]
 pub(super) struct BodyFailed;
 

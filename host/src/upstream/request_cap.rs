@@ -14,7 +14,7 @@ use http_body::{Body as _, Frame, SizeHint};
 use super::error::Reason;
 use crate::body::{Body, BodyError};
 
-/// See the module.
+/// The limit on concurrent requests of an upstream. See the module.
 pub(super) struct RequestCap(Option<Limit>);
 
 struct Limit {
@@ -28,17 +28,17 @@ struct Count {
     refused: AtomicU64,
 }
 
-/// A request that is counted until this is dropped.
+/// Counts a request until it is dropped.
 pub(super) struct Place(Arc<Count>);
 
 impl RequestCap {
-    /// What the previous one counts goes on counting.
+    /// Keeps the counts of the previous cap.
     pub(super) fn new(most: Option<usize>, previous: Option<&RequestCap>) -> Self {
         let count = || previous.and_then(|previous| previous.0.as_ref()).map(|limit| Arc::clone(&limit.count));
         RequestCap(most.map(|most| Limit { most, count: count().unwrap_or_default() }))
     }
 
-    /// A place for a request. Without a limit there is nothing to hold.
+    /// Admits a request. Without a limit there is nothing to hold.
     pub(super) fn enter(&self) -> Result<Option<Place>, Reason> {
         let Some(limit) = &self.0 else { return Ok(None) };
         let enter = |now: usize| (now < limit.most).then_some(now.saturating_add(1));
@@ -51,7 +51,7 @@ impl RequestCap {
         }
     }
 
-    /// Requests under way, and those refused so far.
+    /// Requests in flight, and requests refused so far.
     pub(super) fn counts(&self) -> Option<(usize, u64)> {
         let count = &self.0.as_ref()?.count;
         Some((count.now.load(Relaxed), count.refused.load(Relaxed)))
@@ -64,7 +64,7 @@ impl Drop for Place {
     }
 }
 
-/// The response, whose body keeps the place until its end.
+/// The response, whose body holds the permit until its end.
 pub(super) fn hold(response: Response<Body>, place: Option<Place>) -> Response<Body> {
     match place {
         Some(place) if !response.body().is_end_stream() => {

@@ -19,8 +19,8 @@ use super::error::BadResponse;
 use super::request::parse_length;
 use crate::body::{Body, BodyError};
 
-/// Refuses what a parser lets through although another reader might see another end of the message: RFC 9112, section 6.3,
-/// lets a proxy repair some of it, but a server that sends it is broken or under attack. `is_head` says that the request
+/// Refuses responses that a parser accepts but another reader might delimit differently. RFC 9112, section 6.3, lets a
+/// proxy repair some of them, but a server that sends them is broken or under attack. `is_head` says that the request
 /// was a HEAD.
 pub(super) fn check<B>(response: &mut Response<B>, max_headers: usize, is_head: bool) -> Result<Framing, BadResponse> {
     if response.headers().len() > max_headers {
@@ -32,10 +32,10 @@ pub(super) fn check<B>(response: &mut Response<B>, max_headers: usize, is_head: 
     }
     let framing = framing(response.version(), response.headers())?;
     if status == StatusCode::NO_CONTENT {
-        // It must not have one (RFC 9110, section 8.6), and some clients would wait for the bytes.
+        // Not allowed here (RFC 9110, section 8.6), and some clients would wait for the bytes.
         response.headers_mut().remove(CONTENT_LENGTH);
     }
-    // These end with their head, whatever it says (RFC 9112, section 6.3); what comes after them is nobody's body.
+    // These end with their head, whatever it says (RFC 9112, section 6.3); bytes after it belong to no body.
     let is_empty = is_head || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     Ok(if is_empty { Framing::Nothing } else { framing })
 }
@@ -62,15 +62,15 @@ fn framing(version: Version, headers: &HeaderMap) -> Result<Framing, BadResponse
     if length.is_some() {
         return Err(BadResponse::TwoLengths);
     }
-    // Other codings could be passed on only with the field, which is between us and the endpoint.
+    // Other codings could be passed on only together with this field, which is hop-by-hop.
     if version != Version::HTTP_11 || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") || codings.next().is_some() {
         return Err(BadResponse::TransferEncoding);
     }
     Ok(Framing::Chunked)
 }
 
-/// Whether an endpoint goes on after this response of HTTP/1 (RFC 9112, section 9.3). One that speaks HTTP/1.0 is not asked
-/// to.
+/// Whether the endpoint keeps the connection open after this HTTP/1 response (RFC 9112, section 9.3). An HTTP/1.0
+/// server is never asked to.
 pub(super) fn keeps_connection<B>(response: &Response<B>) -> bool {
     let options =
         response.headers().get_all(CONNECTION).iter().flat_map(|value| value.as_bytes().split(|&byte| byte == b','));
@@ -78,10 +78,10 @@ pub(super) fn keeps_connection<B>(response: &Response<B>) -> bool {
     response.version() == Version::HTTP_11 && !options.any(|option| option.eq_ignore_ascii_case(b"close"))
 }
 
-/// A body of HTTP/2 that is still coming. It keeps its place on the connection, and the request counted as in flight;
-/// dropped before its end, the stream is reset.
+/// An HTTP/2 body that is still arriving. It holds its slot on the connection, and counts the request as in flight; if
+/// it is dropped before its end, the stream is reset.
 pub(super) struct Held {
-    /// Empty only when it is dropped.
+    /// Empty only while being dropped.
     body: Body,
     held: Option<(Http2, InFlight<Arc<Endpoint>>)>,
 }
@@ -123,7 +123,7 @@ impl http_body::Body for Held {
                     return Poll::Ready(Some(Err(BodyError::TimedOut)));
                 }
             }
-            // The last bytes of a known length are the end: a reader that counts does not ask again.
+            // The last bytes of a known length are the end: a reader that counts does not poll again.
             Some(Ok(_)) if !self.body.is_end_stream() => progress.body_has_come(),
             _ => self.held = None,
         }
@@ -140,16 +140,16 @@ impl http_body::Body for Held {
 }
 
 impl Drop for Held {
-    /// A reader that counts does not ask behind the last byte. Where the end is a frame of its own, as Go's servers have it, it
-    /// is waited for beside: without that, an answer that was read to its last byte would be cancelled.
+    /// A reader that counts does not poll after the last byte. If the end is a frame of its own, as Go servers send it,
+    /// a task waits for it: otherwise a response that was read to its last byte would be cancelled.
     fn drop(&mut self) {
         let Some(held) = self.held.take().filter(|_| self.body.is_read()) else { return };
         let mut body = std::mem::take(&mut self.body);
-        // Nothing but the end can come: h2 takes more than was announced for an error.
+        // Nothing but the end can follow: h2 treats more than the announced length as an error.
         if Pin::new(&mut body).poll_frame(&mut Context::from_waker(Waker::noop())).is_ready() {
             return;
         }
-        // Without a runtime the process is ending.
+        // Without a runtime, the process is ending.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
                 let _ = timeout(END_PATIENCE, body.frame()).await;
@@ -159,7 +159,7 @@ impl Drop for Held {
     }
 }
 
-/// How long the end of an answer may stay away when all of its bytes are here.
+/// How long to wait for the end of a response after all of its bytes have arrived.
 const END_PATIENCE: Duration = Duration::from_secs(10);
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::retry::Cause;
 
-/// Over all cores. Only failures come here, so plain shared counters do.
+/// Shared by all cores. Only failures are counted, so plain atomic counters suffice.
 #[derive(Default)]
 pub struct RetryCounters {
     by_cause: [AtomicU64; Cause::ALL.len()],
@@ -12,12 +12,12 @@ pub struct RetryCounters {
 }
 
 impl RetryCounters {
-    /// So many requests were sent again for this reason.
+    /// How many requests were retried for this reason.
     pub fn after(&self, cause: Cause) -> u64 {
         self.cell(cause).map_or(0, |cell| cell.load(Relaxed))
     }
 
-    /// So many were not, because the budget was used up.
+    /// How many were not retried because the budget was used up.
     pub fn over_budget(&self) -> u64 {
         self.over_budget.load(Relaxed)
     }

@@ -21,27 +21,28 @@ pub struct Settings {
     pub name: Arc<str>,
     /// The servers. With none of them, every request is answered with 503.
     pub endpoints: Vec<Server>,
-    /// Names that stand for more servers, which discovery finds.
+    /// Names that discovery resolves to more servers.
     pub names: Vec<Named>,
-    /// How a request finds its endpoint, where nothing else has found it.
+    /// How an endpoint is chosen for requests that neither `sticky` nor `hash` decides.
     pub balance: balance::Policy,
     /// Requests with the same key go to the same endpoint. Default: none.
     pub hash: Option<Hash>,
     /// Requests of the same client go to the same endpoint. Default: none.
     pub sticky: Option<Sticky>,
-    /// How long an endpoint that has come or come back takes to get its full share. Default: none at all.
+    /// How long the slow start of a new or returned endpoint takes until it gets its full share. Default: no slow
+    /// start.
     pub slow_start: Option<Duration>,
     /// What happens while no endpoint is available.
     pub none_available: NoneAvailable,
-    /// How to talk to each of them.
+    /// How connections to the endpoints are made.
     pub transport: Transport,
-    /// When those that fail are left out for a while.
+    /// When failing endpoints are ejected.
     pub ejection: Ejection,
-    /// How it is found out which of them can serve, if it is.
+    /// Active health checks, if any.
     pub probing: Option<Probing>,
-    /// Requests to all of them at a time, over all cores. Default: as many as connections allow.
+    /// Maximum concurrent requests to all endpoints, over all cores. Default: as many as the connections allow.
     pub max_requests: Option<usize>,
-    /// How many requests may be sent again.
+    /// How many requests may be retried.
     pub retry_budget: retry::Share,
 }
 
@@ -67,7 +68,7 @@ impl Settings {
 }
 
 impl Settings {
-    /// Whether balancing goes by how long endpoints take to answer.
+    /// Whether balancing uses the latency of endpoints.
     pub(super) fn is_timed(&self) -> bool {
         self.balance == balance::Policy::PeakEwma
     }
@@ -77,7 +78,7 @@ impl Settings {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Hash {
     pub by: HashBy,
-    /// How many times its part of the requests in flight an endpoint may have before its keys go on to the next one; at
+    /// An endpoint whose requests in flight exceed its share by this factor passes its keys on to the next one. At
     /// least 1. Default: no bound.
     pub bounded_load: Option<f64>,
 }
@@ -85,10 +86,10 @@ pub struct Hash {
 /// What happens to requests while no endpoint is available.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum NoneAvailable {
-    /// They are refused with 503.
+    /// Refuse them with 503.
     #[default]
     Refuse,
-    /// They are sent to any of the endpoints, as if all were available.
+    /// Send them to any endpoint, as if all were available.
     UseAll,
 }
 
@@ -96,9 +97,9 @@ pub enum NoneAvailable {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Server {
     pub address: Address,
-    /// Its share of the requests, relative to the other servers. Default 1; 0 takes only requests that are stuck to it.
+    /// Its share of the requests, relative to the other servers. Default 1; with 0 it gets only sticky requests.
     pub weight: u32,
-    /// Its group: 0 is the first to get requests. Default 0.
+    /// Its priority group: 0 gets requests first. Default 0.
     pub priority: u32,
 }
 
@@ -106,9 +107,9 @@ pub struct Server {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Named {
     pub query: Query,
-    /// Of each of its servers, times what its SRV record says.
+    /// Multiplied by the weight of each server's SRV record.
     pub weight: u32,
-    /// Of each of its servers, plus what its SRV record says.
+    /// Added to the priority of each server's SRV record.
     pub priority: u32,
 }
 
@@ -122,40 +123,41 @@ impl From<Address> for Server {
 /// change keep their connections over a reload.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Transport {
-    /// What the endpoints speak. Default HTTP/1.1.
+    /// The protocol of the endpoints. Default HTTP/1.1.
     pub protocol: Protocol,
-    /// TLS with the endpoints. Default: none, they are spoken to in the clear.
+    /// TLS to the endpoints. Default: none.
     pub tls: Option<Arc<tls::Connector>>,
-    /// Whether connections begin with a header that says who the client is: nobody, but at layer 4. Default: no.
+    /// Whether connections begin with a PROXY header. It names a client only at layer 4. Default: no.
     pub proxy_protocol: Option<Version>,
-    /// How long a request waits for a connection: for the name's addresses, for the handshakes of TCP and TLS, and for a
-    /// place where all connections are taken. Default 2 s.
+    /// How long a request waits for a connection: resolving the name, the TCP and TLS handshakes, and a free permit if
+    /// all connections are taken. Default 2 s.
     pub connect_timeout: Duration,
-    /// How long the endpoint may take to begin its answer, once it has all of the request that the client sent so far.
-    /// The time in which the gateway itself waits for the client's body does not count. It is looked at in sweeps, so
-    /// it fires up to an eighth later, and at most two seconds. Default 30 s.
+    /// How long the endpoint may take to begin its response after it has received all that the client sent so far. Time
+    /// in which the gateway waits for the client's body does not count. It is checked in sweeps, so it fires up to an
+    /// eighth late, and at most two seconds. Default 30 s.
     pub response_timeout: Duration,
     /// How long the endpoint may pause within a response body while the client waits for more. Default 5 min; event
-    /// streams that are silent for longer want more.
+    /// streams that are silent for longer need more.
     pub body_timeout: Duration,
-    /// How long an unused connection is kept. It belongs below the endpoint's own keep-alive time (60 s and more in
+    /// How long an unused connection is kept. It should be below the endpoint's own keep-alive time (60 s and more in
     /// common servers), so that we close first and no request meets a closing connection. Default 50 s.
     pub idle_timeout: Duration,
-    /// After this time a connection takes no further request, so that DNS changes and rebalancing in front of the
-    /// endpoint come to effect. Default 1 h.
+    /// A connection older than this takes no further request, so that DNS changes and rebalancing in front of the
+    /// endpoint take effect. Default 1 h.
     pub max_age: Duration,
-    /// Connections to one endpoint, over all cores. Default 1024, at least 1.
+    /// Maximum connections to one endpoint, over all cores. Default 1024, at least 1.
     pub max_connections: usize,
-    /// Unused connections kept for one endpoint on one core. Default 128; 0 keeps none.
+    /// Maximum unused connections kept for one endpoint on one core. Default 128; 0 keeps none.
     pub max_idle: usize,
-    /// Requests to one endpoint that may wait for a connection while `max_connections` are taken. Default 1024; 0
+    /// Maximum requests to one endpoint that wait for a connection while `max_connections` are taken. Default 1024; 0
     /// refuses at once.
     pub max_pending: usize,
-    /// Requests at a time on one HTTP/2 connection; where the endpoint announces fewer, fewer. Default 100, at least 1.
+    /// Maximum concurrent requests on one HTTP/2 connection; fewer if the endpoint announces fewer. Default 100, at
+    /// least 1.
     pub max_streams: u32,
-    /// Fields in a response's header block. Default 100: above it parsing allocates for every response.
+    /// Maximum fields in a response's header block. Default 100; above that, parsing allocates for every response.
     pub max_headers: usize,
-    /// Bytes of a response's header block, and of its trailers. Default 64 KiB, at least 8 KiB.
+    /// Maximum bytes of a response's header block, and of its trailers. Default 64 KiB, at least 8 KiB.
     pub max_header_bytes: usize,
 }
 
@@ -180,23 +182,23 @@ impl Default for Transport {
     }
 }
 
-/// What an endpoint speaks.
+/// The protocol of the endpoints.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Protocol {
     /// HTTP/1.1 with keep-alive (RFC 9112).
     #[default]
     Http1,
-    /// HTTP/2 (RFC 9113): agreed on by ALPN over TLS, by prior knowledge (section 3.3) without it.
+    /// HTTP/2 (RFC 9113): negotiated by ALPN over TLS; without TLS by prior knowledge (section 3.3).
     Http2,
 }
 
-/// Where an endpoint is: `host:port`, with an IP address (in brackets for IPv6) or a name that is resolved each time a
-/// connection is made.
+/// Address of an endpoint: `host:port`, with an IP address (in brackets for IPv6) or a name that is resolved for each
+/// new connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
     text: Arc<str>,
     place: Place,
-    /// The host that discovery found there.
+    /// The host name that discovery found for it.
     host: Option<Arc<str>>,
 }
 
@@ -232,7 +234,7 @@ impl Address {
         Address { text: format!("{host}:{port}").into(), place, host: self.host.clone() }
     }
 
-    /// The host as it was written: what a certificate has to be for.
+    /// The host as it was written; a certificate has to be valid for it.
     pub fn host(&self) -> String {
         match (&self.host, &self.place) {
             (Some(host), _) | (None, Place::Name { host, .. }) => host.to_string(),
@@ -250,7 +252,7 @@ impl FromStr for Address {
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
         let (host, port) = text.rsplit_once(':').ok_or(AddressError::NoPort)?;
-        // `u16::from_str` takes a plus sign; RFC 3986 has only digits here.
+        // `u16::from_str` accepts a plus sign; RFC 3986 allows only digits here.
         let port: u16 = match port.bytes().all(|byte| byte.is_ascii_digit()) {
             true => port.parse().map_err(|_| AddressError::Port)?,
             false => return Err(AddressError::Port),
@@ -278,7 +280,7 @@ impl fmt::Display for Address {
     }
 }
 
-/// Whether this can be a host name: RFC 1123 labels, and the underscore that container networks use.
+/// Whether this can be a host name: RFC 1123 labels, plus the underscore that container networks use.
 fn is_name(host: &str) -> bool {
     let label = |label: &str| {
         (1..=63).contains(&label.len())
@@ -287,12 +289,12 @@ fn is_name(host: &str) -> bool {
             && !label.ends_with('-')
     };
     let host = host.strip_suffix('.').unwrap_or(host);
-    // A last label of digits only is an address that was mistyped, such as 10.0.0.256.
+    // If the last label has only digits, it is a mistyped address, such as 10.0.0.256.
     let numeric = host.rsplit('.').next().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()));
     host.len() <= 253 && host.split('.').all(label) && !numeric
 }
 
-/// Why a text is no address.
+/// Why a text is not an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AddressError {
     NoPort,

@@ -9,21 +9,21 @@ use tokio::net::TcpStream;
 
 use crate::tls::ServerStream;
 
-/// See the module.
+/// A connection to an endpoint, with or without TLS.
 pub enum Socket {
     Plain(TcpStream),
-    /// On the heap, so that it takes no room where there is no TLS.
+    /// Boxed, so that it takes no room without TLS.
     Secure(Box<ServerStream>),
 }
 
 impl Socket {
-    /// Makes the connection end with a reset when it is dropped.
+    /// Makes the connection end with a reset when dropped.
     pub fn abort(&self) {
         let socket = match self {
             Socket::Plain(socket) => socket,
             Socket::Secure(stream) => stream.get_ref().0,
         };
-        // Fails only for a socket that is gone already.
+        // Fails only if the socket is already gone.
         let _ = socket.set_zero_linger();
     }
 }

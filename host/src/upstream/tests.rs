@@ -23,21 +23,21 @@ use super::*;
 use crate::balance::Policy;
 use crate::body::BodyError;
 
-/// What a scripted server does next on a connection.
+/// A step of a scripted server on a connection.
 #[derive(Clone, Debug)]
 pub(super) enum Step {
-    /// Reads until the text came, and records all that was read.
+    /// Reads until this text arrives, and records all that was read.
     Until(&'static str),
     Write(Vec<u8>),
-    /// Does nothing for a while, on tokio's clock.
+    /// Waits, on tokio's clock.
     Pause(Duration),
-    /// Writes the text again and again until the peer is gone.
+    /// Writes the text repeatedly until the peer is gone.
     Flood(&'static str),
-    /// Closes in both directions, with the read data unread.
+    /// Closes both directions, leaving received data unread.
     Close,
     /// Closes with a reset.
     Reset,
-    /// Does nothing until the peer closes.
+    /// Waits until the peer closes.
     Hang,
 }
 
@@ -51,13 +51,13 @@ pub(super) fn write(text: &str) -> Step {
 /// A server on a loopback port.
 pub(super) struct Scripted {
     pub(super) address: String,
-    /// What each connection sent.
+    /// What was read on each connection.
     pub(super) seen: Arc<Mutex<Vec<String>>>,
     pub(super) connections: Arc<AtomicUsize>,
 }
 
-/// The n-th connection follows the n-th script, those after the last follow the last. After its script, a connection
-/// hangs until the peer closes.
+/// The n-th connection follows the n-th script, or the last script if there are fewer. After its script, a connection
+/// waits until the peer closes.
 pub(super) async fn scripted(scripts: Vec<Vec<Step>>) -> Scripted {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let server = Scripted {
@@ -123,7 +123,7 @@ pub(super) fn settings(addresses: &[&str]) -> Settings {
     Settings::new("orders", addresses.iter().map(|address| Server::from(address.parse::<Address>().unwrap())).collect())
 }
 
-/// An upstream of this one server, with the transport changed by `change`.
+/// An upstream with this one server and the transport changed by `change`.
 pub(super) fn upstream(address: &str, change: impl FnOnce(&mut Transport)) -> Arc<Upstream> {
     let mut settings = settings(&[address]);
     change(&mut settings.transport);
@@ -134,7 +134,7 @@ pub(super) fn request(method: &str, body: impl Into<Body>) -> Request<Body> {
     Request::builder().method(method).uri("/a?b").header("host", "api.example").body(body.into()).unwrap()
 }
 
-/// Sends and shows what came: status and body, or status and reason.
+/// Sends the request and returns the outcome as text: status and body, or status and reason.
 pub(super) async fn exchange(upstream: &Upstream, request: Request<Body>) -> (String, Facts) {
     let mut facts = Facts::default();
     let text = match upstream.send(request, &Ask::default(), &mut facts).await {
@@ -168,7 +168,7 @@ pub(super) async fn show(response: Response<Body>) -> String {
     }
 }
 
-/// A body that yields these frames, each as soon as it is asked for, and then ends or fails.
+/// A body that yields these frames, each as soon as it is polled, and then ends or fails.
 pub(super) fn frames(frames: Vec<Result<http_body::Frame<Bytes>, BodyError>>) -> Body {
     Body::boxed(Frames(frames.into_iter()))
 }
@@ -191,7 +191,7 @@ impl http_body::Body for Frames {
     }
 }
 
-/// Lets other tasks run until the condition holds. The bound only turns a hang into a failure.
+/// Lets other tasks run until the condition holds. The time limit only turns a hang into a failure.
 pub(super) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let end = std::time::Instant::now() + Duration::from_secs(60);
     while std::time::Instant::now() < end {

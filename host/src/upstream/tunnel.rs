@@ -17,24 +17,24 @@ use super::socket::Socket;
 use super::{Ask, Facts, Upstream, connect};
 use crate::proxy_protocol::Header;
 
-/// A connection to an endpoint, and its place among the endpoint's connections.
+/// A connection to an endpoint, with its permit.
 pub struct Tunnel {
     pub stream: Socket,
-    /// Held while the connection is used.
+    /// Held while the connection is in use.
     pub place: Place,
 }
 
-/// What is counted at an endpoint until this is dropped.
+/// Counts the connection at its endpoint until dropped.
 pub struct Place {
     in_flight: InFlight<Arc<Endpoint>>,
-    /// None for datagrams, which need no connection.
+    /// `None` for datagrams, which need no connection.
     _slot: Option<OwnedSemaphorePermit>,
 }
 
 impl Upstream {
-    /// Connects to an endpoint; where that fails, to another, until one takes the connection. Each is tried once, and at
-    /// most [`MOST_ENDPOINTS`] are, so that the client waits for a bounded time. An endpoint that wants to know whose the
-    /// connection is has been told of `client`.
+    /// Connects to an endpoint, and on failure to another, until one accepts. Each is tried once, and at most
+    /// [`MOST_ENDPOINTS`], so that the client's wait is bounded. If the endpoint expects a PROXY header, it is sent
+    /// with `client`.
     pub async fn connect(&self, ask: &Ask, client: Header, facts: &mut Facts) -> Result<Tunnel, SendError> {
         let members = self.members.held();
         let mut tried = Tried::default();
@@ -42,7 +42,7 @@ impl Upstream {
         while let Some(endpoint) = self.next(&members, ask, &mut tried, facts) {
             match endpoint.tunnel(client).await {
                 Ok((tunnel, connect_time)) => {
-                    // To its health, an accepted connection is what an answer is to a request.
+                    // For the endpoint's health, an accepted connection counts like a response.
                     self.answered(&endpoint, StatusCode::OK);
                     facts.connect_time = Some(connect_time);
                     return Ok(tunnel);
@@ -57,14 +57,14 @@ impl Upstream {
         Err(self.error(facts, reason))
     }
 
-    /// Notes that an endpoint refused what came through this place.
+    /// Records that an endpoint refused what was sent through this place.
     pub fn refused(&self, place: &Place) {
         let endpoint = place.in_flight.endpoint();
         endpoint.count_failure();
         self.unanswered(endpoint, &Reason::Connect(io::ErrorKind::ConnectionRefused.into()));
     }
 
-    /// A socket that sends datagrams to an endpoint, and takes only that endpoint's.
+    /// A socket that sends datagrams to an endpoint and receives only from that endpoint.
     pub async fn connect_udp(&self, ask: &Ask, facts: &mut Facts) -> Result<(UdpSocket, Place), SendError> {
         let members = self.members.held();
         let mut tried = Tried::default();
@@ -81,7 +81,7 @@ impl Upstream {
         Err(self.error(facts, reason))
     }
 
-    /// An endpoint that was not tried yet, while there is one and the client may wait.
+    /// An endpoint that was not tried yet, if there is one and the limit allows it.
     fn next(&self, members: &Members, ask: &Ask, tried: &mut Tried, facts: &mut Facts) -> Option<Arc<Endpoint>> {
         if tried.len() >= MOST_ENDPOINTS {
             return None;
@@ -132,5 +132,5 @@ impl Endpoint {
     }
 }
 
-/// With the default `connect_timeout`, a client waits for 16 s at most. One that refuses costs next to nothing.
+/// With the default `connect_timeout`, a client waits for 16 s at most. Endpoints that refuse cost next to nothing.
 const MOST_ENDPOINTS: usize = 8;

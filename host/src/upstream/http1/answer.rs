@@ -22,26 +22,26 @@ use super::{Connection, head};
 use crate::body::{Body, BodyError};
 use crate::intake::Intake;
 
-/// A body of which so much is known.
+/// How much of a response body has arrived.
 pub(super) enum Answer {
-    /// All of it is here.
+    /// All of it.
     Whole(Bytes),
     Coming(Left),
 }
 
-/// What is to come of a body.
+/// What remains of a body.
 pub(super) enum Left {
     Length(u64),
     Chunks {
         chunks: Chunks,
         max_fields: usize,
     },
-    /// It ends with the connection.
+    /// Ends when the connection closes.
     UntilClosed,
 }
 
 impl Answer {
-    /// Looks at what came with the head.
+    /// Looks at the bytes that arrived with the head.
     pub(super) fn new(framing: Framing, input: &mut Intake, transport: &Transport) -> Result<Answer, BadResponse> {
         Ok(match framing {
             Framing::Nothing => Answer::Whole(Bytes::new()),
@@ -59,9 +59,9 @@ impl Answer {
         })
     }
 
-    /// The body as it is passed on. The connection goes back at its end, at once where all is here.
+    /// The body as it is passed on. The connection returns to the pool at its end, or at once if all of it has arrived.
     ///
-    /// Only a body that is not complete is wrapped: it costs an allocation.
+    /// Only an incomplete body is wrapped, because that costs an allocation.
     pub(super) fn body(self, connection: Box<Connection>, upload: Upload, in_flight: InFlight<&Arc<Endpoint>>) -> Body {
         match self {
             Answer::Whole(bytes) => {
@@ -81,16 +81,16 @@ impl Answer {
     }
 }
 
-/// A body that is still coming. It keeps its connection, and the request counted as in flight; at its end, the
-/// connection goes back into the pool; dropped before, it closes.
+/// A body that is still arriving. It holds its connection, and counts the request as in flight. At its end, the
+/// connection returns to the pool; if it is dropped before, the connection closes.
 struct Coming {
     left: Left,
-    /// What is left of the request, which is sent as long as somebody has the answer: by [`EarlyAnswer`].
+    /// The rest of the request. [`EarlyAnswer`] keeps sending it as long as the response is held.
     upload: Option<Box<Upload>>,
     held: Option<(Box<Connection>, InFlight<Arc<Endpoint>>)>,
-    /// Why it breaks off, which is told when what came before is with the client.
+    /// Why the body broke off; reported only after the client has the bytes before it.
     failed: Option<BodyError>,
-    /// Something was passed on, and whoever reads has not been made to wait since.
+    /// Something was passed on, and the reader has not had to wait since.
     is_fresh: bool,
 }
 
@@ -122,8 +122,8 @@ impl Coming {
         }
     }
 
-    /// Sends on what is left of the request. Ready when there is nothing more to do about it; where it failed, the answer
-    /// breaks off.
+    /// Continues sending the request. Ready when there is nothing more to do; if sending fails, the response breaks
+    /// off.
     fn poll_upload(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let (Some((connection, _)), Some(upload)) = (&mut self.held, &mut self.upload) else { return Poll::Ready(()) };
         let error = match ready!(upload.poll(&mut connection.socket, &connection.progress, context)) {
@@ -142,7 +142,7 @@ impl Coming {
         Poll::Ready(())
     }
 
-    /// The connection goes back, unless the request is not through.
+    /// Returns the connection to the pool, unless the request has not been sent completely.
     fn finish(&mut self) {
         if let Some((connection, in_flight)) = self.held.take()
             && self.upload.is_none()
@@ -171,7 +171,7 @@ impl http_body::Body for Coming {
                 Poll::Ready(Err(error)) => (this.held, this.failed) = (None, Some(error)),
                 Poll::Ready(Ok(frame)) => {
                     this.is_fresh = true;
-                    // The last bytes of a known length are the end: a reader that counts does not ask again.
+                    // The last bytes of a known length are the end: a reader that counts does not poll again.
                     if frame.is_none() || this.left.is_over() {
                         this.finish();
                     }
@@ -180,7 +180,7 @@ impl http_body::Body for Coming {
             }
         }
         if std::mem::take(&mut this.is_fresh) {
-            // The reader drops what it has not written yet when it sees an error, so it gets the time to write it.
+            // On an error the reader drops what it has not written yet, so it gets time to write that first.
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -199,11 +199,11 @@ impl http_body::Body for Coming {
     }
 }
 
-/// What there is to be passed on.
+/// The next thing to pass on.
 enum Step {
     Frame(Frame<Bytes>),
     End,
-    /// More has to come first.
+    /// More bytes have to arrive first.
     More,
 }
 
@@ -242,7 +242,7 @@ impl Left {
     }
 }
 
-/// The fields behind the last chunk, if there are any.
+/// Reads the fields after the last chunk, if there are any.
 fn read_trailers(section: &Bytes, max_fields: usize) -> Result<Option<HeaderMap>, BodyError> {
     if matches!(&section[..], b"\r\n" | b"\n") {
         return Ok(None);

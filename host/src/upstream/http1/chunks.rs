@@ -5,11 +5,11 @@
 
 use memchr::memchr;
 
-/// Where in the body the next byte is.
+/// The position in a chunked body.
 #[derive(Clone, Debug)]
 pub(super) struct Chunks {
     at: At,
-    /// Most bytes that the trailers may be.
+    /// Maximum bytes of the trailers.
     max_trailers: usize,
 }
 
@@ -17,27 +17,27 @@ pub(super) struct Chunks {
 enum At {
     /// Before the line with a chunk's size.
     Size,
-    /// In data, with so much to come.
+    /// In the data of a chunk, of which this many bytes remain.
     Data(u64),
-    /// Before the line end behind the data.
+    /// Before the line end after the data.
     DataEnd,
     Trailers,
     End,
 }
 
-/// What the next bytes are. The number is how many of them there are.
+/// What the next bytes are, and how many.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
-    /// They say how the body is framed.
+    /// Framing between the data.
     Framing(usize),
     Data(usize),
-    /// The trailers, if there are any, and the empty line at the end of the body.
+    /// The trailers, if there are any, and the empty line that ends the body.
     End(usize),
-    /// It cannot be said before more has come.
+    /// Cannot be told until more bytes arrive.
     More,
 }
 
-/// These are no chunks.
+/// The bytes are not valid chunks.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Broken;
 
@@ -50,7 +50,7 @@ impl Chunks {
         self.at == At::End
     }
 
-    /// Whether what has come so far can be chunks.
+    /// Checks that the bytes so far can be chunks.
     pub(super) fn check(&self, mut bytes: &[u8]) -> Result<(), Broken> {
         let mut chunks = self.clone();
         loop {
@@ -61,7 +61,7 @@ impl Chunks {
         }
     }
 
-    /// What the first of these bytes are; they are behind it then.
+    /// Says what the first of these bytes are, and moves past them.
     pub(super) fn next(&mut self, bytes: &[u8]) -> Result<Next, Broken> {
         match self.at {
             At::Size => {
@@ -102,7 +102,7 @@ impl Chunks {
     }
 }
 
-/// `chunk-size [ chunk-ext ]`. More than sixteen digits are no length; white space must be before an extension.
+/// `chunk-size [ chunk-ext ]`. More than sixteen digits are refused; white space is allowed only before an extension.
 fn size(line: &[u8]) -> Option<u64> {
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
     let (digits, rest) = line.split_at_checked(digits).filter(|(digits, _)| (1..=16).contains(&digits.len()))?;
@@ -118,7 +118,7 @@ fn size(line: &[u8]) -> Option<u64> {
     u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }
 
-/// How long the trailers are, with the empty line at their end.
+/// Length of the trailers including the empty line at their end.
 fn end_of_trailers(bytes: &[u8]) -> Option<usize> {
     let mut line = 0;
     while let Some(length) = memchr(b'\n', bytes.get(line..)?) {
@@ -131,7 +131,7 @@ fn end_of_trailers(bytes: &[u8]) -> Option<usize> {
     None
 }
 
-/// Most bytes of the line with a chunk's size.
+/// Maximum bytes of a chunk-size line.
 const LINE_BYTES: usize = 4096;
 
 #[cfg(test)]
@@ -142,7 +142,7 @@ mod tests {
 
     use super::*;
 
-    /// The data of a body and whether it is over, the same whatever the pieces are that it comes in.
+    /// The data of a body and whether it is complete; the same however the body is cut into pieces.
     fn read(body: &[u8]) -> Result<(Vec<u8>, bool), Broken> {
         let read_in = |size: usize| {
             let (mut chunks, mut input, mut data) = (Chunks::new(100), Vec::new(), Vec::new());

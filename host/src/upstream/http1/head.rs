@@ -21,7 +21,7 @@ pub(super) fn write<B>(request: &Request<B>, out: &mut Vec<u8>) {
     out.extend_from_slice(request.method().as_str().as_bytes());
     out.push(b' ');
     if !target.starts_with(['/', '*']) {
-        // Of an absolute form that has no path, only the query is left (RFC 9112, section 3.2.1).
+        // An absolute form without a path leaves only the query (RFC 9112, section 3.2.1).
         out.push(b'/');
     }
     out.extend_from_slice(target.as_bytes());
@@ -30,7 +30,7 @@ pub(super) fn write<B>(request: &Request<B>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// What a head may be at most.
+/// Limits of a response head.
 pub(super) struct Limits {
     bytes: usize,
     fields: usize,
@@ -47,23 +47,23 @@ impl Limits {
     }
 }
 
-/// The heads of one answer: informational ones, and the one that counts.
+/// The heads of one response: informational ones, and the final one.
 #[derive(Default)]
 pub(super) struct Heads {
-    /// There is no end of a head before this.
+    /// No head ends before this position.
     searched: usize,
     /// Bytes of the informational heads so far.
     informed: usize,
 }
 
 impl Heads {
-    /// Whether no informational one has come.
+    /// Whether no informational head has arrived.
     pub(super) fn is_first(&self) -> bool {
         self.informed == 0
     }
 
-    /// The head that counts, taken from the input, once it is whole. Informational ones before it are passed over (RFC 9110,
-    /// section 15.2) but for 101, which is the last that is HTTP.
+    /// Takes the final head from the input once it is complete. Informational heads before it are skipped (RFC 9110,
+    /// section 15.2), except 101, which is the last message in HTTP.
     pub(super) fn read(&mut self, input: &mut Intake, limits: &Limits) -> Result<Option<Response<()>>, BadResponse> {
         loop {
             let Some(length) = self.end(&input.bytes) else {
@@ -89,16 +89,16 @@ impl Heads {
         }
     }
 
-    /// How long the head is, empty line included, once it is whole. Lines may end in a bare LF, as parsers have it.
+    /// Length of the head with its empty line, once it is complete. Lines may end in a bare LF, as parsers allow.
     fn end(&mut self, input: &[u8]) -> Option<usize> {
         static EMPTY_LINE: LazyLock<[Finder<'static>; 2]> =
             LazyLock::new(|| [Finder::new(b"\n\r\n"), Finder::new(b"\n\n")]);
-        // Empty lines before a head are passed over by the parser, so they do not end it.
+        // The parser skips empty lines before a head, so they do not end it.
         let start = input.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count().max(self.searched);
         let unsearched = input.get(start..)?;
         let [usual, bare] = &*EMPTY_LINE;
         let found = usual.find(unsearched).map(|at| at + 3);
-        // A bare one counts where it comes first; most answers have none at all.
+        // A bare line end counts if it comes first; most responses have none at all.
         let before = unsearched.get(..found.unwrap_or(unsearched.len())).unwrap_or_default();
         let found = bare.find(before).map(|at| at + 2).or(found);
         if found.is_none() {
@@ -108,7 +108,7 @@ impl Heads {
     }
 }
 
-/// Reads a whole head.
+/// Parses a complete head.
 fn parse(head: &Bytes, limits: &Limits) -> Result<Response<()>, BadResponse> {
     let mut on_stack = [const { MaybeUninit::uninit() }; FIELDS_ON_STACK];
     let mut on_heap = Vec::new();
@@ -135,7 +135,7 @@ fn parse(head: &Bytes, limits: &Limits) -> Result<Response<()>, BadResponse> {
     Ok(response)
 }
 
-/// The fields as a map. Their values are parts of the head's bytes.
+/// The fields as a map. The values share the head's bytes.
 pub(super) fn read_fields(fields: &[httparse::Header<'_>], head: &Bytes) -> Result<HeaderMap, BadResponse> {
     let mut map = HeaderMap::with_capacity(fields.len());
     for field in fields {
@@ -153,11 +153,11 @@ fn malformed(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> BadR
 /// Up to this many fields are parsed without an allocation.
 const FIELDS_ON_STACK: usize = 100;
 
-/// A request's head is rarely longer than this, or than its fields at this many bytes each.
+/// Estimated size of a request head: it is rarely longer than this, or than this many bytes per field.
 const REQUEST_BYTES: usize = 512;
 const FIELD_BYTES: usize = 48;
 
-/// How many full header blocks of informational responses are passed over.
+/// How many informational header blocks of maximum size are skipped.
 const INFORMATIONAL_HEADS: usize = 4;
 
 #[cfg(test)]
@@ -165,7 +165,7 @@ const INFORMATIONAL_HEADS: usize = 4;
 mod tests {
     use super::*;
 
-    /// What is read of the bytes, the same whatever the pieces are that they come in.
+    /// What is parsed from the bytes; the same however they are cut into pieces.
     fn read(bytes: &str) -> String {
         let limits = Limits { bytes: 200, fields: 4, response_timeout: Duration::ZERO };
         let read_in = |size: usize| {

@@ -14,7 +14,7 @@ use super::Connection;
 use crate::body::Body;
 use crate::tunnel::{End, Handover, Opened};
 
-/// The 101 as it is passed on. Its [`End`] is in the extensions.
+/// The 101 response as it is passed on, with its [`End`] in the extensions.
 pub(super) fn receive(
     head: Response<()>,
     connection: Box<Connection>,

@@ -29,7 +29,7 @@ impl From<Error> for Reason {
 }
 
 impl Upload {
-    /// The request's head is written, its body taken.
+    /// Writes the head of the request and takes its body.
     pub(super) fn new(request: &mut Request<Body>) -> Self {
         let mut bytes = Vec::new();
         head::write(request, &mut bytes);
@@ -42,15 +42,16 @@ impl Upload {
         Upload(Outgoing::new(bytes, framing, std::mem::take(request.body_mut())))
     }
 
-    /// Whether the endpoint has all of it.
+    /// Whether all of it has been written.
     pub(super) fn is_sent(&self) -> bool {
         self.0.is_sent()
     }
 
-    /// Writes what there is. Ready when there is nothing left to do: all was sent, or the endpoint takes no more.
+    /// Writes as much as possible. Ready when there is nothing left to do: all was sent, or the endpoint accepts no
+    /// more.
     ///
-    /// A server that answers early (413) and closes makes our next write fail while its answer waits to be read, so that
-    /// is no error: reading tells what there is instead, an answer, or the end.
+    /// If a server answers early (413) and closes, our next write fails while its response waits to be read. So a
+    /// failed write is no error: reading then finds the response, or the end of the connection.
     pub(super) fn poll(
         &mut self,
         socket: &mut Socket,

@@ -6,7 +6,7 @@ use super::super::affinity::{SameSite, Sticky, StickyKey};
 use super::*;
 use crate::health::State;
 
-/// An upstream of so many endpoints in each of its priority groups, changed by `change`.
+/// An upstream with this many endpoints in each of its priority groups, changed by `change`.
 fn upstream(groups: &[u8], change: impl FnOnce(&mut Settings)) -> Arc<Upstream> {
     let mut servers = Vec::new();
     for (priority, count) in (0..).zip(groups) {
@@ -18,7 +18,7 @@ fn upstream(groups: &[u8], change: impl FnOnce(&mut Settings)) -> Arc<Upstream> 
     Upstream::new(settings, None)
 }
 
-/// As probes do it.
+/// Sets the health as probes would.
 fn set(endpoint: &Endpoint, available: bool) {
     endpoint.health().force(if available { State::Healthy } else { State::Unhealthy });
     if available {
@@ -26,7 +26,7 @@ fn set(endpoint: &Endpoint, available: bool) {
     }
 }
 
-/// How many of 1000 picks each group got, by the third number of its addresses; "none" without one.
+/// How many of 1000 picks each group got, by the third number of its addresses; "none" for no endpoint.
 fn picks(upstream: &Upstream, ask: &Ask) -> BTreeMap<String, u32> {
     let mut counts = BTreeMap::new();
     for _ in 0..1000 {
@@ -102,7 +102,7 @@ fn an_endpoint_that_comes_back_starts_slowly() {
     let upstream = Upstream::new(settings, Some(&upstream));
     let counts = picks(&upstream, &Ask::default());
     assert!((40..200).contains(&counts["7"]), "{counts:?}");
-    // The other goes and comes back: now both are new.
+    // The other one leaves and returns: now both are new.
     let other = &upstream.endpoints()[0];
     set(other, false);
     assert_eq!(picks(&upstream, &Ask::default()), groups([("7", 1000)]));

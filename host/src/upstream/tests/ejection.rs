@@ -31,7 +31,7 @@ async fn until_available(endpoint: &Endpoint) {
     }
 }
 
-/// Of twenty requests, all of which are answered, those that were tried elsewhere before.
+/// Sends twenty requests, all of which are answered; returns how many needed another endpoint first.
 async fn moved(upstream: &Upstream) -> u32 {
     let mut moved = 0;
     for _ in 0..20 {
@@ -67,7 +67,7 @@ async fn the_last_endpoint_stays_in() {
         assert_eq!(get(&upstream).await, "502 Connect");
     }
     assert_eq!(states(&upstream).iter().filter(|state| state.is_available()).count(), 1);
-    // Unless that is what was asked for.
+    // Unless the settings allow it.
     let upstream = ejecting(&[&bad[0]], Ejection { max_ejected: 100, ..Ejection::default() });
     for _ in 0..3 {
         assert_eq!(get(&upstream).await, "502 Connect");

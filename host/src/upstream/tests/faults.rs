@@ -188,7 +188,7 @@ async fn a_body_shorter_than_announced_ends_the_connection() {
 #[tokio::test]
 async fn an_answer_before_the_body_is_read() {
     let early = "HTTP/1.1 413 Content Too Large\r\ncontent-length: 2\r\nconnection: close\r\n\r\nno";
-    // More than sockets hold, so that writing is still under way when the server closes.
+    // More than the socket buffers hold, so that writing is still in progress when the server closes.
     let chunk = || Ok(http_body::Frame::data(Bytes::from(vec![b'x'; 1 << 20])));
     let megabytes = || frames((0..64).map(|_| chunk()).collect());
     for last in [Step::Hang, Step::Close] {

@@ -11,11 +11,11 @@ use tokio::sync::Notify;
 
 use super::*;
 
-/// A server that treats each request by its path.
+/// A server whose behavior depends on the request's path.
 struct Server {
     address: String,
     connections: Arc<AtomicUsize>,
-    /// Has every connection say GOAWAY.
+    /// Makes every connection send GOAWAY.
     shutdown: Arc<Notify>,
 }
 
@@ -146,7 +146,7 @@ async fn a_server_that_goes_away() {
     let endpoint = &upstream.endpoints()[0];
     let open = upstream.send(to("/open"), &Ask::default(), &mut Facts::default()).await.unwrap();
     server.shutdown.notify_waiters();
-    // Until GOAWAY is here the connection is used, and then not any more, though it is still open.
+    // Until GOAWAY arrives the connection is used; after that it is not, though it is still open.
     for _ in 0..100 {
         let (shown, facts) = exchange(&upstream, to("/a")).await;
         assert_eq!(shown, "200 GET http://api.example/a {}");
@@ -165,7 +165,7 @@ async fn an_answer_that_does_not_come() {
     assert_eq!(exchange(&upstream, to("/never")).await.0, "504 ResponseTimeout");
     assert!(started.elapsed() >= Duration::from_secs(30));
     assert_eq!(upstream.endpoints()[0].in_flight(), 0);
-    // The connection may be dead, so the next request takes another.
+    // The connection may be dead, so the next request uses another.
     assert_eq!(exchange(&upstream, to("/a")).await.0, "200 GET http://api.example/a {}");
     assert_eq!(server.connections.load(SeqCst), 2);
 }
@@ -174,7 +174,7 @@ async fn an_answer_that_does_not_come() {
 async fn an_answer_that_is_not_waited_for() {
     let server = server(100).await;
     let upstream = upstream(&server.address);
-    // Who leaves early leaves the connection to others; who finds it silent for a while does not.
+    // A client that leaves early leaves the connection to others; one that found it silent for a while does not.
     for (patience, connections) in [(100, 1), (100, 1), (1000, 2)] {
         assert_eq!(exchange(&upstream, to("/a")).await.0, "200 GET http://api.example/a {}");
         let never = exchange(&upstream, to("/never"));
@@ -197,10 +197,11 @@ async fn a_body_that_stops_coming() {
     assert_eq!(server.connections.load(SeqCst), 2);
 }
 
-/// A stream that may be silent for an hour, on a connection that is dead and was not closed.
+/// A stream that may be silent for an hour, on a dead connection that was not closed.
 #[tokio::test(start_paused = true)]
 async fn a_ping_that_is_not_answered() {
-    // The end of the head of a request without a body, on the first stream; then SETTINGS, and HEADERS of `:status 200`.
+    // The end of the head of a request without a body, on the first stream; then SETTINGS, and HEADERS with `:status
+    // 200`.
     let asked = Step::Until("\u{1}\u{5}\0\0\0\u{1}");
     let answer = Step::Write(b"\0\0\0\x04\0\0\0\0\0\0\0\x01\x01\x04\0\0\0\x01\x88".to_vec());
     let server = scripted(vec![vec![asked, answer, Step::Hang]]).await;
@@ -214,12 +215,13 @@ async fn a_ping_that_is_not_answered() {
     until("the connection is gone", || upstream.endpoints()[0].stats().connections == 0).await;
 }
 
-/// Frames of the first stream, behind SETTINGS.
+/// Frames of the first stream, after SETTINGS.
 fn first_frames(frames: &[u8]) -> Step {
     Step::Write([&b"\0\0\0\x04\0\0\0\0\0"[..], frames].concat())
 }
 
-/// An endpoint may say that it has not worked on a request: then it goes again whatever its method is, if its body is there.
+/// An endpoint may say that it has not processed a request: then the request is sent again whatever its method, if its
+/// body is in memory.
 #[tokio::test]
 async fn a_request_that_is_refused() {
     const HEAD: &str = "\u{1}\u{5}\0\0\0\u{1}";

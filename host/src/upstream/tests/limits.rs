@@ -8,7 +8,7 @@ use super::*;
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
-/// A connection that answers this many requests.
+/// The script of a connection that answers this many requests.
 fn answers(count: usize) -> Vec<Step> {
     [HEAD, write(OK)].into_iter().cycle().take(2 * count).collect()
 }
@@ -35,7 +35,7 @@ async fn a_kept_connection_may_wait_as_long_for_its_answer_as_a_new_one() {
     assert_eq!(get(&upstream).await, "200 ok");
     tokio::time::sleep(Duration::from_secs(20)).await;
     let started = tokio::time::Instant::now();
-    // The request is not sent again: it may be at work.
+    // The request is not sent again: the endpoint may be processing it.
     let (shown, facts) = exchange(&upstream, request("GET", Body::Empty)).await;
     assert_eq!((shown.as_str(), facts.attempts, facts.reused), ("504 ResponseTimeout", 1, true));
     assert!(started.elapsed() >= Duration::from_secs(30));
@@ -83,7 +83,7 @@ async fn a_slow_client_is_not_held_against_the_endpoint() {
     }
 }
 
-/// The head of the answer is there before the body is sent, and nobody reads on before all of it is.
+/// The response head arrives before the body is sent, and nobody reads on until all of it is.
 #[tokio::test(start_paused = true)]
 async fn a_request_goes_on_while_its_answer_is_not_read() {
     let head = write("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n");
@@ -100,7 +100,7 @@ async fn a_request_goes_on_while_its_answer_is_not_read() {
 
 #[tokio::test(start_paused = true)]
 async fn an_endpoint_that_does_not_read_the_body() {
-    // Nobody accepts; the sockets' buffers fill up.
+    // Nobody accepts; the socket buffers fill up.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let upstream = upstream(&listener.local_addr().unwrap().to_string(), |_| {});
     let chunk = || Ok(http_body::Frame::data(Bytes::from(vec![b'x'; 1 << 20])));
@@ -120,7 +120,7 @@ async fn a_body_that_stops_coming() {
     let seconds = started.elapsed().as_secs();
     assert!((300..=310).contains(&seconds), "{seconds}");
 
-    // A client that does not read is not held against the endpoint.
+    // A client that does not read is not counted against the endpoint.
     let mut body = send().await.into_body();
     tokio::time::sleep(Duration::from_secs(1000)).await;
     assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "ab");
@@ -128,7 +128,7 @@ async fn a_body_that_stops_coming() {
     assert_eq!(upstream.endpoints()[0].stats().connections, 1);
 }
 
-/// Reads a byte, stays away while the second comes, later than bytes may, and waits for the third. Bytes have 50 s.
+/// Reads a byte, is away when the second arrives later than bytes may, and waits for the third. The limit is 50 s.
 async fn read_late(upstream: &Upstream, request: Request<Body>) {
     let response = upstream.send(request, &Ask::default(), &mut Facts::default()).await.unwrap();
     let mut body = response.into_body();
@@ -152,7 +152,7 @@ async fn a_body_that_came_while_nobody_read() {
     let server = scripted(vec![script]).await;
     let upstream = upstream(&server.address, |transport| transport.body_timeout = Duration::from_secs(50));
     read_late(&upstream, request("GET", Body::Empty)).await;
-    // Nothing of it clings to the connection.
+    // No trace of it remains on the connection.
     assert_eq!(get(&upstream).await, "200 ok");
     assert_eq!(server.connections.load(SeqCst), 1);
 }
@@ -168,7 +168,7 @@ async fn a_connection_that_is_not_made() {
     assert_eq!(upstream.endpoints()[0].stats().connections, 0);
 }
 
-/// A listener whose queue of connections is full, so that Linux leaves further ones unanswered.
+/// A listener whose backlog is full, so that Linux leaves further connections unanswered.
 fn full_listener() -> (socket2::Socket, Vec<socket2::Socket>) {
     let socket = || socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     let listener = socket();
@@ -264,7 +264,7 @@ fn a_core_gives_way_to_another() {
         assert_eq!(get(&upstream).await, "200 ok");
         (server, upstream)
     });
-    // The one connection is unused in this core's pool; the request of the other core makes the sweep let it go.
+    // The only connection is unused in this core's pool; the other core's request makes the sweep close it.
     let other = std::thread::spawn({
         let upstream = Arc::clone(&upstream);
         move || core().block_on(async move { get(&upstream).await })
@@ -288,7 +288,7 @@ enum Use {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Whatever clients do, in-flight returns to zero and no cap is passed.
+    /// Whatever clients do, the in-flight count returns to zero and no limit is exceeded.
     #[test]
     fn nothing_is_lost_and_no_cap_passed(
         uses in prop::collection::vec((0..4_usize, prop_oneof![Just(Use::Reads), Just(Use::DropsBody), Just(Use::DropsRequest)]), 1..40),
@@ -299,7 +299,7 @@ proptest! {
         runtime.block_on(async {
             let long = format!("HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n{}", "x".repeat(100_000));
             let closing = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok";
-            // Each ends in closing: a request that comes then is answered by the next connection.
+            // Each script ends by closing: a request that arrives then is answered by the next connection.
             let scripts = vec![
                 vec![HEAD, write(OK), HEAD, write(&long), HEAD, write(OK), Step::Close],
                 vec![HEAD, write(&long), HEAD, Step::Close],

@@ -122,7 +122,7 @@ async fn a_request_that_is_dropped_ends_its_connection() {
     .await;
 }
 
-/// The server closes the kept connection when the second request comes, and answers on another.
+/// The server closes the kept connection when the second request arrives, and answers on another.
 fn stale() -> Vec<Vec<Step>> {
     vec![vec![HEAD, write(OK), HEAD, Step::Close], vec![HEAD, write(OK), HEAD, write(OK)]]
 }
@@ -193,9 +193,9 @@ async fn a_connection_that_closed_unseen_costs_nothing() {
     let server = scripted(vec![vec![HEAD, write(OK), Step::Close], vec![HEAD, write(OK)]]).await;
     let upstream = upstream(&server.address, |_| {});
     assert_eq!(get(&upstream).await, "200 ok");
-    // Nobody watches an unused connection; it is looked at when it would be taken.
+    // Nobody watches an unused connection; it is checked when a request would take it.
     until("the connection is gone", || upstream.endpoints()[0].pool().borrow_mut().drop_closed() == 0).await;
-    // Also for a method that could not be repeated: nothing was sent.
+    // Also for a method that is not idempotent: nothing was sent.
     let (shown, facts) = exchange(&upstream, request("POST", Bytes::from_static(b"x"))).await;
     assert_eq!((shown.as_str(), facts.attempts, facts.reused), ("200 ok", 1, false));
 }

@@ -15,7 +15,7 @@ use tokio::task::AbortHandle;
 use super::Coming;
 use crate::body::BodyError;
 
-/// See the module. Dropped, it ends the request with the answer.
+/// See the module. Dropping it ends the request together with the response.
 pub(super) struct EarlyAnswer {
     coming: Arc<Mutex<Coming>>,
     task: AbortHandle,
@@ -24,7 +24,7 @@ pub(super) struct EarlyAnswer {
 impl EarlyAnswer {
     pub(super) fn new(coming: Coming) -> Self {
         let coming = Arc::new(Mutex::new(coming));
-        // The connection closes when the answer is dropped, not when the task gets to know of it.
+        // Weak, so that the connection closes when the response is dropped, not when the task notices.
         let answer = Arc::downgrade(&coming);
         let task = tokio::spawn(poll_fn(move |context| match answer.upgrade() {
             Some(coming) => lock(&coming).poll_upload(context),
@@ -58,7 +58,7 @@ impl http_body::Body for EarlyAnswer {
     }
 }
 
-/// Both ends are on one core, and nothing that holds the lock can panic.
+/// Both sides run on one core, and nothing that holds the lock can panic.
 fn lock(coming: &Mutex<Coming>) -> MutexGuard<'_, Coming> {
     coming.lock().unwrap_or_else(PoisonError::into_inner)
 }
