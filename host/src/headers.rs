@@ -28,10 +28,10 @@ pub use authority::host;
 pub use forwarding::{Client, Facts, Policy, new_id};
 pub use reject::Reject;
 
-/// Checks and rewrites the head of a request from a client; on `Err` it is to be refused and the connection closed.
+/// Checks and rewrites the head of a client's request. On `Err`, the request is refused and the connection closed.
 ///
-/// `trusted` says whether an address is a proxy whose forwarding headers are believed. `random` makes the request id
-/// where one is made; it is used once.
+/// `trusted` says whether an address is a proxy whose forwarding headers are believed. `random` is used once, for the
+/// request id if one has to be generated.
 pub fn from_downstream(
     request: &mut request::Parts,
     client: &Client,
@@ -53,8 +53,8 @@ pub fn from_downstream(
 
 /// Rewrites the head of a response from an upstream that spoke `version`. `method` is the request's.
 ///
-/// The length of the body is the sender's business, not this function's; it only takes away what may not be there: a
-/// 1xx, 204 or 205 response has no Content-Length to speak of (RFC 9110 §8.6, §15.3.6).
+/// Stating the length of the body is up to the sender. This function only removes what is not allowed: a 1xx, 204 or
+/// 205 response has no meaningful Content-Length (RFC 9110 §8.6, §15.3.6).
 pub fn from_upstream(method: &Method, status: StatusCode, version: Version, headers: &mut HeaderMap, policy: &Policy) {
     let mut seen = Seen::default();
     for (name, value) in headers.iter() {
@@ -70,18 +70,18 @@ pub fn from_upstream(method: &Method, status: StatusCode, version: Version, head
     }
 }
 
-/// What one walk over the fields has found.
+/// What one pass over the fields has found.
 #[derive(Default)]
 struct Seen {
     hosts: usize,
     content_lengths: usize,
     cookies: usize,
     connection: bool,
-    /// The fields of [`HOP_BY_HOP`], by index, and the two rarities behind them.
+    /// The fields of [`HOP_BY_HOP`] by index, followed by the two rare ones.
     hop_by_hop: u16,
     /// The fields of [`forwarding::NAMES`], by index.
     forwarding: u16,
-    /// Some name has an underscore.
+    /// Some field name contains an underscore.
     underscore: bool,
     transfer_encoding: bool,
     te_trailers: bool,
@@ -126,7 +126,7 @@ impl Seen {
     }
 }
 
-/// The walk over a request's fields, with what is refused on sight.
+/// Passes over a request's fields once, and refuses what is never allowed.
 fn look(version: Version, headers: &HeaderMap) -> Result<Seen, Reject> {
     let mut seen = Seen::default();
     for (name, value) in headers {
@@ -157,7 +157,7 @@ fn look(version: Version, headers: &HeaderMap) -> Result<Seen, Reject> {
     Ok(seen)
 }
 
-/// Makes the target an origin form in normal form, and settles Host.
+/// Converts the target to a normalised origin form, and makes Host unique and valid.
 fn settle_target(request: &mut request::Parts, hosts: usize, client: &Client) -> Result<(), Reject> {
     let scheme = request.uri.scheme();
     if scheme.is_some_and(|scheme| scheme.as_str() != "http" && scheme.as_str() != "https") {
@@ -176,8 +176,8 @@ fn settle_target(request: &mut request::Parts, hosts: usize, client: &Client) ->
         return Ok(());
     }
     if is_absolute {
-        // An absolute form without a path asks OPTIONS about the server itself (RFC 9112 §3.2.4); the parser has made
-        // that `/`, which every server understands.
+        // An absolute form without a path makes OPTIONS apply to the server itself (RFC 9112 §3.2.4); the parser has
+        // turned it into `/`, which every server understands.
         let target = std::mem::take(&mut request.uri).into_parts().path_and_query.ok_or(Reject::Target)?;
         request.uri = Uri::from(target);
     }
@@ -190,7 +190,7 @@ enum Direction {
     Response,
 }
 
-/// Takes away what is about one connection: the hop-by-hop fields and those that Connection names (RFC 9110 §7.6.1).
+/// Removes the fields that concern one connection: hop-by-hop fields and those that Connection names (RFC 9110 §7.6.1).
 fn strip(headers: &mut HeaderMap, seen: &Seen, direction: Direction) {
     if seen.connection {
         let mut nominated: SmallVec<[HeaderName; 4]> = SmallVec::new();
@@ -212,7 +212,7 @@ fn strip(headers: &mut HeaderMap, seen: &Seen, direction: Direction) {
             }
         }
         if seen.te_trailers && direction == Direction::Request {
-            // The gateway passes trailers on, so it may say so; gRPC servers insist on it.
+            // The gateway forwards trailers, so it may say so; gRPC servers require it.
             headers.insert(header::TE, HeaderValue::from_static("trailers"));
         }
     }
@@ -225,8 +225,8 @@ fn strip(headers: &mut HeaderMap, seen: &Seen, direction: Direction) {
     }
 }
 
-/// Makes one field of the pieces that a client of HTTP/2 may cut its cookies into, so that they compress better: behind
-/// this border everybody knows one field only, as it is in HTTP/1 (RFC 9113 §8.2.3).
+/// Joins cookies into one field. HTTP/2 clients may split them for better compression (RFC 9113 §8.2.3), but from here
+/// on everybody expects a single field, as in HTTP/1.
 fn join_cookies(headers: &mut HeaderMap) {
     let length: usize = headers.get_all(header::COOKIE).iter().map(|piece| piece.len() + 2).sum();
     let mut whole: Vec<u8> = Vec::with_capacity(length);
@@ -238,15 +238,15 @@ fn join_cookies(headers: &mut HeaderMap) {
         whole.extend_from_slice(piece.as_bytes());
         is_sensitive |= piece.is_sensitive();
     }
-    // It cannot fail: what is allowed in the pieces is allowed in the whole.
+    // Cannot fail: what is allowed in the pieces is allowed in the whole.
     if let Ok(mut whole) = HeaderValue::try_from(whole) {
         whole.set_sensitive(is_sensitive);
         headers.insert(header::COOKIE, whole);
     }
 }
 
-/// Whether Connection may not take this field away: removing it would change what the message means or who it says it
-/// is from. Everything else that a client nominates goes, as RFC 9110 §7.6.1 wants.
+/// Whether Connection must not remove this field, because that would change what the message means or who it claims to
+/// be from. All other fields that a client nominates are removed, as RFC 9110 §7.6.1 requires.
 fn is_end_to_end(name: &[u8]) -> bool {
     const PROTECTED: [&[u8]; 12] = [
         b"host",
@@ -266,8 +266,8 @@ fn is_end_to_end(name: &[u8]) -> bool {
     PROTECTED.into_iter().any(is) || forwarding::NAMES.iter().any(|other| is(other.as_str().as_bytes()))
 }
 
-/// Whether `name` is one of `names` with `_` for `-`. Servers that hand fields on as environment variables (CGI, WSGI,
-/// PHP) cannot tell the two apart.
+/// Whether `name` equals one of `names` with `_` in place of `-`. Servers that pass fields on as environment variables
+/// (CGI, WSGI, PHP) cannot tell the two apart.
 fn imitates(name: &str, names: &[HeaderName]) -> bool {
     let equal = |one: u8, other: u8| one == other || (one == b'_' && other == b'-');
     name.contains('_')
@@ -277,12 +277,12 @@ fn imitates(name: &str, names: &[HeaderName]) -> bool {
         })
 }
 
-/// Without a branch per byte: names are short.
+/// Has no branch per byte, because names are short.
 fn has_underscore(name: &str) -> bool {
     name.bytes().fold(false, |found, byte| found | (byte == b'_'))
 }
 
-/// A plain decimal number: digits only, no sign, no superfluous zero, within 63 bits.
+/// Whether this is a plain decimal number: digits only, no sign, no leading zero, within 63 bits.
 pub(crate) fn is_decimal(text: &[u8]) -> bool {
     match text {
         [b'0'] => true,
@@ -295,7 +295,7 @@ fn has_token(value: &HeaderValue, token: &[u8]) -> bool {
     tokens(value.as_bytes()).any(|other| other.eq_ignore_ascii_case(token))
 }
 
-/// The elements of a list (RFC 9110 §5.6.1), without empty ones and parameters.
+/// The elements of a list (RFC 9110 §5.6.1), without empty ones and without parameters.
 fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value
         .split(|&byte| byte == b',')
@@ -304,7 +304,7 @@ fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {
         .filter(|element| !element.is_empty())
 }
 
-/// The fields whose imitations are refused: they decide where a message ends and who it is for.
+/// The fields whose imitations are refused: they decide where a message ends and whom it is for.
 static FRAMING: [HeaderName; 5] =
     [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::HOST, header::CONNECTION, header::UPGRADE];
 
@@ -319,8 +319,9 @@ const PROXY_AUTHORIZATION: usize = 7;
 const PROXY_AUTHENTICATE: usize = 8;
 const PROXY_AUTHENTICATION_INFO: usize = 9;
 
-/// What never travels on. `Expect` is answered by this server; the next one is asked anew. `Proxy` is no field at all,
-/// but becomes `HTTP_PROXY` in CGI ("httpoxy"). `Trailer` is not here: it belongs to the trailers, which are passed on.
+/// Fields that are never forwarded. `Expect` is answered by this server and asked anew of the next. `Proxy` is not a
+/// real field, but becomes `HTTP_PROXY` in CGI ("httpoxy"). `Trailer` is not listed: it belongs to the trailers, which
+/// are forwarded.
 static HOP_BY_HOP: [HeaderName; 10] = [
     header::TRANSFER_ENCODING,
     header::TE,

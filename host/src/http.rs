@@ -42,19 +42,19 @@ use crate::tls::{self, Alpn};
 
 pub use rest::Resting;
 
-/// What is known of an accepted connection.
+/// An accepted connection.
 #[derive(Debug)]
 pub struct Connection {
-    /// The other end.
+    /// The peer's address.
     pub peer: SocketAddr,
     /// The address that the peer connected to.
     pub local: SocketAddr,
     /// The listener's name.
     pub listener: Arc<str>,
-    /// How the peer presents itself to upstreams.
+    /// The peer as presented to upstreams.
     pub client: Client,
     pub scheme: Scheme,
-    /// What the handshake told; `None` where the peer speaks in the clear.
+    /// Result of the TLS handshake; `None` without TLS.
     pub tls: Option<Arc<tls::Peer>>,
 }
 
@@ -64,13 +64,13 @@ impl Connection {
         Connection { peer, local, listener, client, scheme: scheme.clone(), tls: None }
     }
 
-    /// The same over TLS.
+    /// The same connection over TLS.
     pub fn secured(self, peer: Arc<tls::Peer>) -> Self {
         let client = Client::new(self.peer, self.local, &Scheme::HTTPS);
         Connection { client, scheme: Scheme::HTTPS, tls: Some(peer), ..self }
     }
 
-    /// Whether the peer speaks HTTP/2, if its first bytes are these: over TLS, that was agreed on in the handshake.
+    /// Whether the peer speaks HTTP/2, given its first bytes. Over TLS, that was negotiated in the handshake.
     fn speaks_http2(&self, first: &[u8], settings: &Settings) -> bool {
         match &self.tls {
             Some(tls) => tls.protocol == Alpn::Http2,
@@ -79,52 +79,53 @@ impl Connection {
     }
 }
 
-/// Who hears of messages that are refused by their bytes alone.
+/// Called for messages that are refused by their bytes alone.
 pub type OnReject = Arc<dyn Fn(&Connection, Reject) + Send + Sync>;
 
-/// The bounds of a connection. Every default is meant for a gateway that faces the open internet.
+/// The limits of a connection. The defaults are meant for a gateway that faces the open internet.
 #[derive(Clone)]
 pub struct Settings {
-    /// Bytes of a request head, in HTTP/2 of its decoded header list; also of trailers. Default 32 KiB; more is
-    /// answered with 431. At least 8 KiB count.
+    /// Bytes of a request head, for HTTP/2 of its decoded header list; also of trailers. Default 32 KiB; more is
+    /// answered with 431. Values below 8 KiB count as 8 KiB.
     pub head_bytes_limit: usize,
-    /// Bytes of an HTTP/1 request line. Default 16 KiB; more is answered with 414. At most 65,000 count.
+    /// Bytes of an HTTP/1 request line. Default 16 KiB; more is answered with 414. Capped at 65,000.
     pub request_line_bytes_limit: usize,
     /// Fields of a request head. Default 100; more is answered with 431.
     pub fields_limit: usize,
-    /// From the connection, or the first byte of a later head, to the head's end. Default 10 s; then 408.
+    /// From the start of the connection, or the first byte of a later head, to the end of the head. Default 10 s; then
+    /// 408.
     pub head_timeout: Duration,
-    /// How long a connection may be without a request. Default 75 s; then it is closed.
+    /// How long a connection may have no request. Default 75 s; then it is closed.
     pub idle_timeout: Duration,
-    /// How long a request body that is waited for may bring no byte. Default 30 s; then the body ends with
+    /// How long a request body that is being read may deliver no byte. Default 30 s; then the body ends with
     /// [`TimedOut`](crate::body::BodyError::TimedOut).
     pub body_idle_timeout: Duration,
-    /// How long a client may take no byte of a response. Default 60 s; then the connection is reset. In HTTP/2 it is the
-    /// stream, up to half as long later: pings find out who is gone, but not who takes nothing.
+    /// How long a client may read no byte of a response. Default 60 s; then the connection is reset. In HTTP/2 only the
+    /// stream is, up to half as long later: pings detect clients that are gone, but not those that do not read.
     pub write_timeout: Duration,
-    /// How much of a request body that nobody wants is read, to keep the connection; in HTTP/2 the stream. Default 64 KiB; more
-    /// closes it.
+    /// How much of an unwanted request body is read in order to keep the connection (in HTTP/2 the stream). Default 64
+    /// KiB; more closes it.
     pub unread_bytes_limit: u64,
-    /// How long such a rest is waited for. Default 2 s.
+    /// How long to wait for such a rest. Default 2 s.
     pub unread_timeout: Duration,
-    /// How long a connection that is closed with bytes of the client unread waits for the client to close, so that it
-    /// can read the answer (RFC 9112 §9.6). Default 2 s.
+    /// How long a connection that is closed while the client's bytes are unread waits for the client to close, so that
+    /// the client can read the response (RFC 9112 §9.6). Default 2 s.
     pub linger_timeout: Duration,
-    /// Whether HTTP/1 is spoken. Default true; where it is not, its clients are answered with 505.
+    /// Whether HTTP/1 is allowed. Default true; otherwise HTTP/1 clients are answered with 505.
     pub http1: bool,
-    /// What is special about HTTP/2.
+    /// Settings of HTTP/2 only.
     pub http2: Http2,
-    /// Called for each message that is refused by its bytes alone. Such a message is no request, so it has no record
-    /// in the access log.
+    /// Called for each message that is refused by its bytes alone. Such a message is no request, so it has no record in
+    /// the access log.
     pub on_reject: Option<OnReject>,
 }
 
-/// The bounds of an HTTP/2 connection.
+/// The limits of an HTTP/2 connection.
 #[derive(Clone, Debug)]
 pub struct Http2 {
-    /// Whether HTTP/2 without TLS is spoken with clients that begin with its preface. Default true.
+    /// Whether clients may begin with the HTTP/2 preface without TLS. Default true.
     pub prior_knowledge: bool,
-    /// Requests at once. Default 100 (RFC 9113 §6.5.2 advises no less).
+    /// Concurrent requests. Default 100 (RFC 9113 §6.5.2 advises no less).
     pub streams_limit: u32,
     /// Bytes of a request body in flight. Default 64 KiB.
     pub stream_window_bytes: u32,
@@ -134,17 +135,17 @@ pub struct Http2 {
     pub frame_bytes_limit: u32,
     /// Bytes of the HPACK table. Default 4 KiB.
     pub header_table_bytes: u32,
-    /// Streams that the client has reset before they were looked at. Default 20; more ends the connection (the "rapid
-    /// reset" attack, CVE-2023-44487).
+    /// Streams that the client reset before they were handled. Default 20; more ends the connection (the "rapid reset"
+    /// attack, CVE-2023-44487).
     pub pending_resets_limit: usize,
-    /// Streams that this side had to reset for the client's errors. Default 100; more ends the connection
+    /// Streams that this side had to reset because of the client's errors. Default 100; more ends the connection
     /// (CVE-2025-8671).
     pub local_resets_limit: usize,
     /// Bytes of a response that wait for the client's window, per stream. Default 64 KiB.
     pub send_buffer_bytes: usize,
     /// How often the client is pinged. Default 20 s.
     pub ping_interval: Duration,
-    /// How long it may take to answer. Default 20 s; then the connection is closed.
+    /// How long the answer to a ping may take. Default 20 s; then the connection is closed.
     pub ping_timeout: Duration,
 }
 
@@ -192,20 +193,20 @@ impl fmt::Debug for Settings {
     }
 }
 
-/// Put into a response's extensions, this resets the request's stream in place of answering: in HTTP/1 the connection
-/// is closed without a byte, in HTTP/2 the stream is reset.
+/// In a response's extensions, aborts the request instead of answering: in HTTP/1 the connection is closed without a
+/// byte, in HTTP/2 the stream is reset.
 #[derive(Clone, Copy, Debug)]
 pub struct Abort;
 
-/// Where a connection stands.
+/// The stage of a connection.
 pub enum Stage<IO> {
-    /// Nothing was read of it.
+    /// Nothing has been read yet.
     New(IO),
     /// It has rested, and these are the first bytes of its next request.
     Awake(IO, Vec<u8>),
 }
 
-/// Serves one connection until it ends, whether or not it rests in between.
+/// Serves a connection until it ends, including the times when it rests.
 pub async fn serve<IO, H, F>(io: IO, connection: Arc<Connection>, settings: Arc<Settings>, handler: H, drain: Drain)
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -213,18 +214,19 @@ where
     F: Future<Output = Response<Body>> + Send + 'static,
 {
     let mut stage = Stage::New(io);
-    // On the heap, so that a connection that rests has nothing of it.
+    // Boxed, so that a resting connection holds none of it.
     while let Some(resting) = Box::pin(attend(stage, &connection, &settings, &handler, &drain)).await {
         let Some(awake) = resting.wake(&settings, &drain).await else { return };
         stage = awake;
     }
 }
 
-/// Serves one connection until it ends, which is None, or until it may rest: it is HTTP/1, and was idle for a second.
-/// `drain` is held as long, and heard: the connection then finishes what runs and closes (`connection: close`, or GOAWAY).
+/// Serves a connection until it ends (`None`), or until it may rest, which an HTTP/1 connection may after a second
+/// without a request. `drain` is held as long; once it is asked for, the connection finishes its requests and closes
+/// (`connection: close`, or GOAWAY).
 ///
-/// `handler` is called once per request, with a body that has this room's bounds, and answers it. Dropping the future
-/// means that the client has gone.
+/// `handler` is called once per request, with a body that has this room's limits, and returns the response. If its
+/// future is dropped, the client has gone.
 pub async fn attend<IO, H, F>(
     stage: Stage<IO>,
     connection: &Arc<Connection>,
@@ -252,10 +254,10 @@ where
     http1::serve(io, first, connection, settings, handler, drain).await
 }
 
-/// The first bytes: enough of them to know the protocol, or all that come in time.
+/// Reads the first bytes: enough to know the protocol, or all that arrive in time.
 async fn sniff<IO: AsyncRead + Unpin>(io: &mut IO, settings: &Settings, drain: &Drain) -> Option<Vec<u8>> {
     let mut first = Vec::with_capacity(FIRST_READ_BYTES);
-    // A client that says nothing while the gateway stops has little to lose.
+    // A client that has sent nothing by the time the gateway drains has little to lose.
     let patience = if drain.is_asked() { settings.head_timeout.min(DRAIN_PATIENCE) } else { settings.head_timeout };
     let sniffed = async {
         loop {
@@ -278,8 +280,7 @@ fn could_be_http2(first: &[u8]) -> bool {
     PREFACE.starts_with(first) || first.starts_with(PREFACE)
 }
 
-/// A connection that has not said a word when the gateway begins to stop gets a moment: its first request may be on
-/// the way.
+/// A connection that has sent nothing when the drain begins gets a moment: its first request may be on the way.
 async fn gives_up(drain: &Drain) {
     drain.asked().await;
     tokio::time::sleep(DRAIN_PATIENCE).await;
@@ -288,10 +289,10 @@ async fn gives_up(drain: &Drain) {
 /// The first bytes of HTTP/2 (RFC 9113 §3.4). No HTTP/1 request looks like them.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// One read of this size holds nearly every first head.
+/// One read of this size is enough for nearly every first head.
 const FIRST_READ_BYTES: usize = 4 << 10;
 
-/// How long a stopping gateway waits for the first byte of a connection.
+/// How long a draining gateway waits for the first byte of a connection.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]

@@ -8,8 +8,8 @@ use super::Reject;
 
 /// Leaves exactly one valid Host in the headers.
 ///
-/// `target` is what the request target itself names: an absolute form in HTTP/1, the pseudo-headers in HTTP/2. It wins
-/// over Host, and must not differ from it: two servers in one request means that two parties would act on different
+/// `target` is the authority in the request target: an absolute form in HTTP/1, the pseudo-headers in HTTP/2. It takes
+/// precedence over Host and must not differ from it: if a request named two servers, two parties could act on different
 /// ones. `default` is for HTTP/1.0 clients that name none: the address they connected to (RFC 9112 §3.3).
 pub(super) fn settle(
     version: Version,
@@ -49,15 +49,15 @@ pub(super) fn settle(
     }
 }
 
-/// The host of a valid authority, without the dot that ends a complete name.
+/// The host of a valid authority, without the trailing dot of a fully qualified name.
 pub fn host(authority: &str) -> &str {
     let port = authority.rsplit_once(':').filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
     let host = port.map_or(authority, |(host, _)| host);
     host.strip_suffix('.').unwrap_or(host)
 }
 
-/// `uri-host [ ":" port ]` (RFC 9110 §7.2): a name or IPv4 address, or an IPv6 address in brackets. Not empty, and no
-/// user information.
+/// Checks `uri-host [ ":" port ]` (RFC 9110 §7.2): a name, an IPv4 address, or an IPv6 address in brackets; not empty,
+/// without user information.
 pub(super) fn is_valid(authority: &[u8]) -> bool {
     let (host, port) = split(authority);
     let port_is_valid = port.is_none_or(|port| port.len() <= 5 && port.iter().all(u8::is_ascii_digit));
@@ -70,7 +70,7 @@ pub(super) fn is_valid(authority: &[u8]) -> bool {
     host_is_valid && port_is_valid
 }
 
-/// Whether two authorities name the same server: hosts compare without case, and a port that is missing or empty is
+/// Whether two authorities name the same server: hosts are compared case-insensitively, and a missing or empty port is
 /// the scheme's default.
 fn same(one: &[u8], other: &[u8], scheme: Option<&Scheme>) -> bool {
     let default: &[u8] = if scheme == Some(&Scheme::HTTPS) { b"443" } else { b"80" };
@@ -82,7 +82,7 @@ fn same(one: &[u8], other: &[u8], scheme: Option<&Scheme>) -> bool {
     host.eq_ignore_ascii_case(other_host) && port == other_port
 }
 
-/// Host, and what stands behind the colon, if there is one.
+/// The host, and what follows the colon, if there is one.
 fn split(authority: &[u8]) -> (&[u8], Option<&[u8]>) {
     match authority.iter().rposition(|&byte| byte == b':' || byte == b']') {
         Some(at) if authority.get(at) == Some(&b':') => {
@@ -93,8 +93,8 @@ fn split(authority: &[u8]) -> (&[u8], Option<&[u8]>) {
     }
 }
 
-/// Unreserved characters and sub-delimiters (RFC 3986 §3.2.2). A percent sign is allowed there, too, but no name that
-/// DNS knows has one, so here it is refused.
+/// Unreserved characters and sub-delimiters (RFC 3986 §3.2.2). The RFC also allows percent signs, but no DNS name has
+/// one, so they are refused here.
 const IN_NAME: [bool; 256] = {
     let mut table = [false; 256];
     let mut byte = 0x21_u8;

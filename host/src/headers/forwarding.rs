@@ -9,15 +9,15 @@ use http::{Version, request};
 
 use super::proxy_report::{Node, ProxyReport, push_host};
 
-/// Which forwarding headers the upstream gets. Each costs some 50 ns and its bytes per request,
-/// `forwarded` about twice that, because it is written anew each time.
+/// Which forwarding headers upstreams get. Per request, each costs some 50 ns and its bytes; `forwarded` costs about
+/// twice that, because it is written anew each time.
 ///
-/// A header that is off is still taken away from requests of peers that are not trusted.
+/// A header that is turned off is still removed from requests of untrusted peers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// `X-Forwarded-For`: the addresses of the clients, the nearest last.
     pub x_forwarded_for: bool,
-    /// `X-Forwarded-Proto`: `http` or `https`, as the first client spoke.
+    /// `X-Forwarded-Proto`: the first client's scheme, `http` or `https`.
     pub x_forwarded_proto: bool,
     /// `X-Forwarded-Host`: the Host that the first client sent.
     pub x_forwarded_host: bool,
@@ -25,11 +25,11 @@ pub struct Policy {
     pub x_forwarded_port: bool,
     /// `Forwarded` (RFC 7239).
     pub forwarded: bool,
-    /// `Via` on requests, which RFC 9110 §7.6.3 demands of gateways.
+    /// `Via` on requests, which RFC 9110 §7.6.3 requires of gateways.
     pub via: bool,
     /// `Via` on responses, where it is optional. Off by default.
     pub response_via: bool,
-    /// `X-Request-Id`: 32 hexadecimal digits, made here or by a trusted proxy.
+    /// `X-Request-Id`: 32 hexadecimal digits, generated here, or the id from a trusted proxy.
     pub x_request_id: bool,
 }
 
@@ -48,7 +48,7 @@ impl Default for Policy {
     }
 }
 
-/// The peer of a connection as its requests will present it: made once per connection.
+/// The peer of a connection, prepared for the forwarding headers of its requests. Made once per connection.
 #[derive(Clone, Debug)]
 pub struct Client {
     address: IpAddr,
@@ -56,7 +56,7 @@ pub struct Client {
     port: HeaderValue,
     proto: HeaderValue,
     local_authority: HeaderValue,
-    /// `for=..;proto=`, to which scheme and host are added.
+    /// `for=..;proto=`, to which scheme and host are appended.
     forwarded: Box<[u8]>,
 }
 
@@ -78,31 +78,31 @@ impl Client {
         }
     }
 
-    /// The peer's address; IPv4 also where it came over an IPv6 socket.
+    /// The peer's address; an IPv4 address even if it came over an IPv6 socket.
     pub fn address(&self) -> IpAddr {
         self.address
     }
 
-    /// What stands in for a Host that an HTTP/1.0 client did not send.
+    /// Replaces the Host that an HTTP/1.0 client did not send.
     pub(super) fn local_authority(&self) -> &HeaderValue {
         &self.local_authority
     }
 }
 
-/// What the gateway knows of a request once its head is in order.
+/// What the gateway knows about a request once its head has been checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
-    /// The client: the peer, or who it stands for if it is a trusted proxy.
+    /// The client: the peer, or the client that a trusted proxy reports.
     pub client: IpAddr,
-    /// The request's id; also what `X-Request-Id` says.
+    /// The request's id, as in `X-Request-Id`.
     pub request_id: HeaderValue,
-    /// What the client spoke, where a trusted proxy tells that; upstreams are told the same.
+    /// The client's scheme, if a trusted proxy reports it; forwarded to upstreams.
     pub scheme: Option<Scheme>,
-    /// The host that the client asked for, where a trusted proxy tells that; upstreams are told the same.
+    /// The host that the client asked for, if a trusted proxy reports it; forwarded to upstreams.
     pub host: Option<HeaderValue>,
 }
 
-/// Replaces what the client claims by what is known.
+/// Replaces the client's claims by what is known.
 pub(super) fn apply(
     request: &mut request::Parts,
     seen: u16,
@@ -134,7 +134,7 @@ pub(super) fn apply(
     let proto = report.scheme.as_ref().map_or_else(|| client.proto.clone(), proto);
     if policy.forwarded {
         let asked = headers.get(header::HOST).map_or(&b""[..], HeaderValue::as_bytes);
-        // Where nobody is told of before the peer, what is told is told of the peer.
+        // If no earlier hop is reported, the report is about the peer.
         let (proto, host) = match &report.host {
             _ if !report.elements.is_empty() => (&client.proto, asked),
             Some(host) => (&proto, host.as_bytes()),
@@ -183,7 +183,7 @@ static VIA_1_0: HeaderValue = HeaderValue::from_static("1.0 gatewright");
 static VIA_1_1: HeaderValue = HeaderValue::from_static("1.1 gatewright");
 static VIA_2: HeaderValue = HeaderValue::from_static("2 gatewright");
 
-/// The place of a field in [`NAMES`].
+/// The index of a field in [`NAMES`].
 pub(super) fn index(name: &str) -> Option<usize> {
     match name {
         "x-forwarded-for" => Some(FOR),
@@ -198,7 +198,7 @@ pub(super) fn index(name: &str) -> Option<usize> {
     }
 }
 
-/// The id that a trusted peer sent, if it is one that can be put into a log line or a URL as it is.
+/// The id from a trusted peer, if it is safe to use unescaped in a log line or a URL.
 fn believed_id(headers: &HeaderMap) -> Option<HeaderValue> {
     let is_safe =
         |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':' | b'/' | b'+' | b'=');
@@ -207,7 +207,7 @@ fn believed_id(headers: &HeaderMap) -> Option<HeaderValue> {
     (!text.is_empty() && text.len() <= MAX_REQUEST_ID && text.iter().all(is_safe)).then(|| value.clone())
 }
 
-/// A request id of 128 random bits, as `X-Request-Id` writes it.
+/// Formats 128 random bits as a request id for `X-Request-Id`.
 pub fn new_id(random: u128) -> HeaderValue {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut id = Vec::with_capacity(32);
@@ -226,7 +226,8 @@ fn forwarded_element(prefix: &[u8], proto: &[u8], host: &[u8]) -> Vec<u8> {
     element
 }
 
-/// A list with one more element. `None` where there is no list, and if that is no header value, which cannot be.
+/// The list with one more element. `None` if the list is empty, or if the result is no header value, which cannot
+/// happen.
 fn continued(mut list: Vec<u8>, last: &[u8]) -> Option<HeaderValue> {
     if list.is_empty() {
         return None;
@@ -240,18 +241,18 @@ fn proto(scheme: &Scheme) -> HeaderValue {
     HeaderValue::from_static(if *scheme == Scheme::HTTPS { "https" } else { "http" })
 }
 
-/// The value of a field that comes exactly once.
+/// The value of a field that occurs exactly once.
 pub(super) fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
     let mut values = headers.get_all(name).iter();
     values.next().filter(|_| values.next().is_none())
 }
 
-/// A header value of text that is known to be printable ASCII.
+/// A header value from text that is known to be printable ASCII.
 fn text(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
-/// A longer id from a trusted peer is replaced.
+/// Maximum length of a trusted peer's id; a longer one is replaced.
 const MAX_REQUEST_ID: usize = 128;
 
 pub(super) const FOR: usize = 0;
@@ -263,8 +264,8 @@ const REQUEST_ID: usize = 5;
 const REAL_IP: usize = 6;
 const VIA: usize = 7;
 
-/// What only a trusted peer may say; `Via` only describes a path, so anybody may. `X-Real-IP` is not sent by this
-/// gateway, but many servers believe it.
+/// Fields that only a trusted peer may send. `Via` is not listed: it only describes a path, so anybody may send it.
+/// This gateway does not send `X-Real-IP`, but many servers believe it.
 pub(super) static NAMES: [HeaderName; 8] = [
     HeaderName::from_static("x-forwarded-for"),
     HeaderName::from_static("x-forwarded-proto"),

@@ -18,7 +18,7 @@
 
 use super::Reject;
 
-/// The normal form of an origin-form target; `None` where it is in that form already, the usual case.
+/// The normal form of an origin-form target; `None` if it is normal already, which is the usual case.
 pub fn normalise(target: &str) -> Result<Option<String>, Reject> {
     if is_plain(target.as_bytes()) {
         return Ok(None);
@@ -36,7 +36,7 @@ pub fn normalise(target: &str) -> Result<Option<String>, Reject> {
     Ok((normal != target).then_some(normal))
 }
 
-/// Whether nothing in the target could need a change. May say no too often, never yes.
+/// Whether nothing in the target could need a change. May return false unnecessarily, but never true wrongly.
 fn is_plain(target: &[u8]) -> bool {
     let mut previous = 0;
     for (at, &byte) in target.iter().enumerate() {
@@ -51,7 +51,7 @@ fn is_plain(target: &[u8]) -> bool {
     true
 }
 
-/// Step 2 to 4: what is left of percent-encoding is upper or lower case as it came.
+/// Steps 2 to 4. Percent-encodings that remain keep their case.
 fn decode(path: &[u8]) -> Result<String, Reject> {
     let mut decoded = String::with_capacity(path.len() + 8);
     let mut rest = path;
@@ -81,7 +81,7 @@ fn decode(path: &[u8]) -> Result<String, Reject> {
     Ok(decoded)
 }
 
-/// Steps 5 and 6. An empty segment counts as one for `..`, as it does in RFC 3986, and goes only afterwards.
+/// Steps 5 and 6. As in RFC 3986, `..` can remove an empty segment; empty segments are dropped only afterwards.
 fn resolve(path: &str, normal: &mut String) {
     let mut segments: Vec<&str> = Vec::new();
     let mut ends_open = false;
@@ -118,15 +118,15 @@ fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
-/// Stays as it is.
+/// Needs no change.
 const PLAIN: u8 = 0;
-/// Needs a look if it follows a slash: `.` and `/`.
+/// Needs a closer look after a slash: `.` and `/`.
 const AFTER_SLASH: u8 = 1;
 /// Ends the path.
 const QUERY: u8 = 2;
-/// Needs a look: `%` and the backslash.
+/// Needs a closer look: `%` and the backslash.
 const LOOK: u8 = 3;
-/// No URI has it.
+/// Not allowed in a URI.
 const ENCODE: u8 = 4;
 
 const CLASS: [u8; 256] = {

@@ -13,27 +13,27 @@ use http::uri::Scheme;
 use super::authority;
 use super::forwarding::{FOR, FORWARDED, HOST, NAMES, PROTO, single};
 
-/// What is told of the client, and who stands between it and the proxy.
+/// What trusted proxies report about the client and the hops between.
 pub(super) struct ProxyReport {
-    /// The first from the right that is no trusted proxy: what stands to the left of it may be invented.
+    /// The first from the right that is not a trusted proxy: anything to the left of it may be forged.
     pub client: IpAddr,
-    /// What that client spoke.
+    /// The client's scheme.
     pub scheme: Option<Scheme>,
-    /// The host that it asked for: a valid authority.
+    /// The host that the client asked for: a valid authority.
     pub host: Option<HeaderValue>,
-    /// All who came before the proxy, as `X-Forwarded-For` lists them; empty where nobody is told of.
+    /// All hops before the proxy, as an `X-Forwarded-For` list; empty if none is reported.
     pub addresses: Vec<u8>,
-    /// The same as `Forwarded` does.
+    /// The same as a `Forwarded` list.
     pub elements: Vec<u8>,
 }
 
 impl ProxyReport {
-    /// Of a peer that tells nothing, or is not believed.
+    /// The report of a peer that reports nothing or is not trusted.
     pub fn nothing(peer: IpAddr) -> ProxyReport {
         ProxyReport { client: peer, scheme: None, host: None, addresses: Vec::new(), elements: Vec::new() }
     }
 
-    /// Of a peer that is trusted. `seen` are the fields that are there, by index.
+    /// The report of a trusted peer. `seen` has the fields that are present, by index.
     pub fn read(headers: &HeaderMap, seen: u16, peer: IpAddr, trusted: impl Fn(IpAddr) -> bool) -> ProxyReport {
         let has = |index: usize| seen & 1 << index != 0;
         match (has(FOR) || has(PROTO) || has(HOST), has(FORWARDED)) {
@@ -58,7 +58,7 @@ impl ProxyReport {
                 separate(&mut elements);
                 elements.extend_from_slice(b"for=");
                 node.push_forwarded(&mut elements);
-                // It is this client of whom the proxy knows what it spoke.
+                // Scheme and host that the proxy reports belong to this client.
                 if at == Some(index) {
                     push_pairs(&mut elements, scheme.as_ref(), host.as_ref());
                 }
@@ -76,15 +76,15 @@ impl ProxyReport {
             separate(&mut addresses);
             element.node.push_x_forwarded(&mut addresses);
         }
-        // What stands to the left of this element may be invented, also what it says of scheme and host.
+        // Anything to the left of this element may be forged, including its scheme and host.
         let Element { scheme, host, .. } = at.map(|at| chain.swap_remove(at)).unwrap_or_default();
         let host = host.filter(|host| authority::is_valid(host)).and_then(|host| HeaderValue::from_bytes(host).ok());
         ProxyReport { client, scheme, host, addresses, elements: joined(headers, &NAMES[FORWARDED]) }
     }
 }
 
-/// Walks from the nearest to the farthest and stops at the first that is not a trusted proxy. Something that is no
-/// address ends the walk as well. With its place, where somebody is told of.
+/// Walks from the nearest to the farthest hop and stops at the first that is not a trusted proxy, or not an address.
+/// Returns its position as well, if any hop is reported.
 fn first_untrusted<'a>(
     nodes: impl DoubleEndedIterator<Item = Node<'a>> + ExactSizeIterator,
     peer: IpAddr,
@@ -102,12 +102,12 @@ fn first_untrusted<'a>(
     (client, at)
 }
 
-/// One of those that a request came through.
+/// A hop that the request came through.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Node<'a> {
-    /// Perhaps with a port.
+    /// With an optional port.
     Address(IpAddr, Option<u16>),
-    /// A name that a proxy made up for it (RFC 7239, section 6.3).
+    /// An obfuscated name (RFC 7239, section 6.3).
     Hidden(&'a str),
     /// `unknown`, or anything else.
     #[default]
@@ -115,13 +115,13 @@ pub(super) enum Node<'a> {
 }
 
 impl<'a> Node<'a> {
-    /// An address, perhaps with a port, perhaps in brackets; or a name.
+    /// Parses an address with optional port and optional brackets, or a name.
     fn parse(node: &'a [u8]) -> Node<'a> {
         let Ok(node) = std::str::from_utf8(node.trim_ascii()) else { return Node::Unknown };
         if node.starts_with('_') && node.bytes().all(|byte| is_token(&byte)) {
             return Node::Hidden(node);
         }
-        // A port may have a made-up name, too, which helps nobody.
+        // A port may be obfuscated, too; it is useless then.
         let node = node.split_once(":_").map_or(node, |(node, _)| node);
         let bare = node.strip_prefix('[').and_then(|node| node.strip_suffix(']')).unwrap_or(node);
         match (bare.parse::<IpAddr>(), node.parse::<SocketAddr>()) {
@@ -131,9 +131,9 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// Adds it as a value of `for` in `Forwarded`, where everything with a colon stands in quotes.
+    /// Appends it as a `for` value of `Forwarded`, in which anything with a colon is quoted.
     pub fn push_forwarded(&self, into: &mut Vec<u8>) {
-        // A Vec can always be written to.
+        // Writing to a Vec cannot fail.
         let _ = match self {
             Node::Address(address, Some(port)) => write!(into, "\"{}\"", SocketAddr::new(*address, *port)),
             Node::Address(IpAddr::V6(address), None) => write!(into, "\"[{address}]\""),
@@ -143,7 +143,7 @@ impl<'a> Node<'a> {
         };
     }
 
-    /// Adds it as an element of `X-Forwarded-For`, which readers take for a bare address.
+    /// Appends it as an element of `X-Forwarded-For`, which readers expect to be a bare address.
     fn push_x_forwarded(&self, into: &mut Vec<u8>) {
         let _ = match self {
             Node::Address(address, _) => write!(into, "{address}"),
@@ -153,7 +153,7 @@ impl<'a> Node<'a> {
     }
 }
 
-/// What `Forwarded` says of one hop.
+/// What `Forwarded` says about one hop.
 #[derive(Default)]
 struct Element<'a> {
     node: Node<'a>,
@@ -162,7 +162,7 @@ struct Element<'a> {
 }
 
 impl<'a> Element<'a> {
-    /// Those of a line; one that says nothing where the line cannot be read.
+    /// The elements of a line; a single empty one if the line cannot be parsed.
     fn all(line: &'a [u8]) -> Vec<Element<'a>> {
         let Some(elements) = parts(line, b',') else { return vec![Element::default()] };
         elements.into_iter().filter(|element| !element.trim_ascii().is_empty()).map(Element::parse).collect()
@@ -186,8 +186,8 @@ impl<'a> Element<'a> {
     }
 }
 
-/// What stands between delimiters that are in no quoted string; `None` where such a string has no end: a client that
-/// began one would make what its proxy wrote behind it a part of its own words.
+/// Splits at delimiters outside quoted strings; `None` if a quoted string does not end: otherwise a client could open
+/// one and so absorb what its proxy appended.
 fn parts(text: &[u8], delimiter: u8) -> Option<Vec<&[u8]>> {
     let (mut is_quoted, mut is_escaped) = (false, false);
     let splits = |&byte: &u8| {
@@ -205,7 +205,7 @@ fn scheme(name: &[u8]) -> Option<Scheme> {
     known.into_iter().find(|(known, _)| name.eq_ignore_ascii_case(known)).map(|(_, scheme)| scheme)
 }
 
-/// Adds `;proto=..;host=..`, as far as they are told.
+/// Appends `;proto=..;host=..`, as far as known.
 fn push_pairs(element: &mut Vec<u8>, scheme: Option<&Scheme>, host: Option<&HeaderValue>) {
     if let Some(scheme) = scheme {
         element.extend_from_slice(b";proto=");
@@ -217,12 +217,12 @@ fn push_pairs(element: &mut Vec<u8>, scheme: Option<&Scheme>, host: Option<&Head
     }
 }
 
-/// Adds a valid authority: as a token, or in quotes where it is none.
+/// Appends a valid authority: as a token if possible, else quoted.
 pub(super) fn push_host(element: &mut Vec<u8>, host: &[u8]) {
     if !host.is_empty() && host.iter().all(is_token) {
         element.extend_from_slice(host);
     } else {
-        // A valid authority has neither quotes nor backslashes, so a quoted string needs no escapes.
+        // A valid authority contains neither quotes nor backslashes, so nothing needs escaping.
         element.push(b'"');
         element.extend_from_slice(host);
         element.push(b'"');
@@ -243,7 +243,7 @@ fn joined(headers: &HeaderMap, name: &HeaderName) -> Vec<u8> {
     list
 }
 
-/// Before another element of a list.
+/// Appends the separator before another element.
 fn separate(list: &mut Vec<u8>) {
     if !list.is_empty() {
         list.extend_from_slice(b", ");

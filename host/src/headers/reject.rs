@@ -5,25 +5,26 @@ use http::StatusCode;
 /// Why a request is refused before anything sees it.
 ///
 /// One list for what the bytes of a connection show (`http`) and for what a parsed head shows (this room), so that a
-/// reason has one status and one text wherever it is found.
+/// reason has the same status and text wherever it is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Reject {
-    /// A line of the head, a chunk line or a trailer is malformed: bare CR or LF, a control character, a folded line,
-    /// a space before the colon, no colon, a name that is no token (RFC 9112 §2.2, §5).
+    /// A line of the head, a chunk line or a trailer is malformed: bare CR or LF, a control character, a folded line, a
+    /// space before the colon, no colon, a name that is not a token (RFC 9112 §2.2, §5).
     Syntax,
     /// Not `METHOD SP TARGET SP HTTP/1.x` (RFC 9112 §3).
     RequestLine,
     /// HTTP, but neither 1.0 nor 1.1 (RFC 9110 §15.6.6).
     Version,
-    /// HTTP/1, where only HTTP/2 is spoken.
+    /// HTTP/1, but only HTTP/2 is allowed.
     Http2Only,
-    /// The request target is in none of the forms its method allows, or has bytes no URI has (RFC 9112 §3.2).
+    /// The request target has none of the forms that its method allows, or contains bytes that no URI may have (RFC
+    /// 9112 §3.2).
     Target,
-    /// A percent-encoding in the path is broken or stands for NUL.
+    /// A percent-encoding in the path is malformed or encodes NUL.
     PathEncoding,
     /// `CONNECT`: this gateway opens no tunnels (RFC 9110 §9.3.6).
     Tunnel,
-    /// No Host, several, or one that is no authority (RFC 9112 §3.2).
+    /// No Host, several, or one that is not an authority (RFC 9112 §3.2).
     Host,
     /// The target, or `:authority`, and Host name different servers (RFC 9112 §3.2.2, RFC 9113 §8.3.1).
     HostMismatch,
@@ -37,19 +38,19 @@ pub enum Reject {
     Ambiguous,
     /// A chunk's size, extension or end is malformed (RFC 9112 §7.1).
     Chunk,
-    /// A field that must not come in trailers, or more trailers than allowed (RFC 9110 §6.5.1).
+    /// A field that is not allowed in trailers, or more trailers than the limit (RFC 9110 §6.5.1).
     Trailer,
-    /// A name that differs from a framing header's only in `_` for `-`; many servers take the one for the other.
+    /// A name that differs from a framing header's only by `_` for `-`; many servers confuse the two.
     Lookalike,
-    /// A field that belongs to one HTTP/1 connection, in HTTP/2 (RFC 9113 §8.2.2).
+    /// A field that concerns one HTTP/1 connection, in HTTP/2 (RFC 9113 §8.2.2).
     ConnectionSpecific,
     /// An expectation other than `100-continue` (RFC 9110 §10.1.1).
     Expectation,
-    /// The request line is over its limit.
+    /// The request line exceeds its limit.
     TargetTooLong,
-    /// The head is over its limit in bytes or fields (RFC 6585 §5).
+    /// The head exceeds its limit in bytes or fields (RFC 6585 §5).
     HeadTooLarge,
-    /// The head did not come in time (RFC 9110 §15.5.9).
+    /// The head did not arrive in time (RFC 9110 §15.5.9).
     HeadTimeout,
 }
 
@@ -79,7 +80,7 @@ impl Reject {
         Reject::HeadTimeout,
     ];
 
-    /// What the client is answered.
+    /// The status of the response.
     pub fn status(self) -> StatusCode {
         match self {
             Reject::Version | Reject::Http2Only => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
@@ -92,7 +93,7 @@ impl Reject {
         }
     }
 
-    /// The reason in words: for the client (it says nothing that the client did not send) and for the log.
+    /// The reason in words, for the client and the log. It reveals nothing that the client did not send.
     pub fn detail(self) -> &'static str {
         match self {
             Reject::Syntax => "a line of the message is malformed",
@@ -146,7 +147,7 @@ impl Reject {
         }
     }
 
-    /// The answer's body (RFC 9457), as `application/problem+json`.
+    /// The response body (RFC 9457), as `application/problem+json`.
     pub fn problem(self) -> String {
         let status = self.status();
         format!(

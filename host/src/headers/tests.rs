@@ -31,7 +31,7 @@ fn nothing() -> Policy {
     }
 }
 
-/// A head in HTTP/1 notation; `HTTP/2` as its version makes it one of HTTP/2.
+/// A head in HTTP/1 notation; the version `HTTP/2` makes it one of HTTP/2.
 fn parse(text: &str) -> request::Parts {
     let mut lines = text.lines();
     let mut line = lines.next().unwrap().split(' ');
@@ -193,7 +193,7 @@ fn what_a_trusted_proxy_tells_in_one_form_is_said_in_both() {
             ["192.0.2.7", "https", "shop.test:8443"],
             "192.0.2.7",
         ),
-        // Whatever is neither address nor name is unknown: nothing of it gets out of its place.
+        // Anything that is neither address nor name is unknown, and none of it leaks into the list.
         (
             "X-Forwarded-For: [2001:db8::1]:443, 2001:db8::2, 203.0.113.5:80, unknown, _hidden\n\
              X-Forwarded-For: no;proto=x, 10.1.1.1\nX-Forwarded-Proto: https\nX-Forwarded-Host: shop.test",
@@ -206,7 +206,7 @@ fn what_a_trusted_proxy_tells_in_one_form_is_said_in_both() {
             ],
             "10.1.1.1",
         ),
-        // What the first says of itself is a stranger's claim; the next was written by a trusted proxy.
+        // The first element is a stranger's own claim; the next was written by a trusted proxy.
         (
             "Forwarded: for=9.9.9.9;proto=http;host=evil\n\
              Forwarded: For=\"[2001:db8::1]:4711\"; Proto=HTTPS; Host=\"shop.test:443\", for=10.1.1.1:_x;proto=http",
@@ -222,7 +222,7 @@ fn what_a_trusted_proxy_tells_in_one_form_is_said_in_both() {
             ["unknown, _hidden, 192.0.2.7", "https", "a"],
             "192.0.2.7",
         ),
-        // A stranger who begins a quoted string makes what his proxy wrote no part of his own words.
+        // A stranger that opens a quoted string cannot absorb what its proxy appended.
         (
             "Forwarded: for=6.6.6.6;proto=https;x=\", for=\"[2001:db8::1]\"",
             "for=6.6.6.6;proto=https;x=\", for=\"[2001:db8::1]\", for=192.0.2.7;proto=http;host=a",
@@ -250,7 +250,7 @@ fn what_a_trusted_proxy_tells_in_one_form_is_said_in_both() {
         assert_eq!(facts.client.to_string(), client, "{claims}");
         assert_eq!(facts.scheme.is_some_and(|scheme| scheme == Scheme::HTTPS), proto == "https", "{claims}");
         assert_eq!(facts.host, (host != "a").then(|| HeaderValue::from_static(host)), "{claims}");
-        // Of anybody else, nothing is believed.
+        // Nothing is believed from anybody else.
         let (_, facts) = run(&head, &Policy::default(), &["10.1.1.1"]).unwrap();
         assert_eq!((facts.client.to_string().as_str(), facts.scheme, facts.host), ("192.0.2.7", None, None));
     }

@@ -11,12 +11,12 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// One of the two ends of a stream that holds short writes back: h2's, or that of who drives the connection.
+/// One of the two handles of a stream that buffers short writes: h2's, or that of the connection's driver.
 pub(super) struct Batch<IO>(Arc<Mutex<Inner<IO>>>);
 
 struct Inner<IO> {
     io: IO,
-    /// What was written and is not sent. Without memory while there is nothing.
+    /// Bytes that are written but not sent. Allocates nothing while empty.
     held: Vec<u8>,
     sent: usize,
 }
@@ -32,7 +32,7 @@ impl<IO: AsyncWrite + Unpin> Batch<IO> {
         Batch(Arc::new(Mutex::new(Inner { io, held: Vec::new(), sent: 0 })))
     }
 
-    /// Sends what is held. To be called whenever the connection has had its turn.
+    /// Sends what is buffered. To be called after each turn of the connection.
     pub(super) fn poll_send(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut inner = self.inner();
         ready!(inner.poll_drain(cx))?;
@@ -41,7 +41,7 @@ impl<IO: AsyncWrite + Unpin> Batch<IO> {
 }
 
 impl<IO> Batch<IO> {
-    /// All ends are in one task, so nobody ever waits here.
+    /// All handles are in one task, so nobody ever waits here.
     fn inner(&self) -> MutexGuard<'_, Inner<IO>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -60,7 +60,7 @@ impl<IO: AsyncWrite + Unpin> Inner<IO> {
         Poll::Ready(Ok(()))
     }
 
-    /// Holds what there is room for; what is longer than all of the room goes by, without a copy.
+    /// Buffers what fits; a write larger than the whole buffer bypasses it without a copy.
     fn poll_write(&mut self, cx: &mut Context<'_>, pieces: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let length: usize = pieces.iter().map(|piece| piece.len()).sum();
         if self.held.len() + length > HELD_BYTES {
@@ -112,7 +112,7 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Batch<IO> {
     }
 }
 
-/// As much as one record of TLS holds (RFC 8446 §5.1).
+/// As much as one TLS record holds (RFC 8446 §5.1).
 const HELD_BYTES: usize = 16 << 10;
 
 #[cfg(test)]
@@ -121,7 +121,7 @@ mod tests {
     use super::*;
     use std::task::Waker;
 
-    /// Takes so many bytes at once, and none when that is 0; notes each piece.
+    /// Accepts up to this many bytes per write, none if it is 0; records each write.
     struct Sink {
         most: usize,
         pieces: Vec<usize>,
@@ -148,7 +148,7 @@ mod tests {
         }
     }
 
-    /// What is written, how much of it is taken, and in which pieces it is sent: before the turn ends, and with its end.
+    /// What is written, how much of it is accepted, and in which writes it is sent before the turn ends and at its end.
     #[test]
     fn short_writes_are_sent_as_one_and_long_ones_at_once() {
         const ALL: usize = HELD_BYTES;

@@ -15,20 +15,20 @@ mod grammar;
 use crate::headers::{Reject, is_decimal};
 use grammar::{CHUNK_LINE_BYTES, Coding, RequestLine, chunk_line, coding, field, first_control, request_line, trim};
 
-/// The state of one connection.
+/// The framing state of one connection.
 #[derive(Debug)]
 pub struct Framing {
     limits: Limits,
     state: State,
     lines: Lines,
     head: Head,
-    /// Those of the head or the trailer section that is read, or was read last.
+    /// The fields of the head or trailer section that is being read, or was read last.
     fields: Vec<Field>,
-    /// The message is the last of its connection.
+    /// The message is the last one of its connection.
     is_last: bool,
 }
 
-/// What a message's head and its trailers may be at most.
+/// Limits of a message's head and trailers.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Bytes of a head, request line and empty line included; also of a trailer section.
@@ -39,32 +39,32 @@ pub struct Limits {
     pub fields: usize,
 }
 
-/// What the next bytes are. The number is how many of them there are.
+/// What the next bytes are, and how many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// An empty line before a head, which means nothing (RFC 9112, section 2.2).
+    /// An empty line before a head, which is ignored (RFC 9112, section 2.2).
     Blank(usize),
     Head(Head),
-    /// They say how the body is framed.
+    /// Framing of a body.
     Chunking(usize),
     Data(usize),
     /// The trailer section, its empty line included.
     Trailers(usize),
 }
 
-/// The head of a request, as far as it is about the message.
+/// What the head of a request says about the message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Head {
-    /// Its bytes, request line and empty line included.
+    /// Length in bytes, including request line and empty line.
     pub length: usize,
     pub line: RequestLine,
-    /// Bytes of the body, where Content-Length says so.
+    /// Bytes of the body according to Content-Length.
     pub content_length: Option<u64>,
     /// The client waits for `100 Continue`.
     pub expects_continue: bool,
     /// The client understands trailers.
     pub takes_trailers: bool,
-    /// The client asks for another protocol, and does it properly.
+    /// The client asks for another protocol, correctly.
     pub asks_for_upgrade: bool,
     has_line: bool,
     is_behind_blank: bool,
@@ -73,11 +73,11 @@ pub struct Head {
     keep_alive: bool,
     /// Connection has the token `upgrade`.
     connection_upgrade: bool,
-    /// There is another one: nobody can say which counts.
+    /// Upgrade occurs more than once, so it is ambiguous.
     upgrade_is_repeated: bool,
 }
 
-/// Where a field is, from the first byte of its head or its trailer section.
+/// The position of a field, from the first byte of its head or trailer section.
 #[derive(Clone, Copy, Debug)]
 pub struct Field {
     start: u32,
@@ -86,7 +86,7 @@ pub struct Field {
 }
 
 impl Field {
-    /// Its name, and its value without the white space around it.
+    /// The name, and the value without the white space around it.
     pub fn parts<'a>(&self, bytes: &'a [u8]) -> (&'a [u8], &'a [u8]) {
         let part = |from: u32, to: u32| bytes.get(from as usize..to as usize).unwrap_or_default();
         (part(self.start, self.colon), trim(part(self.colon + 1, self.end)))
@@ -97,22 +97,22 @@ impl Field {
 enum State {
     /// Before or in a head.
     Head,
-    /// So many bytes of a body are still to come.
+    /// This many bytes of a body remain.
     Body(u64),
     ChunkSize,
     ChunkData(u64),
     ChunkEnd,
     Trailers,
-    /// After a message that is the last of its connection.
+    /// After the last message of the connection.
     Ended,
 }
 
-/// How far the lines of a part that must be whole have been looked at, from the first byte that has not been used.
+/// Scan position in a part that must be complete (a head, for instance), from the first unused byte.
 #[derive(Clone, Copy, Debug, Default)]
 struct Lines {
     /// Where the current line starts.
     start: usize,
-    /// No line ends before this.
+    /// No line ends before this position.
     searched: usize,
     /// Lines so far.
     count: usize,
@@ -124,11 +124,11 @@ impl Framing {
         Framing { limits, state: State::Head, lines, head, fields: Vec::new(), is_last: false }
     }
 
-    /// Says what the first of the bytes are that have not been used yet, old ones first; they are to be used then. `None` where
-    /// that cannot be said before more has come: all of them are to be shown again with what follows.
+    /// Says what the first unused bytes are, which the caller then has to use. `bytes` are all bytes not used yet,
+    /// oldest first. `None` if more bytes are needed: all of them are to be passed again together with what follows.
     ///
     /// # Errors
-    /// These bytes can be read in two ways, or none. Nothing behind them means anything.
+    /// The bytes are ambiguous or malformed. Nothing after them means anything.
     pub fn next(&mut self, bytes: &[u8]) -> Result<Option<Part>, Reject> {
         match self.state {
             _ if bytes.is_empty() => Ok(None),
@@ -157,22 +157,22 @@ impl Framing {
         }
     }
 
-    /// The fields of the head or the trailer section that was read last.
+    /// The fields of the head or trailer section that was read last.
     pub fn fields(&self) -> &[Field] {
         &self.fields
     }
 
-    /// Whether what comes next belongs to a body.
+    /// Whether the next bytes belong to a body.
     pub fn is_in_body(&self) -> bool {
         !matches!(self.state, State::Head | State::Ended)
     }
 
-    /// Whether the last message of the connection is over: nothing after it counts.
+    /// Whether the last message of the connection is over: anything after it is ignored.
     pub fn is_ended(&self) -> bool {
         self.state == State::Ended
     }
 
-    /// Whether the message that is read, or was read last, is the last of the connection.
+    /// Whether the current message, or the one read last, is the last of the connection.
     pub fn is_last(&self) -> bool {
         self.is_last
     }
@@ -195,7 +195,7 @@ impl Framing {
             let line = bytes.get(line).unwrap_or_default();
             if !self.head.has_line {
                 if line.is_empty() && !self.head.is_behind_blank {
-                    // A robust server ignores one (RFC 9112 §2.2).
+                    // A robust server ignores one empty line (RFC 9112 §2.2).
                     self.head.is_behind_blank = true;
                     self.lines = Lines::default();
                     return Ok(Some(Part::Blank(length)));
@@ -233,8 +233,8 @@ impl Framing {
             (None, Some(length)) if length > 0 => State::Body(length),
             (None, _) => self.after_message(),
         };
-        // Another protocol can be asked for by HTTP/1.1 alone, with the field named in Connection (RFC 9110 §7.8), and, here,
-        // only without a body: then no byte belongs to both. Every other field is as if it had not been sent.
+        // Another protocol can be requested only in HTTP/1.1, with the field named in Connection (RFC 9110 §7.8), and,
+        // here, only without a body: then no byte belongs to both. Otherwise the field is ignored.
         let is_proper = head.connection_upgrade && !head.upgrade_is_repeated && !is_http_10;
         head.asks_for_upgrade &= is_proper && self.state == State::Head;
         Ok(head)
@@ -286,20 +286,19 @@ impl Framing {
     }
 }
 
-/// Where a field is whose line begins at this place. No part that must be whole is longer than its limit, which is far less
-/// than 4 GiB.
+/// The position of a field whose line begins at `at`. Parts that must be complete have a limit far below 4 GiB.
 fn spot(at: usize, name: &[u8], line: &[u8]) -> Field {
     let place = |at: usize| u32::try_from(at).unwrap_or(u32::MAX - 1);
     Field { start: place(at), colon: place(at + name.len()), end: place(at + line.len()) }
 }
 
 impl Lines {
-    /// How long the line is that has not ended yet, as far as it is known.
+    /// Length of the unfinished line, as far as scanned.
     fn unfinished(&self) -> usize {
         self.searched.saturating_sub(self.start)
     }
 
-    /// The next whole line, without its CRLF; `start` is then behind it.
+    /// The next complete line, without its CRLF; `start` then points after it.
     fn next(&mut self, bytes: &[u8]) -> Result<Option<std::ops::Range<usize>>, Reject> {
         let unsearched = bytes.get(self.searched..).unwrap_or_default();
         let Some(offset) = first_control(unsearched) else {
@@ -323,7 +322,7 @@ impl Lines {
 }
 
 impl Head {
-    /// Notes what a field says about the message.
+    /// Records what a field says about the message.
     fn note(&mut self, name: &[u8], value: &[u8]) -> Result<(), Reject> {
         match name.len() {
             2 if name.eq_ignore_ascii_case(b"te") => {
@@ -357,7 +356,7 @@ impl Head {
             17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
                 self.transfer_encoding = Some(match self.transfer_encoding {
                     None => coding(trim(value))?,
-                    // `chunked` must be the last, so nothing may follow it on another line.
+                    // `chunked` must be the last coding, so no other line may follow it.
                     Some(_) => return Err(Reject::TransferEncoding),
                 });
             }
@@ -367,14 +366,14 @@ impl Head {
     }
 }
 
-/// As much of a body as is there, and what is left of it then.
+/// How much of a body is available, and how much remains after that.
 fn take(bytes: &[u8], left: u64) -> (usize, u64) {
     let there = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
     if there < left { (bytes.len(), left - there) } else { (usize::try_from(left).unwrap_or(bytes.len()), 0) }
 }
 
-/// Fields that say how to read the message, who it is for or who may send it: too late behind the body
-/// (RFC 9110 §6.5.1).
+/// Fields that say how to read the message, whom it is for or who may send it: after the body that is too late (RFC
+/// 9110 §6.5.1).
 const NOT_IN_TRAILERS: [&[u8]; 17] = [
     b"transfer-encoding",
     b"content-length",

@@ -30,8 +30,8 @@ use crate::headers::Reject;
 use crate::outgoing::Framing;
 use crate::tunnel::{Handover, Tunnel, Upgrade};
 
-/// Serves requests until the connection is over, which is None, or idle for so long that it may rest. `first` are the first
-/// bytes.
+/// Serves requests until the connection ends (`None`), or has been idle long enough to rest. `first` are bytes already
+/// read.
 pub(super) async fn serve<IO, H, F>(
     io: IO,
     first: Vec<u8>,
@@ -93,7 +93,7 @@ where
             }
         }
         if response.status().is_informational() {
-            // It would be followed by another one.
+            // The client would expect another response after it.
             response = Response::new(Body::Empty);
             *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
         }
@@ -105,13 +105,13 @@ where
     }
 }
 
-/// Does the last that there is to do.
+/// Runs the last step of a connection.
 async fn over<IO>(last: impl Future<Output = ()>) -> Option<Resting<IO>> {
     last.await;
     None
 }
 
-/// Puts what the request asks for into its extensions.
+/// Puts the requested protocol into the request's extensions.
 fn ask_for_upgrade(request: &mut Request<Body>) -> bool {
     let Some(protocol) = request.headers().get(UPGRADE).cloned() else { return false };
     request.extensions_mut().insert(Upgrade { protocol, is_required: false });

@@ -30,7 +30,7 @@ use crate::body::Body;
 use crate::drain::Drain;
 use crate::tunnel::{Handover, Tunnel, Upgrade, websocket};
 
-/// Serves a connection that speaks HTTP/2; `io` still gives its preface.
+/// Serves an HTTP/2 connection; `io` still yields the preface.
 pub(super) async fn serve<IO, H, F>(
     io: IO,
     connection: Arc<Connection>,
@@ -49,7 +49,7 @@ pub(super) async fn serve<IO, H, F>(
         let responses = responses.clone();
         service_fn(move |request| {
             let (active, progress) = (Active::start(&state), responses.begin());
-            // Boxed where it is made: it has kilobytes, and would be moved on its way into its task.
+            // Boxed where it is created: it is kilobytes large, and would otherwise be moved into its task.
             Box::pin(exchange(request, Arc::clone(&connection), handler.clone(), active, progress, Arc::clone(&bounds)))
         })
     };
@@ -62,13 +62,13 @@ pub(super) async fn serve<IO, H, F>(
 
     let mut turn = |cx: &mut Context<'_>| {
         loop {
-            // An error means that the client went, or broke the protocol; h2 has told it so.
+            // An error means that the client left or violated the protocol; h2 has told it so.
             if served.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(());
             }
             if is_ending {
-                // GOAWAY is followed by a ping that the client has to answer, and answers may still be on their way to
-                // it: where it does neither answer nor read, it has had its time.
+                // After GOAWAY there is a ping that the client has to answer, and responses may still be on their way.
+                // A client that neither answers nor reads has had its time.
                 ready!(alarm.as_mut().poll(cx));
                 let (now, until) = (Instant::now(), state.is_idle_until(FAREWELL));
                 responses.look(now);
@@ -107,7 +107,7 @@ pub(super) async fn serve<IO, H, F>(
     .await;
 }
 
-/// Hands a request to the handler and its response to hyper.
+/// Passes a request to the handler and its response to hyper.
 async fn exchange<H, F>(
     mut request: Request<Incoming>,
     connection: Arc<Connection>,
@@ -124,7 +124,7 @@ where
     let upgrade = if request.method() == Method::CONNECT { extended_connect(&mut request) } else { None };
     let mut has_body = !request.body().is_end_stream();
     if has_body && request.headers().get(CONTENT_LENGTH).is_some_and(|length| length == "0") {
-        // To an HTTP/1 upstream this request is whole with its head, before h2 can see that bytes follow.
+        // An HTTP/1 upstream takes this request as complete after its head, before h2 can notice that bytes follow.
         is_empty(request.body_mut(), settings).await?;
         has_body = false;
     }
@@ -149,7 +149,7 @@ where
     }
     if let Some((io, tunnel)) = upgrade.and_then(|io| Some((io, switched(&mut response)?))) {
         let (active, drain) = (active.another(), drain.clone());
-        // It ends with its stream, with its idle timeout, or with the drain.
+        // It ends with its stream, its idle timeout, or the drain.
         tokio::spawn(async move {
             if let Ok(io) = io.await {
                 tunnel.run(TokioIo::new(io), drain).await;
@@ -160,8 +160,8 @@ where
     Ok(response.map(|body| ResponseBody::new(body, progress, active)))
 }
 
-/// An extended CONNECT (RFC 8441) in the words of HTTP/1.1, which are those of routes, plugins and upstreams. A plain
-/// CONNECT stays what it is, and is refused.
+/// Converts an extended CONNECT (RFC 8441) to the HTTP/1.1 form, which routes, plugins and upstreams use. A plain
+/// CONNECT is left as it is, and is refused.
 fn extended_connect(request: &mut Request<Incoming>) -> Option<OnUpgrade> {
     let protocol = request.extensions_mut().remove::<hyper::ext::Protocol>()?;
     let protocol = HeaderValue::from_str(protocol.as_str()).ok()?;
@@ -174,7 +174,7 @@ fn extended_connect(request: &mut Request<Incoming>) -> Option<OnUpgrade> {
     Some(io)
 }
 
-/// The tunnel of a response that switches the protocol, which HTTP/2 says with 200.
+/// The tunnel of a response that switches the protocol, which HTTP/2 expresses with 200.
 fn switched(response: &mut Response<Body>) -> Option<Tunnel> {
     let tunnel = response.extensions_mut().remove::<Handover<Tunnel>>()?.take()?;
     *response.status_mut() = StatusCode::OK;
@@ -182,7 +182,7 @@ fn switched(response: &mut Response<Body>) -> Option<Tunnel> {
     Some(tunnel)
 }
 
-/// Waits for the end of a body that must have no byte.
+/// Waits for the end of a body that must be empty.
 async fn is_empty(body: &mut Incoming, settings: &Settings) -> Result<(), Reset> {
     let first = tokio::time::timeout(settings.body_idle_timeout, poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)));
     match first.await {
@@ -214,7 +214,7 @@ fn builder(settings: &Settings, responses: Responses) -> http2::Builder<Response
     builder
 }
 
-/// What a client that has no request under way may take to close, after it was told to.
+/// How long a client without requests in flight may take to close after it was told to.
 const FAREWELL: Duration = Duration::from_secs(5);
 
 /// The stream ends without a response.

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
 
-/// The timer is made when the body first makes somebody wait, so that a body which came with its head has none.
+/// A timeout for a body. The timer is created when somebody first has to wait, so a body that came with its head has
+/// none.
 pub(super) struct Patience {
     limit: Duration,
     timer: Option<Pin<Box<Sleep>>>,
-    /// A byte has come since the timer was set.
+    /// Something has arrived since the timer was set.
     is_fresh: bool,
 }
 
@@ -20,12 +21,12 @@ impl Patience {
         Patience { limit, timer: None, is_fresh: true }
     }
 
-    /// Notes that something has come.
+    /// Records that something has arrived.
     pub(super) fn renew(&mut self) {
         self.is_fresh = true;
     }
 
-    /// Whether nothing has come for too long.
+    /// Ready if nothing has arrived for too long.
     pub(super) fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let fresh = std::mem::take(&mut self.is_fresh);
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(self.limit)));

@@ -14,9 +14,9 @@ use tokio::task::JoinHandle;
 use super::patience::Patience;
 use crate::body::BodyError;
 
-/// What the client is still sending.
+/// An HTTP/2 request body that the client is still sending.
 pub(super) struct RequestBody {
-    /// Empty only when it is dropped.
+    /// Empty only while being dropped.
     incoming: Option<Incoming>,
     patience: Patience,
     idle_timeout: Duration,
@@ -24,36 +24,37 @@ pub(super) struct RequestBody {
     reader: Reader,
 }
 
-/// Who reads the rest of a body that was dropped, if it was announced how long that is. An answer had better wait for it: once a
-/// stream is at its end from our side, curl (7.88) forgets what it was about to send, and waits for ever.
+/// The task that reads the rest of a dropped body whose length was announced. A response should wait for it: once a
+/// stream has ended from our side, curl (7.88) forgets what it was about to send, and waits forever.
 #[derive(Clone, Default)]
 pub(super) struct Reader(Arc<Mutex<Option<JoinHandle<()>>>>);
 
 impl Reader {
-    /// Waits until the rest of a body that is already dropped is read, or its time over; not for one that somebody still reads.
+    /// Waits until the rest of a dropped body has been read, or its time is over. Does not wait for a body that still
+    /// has a reader.
     pub(super) async fn finished(self) {
         let task = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(task) = task {
-            // It cannot fail, and ends early only with its runtime.
+            // Cannot fail, and ends early only with the runtime.
             let _ = task.await;
         }
     }
 }
 
-/// What happens to the rest of a body that is dropped before its end, because the answer came early: it is read for a while.
-/// A client whose stream is reset while it sends may take that for the answer, also where nothing is wrong (RFC 9113, section
-/// 8.1); curl does up to 8.0.
+/// What happens to the rest of a body that is dropped before its end, because the response came early: it is read for a
+/// while. A client whose stream is reset while it sends may take that for the response, even if nothing is wrong (RFC
+/// 9113, section 8.1); curl does up to 8.0.
 pub(super) struct Rest {
-    /// A longer rest is not worth reading.
+    /// If more than this remains, it is not worth reading.
     pub(super) bytes_limit: u64,
     pub(super) time_limit: Duration,
-    /// The client waits for `100 Continue`, and has sent nothing yet: the body may never come, since hyper sends no
+    /// The client waits for `100 Continue`, and has sent nothing yet. The body may never come, since hyper sends no
     /// interim response over HTTP/2.
     pub(super) expects_continue: bool,
 }
 
 impl RequestBody {
-    /// Beside the body, who reads its rest.
+    /// Returns the body and the handle of the task that reads its rest.
     pub(super) fn new(incoming: Incoming, idle_timeout: Duration, rest: Rest) -> (Self, Reader) {
         let reader = Reader::default();
         let patience = if rest.expects_continue { idle_timeout.min(UNASKED_TIME) } else { idle_timeout };
@@ -71,7 +72,7 @@ impl http_body::Body for RequestBody {
         match Pin::new(incoming).poll_frame(cx) {
             Poll::Ready(frame) => {
                 if std::mem::take(&mut self.rest.expects_continue) {
-                    // It has not waited for long, and from here on it is a body like any other.
+                    // The client did not wait for long; from here on this is a body like any other.
                     self.patience = Patience::new(self.idle_timeout);
                 }
                 self.patience.renew();
@@ -79,7 +80,7 @@ impl http_body::Body for RequestBody {
             }
             Poll::Pending => {
                 ready!(self.patience.poll_over(cx));
-                // What has not come by now is not waited for again.
+                // The wait is over and is not repeated.
                 self.incoming = None;
                 let is_unasked = self.rest.expects_continue;
                 Poll::Ready(Some(Err(if is_unasked { BodyError::Expectation } else { BodyError::TimedOut })))
@@ -111,7 +112,7 @@ impl Drop for RequestBody {
     }
 }
 
-/// Reads what nobody wants, in a task of its own where it has to be waited for.
+/// Reads and discards the rest, in a task of its own if it has to wait.
 fn read_on(mut rest: Incoming, mut bytes_limit: u64, time: Duration) -> Option<JoinHandle<()>> {
     let mut read = move |cx: &mut Context<'_>| {
         loop {
@@ -132,6 +133,6 @@ fn read_on(mut rest: Incoming, mut bytes_limit: u64, time: Duration) -> Option<J
     }))
 }
 
-/// For a client that waits to be asked for its body: most send it after a second in which they were not. One that insists
-/// is told to do without (RFC 9110, section 10.1.1), and not after the time that a body may stop for.
+/// For a client that waits for `100 Continue`: most send the body anyway after a second. One that insists has to do so
+/// without (RFC 9110, section 10.1.1); it need not wait for the full idle timeout of a body.
 const UNASKED_TIME: Duration = Duration::from_secs(2);

@@ -10,7 +10,7 @@ use super::send_stall::{Piece, SendProgress};
 use super::state::Active;
 use crate::body::{Body, BodyError};
 
-/// What the client is still to get. It is dropped when it is wholly passed on, or will not be.
+/// What the client has yet to receive. Dropped once it is passed on completely, or will not be.
 pub(super) struct ResponseBody {
     body: Body,
     progress: Arc<SendProgress>,

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Gives the bytes that were read first once more, and then what follows.
+/// Yields the bytes that were read first again, and then what follows.
 pub(super) struct Rewind<IO> {
     io: IO,
     /// Emptied, and its memory freed, by the first reads.

@@ -15,35 +15,36 @@ use hyper::rt::Executor;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-/// Whether the sending of one response goes on.
+/// Whether the sending of one response makes progress.
 #[derive(Default)]
 pub(super) struct SendProgress {
-    /// Whether something waits for the client, and since which look: [`NOTHING`], [`FRESH`], or the milliseconds from the
-    /// connection's start to that look, and [`LOOKED`].
+    /// Whether something waits for the client, and since which check: [`NOTHING`], [`FRESH`], or the milliseconds from
+    /// the connection's start to that check, plus [`LOOKED`].
     waiting: AtomicU64,
-    /// What sends the response.
+    /// The task that sends the response.
     task: OnceLock<AbortHandle>,
 }
 
 impl SendProgress {
-    /// There is a frame for the client.
+    /// A frame waits for the client.
     pub(super) fn has_more(&self) {
         self.waiting.store(FRESH, Relaxed);
     }
 
-    /// All there was is passed on, and it is the client that waits.
+    /// Everything was passed on, and the client waits for more.
     pub(super) fn has_nothing(&self) {
         self.waiting.store(NOTHING, Relaxed);
     }
 
-    /// The client has taken some bytes; others may wait.
+    /// The client has accepted some bytes; others may still wait.
     fn goes_on(&self) {
         if self.waiting.load(Relaxed) != NOTHING {
             self.waiting.store(FRESH, Relaxed);
         }
     }
 
-    /// A look at this time, in milliseconds from the connection's start: gives up what has waited for the limit.
+    /// A check at `now`, in milliseconds from the connection's start: gives up a response that has waited for the
+    /// limit.
     fn look(&self, now: u64, limit: u64) {
         match self.waiting.load(Relaxed) {
             NOTHING => {}
@@ -58,7 +59,7 @@ impl SendProgress {
     }
 }
 
-/// A piece of a response, which tells when bytes of it go to the client.
+/// A piece of a response body that notices when its bytes are sent to the client.
 pub(super) struct Piece {
     bytes: Bytes,
     progress: Arc<SendProgress>,
@@ -85,24 +86,25 @@ impl Buf for Piece {
     }
 }
 
-/// The responses of one connection. It is the executor of their tasks, to know which is whose.
+/// The responses of one connection. It is the executor of their tasks, in order to know which task belongs to which.
 #[derive(Clone)]
 pub(super) struct Responses(Arc<Inner>);
 
 struct Inner {
     start: Instant,
     limit: Duration,
-    /// Those that may still be sent, and some that are gone.
+    /// Responses that may still be in progress, and some that are gone.
     responses: Mutex<Vec<Weak<SendProgress>>>,
 }
 
 impl Responses {
-    /// Gives up what the client takes nothing of for `limit`, if it is looked at often enough.
+    /// Gives up responses of which the client accepts nothing for `limit`, provided [`Responses::look`] is called often
+    /// enough.
     pub(super) fn new(limit: Duration) -> Self {
         Responses(Arc::new(Inner { start: Instant::now(), limit, responses: Mutex::default() }))
     }
 
-    /// One more. Its task is the next one that comes.
+    /// Begins a response. The next task that is spawned is its own.
     pub(super) fn begin(&self) -> Arc<SendProgress> {
         let progress = Arc::<SendProgress>::default();
         let mut responses = self.responses();
@@ -113,12 +115,12 @@ impl Responses {
         progress
     }
 
-    /// How often to look: what waits is given up after the limit, and at most half as long again.
+    /// How often to check: a stalled response is given up after the limit, and at most half as long again.
     pub(super) fn period(&self) -> Duration {
         (self.0.limit / 4).max(SHORTEST_PERIOD)
     }
 
-    /// Gives up what has waited for too long.
+    /// Gives up responses that have waited for too long.
     pub(super) fn look(&self, now: Instant) {
         let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let limit = milliseconds(self.0.limit);
@@ -130,7 +132,7 @@ impl Responses {
         });
     }
 
-    /// All of it is on one thread, so nobody ever waits here.
+    /// Everything runs on one thread, so nobody ever waits here.
     fn responses(&self) -> MutexGuard<'_, Vec<Weak<SendProgress>>> {
         self.0.responses.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -139,8 +141,8 @@ impl Responses {
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Responses {
     fn execute(&self, future: F) {
         let task = tokio::spawn(future);
-        // hyper makes an exchange and its task in one go. What else it spawns is the stream of a tunnel, which has a limit of
-        // its own: by then the last exchange has its task.
+        // hyper creates an exchange and its task in one go. The only other task that it spawns is the stream of a
+        // tunnel, which has a limit of its own; by then the last exchange has its task.
         if let Some(progress) = self.responses().last().and_then(Weak::upgrade) {
             let _ = progress.task.set(task.abort_handle());
         }
@@ -150,11 +152,11 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Responses {
 /// Nothing waits for the client.
 const NOTHING: u64 = 0;
 
-/// Something has come, or has gone on, since the last look.
+/// Something has arrived, or was sent, since the last check.
 const FRESH: u64 = 1;
 
-/// Above the others.
+/// Above the other values.
 const LOOKED: u64 = 2;
 
-/// So that a limit of nothing does not keep the core busy.
+/// So that a limit of zero does not keep the core busy.
 const SHORTEST_PERIOD: Duration = Duration::from_millis(10);

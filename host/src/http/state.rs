@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// What is common to a connection's parts.
+/// State shared by the parts of a connection.
 pub(super) struct State {
     start: Instant,
-    /// Exchanges whose response is not wholly written yet.
+    /// Exchanges whose response is not completely written yet.
     active: AtomicUsize,
-    /// Since when there is none, in milliseconds from the start.
+    /// When the last exchange ended, in milliseconds from the start.
     idle_since: AtomicU64,
 }
 
@@ -27,23 +27,23 @@ impl State {
         self.active.load(Relaxed) == 0
     }
 
-    /// When there has been none for `limit`, if none comes.
+    /// When the connection will have been idle for `limit`, if no exchange begins.
     pub(super) fn is_idle_until(&self, limit: Duration) -> Instant {
         self.start + Duration::from_millis(self.idle_since.load(Relaxed)) + limit
     }
 }
 
-/// One exchange that runs; it ends when this is dropped.
+/// Counts an exchange as active until dropped.
 pub(super) struct Active(Arc<State>);
 
 impl Active {
     pub(super) fn start(state: &Arc<State>) -> Self {
-        // One thread writes these, so no locked instruction is needed.
+        // Only one thread writes these, so no atomic read-modify-write is needed.
         state.active.store(state.active.load(Relaxed) + 1, Relaxed);
         Active(Arc::clone(state))
     }
 
-    /// The same for what goes on beside the exchange.
+    /// The same for something that runs beside the exchange.
     pub(super) fn another(&self) -> Self {
         Active::start(&self.0)
     }

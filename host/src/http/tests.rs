@@ -23,7 +23,7 @@ use crate::body::BodyError;
 use crate::drain::{self, Drainer};
 use crate::tunnel;
 
-/// A connection with a client's end in the test's hands, and what its handler has seen.
+/// A connection whose client side the test controls, and what its handler has seen.
 struct Served {
     client: DuplexStream,
     task: JoinHandle<()>,
@@ -33,12 +33,12 @@ struct Served {
 
 #[derive(Default)]
 struct Seen {
-    /// `METHOD path body`, in order; a body that failed is its error.
+    /// `METHOD path body`, in order; for a body that failed, its error.
     requests: Mutex<Vec<String>>,
     rejects: Mutex<Vec<Reject>>,
     /// Lets `/wait` answer.
     go: Notify,
-    /// Told when `/wait` has come.
+    /// Notified when `/wait` has arrived.
     came: Notify,
     dropped: AtomicUsize,
 }
@@ -61,7 +61,7 @@ impl Drop for CountDrop {
     }
 }
 
-/// What the tests' paths do: read the body and answer, unless the path says else.
+/// The handler: reads the body and answers, unless the path says otherwise.
 async fn answer(seen: Arc<Seen>, request: Request<Body>) -> Response<Body> {
     let (parts, body) = request.into_parts();
     let path = parts.uri.path().to_owned();
@@ -121,7 +121,7 @@ async fn answer(seen: Arc<Seen>, request: Request<Body>) -> Response<Body> {
     }
 }
 
-/// A body of so many frames of a kibibyte, which then waits for more.
+/// A body of this many frames of 1 KiB, which then waits for more.
 struct Frames(usize);
 
 impl http_body::Body for Frames {
@@ -138,7 +138,7 @@ impl http_body::Body for Frames {
     }
 }
 
-/// Why a body that failed was refused by its framing; `None` where something else went wrong.
+/// Why a body was refused by its framing; `None` if it failed otherwise.
 fn rejected(error: &BodyError) -> Option<Reject> {
     let BodyError::Client(error) = error else { return None };
     error.get_ref()?.downcast_ref::<Reject>().copied()
@@ -184,7 +184,7 @@ impl Served {
         String::from_utf8(rest).unwrap()
     }
 
-    /// What comes until `end` has come.
+    /// Reads until `end` has arrived.
     async fn until(&mut self, end: &str) -> String {
         let mut all = Vec::new();
         while !String::from_utf8_lossy(&all).contains(end) {
@@ -195,7 +195,7 @@ impl Served {
     }
 }
 
-/// The status codes, and `close` where a head says so.
+/// The status codes, with `close` if the head says so.
 fn outline(bytes: &str) -> Vec<String> {
     let parts = bytes.split("HTTP/1.1 ").filter(|part| part.starts_with(|first: char| first.is_ascii_digit()));
     let heads = parts.map(|part| part.split("\r\n\r\n").next().unwrap_or(part));

@@ -10,11 +10,11 @@ use crate::headers::Reject;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Coding {
     Chunked,
-    /// Others, and then `chunked`.
+    /// Other codings, then `chunked`.
     More,
 }
 
-/// A request line that is well-formed: `METHOD SP TARGET SP HTTP/1.x` (RFC 9112 §3).
+/// A well-formed request line: `METHOD SP TARGET SP HTTP/1.x` (RFC 9112 §3).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RequestLine {
     /// Bytes of the method.
@@ -25,7 +25,7 @@ pub struct RequestLine {
 }
 
 impl RequestLine {
-    /// Where the method is in its line.
+    /// The range of the method in its line.
     pub fn method(&self) -> Range<usize> {
         0..self.method
     }
@@ -36,7 +36,7 @@ impl RequestLine {
     }
 }
 
-/// Checks a request line.
+/// Checks and parses a request line.
 pub(super) fn request_line(line: &[u8]) -> Result<RequestLine, Reject> {
     let (rest, is_http_10) = match line.split_last_chunk() {
         Some((rest, b" HTTP/1.1")) => (rest, false),
@@ -58,7 +58,7 @@ pub(super) fn request_line(line: &[u8]) -> Result<RequestLine, Reject> {
     Ok(RequestLine { method: method.len(), target: target.len(), is_http_10 })
 }
 
-/// An absolute form, or an origin form with bytes that few clients send.
+/// Checks an absolute form, or an origin form with bytes that few clients send.
 fn unusual_target(target: &[u8]) -> Result<(), Reject> {
     if target.is_empty() || target.iter().any(|&byte| byte <= b' ') {
         return Err(Reject::RequestLine);
@@ -71,7 +71,7 @@ fn unusual_target(target: &[u8]) -> Result<(), Reject> {
     }
 }
 
-/// Splits a line at its colon. The value has its whitespace still.
+/// Splits a line at its colon. The value still has its white space.
 pub(super) fn field(line: &[u8]) -> Result<(&[u8], &[u8]), Reject> {
     match line.split_at(length_in(&TOKEN, line)) {
         ([], _) => Err(Reject::Syntax),
@@ -155,7 +155,7 @@ pub(super) fn trim(value: &[u8]) -> &[u8] {
     value.get(start..end).unwrap_or_default()
 }
 
-/// Where the first control character is; a tab is none.
+/// Position of the first control character; a tab is not one.
 pub(super) fn first_control(bytes: &[u8]) -> Option<usize> {
     let mut from = 0;
     loop {
@@ -167,8 +167,8 @@ pub(super) fn first_control(bytes: &[u8]) -> Option<usize> {
     }
 }
 
-/// Where the first control character is, tabs included. Sixteen bytes at a step, which the compiler makes one vector,
-/// and then eight.
+/// Position of the first control character, tabs included. Goes in steps of sixteen bytes, which the compiler
+/// vectorises, then of eight.
 fn first_low(bytes: &[u8]) -> Option<usize> {
     let is_control = |byte: u8| byte < 0x20 || byte == 0x7f;
     let (blocks, _) = bytes.as_chunks::<16>();
@@ -185,10 +185,10 @@ fn first_low(bytes: &[u8]) -> Option<usize> {
     found.map(|offset| clean + words.len() * 8 + offset)
 }
 
-/// Marks the control characters among eight bytes in their high bits; marks above the lowest may be wrong.
+/// Marks the control characters among eight bytes in their high bits; only the lowest mark is reliable.
 ///
-/// A byte below 0x20 borrows into its high bit when 0x20 is taken from it, one that equals 0x7f does when 1 is taken
-/// from its difference. A borrow can only spoil the bytes above it.
+/// A byte below 0x20 borrows into its high bit when 0x20 is subtracted; one that equals 0x7f does when 1 is subtracted
+/// from its difference. A borrow can only corrupt the bytes above it.
 fn controls(word: u64) -> u64 {
     const ONES: u64 = u64::from_le_bytes([1; 8]);
     let low = word.wrapping_sub(ONES * 0x20) & !word;
@@ -196,7 +196,7 @@ fn controls(word: u64) -> u64 {
     (low | delete.wrapping_sub(ONES) & !delete) & (ONES << 7)
 }
 
-/// How many bytes at the start are in a table.
+/// How many of the first bytes are in a table.
 fn length_in(table: &[bool; 256], bytes: &[u8]) -> usize {
     let is_in = |byte: u8| table[usize::from(byte)];
     let mut length = 0;
@@ -227,7 +227,7 @@ static TOKEN: [bool; 256] = {
     table
 };
 
-/// What every URI parser takes in a path and in a query. Other bytes are left to the one that is used.
+/// What every URI parser accepts in a path and in a query. Other bytes are left to the parser in use.
 static IN_TARGET: [bool; 256] = {
     let mut table = [false; 256];
     let mut byte = 0x21_u8;
@@ -240,7 +240,7 @@ static IN_TARGET: [bool; 256] = {
 
 /// Longer than any registered method.
 const METHOD_BYTES: usize = 32;
-/// A chunk's size and extensions. Signing clients send some 90 bytes.
+/// Maximum length of a chunk line with its extensions. Signing clients send some 90 bytes.
 pub(super) const CHUNK_LINE_BYTES: usize = 1024;
-/// 2^60 and more is refused, so that no sum overflows. Zeros in front count.
+/// 2^60 and more is refused, so that no sum overflows. Leading zeros count as digits.
 const CHUNK_SIZE_DIGITS: usize = 15;

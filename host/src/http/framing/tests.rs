@@ -6,8 +6,8 @@ use super::*;
 
 const LIMITS: Limits = Limits { head_bytes: 1000, request_line_bytes: 200, fields: 10 };
 
-/// Shows the pieces one after the other, as a connection does. Answers what was used, why it stopped, and how many heads
-/// were whole.
+/// Passes the pieces one after the other, as a connection does. Returns the bytes used, why it stopped, and the number
+/// of complete heads.
 fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<u8>, Option<Reject>, usize) {
     let mut framing = Framing::new(LIMITS);
     let (mut held, mut all, mut heads) = (Vec::new(), Vec::new(), 0);
@@ -40,7 +40,7 @@ fn head(input: &str) -> (Head, Vec<(String, String)>) {
     (head, fields.map(|(name, value)| (text(name), text(value))).collect())
 }
 
-/// The same, whole, byte by byte, and cut at each place: the verdict must not depend on the network.
+/// Reads the input in one piece, byte by byte, and cut at each position: the verdict must not depend on the network.
 fn check(input: &[u8], expected: (Option<Reject>, usize)) -> Vec<u8> {
     let (passed, reject, messages) = read([input]);
     let shown = String::from_utf8_lossy(input);
@@ -124,7 +124,7 @@ fn a_head_says_where_everything_is() {
         [("Host", "a"), ("X", "b c"), ("Empty", ""), ("TE", "gzip, Trailers;q=1"), ("Expect", "100-Continue")];
     assert_eq!(fields[..5], expected);
 
-    // An old client knows no interim answer.
+    // An old client does not know interim responses.
     let (head, _) = self::head("PUT / HTTP/1.0\r\nExpect: 100-continue\r\nTE: chunked\r\n\r\n");
     assert!(!head.expects_continue && !head.takes_trailers && head.line.is_http_10);
 }
@@ -208,7 +208,7 @@ fn what_is_not_clear_is_refused() {
         ("Content-Length: 0\r\nTransfer-Encoding: chunked", Ambiguous),
     ] {
         check(head(line).as_bytes(), (Some(reject), 0));
-        // What came before it passes whole.
+        // What came before it passes completely.
         let before = "GET /first HTTP/1.1\r\n\r\n";
         assert_eq!(check(format!("{before}{}", head(line)).as_bytes(), (Some(reject), 1)), before.as_bytes());
     }
@@ -311,7 +311,7 @@ fn limits_hold() {
         assert_eq!(read([input.as_bytes()]).1, reject, "{input}");
         assert_eq!(read(input.as_bytes().chunks(1)).1, reject, "{input}");
     }
-    // A line that never ends is refused before it is held for long.
+    // A line that never ends is refused before much of it is held.
     let endless = vec![b'a'; 5000];
     assert_eq!(read(endless.chunks(7)).1, Some(Reject::TargetTooLong));
 }
@@ -333,7 +333,7 @@ fn control_characters_are_found_wherever_they_are() {
     }
 }
 
-/// Pieces that messages are made of, good and bad, so that random sequences of them get far.
+/// Pieces of messages, good and bad, so that random sequences of them get far.
 fn pieces() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
         8 => Just("\r\n"),

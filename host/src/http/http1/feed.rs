@@ -14,31 +14,31 @@ use http_body::{Frame, SizeHint};
 use super::super::patience::Patience;
 use crate::body::BodyError;
 
-/// The connection's end.
+/// The connection's side of a request body.
 pub(super) struct Feed(Arc<Mutex<Slot>>);
 
-/// The reader's end.
+/// The reader's side.
 pub(super) struct RequestBody {
     slot: Arc<Mutex<Slot>>,
-    /// What is to come, where Content-Length says so.
+    /// Remaining bytes according to Content-Length.
     left: Option<u64>,
     patience: Patience,
-    /// A longer rest is not worth reading.
+    /// If more than this remains, it is not worth reading.
     unread_bytes_limit: u64,
 }
 
 struct Slot {
     frame: Option<Frame<Bytes>>,
-    /// What comes behind the frame.
+    /// What follows the frame.
     end: Option<Result<(), BodyError>>,
     reader: Reader,
     connection: Option<Waker>,
-    /// The client sends nothing before it is told to go on.
+    /// The client sends nothing until it gets `100 Continue`.
     expects_continue: bool,
 }
 
 enum Reader {
-    /// Has not asked since it got the last frame.
+    /// Has not polled since it got the last frame.
     Busy,
     Waits(Waker),
     Gone {
@@ -46,21 +46,21 @@ enum Reader {
     },
 }
 
-/// What the connection is to do about a body.
+/// What the connection has to do about a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wish {
-    /// Nothing at present.
+    /// Nothing for now.
     Nothing,
-    /// Tell the client to go on, and read.
+    /// Send `100 Continue`, and read.
     Continue,
     Read,
-    /// Read and throw away: nobody wants the rest, but it is short.
+    /// Read and discard: nobody wants the rest, but it is short.
     Skip,
-    /// Nobody wants the rest, and it is too long to be read.
+    /// Nobody wants the rest, and it is too long to read.
     Abandon,
 }
 
-/// Both ends of a body.
+/// Creates both sides of a body.
 pub(super) fn channel(
     length: Option<u64>,
     expects_continue: bool,
@@ -74,7 +74,7 @@ pub(super) fn channel(
 }
 
 impl Feed {
-    /// What is to be done now. The task is woken when that changes.
+    /// What has to be done now. The task is woken when that changes.
     pub(super) fn wish(&self, cx: &mut Context<'_>) -> Wish {
         let mut slot = lock(&self.0);
         if !slot.connection.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
@@ -91,7 +91,7 @@ impl Feed {
         }
     }
 
-    /// Whether somebody reads still.
+    /// Whether a reader still exists.
     pub(super) fn has_reader(&self) -> bool {
         !matches!(lock(&self.0).reader, Reader::Gone { .. })
     }
@@ -116,7 +116,7 @@ impl Feed {
 }
 
 impl Drop for Feed {
-    /// Where the connection ends before the body does.
+    /// Ends the body with an error if the connection ends first.
     fn drop(&mut self) {
         let mut slot = lock(&self.0);
         if slot.end.is_none() {
@@ -127,7 +127,7 @@ impl Drop for Feed {
 }
 
 impl Slot {
-    /// Tells the reader, unless it is in the task of this context: that one looks at both.
+    /// Wakes the reader, unless it is in the task of this context, which polls both.
     fn wake_reader(&mut self, cx: &mut Context<'_>) {
         if let Reader::Waits(waker) = mem::replace(&mut self.reader, Reader::Busy)
             && !waker.will_wake(cx.waker())
@@ -136,7 +136,7 @@ impl Slot {
         }
     }
 
-    /// Tells the connection, unless it is in the task of this waker.
+    /// Wakes the connection, unless it is in the task of this waker.
     fn wake_connection(&self, own: &Waker) {
         if let Some(connection) = self.connection.as_ref().filter(|connection| !connection.will_wake(own)) {
             connection.wake_by_ref();
@@ -167,7 +167,7 @@ impl http_body::Body for RequestBody {
         slot.wake_connection(cx.waker());
         drop(slot);
         ready!(me.patience.poll_over(cx));
-        // What has not come by now is not waited for again.
+        // The wait is over and is not repeated.
         let mut slot = lock(&me.slot);
         slot.end = Some(Ok(()));
         slot.reader = Reader::Gone { is_rest_read: false };
@@ -196,7 +196,7 @@ impl Drop for RequestBody {
     }
 }
 
-/// Nobody panics while it is held.
+/// Nothing that holds the lock can panic.
 fn lock(slot: &Mutex<Slot>) -> MutexGuard<'_, Slot> {
     slot.lock().unwrap_or_else(PoisonError::into_inner)
 }

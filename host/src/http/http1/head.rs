@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
 use super::super::framing::{Field, Head};
 use crate::headers::Reject;
 
-/// The request. Its target and its values are parts of `bytes`.
+/// Builds the request. Its target and its values share `bytes`.
 pub(super) fn request(head: &Head, fields: &[Field], bytes: &Bytes) -> Result<Request<()>, Reject> {
     let line = &head.line;
     let mut request = Request::new(());
@@ -30,5 +30,5 @@ pub(super) fn map(fields: &[Field], bytes: &Bytes) -> Result<HeaderMap, Reject> 
     Ok(map)
 }
 
-/// How many fields a request has more when it goes on: what tells of its client, and its id.
+/// How many fields the gateway adds to a request: those about the client, and the id.
 const ADDED_FIELDS: usize = 8;

@@ -11,7 +11,7 @@ use crate::body::Body;
 use crate::headers::{Reject, is_decimal};
 use crate::outgoing::{COPIED_BYTES, Framing, write_field};
 
-/// What a response has to know of its request.
+/// What a response depends on in its request.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Asked {
     pub is_head: bool,
@@ -25,15 +25,15 @@ impl Asked {
     }
 }
 
-/// How a response goes out.
+/// How a response is sent.
 pub(super) struct Reply {
     pub head: Vec<u8>,
     pub framing: Framing,
-    /// The connection closes behind it.
+    /// The connection closes after it.
     pub is_last: bool,
 }
 
-/// `is_last`: the connection closes behind the response, whatever that says itself.
+/// `is_last`: the connection closes after the response, whatever the response says.
 pub(super) fn reply(response: &Response<Body>, asked: Asked, is_last: bool) -> Reply {
     let (status, fields) = (response.status(), response.headers());
     let (framing, length) = frame(response, asked);
@@ -48,7 +48,7 @@ pub(super) fn reply(response: &Response<Body>, asked: Asked, is_last: bool) -> R
     head.extend_from_slice(b"\r\n");
     for (name, value) in fields {
         match *name {
-            // Both are said below, as they are.
+            // Both are written below, with their actual values.
             header::CONTENT_LENGTH | header::TRANSFER_ENCODING => continue,
             header::CONNECTION => {
                 is_last |= value
@@ -79,7 +79,7 @@ pub(super) fn reply(response: &Response<Body>, asked: Asked, is_last: bool) -> R
     Reply { head, framing, is_last }
 }
 
-/// The head of the response that switches the protocol (RFC 9110, section 7.8).
+/// The head of a 101 response (RFC 9110, section 7.8).
 pub(super) fn switching(response: &Response<Body>, protocol: &HeaderValue) -> Vec<u8> {
     let mut head = b"HTTP/1.1 101 Switching Protocols\r\n".to_vec();
     for (name, value) in response.headers() {
@@ -93,7 +93,7 @@ pub(super) fn switching(response: &Response<Body>, protocol: &HeaderValue) -> Ve
     head
 }
 
-/// How the body is framed, and the length that is said of it.
+/// How the body is framed, and the length that is announced.
 fn frame(response: &Response<Body>, asked: Asked) -> (Framing, Option<u64>) {
     let body = response.body();
     let announced = || {
@@ -116,7 +116,7 @@ fn frame(response: &Response<Body>, asked: Asked) -> (Framing, Option<u64>) {
     }
 }
 
-/// The whole answer to what was refused.
+/// The complete response to a refused request.
 pub(super) fn refusal(reject: Reject) -> Vec<u8> {
     let status = reject.status();
     let problem = reject.problem();
@@ -133,7 +133,7 @@ pub(super) fn refusal(reject: Reject) -> Vec<u8> {
     bytes
 }
 
-/// Writes `date` (RFC 9110, section 6.6.1), whose text is made once in a second.
+/// Writes `date` (RFC 9110, section 6.6.1); the text is formatted once per second.
 fn write_date(out: &mut Vec<u8>) {
     thread_local! {
         static LAST: RefCell<(u64, String)> = const { RefCell::new((u64::MAX, String::new())) };
@@ -148,7 +148,7 @@ fn write_date(out: &mut Vec<u8>) {
     });
 }
 
-/// A head is rarely longer than this and its fields at this many bytes each.
+/// Estimated size: a head is rarely longer than this, or than this many bytes per field.
 const HEAD_BYTES: usize = 256;
 const FIELD_BYTES: usize = 48;
 
@@ -170,7 +170,7 @@ mod tests {
     const OLD: Asked = Asked { is_http_10: true, ..NEW };
 
     type Fields = &'static [(&'static str, &'static str)];
-    /// A response, what it knows of its request, whether it is the last, and what is expected of it.
+    /// A response, what it depends on in its request, whether it is the last, and the expected result.
     type Case = (u16, Fields, fn() -> Body, Asked, bool, &'static str, Framing);
 
     /// A body of unknown length.
@@ -206,7 +206,7 @@ mod tests {
                 "HTTP/1.1 200 OK|a: b|a: c|content-length: 3",
                 Framing::Length(3),
             ),
-            // What is known of the body goes before what is said of it.
+            // The actual length of the body takes precedence over what a field says.
             (
                 200,
                 &[("content-length", "9")],

@@ -8,12 +8,13 @@ use tokio::time::{Instant, Sleep};
 
 use crate::drain::Drain;
 
-/// One timer for all deadlines of a connection. It is set only where it would fire too late, and looked at again where it
-/// fired too early: deadlines move on with every request, and a timer that is set for each costs more than the parser.
+/// One timer for all deadlines of a connection. It is reset only if it would fire too late; if it fires too early, the
+/// deadline is checked again. Deadlines move with every request, and setting a timer for each costs more than the
+/// parser.
 pub(super) struct Wakeup {
     timer: Pin<Box<Sleep>>,
     asked: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
-    /// Whom it wakes. To be registered once is enough, as long as the task is woken the same way.
+    /// The waker that is registered. Registering once is enough while the task has the same waker.
     waker: Option<Waker>,
 }
 
@@ -23,7 +24,7 @@ impl Wakeup {
         Wakeup { timer: Box::pin(tokio::time::sleep_until(first)), asked: Some(asked), waker: None }
     }
 
-    /// Whether the moment has come; if not, the task is woken when it has, and when the drain is asked for.
+    /// Ready at the moment; until then, the task is woken at that moment and when the drain is asked for.
     pub(super) fn poll(&mut self, moment: Instant, cx: &mut Context<'_>) -> Poll<()> {
         if !self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             self.waker = Some(cx.waker().clone());

@@ -22,26 +22,26 @@ use crate::headers::Reject;
 use crate::intake::Intake;
 use crate::outgoing::{self, Outgoing};
 
-/// See the module.
+/// An HTTP/1 connection with a client. See the module.
 pub(super) struct Wire<'a, IO> {
     io: IO,
     input: Intake,
     framing: Framing,
-    /// The body of the present request, until it is read to its end.
+    /// The body of the current request, until it is read to its end.
     feed: Option<Feed>,
-    /// What the client is told before it sends a body, as far as it is not told yet.
+    /// The unsent part of the interim response that asks the client for a body.
     interim: &'static [u8],
-    /// It is told, and may not have got it.
+    /// The interim response is written, but may not be flushed.
     must_flush: bool,
-    /// The response has begun: nothing can be said before it.
+    /// The response has begun, so no interim response can precede it.
     has_begun: bool,
-    /// How much of a body that nobody wants is still read.
+    /// How much more of an unwanted body is read.
     unread_bytes_left: u64,
-    /// Nothing is read any more: the client sends nothing, or nothing that means something.
+    /// Nothing more is read: the client sends nothing, or nothing that matters.
     is_deaf: bool,
     wakeup: Wakeup,
     waits: Waits,
-    /// Since when it waits.
+    /// When the current wait began.
     since: Instant,
     has_served: bool,
     connection: &'a Connection,
@@ -49,39 +49,39 @@ pub(super) struct Wire<'a, IO> {
     drain: &'a Drain,
 }
 
-/// What a connection waits for the client to do.
+/// What a connection is waiting for the client to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Waits {
     /// Nothing: it is the gateway's turn.
     Not,
-    /// To send another request, or none.
+    /// To send another request, if any.
     Idle,
     /// To send the rest of a head.
     Head,
-    /// To take more of a response, of which it has taken so much.
+    /// To read more of a response, of which it has read this much.
     Write(u64),
 }
 
-/// What comes when a request is waited for.
+/// The result of waiting for a request.
 pub(super) enum Next {
     /// The head of a request.
     Head(Head),
-    /// Nothing for a while: there is nothing of a request or a response anywhere.
+    /// Nothing for a while: no part of a request or response is pending.
     Rest,
-    /// The connection is refused, for what came or did not.
+    /// The connection is refused, because of what arrived or did not.
     Refused(Reject),
-    /// It has been idle for too long, or the gateway stops.
+    /// It has been idle for too long, or the gateway drains.
     Over,
     /// The client has gone.
     Gone,
 }
 
-/// The client has gone, or takes nothing, or what was sent to it broke off: there is nobody to say more to.
+/// The client has gone, or does not read, or its response broke off: nothing more can be sent.
 #[derive(Debug)]
 pub(super) struct Gone;
 
 impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Wire<'a, IO> {
-    /// `first` are bytes that have been read already.
+    /// `first` are bytes already read.
     pub(super) fn new(
         io: IO,
         first: &[u8],
@@ -117,7 +117,7 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Wire<'a, IO> {
         }
     }
 
-    /// Waits for the next request. A deadline begins with the first byte of its head.
+    /// Waits for the next request. The head's deadline starts with its first byte.
     pub(super) async fn next(&mut self) -> Next {
         poll_fn(|cx| self.poll_next(cx)).await
     }
@@ -147,7 +147,7 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Wire<'a, IO> {
         }
     }
 
-    /// Whether a request has been waited for long enough.
+    /// Ready if the wait for a request has timed out.
     fn poll_overdue(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
         let is_idle = self.input.bytes.is_empty();
         self.wait(if is_idle { Waits::Idle } else { Waits::Head });
@@ -166,7 +166,7 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Wire<'a, IO> {
         Poll::Ready(if over <= Instant::now() { Next::Over } else { Next::Rest })
     }
 
-    /// Notes what the client is waited for; the clock starts when that changes.
+    /// Sets what the client is waited for; the clock restarts when that changes.
     fn wait(&mut self, waits: Waits) {
         if self.waits != waits {
             self.waits = waits;
@@ -174,24 +174,24 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Wire<'a, IO> {
         }
     }
 
-    /// The request that has come with this head, and its body.
+    /// The request with this head, and its body.
     pub(super) fn request(&mut self, head: &Head) -> Result<Request<Body>, Reject> {
         let bytes = self.input.take(head.length);
         let request = head::request(head, self.framing.fields(), &bytes)?;
         Ok(request.map(|()| self.body(head)))
     }
 
-    /// Whether the connection has to close behind the response that is about to go out: it was the client's wish, the
-    /// gateway stops, or nobody will read what the client is still sending.
+    /// Whether the connection has to close after the response that is about to be sent: the client asked for it, the
+    /// gateway drains, or nobody will read what the client is still sending.
     pub(super) fn is_last(&self) -> bool {
         let is_abandoned = self.is_deaf || self.feed.as_ref().is_some_and(Feed::is_abandoned);
         self.framing.is_last() || is_abandoned || self.drain.is_asked()
     }
 
-    /// Sends a response, and reads what is asked for of the request meanwhile.
+    /// Sends a response, and meanwhile reads as much of the request as is wanted.
     pub(super) async fn send(&mut self, mut head: Vec<u8>, framing: outgoing::Framing, body: Body) -> Result<(), Gone> {
         if !self.interim.is_empty() && self.interim.len() < CONTINUE.len() {
-            // The client has the beginning of it.
+            // The client already has the beginning of it.
             head.splice(..0, self.interim.iter().copied());
         }
         (self.interim, self.has_begun) = (b"", true);
@@ -218,7 +218,7 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Wire<'a, IO> {
         .await
     }
 
-    /// Waits until the request's body is read, or is not worth it. Whether another request may follow.
+    /// Waits until the request's body is read, or not worth reading. Returns whether another request may follow.
     pub(super) async fn finish(&mut self, is_last: bool) -> bool {
         let is_short = is_last || self.drain.is_asked();
         let patience = if is_short { self.settings.unread_timeout } else { self.settings.idle_timeout };
@@ -247,8 +247,8 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Wire<'a, IO> {
         is_read && !is_last && !self.framing.is_ended()
     }
 
-    /// Sends the last that there is to say, and closes. Where the client may still be sending something that nobody reads, it
-    /// is read for a while, because closing at once could destroy the answer on its way (RFC 9112, section 9.6).
+    /// Sends the last bytes and closes. If the client may still be sending something, that is read for a while, because
+    /// closing at once could destroy the response on its way (RFC 9112, section 9.6).
     pub(super) async fn close(mut self, last: &[u8]) {
         let has_more = !self.input.bytes.is_empty() && !self.framing.is_ended();
         let must_linger = !last.is_empty() || has_more || self.framing.is_in_body();
@@ -267,11 +267,11 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Wire<'a, IO> {
                 left -= length;
             }
         };
-        // Whoever does not close in time is not waited for.
+        // A client that does not close in time is not waited for.
         let _ = timeout(self.settings.linger_timeout, rest).await;
     }
 
-    /// Says why the connection is refused, and closes it.
+    /// Sends the reason of the refusal, and closes.
     pub(super) async fn refuse(self, reject: Reject) {
         self.report(reject);
         self.close(&reply::refusal(reject)).await;
@@ -283,12 +283,12 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Wire<'a, IO> {
         }
     }
 
-    /// Lets it rest.
+    /// Lets the connection rest.
     pub(super) fn rest(self) -> Resting<IO> {
         Resting { io: self.io, since: self.since }
     }
 
-    /// The stream, and what has come of it behind the last request.
+    /// The stream, and the bytes that arrived after the last request.
     pub(super) fn into_parts(self) -> (IO, BytesMut) {
         (self.io, self.input.bytes)
     }
@@ -296,9 +296,9 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Wire<'a, IO> {
 
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-/// A limit below this is not kept: heads of this size are read at once.
+/// Minimum of the limit: heads of this size are read at once.
 const HEAD_BYTES_FLOOR: usize = 8 << 10;
 /// The `http` crate's longest URI is 65,534 bytes.
 const REQUEST_LINE_BYTES_CEILING: usize = 65_000;
-/// What is read of a client that goes on sending when nothing of it counts any more: enough for what is in flight.
+/// How much is read from a client whose further bytes no longer matter: enough for what is in flight.
 const WASTE_BYTES: usize = 1 << 20;

@@ -150,7 +150,7 @@ async fn an_idle_connection_is_closed_by_a_drain_and_a_new_one_is_served() {
     assert_eq!(started.elapsed().as_secs(), 1);
 }
 
-/// What one does whose connection has rested, and what it sees then.
+/// What a client does whose connection has rested, and what it gets.
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_has_rested_is_as_any_other() {
     let resting = || async {
@@ -199,7 +199,7 @@ async fn a_connection_that_has_rested_is_as_any_other() {
     assert_eq!(served.client.read_to_end(&mut end).await.unwrap(), 0);
 }
 
-/// A client that is in the middle of something is waited for, and not put aside.
+/// A client in the middle of something is waited for, and its connection does not rest.
 #[tokio::test(start_paused = true)]
 async fn a_connection_in_the_middle_of_something_does_not_rest() {
     let mut served = serve_with(|_| {}, 4096);
@@ -218,7 +218,7 @@ async fn a_connection_in_the_middle_of_something_does_not_rest() {
     served.until("waited").await;
 }
 
-/// Takes what is written and sends it when it is flushed, as TLS does.
+/// Buffers writes until they are flushed, as TLS does.
 struct Late {
     io: DuplexStream,
     held: Vec<u8>,
@@ -270,7 +270,7 @@ async fn a_connection_does_not_rest_before_its_last_byte_is_sent() {
     task.await.unwrap();
 }
 
-/// What a connection holds that rests, besides its socket and what is known of the client.
+/// What a resting connection holds, besides its socket and what is known about the client.
 #[tokio::test]
 async fn a_connection_that_rests_holds_little() {
     let (client, server) = tokio::io::duplex(64);

@@ -97,7 +97,7 @@ async fn a_body_that_nobody_asked_for_is_not_waited_for() {
     served.write("POST /early HTTP/1.1\r\nHost: a\r\nContent-Length: 30\r\nExpect: 100-continue\r\n\r\n").await;
     let all = served.until("early").await;
     assert_eq!(outline(&all), ["403 close"], "no 100 Continue: {all}");
-    // The client sends it nevertheless: it is never a request.
+    // The client sends the body nevertheless: it is never taken for a request.
     let _ = served.client.write_all(b"GET /smuggled HTTP/1.1\r\n\r\n----").await;
     let _ = served.client.shutdown().await;
     assert_eq!(served.rest().await, "");
@@ -165,7 +165,7 @@ async fn an_upgrade_that_is_not_made_leaves_a_request_like_any_other() {
     assert_eq!(outline(&served.rest().await), ["200", "200 close"]);
     assert_eq!(served.seen.requests(), ["GET /1", "GET /2"]);
 
-    // What is refused behind it still gets its answer.
+    // A refused request after it still gets its response.
     let mut served = start();
     served
         .write("GET /1 HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\nPRI * HTTP/2.0\r\n\r\n")
@@ -177,7 +177,7 @@ async fn an_upgrade_that_is_not_made_leaves_a_request_like_any_other() {
 #[tokio::test]
 async fn a_switched_connection_is_the_other_protocols() {
     let upgrade = "GET /switch HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n";
-    // What was sent too early is not read before the 101, and belongs to the tunnel then.
+    // Bytes that were sent too early are not read before the 101; then they belong to the tunnel.
     let mut served = start();
     served.write(&format!("{upgrade}GET /1 HTTP/1.1\r\n\r\n")).await;
     let mut all = served.until("\r\n\r\n").await;
@@ -255,7 +255,7 @@ async fn trailers_are_for_clients_that_understand_them() {
         let (_drainer, drain) = drain::channel();
         let address = "127.0.0.1:80".parse().unwrap();
         let connection = Arc::new(Connection::new(address, address, "test".into(), &Scheme::HTTP));
-        // What the client sends goes back to it, trailers and all.
+        // The handler echoes the body, trailers included.
         let handler = |_, request: Request<Body>| async move { Response::new(request.into_body()) };
         tokio::spawn(serve(server, connection, Arc::new(Settings::default()), handler, drain));
         let head = format!("POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{te}Transfer-Encoding: chunked\r\n\r\n");
@@ -300,7 +300,7 @@ impl http_body::Body for Streamed {
 
 #[tokio::test]
 async fn expectations_reach_the_rules_about_headers() {
-    // Only 100-continue is answered here; whatever else is expected is refused in `headers`.
+    // Only 100-continue is answered here; other expectations are refused in `headers`.
     let (client, server) = tokio::io::duplex(4096);
     let (_drainer, drain) = drain::channel();
     let address = "127.0.0.1:80".parse().unwrap();

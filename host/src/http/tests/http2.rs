@@ -52,7 +52,7 @@ async fn an_idle_http2_connection_is_closed() {
 #[tokio::test(start_paused = true)]
 async fn a_client_that_does_not_hear_of_the_end_is_cut_once_it_is_idle() {
     let mut served = start();
-    // A preface, empty SETTINGS, and no answer to anything that follows, such as the ping behind GOAWAY.
+    // A preface, empty SETTINGS, and no answer to anything after that, such as the ping after GOAWAY.
     served.client.write_all(&[PREFACE, &[0, 0, 0, 4, 0, 0, 0, 0, 0]].concat()).await.unwrap();
     let mut frame = [0; 9];
     served.client.read_exact(&mut frame).await.unwrap();
@@ -62,8 +62,8 @@ async fn a_client_that_does_not_hear_of_the_end_is_cut_once_it_is_idle() {
     assert_eq!(started.elapsed().as_secs(), 5);
 }
 
-/// It answers pings and does not open the window of its stream. One that is slow, and one whose response has nothing more at
-/// present, are not taken for it.
+/// The client answers pings but does not open the window of its stream. A slow client, and one whose response has
+/// nothing more at present, are not mistaken for it.
 #[tokio::test(start_paused = true)]
 async fn a_client_that_takes_nothing_of_a_response_loses_the_stream() {
     const WINDOW: usize = 1000;
@@ -100,7 +100,7 @@ async fn a_client_that_takes_nothing_of_a_response_loses_the_stream() {
     assert!(more.is_err(), "the stream whose response is silent is reset");
 }
 
-/// Reads pieces until there are so many bytes; how many there were.
+/// Reads pieces until there are this many bytes; returns how many were read.
 async fn take(body: &mut h2::RecvStream, bytes: usize) -> usize {
     let mut taken = 0;
     while taken < bytes {
@@ -134,7 +134,7 @@ async fn an_extended_connect_becomes_a_tunnel() {
         all.extend(data.unwrap());
     }
     assert_eq!(all, b"through", "and the end comes through as well");
-    // Another stream of the connection is a request as ever.
+    // Another stream of the connection is an ordinary request.
     let (response, _) = sender.send_request(Request::get("http://a/early").body(()).unwrap(), true).unwrap();
     assert_eq!(response.await.unwrap().status(), StatusCode::FORBIDDEN);
     assert_eq!(served.seen.requests(), ["GET /switch", "GET /early"]);
@@ -156,7 +156,7 @@ async fn a_body_where_none_was_announced_never_comes_to_the_handler() {
     assert_eq!(served.seen.requests(), ["POST /empty"]);
 }
 
-/// Some clients take a reset for the answer, whatever its reason.
+/// Some clients take a reset for the response, whatever its reason.
 #[tokio::test(start_paused = true)]
 async fn a_client_that_is_answered_early_may_send_the_rest_of_a_short_body() {
     let served = start();
@@ -187,7 +187,7 @@ async fn a_client_that_is_answered_early_may_send_the_rest_of_a_short_body() {
     assert_eq!(started.elapsed().as_secs(), 0);
 }
 
-/// Some clients forget what they were about to send once a stream is at its end from our side, and wait for ever.
+/// Some clients forget what they were about to send once a stream has ended from our side, and wait forever.
 #[tokio::test(start_paused = true)]
 async fn an_early_answer_waits_for_a_short_body_that_is_announced() {
     let served = start();
@@ -211,7 +211,7 @@ async fn an_early_answer_waits_for_a_short_body_that_is_announced() {
     assert_eq!(started.elapsed().as_secs(), 3, "for a while");
 }
 
-/// Nobody is told to go on: hyper sends no interim response over HTTP/2.
+/// No client is told to continue: hyper sends no interim response over HTTP/2.
 #[tokio::test(start_paused = true)]
 async fn a_client_that_waits_to_be_asked_for_its_body_is_not_waited_for_long() {
     let served = start();

@@ -13,7 +13,7 @@ struct Asked {
     body: Told,
 }
 
-/// How the end of a body is said.
+/// How the end of a body is marked.
 #[derive(Clone, Debug)]
 enum Told {
     Nothing,
@@ -37,7 +37,7 @@ impl Asked {
         }
     }
 
-    /// As [`Seen`] notes it. An early answer comes before the body is read.
+    /// As [`Seen`] records it. An early response is sent before the body is read.
     fn seen(&self) -> String {
         let body = match &self.body {
             _ if self.path == "/early" => String::new(),
@@ -48,14 +48,14 @@ impl Asked {
         format!("{} {} {body}", self.method, self.path).trim_end().to_owned()
     }
 
-    /// The status of its answer, and the body.
+    /// The status of the response, and its body.
     fn answer(&self) -> String {
         let (status, body) = if self.path == "/early" { ("403", "early") } else { ("200", "ok") };
         format!("{status} {}", if self.method == "HEAD" { "" } else { body })
     }
 }
 
-/// The status and the body of each answer, which has a length always.
+/// The status and body of each response, all of which have a length.
 fn answers(mut all: &str, asked: &[Asked]) -> Vec<String> {
     let mut answers = Vec::new();
     for asked in asked {
@@ -101,7 +101,7 @@ proptest! {
                 let mut rest = input.as_bytes();
                 for cut in cuts.iter().cycle() {
                     let (now, later) = rest.split_at(rest.len().min(*cut));
-                    // Behind an early answer that is the last, the rest may find nobody.
+                    // After an early response that is the last, nobody may read the rest.
                     if to.write_all(now).await.is_err() || later.is_empty() {
                         break;
                     }

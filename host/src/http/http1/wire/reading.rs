@@ -16,7 +16,7 @@ use crate::body::{Body, BodyError};
 use crate::headers::Reject;
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Wire<'_, IO> {
-    /// The body that comes behind this head.
+    /// The body that follows this head.
     pub(super) fn body(&mut self, head: &Head) -> Body {
         if !self.framing.is_in_body() {
             return Body::Empty;
@@ -34,8 +34,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire<'_, IO> {
         Body::boxed(body)
     }
 
-    /// Reads what the handler asks for of the body; else sees whether the client is still there. Ready with Ok where the
-    /// handler, or who else reads in this task, has something new to look at.
+    /// Reads as much of the body as the handler asks for; otherwise checks whether the client is still connected. Ready
+    /// with Ok if the handler, or another reader in this task, has something new to look at.
     pub(in super::super) fn poll_input(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Gone>> {
         while let Some(feed) = self.feed.as_ref().filter(|_| !self.is_deaf) {
             match feed.wish(cx) {
@@ -57,7 +57,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire<'_, IO> {
         if self.is_deaf { Poll::Pending } else { self.poll_presence(cx) }
     }
 
-    /// Tells the client to go on, as far as it takes that now.
+    /// Sends as much of the interim response as the client accepts now.
     fn poll_interim(&mut self, cx: &mut Context<'_>) -> Result<(), Gone> {
         while !self.interim.is_empty() {
             match Pin::new(&mut self.io).poll_write(cx, self.interim) {
@@ -77,7 +77,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire<'_, IO> {
         Ok(())
     }
 
-    /// Gives the reader of the body its next frame, or its end.
+    /// Gives the reader of the body its next frame, or the end.
     fn poll_feed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let part = ready!(self.poll_part(cx));
         let is_over = !self.framing.is_in_body();
@@ -92,7 +92,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire<'_, IO> {
                     Err(reject) => feed.end(Err(refusal(reject)), cx),
                 }
             }
-            // `poll_part` gives nothing else of a body.
+            // `poll_part` returns no other part of a body.
             Ok(_) => feed.end(Err(refusal(Reject::Syntax)), cx),
             Err(error) => {
                 feed.end(Err(error), cx);
@@ -105,7 +105,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire<'_, IO> {
         Poll::Ready(())
     }
 
-    /// The next part of a body that has something in it.
+    /// The next part of a body that is not empty.
     fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Part, BodyError>> {
         loop {
             match self.framing.next(&self.input.bytes) {
@@ -129,7 +129,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire<'_, IO> {
         }
     }
 
-    /// Throws away what comes of a body that nobody wants, up to its bound. Ready when there is no more of it.
+    /// Discards an unwanted body, up to the limit. Ready when nothing of it is left.
     fn poll_skip(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while self.framing.is_in_body() && !self.is_deaf {
             match ready!(self.poll_part(cx)) {
@@ -148,8 +148,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire<'_, IO> {
         Poll::Ready(())
     }
 
-    /// Whether the client is still there, while it has nothing to say. What it sends for the next request is kept, and then
-    /// nothing more is read.
+    /// Checks that the client is still connected while it has nothing to send. Bytes of the next request are kept, and
+    /// then nothing more is read.
     fn poll_presence(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Gone>> {
         while self.input.bytes.is_empty() {
             match ready!(self.input.poll_fill(&mut self.io, cx)) {
@@ -161,7 +161,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire<'_, IO> {
     }
 }
 
-/// A body whose framing is refused.
+/// The error of a body whose framing is refused.
 fn refusal(reject: Reject) -> BodyError {
     BodyError::Client(io::Error::new(io::ErrorKind::InvalidData, reject))
 }
