@@ -46,16 +46,16 @@ use rotation::Rotation;
 /// How an upstream chooses among its endpoints.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Policy {
-    /// In turn, by weight, without bursts on the heavy ones.
+    /// Weighted round robin, without bursts on heavy endpoints.
     #[default]
     RoundRobin,
-    /// Of two drawn by weight, the one with fewer requests in flight for its weight. As good as the least loaded of all
-    /// for practical purposes, without the herd that runs to it (Mitzenmacher, "The Power of Two Choices", 2001).
+    /// Of two endpoints drawn by weight, the one with fewer requests in flight relative to its weight. In practice as
+    /// good as the least loaded of all, without the herd effect (Mitzenmacher, "The Power of Two Choices", 2001).
     LeastRequests,
-    /// Of two drawn by weight, the one that will answer first for its weight, by how fast it answered lately and what it
-    /// has in flight.
+    /// Of two endpoints drawn by weight, the one expected to answer first relative to its weight, judging by its recent
+    /// latency and its requests in flight.
     PeakEwma,
-    /// Drawn by weight.
+    /// Random, by weight.
     Random,
 }
 
@@ -94,12 +94,12 @@ impl Balancer {
         })
     }
 
-    /// The position of the endpoint for one request; none only where no endpoint of a weight is usable.
+    /// The position of the endpoint for one request; `None` only if no endpoint with a weight is usable.
     ///
-    /// `load` is the number of requests in flight, asked only for the policies of two choices. `usable` is asked once or
-    /// twice where endpoints are well, and else at most 1,024 times, or a few times the number of endpoints.
-    /// `random` gives independent, evenly distributed 64-bit numbers. `now` is the time since any fixed point, read only
-    /// for [`Policy::PeakEwma`].
+    /// `load` is the number of requests in flight, called only for the two-choice policies. `usable` is called once or
+    /// twice while endpoints are healthy, otherwise at most 1,024 times, or a few times the number of endpoints.
+    /// `random` returns independent, evenly distributed 64-bit numbers. `now` is the time since any fixed point, used
+    /// only for [`Policy::PeakEwma`].
     pub fn pick(
         &mut self,
         load: impl Fn(usize) -> u32,
@@ -117,14 +117,14 @@ impl Balancer {
         }
     }
 
-    /// An endpoint began to answer after `latency`. Of use to [`Policy::PeakEwma`] alone.
+    /// Records that an endpoint began to answer after `latency`. Used only by [`Policy::PeakEwma`].
     pub fn observe(&mut self, endpoint: usize, latency: Duration, now: Duration) {
         if let State::PeakEwma(_, latencies) = &mut self.0 {
             latencies.observe(endpoint, latency, now);
         }
     }
 
-    /// Nobody waited longer than this for an endpoint's answer. Of use to [`Policy::PeakEwma`] alone.
+    /// Records that an endpoint was waited for this long without an answer. Used only by [`Policy::PeakEwma`].
     pub fn outlasted(&mut self, endpoint: usize, waited: Duration, now: Duration) {
         if let State::PeakEwma(_, latencies) = &mut self.0 {
             latencies.outlasted(endpoint, waited, now);
@@ -132,7 +132,7 @@ impl Balancer {
     }
 }
 
-/// Shares the requests of a route among upstreams, on one core: exactly by weight over time, and evenly on the way.
+/// Splits the requests of a route among upstreams, on one core: exactly by weight over time, and evenly in between.
 #[derive(Clone, Debug)]
 pub struct Split(Rotation);
 
@@ -143,7 +143,7 @@ impl Split {
         Split(Rotation::new(weights, seed))
     }
 
-    /// The position of the upstream for one request; none only where all weights are 0.
+    /// The position of the upstream for one request; `None` only if all weights are 0.
     pub fn pick(&mut self) -> Option<usize> {
         self.0.next(|_| true)
     }
@@ -185,7 +185,7 @@ mod tests {
             for (count, weight) in counts.iter().zip(&weights) {
                 let expected = picks as f64 * f64::from(*weight) / sum;
                 prop_assert!((count - expected).abs() <= 0.01 * picks as f64, "{count} instead of {expected}");
-                // In turn is exact, so there it holds for the endpoint's own share as well.
+                // Round robin is exact, so the tolerance also holds relative to the endpoint's own share.
                 let tolerance = if policy == Policy::RoundRobin { (0.01 * expected).max(2.0) } else { f64::INFINITY };
                 prop_assert!((count - expected).abs() <= tolerance, "{count} instead of {expected}");
             }
@@ -196,7 +196,7 @@ mod tests {
             policy in select(ALL.to_vec()), weights in vec(prop_oneof![0..3u32, 0..1000u32, any::<u32>()], 0..40),
             up in vec(any::<bool>(), 40), few in any::<bool>(), seed: u64,
         ) {
-            // With `few`, one in eight is up, so that the long way is taken too.
+            // With `few`, one in eight is up, so that the slow path is tested too.
             let usable = |endpoint: usize| up[endpoint] && (!few || endpoint.is_multiple_of(8));
             let some = weights.iter().enumerate().any(|(endpoint, weight)| *weight > 0 && usable(endpoint));
             let mut balancer = Balancer::new(policy, &weights, seed);
@@ -234,7 +234,7 @@ mod tests {
             }
         }
 
-        /// Ten endpoints, of which one is idle: it is one of the two in one pick of five, and wins each of them.
+        /// Ten endpoints, of which one is idle: it is among the two in one pick of five, and wins each of them.
         #[test]
         fn two_choices_prefer_the_idle_one(idle in 0..10usize, seed: u64) {
             let mut balancer = Balancer::new(Policy::LeastRequests, &[1; 10], seed);
@@ -245,7 +245,8 @@ mod tests {
             prop_assert!((1700..2300).contains(&picked), "{picked} of 10000");
         }
 
-        /// Endpoints that answer after 10 ms, and one after 200: it gets what finds the others busy.
+        /// Endpoints that answer after 10 ms, and one after 200: the slow one gets a request only when the others are
+        /// busy.
         #[test]
         fn peak_ewma_leaves_a_slow_endpoint_alone(slow in 0..5usize, seed: u64) {
             let mut balancer = Balancer::new(Policy::PeakEwma, &[1; 5], seed);
@@ -261,7 +262,7 @@ mod tests {
             prop_assert!((0..5).all(|endpoint| endpoint == slow || counts[endpoint] > 700), "{counts:?}");
         }
 
-        /// Requests that stay: loads end up in proportion to weights.
+        /// With requests that never end, loads become proportional to weights.
         #[test]
         fn least_requests_level_the_load(weights in vec(1..5u32, 2..10), seed: u64) {
             let mut balancer = Balancer::new(Policy::LeastRequests, &weights, seed);

@@ -28,7 +28,7 @@ pub use ejection::{Ejection, Failure, FailureKind};
 pub use schedule::Schedule;
 pub use success_rate::{Outlier, Sample, SuccessRate};
 
-/// What an endpoint is.
+/// The state of an endpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
 pub enum State {
@@ -37,12 +37,12 @@ pub enum State {
     Healthy,
     /// Its probes fail.
     Unhealthy,
-    /// Its requests failed, and it rests for a while.
+    /// Its requests failed, and it is left out for a while.
     Ejected,
 }
 
 impl State {
-    /// Whether requests go there.
+    /// Whether it takes requests.
     pub fn is_available(self) -> bool {
         self == State::Healthy
     }
@@ -56,12 +56,12 @@ impl State {
     }
 }
 
-/// How many probes in a row turn an endpoint around.
+/// How many consecutive probes change the state of an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Thresholds {
-    /// Passed ones, until it is healthy.
+    /// Successes until it is healthy.
     pub rise: u32,
-    /// Failed ones, until it is unhealthy.
+    /// Failures until it is unhealthy.
     pub fall: u32,
 }
 
@@ -72,28 +72,28 @@ pub struct Change {
     pub to: State,
 }
 
-/// See the module.
+/// The health of one endpoint. See the module.
 #[derive(Clone, Debug, Default)]
 pub struct Health {
     probes: Probes,
     ejection: Ejections,
 }
 
-/// What the probes have said.
+/// The results of the probes.
 #[derive(Clone, Debug, Default)]
 struct Probes {
     failing: bool,
-    /// Whether there was one. The first decides alone: before it there is nothing to hold on to.
+    /// Whether there was a probe. The first one decides alone, as there is no earlier result.
     known: bool,
-    /// Those in a row that say the opposite.
+    /// Consecutive probes that contradict the current result.
     contrary: u32,
 }
 
-/// The ejection that runs, and what is remembered of the last ones.
+/// The current ejection, and what is remembered of earlier ones.
 #[derive(Clone, Debug, Default)]
 struct Ejections {
     until: Option<Instant>,
-    /// How many in a row, without a time in between that was as long as the ejection before.
+    /// Consecutive ejections, each of which began within as much time as the one before it had lasted.
     in_a_row: u32,
     last: Option<Last>,
 }
@@ -105,7 +105,7 @@ struct Last {
 }
 
 impl Health {
-    /// An endpoint that nothing is known of; `healthy` says what it is until its first probe.
+    /// An endpoint of which nothing is known; `healthy` is its state until the first probe.
     pub fn new(healthy: bool) -> Health {
         Health { probes: Probes { failing: !healthy, ..Probes::default() }, ..Health::default() }
     }
@@ -118,17 +118,17 @@ impl Health {
         }
     }
 
-    /// When the ejection that runs ends.
+    /// When the current ejection ends.
     pub fn ejected_until(&self) -> Option<Instant> {
         self.ejection.until
     }
 
-    /// Whether a probe has said anything yet.
+    /// Whether any probe has ended yet.
     pub fn is_probed(&self) -> bool {
         self.probes.known
     }
 
-    /// A probe is over.
+    /// A probe has ended.
     pub fn probed(&mut self, passed: bool, thresholds: Thresholds) -> Option<Change> {
         self.change(|health| {
             let probes = &mut health.probes;
@@ -142,7 +142,7 @@ impl Health {
         })
     }
 
-    /// It failed too often. One that is ejected already stays so for its time.
+    /// Ejects the endpoint. If it is ejected already, the end does not change.
     pub fn eject(&mut self, now: Instant, policy: &Ejection) -> Option<Change> {
         self.change(|health| {
             let ejection = &mut health.ejection;
@@ -160,12 +160,12 @@ impl Health {
         })
     }
 
-    /// Time has passed.
+    /// Ends the ejection if its time is over.
     pub fn tick(&mut self, now: Instant) -> Option<Change> {
         self.change(|health| health.ejection.until = health.ejection.until.filter(|until| now < *until))
     }
 
-    /// Forgets what nobody looks after any more: the probes where `probed` is false, the ejection where `ejects` is.
+    /// Forgets what is no longer maintained: the probes if `probed` is false, the ejection if `ejects` is.
     pub fn adopt(&mut self, probed: bool, ejects: bool) -> Option<Change> {
         self.change(|health| {
             if !probed {
@@ -203,7 +203,7 @@ mod tests {
         for (initial, results, expected) in [
             (true, &[][..], State::Healthy),
             (false, &[], State::Unhealthy),
-            // The first alone decides.
+            // The first probe alone decides.
             (true, &[false], State::Unhealthy),
             (false, &[true], State::Healthy),
             (true, &[true, false, false], State::Healthy),
@@ -223,7 +223,7 @@ mod tests {
         let mut health = Health::new(true);
         assert_eq!(health.eject(start, &policy), Some(Change { from: State::Healthy, to: State::Ejected }));
         assert_eq!(health.eject(start, &policy), None);
-        // Passing ones do not end it, failing ones show at once.
+        // Successful probes do not end the ejection, failing ones show at once.
         assert_eq!(probe(&mut health, &[true, true, true]), State::Ejected);
         assert_eq!(probe(&mut health, &[false, false, false]), State::Unhealthy);
         assert_eq!(health.tick(start + policy.time), None);

@@ -60,28 +60,28 @@ pub use path::{Params, PathKind, PathPattern};
 use host::HostTable;
 use rules::Rules;
 
-/// The rules of one snapshot.
+/// The routing rules of one snapshot.
 #[derive(Debug, Default)]
 pub struct Router {
     rules: Rules,
     hosts: HostTable,
 }
 
-/// One way to come to a route: everything that is said must hold.
+/// One way to reach a route: all of its conditions must hold.
 #[derive(Clone, Debug)]
 pub struct Rule {
-    /// Any of these; empty for every host.
+    /// Any of these; empty matches every host.
     pub hosts: Vec<HostPattern>,
     pub path: PathPattern,
-    /// Any of these; empty for every method.
+    /// Any of these; empty matches every method.
     pub methods: Vec<Method>,
     pub headers: Vec<ValueMatch>,
     pub query: Vec<ValueMatch>,
-    /// The caller's name for where the rule leads. Several rules may lead to one route.
+    /// The caller's number for the target. Several rules may lead to one route.
     pub route: usize,
 }
 
-/// What of a request a rule can ask about.
+/// The parts of a request that rules can test.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestView<'a> {
     pub method: &'a Method,
@@ -89,7 +89,7 @@ pub struct RequestView<'a> {
     pub authority: &'a str,
     /// Without the query.
     pub path: &'a str,
-    /// What follows `?`, as it came.
+    /// What follows `?`, unchanged.
     pub query: Option<&'a str>,
     pub headers: &'a HeaderMap,
 }
@@ -111,8 +111,8 @@ impl Router {
     /// Sorts and indexes the rules.
     ///
     /// # Errors
-    /// Every rule that can never be reached because earlier rules ask for the same, every header name that cannot be
-    /// one, and whatever is over a limit.
+    /// Every rule that can never match because earlier rules ask for the same, every header name that cannot be one,
+    /// and whatever exceeds a limit.
     pub fn build(rules: Vec<Rule>) -> Result<Self, Vec<BuildError>> {
         if rules.len() > MAX_RULES {
             return Err(vec![BuildError { rule: MAX_RULES, problem: Problem::TooManyRules }]);
@@ -138,21 +138,21 @@ impl Router {
         Ok(Router { rules, hosts })
     }
 
-    /// The rule that takes the request, by its position in the list that was given to [`Router::build`].
+    /// The rule that takes the request, by its position in the list given to [`Router::build`].
     #[must_use]
     pub fn find(&self, request: &RequestView<'_>) -> Option<usize> {
         let number = self.hosts.find(request.authority, |paths| paths.find(&self.rules, request))?;
         self.rules.position(number)
     }
 
-    /// Where a rule leads; none for a position that the list does not have.
+    /// The route of a rule; `None` for a position outside the list.
     #[must_use]
     pub fn route(&self, rule: usize) -> Option<usize> {
         self.rules.by_position(rule).map(|rule| rule.route)
     }
 
-    /// What the path pattern of a rule takes from the path: parameters of a template, named groups of a regex. Empty for
-    /// a path that the rule does not match. Nothing is kept from [`Router::find`]: who does not ask does not pay.
+    /// The parameters that the rule's path pattern takes from the path: of a template, or named groups of a regex.
+    /// Empty if it does not match. [`Router::find`] stores nothing for this, so only callers that ask pay.
     #[must_use]
     pub fn params<'a>(&'a self, rule: usize, path: &'a str) -> Params<'a> {
         self.rules.by_position(rule).map(|rule| rule.path.params(path)).unwrap_or_default()
@@ -164,15 +164,15 @@ impl Router {
         self.rules.by_position(rule).map(|rule| &*rule.path)
     }
 
-    /// The same, where it takes parameters from paths.
+    /// The path pattern of a rule, if it has parameters.
     #[must_use]
     pub fn template(&self, rule: usize) -> Option<&Arc<PathPattern>> {
         self.rules.by_position(rule).filter(|rule| rule.has_params).map(|rule| &rule.path)
     }
 
-    /// Every rule with the reason why it takes the request or does not. The one that [`Router::find`] answers stands
+    /// Every rule with the reason why it takes the request or does not. The rule that [`Router::find`] returns comes
     /// first, then the others that match, then those that fail, the nearest first: a wrong query parameter is nearer
-    /// than a wrong header, then method, path and host. Within each the order of precedence. Costs time in
+    /// than a wrong header, then method, path and host. Equally near rules are in order of precedence. Takes time in
     /// proportion to the number of rules.
     #[must_use]
     pub fn explain(&self, request: &RequestView<'_>) -> Vec<Verdict> {
@@ -180,17 +180,17 @@ impl Router {
     }
 }
 
-/// How many rules a router takes: it numbers them with 32 bits, and a snapshot of more than this is a mistake.
+/// Maximum rules of a router: they are numbered with 32 bits, and a snapshot with more than this is a mistake.
 pub const MAX_RULES: usize = 1_000_000;
-/// How many rules with a regex path may stand on one host pattern. A request that none of a hundred takes pays 0.5 µs for
-/// them where its path begins otherwise, 5 µs where it is like theirs.
+/// Maximum rules with a regex path on one host pattern. A request that none of a hundred takes spends 0.5 µs on them if
+/// its path begins differently, 5 µs if it resembles theirs.
 pub const MAX_REGEXES_PER_HOST: usize = 100;
-/// Length of a path pattern or a regular expression.
+/// Maximum length of a path pattern or a regular expression.
 pub const MAX_PATTERN_BYTES: usize = 4096;
-/// Segments of a template or prefix: the depth of the search.
+/// Maximum segments of a template or prefix: the depth of the search.
 pub const MAX_SEGMENTS: usize = 64;
-/// Memory of one compiled regular expression, before its caches: far above what a path needs, far below what a nested
-/// repetition could take.
+/// Maximum memory of one compiled regular expression, without its caches: far above what a path needs, far below what a
+/// nested repetition could take.
 const MAX_REGEX_COMPILED_BYTES: usize = 256 * 1024;
 
 #[cfg(test)]
@@ -213,7 +213,7 @@ mod tests {
         ValueMatch { name: name.into(), test: ValueTest::Exact(value.into()) }
     }
 
-    /// Asks for `METHOD host/path?query` with one header, and names the pattern that was found.
+    /// Looks up `METHOD host/path?query` with one header, and compares the pattern that was found.
     fn check(router: &Router, rules: &[Rule], request: &str, header: Option<(&'static str, &str)>, expected: &str) {
         let (method, target) = request.split_once(' ').unwrap();
         let (target, query) = target.split_once('?').map_or((target, None), |(target, query)| (target, Some(query)));
@@ -287,7 +287,7 @@ mod tests {
 
     #[test]
     fn method_headers_query_and_place_decide_at_last() {
-        // The hosts tell the rules apart in the answers: each rule has the common one as well.
+        // The hosts identify the rules in the results: each rule has the common host as well.
         let named = |name: &str| {
             let mut rule = rule(name, "/a");
             rule.hosts.push(HostPattern::parse("www.example.com").unwrap());
@@ -319,7 +319,7 @@ mod tests {
         }
     }
 
-    /// The verdicts begin with these.
+    /// Checks that the verdicts begin with these.
     fn check_verdicts(verdicts: &[Verdict], expected: &[(usize, &str)]) {
         let said: Vec<(usize, String)> = verdicts.iter().map(|verdict| (verdict.rule, verdict.to_string())).collect();
         let said: Vec<(usize, &str)> = said.iter().map(|(rule, text)| (*rule, text.as_str())).collect();

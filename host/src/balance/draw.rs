@@ -8,7 +8,7 @@
 //! usable ones and draws among them. So the work is bounded, the shares stay those of the weights, and the result is
 //! `None` only when there is no usable endpoint.
 
-/// A table to draw from. It does not change; the state is in the caller's random numbers.
+/// A table for weighted random draws. It is immutable; the state is in the caller's random numbers.
 #[derive(Clone, Debug)]
 pub(super) struct Draw {
     weights: Box<[u32]>,
@@ -17,9 +17,9 @@ pub(super) struct Draw {
 
 #[derive(Clone, Debug)]
 struct Column {
-    /// Below this height, of 2^32, the column's own endpoint.
+    /// Below this height, out of 2^32, the column's own endpoint is drawn.
     own: u64,
-    /// Above it this one.
+    /// Above it, this one is.
     other: u32,
 }
 
@@ -39,7 +39,7 @@ impl Draw {
         self.among_usable(usable, random)
     }
 
-    /// Of two different usable endpoints, the one with less load for its weight; of equals, the one drawn first.
+    /// Of two different usable endpoints, the one with less load relative to its weight; if equal, the one drawn first.
     pub(super) fn lighter_of_two(
         &self,
         load: impl Fn(usize) -> u32,
@@ -48,14 +48,14 @@ impl Draw {
     ) -> Option<usize> {
         let (first, second) = self.two(usable, random)?;
         let Some(second) = second else { return Some(first) };
-        // (load + 1) / weight, multiplied out: what the load will be with this request.
+        // Compares (load + 1) / weight, the load including this request, by cross-multiplication.
         let weight = |endpoint: usize| self.weights.get(endpoint).copied().map_or(0, u64::from);
         let with_this = |endpoint: usize| u64::from(load(endpoint)) + 1;
         let first_is_lighter = with_this(first) * weight(second) <= with_this(second) * weight(first);
         Some(if first_is_lighter { first } else { second })
     }
 
-    /// Of two different usable endpoints, the one with less cost for its weight; of equals, the one drawn first.
+    /// Of two different usable endpoints, the one with less cost relative to its weight; if equal, the one drawn first.
     pub(super) fn cheaper_of_two(
         &self,
         cost: impl Fn(usize) -> f64,
@@ -68,7 +68,7 @@ impl Draw {
         Some(if cost(first) * weight(second) <= cost(second) * weight(first) { first } else { second })
     }
 
-    /// A usable endpoint, and another one where there is one.
+    /// A usable endpoint, and a second one if there is one.
     fn two(&self, usable: impl Fn(usize) -> bool, random: &mut impl FnMut() -> u64) -> Option<(usize, Option<usize>)> {
         let first = self.one(&usable, random)?;
         Some((first, self.one(|endpoint| endpoint != first && usable(endpoint), random)))
@@ -82,7 +82,7 @@ impl Draw {
         Some(if height < column.own { position } else { column.other as usize })
     }
 
-    /// Draws among the usable endpoints in two passes: their sum, then the one where the drawn number lies.
+    /// Draws among the usable endpoints in two passes: first their sum, then the one in which the drawn number falls.
     fn among_usable(&self, usable: impl Fn(usize) -> bool, random: &mut impl FnMut() -> u64) -> Option<usize> {
         let candidates = || {
             let weights = self.weights.iter().enumerate().filter(|(_, weight)| **weight > 0);
@@ -98,14 +98,14 @@ impl Draw {
                 None => break,
             }
         }
-        // The last one also where endpoints became unusable between the passes.
+        // The last one is used also if endpoints became unusable between the passes.
         last
     }
 }
 
-/// Fills every column to the mean weight: what is short of it takes the rest from one that is over it.
+/// Fills every column to the mean weight: a column below it gets the rest from an endpoint above it.
 fn columns(weights: &[u32]) -> Box<[Column]> {
-    // All weights times the number of columns, so that the mean is a whole number: their sum.
+    // All weights are multiplied by the number of columns, so that the mean is a whole number: their sum.
     let count = weights.len() as u128;
     let mean: u128 = weights.iter().copied().map(u128::from).sum();
     if mean == 0 {
@@ -126,8 +126,8 @@ fn columns(weights: &[u32]) -> Box<[Column]> {
     columns.into()
 }
 
-/// How often an unusable endpoint is drawn again before all are asked: with one of two endpoints down, one pick in
-/// sixteen comes to that.
+/// How often a draw is repeated after an unusable endpoint before all are checked: with one of two endpoints down, one
+/// pick in sixteen gets there.
 const DRAWS: usize = 4;
 
 #[cfg(test)]
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn the_lighter_for_its_weight_is_picked() {
-        // With two endpoints both are always the two.
+        // With two endpoints, both are always drawn.
         for (weights, loads, expected) in [
             ([1, 1], [0, 1], Some(0)),
             ([1, 1], [5, 4], Some(1)),
@@ -204,7 +204,7 @@ mod tests {
             }
             for ((count, weight), up) in counts.iter().zip(&weights).zip(&up) {
                 let expected = if *up { 50_000.0 * f64::from(*weight) / f64::from(left) } else { 0.0 };
-                // Six standard deviations, about.
+                // About six standard deviations.
                 let tolerance = 6.0 * expected.sqrt();
                 prop_assert!((f64::from(*count) - expected).abs() <= tolerance, "{count} instead of {expected}");
             }

@@ -7,15 +7,15 @@
 
 use std::time::Duration;
 
-/// What one core knows of its endpoints, by position.
+/// One core's latency data of its endpoints, by position.
 #[derive(Clone, Debug)]
 pub(super) struct Latencies(Box<[Latency]>);
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Latency {
-    /// Seconds; none before the first answer.
+    /// In seconds; `None` before the first answer.
     average: Option<f64>,
-    /// When it was so.
+    /// The time of that average.
     at: Duration,
 }
 
@@ -24,21 +24,21 @@ impl Latencies {
         Latencies(vec![Latency::default(); endpoints].into())
     }
 
-    /// An endpoint answered, this fast.
+    /// Records the latency of an answer.
     pub(super) fn observe(&mut self, position: usize, latency: Duration, now: Duration) {
         let Some(known) = self.0.get_mut(position) else { return };
         let latency = latency.as_secs_f64();
         let average = known.faded(now).map_or(latency, |faded| {
             let average = known.average.unwrap_or_default();
-            // `faded` is the average's part of the new one; the rest is the answer's.
+            // `faded` is the old average's part of the new one; the answer supplies the rest.
             let rest = 1.0 - known.weight(now);
             if latency > average { latency } else { faded + latency * rest }
         });
         *known = Latency { average: Some(average), at: now };
     }
 
-    /// Nobody waited for an answer any longer than this. That is news only where it is bad: whoever leaves early says
-    /// nothing of an endpoint that takes longer anyway.
+    /// Records that an endpoint was waited for this long without an answer. This counts only if it makes the average
+    /// worse: somebody who gives up early says nothing about an endpoint that takes longer anyway.
     pub(super) fn outlasted(&mut self, position: usize, waited: Duration, now: Duration) {
         let Some(known) = self.0.get_mut(position) else { return };
         let waited = waited.as_secs_f64();
@@ -47,8 +47,8 @@ impl Latencies {
         }
     }
 
-    /// What a request costs there: how long it will take if `load` others come first. An endpoint that never answered is
-    /// worth a first request and no second.
+    /// The cost of a request there: how long it will take if `load` others come first. An endpoint that never answered
+    /// gets a first request, but no second.
     pub(super) fn cost(&self, position: usize, load: u32, now: Duration) -> f64 {
         let known = self.0.get(position).copied().unwrap_or_default();
         match known.faded(now) {
@@ -71,10 +71,10 @@ impl Latency {
 /// Seconds in which an average loses two thirds of its weight, as in Finagle and Linkerd.
 const DECAY: f64 = 10.0;
 
-/// Seconds: below it, differences are noise, and load alone decides.
+/// In seconds. Below it differences are noise, and load alone decides.
 const SHORTEST: f64 = 0.000_1;
 
-/// Seconds that a request is thought to take where none has ended yet.
+/// Assumed seconds of a request as long as none has ended.
 const UNKNOWN: f64 = 1.0;
 
 #[cfg(test)]
@@ -103,7 +103,7 @@ mod tests {
             (&[(0, 400), (0, 50)], 0, 400.0..=400.0),
             (&[(0, 400), (1000, 50)], 1000, 360.0..=370.0),
             (&[(0, 400), (60_000, 50)], 60_000, 50.0..=52.0),
-            // Nothing comes: it is forgotten.
+            // With no new answers, the average is forgotten.
             (&[(0, 400)], 10_000, 147.0..=148.0),
             (&[(0, 400)], 100_000, 0.1..=0.1),
         ] {

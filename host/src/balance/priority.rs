@@ -5,18 +5,18 @@
 //! in Envoy, so that losing a few endpoints sends no traffic to another site. Once they are usable again, the requests
 //! return by the same rule.
 
-/// The group of each endpoint.
+/// The priority group of each endpoint.
 #[derive(Clone, Debug)]
 pub struct Priorities {
-    /// By position: the group and the weight.
+    /// By position: group and weight.
     endpoints: Box<[(u32, u32)]>,
-    /// The groups that there are, the first one first.
+    /// The existing groups, highest priority first.
     groups: Box<[u32]>,
 }
 
 impl Priorities {
-    /// One priority and weight per endpoint, in the order of the endpoints. None where there is only one group: then
-    /// nothing is to be chosen.
+    /// One priority and weight per endpoint, in the order of the endpoints. `None` if there is only one group, since
+    /// there is nothing to choose.
     #[must_use]
     pub fn new(endpoints: &[(u32, u32)]) -> Option<Self> {
         let mut groups: Vec<u32> = endpoints.iter().map(|(priority, _)| *priority).collect();
@@ -25,7 +25,7 @@ impl Priorities {
         (groups.len() > 1).then(|| Priorities { endpoints: endpoints.into(), groups: groups.into() })
     }
 
-    /// The group for one request; none where no endpoint of a weight is usable. Looks at every endpoint.
+    /// The group for one request; `None` if no endpoint with a weight is usable. Checks every endpoint.
     pub fn group(&self, usable: impl Fn(usize) -> bool, random: u64) -> Option<u32> {
         let shares: Vec<u64> = self.shares(usable).collect();
         let all: u64 = shares.iter().sum();
@@ -43,7 +43,7 @@ impl Priorities {
         self.endpoints.get(position).is_some_and(|(priority, _)| *priority == group)
     }
 
-    /// The shares of the groups, in parts of [`ALL`]. They come to less where all groups together are not well.
+    /// The shares of the groups, in parts of [`ALL`]. Their sum is less if all groups together lack capacity.
     fn shares(&self, usable: impl Fn(usize) -> bool) -> impl Iterator<Item = u64> {
         let mut left = ALL;
         self.groups.iter().map(move |group| {
@@ -62,10 +62,10 @@ impl Priorities {
     }
 }
 
-/// The whole of the requests.
+/// All requests.
 const ALL: u64 = 100_000;
 
-/// What a group takes with all of its endpoints usable, if it had to: 1.4 times the whole.
+/// The capacity of a group whose endpoints are all usable: 1.4 times all requests.
 const OVERPROVISION: u64 = ALL / 10 * 14;
 
 #[cfg(test)]
@@ -76,7 +76,7 @@ mod tests {
 
     use super::*;
 
-    /// The shares in percent, for groups of ten endpoints with so many of them usable.
+    /// The shares in percent, for groups of ten endpoints with this many of them usable.
     fn shares(usable: &[usize]) -> Vec<u64> {
         let endpoints: Vec<(u32, u32)> = (0..).zip(usable).flat_map(|(group, _)| vec![(group, 1); 10]).collect();
         let is_usable = |position: usize| position % 10 < usable[position / 10];

@@ -9,7 +9,7 @@
 //!
 //! The hash is fixed and public, so whoever chooses keys can choose endpoints. The bound limits that.
 
-/// See the module. It does not change; all cores share it.
+/// A consistent-hash ring. See the module. It is immutable and shared by all cores.
 #[derive(Clone, Debug)]
 pub struct Ring {
     /// By place.
@@ -25,7 +25,7 @@ struct Point {
 }
 
 impl Ring {
-    /// A ring of endpoints, each with its name and weight. An endpoint of weight 0 has no place on it.
+    /// A ring of endpoints, each with its name and weight. An endpoint of weight 0 gets no points.
     #[must_use]
     pub fn new(endpoints: &[(&str, u32)]) -> Self {
         let sum: u64 = endpoints.iter().map(|(_, weight)| u64::from(*weight)).sum();
@@ -44,7 +44,7 @@ impl Ring {
         Ring { points: points.into(), has_points: endpoints.iter().map(|(_, weight)| *weight > 0).collect() }
     }
 
-    /// The endpoint of a key: the first along the ring that is `usable`. Each endpoint is asked once at most.
+    /// The endpoint of a key: the first along the ring that is `usable`, which is called at most once per endpoint.
     pub fn pick(&self, key: u64, usable: impl Fn(usize) -> bool) -> Option<usize> {
         let place = u32::try_from(mix(key) >> 32).unwrap_or(0);
         let start = self.points.partition_point(|point| point.place < place);
@@ -70,38 +70,38 @@ impl Ring {
     }
 }
 
-/// How much may be in flight at an endpoint, the request that asks included, where `total` is in flight at all of them:
-/// `bound` times its part by weight, at least one request.
+/// Maximum requests in flight at an endpoint, including the new one, when `total` are in flight at all endpoints:
+/// `bound` times its share by weight, and at least one request.
 pub fn most_in_flight(bound: f64, total: u64, weight: u32, weights: u64) -> u64 {
     let part = (total as f64 + 1.0) * f64::from(weight) / (weights.max(1) as f64);
-    // Rounded up, so that the parts of all together always hold one more than there are.
+    // Rounded up, so that all endpoints together can always hold one more request than there are.
     (bound * part).ceil().clamp(1.0, 9e15) as u64
 }
 
-/// A hash of bytes that is the same everywhere and for good: FNV-1a, well mixed.
+/// A hash of bytes that never changes, on any platform: FNV-1a, well mixed.
 pub fn hash(bytes: &[u8]) -> u64 {
     let fold = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
     mix(bytes.iter().fold(0xcbf2_9ce4_8422_2325, fold))
 }
 
-/// Spreads what differs in any bit over all bits: the finish of splitmix64.
+/// Spreads a difference in any bit over all bits: the final step of splitmix64.
 fn mix(value: u64) -> u64 {
     let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     value ^ (value >> 31)
 }
 
-/// As many as there is room for, by halves: so the number stays when an endpoint leaves, and with it the points of the
-/// others, unless the sum of weights falls below a power of two beyond 256.
+/// As many as there is room for, in powers of two: so an endpoint that leaves does not change the number, and with it
+/// the points of the others, unless the sum of weights falls below a power of two beyond 256.
 fn points_per_weight(sum: u64) -> u64 {
     let room = (MOST_POINTS / sum.max(1)).clamp(1, POINTS);
     1 << room.ilog2()
 }
 
-/// Points for each unit of weight: the share of an endpoint of weight 1 is then even to about 3 %.
+/// Points per unit of weight: the share of an endpoint of weight 1 is then even to about 3 %.
 const POINTS: u64 = 1024;
 
-/// Points of all endpoints together: 2 MiB. With 1000 endpoints of weight 1, shares are even to about 6 %.
+/// Maximum points of all endpoints together: 2 MiB. With 1000 endpoints of weight 1, shares are even to about 6 %.
 const MOST_POINTS: u64 = 1 << 18;
 
 #[cfg(test)]
@@ -130,7 +130,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
-        /// K keys, n endpoints: what moves when one leaves is what it had, and that is K/n, as even as the ring is.
+        /// With K keys and n endpoints, only the keys of the endpoint that leaves move: K/n, as even as the ring is.
         #[test]
         fn when_an_endpoint_leaves_only_its_keys_move(n in 2..20usize, leaving in any::<prop::sample::Index>(), seed: u64) {
             let mut endpoints: Vec<_> = (0..n).map(|at| (format!("10.{}.0.{at}:80", seed % 256), 1)).collect();
@@ -192,7 +192,7 @@ mod tests {
             prop_assert_eq!(asked, expected);
         }
 
-        /// Requests that stay, all with one key: no endpoint has more than its bound, and none is left out.
+        /// With requests that never end, all with one key, no endpoint exceeds its bound, and none is left out.
         #[test]
         fn a_bound_spreads_a_hot_key(n in 2..10usize, requests in 20..200u64, key: u64) {
             let ring = ring(&endpoints(&vec![1; n]));

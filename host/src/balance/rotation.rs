@@ -8,14 +8,14 @@
 //! An endpoint that is not usable is skipped, and the rotation continues after the one that was picked. So the others
 //! keep their shares exactly, and no neighbour of a failed endpoint takes all of its load.
 
-/// The endless sequence of picks, and the place in it.
+/// The endless sequence of picks, and the position in it.
 #[derive(Clone, Debug)]
 pub(super) enum Rotation {
     /// `length` endpoints in turn.
     Equal { length: usize, next: usize },
-    /// A worked-out sequence, repeated.
+    /// A precomputed sequence, repeated.
     Sequence { picks: Box<[u32]>, next: usize },
-    /// Weights whose sequence is too long to keep.
+    /// Weights whose sequence is too long to store.
     Smooth(Smooth),
 }
 
@@ -43,8 +43,8 @@ impl Rotation {
         }
     }
 
-    /// The next usable position; none only where no position of a weight is usable. Asks once where all are usable, else
-    /// for each pick it passes over, [`MAX_SEQUENCE`] or the number of endpoints at most.
+    /// The next usable position; `None` only if no position with a weight is usable. Calls `usable` once if all are
+    /// usable, otherwise for each pick that is skipped, at most [`MAX_SEQUENCE`] times or the number of endpoints.
     pub(super) fn next(&mut self, usable: impl Fn(usize) -> bool) -> Option<usize> {
         match self {
             Rotation::Equal { length, next } => {
@@ -65,7 +65,7 @@ impl Rotation {
     }
 }
 
-/// The algorithm itself.
+/// The algorithm itself: smooth weighted round robin.
 #[derive(Clone, Debug)]
 pub(super) struct Smooth {
     endpoints: Box<[Account]>,
@@ -74,7 +74,7 @@ pub(super) struct Smooth {
 #[derive(Clone, Debug)]
 struct Account {
     weight: i64,
-    /// What it gained less what it paid. Stays within the sum of all weights on either side of zero.
+    /// What it gained minus what it paid. Stays within the sum of all weights on either side of zero.
     balance: i64,
 }
 
@@ -84,7 +84,7 @@ impl Smooth {
         Smooth { endpoints: weights.iter().map(account).collect() }
     }
 
-    /// Those that are not usable neither gain nor pay. Of equals, the first is picked.
+    /// Unusable endpoints neither gain nor pay. Of equals, the first is picked.
     fn next(&mut self, usable: impl Fn(usize) -> bool) -> Option<usize> {
         let mut gained: i64 = 0;
         let mut richest: Option<(usize, &mut Account)> = None;
@@ -102,7 +102,7 @@ impl Smooth {
     }
 }
 
-/// A place below `length` that is another for most other seeds, also for seeds that follow on one another.
+/// A start position below `length` that differs for most seeds, even consecutive ones.
 fn start(seed: u64, length: usize) -> usize {
     let spread = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     usize::try_from((u128::from(spread) * length as u128) >> 64).unwrap_or(0)
@@ -112,9 +112,9 @@ fn greatest_common_divisor(one: u32, other: u32) -> u32 {
     if other == 0 { one } else { greatest_common_divisor(other, one % other) }
 }
 
-/// How long a sequence is kept: 4 KiB for each upstream and core. Beyond it a pick looks at every endpoint.
+/// Maximum length of a stored sequence: 4 KiB for each upstream and core. Beyond it, a pick checks every endpoint.
 pub(super) const MAX_SEQUENCE: usize = 1024;
-/// How many picks a core may start behind another where no sequence is kept: each costs a look at every endpoint.
+/// By how many picks cores may start apart if no sequence is stored: each of these picks checks every endpoint.
 const MAX_SKIPPED: usize = 64;
 
 #[cfg(test)]
@@ -169,7 +169,7 @@ mod tests {
     }
 
     proptest! {
-        /// After any number of picks an endpoint has its share to within a few requests.
+        /// After any number of picks, an endpoint has its share to within a few requests.
         #[test]
         fn shares_are_exact(weights in vec(0..40u32, 1..40), scale in 1..100_000u32, seed: u64, picks in 1..5000usize) {
             let weights: Vec<u32> = weights.iter().map(|weight| weight * scale + (weight * scale) % 3).collect();
@@ -187,7 +187,7 @@ mod tests {
             }
         }
 
-        /// Those that are left share in proportion to their weights.
+        /// The remaining endpoints share in proportion to their weights.
         #[test]
         fn a_failed_endpoint_leaves_the_shares_of_others(weights in vec(1..20u32, 2..12), scale in prop_oneof![Just(1), Just(99_991u32)], down in 0..12usize) {
             let down = down % weights.len();
@@ -216,7 +216,7 @@ mod tests {
             }
         }
 
-        /// The worked-out sequence, read off from any place, is what the algorithm says.
+        /// The precomputed sequence, read from any position, equals the algorithm's picks.
         #[test]
         fn a_sequence_is_the_algorithm(weights in vec(0..30u32, 1..20)) {
             let mut rotation = Rotation::new(&weights, 0);

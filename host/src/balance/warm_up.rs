@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-/// Whether an endpoint that came `age` ago takes the request that it was drawn for.
+/// Whether an endpoint that was added `age` ago takes the request that it was drawn for.
 pub fn accepts(age: Duration, slow_start: Duration, random: u64) -> bool {
     if age >= slow_start {
         return true;
@@ -15,7 +15,7 @@ pub fn accepts(age: Duration, slow_start: Duration, random: u64) -> bool {
     (random as f64) < chance * u64::MAX as f64
 }
 
-/// The share at the very start, of the whole one: with none, nothing would tell whether it works. As in Envoy.
+/// The fraction of its full share at the very start, as in Envoy: with none, nothing would show whether it works.
 const LEAST: f64 = 0.1;
 
 #[cfg(test)]

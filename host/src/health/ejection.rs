@@ -7,18 +7,18 @@ use super::{State, SuccessRate};
 /// When and how endpoints of an upstream are ejected.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ejection {
-    /// What counts as a failure. Where nothing does, nothing is ever ejected.
+    /// What counts as a failure. If nothing does, no endpoint is ever ejected.
     pub on: Vec<FailureKind>,
-    /// Failures in a row, over all cores, with no success in between.
+    /// Consecutive failures, over all cores, with no success in between.
     pub consecutive: u32,
-    /// What to do about one that fails more than the others.
+    /// How to treat an endpoint that fails more than the others.
     pub success_rate: Option<SuccessRate>,
-    /// How long the first ejection lasts. Each that follows soon lasts twice as long as the one before.
+    /// Duration of the first ejection. Each one that follows soon lasts twice as long as the one before.
     pub time: Duration,
-    /// The longest ejection.
+    /// Maximum duration of an ejection.
     pub max_time: Duration,
-    /// The share of the endpoints that may be ejected at a time, in percent. One may always be; the last that is
-    /// available stays in unless this is 100.
+    /// How many of the endpoints may be ejected at a time, in percent. One always may be; the last available endpoint
+    /// stays in unless this is 100.
     pub max_ejected: u8,
 }
 
@@ -35,14 +35,14 @@ impl Default for Ejection {
     }
 }
 
-/// Kinds of failures, as an operator chooses among them.
+/// Kinds of failures that an operator can choose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FailureKind {
     /// No connection could be made.
     ConnectFailure,
-    /// The connection ended before the answer began, or what came was no answer.
+    /// The connection ended before the response began, or what arrived was not a response.
     Reset,
-    /// The answer did not begin in time.
+    /// The response did not begin in time.
     Timeout,
     /// 502, 503 or 504.
     GatewayError,
@@ -51,7 +51,7 @@ pub enum FailureKind {
 }
 
 impl FailureKind {
-    /// As it is configured.
+    /// The name in the configuration.
     pub fn name(self) -> &'static str {
         match self {
             FailureKind::ConnectFailure => "connect-failure",
@@ -63,7 +63,7 @@ impl FailureKind {
     }
 }
 
-/// What a request ran into.
+/// A failure of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
     Connect,
@@ -73,7 +73,7 @@ pub enum Failure {
 }
 
 impl Ejection {
-    /// Whether this is a failure here.
+    /// Whether the policy counts this as a failure.
     pub fn counts(&self, failure: Failure) -> bool {
         self.on.iter().any(|kind| match (kind, failure) {
             (FailureKind::ConnectFailure, Failure::Connect)
@@ -85,7 +85,7 @@ impl Ejection {
         })
     }
 
-    /// Whether one more of an upstream's endpoints, which are in these states, may be ejected.
+    /// Whether one more endpoint may be ejected, given the states of all endpoints of the upstream.
     pub fn may_eject(&self, endpoints: impl Iterator<Item = State>) -> bool {
         let (mut all, mut available, mut ejected) = (0_u64, 0_u64, 0_u64);
         for state in endpoints {
@@ -97,7 +97,7 @@ impl Ejection {
         self.max_ejected >= 100 || (within && available > 1)
     }
 
-    /// How long an ejection lasts that follows on so many.
+    /// Duration of an ejection that follows this many others.
     pub(super) fn time(&self, before: u32) -> Duration {
         let factor = 1_u32.checked_shl(before).unwrap_or(u32::MAX);
         self.time.saturating_mul(factor).min(self.max_time)
@@ -105,7 +105,7 @@ impl Ejection {
 }
 
 impl Failure {
-    /// In the operator's words.
+    /// The description for operators.
     pub fn describe(self) -> &'static str {
         match self {
             Failure::Connect => "no connection",

@@ -26,7 +26,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
 }
 
 proptest! {
-    /// What probes say is what the last unbroken run that reached its threshold said.
+    /// The result of the probes is that of the last unbroken run that reached its threshold.
     #[test]
     fn probes_decide_by_runs(initial: bool, results in vec(any::<bool>(), 0..60), rise in 1..5_u32, fall in 1..5_u32) {
         let mut health = Health::new(initial);
@@ -41,7 +41,7 @@ proptest! {
         }
     }
 
-    /// An ejection lasts for its time and no longer, which is never above the cap and never below the first.
+    /// An ejection lasts for exactly its time, which is never above the maximum and never below the first one's.
     #[test]
     fn ejections_end(events in events(), time in 1..20_000_u64, cap in 1..60_000_u64) {
         let policy = Ejection {
@@ -78,7 +78,7 @@ proptest! {
         prop_assert_ne!(health.state(), State::Ejected);
     }
 
-    /// Ejecting whenever it is allowed never takes out more than the share, nor the last one.
+    /// Ejecting whenever it is allowed never exceeds the share, nor takes the last available endpoint.
     #[test]
     fn some_stay_in(down in vec(any::<bool>(), 1..40), max_ejected in 1..100_u8) {
         let policy = Ejection { max_ejected, ..Ejection::default() };
@@ -94,11 +94,11 @@ proptest! {
         let ejected = before - available(&states);
         prop_assert!(before == 0 || available(&states) >= 1);
         prop_assert!(ejected <= 1 || ejected * 100 <= states.len() * usize::from(max_ejected));
-        // And where more may go, more do.
+        // As many are ejected as are allowed.
         prop_assert!(available(&states) <= 1 || (ejected + 1) * 100 > states.len() * usize::from(max_ejected));
     }
 
-    /// Where all do alike, none is an outlier; and never is the best one, nor all of them.
+    /// If all are alike, there is no outlier; the best endpoint never is one, nor are all of them.
     #[test]
     fn outliers_are_not_the_rule(samples in vec((100..1000_u64, 0..100_u64), 0..20), same in 0..100_u64) {
         let policy = SuccessRate::default();

@@ -2,25 +2,25 @@
 
 use std::time::Duration;
 
-/// The rhythm of probes.
+/// The schedule of probes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Schedule {
-    /// From the start of one to the start of the next.
+    /// From the start of one probe to the start of the next.
     pub interval: Duration,
-    /// By how many percent an interval is longer or shorter.
+    /// By how many percent an interval may be longer or shorter.
     pub jitter: u8,
 }
 
 impl Schedule {
-    /// How long to wait for the first probe. One that is new is looked at soon, though not all in the same moment. One
-    /// that is known (after a reload) waits for its turn, wherever in the interval that is: a reload makes no wave.
-    /// `random` is from 0 to 1.
+    /// How long to wait for the first probe. New endpoints are probed soon, though not all at the same moment. Known
+    /// ones (after a reload) wait for a random part of the interval, so that a reload causes no burst. `random` is from
+    /// 0 to 1.
     pub fn first(&self, known: bool, random: f64) -> Duration {
         let span = if known { self.interval } else { self.interval.min(Duration::from_secs(5)) / 20 };
         span.mul_f64(random.clamp(0.0, 1.0))
     }
 
-    /// How long to wait for the next one, after one that took so long.
+    /// How long to wait for the next probe after one that took this long.
     pub fn next(&self, took: Duration, random: f64) -> Duration {
         let jitter = f64::from(self.jitter.min(100)) / 100.0;
         let factor = 1.0 + jitter * (2.0 * random.clamp(0.0, 1.0) - 1.0);

@@ -10,13 +10,13 @@ use std::time::Duration;
 /// When an endpoint is an outlier.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SuccessRate {
-    /// By how many percentage points its rate is below the mean of the others.
+    /// By how many percentage points its success rate is below the mean of the others.
     pub margin: u8,
-    /// How often that is looked at, each time for the requests since the last.
+    /// How often this is checked, each time for the requests since the last check.
     pub window: Duration,
-    /// Requests in the window, for an endpoint to be compared or compared with.
+    /// Minimum requests in the window for an endpoint to take part in the comparison.
     pub min_requests: u64,
-    /// Endpoints with so many requests, for anything to be compared at all. At least 2.
+    /// Minimum endpoints with that many requests for a comparison. At least 2.
     pub min_endpoints: u32,
 }
 
@@ -26,7 +26,7 @@ impl Default for SuccessRate {
     }
 }
 
-/// What one endpoint did in a window.
+/// The counts of one endpoint in a window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sample {
     /// Requests that ended.
@@ -35,14 +35,14 @@ pub struct Sample {
     pub failures: u64,
 }
 
-/// One that fails more than the others.
+/// An endpoint that fails more than the others.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Outlier {
-    /// Its place among the samples.
+    /// Its position among the samples.
     pub endpoint: usize,
     /// Its success rate in percent.
     pub rate: f64,
-    /// The mean of the others'.
+    /// The mean success rate of the others.
     pub others: f64,
 }
 

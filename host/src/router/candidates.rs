@@ -19,14 +19,14 @@ pub(super) enum Candidates {
     Many(Box<Set>),
 }
 
-/// Every list here is in ascending order.
+/// All lists here are in ascending order.
 #[derive(Debug, Default)]
 pub(super) struct Set {
     tried: Vec<u32>,
     indexed: Vec<Index>,
 }
 
-/// Rules by the value that they want exactly.
+/// Rules by the exact value that they require.
 #[derive(Debug)]
 struct Index {
     source: Source,
@@ -34,7 +34,7 @@ struct Index {
 }
 
 impl Candidates {
-    /// Adds a rule that goes after all that are here.
+    /// Adds a rule that comes after all present ones.
     pub(super) fn push(&mut self, rule: u32) {
         match self {
             Candidates::None => *self = Candidates::One(rule),
@@ -45,7 +45,7 @@ impl Candidates {
         }
     }
 
-    /// Sorts the rules into tables where there are many. Called once, when all are in.
+    /// Sorts many rules into tables. Called once, when all rules have been added.
     pub(super) fn index(&mut self, rules: &Rules) {
         if let Candidates::Many(set) = self
             && set.tried.len() > TRIED_AT_MOST
@@ -54,7 +54,7 @@ impl Candidates {
         }
     }
 
-    /// The first rule before `limit` that the request passes.
+    /// The first rule before `limit` whose conditions the request meets.
     pub(super) fn find(&self, rules: &Rules, request: &RequestView<'_>, limit: u32) -> Option<u32> {
         match self {
             Candidates::None => None,
@@ -86,8 +86,8 @@ impl Set {
         found
     }
 
-    /// A rule goes under that of its exact conditions whose values differ most over the whole list: a version header that
-    /// all rules want alike would put them into one bucket.
+    /// A rule is indexed by that of its exact conditions whose values vary most over the whole list: a version header
+    /// that is the same for all rules would put them into one bucket.
     fn index(&mut self, rules: &Rules) {
         let mut values: HashMap<&Source, HashSet<&str>> = HashMap::new();
         for (source, value) in self.tried.iter().flat_map(|rule| exact_conditions(rules.conditions(*rule))) {
@@ -119,5 +119,5 @@ fn exact_conditions(conditions: &[Condition]) -> impl Iterator<Item = (&Source, 
     })
 }
 
-/// Up to here, trying each rule is as fast as a table.
+/// Up to this many rules, trying each is as fast as a table.
 const TRIED_AT_MOST: usize = 8;

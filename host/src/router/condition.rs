@@ -11,7 +11,7 @@ use super::error::PatternError;
 use super::path::whole_match;
 use super::{MAX_REGEX_COMPILED_BYTES, RequestView};
 
-/// A named value of a request and what it must be, as the configuration has it.
+/// A named value of a request and the test for it, as configured.
 #[derive(Clone, Debug)]
 pub struct ValueMatch {
     /// A header name, in any case; or the decoded name of a query parameter, exactly.
@@ -19,8 +19,8 @@ pub struct ValueMatch {
     pub test: ValueTest,
 }
 
-/// What a value must be. A header of several lines passes where any line does (no list is split at commas); a query
-/// parameter is tested by its first value, percent-decoded, `+` left as it is.
+/// The test for a value. A header with several lines passes if any line does (lists are not split at commas); a query
+/// parameter is tested by its first value, percent-decoded, with `+` left as it is.
 #[derive(Clone, Debug)]
 pub enum ValueTest {
     /// Equal, byte for byte.
@@ -35,7 +35,7 @@ impl ValueTest {
     /// Unicode turned off, such as `(?-u:.)`.
     ///
     /// # Errors
-    /// [`PatternError::Regex`] where it does not compile within 256 KiB, [`PatternError::TooLong`].
+    /// [`PatternError::Regex`] if it does not compile within 256 KiB, [`PatternError::TooLong`].
     pub fn regex(pattern: &str) -> Result<Self, PatternError> {
         let whole = RegexBuilder::new(&whole_match(pattern)?).size_limit(MAX_REGEX_COMPILED_BYTES).build();
         let whole = whole.map_err(|error| PatternError::Regex(error.to_string()))?;
@@ -43,7 +43,7 @@ impl ValueTest {
     }
 }
 
-/// A regular expression over a whole value; made by [`ValueTest::regex`].
+/// A regular expression for a whole value; made by [`ValueTest::regex`].
 #[derive(Clone, Debug)]
 pub struct ValueRegex {
     text: Box<str>,
@@ -57,7 +57,7 @@ pub(super) struct Condition {
     pub(super) test: ValueTest,
 }
 
-/// Where in a request the value of a condition stands.
+/// Which value of a request a condition tests.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Source {
     Header(HeaderName),
@@ -99,7 +99,7 @@ impl fmt::Display for Condition {
 }
 
 impl Source {
-    /// Whether a value that counts passes the test: any line of a header, the first value of a query parameter.
+    /// Whether a relevant value passes the test: any line of a header, the first value of a query parameter.
     pub(super) fn any_value(&self, request: &RequestView<'_>, mut test: impl FnMut(&[u8]) -> bool) -> bool {
         match self {
             Source::Header(name) => request.headers.get_all(name).iter().any(|value| test(value.as_bytes())),
@@ -110,7 +110,7 @@ impl Source {
     }
 }
 
-/// The first value of a query parameter, decoded; empty for a parameter without `=`. Allocates only for a value that is
+/// The first value of a query parameter, decoded; empty for a parameter without `=`. Allocates only if the value is
 /// percent-encoded.
 fn first_query_value<'a>(query: &'a str, name: &str) -> Option<Cow<'a, [u8]>> {
     for pair in query.split('&') {

@@ -11,23 +11,23 @@ pub enum PatternError {
     HostPort,
     /// Not a host name.
     HostName,
-    /// Brackets without an IPv6 address in them.
+    /// Brackets that do not contain an IPv6 address.
     HostAddress,
     /// A path that does not start with `/`.
     NotAbsolute,
-    /// A character that no request path has.
+    /// A character that cannot be in a request path.
     Character(char),
     /// A `.` or `..` segment.
     DotSegment,
-    /// A `*` elsewhere than as the whole last segment.
+    /// A `*` that is not the whole last segment.
     Wildcard,
-    /// Braces that are not a whole segment, or whose name is not a name.
+    /// Braces that are not a whole segment, or do not contain a valid name.
     Parameter(String),
     /// `{name...}` before the last segment.
     RestNotLast(String),
     /// Two parameters with one name.
     DuplicateParameter(String),
-    /// Over the documented limits.
+    /// Exceeds the documented limits.
     TooLong,
     /// A regular expression that does not compile.
     Regex(String),
@@ -68,23 +68,23 @@ impl fmt::Display for PatternError {
     }
 }
 
-/// What is wrong with one rule of a set.
+/// What is wrong with one rule of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BuildError {
-    /// Position of the rule in the list that was given.
+    /// Position of the rule in the list.
     pub rule: usize,
     pub problem: Problem,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Problem {
-    /// Every request of this rule on `host` goes to rules that ask for the same and come first.
+    /// Every request for `host` that this rule matches goes to earlier rules that ask for the same.
     Duplicate {
         host: String,
         /// Position of one of those rules.
         earlier: usize,
     },
-    /// A header condition whose name no header can have.
+    /// A header condition whose name cannot be a header name.
     HeaderName(String),
     /// More than [`MAX_REGEXES_PER_HOST`] regex paths on one host.
     TooManyRegexes { host: String },

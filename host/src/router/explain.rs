@@ -11,21 +11,21 @@ use super::path::PathKind;
 use super::rules::{Compiled, Rules};
 use super::{HostPattern, RequestView};
 
-/// What became of one rule.
+/// The result for one rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
     /// Position of the rule in the list that the router was built from.
     pub rule: usize,
-    /// Where the rule leads.
+    /// The route of the rule.
     pub route: usize,
     pub outcome: Outcome,
 }
 
-/// Why a rule takes the request or not: the first thing that decides. Ordered by how near the rule came.
+/// Why a rule takes the request or not: the first deciding reason. Ordered by how close the rule came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Chosen,
-    /// It matches, but the rule at `by` goes first.
+    /// It matches, but the rule at `by` takes precedence.
     Outranked {
         by: usize,
         advantage: Advantage,
@@ -42,7 +42,7 @@ pub enum Outcome {
     Host(Vec<HostPattern>),
 }
 
-/// What the chosen rule has more of than one that matches too.
+/// Why the chosen rule takes precedence over another one that matches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Advantage {
     Host { chosen: HostPattern, other: HostPattern },
@@ -133,7 +133,7 @@ fn verdict(rule: &Compiled, outcome: Outcome) -> Verdict {
     Verdict { rule: rule.position, route: rule.route, outcome }
 }
 
-/// The first thing of a rule that the request does not have.
+/// The first part of a rule that the request does not meet.
 fn failure(rule: &Compiled, request: &RequestView<'_>) -> Option<Outcome> {
     if host_of(rule, request).is_none() {
         return Some(Outcome::Host(rule.hosts.to_vec()));
@@ -149,7 +149,7 @@ fn failure(rule: &Compiled, request: &RequestView<'_>) -> Option<Outcome> {
     Some(if failed < rule.header_conditions { Outcome::Header(condition) } else { Outcome::Query(condition) })
 }
 
-/// How far from a match: the later a test comes, the nearer.
+/// Distance from a match: the later the failed test, the nearer.
 fn distance(outcome: &Outcome) -> u8 {
     match outcome {
         Outcome::Chosen | Outcome::Outranked { .. } => 0,
@@ -161,13 +161,13 @@ fn distance(outcome: &Outcome) -> u8 {
     }
 }
 
-/// The most specific host of a rule that the request has.
+/// The most specific host of a rule that matches the request.
 fn host_of<'a>(rule: &'a Compiled, request: &RequestView<'_>) -> Option<&'a HostPattern> {
     let matching = rule.hosts.iter().filter(|host| host.matches(request.authority));
     matching.max_by_key(|host| host.specificity())
 }
 
-/// The first rule of precedence that tells the two apart.
+/// The first criterion of precedence that distinguishes the two.
 fn advantage(chosen: &Compiled, other: &Compiled, request: &RequestView<'_>) -> Advantage {
     if let (Some(chosen), Some(other)) = (host_of(chosen, request), host_of(other, request))
         && chosen != other

@@ -13,14 +13,14 @@ use super::error::PatternError;
 use super::table::{Key, Table};
 use super::tree::PathTree;
 
-/// Which hosts a rule is for.
+/// The hosts that a rule matches.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HostPattern(Kind);
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Kind {
     Any,
-    /// What stands after `*.`, lower-case: one or more labels may stand before it.
+    /// What follows `*.`, in lower case: one or more labels may precede it.
     Wildcard(Box<str>),
     /// Lower-case, without a trailing dot.
     Name(Box<str>),
@@ -28,14 +28,14 @@ enum Kind {
 }
 
 impl HostPattern {
-    /// Every host, and a request that names none. Written `*`.
+    /// Every host, and requests without one. Written `*`.
     pub const ANY: HostPattern = HostPattern(Kind::Any);
 
-    /// Reads `api.example.com`, `*.example.com`, `10.0.0.1`, `[::1]` or `*`.
+    /// Parses `api.example.com`, `*.example.com`, `10.0.0.1`, `[::1]` or `*`.
     ///
     /// # Errors
-    /// Text that no request could match: a port, an empty or over-long label, a character outside letters, digits,
-    /// `-` and `_`, a `*` elsewhere than as the whole first label.
+    /// Text that no request could match: a port, an empty or over-long label, a character other than letters, digits,
+    /// `-` and `_`, a `*` that is not the whole first label.
     pub fn parse(text: &str) -> Result<Self, PatternError> {
         if text == "*" {
             return Ok(HostPattern::ANY);
@@ -51,7 +51,7 @@ impl HostPattern {
         }
     }
 
-    /// Whether a request with this authority (`host` or `host:port`) is meant.
+    /// Whether the pattern matches this authority (`host` or `host:port`).
     #[must_use]
     pub fn matches(&self, authority: &str) -> bool {
         match (&self.0, Host::of(authority)) {
@@ -89,21 +89,21 @@ impl fmt::Display for HostPattern {
     }
 }
 
-/// The paths below each host.
+/// The path patterns of each host.
 #[derive(Debug, Default)]
 pub(super) struct HostTable {
     names: Table<Key, PathTree>,
     addresses: Table<[u8; 16], PathTree>,
-    /// By what stands after `*.`.
+    /// By what follows `*.`.
     wildcards: Table<Key, PathTree>,
     any: PathTree,
-    /// Bytes of the longest key of `wildcards`. A host of thousands of labels would otherwise cost the square of its
-    /// length to hash.
+    /// Bytes of the longest key in `wildcards`. Longer suffixes are not hashed: for a host of thousands of labels, that
+    /// would take time quadratic in its length.
     longest_wildcard: usize,
 }
 
 impl HostTable {
-    /// The paths below one host, made when they are not there yet.
+    /// The paths of a host, created if missing.
     pub(super) fn paths_of(&mut self, host: &HostPattern) -> &mut PathTree {
         match &host.0 {
             Kind::Any => &mut self.any,
@@ -121,7 +121,7 @@ impl HostTable {
         named.chain([&mut self.any])
     }
 
-    /// Asks the hosts that match, from the most specific to the least, until one has an answer.
+    /// Searches the matching hosts, from the most specific to the least, until one has a result.
     pub(super) fn find<T>(&self, authority: &str, mut search: impl FnMut(&PathTree) -> Option<T>) -> Option<T> {
         let named = match Host::of(authority) {
             _ if self.names.is_empty() && self.wildcards.is_empty() && self.addresses.is_empty() => None,
@@ -162,14 +162,14 @@ impl HostTable {
     }
 }
 
-/// The host in an authority, its case as it came.
+/// The host in an authority, in its original case.
 enum Host<'a> {
     Name(&'a str),
     Address(Ipv6Addr),
 }
 
 impl<'a> Host<'a> {
-    /// An authority that is not well-formed gives a name that no pattern has.
+    /// A malformed authority gives a name that no pattern has.
     fn of(authority: &'a str) -> Self {
         if let Some(literal) = authority.strip_prefix('[') {
             let address = literal.split_once(']').and_then(|(address, _)| address.parse().ok());

@@ -15,7 +15,7 @@ use regex::Regex;
 
 use super::*;
 
-/// A rule as text. A path with `~` in front is a regex.
+/// A rule as text. A path that begins with `~` is a regex.
 #[derive(Clone, Debug)]
 struct Spec {
     hosts: Vec<&'static str>,
@@ -80,7 +80,8 @@ proptest! {
     ) {
         let (specs, router) = build_without_duplicates(specs);
         let alone = ask(&router, &request).map(|rule| format!("{:?}", specs[rule]));
-        // In front only on another host, behind anywhere: so that none of the first rules becomes a duplicate.
+        // Rules before it only on another host, rules after it anywhere, so that none of the first rules becomes a
+        // duplicate.
         let on_another_host = before.into_iter().map(|spec| Spec { hosts: vec!["elsewhere.example"], ..spec });
         let unrelated = after.into_iter().filter(|spec| !matches(spec, &request));
         let (specs, router) = build_without_duplicates(on_another_host.chain(specs).chain(unrelated).collect());
@@ -101,7 +102,7 @@ proptest! {
     }
 }
 
-// The reference.
+// The reference implementation.
 
 fn reference(specs: &[Spec], request: &Request) -> Option<usize> {
     let matching = specs.iter().enumerate().filter(|(_, spec)| matches(spec, request));
@@ -118,7 +119,7 @@ fn reference(specs: &[Spec], request: &Request) -> Option<usize> {
             path if path.contains('{') => ("2 segments", literals, 1, segments.len()),
             _ => ("1 exact", 0, 0, 0),
         };
-        // Only patterns of segments come to this: exact paths that match are the same path.
+        // Only segment patterns get here: exact paths that match are the same path.
         let places: Vec<bool> = match kind {
             "2 segments" => literal_places.collect(),
             _ => Vec::new(),
@@ -154,7 +155,7 @@ fn matches(spec: &Spec, request: &Request) -> bool {
         })
 }
 
-/// None where the pattern does not match the authority.
+/// `None` if the pattern does not match the authority.
 fn host_rank(pattern: &str, authority: &str) -> Option<(u8, usize)> {
     let host = match authority.rfind(']') {
         Some(end) => authority[..=end].to_string(),
@@ -181,7 +182,7 @@ fn path_regex(pattern: &str) -> Regex {
     whole(&text)
 }
 
-/// Compiled once for each text in a thread: compiling is most of what a run of these tests does.
+/// Compiled once for each text and thread: these tests spend most of their time compiling.
 fn whole(text: &str) -> Regex {
     thread_local!(static COMPILED: RefCell<HashMap<String, Regex>> = RefCell::default());
     COMPILED.with_borrow_mut(|compiled| {
@@ -199,7 +200,7 @@ fn holds(want: &Want, values: &[String]) -> bool {
     }
 }
 
-// The router.
+// The router under test.
 
 fn build_without_duplicates(specs: Vec<Spec>) -> (Vec<Spec>, Router) {
     let build = |specs: &[Spec]| Router::build(specs.iter().enumerate().map(rule_of).collect());
@@ -254,7 +255,7 @@ fn view<T>(request: &Request, ask: impl FnOnce(&RequestView<'_>) -> T) -> T {
     ask(&RequestView { query: (!query.is_empty()).then_some(&query), ..request })
 }
 
-// What is random. The words are few, so that patterns meet.
+// Random input. There are few words, so that patterns overlap.
 
 fn rule_sets() -> impl Strategy<Value = Vec<Spec>> {
     let narrow_path = select(vec!["/a", "/a/*", "/{p}", "~/a"]).prop_map(String::from);

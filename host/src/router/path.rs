@@ -22,7 +22,7 @@ use smallvec::SmallVec;
 use super::error::PatternError;
 use super::{MAX_PATTERN_BYTES, MAX_REGEX_COMPILED_BYTES, MAX_SEGMENTS};
 
-/// Which paths a rule is for. See the module's table.
+/// The paths that a rule matches. See the module's table.
 #[derive(Clone, Debug)]
 pub struct PathPattern {
     text: Box<str>,
@@ -43,21 +43,21 @@ pub(super) enum Segment {
     Parameter(Box<str>),
 }
 
-/// Names and values of what a pattern took from a path, in its order. The values are bytes of the path as it came:
-/// percent-encoding is left in place.
+/// Names and values of the parameters that a pattern takes from a path, in the pattern's order. The values are bytes of
+/// the original path, still percent-encoded.
 pub type Params<'a> = SmallVec<[(&'a str, &'a str); 4]>;
 
 impl PathPattern {
-    /// Every path, also `*` and the empty one. The pattern of a rule that names no path.
+    /// Matches every path, including `*` and the empty one. The pattern of a rule without a path.
     #[must_use]
     pub fn any() -> Self {
         PathPattern { text: "/*".into(), shape: Shape::Prefix { segments: Box::default(), rest: None } }
     }
 
-    /// Reads an exact path, a prefix or a template.
+    /// Parses an exact path, a prefix or a template.
     ///
     /// # Errors
-    /// Text that could match no request path (see [`PatternError`]), or that is longer than [`MAX_PATTERN_BYTES`] or
+    /// Text that could match no request path (see [`PatternError`]), or that exceeds [`MAX_PATTERN_BYTES`] or
     /// [`MAX_SEGMENTS`].
     pub fn parse(text: &str) -> Result<Self, PatternError> {
         if text.len() > MAX_PATTERN_BYTES {
@@ -111,7 +111,7 @@ impl PathPattern {
     /// A regular expression that must match the whole path. Its named groups are parameters.
     ///
     /// # Errors
-    /// [`PatternError::Regex`] where it does not compile within 256 KiB, [`PatternError::TooLong`].
+    /// [`PatternError::Regex`] if it does not compile within 256 KiB, [`PatternError::TooLong`].
     pub fn regex(pattern: &str) -> Result<Self, PatternError> {
         let whole = whole_match(pattern)?;
         let regex = RegexBuilder::new(&whole).size_limit(MAX_REGEX_COMPILED_BYTES).build();
@@ -129,7 +129,7 @@ impl PathPattern {
         }
     }
 
-    /// Whether it has parameters at all.
+    /// Whether it has parameters.
     #[must_use]
     pub fn has_params(&self) -> bool {
         let is_parameter = |segment: &Segment| matches!(segment, Segment::Parameter(_));
@@ -147,8 +147,7 @@ impl PathPattern {
         self.params(path).into_iter().find(|(known, _)| *known == name).map(|(_, value)| value)
     }
 
-    /// What the pattern takes from a path that it matches; nothing for another path. What `{rest...}` takes has no
-    /// slash in front.
+    /// The parameters that the pattern takes from a path; none if it does not match. `{rest...}` has no leading slash.
     #[must_use]
     pub fn params<'a>(&'a self, path: &'a str) -> Params<'a> {
         match &self.shape {
@@ -170,8 +169,8 @@ impl PathPattern {
         }
     }
 
-    /// How much of a path stands before the open end of a prefix pattern, in bytes: of `/orders/7` that is `/orders`
-    /// for `/orders/*`, and nothing for `/*`. None for other patterns, and for a path that it does not match.
+    /// Number of bytes of a path before the open end of a prefix pattern: for `/orders/7` the length of `/orders` with
+    /// the pattern `/orders/*`, and 0 with `/*`. `None` for other patterns, and for a path that does not match.
     #[must_use]
     pub fn prefix_length(&self, path: &str) -> Option<usize> {
         let Shape::Prefix { segments, .. } = &self.shape else { return None };
@@ -206,7 +205,7 @@ impl PathPattern {
         }
     }
 
-    /// The pattern without the names of its parameters: two patterns with one text here match the same paths.
+    /// The pattern without its parameter names: two patterns with the same result match the same paths.
     pub(super) fn anonymous(&self) -> String {
         let join = |segments: &[Segment], end: &str| {
             let names = segments.iter().map(|segment| match segment {
@@ -230,8 +229,8 @@ impl fmt::Display for PathPattern {
     }
 }
 
-/// The kinds of a path pattern, the one that goes first in front. Between a template and a prefix that holds only for
-/// equally many literal segments.
+/// The kinds of path patterns, in order of precedence. Between a template and a prefix, this order applies only if they
+/// have equally many literal segments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PathKind {
     Exact,
@@ -240,37 +239,37 @@ pub enum PathKind {
     Regex,
 }
 
-/// What decides between two patterns for one path.
+/// What decides between two patterns that match one path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PathPrecedence {
     pub(super) kind: PathKind,
     pub(super) literals: usize,
     /// Literals and parameters.
     pub(super) segments: usize,
-    /// Where the literals are: a bit for each segment, the first the highest.
+    /// Positions of the literals: a bit for each segment, the first is the highest.
     pub(super) places: u64,
 }
 
-/// The place of the first segment. There are no more segments than bits.
+/// The bit of the first segment. There are no more segments than bits.
 const FIRST: u64 = 1 << 63;
 const _: () = assert!(super::MAX_SEGMENTS <= 64);
 
 impl PathPrecedence {
-    /// Less goes first: exact, then more literal segments, then the kind, then more segments, then the pattern whose
-    /// literals come earlier.
+    /// Less takes precedence: exact first, then more literal segments, then the kind, then more segments, then the
+    /// pattern whose literals come earlier.
     pub(super) fn key(self) -> impl Ord {
         let is_exact = self.kind == PathKind::Exact;
         (Reverse(is_exact), Reverse(self.literals), self.kind, Reverse(self.segments), Reverse(self.places))
     }
 
-    /// Whether segments are what the pattern consists of.
+    /// Whether the pattern consists of segments.
     pub(super) fn counts_segments(self) -> bool {
         matches!(self.kind, PathKind::Template | PathKind::Prefix)
     }
 }
 
-/// Matches the segments at the start of a path. Answers their parameters and what is left: none at the end of the
-/// path, else what follows the slash.
+/// Matches the segments at the start of a path. Returns their parameters and the rest: `None` at the end of the path,
+/// otherwise what follows the slash.
 fn take<'a>(segments: &'a [Segment], path: &'a str) -> Option<(Params<'a>, Option<&'a str>)> {
     let mut params = Params::new();
     let mut rest = path.strip_prefix('/');
@@ -292,7 +291,7 @@ pub(super) fn whole_match(pattern: &str) -> Result<String, PatternError> {
     if pattern.len() > MAX_PATTERN_BYTES {
         return Err(PatternError::TooLong);
     }
-    // On its own first: `a)|(b` compiles only inside the group, and there it means something else.
+    // Compiled without the group first: `a)|(b` compiles only inside the group, where it means something else.
     regex::bytes::RegexBuilder::new(pattern)
         .size_limit(MAX_REGEX_COMPILED_BYTES)
         .build()
@@ -322,7 +321,8 @@ fn is_name(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// None where the pattern does not match, else its parameters as `name=value` with a space between.
+    /// `expected` is `None` if the pattern does not match, otherwise its parameters as `name=value`, separated by
+    /// spaces.
     fn check(pattern: &PathPattern, path: &str, expected: Option<&str>) {
         let params = pattern.params(path);
         let params: Vec<String> = params.iter().map(|(name, value)| format!("{name}={value}")).collect();

@@ -8,13 +8,13 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use smallvec::SmallVec;
 
-/// A name, segment or value as a key. What fits stands in the table itself, so that comparing it touches no more memory.
+/// A name, segment or value as a key. Short keys are stored inline, so that comparing them touches no other memory.
 pub(super) type Key = SmallVec<[u8; 24]>;
 
 /// A map whose keys come from the configuration.
 pub(super) type Table<K, V> = HashMap<K, V, BuildHasherDefault<TableHasher>>;
 
-/// Multiplies each eight bytes into 128 bits and folds the halves together, as wyhash and foldhash do.
+/// Multiplies every eight bytes into 128 bits and folds the halves together, as wyhash and foldhash do.
 #[derive(Default)]
 pub(super) struct TableHasher(u64);
 
@@ -25,7 +25,7 @@ impl TableHasher {
 }
 
 impl Hasher for TableHasher {
-    /// Reads the last eight (or four) bytes on their own, overlapping what came before, so that no tail is copied.
+    /// Reads the last eight (or four) bytes separately, overlapping the ones before, so that no tail is copied.
     fn write(&mut self, bytes: &[u8]) {
         if let Some(last) = bytes.last_chunk() {
             for chunk in bytes.as_chunks().0 {
@@ -59,7 +59,7 @@ fn fold(one: u64, other: u64) -> u64 {
     (product as u64) ^ ((product >> 64) as u64)
 }
 
-/// Digits of pi and of the golden ratio: no structure that keys could share.
+/// Digits of pi and of the golden ratio: they have no structure in common with keys.
 const SALT: u64 = 0x243f_6a88_85a3_08d3;
 const MULTIPLIER: u64 = 0xa409_3822_299f_31d1;
 const LAST_SALT: u64 = 0x1319_8a2e_0370_7344;
@@ -72,7 +72,7 @@ mod tests {
 
     use super::*;
 
-    /// A map takes its bucket from the low bits and its tag from the high ones: both must differ for near keys.
+    /// A map takes the bucket from the low bits and the tag from the high ones: similar keys must differ in both.
     #[test]
     fn near_keys_spread_over_low_and_high_bits() {
         let hasher = BuildHasherDefault::<TableHasher>::default();

@@ -31,11 +31,11 @@ struct Node {
     closed: Candidates,
     /// Prefixes that end here.
     open: Candidates,
-    /// The rule that goes first of all in and below this node.
+    /// The rule with the highest precedence in and below this node.
     best: u32,
 }
 
-/// The nodes below a node by their segment.
+/// The children of a node by their segment.
 #[derive(Debug, Default)]
 enum Literals {
     #[default]
@@ -45,7 +45,7 @@ enum Literals {
 }
 
 impl PathTree {
-    /// Adds a rule that goes after all that are here.
+    /// Adds a rule that comes after all present ones.
     pub(super) fn push(&mut self, rules: &Rules, rule: u32) {
         let Some(pattern) = rules.path(rule) else { return };
         match pattern.shape() {
@@ -56,7 +56,7 @@ impl PathTree {
         }
     }
 
-    /// Called once, when all rules are in.
+    /// Called once, when all rules have been added.
     pub(super) fn index(&mut self, rules: &Rules) {
         let of_nodes = self.nodes.iter_mut().flat_map(|node| [&mut node.closed, &mut node.open]);
         self.exact.values_mut().chain(of_nodes).for_each(|candidates| candidates.index(rules));
@@ -66,7 +66,7 @@ impl PathTree {
         self.regexes.len()
     }
 
-    /// The first rule that the request passes. Exact paths, trie and regexes are asked in their order of precedence.
+    /// The first rule that the request meets. Exact paths, trie and regexes are searched in their order of precedence.
     pub(super) fn find(&self, rules: &Rules, request: &RequestView<'_>) -> Option<u32> {
         if let Some(candidates) = self.exact.get(request.path.as_bytes())
             && let Some(rule) = candidates.find(rules, request, u32::MAX)
@@ -82,7 +82,7 @@ impl PathTree {
         })
     }
 
-    /// The node at the end of these segments, made when it is not there yet, for a rule that goes after all others.
+    /// The node at the end of these segments, created if missing, for a rule that comes after all others.
     fn node(&mut self, segments: &[Segment], rule: u32) -> &mut Node {
         if self.nodes.is_empty() {
             self.nodes.push(Node::new(rule));
@@ -104,7 +104,7 @@ impl PathTree {
 }
 
 impl Node {
-    /// Rules come in order of precedence, so the one that a node is made for is its best.
+    /// Rules are added in order of precedence, so the one that a node is created for is its best.
     fn new(best: u32) -> Self {
         Node { literals: Literals::None, parameter: None, closed: Candidates::None, open: Candidates::None, best }
     }
@@ -146,8 +146,8 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// `rest` is what of the path follows the segments of the node: none at its end. Calls itself at most as deep as the
-    /// longest pattern has segments.
+    /// `rest` is the part of the path after the segments of the node; `None` at its end. The recursion is at most as
+    /// deep as the longest pattern has segments.
     fn visit(&mut self, place: u32, rest: Option<&[u8]>) {
         let Some(node) = self.nodes.get(place as usize) else { return };
         if self.found.is_some_and(|found| found < node.best) {
@@ -174,7 +174,7 @@ impl Search<'_> {
     }
 }
 
-/// The first segment, and what follows the slash behind it. Segments are short: a plain loop over the bytes is faster
+/// The first segment, and what follows the slash after it. Segments are short: a plain loop over the bytes is faster
 /// than the search that `str::split_once` sets up.
 fn split_segment(rest: &[u8]) -> (&[u8], Option<&[u8]>) {
     let slash = rest.iter().position(|byte| *byte == b'/');
