@@ -15,14 +15,14 @@ use hyper::body::Incoming;
 /// A request or response body.
 #[derive(Default)]
 pub enum Body {
-    /// No body at all.
+    /// No body.
     #[default]
     Empty,
     /// All of it, in memory.
     Full(Bytes),
-    /// What a peer is still sending.
+    /// A body that a peer is still sending.
     Incoming(Incoming),
-    /// A body that something wraps: a limit, a plugin's body hook, the access log's end mark.
+    /// A wrapped body: for a limit, a plugin's body hook, or the access log's end mark.
     Boxed(Pin<Box<dyn http_body::Body<Data = Bytes, Error = BodyError> + Send>>),
 }
 
@@ -32,13 +32,13 @@ impl Body {
         Body::Boxed(Box::pin(body))
     }
 
-    /// Whether all of its bytes were read: its end was, too, or is all that is to come, with trailers perhaps. Where a length
-    /// is announced, a reader that counts has everything by then.
+    /// Whether all bytes have been read: either the end as well, or only the end is left, perhaps with trailers. If a
+    /// length is announced, a reader that counts has everything by then.
     pub fn is_read(&self) -> bool {
         http_body::Body::is_end_stream(self) || http_body::Body::size_hint(self).exact() == Some(0)
     }
 
-    /// Lets the body end with these trailers; what it brings of the same names gives way.
+    /// Appends these trailers to the body; they replace its own trailers of the same names.
     pub fn with_trailers(self, trailers: Option<Box<HeaderMap>>) -> Self {
         match trailers.filter(|trailers| !trailers.is_empty()) {
             Some(trailers) => Body::boxed(WithTrailers { body: self, trailers: Some(trailers) }),
@@ -47,26 +47,26 @@ impl Body {
     }
 }
 
-/// Why a body ended before its end. The message is for the operator's log, never for a client.
+/// Why a body ended prematurely. The message is for the operator's log, never for a client.
 #[derive(Debug)]
 pub enum BodyError {
-    /// The connection it came over failed, or its framing was broken.
+    /// The connection that it came over failed, or its framing was broken.
     Connection(hyper::Error),
-    /// The same, where nothing but that is known: the body went through a component.
+    /// The same without further details: the body went through a component.
     Gone,
-    /// The same of a client's HTTP/1 connection.
+    /// The same for a client's HTTP/1 connection.
     Client(std::io::Error),
-    /// The same of an HTTP/1.1 connection to an endpoint.
+    /// The same for an HTTP/1.1 connection to an endpoint.
     Upstream(std::io::Error),
-    /// It came in chunks that are not framed as chunks are.
+    /// Its chunked framing is invalid.
     Chunks,
-    /// It is longer than allowed. The number is the limit in bytes.
+    /// It exceeds the limit, which is this many bytes.
     TooLarge(u64),
-    /// No byte came for longer than allowed.
+    /// No byte arrived within the time limit.
     TimedOut,
-    /// No byte came, since the client waits for a `100 Continue` that it cannot be sent.
+    /// No byte arrived, because the client waits for a `100 Continue` that it cannot be sent.
     Expectation,
-    /// The attempt that it belongs to is over, and another one has it.
+    /// The attempt that it belongs to has ended, and another attempt reads it.
     Superseded,
     /// A plugin's body hook ended it; the text names the plugin and the reason.
     Plugin(String),
@@ -138,10 +138,10 @@ impl http_body::Body for Body {
     }
 }
 
-/// A body with trailers of its own.
+/// A body with additional trailers.
 struct WithTrailers {
     body: Body,
-    /// Until they are sent.
+    /// `None` once they are sent.
     trailers: Option<Box<HeaderMap>>,
 }
 
@@ -173,7 +173,7 @@ impl http_body::Body for WithTrailers {
     }
 }
 
-/// Puts all values of the names in `by` in the place of those that are there.
+/// Replaces all values of the names in `by`.
 pub fn replace_fields(fields: &mut HeaderMap, by: HeaderMap) {
     for name in by.keys() {
         fields.remove(name);

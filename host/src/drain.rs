@@ -11,21 +11,21 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-/// A pair of the two ends: one asks for the end, the other hears of it.
+/// Creates the two halves: one asks for the drain, the other hears of it.
 pub fn channel() -> (Drainer, Drain) {
     let (sender, receiver) = watch::channel(());
     let asked = Arc::new(AtomicBool::new(false));
     (Drainer { asked: Arc::clone(&asked), sender }, Drain { asked: Asked(asked), receiver })
 }
 
-/// The end that stops the others.
+/// The half that asks the others to finish.
 #[derive(Debug)]
 pub struct Drainer {
     asked: Arc<AtomicBool>,
     sender: watch::Sender<()>,
 }
 
-/// The end of one who has work under way. Cloning it adds one more to wait for; dropping it says "done".
+/// The half of somebody with work in progress. Each clone is waited for; dropping it means "done".
 #[derive(Clone, Debug)]
 pub struct Drain {
     asked: Asked,
@@ -33,7 +33,7 @@ pub struct Drain {
 }
 
 impl Drainer {
-    /// Asks everybody to finish, and waits until all have, at most for `deadline`. Answers how many have not.
+    /// Asks everybody to finish, and waits until all have, at most for `deadline`. Returns how many have not.
     pub async fn drain(self, deadline: Duration) -> usize {
         self.ask();
         match tokio::time::timeout(deadline, self.sender.closed()).await {
@@ -42,10 +42,10 @@ impl Drainer {
         }
     }
 
-    /// Asks everybody to finish, and waits for nobody.
+    /// Asks everybody to finish, without waiting.
     pub fn ask(&self) {
         self.asked.store(true, Ordering::Release);
-        // Fails only where nobody listens any more.
+        // Fails only if nobody listens any more.
         let _ = self.sender.send(());
     }
 
@@ -55,7 +55,7 @@ impl Drainer {
     }
 }
 
-/// Whether a drain was asked for, for one who is not waited for.
+/// Tells whether a drain was asked for, without being waited for.
 #[derive(Clone, Debug)]
 pub struct Asked(Arc<AtomicBool>);
 
@@ -66,18 +66,18 @@ impl Asked {
 }
 
 impl Drain {
-    /// The same without a place among those who are waited for.
+    /// The same information for somebody who is not waited for.
     pub fn flag(&self) -> Asked {
         self.asked.clone()
     }
 
-    /// Whether it is time to finish: one load, for those who look often.
+    /// Whether a drain was asked for. A single atomic load, so cheap enough to call often.
     pub fn is_asked(&self) -> bool {
         self.asked.is_asked()
     }
 
-    /// Waits until it is time to finish. The future holds a place of its own. Where the `Drainer` is gone without
-    /// having asked, nobody will ever ask, and it waits for good.
+    /// Waits until a drain is asked for. The future is itself waited for. If the `Drainer` is dropped without having
+    /// asked, it waits forever.
     pub fn asked(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
         let mut own = self.clone();
         async move {
@@ -87,8 +87,8 @@ impl Drain {
         }
     }
 
-    /// Waits until the time to finish is over as well: who asked has stopped waiting. Work without an end of its own is
-    /// cut then. The future holds a place of its own.
+    /// Waits until the drain time has passed as well, that is, until the `Drainer` has stopped waiting. Work that has
+    /// no end of its own is cut then. The future is itself waited for.
     pub fn over(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
         let mut own = self.clone();
         async move {
@@ -156,7 +156,7 @@ mod tests {
         assert!(drainer.drain(Duration::from_secs(7)).await > 0);
         assert_eq!(endless.await.ok(), Some(start + Duration::from_secs(7)));
 
-        // Nobody asked: nobody is cut.
+        // Nobody asked: nothing is cut.
         let (drainer, drain) = channel();
         drop(drainer);
         assert!(tokio::time::timeout(Duration::from_secs(60), drain.over()).await.is_err());

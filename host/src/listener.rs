@@ -23,7 +23,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::drain::Drain;
 
-/// A listening socket that no runtime has yet; [`accept`] gives it to the one it is called on.
+/// A listening socket that is not yet part of a runtime; [`accept`] adds it to the one that it is called on.
 #[derive(Debug)]
 pub struct Bound {
     socket: Socket,
@@ -31,12 +31,12 @@ pub struct Bound {
 }
 
 impl Bound {
-    /// The address that is listened on; its port is a real one where 0 was asked for.
+    /// The address of the socket, with the actual port if 0 was requested.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The socket itself, where datagrams come through it.
+    /// The socket itself, for datagrams.
     pub fn into_udp(self) -> std::net::UdpSocket {
         self.socket.into()
     }
@@ -45,16 +45,16 @@ impl Bound {
 /// How sockets are opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// Connections that may wait to be accepted, per socket. Default 4096; the kernel caps it (`somaxconn`).
+    /// Maximum connections that wait to be accepted, per socket. Default 4096; the kernel caps it (`somaxconn`).
     pub backlog: i32,
-    /// Whether an address that another process listens on is an error, even where that one would share it. Default
-    /// true, so that a gateway started twice is noticed; false lets a new process take over from one that drains.
+    /// Whether it is an error if another process listens on the address, even if that one would share it. Default true,
+    /// so that a gateway started twice is noticed; false lets a new process take over from one that drains.
     pub exclusive: bool,
-    /// What is listened for. Default TCP.
+    /// The kind of socket. Default TCP.
     pub transport: Transport,
 }
 
-/// What comes through a socket.
+/// What arrives at a socket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Transport {
     /// Connections.
@@ -70,7 +70,7 @@ impl Default for Options {
     }
 }
 
-/// Which address could not be listened on, and why.
+/// The address that could not be listened on, and why.
 #[derive(Debug)]
 pub struct BindError {
     pub address: SocketAddr,
@@ -102,7 +102,7 @@ pub fn bind(addresses: &[SocketAddr], workers: usize, options: Options) -> Resul
     for &address in addresses {
         let failed = |source| BindError { address, source };
         if options.exclusive && address.port() != 0 {
-            // A socket that shares with nobody can be bound only where there is nobody. It is closed at once.
+            // A socket that shares with nobody can be bound only if the address is free. It is closed at once.
             open(address, options.transport, false).map_err(failed)?;
         }
         let mut address = address;
@@ -111,7 +111,7 @@ pub fn bind(addresses: &[SocketAddr], workers: usize, options: Options) -> Resul
             if options.transport == Transport::Tcp {
                 socket.listen(options.backlog).map_err(failed)?;
             }
-            // The first worker's socket settles the port; the others share it.
+            // The first worker's socket determines the port; the others share it.
             let local = socket.local_addr().map_err(failed)?;
             address = local.as_socket().unwrap_or(address);
             worker.push(Bound { socket, address });
@@ -126,11 +126,11 @@ fn open(address: SocketAddr, transport: Transport, shared: bool) -> io::Result<S
         Transport::Udp => (Type::DGRAM, Protocol::UDP),
     };
     let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
-    // Connections of a gateway that ran before may linger in TIME_WAIT. For datagrams it would mean to share.
+    // Connections of an earlier gateway may linger in TIME_WAIT. For datagrams, this option would allow sharing.
     socket.set_reuse_address(transport == Transport::Tcp)?;
     socket.set_reuse_port(shared)?;
     if address.is_ipv6() {
-        // IPv4 has a socket of its own: one for both would show IPv4 clients under mapped addresses, and could not be
+        // IPv4 has a socket of its own: a common one would show IPv4 clients with mapped addresses, and could not be
         // bound beside the other.
         socket.set_only_v6(true)?;
     }
@@ -139,17 +139,18 @@ fn open(address: SocketAddr, transport: Transport, shared: bool) -> io::Result<S
     Ok(socket)
 }
 
-/// A connection's place among those that its core serves; None for one that was accepted while the gateway stops and there
-/// was none.
+/// A connection's permit among the connections of its core; `None` for one that was accepted during the drain when no
+/// permit was free.
 pub type Place = Option<OwnedSemaphorePermit>;
 
-/// Accepts connections until the drain is asked for, and spawns what `serve` makes of each: of the stream, the peer's
-/// address, the address that the peer connected to, and the place that the connection has as long as it lives.
+/// Accepts connections until the drain is asked for, and spawns the future that `serve` returns for each. `serve` gets
+/// the stream, the peer's address, the address that the peer connected to, and the connection's permit, which it holds
+/// for the connection's lifetime.
 ///
-/// `places` bounds the connections of a worker, over all its sockets: where none is free, clients wait in the accept
-/// queue, and one of each socket with its connection accepted. `on_error` hears of errors that are not about a single
-/// client; the loop then pauses, up to a second, because the usual reason (no file descriptors left) goes away only when
-/// connections end.
+/// `places` limits the connections of a worker, over all its sockets: while no permit is free, clients wait in the
+/// accept queue, except one per socket that is already accepted. `on_error` gets errors that do not concern a single
+/// client; the loop then pauses, up to a second, because the usual reason (no file descriptors left) goes away only
+/// when connections end.
 pub async fn accept<S, F>(bound: Bound, places: Arc<Semaphore>, drain: Drain, on_error: impl Fn(&io::Error), serve: S)
 where
     S: Fn(TcpStream, SocketAddr, SocketAddr, Place) -> F,
@@ -161,7 +162,7 @@ where
         Err(error) => return on_error(&error),
     };
     let start = |stream: TcpStream, peer: SocketAddr, place: Place| {
-        // Answers are written whole; waiting to fill a segment only delays them.
+        // Responses are written whole; waiting to fill a segment would only delay them.
         let _ = stream.set_nodelay(true);
         let local = stream.local_addr().unwrap_or(address);
         tokio::spawn(serve(stream, peer, local, place));
@@ -179,10 +180,10 @@ where
         match accepted {
             Ok((stream, peer)) => {
                 pause = PAUSE_MIN;
-                // Only now: a socket to which nobody comes must not keep a place from the others.
+                // Only now: an unused socket must not keep a permit from the others.
                 let place = tokio::select! {
                     biased;
-                    // Closed by nobody: the semaphore lives as long as this loop.
+                    // The semaphore is never closed: it lives as long as this loop.
                     place = Arc::clone(&places).acquire_owned() => place.ok(),
                     () = &mut asked => {
                         start(stream, peer, None);
@@ -202,7 +203,7 @@ where
         }
     }
 
-    // The readiness that the runtime knows of may be older than the queue, so the socket itself is asked.
+    // The runtime's readiness may be older than the queue, so the socket itself is asked.
     let Ok(listener) = listener.into_std() else { return };
     while let Ok((stream, peer)) = listener.accept() {
         let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));

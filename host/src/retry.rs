@@ -18,21 +18,21 @@ use http::{HeaderMap, Method, StatusCode};
 pub use backoff::Backoff;
 pub use budget::{Budget, Share};
 
-/// What is repeated, how often and how soon.
+/// What is retried, how often and how soon.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Policy {
-    /// Attempts in all, the first included.
+    /// Maximum attempts, including the first.
     pub attempts: u32,
-    /// Failures after which a request goes out again.
+    /// Failures that are retried.
     pub causes: Vec<Cause>,
-    /// Statuses for which an answer is given up for another attempt.
+    /// Statuses of responses that are retried.
     pub statuses: Statuses,
-    /// Values of `grpc-status` in the head of an answer, for the same.
+    /// Values of `grpc-status` in the head of a response that are retried.
     pub grpc: Vec<u8>,
-    /// Requests of these methods may reach an endpoint twice.
+    /// Methods whose requests may reach an endpoint twice.
     pub methods: Vec<Method>,
     pub backoff: Backoff,
-    /// A longer request body is not kept for repetition. In bytes.
+    /// Maximum bytes of a request body that is kept for retries.
     pub max_body: usize,
 }
 
@@ -44,61 +44,61 @@ pub struct Statuses {
     pub listed: Vec<u16>,
 }
 
-/// Why an attempt was no success.
+/// Why an attempt was not successful.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
     /// No connection could be made, or none was free.
     Connect,
-    /// The connection or the stream ended before the head of an answer was there.
+    /// The connection or the stream ended before the head of a response had arrived.
     Reset,
-    /// The answer did not begin in time.
+    /// The response did not begin in time.
     Timeout,
-    /// What came is no answer that can be passed on.
+    /// What arrived cannot be passed on as a response.
     BadResponse,
-    /// The status of the answer.
+    /// The status of the response.
     Status,
-    /// The gRPC status of the answer.
+    /// The gRPC status of the response.
     GrpcStatus,
 }
 
-/// An attempt that was no success.
+/// An unsuccessful attempt.
 #[derive(Clone, Copy, Debug)]
 pub struct Attempt {
     /// The first is 1.
     pub number: u32,
     pub cause: Cause,
-    /// The endpoint can have got nothing of the request.
+    /// The endpoint cannot have received any of the request.
     pub unsent: bool,
     /// There is an endpoint that has not been tried.
     pub elsewhere: bool,
-    /// The request may mean the same twice, and all of it is still here.
+    /// The request may be sent twice, and all of it is still available.
     pub repeatable: bool,
 }
 
-/// What comes after an attempt that was no success.
+/// What follows an unsuccessful attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Another attempt, after this time.
     Again(Duration),
-    /// What came is the answer.
+    /// There is no other attempt; the result is final.
     Over(End),
 }
 
 /// Why there is no other attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// The policy does not repeat such a request after such a failure.
+    /// The policy does not retry such a request after such a failure.
     Final,
-    /// There have been as many attempts as may be.
+    /// The maximum number of attempts is reached.
     Attempts,
-    /// Too many requests have been repeated of late.
+    /// Too many requests have been retried recently.
     Budget,
-    /// The time for the request is over before the next attempt could begin.
+    /// The request's time would be over before the next attempt could begin.
     Time,
 }
 
 impl Policy {
-    /// What happens where nothing was configured: another endpoint where nothing was sent, and no more.
+    /// The policy without configuration: tries another endpoint if nothing was sent, and no more.
     pub const fn failover() -> Policy {
         Policy {
             attempts: FAILOVER_ATTEMPTS,
@@ -111,12 +111,12 @@ impl Policy {
         }
     }
 
-    /// Whether a request of this method may reach an endpoint twice, and there is anything for which it would.
+    /// Whether a request of this method may reach an endpoint twice, and the policy has a reason for which it would.
     pub fn repeats(&self, method: &Method) -> bool {
         self.attempts > 1 && self.methods.contains(method)
     }
 
-    /// Why an answer with this head is given up for another attempt, if it is.
+    /// Why a response with this head is retried, if it is.
     pub fn cause_of(&self, status: StatusCode, headers: &HeaderMap) -> Option<Cause> {
         if self.statuses.contains(status) {
             return Some(Cause::Status);
@@ -125,8 +125,8 @@ impl Policy {
         self.grpc.iter().any(wanted).then_some(Cause::GrpcStatus)
     }
 
-    /// What comes after this attempt. `left` is the time until the request as a whole is given up; `budget` is asked
-    /// last, and only for what would be a repetition.
+    /// What follows this attempt. `left` is the time until the request as a whole is given up. `budget` is called last,
+    /// and only for what would be a retry.
     pub fn verdict(
         &self,
         attempt: &Attempt,
@@ -180,7 +180,7 @@ impl Cause {
     pub const ALL: [Cause; 6] =
         [Cause::Connect, Cause::Reset, Cause::Timeout, Cause::BadResponse, Cause::Status, Cause::GrpcStatus];
 
-    /// What metrics call it.
+    /// The name in metrics.
     pub fn name(self) -> &'static str {
         match self {
             Cause::Connect => "connect-failure",
@@ -193,19 +193,19 @@ impl Cause {
     }
 }
 
-/// The methods that mean the same twice (RFC 9110, section 9.2.2).
+/// The idempotent methods (RFC 9110, section 9.2.2).
 pub fn idempotent() -> Vec<Method> {
     vec![Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE, Method::PUT, Method::DELETE]
 }
 
-/// A gRPC status as it is written: there are 17 of them.
+/// A gRPC status in digits: there are 17 of them.
 fn digits(code: u8) -> &'static [u8] {
     const WRITTEN: [&[u8]; 17] =
         [b"0", b"1", b"2", b"3", b"4", b"5", b"6", b"7", b"8", b"9", b"10", b"11", b"12", b"13", b"14", b"15", b"16"];
     WRITTEN.get(usize::from(code)).copied().unwrap_or(b"")
 }
 
-/// Endpoints that are tried where nothing is configured. Each may take `connect_timeout` until it counts as dead.
+/// Endpoints that are tried without configuration. Each may take `connect_timeout` until it counts as dead.
 pub const FAILOVER_ATTEMPTS: u32 = 3;
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ pub use peer::{Alpn, Peer};
 pub use server::{Certificates, Clients, Expiry, Pair, Part, Server, Settings};
 pub use trust::Trust;
 
-/// What is wrong with a file, for whoever wrote its name down.
+/// What is wrong with a file, for the person who configured it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistake {
     pub message: String,
@@ -62,8 +62,8 @@ impl fmt::Display for Mistake {
     }
 }
 
-/// The cryptography of every connection: aws-lc, with the hybrid of ML-KEM and X25519 before the others, for clients
-/// that know it: what is recorded today stays secret when there are quantum computers.
+/// The cryptography of every connection: aws-lc. For clients that support it, the hybrid of ML-KEM and X25519 comes
+/// first, so that traffic recorded today stays secret when there are quantum computers.
 fn provider() -> &'static Arc<CryptoProvider> {
     static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
     PROVIDER.get_or_init(|| {

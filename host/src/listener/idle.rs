@@ -20,14 +20,14 @@ use tokio::time::Instant;
 
 use crate::drain::Asked;
 
-/// The way to the idle connections of one core. Cheap to clone; they are closed with the runtime.
+/// A handle to the idle connections of one core. Cheap to clone. The connections are closed with the runtime.
 #[derive(Clone)]
 pub struct IdleConnections {
     news: mpsc::UnboundedSender<News>,
 }
 
-/// What to do when the client has said something or has gone, or the drain was asked for. The other one is when it would have
-/// been closed.
+/// Called when the client has sent something or has gone, or the drain was asked for. The second argument is when the
+/// connection would have been closed.
 pub type Wake = Box<dyn FnOnce(TcpStream, Instant) + Send>;
 
 enum News {
@@ -37,7 +37,7 @@ enum News {
 
 struct Idle {
     stream: net::TcpStream,
-    /// When it is closed.
+    /// When it will be closed.
     until: Instant,
     asked: Asked,
     wake: Wake,
@@ -46,17 +46,17 @@ struct Idle {
 /// An idle connection that is watched.
 struct Entry {
     stream: net::TcpStream,
-    /// As [`Watch::clock`] counts.
+    /// In the time of [`Watch::clock`].
     until_ms: u64,
     asked: Asked,
     wake: Wake,
 }
 
 impl IdleConnections {
-    /// Starts to watch, on the runtime that this is called on.
+    /// Starts watching, on the runtime that this is called on.
     ///
     /// # Errors
-    /// The system gives no poll.
+    /// The system cannot create a poll.
     pub fn start() -> io::Result<IdleConnections> {
         let (news, received) = mpsc::unbounded_channel();
         let watch =
@@ -65,29 +65,29 @@ impl IdleConnections {
         Ok(IdleConnections { news })
     }
 
-    /// Takes a connection. It is closed at `until`, and woken when its drain is asked for and
-    /// [`IdleConnections::drained`] says so.
+    /// Adds a connection. It is closed at `until`, and woken when its drain is asked for and
+    /// [`IdleConnections::drained`] is called.
     ///
     /// # Errors
-    /// The runtime does not let go of the socket.
+    /// The runtime cannot release the socket.
     pub fn add(&self, stream: TcpStream, until: Instant, asked: Asked, wake: Wake) -> io::Result<()> {
         let idle = Idle { stream: stream.into_std()?, until, asked, wake };
-        // Fails only where the runtime ends, and then the connection does.
+        // Fails only if the runtime ends, and the connection with it.
         let _ = self.news.send(News::Idle(idle));
         Ok(())
     }
 
-    /// Says that a drain was asked for. Whoever is added later is looked at by itself.
+    /// Announces that a drain was asked for. Connections added later are checked individually.
     pub fn drained(&self) {
         let _ = self.news.send(News::Drained);
     }
 }
 
-/// The poll, watched by the runtime: it is readable when one of its sockets is.
+/// Registers the poll with the runtime: it is readable when one of its sockets is.
 #[allow(unsafe_code)]
 fn watched(poll: Poll) -> io::Result<AsyncFd<Poll>> {
-    // SAFETY: a poll owns its descriptor: it is open and the same until the poll is dropped, and the registration, which
-    // owns the poll, ends before that.
+    // SAFETY: a poll owns its descriptor: it stays open and unchanged until the poll is dropped, and the registration,
+    // which owns the poll, ends before that.
     unsafe { AsyncFd::register_with_interest(poll, tokio::io::Interest::READABLE) }.map_err(io::Error::from)
 }
 
@@ -95,7 +95,7 @@ struct Watch {
     poll: AsyncFd<Poll>,
     began: Instant,
     entries: Slab<Entry>,
-    /// Who is closed when, and its entry.
+    /// When each connection is closed, with the key of its entry.
     ends: BTreeSet<(u64, usize)>,
 }
 
@@ -112,9 +112,9 @@ impl Watch {
                     None => return,
                 },
                 stirred = self.poll.readable_mut() => {
-                    // An error would be of the runtime itself.
+                    // An error would be one of the runtime itself.
                     let Ok(mut guard) = stirred else { return };
-                    // Before the poll is emptied: what stirs after that makes it readable again.
+                    // Before the poll is emptied: whatever happens after that makes it readable again.
                     guard.clear_ready();
                     self.wake_stirred(&mut events);
                 },
@@ -130,14 +130,14 @@ impl Watch {
         let (fd, until_ms, is_drained) = (stream.as_raw_fd(), self.clock(until), asked.is_asked());
         let entry = self.entries.insert(Entry { stream, until_ms, asked, wake });
         self.ends.insert((until_ms, entry));
-        // What it has said already is told at once.
+        // What the client has already sent is reported at once.
         let registered = self.poll.get_ref().registry().register(&mut SourceFd(&fd), Token(entry), Interest::READABLE);
         if is_drained || registered.is_err() {
             self.wake(entry);
         }
     }
 
-    /// Wakes all who have said something, or have gone.
+    /// Wakes all connections whose client has sent something or has gone.
     fn wake_stirred(&mut self, events: &mut Events) {
         while self.poll.get_mut().poll(events, Some(Duration::ZERO)).is_ok() && !events.is_empty() {
             events.iter().for_each(|event| self.wake(event.token().0));
@@ -159,7 +159,8 @@ impl Watch {
         }
     }
 
-    /// Wakes all whose drain was asked for: what they may have said is answered before they are closed.
+    /// Wakes all connections whose drain was asked for: what the client may have sent is answered before they are
+    /// closed.
     fn wake_drained(&mut self) {
         let drained = self.entries.iter().filter(|(_, idle)| idle.asked.is_asked()).map(|(entry, _)| entry);
         drained.collect::<Vec<_>>().into_iter().for_each(|entry| self.wake(entry));
@@ -168,12 +169,13 @@ impl Watch {
     fn take(&mut self, entry: usize) -> Option<Entry> {
         let idle = self.entries.try_remove(entry)?;
         self.ends.remove(&(idle.until_ms, entry));
-        // Fails only where it never was registered.
+        // Fails only if it was never registered.
         let _ = self.poll.get_ref().registry().deregister(&mut SourceFd(&idle.stream.as_raw_fd()));
         Some(idle)
     }
 
-    /// A moment as milliseconds since the beginning, rounded up: half as large, and nobody is closed too early.
+    /// A moment in milliseconds since the beginning, rounded up: half the size of an [`Instant`], and nothing is closed
+    /// too early.
     fn clock(&self, moment: Instant) -> u64 {
         let since = moment.saturating_duration_since(self.began).as_nanos().div_ceil(1_000_000);
         u64::try_from(since).unwrap_or(u64::MAX)
@@ -184,7 +186,7 @@ impl Watch {
     }
 }
 
-/// How many are asked for at a time.
+/// Maximum events per poll.
 const EVENTS: usize = 256;
 
 #[cfg(test)]
@@ -213,7 +215,7 @@ mod tests {
             Setup { idle, listener, drainer, drain, woken }
         }
 
-        /// A client whose connection may be idle for so long.
+        /// A client whose connection may be idle for this long.
         async fn client(&self, length: Duration) -> TcpStream {
             let client = TcpStream::connect(self.listener.local_addr().unwrap()).await.unwrap();
             let (server, _) = self.listener.accept().await.unwrap();
@@ -230,7 +232,7 @@ mod tests {
     async fn whoever_speaks_or_goes_is_woken_and_nobody_else() {
         let mut setup = Setup::new().await;
         let mut clients = Vec::new();
-        // More than are asked for at a time.
+        // More than fit into one poll.
         for _ in 0..EVENTS + 20 {
             clients.push(setup.client(LONG).await);
         }

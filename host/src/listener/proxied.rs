@@ -13,7 +13,7 @@ use crate::proxy_protocol::{self, Header, HeaderError, Parsed, Policy, Verdict};
 /// Why a connection is not served.
 #[derive(Debug)]
 pub enum Refusal {
-    /// It comes from nobody who is trusted.
+    /// It does not come from a trusted address.
     Untrusted,
     /// It does not begin with a header.
     NoHeader,
@@ -24,11 +24,11 @@ pub enum Refusal {
     TimedOut(Duration),
 }
 
-/// Reads the header, and not a byte more, where the policy asks for one, and says between whom the connection is: `ends`
-/// are the other end and the address that it connected to.
+/// Reads the PROXY header, and not a byte more, if the policy asks for one, and returns the ends of the connection.
+/// `ends` are the peer and the address that it connected to.
 ///
 /// # Errors
-/// The connection is to be closed.
+/// The connection has to be closed.
 pub async fn accept(
     stream: &mut TcpStream,
     ends: (SocketAddr, SocketAddr),
@@ -58,7 +58,7 @@ async fn read(stream: &mut TcpStream) -> Result<Header, Refusal> {
         header.extend_from_slice(piece.get(..peeked).unwrap_or_default());
         let (done, taken) = match proxy_protocol::parse(&header).map_err(Refusal::Header)? {
             Parsed::NoHeader => return Err(Refusal::NoHeader),
-            // All of it belongs to the header, so that it can be taken off the socket.
+            // All of it belongs to the header, so it can be removed from the socket.
             Parsed::Incomplete => (None, peeked),
             Parsed::Header(header, length) => (Some(header), length.saturating_sub(before)),
         };
@@ -83,5 +83,5 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// More than nearly every header has.
+/// Nearly every header is shorter than this.
 const PIECE_BYTES: usize = 1 << 10;

@@ -56,7 +56,7 @@ async fn a_socket_to_which_nobody_comes_holds_no_place() {
         let serve = echo(sender.clone());
         tokio::spawn(accept(bound, places.clone(), drain.clone(), |error| panic!("{error}"), serve));
     }
-    // One place for three sockets: each has it when its client comes.
+    // One permit for three sockets: each gets it when its client comes.
     for address in addresses {
         let mut client = TcpStream::connect(address).await.unwrap();
         assert_eq!(accepted.recv().await.unwrap(), (client.local_addr().unwrap(), address));
@@ -65,7 +65,7 @@ async fn a_socket_to_which_nobody_comes_holds_no_place() {
     }
 }
 
-/// An echo of one byte per connection; tells of each that has been accepted.
+/// Echoes one byte per connection; reports each connection that is accepted.
 fn echo(
     accepted: mpsc::UnboundedSender<(SocketAddr, SocketAddr)>,
 ) -> impl Fn(TcpStream, SocketAddr, SocketAddr, Place) -> Echo {
@@ -105,7 +105,7 @@ async fn connections_are_bounded_and_drained() {
     second.read_exact(&mut byte).await.unwrap();
     assert_eq!(byte, *b"2");
 
-    // One has the place, and two wait in the accept queue when the drain begins: all are served still.
+    // One connection has the permit, and two wait in the accept queue when the drain begins: all are still served.
     let third = TcpStream::connect(address).await.unwrap();
     assert_eq!(accepted.recv().await.unwrap().0, third.local_addr().unwrap());
     let mut late = [third, TcpStream::connect(address).await.unwrap(), TcpStream::connect(address).await.unwrap()];

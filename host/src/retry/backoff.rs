@@ -8,14 +8,14 @@ use std::time::Duration;
 pub struct Backoff {
     /// The bound before the second attempt.
     pub base: Duration,
-    /// The bound never grows beyond this.
+    /// The maximum of the bound.
     pub max: Duration,
 }
 
 impl Backoff {
     pub const DEFAULT: Backoff = Backoff { base: Duration::from_millis(25), max: Duration::from_millis(250) };
 
-    /// The wait after the attempt of this number, the first being 1. `random` is evenly distributed.
+    /// The wait after the attempt with this number, the first being 1. `random` is evenly distributed.
     pub fn before(&self, attempt: u32, random: u64) -> Duration {
         let doublings = attempt.saturating_sub(1).min(31);
         let bound = self.base.saturating_mul(1 << doublings).min(self.max);

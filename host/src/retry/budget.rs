@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 
 use thread_local::ThreadLocal;
 
-/// What may be repeated.
+/// How much may be retried.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Share {
-    /// So many of a hundred requests.
+    /// This many percent of the requests.
     pub percent: u32,
-    /// And so many in a second, however few requests there are.
+    /// Plus this many per second, however few requests there are.
     pub min_per_second: u32,
 }
 
@@ -26,10 +26,10 @@ impl Default for Share {
     }
 }
 
-/// The budget of one upstream, for all cores.
+/// The retry budget of one upstream, for all cores.
 pub struct Budget {
     share: Share,
-    /// Requests that might come to need a repetition; each core counts its own.
+    /// Requests that could be retried; each core counts its own.
     requests: ThreadLocal<Requests>,
     account: Mutex<Account>,
 }
@@ -38,11 +38,11 @@ pub struct Budget {
 #[repr(align(128))]
 struct Requests(AtomicU64);
 
-/// Looked at only when a request is to be repeated.
+/// Used only when a request is about to be retried.
 struct Account {
     balance: f64,
     at: Instant,
-    /// Requests that are in the balance already.
+    /// Requests that are already included in the balance.
     counted: u64,
 }
 
@@ -57,13 +57,13 @@ impl Budget {
         self.share
     }
 
-    /// A request begins.
+    /// Counts a new request.
     pub fn count_request(&self) {
         let count = &self.requests.get_or_default().0;
         count.store(count.load(Relaxed).wrapping_add(1), Relaxed);
     }
 
-    /// Whether one more may be repeated now; if so, it is counted.
+    /// Whether one more retry is allowed now; if so, it is counted.
     pub fn withdraw(&self, now: Instant) -> bool {
         let requests = self.requests.iter().fold(0_u64, |sum, core| sum.wrapping_add(core.0.load(Relaxed)));
         let mut account = self.account.lock().unwrap_or_else(PoisonError::into_inner);
@@ -79,13 +79,13 @@ impl Budget {
 }
 
 impl Account {
-    /// Brings the balance up to date: what is older than the window fades, what came since is added. Requests that
-    /// came over a longer time than the window count as far as they fell into it, had they come evenly.
+    /// Updates the balance: what is older than the window fades, and new requests are added. If they came over a time
+    /// longer than the window, only the part that fell into it counts, as if they had come evenly.
     fn settle(&mut self, share: &Share, now: Instant, fresh: u64) {
         let window = WINDOW.as_secs_f64();
         let elapsed = now.saturating_duration_since(self.at).as_secs_f64();
         let counts = if elapsed > window { window / elapsed } else { 1.0 };
-        // More requests than a u32 holds between two looks are as good as that many.
+        // More new requests than a u32 holds count as that many.
         let fresh = f64::from(u32::try_from(fresh).unwrap_or(u32::MAX)) * counts;
         let rate = f64::from(share.min_per_second);
         self.balance *= (1.0 - elapsed / window).max(0.0);

@@ -28,7 +28,7 @@ fn attempt() -> impl Strategy<Value = Attempt> {
 }
 
 proptest! {
-    /// The law of invariant 9.
+    /// Invariant 9.
     #[test]
     fn only_what_may_be_repeated_goes_out_again(
         policy in policy(), attempt in attempt(), left in proptest::option::of(0..2000u64), granted: bool, random: u64,
@@ -67,8 +67,8 @@ proptest! {
         }
     }
 
-    /// However requests and failures come, what is granted is never more than the share of the requests, what each
-    /// second adds, and what the budget began with.
+    /// However requests and failures come, the granted retries never exceed the share of the requests, plus the minimum
+    /// per second, plus the initial balance.
     #[test]
     fn a_budget_never_grants_more_than_its_share(
         percent in 0..=100u32, min_per_second in 0..20u32, steps in vec((0..5000u64, 0..200u64, 0..200u64), 1..60),
@@ -87,7 +87,7 @@ proptest! {
         }
     }
 
-    /// One failure in ten under a budget of a fifth is always covered, at any pace.
+    /// If one request in ten fails, a budget of one in five always covers it, at any pace.
     #[test]
     fn failures_within_the_share_are_all_covered(gap_micros in 1..20_000u64) {
         let start = Instant::now();
@@ -106,7 +106,7 @@ fn a_quiet_time_covers_a_short_failure_and_no_more() {
     let budget = Budget::new(Share { percent: 20, min_per_second: 0 }, start);
     assert!(!budget.withdraw(start), "nothing was paid in");
     (0..36_000).for_each(|_| budget.count_request());
-    // An hour at ten requests a second: what counts is the last ten seconds.
+    // An hour at ten requests a second: only the last ten seconds count.
     let now = start + Duration::from_secs(3600);
     let granted = (0..100).filter(|_| budget.withdraw(now)).count();
     assert_eq!(granted, 20);

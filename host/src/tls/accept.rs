@@ -17,25 +17,25 @@ use crate::drain::Drain;
 /// A connection after its handshake.
 pub type Stream = tokio_rustls::server::TlsStream<TcpStream>;
 
-/// Why there is no connection. The text is for the operator.
+/// Why no connection was made. The text is for the operator.
 #[derive(Debug)]
 pub enum Refused {
-    /// The client closed before it said anything, as whoever looks for open ports does.
+    /// The client closed without sending anything, as port scanners do.
     Silent,
     /// The handshake took longer than this.
     TimedOut(Duration),
-    /// The client spoke HTTP in the clear; it has been told.
+    /// The client spoke HTTP without TLS; it was told so.
     PlainHttp,
-    /// One of the two did not agree with the other; the other has been told.
+    /// The handshake failed; the side that refused it has told the other.
     Failed(io::Error),
 }
 
 impl Server {
-    /// Makes the handshake, within `limit` from now on. Of a connection that says nothing only its socket is kept; when
-    /// the gateway stops, it is waited for no longer than a moment.
+    /// Does the handshake, within `limit` from now on. For a connection that has sent nothing, only the socket is held;
+    /// during a drain, it is waited for only briefly.
     ///
     /// # Errors
-    /// The connection is closed then.
+    /// The connection has been closed.
     pub async fn accept(
         &self,
         stream: TcpStream,
@@ -51,7 +51,7 @@ impl Server {
             first = first_byte(&stream) => first,
             () = gives_up(drain) => None,
         };
-        // A handshake begins with 22; only a request in the clear begins with a letter.
+        // A handshake begins with 22; only a request without TLS begins with a letter.
         match first {
             None => return Err(Refused::Silent),
             Some(b'A'..=b'Z') => {
@@ -74,7 +74,7 @@ impl Server {
     }
 }
 
-/// Waits for the first byte and leaves it there; `None` where there is none.
+/// Waits for the first byte without consuming it; `None` if there is none.
 async fn first_byte(stream: &TcpStream) -> Option<u8> {
     let mut byte = [0];
     match stream.peek(&mut byte).await {
@@ -88,8 +88,8 @@ async fn gives_up(drain: &Drain) {
     sleep(DRAIN_PATIENCE).await;
 }
 
-/// Closes without a reset, which what the client has sent in vain would cause, and which could destroy the last words to
-/// it on their way.
+/// Closes without a reset. Unread bytes of the client would cause one, and it could destroy our last message on its
+/// way.
 async fn linger(mut stream: TcpStream) {
     let last = async {
         let _ = stream.shutdown().await;
@@ -116,7 +116,7 @@ impl fmt::Display for Refused {
 
 impl std::error::Error for Refused {}
 
-/// What a client is told that takes this port for one without TLS.
+/// Sent to clients that use this port without TLS.
 const PLAIN_HTTP: &str = concat!(
     "HTTP/1.1 400 Bad Request\r\n",
     "content-type: application/problem+json\r\n",
@@ -126,13 +126,13 @@ const PLAIN_HTTP: &str = concat!(
     r#"{"title":"Bad Request","status":400,"detail":"This port speaks TLS; begin with https"}"#,
 );
 
-/// How long a stopping gateway waits for the first byte of a connection.
+/// How long a draining gateway waits for the first byte of a connection.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long a refused client may take to close.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// Bytes that are read of it meanwhile.
+/// Maximum bytes that are read from it in the meantime.
 const MOST_WASTE: usize = 64 << 10;
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::{Mistake, provider};
 
-/// A certificate with its key, ready to be shown.
+/// A certificate with its key, ready for use.
 #[derive(Debug)]
 pub(super) struct Certified {
     pub key: Arc<CertifiedKey>,
@@ -24,7 +24,7 @@ pub(super) struct Certified {
     pub valid: Validity,
 }
 
-/// When a certificate holds.
+/// When a certificate is valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Validity {
     pub not_before: SystemTime,
@@ -38,7 +38,7 @@ pub(super) enum Fault {
 }
 
 impl Certified {
-    /// From the bytes of the two files; `cert` and `key` are what messages call them.
+    /// Parses the bytes of the two files; messages call them `cert` and `key`.
     pub(super) fn parse(cert: &Path, cert_pem: &[u8], key: &Path, key_pem: &[u8]) -> Result<Certified, Fault> {
         let chain = certificates(cert, cert_pem).map_err(Fault::Certificate)?;
         let private = private_key(key, key_pem).map_err(Fault::Key)?;
@@ -68,14 +68,14 @@ impl Certified {
         Ok(Certified { key: Arc::new(certified), names, valid })
     }
 
-    /// The kind of its key.
+    /// The algorithm of its key.
     pub(super) fn algorithm(&self) -> SignatureAlgorithm {
         self.key.key.algorithm()
     }
 }
 
 impl Validity {
-    /// Complains where the certificate does not hold `now`.
+    /// An error if the certificate is not valid `now`.
     pub(super) fn check(&self, file: &Path, now: SystemTime) -> Result<(), Mistake> {
         if self.not_after <= now {
             let ago = days(now.duration_since(self.not_after).unwrap_or_default());
@@ -93,10 +93,10 @@ impl Validity {
     }
 }
 
-/// The bytes of a file that the configuration names.
+/// Reads a file that the configuration names.
 pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, Mistake> {
     let unreadable = |error: std::io::Error| Mistake::new(format!("{} cannot be read: {error}", quoted(path)));
-    // Reading a pipe or a device could go on for ever, and so could opening a pipe.
+    // Reading a pipe or a device could block forever, and so could opening a pipe.
     if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
         return Err(Mistake::new(format!("{} is not a file", quoted(path))));
     }
@@ -136,7 +136,7 @@ fn private_key(path: &Path, pem: &[u8]) -> Result<PrivateKeyDer<'static>, Mistak
     }
 }
 
-/// The names and the time of a certificate.
+/// The names and the validity of a certificate.
 fn read(path: &Path, der: &CertificateDer<'_>) -> Result<(Vec<String>, Validity), Mistake> {
     let unreadable = || Mistake::new(format!("the first certificate in {} cannot be read", quoted(path)));
     let (_, certificate) = X509Certificate::from_der(der).map_err(|_| unreadable())?;
@@ -154,7 +154,7 @@ fn read(path: &Path, der: &CertificateDer<'_>) -> Result<(Vec<String>, Validity)
     ))
 }
 
-/// The key is not the first certificate's.
+/// The error for a key that does not belong to the first certificate.
 fn unlike(cert: &Path, key: &Path, certified: &CertifiedKey) -> Mistake {
     let is_for = |der: &CertificateDer<'static>| {
         CertifiedKey::new(vec![der.clone()], certified.key.clone()).keys_match().is_ok()
@@ -178,7 +178,7 @@ fn no_certificate(path: &Path, pem: &[u8]) -> Mistake {
 }
 
 fn not_pem(path: &Path, error: &PemError) -> Mistake {
-    // The error may quote what is in the file.
+    // The error may quote the contents of the file.
     let what = match error {
         PemError::MissingSectionEnd { .. } => "a section has no END line",
         PemError::IllegalSectionStart { .. } => "a BEGIN line is malformed",
@@ -210,7 +210,7 @@ fn what_it_is(bytes: &[u8]) -> Content {
     }
 }
 
-/// rustls' words without what it says of itself.
+/// rustls' message without the part about itself.
 fn reason(error: &Error) -> String {
     match error {
         Error::General(text) => text.clone(),
@@ -218,7 +218,7 @@ fn reason(error: &Error) -> String {
     }
 }
 
-/// SHA-256 over parts, each with its length before it.
+/// SHA-256 over parts, each preceded by its length.
 pub(super) fn digest_of<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> [u8; 32] {
     let mut all = Vec::new();
     for part in parts {
@@ -247,7 +247,7 @@ fn days(time: Duration) -> String {
     }
 }
 
-/// A certificate is some KiB; what many authorities together have is under one MiB.
+/// A certificate has a few KiB; a file with many authorities is below one MiB.
 const LARGEST_FILE: u64 = 16 << 20;
 
 /// The end of the year 9999.

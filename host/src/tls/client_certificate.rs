@@ -11,23 +11,23 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 
-/// The certificate that a client has proved to own, and that an authority of the listener has signed.
+/// A client's certificate, signed by an authority of the listener, whose key the client has proved to own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientCertificate {
     /// The distinguished name as in RFC 4514: `CN=orders,OU=backend,O=Example`.
     pub subject: String,
     pub issuer: String,
-    /// Hexadecimal digits.
+    /// In hexadecimal digits.
     pub serial: String,
-    /// The subject alternative names: `DNS:a.example,URI:spiffe://example/orders,email:x@example,IP:10.0.0.1`. A comma, a
-    /// percent sign, and what is not printable ASCII is percent-encoded.
+    /// The subject alternative names: `DNS:a.example,URI:spiffe://example/orders,email:x@example,IP:10.0.0.1`. Commas,
+    /// percent signs and anything that is not printable ASCII are percent-encoded.
     pub names: String,
     /// SHA-256 of the certificate, as 64 hexadecimal digits.
     pub fingerprint: String,
 }
 
 impl ClientCertificate {
-    /// What cannot be read is empty; the fingerprint is always there.
+    /// Parts that cannot be read are empty; the fingerprint is always present.
     pub(super) fn read(der: &CertificateDer<'_>) -> ClientCertificate {
         let fingerprint = hex(digest(&SHA256, der).as_ref());
         let Ok((_, certificate)) = X509Certificate::from_der(der) else {
@@ -87,7 +87,7 @@ fn address(octets: &[u8]) -> Option<String> {
     v4.or_else(|_| v6()).ok()
 }
 
-/// The last part first (RFC 4514, section 2.1).
+/// The last part comes first (RFC 4514, section 2.1).
 fn distinguished_name(name: &X509Name<'_>) -> String {
     let mut parts: Vec<String> =
         name.iter_rdn().map(|part| part.iter().map(attribute).collect::<Vec<_>>().join("+")).collect();
@@ -100,12 +100,12 @@ fn attribute(attribute: &AttributeTypeAndValue<'_>) -> String {
     let short = SHORT_NAMES.iter().find(|(id, _)| *id == oid).map(|(_, name)| *name);
     match (short, attribute.as_str()) {
         (Some(name), Ok(value)) => format!("{name}={}", escaped(value)),
-        // A kind without a short name, or a value that is no text, in hexadecimal (RFC 4514, section 2.4).
+        // An attribute without a short name, or whose value is not text, in hexadecimal (RFC 4514, section 2.4).
         (name, _) => format!("{}=#{}", name.unwrap_or(&oid), hex(attribute.attr_value().data)),
     }
 }
 
-/// RFC 4514, section 2.4.
+/// Escapes as in RFC 4514, section 2.4.
 fn escaped(value: &str) -> String {
     let mut text = String::with_capacity(value.len());
     let last = value.chars().count().saturating_sub(1);
@@ -139,7 +139,7 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// RFC 4514, section 3, and the few others that are common.
+/// From RFC 4514, section 3, and a few other common ones.
 const SHORT_NAMES: [(&str, &str); 12] = [
     ("2.5.4.3", "CN"),
     ("2.5.4.6", "C"),
@@ -214,7 +214,7 @@ mod tests {
     fn what_cannot_be_read_has_a_fingerprint() {
         let certificate = ClientCertificate::read(&CertificateDer::from(vec![1, 2, 3]));
         assert_eq!((certificate.subject.as_str(), certificate.fingerprint.len()), ("", 64));
-        // An extension that is no list of names.
+        // An extension that is not a list of names.
         let certificate = read(|params| {
             params.custom_extensions = vec![CustomExtension::from_oid_content(&[2, 5, 29, 17], vec![0xff])];
             params.distinguished_name.push(DnType::CommonName, "n");

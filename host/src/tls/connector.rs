@@ -24,22 +24,23 @@ use super::{Alpn, Expiry, Mistake, Pair, provider};
 /// A connection to a server after its handshake.
 pub type ServerStream = tokio_rustls::client::TlsStream<TcpStream>;
 
-/// What is to be spoken with servers.
+/// TLS settings for connections to servers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outgoing {
-    /// The file of the authorities. `None`: those of [`Trust`].
+    /// The file with the authorities. `None`: those of [`Trust`].
     pub ca: Option<PathBuf>,
-    /// What is asked for (SNI), and what the certificate has to be for. `None`: the host of the server's address.
+    /// The name that is sent (SNI) and that the certificate has to be valid for. `None`: the host of the server's
+    /// address.
     pub server_name: Option<String>,
-    /// What the certificate has to be for instead, one of them: host names, IP addresses, URIs.
+    /// Names that the certificate has to be valid for instead, at least one of them: host names, IP addresses, URIs.
     pub names: Vec<String>,
-    /// What is shown to servers that ask for a certificate.
+    /// The certificate for servers that ask for one.
     pub certificate: Option<Pair>,
-    /// Whether TLS 1.2 is spoken beside TLS 1.3.
+    /// Whether TLS 1.2 is allowed in addition to TLS 1.3.
     pub tls12: bool,
 }
 
-/// Which part of the settings a mistake is in.
+/// The part of the settings that a mistake is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OutgoingPart {
     Whole,
@@ -50,10 +51,10 @@ pub enum OutgoingPart {
     Key,
 }
 
-/// What is wrong, each with its part.
+/// All mistakes, each with its part.
 type Mistakes = Vec<(OutgoingPart, Mistake)>;
 
-/// What is spoken with servers, ready to run. Its connections share sessions, so that most handshakes are short.
+/// TLS for connections to servers, ready for use. Connections share sessions, so that most handshakes are short.
 pub struct Connector {
     connector: TlsConnector,
     settings: Outgoing,
@@ -62,25 +63,25 @@ pub struct Connector {
     digest: [u8; 32],
 }
 
-/// Why there is no connection over TLS. The text is for the operator.
+/// Why there is no TLS connection. The text is for the operator.
 #[derive(Debug)]
 pub enum Failed {
-    /// No certificate can be for this host.
+    /// No certificate can be valid for this host.
     Host(String),
-    /// The server did not agree to the protocol that it is to speak.
+    /// The server did not agree to this protocol.
     Protocol(Alpn),
-    /// One of the two did not agree with the other.
+    /// The handshake failed on either side.
     Handshake(io::Error),
 }
 
 impl Connector {
-    /// Reads the files. What was made from the same bytes by the same settings is `previous` itself, so that its
-    /// connections and sessions are, too.
+    /// Reads the files. If the settings and all bytes are those of `previous`, returns `previous` itself, which keeps
+    /// its connections and sessions.
     ///
-    /// A certificate that does not hold `now` is a mistake, unless it was in use before.
+    /// A certificate that is not valid `now` is a mistake, unless it was in use before.
     ///
     /// # Errors
-    /// Everything that is wrong, each with its part.
+    /// All mistakes, each with its part.
     pub fn load(
         settings: Outgoing,
         trust: &Trust,
@@ -120,18 +121,18 @@ impl Connector {
         Ok(Arc::new(Connector { connector: TlsConnector::from(Arc::new(config)), settings, shown, digest }))
     }
 
-    /// Makes the handshake with the server at this host. `alpn` is the protocol that it has to speak then; `None` leaves
-    /// that to whoever speaks. The time for it is the caller's to limit.
+    /// Does the handshake with the server at this host. `alpn` is the protocol that it has to agree to; `None` leaves
+    /// that to the caller, who also has to limit the time.
     ///
     /// # Errors
-    /// The connection is closed then.
+    /// The connection has been closed.
     pub async fn connect(&self, host: &str, alpn: Option<Alpn>, stream: TcpStream) -> Result<ServerStream, Failed> {
         let host = self.settings.server_name.as_deref().unwrap_or(host);
         let name = server_name(host).ok_or_else(|| Failed::Host(host.to_owned()))?;
         let protocols = alpn.map(|alpn| alpn.id().to_vec()).into_iter().collect();
         let stream = self.connector.with_alpn(protocols).connect(name, stream).await.map_err(Failed::Handshake)?;
         match (alpn, stream.get_ref().1.alpn_protocol()) {
-            // A server that does not know ALPN speaks what all did before there was any.
+            // A server that does not know ALPN speaks HTTP/1.1, as all did before ALPN.
             (Some(Alpn::Http1), _) | (None, _) => Ok(stream),
             (Some(alpn), agreed) if agreed == Some(alpn.id()) => Ok(stream),
             (Some(alpn), _) => Err(Failed::Protocol(alpn)),
@@ -142,7 +143,7 @@ impl Connector {
         &self.settings
     }
 
-    /// When the certificate that is shown ends.
+    /// When the certificate for servers expires.
     pub fn expiry(&self) -> Option<Expiry> {
         let (pair, certified) = (self.settings.certificate.as_ref()?, self.shown.as_ref()?);
         Some(Expiry {
@@ -160,13 +161,13 @@ impl Outgoing {
     }
 }
 
-/// The authorities of a file, as [`Connector`] takes them.
+/// The authorities in a file, as [`Connector`] needs them.
 fn authorities(file: &Path) -> Result<Roots, Mistake> {
     let all = certificates(file, &read_file(file)?)?;
     Roots::of(&all).map_err(|reason| unusable(&quoted(file), &reason))
 }
 
-/// The certificate to show, and a digest of its files.
+/// The certificate for servers, and a digest of its files.
 fn show(pair: &Pair, previous: Option<&Arc<Connector>>, now: SystemTime) -> Result<(Certified, [u8; 32]), Mistakes> {
     let mut mistakes = Vec::new();
     let mut read = |path: &Path, part| read_file(path).map_err(|mistake| mistakes.push((part, mistake))).ok();
@@ -197,8 +198,8 @@ fn config(
     let builder = ClientConfig::builder_with_provider(provider().clone()).with_protocol_versions(versions)?;
     let builder: ConfigBuilder<ClientConfig, WantsClientCert> = match names.is_empty() {
         true => builder.with_root_certificates(roots.store),
-        // What is dangerous about it is a verifier that accepts too much: this one asks for as much as the usual one,
-        // but for other names.
+        // The danger is a verifier that accepts too much: this one checks as much as the default one, but for other
+        // names.
         false => builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyName::new(roots.store, names))),
     };
     let mut config = match shown {
@@ -211,7 +212,7 @@ fn config(
     Ok(config)
 }
 
-/// A host as a name that certificates are for; a dot at its end belongs to DNS alone.
+/// A host as a name in certificates; a trailing dot belongs to DNS only.
 pub(super) fn server_name(host: &str) -> Option<ServerName<'static>> {
     let host = host.strip_suffix('.').unwrap_or(host);
     ServerName::try_from(host.to_owned()).ok()
@@ -229,7 +230,7 @@ impl fmt::Debug for Connector {
     }
 }
 
-/// In the words of the configuration.
+/// In the terms of the configuration.
 impl fmt::Display for Outgoing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("TLS")?;
@@ -277,13 +278,13 @@ impl std::error::Error for Failed {
     }
 }
 
-/// Whether the server went: in order, or with a reset where what we had said was still on its way.
+/// Whether the server closed: in an orderly way, or with a reset while something of ours was still on its way.
 fn is_hang_up(error: &io::Error) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
     matches!(error.kind(), UnexpectedEof | ConnectionReset | BrokenPipe)
 }
 
-/// rustls' reasons in words that say what to look at; those that name more than that stay as they are.
+/// rustls' reasons in words that say what to check; those that already say more stay as they are.
 fn reason(error: &Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match error {
         Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
@@ -300,7 +301,7 @@ fn reason(error: &Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     }
 }
 
-/// Servers whose sessions are kept, the newest of each.
+/// Number of servers whose sessions are kept, the newest of each.
 const SESSIONS: usize = 256;
 
 #[cfg(test)]

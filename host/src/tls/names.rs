@@ -2,16 +2,16 @@
 
 use std::collections::HashMap;
 
-/// Indices of certificates by the names in them.
+/// Indices of certificates by their names.
 #[derive(Debug, Default)]
 pub(super) struct Names {
     exact: HashMap<Box<str>, Vec<usize>>,
-    /// What stands after `*.`.
+    /// By what follows `*.`.
     wildcard: HashMap<Box<str>, Vec<usize>>,
 }
 
 impl Names {
-    /// Adds a name of a certificate, as it stands there: letters of either case, perhaps a wildcard.
+    /// Adds a name as it is in the certificate: in either case, possibly a wildcard.
     pub(super) fn add(&mut self, name: &str, certificate: usize) {
         let name = name.to_ascii_lowercase();
         let (table, name) = match name.strip_prefix("*.") {
@@ -24,13 +24,14 @@ impl Names {
         }
     }
 
-    /// The certificates for a name in lower case: those that have it, else those with a wildcard for its first label.
+    /// The certificates for a name in lower case: those with that name, otherwise those with a wildcard for its first
+    /// label.
     pub(super) fn find(&self, name: &str) -> Option<&[usize]> {
         let by_wildcard = || self.wildcard.get(name.split_once('.')?.1);
         self.exact.get(name).or_else(by_wildcard).map(Vec::as_slice)
     }
 
-    /// The certificates that were added with this very name.
+    /// The certificates that were added with exactly this name.
     pub(super) fn with(&self, name: &str) -> &[usize] {
         let name = name.to_ascii_lowercase();
         let certificates = match name.strip_prefix("*.") {
@@ -41,7 +42,7 @@ impl Names {
     }
 }
 
-/// Whether a name of a certificate is for this host. A wildcard stands for one label.
+/// Whether a name of a certificate matches this host. A wildcard matches one label.
 pub(super) fn is_for(name: &str, host: &str) -> bool {
     match name.strip_prefix("*.") {
         Some(rest) => host.split_once('.').is_some_and(|(_, parent)| parent.eq_ignore_ascii_case(rest)),
@@ -82,7 +83,7 @@ mod tests {
             ("b.a.test", Some(&[0])),
             ("api.a.test", Some(&[1])),
             ("c.deep.a.test", Some(&[2])),
-            // A wildcard stands for one label (RFC 6125, section 6.4.3).
+            // A wildcard matches one label (RFC 6125, section 6.4.3).
             ("d.c.deep.a.test", None),
             ("c.b.a.test", None),
             ("deep.a.test", Some(&[0])),

@@ -5,24 +5,24 @@ use rustls::{CipherSuite, HandshakeKind, ProtocolVersion};
 
 use super::client_certificate::ClientCertificate;
 
-/// A client, as its handshake showed it. Made once per connection.
+/// What the handshake revealed about a client. Made once per connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
     /// "TLSv1.2" or "TLSv1.3".
     pub version: &'static str,
-    /// By its name at IANA.
+    /// Its IANA name.
     pub cipher: &'static str,
     /// The host name that the client asked for (SNI), in lower case.
     pub server_name: Option<Box<str>>,
-    /// What it speaks: as agreed by ALPN; a client that does not know ALPN speaks HTTP/1.1 where the listener does.
+    /// The protocol that ALPN selected. A client without ALPN gets HTTP/1.1 if the listener allows it.
     pub protocol: Alpn,
-    /// Whether an earlier session was taken up.
+    /// Whether an earlier session was resumed.
     pub is_resumed: bool,
-    /// The client's certificate, which has been verified.
+    /// The client's verified certificate.
     pub client: Option<Box<ClientCertificate>>,
 }
 
-/// What can be agreed on by ALPN.
+/// The protocols that ALPN can select.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Alpn {
     Http1,
@@ -61,9 +61,9 @@ impl Peer {
         }
     }
 
-    /// A fact by its name behind `connection.tls.`, as plugins and placeholders ask for it.
+    /// An attribute by its name after `connection.tls.`, as used by plugins and placeholders.
     ///
-    /// Names: `version`, `cipher`, `server-name`, `resumed`, and of the client's certificate `client.subject`,
+    /// Names: `version`, `cipher`, `server-name`, `resumed`, and for the client's certificate `client.subject`,
     /// `client.issuer`, `client.serial`, `client.names`, `client.fingerprint`.
     pub fn attribute(&self, name: &str) -> Option<String> {
         let known = |text: &str| (!text.is_empty()).then(|| text.to_owned());
@@ -77,7 +77,7 @@ impl Peer {
     }
 }
 
-/// rustls names the suites of TLS 1.3 apart from those of TLS 1.2; IANA does not.
+/// rustls names the suites of TLS 1.3 differently from those of TLS 1.2; IANA does not.
 fn cipher_name(suite: CipherSuite) -> &'static str {
     match suite {
         CipherSuite::TLS13_AES_128_GCM_SHA256 => "TLS_AES_128_GCM_SHA256",

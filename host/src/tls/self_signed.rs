@@ -10,7 +10,7 @@ use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use super::Mistake;
 use super::certificate::{Certified, Fault};
 
-/// Makes a key, and a certificate for this machine's own names that it signs itself.
+/// Makes a key and a self-signed certificate for this machine's own names.
 pub(super) fn make(now: SystemTime) -> Result<Certified, Mistake> {
     let failed = |error: rcgen::Error| Mistake::new(format!("no certificate could be made: {error}"));
     let mut params = CertificateParams::new(vec!["localhost".to_owned()]).map_err(failed)?;
@@ -18,7 +18,7 @@ pub(super) fn make(now: SystemTime) -> Result<Certified, Mistake> {
     params.subject_alt_names.push(SanType::IpAddress(Ipv6Addr::LOCALHOST.into()));
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, "gatewright development certificate");
-    // Clocks of virtual machines are late now and then.
+    // Clocks of virtual machines are sometimes slow.
     params.not_before = (now - DAY).into();
     params.not_after = (now + LIFETIME).into();
     let key = KeyPair::generate().map_err(failed)?;
@@ -30,10 +30,10 @@ pub(super) fn make(now: SystemTime) -> Result<Certified, Mistake> {
     })
 }
 
-/// What logs and metrics call it.
+/// The name in logs and metrics.
 pub(super) const NAME: &str = "self-signed";
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A gateway under development is started anew more often than that.
+/// A gateway under development is restarted more often than that.
 const LIFETIME: Duration = Duration::from_secs(365 * 24 * 60 * 60);

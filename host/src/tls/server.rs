@@ -20,24 +20,24 @@ use super::names::{Names, is_for};
 use super::peer::Alpn;
 use super::{Mistake, provider, self_signed};
 
-/// What a listener is to speak.
+/// TLS settings of a listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     pub certificates: Certificates,
-    /// Whether TLS 1.2 is spoken beside TLS 1.3.
+    /// Whether TLS 1.2 is allowed in addition to TLS 1.3.
     pub tls12: bool,
     /// `None`: clients are not asked for certificates.
     pub clients: Option<Clients>,
-    /// What clients may choose by ALPN, the best first; the last is spoken with clients that know no ALPN.
+    /// The protocols for ALPN, best first; the last one is used with clients without ALPN.
     pub protocols: Vec<Alpn>,
 }
 
-/// What clients are shown.
+/// The certificates for clients.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Certificates {
-    /// At least one; the first is for clients that ask for no name, or for one that none has.
+    /// At least one. The first is for clients that ask for no name, or for a name that no certificate has.
     Files(Vec<Pair>),
-    /// One that is made at the start, for development.
+    /// Generated at the start, for development.
     SelfSigned,
 }
 
@@ -48,16 +48,16 @@ pub struct Pair {
     pub key: PathBuf,
 }
 
-/// Which clients are let in.
+/// Which client certificates are accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Clients {
-    /// The file of the authorities.
+    /// The file with the authorities.
     pub ca: PathBuf,
     /// Whether a client without a certificate is refused.
     pub required: bool,
 }
 
-/// Which part of the settings a mistake is in.
+/// The part of the settings that a mistake is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     Server,
@@ -66,22 +66,22 @@ pub enum Part {
     ClientAuthorities,
 }
 
-/// When a certificate ends.
+/// When a certificate expires.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expiry {
-    /// The path of its file as it was written, or "self-signed".
+    /// The path of its file as configured, or "self-signed".
     pub certificate: String,
     pub not_before: SystemTime,
     pub not_after: SystemTime,
 }
 
 impl Expiry {
-    /// The day of its end, for people.
+    /// The day on which it expires, for people.
     pub fn end(&self) -> String {
         date(self.not_after)
     }
 
-    /// Whether it is time for a new one: in the last third of its life, at most thirty days before its end.
+    /// Whether it should be renewed: in the last third of its life, at most thirty days before its end.
     pub fn is_near(&self, now: SystemTime) -> bool {
         let life = self.not_after.duration_since(self.not_before).unwrap_or_default();
         let left = self.not_after.duration_since(now).unwrap_or_default();
@@ -89,25 +89,25 @@ impl Expiry {
     }
 }
 
-/// What one listener speaks, ready to run.
+/// TLS of one listener, ready for use.
 pub struct Server {
     pub(super) config: Arc<ServerConfig>,
     settings: Settings,
     shown: Arc<Chooser>,
     /// Of everything that it was made from.
     digest: [u8; 32],
-    /// Of the rules about clients.
+    /// Of the rules for client certificates.
     admission: [u8; 32],
 }
 
 impl Server {
-    /// Reads the files. What was made from the same bytes by the same settings is `previous` itself.
+    /// Reads the files. If the settings and all bytes are those of `previous`, returns `previous` itself.
     ///
-    /// A certificate that does not hold `now` is a mistake, unless it was in use before: it then ended while it was
-    /// used, which no change of anything else should be held up by.
+    /// A certificate that is not valid `now` is a mistake, unless it was in use before: it then expired while in use,
+    /// and that must not block unrelated changes.
     ///
     /// # Errors
-    /// Everything that is wrong, each with its part.
+    /// All mistakes, each with its part.
     pub fn load(
         settings: Settings,
         previous: Option<&Arc<Server>>,
@@ -148,7 +148,7 @@ impl Server {
         &self.settings
     }
 
-    /// The certificates that a client may get that asks for this name, and whether that is because they have it.
+    /// The certificates that a client asking for this name may get, and whether they actually contain the name.
     pub fn shown_for(&self, name: &str) -> (Vec<String>, bool) {
         let by_name = self.shown.names.find(&name.to_ascii_lowercase());
         let ends: Vec<Expiry> = self.expiries().collect();
@@ -156,9 +156,9 @@ impl Server {
         (files.map(|expiry| expiry.certificate.clone()).collect(), by_name.is_some())
     }
 
-    /// Whether a client that asked for `name` in its handshake may ask for `host` on the same connection: where a certificate
-    /// that it was shown is for both (RFC 9113, section 9.1.1). With one certificate alone there is nothing to tell hosts
-    /// apart by.
+    /// Whether a client that asked for `name` in its handshake may send requests for `host` on the same connection:
+    /// only if a certificate that it may have got is valid for both (RFC 9113, section 9.1.1). A single certificate
+    /// cannot distinguish hosts.
     pub fn covers(&self, name: &str, host: &str) -> bool {
         let Chooser { all, names, default } = &*self.shown;
         if all.len() < 2 || name.eq_ignore_ascii_case(host) {
@@ -168,7 +168,7 @@ impl Server {
         shown.iter().filter_map(|at| all.get(*at)).flat_map(|certified| &certified.names).any(|name| is_for(name, host))
     }
 
-    /// When its certificates end, in the order of the settings.
+    /// When its certificates expire, in the order of the settings.
     pub fn expiries(&self) -> impl Iterator<Item = Expiry> {
         self.shown.all.iter().enumerate().map(|(at, certified)| Expiry {
             certificate: match &self.settings.certificates {
@@ -195,9 +195,9 @@ impl Settings {
     }
 }
 
-/// The bytes of the files.
+/// The contents of the files.
 struct Files {
-    /// A certificate and its key; `None` where one of the two cannot be read.
+    /// A certificate and its key; `None` if one of the two cannot be read.
     pairs: Vec<Option<(Vec<u8>, Vec<u8>)>>,
     authorities: Option<Vec<u8>>,
 }
@@ -276,7 +276,7 @@ pub(super) fn authorities(path: &Path, pem: &[u8]) -> Result<RootCertStore, Mist
     Ok(roots)
 }
 
-/// A certificate that nobody would get.
+/// The mistake of a certificate that no client would get.
 fn unreachable_or_twice(
     at: usize,
     pair: &Pair,
@@ -303,7 +303,7 @@ fn unreachable_or_twice(
     Some(twice.with_help("leave one out; two for one name need keys of different kinds, such as RSA and ECDSA"))
 }
 
-/// The certificate for development: the one that was made before, as long as it holds.
+/// The certificate for development: the previous one as long as it is valid.
 fn made(previous: Option<&Arc<Server>>, now: SystemTime, mistakes: &mut Vec<(Part, Mistake)>) -> Vec<Certified> {
     let kept = previous.filter(|previous| previous.settings.certificates == Certificates::SelfSigned);
     if let Some(kept) = kept.and_then(|previous| previous.shown.all.first()) {
@@ -321,8 +321,8 @@ fn made(previous: Option<&Arc<Server>>, now: SystemTime, mistakes: &mut Vec<(Par
     }
 }
 
-/// What sessions are resumed by: tickets, whose keys are made anew every six hours and live for twelve; and for clients
-/// of TLS 1.2 that take no tickets, a bounded table.
+/// How sessions are resumed: by tickets, whose keys are renewed every six hours and valid for twelve, and for TLS 1.2
+/// clients without tickets by a bounded table.
 struct Sessions {
     tickets: Arc<dyn ProducesTickets>,
     table: Arc<dyn StoresServerSessions>,
@@ -365,11 +365,11 @@ fn config(
     Ok(config)
 }
 
-/// Chooses by the name that a client asks for.
+/// Chooses the certificate by the name that a client asks for.
 struct Chooser {
     all: Vec<Certified>,
     names: Names,
-    /// What else is for the names of the first.
+    /// Other certificates for the names of the first.
     default: Vec<usize>,
 }
 
@@ -414,10 +414,10 @@ impl fmt::Debug for Server {
     }
 }
 
-/// Renewals are due that long before the end of a certificate that holds for longer than a season.
+/// When to renew a certificate with a long life, before its end.
 const NEAR: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// Sessions of TLS 1.2 clients that take no tickets; each holds some hundred bytes.
+/// Sessions of TLS 1.2 clients without tickets; each takes some hundred bytes.
 const SESSIONS: usize = 4096;
 
 #[cfg(test)]

@@ -14,17 +14,17 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use super::connector::server_name;
 use super::{Mistake, provider};
 
-/// A name that a certificate may be for.
+/// A name that a certificate may be valid for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Accepted {
-    /// A host name, which a wildcard of the certificate may stand for, or an IP address.
+    /// A host name, which a wildcard of the certificate may match, or an IP address.
     Host(ServerName<'static>),
-    /// A URI, as workload identities are (SPIFFE): the same letter by letter.
+    /// A URI, as used for workload identities (SPIFFE); compared exactly.
     Uri(String),
 }
 
 impl Accepted {
-    /// The error has its place in the list.
+    /// The error has its position in the list.
     pub(super) fn parse(names: &[String]) -> Result<Vec<Accepted>, (usize, Mistake)> {
         let parse = |(at, name): (usize, &String)| match name.contains("://") {
             true => Ok(Accepted::Uri(name.clone())),
@@ -50,7 +50,7 @@ fn has_uri(der: &CertificateDer<'_>, uri: &str) -> Option<bool> {
     Some(names.iter().any(|name| matches!(name, GeneralName::URI(found) if *found == uri)))
 }
 
-/// Checks a certificate as usual, but for one of these names in place of the one that was asked for.
+/// Verifies a certificate as usual, but for one of these names instead of the requested one.
 #[derive(Debug)]
 pub(super) struct AnyName {
     roots: Arc<RootCertStore>,

@@ -9,15 +9,15 @@ use rustls::pki_types::CertificateDer;
 use super::Mistake;
 use super::certificate::{certificates, digest_of, quoted, read_file};
 
-/// The authorities of the system and those that the operator has added. The system's are read when they are first
-/// needed: most gateways never do.
+/// The system's authorities and those that the operator has added. The system's are read only when first needed, which
+/// in most gateways is never.
 #[derive(Default)]
 pub struct Trust {
     added: Vec<CertificateDer<'static>>,
     roots: OnceLock<Result<Roots, Mistake>>,
 }
 
-/// Authorities, ready to be checked against.
+/// Authorities, ready for verification.
 #[derive(Clone)]
 pub(super) struct Roots {
     pub store: Arc<RootCertStore>,
@@ -26,17 +26,17 @@ pub(super) struct Roots {
 }
 
 impl Trust {
-    /// Reads the files of the operator.
+    /// Reads the operator's files.
     ///
     /// # Errors
-    /// What is wrong with each of them, by its place in the list.
+    /// The mistake in each file, by its position in the list.
     pub fn load(files: &[PathBuf]) -> Result<Trust, Vec<(usize, Mistake)>> {
         let mut mistakes = Vec::new();
         let mut added = Vec::new();
         for (at, file) in files.iter().enumerate() {
             let read = read_file(file).and_then(|pem| {
                 let found = certificates(file, &pem)?;
-                // What does not go into the store is no authority.
+                // What the store refuses is not an authority.
                 Roots::of(&found).map_err(|reason| unusable(&quoted(file), &reason))?;
                 Ok(found)
             });
@@ -54,7 +54,7 @@ impl Trust {
 
     fn collect(&self) -> Result<Roots, Mistake> {
         let system = rustls_native_certs::load_native_certs();
-        // What the system has may be of any age; what cannot be read of it vouches for nobody.
+        // The system's certificates may be of any age; unusable ones are skipped.
         let usable =
             system.certs.into_iter().filter(|certificate| Roots::of(std::slice::from_ref(certificate)).is_ok());
         let all: Vec<CertificateDer<'static>> = usable.chain(self.added.iter().cloned()).collect();
@@ -78,7 +78,7 @@ impl Roots {
     }
 }
 
-/// Where a file holds a certificate that vouches for nobody.
+/// The mistake of a file with a certificate that cannot be an authority.
 pub(super) fn unusable(whose: &str, reason: &str) -> Mistake {
     Mistake::new(format!("{whose} has a certificate that cannot be used as an authority: {reason}"))
 }

@@ -21,7 +21,7 @@ impl Folder {
         self.0.path().join(name)
     }
 
-    /// Writes a certificate that holds until `end`, with its key.
+    /// Writes a certificate that is valid until `end`, with its key.
     fn issue(&self, stem: &str, end: SystemTime) {
         let mut params = CertificateParams::new(vec!["a.test".to_owned()]).unwrap();
         params.not_after = end.into();
@@ -54,7 +54,7 @@ fn only_what_changed_is_made_anew() {
     folder.issue("own", now + DAY);
     let first = load(folder.settings(), None, now).unwrap();
     assert!(Arc::ptr_eq(&first, &load(folder.settings(), Some(&first), now).unwrap()));
-    // What is the same in everything but its files is another.
+    // If only the files differ, the result is a new one.
     let mut last = first.clone();
     for stem in ["ca", "own"] {
         folder.issue(stem, now + DAY);

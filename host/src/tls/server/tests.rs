@@ -19,7 +19,7 @@ impl Folder {
         self.0.path().join(name)
     }
 
-    /// Writes a certificate that holds from `start` to `end`.
+    /// Writes a certificate that is valid from `start` to `end`.
     fn issue(&self, start: SystemTime, end: SystemTime) {
         let mut params = CertificateParams::new(vec!["a.test".to_owned()]).unwrap();
         (params.not_before, params.not_after) = (start.into(), end.into());
@@ -49,11 +49,11 @@ fn what_ends_in_use_holds_up_nothing_else() {
     let first = Server::load(folder.settings(), None, now).unwrap();
     let later = now + 2 * DAY;
     assert!(complaint(Server::load(folder.settings(), None, later)).contains("Certificate(0): the certificate in"));
-    // The same settings, or others beside the same certificate.
+    // The same settings, or others with the same certificate.
     assert!(Arc::ptr_eq(&Server::load(folder.settings(), Some(&first), later).unwrap(), &first));
     let stricter = Settings { tls12: false, ..folder.settings() };
     let second = Server::load(stricter, Some(&first), later).unwrap();
-    // Another that has ended is a mistake; so is one that begins tomorrow.
+    // Another expired certificate is a mistake; so is one that begins tomorrow.
     folder.issue(now - DAY, now + DAY);
     assert!(complaint(Server::load(folder.settings(), Some(&second), later)).contains("expired on"));
     folder.issue(later + DAY, later + 2 * DAY);
@@ -75,7 +75,7 @@ fn tickets_outlive_certificates_but_no_rule_about_clients() {
     assert!(!same_tickets(&renewed, &asking));
     let demanding = Server::load(clients(true), Some(&asking), now).unwrap();
     assert!(!same_tickets(&asking, &demanding));
-    // The authorities changed behind the same path.
+    // The authorities changed, but not their path.
     folder.issue(now - DAY, now + DAY);
     let others = Server::load(clients(true), Some(&demanding), now).unwrap();
     assert!(!same_tickets(&demanding, &others));
