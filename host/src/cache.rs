@@ -42,26 +42,26 @@ pub use recorder::{Draft, record};
 
 use crate::telemetry::counters::Counters;
 
-/// The responses of all routes that remember them.
+/// The cached responses of all routes with a cache.
 pub struct Cache {
     shelf: Shelf<Arc<str>, Arc<Variants>, Weight>,
     flights: Flights,
     counts: Counters<{ Event::ALL.len() }>,
     bytes: u64,
-    /// The most that one key may take: a shard takes nothing larger.
+    /// Maximum bytes of one key: a shard takes nothing larger.
     largest: u64,
 }
 
-/// What a request met, and what became of entries.
+/// What happened to a request or an entry, for counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
     Hit,
     Miss,
-    /// Answered with what is no longer fresh.
+    /// Answered with an entry that is no longer fresh.
     Stale,
     /// The upstream said that nothing has changed.
     Revalidated,
-    /// Not for the cache at all.
+    /// The request does not use the cache.
     Bypass,
     /// Waited for the fetch of another request.
     Collapsed,
@@ -99,17 +99,17 @@ impl Event {
 #[derive(Clone, Default)]
 struct Variants {
     entries: Vec<Arc<Entry>>,
-    /// Until then (Unix seconds) nobody waits for another's fetch: what came last could not be stored.
+    /// Until then (Unix seconds) no request waits for another's fetch: the last response could not be stored.
     pass_until_s: u64,
 }
 
-/// What a purge is about.
+/// What to purge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Purge {
     All,
     /// Every entry of this address, `http://host/path?query`, on any route.
     Url(String),
-    /// Every entry whose response named this tag.
+    /// Every entry whose response carried this tag.
     Tag(String),
 }
 
@@ -123,21 +123,21 @@ impl Weighter<Arc<str>, Arc<Variants>> for Weight {
     }
 }
 
-/// What a key takes before there is an entry.
+/// The weight of a key without entries.
 fn weight_of(key: &str) -> u64 {
     key.len() as u64 + KEY_OVERHEAD_BYTES
 }
 
 impl Cache {
-    /// A cache that holds so many bytes: bodies, heads and what they are found by.
+    /// A cache of this many bytes for bodies, heads and the index.
     pub fn new(bytes: u64) -> Cache {
         let items = usize::try_from(bytes / TYPICAL_ENTRY_BYTES).unwrap_or(usize::MAX).clamp(64, 1 << 20);
         let shards = usize::try_from(bytes / LEAST_SHARD_BYTES).unwrap_or(usize::MAX).clamp(1, MOST_SHARDS);
-        // A power of two, since the shelf would go up to the next one.
+        // A power of two, since the shelf would round up to one.
         let shards = 1 << shards.ilog2();
         let mut options = OptionsBuilder::new();
         options.shards(shards).estimated_items_capacity(items).weight_capacity(bytes).hot_allocation(LARGEST_OF_SHARD);
-        // Both that can be missing are there.
+        // The build fails only without capacities, and both are set.
         let shelf = match options.build() {
             Ok(options) => {
                 Shelf::with_options(options, Weight, DefaultHashBuilder::default(), DefaultLifecycle::default())
@@ -148,34 +148,34 @@ impl Cache {
         Cache { shelf, flights: Flights::default(), counts: Counters::default(), bytes, largest }
     }
 
-    /// What it was made for.
+    /// The capacity in bytes.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// The entry that a request with these fields may be answered with, if the policy lets it.
+    /// The entry that may answer a request with these fields, subject to the policy.
     pub fn find(&self, key: &str, fields: &HeaderMap) -> Option<Arc<Entry>> {
         let variants = self.shelf.get(key)?;
         variants.entries.iter().find(|entry| entry.suits(fields)).cloned()
     }
 
-    /// Whether what came last under this key could not be stored, so that waiting for it makes no sense.
+    /// Whether the last response under this key could not be stored, so that waiting for a fetch is useless.
     pub fn passes(&self, key: &str, now_s: u64) -> bool {
         self.shelf.get(key).is_some_and(|variants| variants.pass_until_s > now_s)
     }
 
-    /// The turn to fetch, or the end of another's.
+    /// Either the right to fetch, or another request's fetch to wait for.
     pub fn join(self: &Arc<Self>, key: &str) -> Joined {
         self.flights.join(self, key)
     }
 
-    /// How long the body of a response may be that is kept under this key; `None` where its head alone is too long.
+    /// Maximum bytes of a body under this key; `None` if the head alone is too large.
     fn room(&self, key: &str, head: &Head) -> Option<u64> {
         self.largest.checked_sub(weight_of(key) + head.weight())
     }
 
-    /// Keeps an entry in the place of the variant that it suits, unless it was purged while it was fetched. The oldest of
-    /// the other variants go where a key would take more than it may.
+    /// Stores an entry, replacing the matching variant, unless it was purged while it was fetched. The oldest of the
+    /// other variants are dropped if the key would exceed its maximum size.
     pub fn put(&self, ticket: Ticket, entry: Entry) {
         let mut weight = weight_of(ticket.key()) + entry.weight();
         if weight > self.largest || ticket.is_doomed() {
@@ -193,34 +193,34 @@ impl Cache {
         self.settle(ticket, Variants { entries, pass_until_s: 0 });
     }
 
-    /// Remembers that what came under this key cannot be stored.
+    /// Records that the response under this key cannot be stored.
     pub fn pass(&self, ticket: Ticket, now_s: u64) {
         let entries = self.known(&ticket);
         self.settle(ticket, Variants { entries, pass_until_s: now_s + PASS_SECONDS });
     }
 
-    /// What is there already under the key of a fetch.
+    /// The entries that already exist under the key of a fetch.
     fn known(&self, ticket: &Ticket) -> Vec<Arc<Entry>> {
         self.shelf.peek(&**ticket.key()).map(|variants| variants.entries.clone()).unwrap_or_default()
     }
 
-    /// Puts what is known after a fetch in the place of what was, and ends the fetch.
+    /// Replaces what is known under the key, and ends the fetch.
     fn settle(&self, ticket: Ticket, variants: Variants) {
         self.shelf.insert(ticket.key().clone(), Arc::new(variants));
-        // What a purge has taken away since it was read must not come back.
+        // What a purge has removed since the entries were read must not come back.
         if ticket.is_doomed() {
             self.shelf.remove(ticket.key());
         }
         ticket.answered();
     }
 
-    /// Forgets a key: a method that is not safe has changed what it stands for.
+    /// Drops a key, because an unsafe method has changed its resource.
     pub fn invalidate(&self, key: &str) {
         self.flights.doom_one(key);
         self.shelf.remove(key);
     }
 
-    /// Forgets entries; the answer is how many. Looks at all of them: never call it on a data core.
+    /// Drops entries, and returns how many. Scans the whole cache: never call it on a data core.
     pub fn purge(&self, what: &Purge) -> u64 {
         self.flights.doom(|key| match what {
             Purge::Url(url) => url_of(key) == url,
@@ -235,7 +235,7 @@ impl Cache {
             };
             let count = variants.entries.iter().filter(|entry| goes(entry)).count() as u64;
             if count > 0 {
-                // All variants of the address go: it is one resource.
+                // All variants of the address are dropped: they are one resource.
                 self.shelf.remove(&key);
                 purged += count;
             }
@@ -248,17 +248,17 @@ impl Cache {
         self.counts.add(event as usize, 1);
     }
 
-    /// How often something happened, over all cores.
+    /// How often the event happened, over all cores.
     pub fn counted(&self, event: Event) -> u64 {
         self.counts.sum(event as usize)
     }
 
-    /// Keys held now.
+    /// Number of keys.
     pub fn keys(&self) -> usize {
         self.shelf.len()
     }
 
-    /// Bytes held now.
+    /// Bytes in use.
     pub fn used_bytes(&self) -> u64 {
         self.shelf.weight()
     }
@@ -270,18 +270,18 @@ impl std::fmt::Debug for Cache {
     }
 }
 
-/// A shard is a lock of its own with its share of the memory, and holds nothing larger than that.
+/// Minimum bytes of a shard. Each shard has its own lock and share of the memory, and holds nothing larger than that.
 const LEAST_SHARD_BYTES: u64 = 8 << 20;
-/// The part of a shard that one key may take: what the shelf itself gives to what is used often.
+/// The fraction of a shard that one key may take: what the shelf reserves for frequently used keys.
 const LARGEST_OF_SHARD: f64 = 0.97;
 const MOST_SHARDS: usize = 16;
-/// Variants of one key; the oldest goes first.
+/// Maximum variants of one key; the oldest is dropped first.
 const MOST_VARIANTS: usize = 32;
-/// What a key takes beside its text and its entries.
+/// Bytes of a key besides its text and its entries.
 const KEY_OVERHEAD_BYTES: u64 = 200;
-/// For the size of the index.
+/// Estimate, for the size of the index.
 const TYPICAL_ENTRY_BYTES: u64 = 16 << 10;
-/// How long nobody waits for what could not be stored.
+/// For how long no request waits for a fetch after a response that could not be stored.
 const PASS_SECONDS: u64 = 10;
 
 #[cfg(test)]

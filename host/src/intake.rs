@@ -8,10 +8,10 @@ use std::task::{Context, Poll};
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
-/// See the module.
+/// The bytes that were read from a connection and not used yet. See the module.
 pub struct Intake {
     pub bytes: BytesMut,
-    /// How much is read at once.
+    /// How much to read at once.
     reads: usize,
 }
 
@@ -22,11 +22,11 @@ impl Default for Intake {
 }
 
 impl Intake {
-    /// Reads what there is; 0 is the end of what the other side sends.
+    /// Reads what is available; 0 means that the other side has ended its stream.
     pub fn poll_fill<R: AsyncRead + Unpin>(&mut self, reader: &mut R, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         self.bytes.reserve(self.reads);
         let capacity = self.bytes.capacity().saturating_sub(self.bytes.len());
-        // The future has no state, so that it can be made for each poll.
+        // The future has no state, so it can be created for each poll.
         let polled = pin!(reader.read_buf(&mut self.bytes)).poll(cx);
         if let Poll::Ready(Ok(count)) = polled
             && count == capacity
@@ -36,8 +36,8 @@ impl Intake {
         polled
     }
 
-    /// The first bytes. A short piece is copied, so that the buffer is the connection's alone and is not made anew for the
-    /// next message.
+    /// Takes the first bytes. A short piece is copied, so that the buffer stays with the connection alone and need not
+    /// be allocated again for the next message.
     pub fn take(&mut self, length: usize) -> Bytes {
         if length > COPIED {
             return self.bytes.split_to(length).freeze();
@@ -47,7 +47,7 @@ impl Intake {
         bytes
     }
 
-    /// After a long message: the next one begins small.
+    /// After a long message: the next one starts with a small buffer.
     pub fn shrink(&mut self) {
         if self.bytes.is_empty() && self.bytes.capacity() > LONG_READ / 2 {
             self.bytes = BytesMut::new();
@@ -56,11 +56,11 @@ impl Intake {
     }
 }
 
-/// What is read at once of a message that is short: a head, and a body of a few kilobytes.
+/// How much is read at once of a short message: a head, and a body of a few kilobytes.
 const SHORT_READ: usize = 8 << 10;
 
-/// The most that is read at once of a long one.
+/// Maximum that is read at once of a long message.
 const LONG_READ: usize = 64 << 10;
 
-/// Copying as much costs less than a new buffer.
+/// Up to this size, copying costs less than a new buffer.
 const COPIED: usize = 4 << 10;

@@ -36,20 +36,20 @@ use crate::telemetry::metrics::Layer4Metrics;
 use crate::upstream::Upstream;
 use sni::Names;
 
-/// What a listener does with what comes.
+/// How a listener forwards connections and datagrams.
 pub struct Forward {
     pub listener: Arc<str>,
     pub route: Route,
-    /// How long nothing may move.
+    /// How long nothing may be transferred.
     pub idle_timeout: Duration,
     /// How long a client may take for its ClientHello.
     pub hello_timeout: Duration,
-    /// What is left to connections once the gateway stops or the listener is gone.
+    /// How long connections may continue once the gateway drains or the listener is removed.
     pub drain_timeout: Duration,
     pub metrics: Arc<Layer4Metrics>,
 }
 
-/// What the way of a connection depends on.
+/// What the choice of the target depends on.
 #[allow(clippy::large_enum_variant)] // one for each listener
 pub enum Route {
     /// Nothing.
@@ -87,25 +87,25 @@ impl Targets {
     }
 }
 
-/// The drain was asked for, and what was left of the time since is over.
+/// Waits until the drain was asked for, and `patience` has passed since.
 async fn patience_ends(drain: &Drain, patience: Duration) {
     drain.asked().await;
     tokio::time::sleep(patience).await;
 }
 
-/// Between whom a connection is.
+/// The addresses of a connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Ends {
-    /// The other end of the connection.
+    /// The peer of the connection.
     pub peer: SocketAddr,
-    /// The client: the peer, or whom it speaks for.
+    /// The client: the peer, or the client that a trusted proxy reports.
     pub client: SocketAddr,
     /// The address that the client connected to.
     pub local: SocketAddr,
 }
 
 impl Ends {
-    /// What a server is told of them, if it wants to know.
+    /// The PROXY header for servers that expect one.
     fn header(&self) -> Header {
         Header::Proxied { source: self.client, destination: self.local }
     }

@@ -16,47 +16,47 @@ use tokio::io::AsyncWrite;
 
 use crate::body::{Body, BodyError};
 
-/// See the module.
+/// A message that is being sent. See the module.
 pub struct Outgoing {
     body: Body,
     framing: Framing,
     output: Output,
     state: State,
-    /// The other side has to take something before there is more to do.
+    /// The other side has to accept something before more can be done.
     is_blocked: bool,
 }
 
-/// How the body's end is said.
+/// How the end of the body is marked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
     /// There is no body.
     Nothing,
-    /// So many bytes are still to come.
+    /// This many bytes remain.
     Length(u64),
-    /// The other side may not take trailers; then they are left out.
+    /// If the other side may not get trailers, they are left out.
     Chunked { trailers: bool },
-    /// It ends with the connection (RFC 9112, section 6.3).
+    /// The body ends with the connection (RFC 9112, section 6.3).
     UntilClosed,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Sends,
-    /// The last of it is in the output.
+    /// The last part is in the output.
     Ends,
     Sent,
     GivenUp,
 }
 
-/// Whose turn it is to go on.
+/// Who has to act next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
-    /// The body has more to come and has not got it yet.
+    /// The body, which has more to come but not yet.
     Body,
     Connection,
 }
 
-/// Why a message was not sent to its end.
+/// Why a message was not sent completely.
 #[derive(Debug)]
 pub enum Error {
     Body(BodyError),
@@ -66,7 +66,7 @@ pub enum Error {
 }
 
 impl Outgoing {
-    /// `head` is the message as far as it goes before its body.
+    /// `head` is everything before the body.
     pub fn new(head: Vec<u8>, framing: Framing, body: Body) -> Self {
         let is_whole = matches!(framing, Framing::Nothing | Framing::Length(0));
         let state = if is_whole { State::Ends } else { State::Sends };
@@ -74,28 +74,29 @@ impl Outgoing {
         Outgoing { body, framing, output, state, is_blocked: false }
     }
 
-    /// Whether the other side has all of it.
+    /// Whether everything has been written.
     pub fn is_sent(&self) -> bool {
         self.state == State::Sent
     }
 
-    /// Whether the last poll had to stop because the other side takes no more at present.
+    /// Whether the last poll stopped because the other side accepts no more at present.
     pub fn is_blocked(&self) -> bool {
         self.is_blocked
     }
 
-    /// How many bytes the other side has taken.
+    /// Bytes that the other side has accepted.
     pub fn taken(&self) -> u64 {
         self.output.taken
     }
 
-    /// Lets go of what is left: the other side will not take it.
+    /// Drops the rest, because the other side will not accept it.
     pub fn give_up(&mut self) {
         self.state = State::GivenUp;
         self.body = Body::Empty;
     }
 
-    /// Writes what there is. Ready when there is nothing left to do. `turn` is told whenever the body is asked.
+    /// Writes as much as possible. Ready when there is nothing left to do. `turn` is called whenever the body is
+    /// polled.
     pub fn poll<W: AsyncWrite + Unpin>(
         &mut self,
         writer: &mut W,
@@ -108,10 +109,10 @@ impl Outgoing {
             self.is_blocked = true;
             ready!(self.output.poll_write(writer, context)).map_err(Error::Socket)?;
             if self.state == State::Sends && !waits {
-                // The body may have more at once.
+                // The body may have more immediately.
                 continue;
             }
-            // TLS may hold back what was written.
+            // TLS may buffer what was written.
             ready!(Pin::new(&mut *writer).poll_flush(context)).map_err(Error::Socket)?;
             self.is_blocked = false;
             if waits {
@@ -122,8 +123,7 @@ impl Outgoing {
         Poll::Ready(Ok(()))
     }
 
-    /// Puts what there is of the body into the output, as far as there is room. True where the body has more to come and has
-    /// not got it yet.
+    /// Moves as much of the body as fits into the output. True if the body has more to come, but not yet.
     fn take_frames(&mut self, turn: &impl Fn(Turn), context: &mut Context<'_>) -> Result<bool, Error> {
         while self.state == State::Sends && !self.output.is_full() {
             let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) else {
@@ -147,7 +147,7 @@ impl Outgoing {
         let mut line_end: &[u8] = b"";
         match &mut self.framing {
             Framing::Nothing => return,
-            // A body that is longer than announced ends where it was announced to.
+            // A body that is longer than announced is cut at the announced length.
             Framing::Length(left) => {
                 data.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
                 *left -= data.len() as u64;
@@ -182,7 +182,7 @@ impl Outgoing {
     }
 }
 
-/// Writes each field on its line.
+/// Writes one line per field.
 pub fn write_fields(fields: &HeaderMap, out: &mut Vec<u8>) {
     for (name, value) in fields {
         write_field(name.as_str().as_bytes(), value.as_bytes(), out);
@@ -197,25 +197,25 @@ pub fn write_field(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// What is to be written: bytes of ours and short pieces of the body, a long piece, and what ends it.
+/// The bytes to write: our own together with short pieces of the body, one long piece, and what follows it.
 #[derive(Default)]
 struct Output {
     front: Vec<u8>,
     data: Bytes,
     back: &'static [u8],
-    /// How much of all that is written.
+    /// How much of these is written.
     written: usize,
-    /// How much was written of all that ever was here.
+    /// How much has been written in total.
     taken: u64,
 }
 
 impl Output {
-    /// Whether it has to be written before anything else comes into it.
+    /// Whether it has to be written before anything else is added.
     fn is_full(&self) -> bool {
         !self.data.is_empty() || self.written > 0 || self.front.len() >= FRONT_BYTES
     }
 
-    /// Adds a piece of the body. Short ones are copied together, so that they are one write with the head and the end.
+    /// Adds a piece of the body. Short pieces are copied together, so that head, pieces and end are one write.
     fn put(&mut self, data: Bytes, end: &'static [u8]) {
         if data.len() <= COPIED_BYTES {
             self.front.extend_from_slice(&data);
@@ -254,19 +254,19 @@ impl Output {
     }
 }
 
-/// The pieces that have something: where there is only a head, it is written as it is.
+/// The pieces that are not empty: a lone head is written without gathering.
 fn without_empty<'a, 'b>(pieces: &'a mut [IoSlice<'b>]) -> &'a [IoSlice<'b>] {
     let last = pieces.iter().rposition(|piece| !piece.is_empty()).map_or(0, |at| at + 1);
     let first = pieces.iter().position(|piece| !piece.is_empty()).unwrap_or(0);
     pieces.get(first..last).unwrap_or_default()
 }
 
-/// The longest piece of a body that is copied behind the head, to be one write with it.
+/// Maximum size of a body piece that is copied after the head, to share one write with it.
 pub const COPIED_BYTES: usize = 2 << 10;
-/// How much of such is written at once.
+/// Maximum of copied bytes per write.
 const FRONT_BYTES: usize = 16 << 10;
 
-/// What would change how the message is read, who it is for, or whose it is (RFC 9110, section 6.5.1).
+/// Fields that would change how the message is read, whom it is for, or whom it is from (RFC 9110, section 6.5.1).
 const NOT_IN_TRAILERS: [&str; 12] = [
     "transfer-encoding",
     "content-length",

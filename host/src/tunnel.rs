@@ -28,26 +28,26 @@ pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
-/// An end of a tunnel, once its connection has let go of it.
+/// One end of a tunnel, which resolves once its connection has released it.
 pub type End = Pin<Box<dyn Future<Output = io::Result<Opened>> + Send>>;
 
-/// An end of a tunnel, with what is to live as long as the tunnel: a place among connections, a count.
+/// An end of a tunnel, with whatever has to live as long as the tunnel: a connection's permit, a count.
 pub struct Opened {
     pub stream: Box<dyn Stream>,
     pub held: Box<dyn Send>,
 }
 
-/// What a request asks to be switched to.
+/// The protocol that a request asks to switch to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upgrade {
     /// One token, such as `websocket`.
     pub protocol: HeaderValue,
-    /// The client takes no answer but a tunnel or an error: HTTP/2's extended CONNECT (RFC 8441), where every 2xx opens
-    /// the tunnel.
+    /// The client accepts only a tunnel or an error: HTTP/2's extended CONNECT (RFC 8441), where every 2xx opens the
+    /// tunnel.
     pub is_required: bool,
 }
 
-/// Passes something that is neither `Clone` nor `Sync` through the extensions of a message. It is taken once.
+/// Passes a value that is neither `Clone` nor `Sync` through the extensions of a message. It can be taken once.
 pub struct Handover<T>(Arc<Mutex<Option<T>>>);
 
 impl<T> Handover<T> {
@@ -68,19 +68,19 @@ impl<T> Clone for Handover<T> {
 
 /// A tunnel that has its upstream end and waits for the client's.
 pub struct Tunnel {
-    /// What both sides agreed to speak.
+    /// The protocol that both sides agreed on.
     pub protocol: HeaderValue,
     upstream: End,
     idle_timeout: Duration,
     ending: Ending,
 }
 
-/// What became of a tunnel.
+/// The result of a tunnel.
 #[derive(Debug)]
 pub struct Ended {
-    /// Bytes of the client that the upstream took.
+    /// Bytes from the client that the upstream accepted.
     pub from_client: u64,
-    /// Bytes of the upstream that the client took.
+    /// Bytes from the upstream that the client accepted.
     pub to_client: u64,
     pub how: How,
 }
@@ -90,17 +90,17 @@ pub struct Ended {
 pub enum How {
     /// Both sides closed.
     Complete,
-    /// The client's connection failed, or was never there.
+    /// The client's connection failed, or never came about.
     ClientLeft,
     UpstreamFailed(io::Error),
-    /// No byte moved for so long.
+    /// No byte moved for this long.
     Idle(Duration),
-    /// The gateway stopped, or its listener was taken away, and the drain time was over.
+    /// The gateway stopped, or its listener was removed, and the drain time was over.
     ShutDown,
 }
 
 impl Tunnel {
-    /// `report` is called once, whatever becomes of the tunnel.
+    /// `report` is called once, however the tunnel ends.
     pub fn new(
         protocol: HeaderValue,
         upstream: End,
@@ -111,7 +111,7 @@ impl Tunnel {
         Tunnel { protocol, upstream, idle_timeout, ending }
     }
 
-    /// Joins the client to the upstream until the tunnel ends. `drain` is held as long.
+    /// Connects the client with the upstream until the tunnel ends. `drain` is held as long.
     pub async fn run(self, mut client: impl AsyncRead + AsyncWrite + Unpin, drain: Drain) {
         let Tunnel { upstream, idle_timeout, mut ending, .. } = self;
         let mut over = pin!(drain.over());
@@ -157,13 +157,13 @@ impl Tunnel {
     }
 }
 
-/// Reports when it is dropped, with what is known then.
+/// Reports when dropped, with what is known then.
 struct Ending {
     report: Option<Box<dyn FnOnce(Ended) + Send>>,
     up: u64,
     down: u64,
     how: How,
-    /// While the tunnel runs.
+    /// Set while the tunnel runs.
     drain: Option<Drain>,
 }
 
@@ -178,7 +178,7 @@ impl Drop for Ending {
     fn drop(&mut self) {
         let Some(report) = self.report.take() else { return };
         let mut how = std::mem::replace(&mut self.how, How::Complete);
-        // A tunnel that is dropped while it runs is cut by the end of its core.
+        // A tunnel that is dropped while it runs was cut because its core stops.
         if self.drain.as_ref().is_some_and(Drain::is_asked) {
             how = How::ShutDown;
         }
@@ -189,10 +189,10 @@ impl Drop for Ending {
 /// One direction.
 #[derive(Default)]
 struct Pump {
-    /// What the receiver has not taken yet, and how much of it it has.
+    /// Bytes that the receiver has not accepted yet, and how many of them it has.
     held: Vec<u8>,
     taken: usize,
-    /// Bytes that the receiver took.
+    /// Bytes that the receiver accepted.
     bytes: u64,
     is_closed: bool,
     is_done: bool,
@@ -205,7 +205,7 @@ enum Failed {
 }
 
 impl Pump {
-    /// Ready when the sender has closed and the receiver knows.
+    /// Ready when the sender has closed and the receiver has been told.
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -260,7 +260,7 @@ impl Pump {
     }
 }
 
-/// What is read at once, and the most that is held for a side that does not take it.
+/// Bytes per read, and the maximum that is held for a side that does not read.
 const READ_BYTES: usize = 16 << 10;
 
 #[cfg(test)]

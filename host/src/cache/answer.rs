@@ -11,7 +11,7 @@ use super::conditions::Conditions;
 use super::entry::Entry;
 
 impl Entry {
-    /// The status, the head and the body that answer a request with this method and these conditions.
+    /// The status, head and body that answer a request with this method and these conditions.
     pub fn answer(&self, method: &Method, conditions: &Conditions, now_s: u64) -> (StatusCode, HeaderMap, Bytes) {
         let mut headers = self.headers.clone();
         headers.insert(AGE, HeaderValue::from(self.age(now_s)));
@@ -26,7 +26,7 @@ impl Entry {
             Some(Ok((first, last))) => {
                 let told = HeaderValue::try_from(format!("bytes {first}-{last}/{length}"));
                 headers.extend(told.ok().map(|told| (CONTENT_RANGE, told)));
-                // Both are within the body.
+                // Both positions are within the body.
                 (StatusCode::PARTIAL_CONTENT, self.body.slice(first as usize..=last as usize))
             }
             Some(Err(())) => {
@@ -50,7 +50,7 @@ impl Entry {
     }
 }
 
-/// A head as it says that nothing has changed: without what is about the body.
+/// Turns a head into that of a 304 response, by removing what describes the body.
 pub fn unchanged(headers: &mut HeaderMap) {
     for name in [CONTENT_LENGTH, CONTENT_TYPE, CONTENT_ENCODING, CONTENT_RANGE, TRANSFER_ENCODING] {
         headers.remove(name);

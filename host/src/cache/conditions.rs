@@ -19,7 +19,7 @@ pub struct Conditions {
 }
 
 impl Conditions {
-    /// Whether only the upstream can decide: the request is about a state that it should have.
+    /// Whether only the upstream can decide: the request requires a certain state of the resource.
     pub fn are_for_upstream(headers: &HeaderMap) -> bool {
         headers.contains_key(IF_MATCH) || headers.contains_key(IF_UNMODIFIED_SINCE)
     }
@@ -34,7 +34,7 @@ impl Conditions {
         }
     }
 
-    /// Takes them out of a request whose answer may be stored.
+    /// Removes them from a request whose response may be stored.
     pub fn strip(headers: &mut HeaderMap) {
         for name in [IF_NONE_MATCH, IF_MODIFIED_SINCE, RANGE, IF_RANGE] {
             headers.remove(name);
@@ -45,7 +45,7 @@ impl Conditions {
         self.range.is_some()
     }
 
-    /// Whether the client has already what this response says (RFC 9110 §13.2.2).
+    /// Whether the client already has this response (RFC 9110 §13.2.2).
     pub fn is_met(&self, response: &HeaderMap) -> bool {
         if !self.none_match.is_empty() {
             let own = response.get(ETAG).map(HeaderValue::as_bytes);
@@ -54,18 +54,18 @@ impl Conditions {
                 tag => own.is_some_and(|own| weak(own) == weak(tag)),
             });
         }
-        // Without a Last-Modified, what was made by then is not newer (RFC 9111 §4.3.2).
+        // Without Last-Modified, a response dated no later is not newer (RFC 9111 §4.3.2).
         self.modified_since.is_some_and(|since| {
             let modified = date(response, &LAST_MODIFIED).or_else(|| date(response, &DATE));
             modified.is_some_and(|modified| modified <= since)
         })
     }
 
-    /// The bytes that are asked for of a body of this length. `Err` where there are none of them.
+    /// The bytes that are requested from a body of this length. `Err` if the range contains none.
     pub fn range(&self, response: &HeaderMap, length: u64) -> Option<Result<(u64, u64), ()>> {
         let range = self.range.as_ref().filter(|_| self.is_same(response))?;
         let (unit, set) = range.to_str().ok()?.split_once('=')?;
-        // Several ranges at once are answered with the whole (RFC 9110 §14.2 lets a server do so).
+        // Several ranges are answered with the whole body (RFC 9110 §14.2 allows that).
         if !unit.trim().eq_ignore_ascii_case("bytes") || set.contains(',') {
             return None;
         }
@@ -89,7 +89,7 @@ impl Conditions {
         Some(if first < length { Ok((first, last.min(length - 1))) } else { Err(()) })
     }
 
-    /// Whether a range is still of the response that the client has a part of (RFC 9110 §13.1.5).
+    /// Whether a range is requested from the same response of which the client has a part (RFC 9110 §13.1.5).
     fn is_same(&self, response: &HeaderMap) -> bool {
         let Some(validator) = &self.if_range else { return true };
         let validator = validator.as_bytes();
@@ -101,7 +101,7 @@ impl Conditions {
     }
 }
 
-/// The entity tags of a list; a comma may stand inside the quotes of one.
+/// The entity tags of a list; commas may occur inside their quotes.
 fn tags(list: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut is_quoted = false;
     list.split(move |byte| {
@@ -135,7 +135,7 @@ mod tests {
         ] {
             assert_eq!(Conditions::of(&headers(&[(field, value)])).is_met(&response), is_met, "{field}: {value}");
         }
-        // The entity tag alone decides where there is one.
+        // If there is an entity tag, it alone decides.
         let both = headers(&[("if-none-match", "\"x\""), ("if-modified-since", "Tue, 01 Jan 2030 00:00:00 GMT")]);
         assert!(!Conditions::of(&both).is_met(&response));
     }

@@ -2,7 +2,7 @@
 
 use http::header::{CACHE_CONTROL, HeaderMap, HeaderName, PRAGMA};
 
-/// What it says. A number that is none is 0: what cannot be read must not make a response live longer.
+/// The directives of `Cache-Control`. An invalid number counts as 0: it must not make a response live longer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Directives {
     pub no_store: bool,
@@ -13,25 +13,25 @@ pub struct Directives {
     pub proxy_revalidate: bool,
     pub must_understand: bool,
     pub only_if_cached: bool,
-    /// Seconds, like all that follows.
+    /// In seconds, like the following.
     pub max_age: Option<u64>,
     pub s_maxage: Option<u64>,
     pub min_fresh: Option<u64>,
-    /// As many as may be, where it has no number.
+    /// Unlimited if the directive has no number.
     pub max_stale: Option<u64>,
     pub stale_while_revalidate: Option<u64>,
     pub stale_if_error: Option<u64>,
-    /// The fields that `no-cache` and `private` name: those alone are not to be stored.
+    /// The fields that `no-cache` and `private` name: only those must not be stored.
     pub fields: Vec<HeaderName>,
 }
 
 impl Directives {
-    /// Of a response.
+    /// The directives of a response.
     pub fn of_response(headers: &HeaderMap) -> Directives {
         Directives::read(headers)
     }
 
-    /// Of a request, where `Pragma: no-cache` stands for the same without any `Cache-Control` (RFC 9111 §5.4).
+    /// The directives of a request. Without `Cache-Control`, `Pragma: no-cache` means the same (RFC 9111 §5.4).
     pub fn of_request(headers: &HeaderMap) -> Directives {
         let mut directives = Directives::read(headers);
         if !headers.contains_key(CACHE_CONTROL) {
@@ -56,7 +56,7 @@ impl Directives {
 
     fn take(&mut self, name: &[u8], argument: Option<&[u8]>) {
         let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
-        // Of two values that differ the smaller counts.
+        // Of two different values, the smaller counts.
         let least = |place: &mut Option<u64>| {
             let seconds = argument.map_or(0, seconds);
             *place = Some(place.map_or(seconds, |known| known.min(seconds)));
@@ -99,9 +99,9 @@ impl Directives {
 /// One directive of a list.
 struct Directive<'a> {
     name: &'a [u8],
-    /// Without quotes.
+    /// Without the quotes.
     argument: Option<Vec<u8>>,
-    /// What comes after it.
+    /// What follows it.
     rest: &'a [u8],
 }
 
@@ -131,7 +131,7 @@ fn next(list: &[u8]) -> Option<Directive<'_>> {
             byte => argument.push(*byte),
         }
     }
-    // A quote without an end takes all that is left with it.
+    // An unterminated quote swallows the rest of the list.
     Some(Directive { name, argument: Some(argument), rest: &[] })
 }
 
@@ -148,7 +148,7 @@ fn fields(list: &[u8]) -> Vec<HeaderName> {
     list.split(|byte| *byte == b',').filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok()).collect()
 }
 
-/// 68 years; longer is as good as this.
+/// 68 years; anything longer is capped to this.
 pub(super) const LONGEST_SECONDS: u64 = 1 << 31;
 
 #[cfg(test)]

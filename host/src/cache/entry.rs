@@ -16,21 +16,21 @@ pub struct Entry {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
-    /// What the request said in the fields that `Vary` names; empty for one that it did not have.
+    /// The request's values of the fields that `Vary` names; empty for a missing field.
     vary: Box<[(HeaderName, Box<[u8]>)]>,
     tags: Box<[Box<str>]>,
     life: Life,
-    /// Unix seconds.
+    /// When it arrived, in Unix seconds.
     came_s: u64,
 }
 
-/// A response that is about to be stored: all but its body.
+/// A response that is about to be stored, without its body.
 #[derive(Clone, Debug)]
 pub struct Head(Entry);
 
 impl Head {
-    /// `fields` are the request's; `now_s` is when the response came, `delay_s` how long it took. None where it may not
-    /// be stored.
+    /// `fields` are the request's; `now_s` is when the response arrived, `delay_s` how long it took. `None` if it must
+    /// not be stored.
     pub fn of(
         asked: &Asked,
         rules: &Rules,
@@ -63,24 +63,24 @@ impl Head {
         Entry { body, ..self.0 }
     }
 
-    /// Bytes that the entry takes without its body.
+    /// Bytes of the entry without its body.
     pub(super) fn weight(&self) -> u64 {
         self.0.weight()
     }
 
-    /// Unix seconds.
+    /// When it arrived, in Unix seconds.
     pub(super) fn came_s(&self) -> u64 {
         self.0.came_s
     }
 }
 
 impl Entry {
-    /// Whether a request with these fields may be answered with it.
+    /// Whether it may answer a request with these fields.
     pub(super) fn suits(&self, fields: &HeaderMap) -> bool {
         self.vary.iter().all(|(name, value)| said(fields, name).eq(value.iter().copied()))
     }
 
-    /// Whether requests that had the other one have this one now.
+    /// Whether it is the same variant as the other entry and takes its place.
     pub(super) fn replaces(&self, other: &Entry) -> bool {
         self.vary == other.vary
     }
@@ -89,17 +89,17 @@ impl Entry {
         self.life
     }
 
-    /// Seconds since the upstream made it.
+    /// Seconds since the upstream generated it.
     pub fn age(&self, now_s: u64) -> u64 {
         self.life.age.saturating_add(now_s.saturating_sub(self.came_s))
     }
 
-    /// Seconds that it is still fresh for; below zero it is stale.
+    /// Seconds for which it is still fresh; negative if it is stale.
     pub fn ttl(&self, now_s: u64) -> i64 {
         i64::try_from(self.life.fresh).unwrap_or(i64::MAX).saturating_sub_unsigned(self.age(now_s))
     }
 
-    /// Makes a request ask whether this one is still good (RFC 9110 §13.1).
+    /// Adds the conditions with which a request asks whether this entry is still valid (RFC 9110 §13.1).
     pub fn ask(&self, fields: &mut HeaderMap) {
         for (validator, question) in [(ETAG, IF_NONE_MATCH), (LAST_MODIFIED, IF_MODIFIED_SINCE)] {
             if let Some(value) = self.headers.get(validator) {
@@ -108,7 +108,7 @@ impl Entry {
         }
     }
 
-    /// This one as the news that nothing has changed leaves it (RFC 9111 §3.2). None where that is news about another.
+    /// The entry updated by a 304 response (RFC 9111 §3.2). `None` if that response is about a different entry.
     pub fn refreshed(&self, asked: &Asked, rules: &Rules, news: &HeaderMap, now_s: u64, delay_s: u64) -> Option<Entry> {
         let strong = |headers: &HeaderMap| headers.get(ETAG).cloned();
         if let (Some(own), Some(new)) = (strong(&self.headers), strong(news))
@@ -141,7 +141,7 @@ impl Entry {
         self.tags.iter().any(|known| **known == *tag)
     }
 
-    /// Bytes that it takes.
+    /// Bytes of the entry.
     pub(super) fn weight(&self) -> u64 {
         let fields: usize = self.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 64).sum();
         let vary: usize = self.vary.iter().map(|(name, value)| name.as_str().len() + value.len() + 64).sum();
@@ -150,7 +150,7 @@ impl Entry {
     }
 }
 
-/// The request's side of the response's `Vary`.
+/// The request's values of the fields that the response's `Vary` names.
 fn vary(fields: &HeaderMap, response: &HeaderMap) -> Box<[(HeaderName, Box<[u8]>)]> {
     let lists = response.get_all(VARY).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
     let mut names: Vec<HeaderName> = lists.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok()).collect();
@@ -159,15 +159,15 @@ fn vary(fields: &HeaderMap, response: &HeaderMap) -> Box<[(HeaderName, Box<[u8]>
     names.into_iter().map(|name| (name.clone(), said(fields, &name).collect::<Box<[u8]>>())).collect()
 }
 
-/// All values of a field in one, without space around commas, which means nothing (RFC 9111 §4.1).
+/// All values of a field in one, without the insignificant space around commas (RFC 9111 §4.1).
 fn said(fields: &HeaderMap, name: &HeaderName) -> impl Iterator<Item = u8> {
-    // One byte that no value has tells an empty field from none.
+    // A byte that no value contains distinguishes an empty field from a missing one.
     let is_there = fields.contains_key(name).then_some(0_u8);
     let parts = fields.get_all(name).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
     is_there.into_iter().chain(parts.flat_map(|part| part.trim_ascii().iter().copied().chain([b','])))
 }
 
-/// The tags by which it is purged, which are nobody's business but the cache's.
+/// Removes the purge tags from the fields, since they are only for the cache, and returns them.
 fn take_tags(headers: &mut HeaderMap) -> Box<[Box<str>]> {
     let mut tags = Vec::new();
     for (name, separators) in [(CACHE_TAG, &[',', ' '][..]), (SURROGATE_KEY, &[' '][..])] {
@@ -181,25 +181,25 @@ fn take_tags(headers: &mut HeaderMap) -> Box<[Box<str>]> {
     tags.into()
 }
 
-/// An entity tag as weak comparison sees it (RFC 9110 §8.8.3.2).
+/// An entity tag for weak comparison (RFC 9110 §8.8.3.2).
 pub(super) fn weak(tag: &[u8]) -> &[u8] {
     tag.strip_prefix(b"W/").unwrap_or(tag)
 }
 
-/// Takes away what is only for the cache, from a response that is not stored.
+/// Removes what is only for the cache from a response that is not stored.
 pub fn hide_tags(headers: &mut HeaderMap) {
     headers.remove(CACHE_TAG);
     headers.remove(SURROGATE_KEY);
 }
 
-/// What is about the body, which stays what it was (RFC 9111 §3.2).
+/// Fields that describe the body, which does not change (RFC 9111 §3.2).
 static UNTOUCHED: [HeaderName; 5] =
     [CONTENT_LENGTH, CONTENT_ENCODING, CONTENT_RANGE, HeaderName::from_static("content-md5"), ETAG];
 
 const CACHE_TAG: HeaderName = HeaderName::from_static("cache-tag");
 const SURROGATE_KEY: HeaderName = HeaderName::from_static("surrogate-key");
 
-/// What an entry takes beside its parts.
+/// Bytes of an entry besides its parts.
 const ENTRY_OVERHEAD_BYTES: usize = 500;
-/// Tags of one entry; more are not kept.
+/// Maximum tags of one entry; further ones are ignored.
 const MOST_TAGS: usize = 1000;

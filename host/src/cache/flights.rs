@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::Cache;
 
-/// The fetches under way. There are never more of them than requests.
+/// The fetches in progress. There are never more than requests.
 #[derive(Default)]
 pub(super) struct Flights {
     shards: [Mutex<Shard>; SHARDS],
@@ -20,29 +20,29 @@ type Shard = HashMap<Arc<str>, Arc<Flight>>;
 
 struct Flight {
     end: watch::Sender<Option<End>>,
-    /// What is fetched was purged meanwhile, and must not be stored.
+    /// The key was purged during the fetch, so the response must not be stored.
     is_doomed: AtomicBool,
 }
 
 /// How a fetch ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// What came is stored, or is known not to be kept.
+    /// The response is stored, or known not to be storable.
     Answered,
     /// It failed, or its client left.
     Abandoned,
 }
 
-/// A turn to fetch, or a fetch to wait for.
+/// The right to fetch, or a fetch to wait for.
 pub enum Joined {
     Mine(Ticket),
     Others(Waiting),
 }
 
-/// A fetch of another request.
+/// Another request's fetch.
 pub struct Waiting(watch::Receiver<Option<End>>);
 
-/// The turn to fetch what is under one key. Dropped, it is the next one's.
+/// The right to fetch the response for one key. When dropped, it passes to the next request.
 pub struct Ticket {
     cache: Arc<Cache>,
     key: Arc<str>,
@@ -62,7 +62,7 @@ impl Flights {
         Joined::Mine(Ticket { cache: cache.clone(), key, flight, end: End::Abandoned })
     }
 
-    /// What these fetches bring is not to be stored.
+    /// The responses of these fetches must not be stored.
     pub fn doom(&self, which: impl Fn(&str) -> bool) {
         for shard in &self.shards {
             let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
@@ -72,7 +72,7 @@ impl Flights {
         }
     }
 
-    /// The same about one key.
+    /// The same for one key.
     pub fn doom_one(&self, key: &str) {
         if let Some(flight) = self.shard(key).get(key) {
             flight.is_doomed.store(true, Ordering::SeqCst);
@@ -103,7 +103,7 @@ impl Ticket {
         self.flight.is_doomed.load(Ordering::SeqCst)
     }
 
-    /// Tells those who wait that there is nothing more to wait for.
+    /// Wakes the waiting requests: the response is known.
     pub(super) fn answered(mut self) {
         self.end = End::Answered;
     }

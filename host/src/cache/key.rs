@@ -5,15 +5,15 @@ use smallvec::SmallVec;
 
 use super::Purge;
 
-/// The parts of a key, none of which has a line break in it.
+/// The parts of a key. None of them contains a line break.
 #[derive(Clone, Copy, Debug)]
 pub struct Key<'a> {
     pub route: &'a str,
     /// The upstream that a plugin chose.
     pub choice: &'a str,
-    /// The version of the API that the request is for.
+    /// The API version of the request.
     pub version: &'a str,
-    /// The request's, of which those count that may make a server speak of another address or method than these.
+    /// The request's fields. Those count that may make a server use a different address or method.
     pub fields: &'a HeaderMap,
     pub scheme: &'a str,
     pub authority: &'a str,
@@ -30,10 +30,10 @@ impl Key<'_> {
         }
         let mut speaking: SmallVec<[(&str, &HeaderValue); 8]> =
             self.fields.iter().map(|(name, value)| (name.as_str(), value)).filter(|(name, _)| speaks(name)).collect();
-        // Whatever order they came in.
+        // In whatever order they came.
         speaking.sort_by_key(|(name, _)| *name);
         for (name, value) in speaking {
-            // What says the same again, as it does of most requests, tells nothing apart.
+            // A field that repeats the request, as in most requests, distinguishes nothing.
             let says_host = |host: &[u8]| host.eq_ignore_ascii_case(self.authority.as_bytes());
             let says_scheme = |scheme: &[u8]| scheme.eq_ignore_ascii_case(self.scheme.as_bytes());
             match (name, value.as_bytes()) {
@@ -62,7 +62,8 @@ impl Key<'_> {
     }
 }
 
-/// The same key for another address that a response names, `Location` say: where it is on the same host.
+/// The key for another address on the same host that a response names, for instance in `Location`; `None` for other
+/// hosts.
 pub fn sibling(key: &str, reference: &str) -> Option<String> {
     let url = url_of(key);
     let host_begins = url.find("://")? + 3;
@@ -79,7 +80,7 @@ pub fn sibling(key: &str, reference: &str) -> Option<String> {
 }
 
 impl Purge {
-    /// Of an address as it is written; none where it is no `http` or `https` address.
+    /// For an address as written; `None` if it is not an `http` or `https` address.
     pub fn url(url: &str) -> Option<Purge> {
         let url: http::Uri = url.parse().ok()?;
         let scheme = url.scheme_str().filter(|scheme| matches!(*scheme, "http" | "https"))?;
@@ -95,7 +96,7 @@ pub(super) fn url_of(key: &str) -> &str {
 }
 
 fn push_url(text: &mut String, scheme: &str, authority: &str, target: &str) {
-    // A host is the same in capitals, and with the port that it has anyway.
+    // Hosts are case-insensitive, and the default port makes no difference.
     let default_port = if scheme == "https" { ":443" } else { ":80" };
     let authority = authority.strip_suffix(default_port).unwrap_or(authority);
     text.push_str(scheme);
@@ -104,8 +105,8 @@ fn push_url(text: &mut String, scheme: &str, authority: &str, target: &str) {
     text.push_str(target);
 }
 
-/// Whether some servers and frameworks take a field for another address or method than the request line says. Whoever
-/// sends one gets an entry of his own, and does not choose what others get.
+/// Whether some servers and frameworks let this field override the address or method of the request line. A client that
+/// sends one gets an entry of its own, and does not determine what others get.
 fn speaks(name: &str) -> bool {
     match name.strip_prefix("x-") {
         Some(rest) => SPEAKING.binary_search(&rest).is_ok(),
@@ -113,7 +114,7 @@ fn speaks(name: &str) -> bool {
     }
 }
 
-/// What `Forwarded` (RFC 7239) says of hosts and schemes: not of clients, who would each have an entry.
+/// What `Forwarded` (RFC 7239) says about hosts and schemes. Clients are left out, as each would get an entry.
 fn of_servers(list: &[u8]) -> impl Iterator<Item = (&'static str, &[u8])> {
     let pairs = list.split(|byte| matches!(byte, b',' | b';')).filter_map(|pair| {
         let equals = pair.iter().position(|byte| *byte == b'=')?;
@@ -121,18 +122,18 @@ fn of_servers(list: &[u8]) -> impl Iterator<Item = (&'static str, &[u8])> {
         let known = ["host", "proto"].into_iter().find(|known| name.eq_ignore_ascii_case(known.as_bytes()))?;
         Some((known, value))
     });
-    // A host with a port stands in quotes.
+    // A host with a port is quoted.
     pairs.map(|(name, value)| {
         (name, value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value))
     })
 }
 
-/// Each byte as the character of that number, so that what differs stays different.
+/// Maps each byte to the character with that number, so that different bytes stay different.
 fn text(bytes: &[u8]) -> impl Iterator<Item = char> {
     bytes.iter().map(|byte| char::from(*byte))
 }
 
-/// Without `x-`, in order.
+/// Without `x-`, sorted.
 static SPEAKING: [&str; 17] = [
     "forwarded-host",
     "forwarded-port",
@@ -152,7 +153,7 @@ static SPEAKING: [&str; 17] = [
     "original-url",
     "rewrite-url",
 ];
-/// Of most keys, so that they are written without growing.
+/// Enough for most keys, so that they are written without reallocation.
 const TYPICAL_LENGTH: usize = 256;
 
 #[cfg(test)]

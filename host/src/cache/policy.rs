@@ -9,39 +9,39 @@ use http::{HeaderName, Method, StatusCode};
 use super::directives::{Directives, LONGEST_SECONDS, seconds};
 use super::entry::Entry;
 
-/// How a route remembers.
+/// The cache rules of a route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rules {
-    /// The longest body that is stored, in bytes.
+    /// Maximum bytes of a stored body.
     pub max_body: usize,
-    /// How long a request waits for another's fetch of the same.
+    /// How long a request waits for another request's fetch.
     pub wait: Duration,
-    /// How long a response is fresh that does not say; none leaves it to the heuristic.
+    /// How long a response is fresh that does not say; `None` leaves it to the heuristic.
     pub default_ttl: Option<Duration>,
-    /// Where the response does not say.
+    /// Used if the response does not say.
     pub stale_while_revalidate: Option<Duration>,
     pub stale_if_error: Option<Duration>,
-    /// Whether what clients say in `Cache-Control` counts.
+    /// Whether the clients' `Cache-Control` is obeyed.
     pub client_directives: bool,
-    /// Whether cookies keep nothing from being stored: neither those of a request nor those that a response sets.
+    /// Whether responses are stored regardless of cookies, those of a request as well as those that a response sets.
     pub cookies: bool,
-    /// The names of those by which the gateway itself leads clients to their endpoints: they say nothing of who asks.
+    /// Names of the gateway's own cookies for sticky sessions: they do not identify the caller.
     pub own_cookies: Arc<[Box<str>]>,
-    /// Whether responses tell by `Cache-Status` what the cache did.
+    /// Whether responses report in `Cache-Status` what the cache did.
     pub cache_status: bool,
 }
 
-/// A request, as far as the cache has to know it.
+/// What the cache has to know about a request.
 #[derive(Clone, Debug, Default)]
 pub struct Asked {
     pub directives: Directives,
-    /// The caller may be known to the upstream, by whatever: what it is answered is not for others, unless the response
-    /// says so.
+    /// The upstream may know who the caller is, by whatever means: then the response is not for others, unless it says
+    /// so.
     pub is_authorised: bool,
 }
 
 impl Asked {
-    /// `is_proved`: a plugin or the TLS handshake has proved who is calling.
+    /// `is_proved`: a plugin or the TLS handshake has authenticated the caller.
     pub fn of(headers: &HeaderMap, rules: &Rules, is_proved: bool) -> Asked {
         let directives = if rules.client_directives { Directives::of_request(headers) } else { Directives::default() };
         let has_session = !rules.cookies && has_cookie(headers, &rules.own_cookies);
@@ -49,7 +49,7 @@ impl Asked {
     }
 }
 
-/// Whether there is a cookie beside the gateway's own.
+/// Whether there is a cookie other than the gateway's own.
 fn has_cookie(headers: &HeaderMap, own: &[Box<str>]) -> bool {
     let is_own = |pair: &[u8]| {
         let name = pair.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii();
@@ -59,22 +59,22 @@ fn has_cookie(headers: &HeaderMap, own: &[Box<str>]) -> bool {
     lines.any(|line| !line.as_bytes().split(|byte| *byte == b';').all(is_own))
 }
 
-/// How long a response is good, in seconds.
+/// How long a response may be used, in seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Life {
-    /// How old it was when it came.
+    /// Its age when it arrived.
     pub age: u64,
     pub fresh: u64,
     pub stale_while_revalidate: u64,
     pub stale_if_error: u64,
-    /// Nobody may have it stale, whatever he says.
+    /// It must never be served stale, even if the client allows it.
     pub never_stale: bool,
-    /// The upstream is asked before each use.
+    /// The upstream has to be asked before each use.
     pub always_ask: bool,
 }
 
-/// Whether a response that `says` this may be stored, and how long it is good then. `now_s` is when it came, `delay_s` how
-/// long it took.
+/// Whether a response that `says` this may be stored, and for how long. `now_s` is when it arrived, `delay_s` how long
+/// it took.
 pub(super) fn life(
     asked: &Asked,
     rules: &Rules,
@@ -101,7 +101,8 @@ pub(super) fn life(
     if asked.is_authorised && !is_shared && !says.must_revalidate {
         return None;
     }
-    // Also not where it says `public`: that is often said of a whole site, by somebody who does not know of the session.
+    // Not even if it says `public`: that is often set for a whole site, by somebody who does not know about the
+    // session.
     if headers.contains_key(SET_COOKIE) && !rules.cookies && !says.fields.contains(&SET_COOKIE) {
         return None;
     }
@@ -110,7 +111,7 @@ pub(super) fn life(
     let heuristic = HEURISTIC.contains(&status.as_u16()) || says.public;
     let explicit = says.s_maxage.or(says.max_age).or_else(|| {
         let expires = headers.get(EXPIRES)?;
-        // One that cannot be read has passed (RFC 9111 §5.3).
+        // An invalid date counts as past (RFC 9111 §5.3).
         let expires = expires.to_str().ok().and_then(parse_date);
         Some(expires.map_or(0, |expires| expires.saturating_sub(date)))
     });
@@ -132,26 +133,26 @@ pub(super) fn life(
         never_stale: says.must_revalidate || says.proxy_revalidate || says.s_maxage.is_some() || says.no_cache,
         always_ask: says.no_cache,
     };
-    // What can neither be used nor be asked about would only lie around.
+    // An entry that can neither be used nor revalidated would only waste memory.
     let is_of_use = has_validator
         || (!life.always_ask && (life.fresh > life.age || life.stale_while_revalidate > 0 || life.stale_if_error > 0));
     is_of_use.then_some(life)
 }
 
-/// What a request gets of an entry.
+/// How an entry is used for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It as it is.
+    /// Serve it.
     Fresh,
-    /// It as it is, while somebody asks the upstream.
+    /// Serve it, and ask the upstream meanwhile.
     Stale,
-    /// It as it is, because the request says that it may be stale.
+    /// Serve it, because the request accepts stale responses.
     Tolerated,
-    /// The upstream has to be asked first.
+    /// Ask the upstream first.
     Ask,
 }
 
-/// Decides about an entry that suits the request.
+/// Decides how to use an entry that matches the request.
 pub fn judge(entry: &Entry, asked: &Directives, now_s: u64) -> Verdict {
     let life = entry.life();
     let age = entry.age(now_s);
@@ -173,7 +174,7 @@ pub fn judge(entry: &Entry, asked: &Directives, now_s: u64) -> Verdict {
     if staleness < life.stale_while_revalidate { Verdict::Stale } else { Verdict::Ask }
 }
 
-/// Whether an entry may stand in for an upstream that failed.
+/// Whether an entry may be served because the upstream failed.
 pub fn may_serve_on_error(entry: &Entry, asked: &Directives, now_s: u64) -> bool {
     let life = entry.life();
     let staleness = entry.age(now_s).saturating_sub(life.fresh);
@@ -181,30 +182,30 @@ pub fn may_serve_on_error(entry: &Entry, asked: &Directives, now_s: u64) -> bool
     !life.never_stale && !life.always_ask && !asked.no_cache && staleness < most
 }
 
-/// The statuses that mean an error of the upstream (RFC 5861 §4).
+/// Statuses that count as an error of the upstream (RFC 5861 §4).
 pub fn is_error(status: StatusCode) -> bool {
     matches!(status.as_u16(), 500 | 502 | 503 | 504)
 }
 
-/// Whether a method that is not safe has changed what the address stands for (RFC 9111 §4.4).
+/// Whether an unsafe method has changed the resource (RFC 9111 §4.4).
 pub fn invalidates(method: &Method, status: StatusCode) -> bool {
     !method.is_safe() && (status.is_success() || status.is_redirection())
 }
 
-/// How old a response is that has just come (RFC 9111 §4.2.3).
+/// The age of a response that has just arrived (RFC 9111 §4.2.3).
 fn age(headers: &HeaderMap, date: u64, now_s: u64, delay_s: u64) -> u64 {
     let mut lines = headers.get_all(AGE).iter();
     let said = match (lines.next().map(|value| value.as_bytes().trim_ascii()), lines.next()) {
         (None, _) => 0,
         (Some(age), None) if !age.is_empty() && age.iter().all(u8::is_ascii_digit) => seconds(age),
-        // What cannot be read must not make it look young.
+        // An invalid value must not make it look young.
         _ => LONGEST_SECONDS,
     };
     let corrected = said.saturating_add(delay_s);
     now_s.saturating_sub(date).max(corrected)
 }
 
-/// A tenth of the time for which it had not changed (RFC 9111 §4.2.2).
+/// Heuristic freshness: a tenth of the time since it was last modified (RFC 9111 §4.2.2).
 fn guess(headers: &HeaderMap, date_s: u64) -> u64 {
     let unchanged = date(headers, &LAST_MODIFIED).map_or(0, |modified| date_s.saturating_sub(modified));
     (unchanged / 10).min(LONGEST_GUESS.as_secs())
@@ -227,10 +228,10 @@ pub(super) fn parse_date(text: &str) -> Option<u64> {
     time.duration_since(std::time::UNIX_EPOCH).ok().map(|since| since.as_secs())
 }
 
-/// What may be stored without saying for how long (RFC 9110 §15.1), without 206.
+/// Statuses that may be stored without explicit freshness (RFC 9110 §15.1), except 206.
 const HEURISTIC: [u16; 11] = [200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501];
-/// The statuses whose rules about caching this cache knows.
+/// Statuses whose caching rules this cache implements.
 const UNDERSTOOD: [u16; 22] =
     [200, 201, 202, 203, 204, 300, 301, 302, 303, 307, 308, 400, 401, 403, 404, 405, 410, 414, 500, 501, 502, 503];
-/// Nothing is guessed to be good for longer.
+/// Maximum of the heuristic.
 const LONGEST_GUESS: Duration = Duration::from_secs(24 * 60 * 60);

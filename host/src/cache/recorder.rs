@@ -11,16 +11,16 @@ use super::entry::Head;
 use super::flights::Ticket;
 use crate::body::{Body, BodyError};
 
-/// A response that is stored as soon as its body is there.
+/// A response that is stored once its body is complete.
 pub struct Draft {
     ticket: Ticket,
     head: Head,
-    /// The longest body that is stored.
+    /// Maximum bytes of the body.
     max_body: u64,
 }
 
 impl Draft {
-    /// `None` where it is known already that it takes more than is kept: then nobody waits for it.
+    /// `None` if the body is already known to be too large: then nobody waits for it.
     pub fn begin(ticket: Ticket, head: Head, max_body: usize, body: &Body) -> Option<Draft> {
         let room = ticket.cache().room(ticket.key(), &head);
         let max_body = room.map(|room| room.min(max_body as u64)).filter(|most| body.size_hint().lower() <= *most);
@@ -39,14 +39,14 @@ impl Draft {
     }
 }
 
-/// It is too long: whoever waits for it need not, nor who comes next.
+/// The response is too large: neither waiting nor later requests need wait for it.
 fn give_up(ticket: Ticket, head: &Head) {
     let cache = Arc::clone(ticket.cache());
     cache.pass(ticket, head.came_s());
 }
 
-/// The body, which is stored when it has gone through. One that breaks off, turns out too long or that nobody reads to its
-/// end is not.
+/// Wraps the body, so that the response is stored when it has passed through. It is not stored if the body breaks off,
+/// is too large, or is not read to its end.
 pub fn record(draft: Draft, body: Body) -> Body {
     if body.is_read() {
         draft.store(Bytes::new());
@@ -64,7 +64,7 @@ pub fn record(draft: Draft, body: Body) -> Body {
 struct Recorder {
     body: Body,
     kept: Kept,
-    /// None once it is stored, or is not to be.
+    /// `None` once it is stored, or will not be.
     draft: Option<Draft>,
 }
 
@@ -93,7 +93,7 @@ impl Recorder {
     }
 }
 
-/// What came so far; one chunk is kept as it is.
+/// What has arrived so far; a single chunk is kept as it is.
 #[derive(Default)]
 enum Kept {
     #[default]
@@ -127,7 +127,7 @@ impl Kept {
         };
     }
 
-    /// A copy of just the size: a chunk is a part of a larger buffer, which would stay in memory with it.
+    /// An exact-size copy: a chunk is part of a larger buffer, which would stay in memory with it.
     fn whole(self) -> Bytes {
         match self {
             Kept::Nothing => Bytes::new(),

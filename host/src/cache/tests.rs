@@ -38,7 +38,7 @@ fn asked(fields: &[(&str, &str)]) -> Asked {
     Asked::of(&headers(fields), &rules(), false)
 }
 
-/// The response as it is kept; none where it is not.
+/// The response as it is stored; `None` if it is not.
 fn entry(status: u16, response: &[(&str, &str)], request: &[(&str, &str)]) -> Option<Entry> {
     with_body(status, response, request, Bytes::from_static(b"0123456789"))
 }
@@ -99,13 +99,13 @@ fn what_is_kept_and_for_how_long() {
         let kept = entry(status, &response, &request);
         assert_eq!(kept.map(|entry| entry.life().fresh), fresh, "{status} {response:?} for {request:?}");
     }
-    // Where cookies do not count, they do not.
+    // Rules that ignore cookies.
     let lax = Rules { cookies: true, ..rules() };
     let fields = headers(&[("cookie", "a=b")]);
     let answer = headers(&[max_age, ("set-cookie", "a=b")]);
     let kept = Head::of(&Asked::of(&fields, &lax, false), &lax, &fields, StatusCode::OK, &answer, NOW, 0);
     assert!(kept.is_some());
-    // Those of the gateway itself do not count where they are alone.
+    // The gateway's own cookies do not count, as long as there are no others.
     let own: [Box<str>; 2] = ["gw".into(), "gw2".into()];
     let sticky = Rules { own_cookies: Arc::from(own), ..rules() };
     for (cookies, is_somebodys) in [
@@ -121,7 +121,7 @@ fn what_is_kept_and_for_how_long() {
         let fields: Vec<_> = cookies.iter().map(|cookie| ("cookie", *cookie)).collect();
         assert_eq!(Asked::of(&headers(&fields), &sticky, false).is_authorised, is_somebodys, "{cookies:?}");
     }
-    // Proved in whatever way, a caller's answer is his own.
+    // However the caller was authenticated, the response is for that caller only.
     let identified = Asked::of(&HeaderMap::new(), &rules(), true);
     let mine = Head::of(&identified, &rules(), &HeaderMap::new(), StatusCode::OK, &headers(&[max_age]), NOW, 0);
     assert!(mine.is_none());
@@ -268,7 +268,7 @@ fn what_is_purged_while_it_is_fetched_is_not_stored() {
     assert!(cache.find(key, &HeaderMap::new()).is_none());
 }
 
-/// Whatever comes of a fetch, it reads what there is and writes it back. A purge in between has the last word.
+/// Whatever its result, a fetch reads what is stored and writes it back. A purge in between must win.
 #[test]
 fn what_is_purged_between_a_look_and_what_follows_does_not_come_back() {
     for pass_until_s in [0, NOW] {
@@ -280,7 +280,7 @@ fn what_is_purged_between_a_look_and_what_follows_does_not_come_back() {
         cache.settle(ticket, Variants { entries, pass_until_s });
         assert!(!has(&cache, "http://a.test/x", &[]), "{pass_until_s}");
     }
-    // The same by the way that an answer takes which is not kept.
+    // The same for a response that is not stored.
     let cache = a_cache(1 << 20);
     let Joined::Mine(ticket) = cache.join("k") else { panic!("another fetches") };
     cache.purge(&Purge::All);
@@ -335,7 +335,8 @@ fn memory_is_bounded() {
     assert!(cache.find("large", &HeaderMap::new()).is_none(), "larger than everything");
 }
 
-/// A shard of the shelf takes nothing that is larger than its share: it must not be waited for, counted or said to be stored.
+/// A shard of the shelf takes nothing larger than its share: such a response must not be waited for, counted or
+/// reported as stored.
 #[test]
 fn what_takes_more_than_there_is_for_one_key_is_not_kept() {
     for mebibytes in [1, 16, 64, 256] {
@@ -393,7 +394,7 @@ async fn a_body_is_stored_when_it_is_whole_and_not_too_long() {
 }
 
 proptest! {
-    /// Whatever a server says, the cache gives nothing away that is not fresh by its own account, and never panics.
+    /// Whatever a server says, the cache serves nothing that it does not itself consider fresh, and never panics.
     #[test]
     fn any_cache_control_is_survived(text in "[ -~]{0,80}", later in 0..10_000_u64) {
         if let Some(kept) = entry(200, &[("cache-control", &text)], &[]) {

@@ -10,45 +10,45 @@ use std::fmt;
 /// Reads a ClientHello piece by piece.
 #[derive(Debug, Default)]
 pub struct Reader {
-    /// Everything that came.
+    /// Everything that was pushed.
     raw: Vec<u8>,
-    /// How much of it has been looked at.
+    /// How much of it has been parsed.
     seen: usize,
-    /// Bytes of the current record that have not been looked at.
+    /// Unparsed bytes of the current record.
     record_left: usize,
-    /// The handshake message, its records taken apart.
+    /// The handshake message, without record framing.
     message: Vec<u8>,
 }
 
-/// What a ClientHello tells.
+/// What a ClientHello says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClientHello {
-    /// The host name that the client wants, in lower case; `None` where it names none.
+    /// The host name that the client asks for, in lower case; `None` if it names none.
     pub server_name: Option<Box<str>>,
 }
 
-/// Why bytes are no ClientHello.
+/// Why bytes are not a ClientHello.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HelloError {
-    /// Not a TLS record of handshake messages.
+    /// Not a TLS record with a handshake message.
     NotTls,
-    /// A record of this length.
+    /// A record with this invalid length.
     RecordLength(usize),
-    /// Another handshake message.
+    /// Another handshake message, of this type.
     NotHello(u8),
-    /// Longer than [`MOST_MESSAGE_BYTES`], or cut into too many records.
+    /// Longer than [`MOST_MESSAGE_BYTES`], or split into too many records.
     TooLong,
-    /// A field that ends beyond what contains it, or leaves bytes over.
+    /// A field that extends beyond its container, or leaves bytes over.
     Malformed(&'static str),
-    /// A server name that is no host name.
+    /// A server name that is not a host name.
     Name,
 }
 
 impl Reader {
-    /// Takes more bytes. The hello, once it is whole.
+    /// Adds bytes. Returns the hello once it is complete.
     ///
     /// # Errors
-    /// What came cannot become a ClientHello; further bytes change nothing.
+    /// The bytes cannot become a ClientHello; further bytes change nothing.
     pub fn push(&mut self, bytes: &[u8]) -> Result<Option<ClientHello>, HelloError> {
         self.raw.extend_from_slice(bytes);
         loop {
@@ -75,10 +75,10 @@ impl Reader {
         self.raw
     }
 
-    /// Reads a record's header; false where it is not all there.
+    /// Reads a record's header; false if it is incomplete.
     fn begin_record(&mut self) -> Result<bool, HelloError> {
         let header = self.raw.get(self.seen..).unwrap_or_default();
-        // A wrong type or version is known before the length is there.
+        // A wrong type or version is detected before the length has arrived.
         if header.first().is_some_and(|kind| *kind != HANDSHAKE) || header.get(1).is_some_and(|major| *major != 3) {
             return Err(HelloError::NotTls);
         }
@@ -92,7 +92,7 @@ impl Reader {
         Ok(true)
     }
 
-    /// The hello, if the message is whole.
+    /// The hello, if the message is complete.
     fn whole(&self) -> Result<Option<ClientHello>, HelloError> {
         let Some(&kind) = self.message.first() else { return Ok(None) };
         if kind != CLIENT_HELLO {
@@ -106,7 +106,7 @@ impl Reader {
         if body.len() < length {
             return Ok(None);
         }
-        // Keys may change after this message, so that nothing may follow in its record (RFC 8446, section 5.1).
+        // Keys may change after this message, so nothing may follow in its record (RFC 8446, section 5.1).
         if body.len() > length || self.record_left > 0 {
             return Err(HelloError::Malformed("another message in its record"));
         }
@@ -114,10 +114,10 @@ impl Reader {
     }
 }
 
-/// Reads the body of a ClientHello.
+/// Parses the body of a ClientHello.
 ///
 /// # Errors
-/// It is none.
+/// The bytes are not a ClientHello.
 pub fn parse(body: &[u8]) -> Result<ClientHello, HelloError> {
     let mut body = Fields(body);
     let version = body.take(2).ok_or(HelloError::Malformed("version"))?;
@@ -155,7 +155,7 @@ fn find_name(mut extensions: Fields<'_>) -> Result<ClientHello, HelloError> {
 fn server_name(mut data: Fields<'_>) -> Result<Box<str>, HelloError> {
     let malformed = HelloError::Malformed("server name");
     let mut list = data.vector(2).filter(|_| data.0.is_empty()).ok_or(malformed)?;
-    // One type of name exists, and each type stands once.
+    // Only one type of name exists, and each type occurs once.
     let [HOST_NAME] = *list.take(1).ok_or(malformed)? else { return Err(malformed) };
     let name = list.vector(2).filter(|_| list.0.is_empty()).ok_or(malformed)?;
     if !is_host_name(name.0) {
@@ -165,7 +165,7 @@ fn server_name(mut data: Fields<'_>) -> Result<Box<str>, HelloError> {
     Ok(name.to_ascii_lowercase().into_boxed_str())
 }
 
-/// Labels of letters, digits, `-` and `_`, without a dot at the end.
+/// Labels of letters, digits, `-` and `_`, without a trailing dot.
 fn is_host_name(name: &[u8]) -> bool {
     let label = |label: &[u8]| {
         (1..=63).contains(&label.len())
@@ -174,7 +174,7 @@ fn is_host_name(name: &[u8]) -> bool {
     name.len() <= 253 && name.split(|byte| *byte == b'.').all(label)
 }
 
-/// Bytes that are taken from the front.
+/// A cursor that takes bytes from the front.
 #[derive(Clone, Copy)]
 struct Fields<'a>(&'a [u8]);
 
@@ -185,7 +185,7 @@ impl<'a> Fields<'a> {
         Some(taken)
     }
 
-    /// What follows a length of so many bytes.
+    /// A field with a length prefix of this many bytes.
     fn vector(&mut self, length_bytes: usize) -> Option<Fields<'a>> {
         let length = self.take(length_bytes)?;
         let length = length.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte));
@@ -208,10 +208,10 @@ impl fmt::Display for HelloError {
 
 impl std::error::Error for HelloError {}
 
-/// Real ones have up to some 2 KiB, with key shares that resist quantum computers.
+/// Real ones have up to some 2 KiB, with post-quantum key shares.
 pub const MOST_MESSAGE_BYTES: usize = 16 << 10;
 
-/// With the framing of records, which a client may make as short as it likes.
+/// Including record framing; a client may make records as short as it likes.
 pub const MOST_BYTES: usize = 2 * MOST_MESSAGE_BYTES;
 
 const MOST_RECORD_BYTES: usize = 1 << 14;

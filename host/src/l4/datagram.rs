@@ -17,20 +17,20 @@ use socket2::{MaybeUninitSlice, MsgHdr, MsgHdrMut, SockAddr, SockRef};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
-/// See the module.
+/// A UDP socket that knows the local address of each datagram. See the module.
 pub(super) struct Socket {
     inner: UdpSocket,
     everywhere: bool,
 }
 
-/// An address of this machine, and the interface where an address is only one of a link.
+/// A local address, with the interface if the address is link-local.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Local {
     ip: IpAddr,
     interface: u32,
 }
 
-/// What a datagram is read into.
+/// A buffer for one datagram.
 pub(super) struct Buffer(Box<[MaybeUninit<u8>]>);
 
 impl Buffer {
@@ -46,7 +46,7 @@ impl Buffer {
 }
 
 impl Socket {
-    /// Takes a bound socket into the runtime that this is called on.
+    /// Adds a bound socket to the runtime that this is called on.
     pub fn new(socket: std::net::UdpSocket) -> io::Result<Self> {
         let local = socket.local_addr()?;
         let everywhere = local.ip().is_unspecified();
@@ -56,12 +56,12 @@ impl Socket {
         Ok(Socket { inner: UdpSocket::from_std(socket)?, everywhere })
     }
 
-    /// The next datagram: its length, who sent it, and where to, if there is a choice.
+    /// The next datagram: its length, its sender, and its destination if the socket has several addresses.
     pub async fn receive(&self, buffer: &mut Buffer) -> io::Result<(usize, SocketAddr, Option<Local>)> {
         self.inner.async_io(Interest::READABLE, || receive(&self.inner, &mut buffer.0, self.everywhere)).await
     }
 
-    /// Sends a datagram, if the socket has room for it.
+    /// Sends a datagram if the socket has room for it.
     pub fn try_send(&self, datagram: &[u8], to: SocketAddr, from: Option<Local>) -> io::Result<()> {
         match from {
             None => self.inner.try_send_to(datagram, to).map(drop),
@@ -75,7 +75,7 @@ fn receive(
     buffer: &mut [MaybeUninit<u8>],
     everywhere: bool,
 ) -> io::Result<(usize, SocketAddr, Option<Local>)> {
-    // As long as the longest, so that either family's fits.
+    // Initialised with the longest address type, so that both families fit.
     let mut peer = SockAddr::from(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)));
     let mut control = [MaybeUninit::new(0); CONTROL_BYTES];
     let mut parts = [MaybeUninitSlice::new(buffer)];
@@ -95,7 +95,7 @@ fn send_from(socket: &UdpSocket, datagram: &[u8], to: SocketAddr, from: Local) -
     SockRef::from(socket).sendmsg(&message, 0).map(drop)
 }
 
-/// Reads the address out of control messages (cmsg(3)): each a header of length, level and type, and its data.
+/// Reads the destination from control messages (cmsg(3)): each has a header with length, level and type, and its data.
 fn destination(mut control: &[u8]) -> Option<Local> {
     loop {
         let length = usize::from_ne_bytes(*control.first_chunk()?);
@@ -118,11 +118,11 @@ fn destination(mut control: &[u8]) -> Option<Local> {
     }
 }
 
-/// The control message that says where a datagram is sent from.
+/// The control message with the source address for sending.
 fn source(from: Local) -> Vec<u8> {
     let interface = from.interface.to_ne_bytes();
     let (level, kind, data) = match from.ip {
-        // The third field is not looked at.
+        // The third field is ignored.
         IpAddr::V4(ip) => (libc::IPPROTO_IP, libc::IP_PKTINFO, [interface, ip.octets(), [0; 4]].concat()),
         IpAddr::V6(ip) => (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, [&ip.octets()[..], &interface].concat()),
     };
@@ -138,7 +138,7 @@ fn int(bytes: &[u8], at: usize) -> Option<i32> {
     Some(i32::from_ne_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 
-/// Has the kernel tell the address of each datagram.
+/// Makes the kernel report the destination address of each datagram.
 #[allow(unsafe_code)]
 fn tell_destinations(socket: &std::net::UdpSocket, is_ipv4: bool) -> io::Result<()> {
     let (level, option) = match is_ipv4 {
@@ -152,21 +152,21 @@ fn tell_destinations(socket: &std::net::UdpSocket, is_ipv4: bool) -> io::Result<
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// The bytes of a buffer that was made with bytes in it.
+/// The bytes of a buffer that was created initialised.
 #[allow(unsafe_code)]
 fn initialised(bytes: &[MaybeUninit<u8>]) -> &[u8] {
-    // SAFETY: both buffers of this module are filled with zeros when they are made, and nothing but the kernel writes to
+    // SAFETY: both buffers of this module are filled with zeros when they are created, and only the kernel writes to
     // them, which writes bytes.
     unsafe { bytes.assume_init_ref() }
 }
 
-/// More than the longest datagram, so that none is cut off.
+/// More than the longest datagram, so that none is truncated.
 const MOST_BYTES: usize = 64 << 10;
 
-/// Room for what is asked for and more.
+/// More than enough for what is requested.
 const CONTROL_BYTES: usize = 128;
 
-/// struct cmsghdr, on Linux: a length that counts itself, two integers.
+/// struct cmsghdr, on Linux: a length that includes the header, and two integers.
 const LENGTH_BYTES: usize = size_of::<usize>();
 const INT_BYTES: usize = size_of::<libc::c_int>();
 const HEADER_BYTES: usize = LENGTH_BYTES + 2 * INT_BYTES;
@@ -182,7 +182,7 @@ mod tests {
             let local = Local { ip: ip.parse().unwrap(), interface };
             let control = source(local);
             assert_eq!(destination(&control), Some(local), "{ip}");
-            // Behind another message, such as a timestamp.
+            // After another message, such as a timestamp.
             let mut other = (HEADER_BYTES + 5).to_ne_bytes().to_vec();
             other.extend([1i32.to_ne_bytes(), 29i32.to_ne_bytes(), [9; 4], [9; 4]].concat());
             other.extend(&control);

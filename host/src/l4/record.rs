@@ -8,7 +8,7 @@ use super::{Ends, Forward};
 use crate::telemetry::{AccessLog, ConnectionRecord, Outcome};
 use crate::upstream::Facts;
 
-/// Dropped, it writes the record: one for each connection and session, however it ends.
+/// Writes the record when dropped: one for each connection and session, however it ends.
 pub(super) struct Record {
     access_log: Arc<AccessLog>,
     forward: Arc<Forward>,
@@ -38,7 +38,7 @@ impl Record {
             facts: Facts::default(),
             received: 0,
             sent: 0,
-            // Where nobody says otherwise, the gateway ended without waiting any longer.
+            // Unless set otherwise, the gateway ended without waiting any longer.
             outcome: Outcome::ShutDown,
             closed_by: None,
             error: None,
@@ -56,7 +56,7 @@ impl Record {
         self.forward.metrics.moved(received, sent);
     }
 
-    /// Notes how many bytes came from the client, which somebody else has counted.
+    /// Sets the number of bytes from the client, counted elsewhere.
     pub fn received(&mut self, bytes: u64) {
         self.received = bytes;
     }
@@ -70,7 +70,7 @@ impl Record {
         self.outcome = outcome;
     }
 
-    /// Notes how a relay ended.
+    /// Records how a relay ended.
     pub fn relayed(&mut self, end: &End) {
         let name = |side: &Side| if *side == Side::Client { "client" } else { "upstream" };
         match end {

@@ -21,15 +21,15 @@ use tokio::time::{Instant, sleep};
 
 use crate::upstream::Socket;
 
-/// A stream that can be broken off.
+/// A stream that can be reset.
 pub trait Stream: AsyncRead + AsyncWrite + Unpin {
-    /// Makes the stream end with a reset when it is dropped.
+    /// Makes the stream end with a reset when dropped.
     fn abort(&self);
 }
 
 impl Stream for TcpStream {
     fn abort(&self) {
-        // Fails only for a socket that is gone already.
+        // Fails only if the socket is already gone.
         let _ = self.set_zero_linger();
     }
 }
@@ -40,25 +40,25 @@ impl Stream for Socket {
     }
 }
 
-/// Who of the two.
+/// One of the two sides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
     Client,
     Server,
 }
 
-/// How it ended.
+/// How a relay ended.
 #[derive(Debug)]
 pub enum End {
     /// Both sides ended their streams, this one first.
     Closed(Side),
-    /// This side broke off, or took no more.
+    /// This side's connection broke, or it accepted no more.
     Broken(Side, io::Error),
-    /// For the idle timeout, nothing moved.
+    /// Nothing moved for the idle timeout.
     Idle,
 }
 
-/// See the module. Dropped before its end, it breaks both streams off.
+/// Relays bytes in both directions. See the module. Dropping it before its end resets both streams.
 pub struct Relay<C: Stream, S: Stream> {
     client: C,
     server: S,
@@ -71,17 +71,17 @@ pub struct Relay<C: Stream, S: Stream> {
 /// One direction.
 #[derive(Default)]
 struct Way {
-    /// Read and not taken yet, from `taken` on.
+    /// Bytes that were read and not accepted yet, from `taken` on.
     kept: Vec<u8>,
     taken: usize,
     state: State,
-    /// Bytes read here.
+    /// Bytes read from this side.
     bytes: u64,
     /// Something was written and not flushed.
     unflushed: bool,
-    /// Counts whatever happens.
+    /// Increases with every read and write, to detect idle relays.
     steps: u64,
-    /// Why the reader takes no more.
+    /// Why the reader accepts no more.
     refused: Option<io::Error>,
 }
 
@@ -89,20 +89,19 @@ struct Way {
 enum State {
     #[default]
     Open,
-    /// The sender has ended; the reader is to be told.
+    /// The sender has ended; the reader has to be told.
     Ending,
     Ended,
 }
 
 impl<C: Stream, S: Stream> Relay<C, S> {
-    /// `first` are bytes of the client that have been read, and counted, already.
+    /// `first` are bytes of the client that have already been read and counted.
     pub fn new(client: C, server: S, first: Vec<u8>) -> Self {
         let up = Way { kept: first, ..Way::default() };
         Relay { client, server, up, down: Way::default(), first: None, in_order: false }
     }
 
-    /// Runs until the end. `moved` is told how many bytes came from the client and from the server since it was last
-    /// told.
+    /// Runs until the end. `moved` is called with the bytes from the client and from the server since its last call.
     pub async fn run(mut self, idle_timeout: Duration, mut moved: impl FnMut(u64, u64)) -> End {
         let mut last = Instant::now();
         let mut idle = pin!(sleep(idle_timeout));
@@ -130,7 +129,7 @@ impl<C: Stream, S: Stream> Relay<C, S> {
             Poll::Pending
         })
         .await;
-        // A reader that refused bytes has been told everything that came for it, so nothing is cut off by the end.
+        // A reader that refused bytes has received everything before them, so the end cuts nothing off.
         self.in_order = matches!(end, End::Closed(_)) || self.has_ended();
         end
     }
@@ -175,8 +174,8 @@ impl<C: Stream, S: Stream> Drop for Relay<C, S> {
 }
 
 impl Way {
-    /// Moves what can be moved. An error is one of reading; where writing fails, this way has ended and the other goes
-    /// on: what the reader had to say before it closed still arrives.
+    /// Moves what it can. Only reading returns errors. If writing fails, this direction has ended and the other
+    /// continues: what the reader sent before it closed still arrives.
     fn poll(&mut self, mut from: impl Stream, mut to: impl Stream, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         for _ in 0..ROUNDS {
             if self.state == State::Ended {
@@ -202,7 +201,7 @@ impl Way {
                 },
             }
         }
-        // The other connections of the core want their turn.
+        // Gives the other connections of the core their turn.
         context.waker().wake_by_ref();
         Poll::Pending
     }
@@ -276,15 +275,15 @@ impl<T: Stream> Stream for &mut T {
     }
 }
 
-/// What is read at once, and so the most that is kept of one way. Large enough that a bulk transfer costs few system
-/// calls; half of what Linux lets a socket receive by default.
+/// Bytes per read, and so the maximum held for one direction. Large enough that a bulk transfer needs few system calls;
+/// half of what Linux lets a socket receive by default.
 pub const CHUNK_BYTES: usize = 64 << 10;
 
-/// Chunks of one way before the other connections of the core have their turn: a mebibyte.
+/// Chunks of one direction before the other connections of the core get their turn: 1 MiB.
 const ROUNDS: usize = 16;
 
 thread_local! {
-    /// What this core reads into, to send it on at once.
+    /// This core's read buffer, whose contents are written at once.
     pub(super) static CHUNK: RefCell<Box<[u8]>> = RefCell::new(vec![0; CHUNK_BYTES].into_boxed_slice());
 }
 

@@ -13,8 +13,8 @@ pub struct Names<T> {
 }
 
 impl<T> Names<T> {
-    /// Each entry with its patterns: names and `*.` names, in lower case. One without any is the default. Where a pattern
-    /// stands twice, the first counts.
+    /// Each entry with its patterns: names and `*.` names, in lower case. An entry without patterns is the default. If
+    /// a pattern occurs twice, the first counts.
     pub fn new<'a>(entries: impl IntoIterator<Item = (Vec<&'a str>, T)>) -> Self {
         let mut names = Names { exact: HashMap::new(), wildcard: HashMap::new(), default: None, entries: Vec::new() };
         for (patterns, entry) in entries {
@@ -33,7 +33,7 @@ impl<T> Names<T> {
         names
     }
 
-    /// The entry for a name in lower case, or for a client that gives none.
+    /// The entry for a name in lower case, or for a client without a name.
     pub fn find(&self, name: Option<&str>) -> Option<&T> {
         let named = name.and_then(|name| self.exact.get(name).or_else(|| self.below(name)));
         self.entries.get(*named.or(self.default.as_ref())?)

@@ -11,7 +11,7 @@ use super::{Ends, Forward, Route, Targets, patience_ends};
 use crate::drain::Drain;
 use crate::telemetry::{self, AccessLog, Level, Outcome};
 
-/// Forwards one connection until it ends. When the drain is asked for it goes on, but for no longer than the drain time.
+/// Forwards one connection until it ends. During a drain it continues, at most for the drain time.
 pub async fn serve<C: Stream>(client: C, ends: Ends, forward: Arc<Forward>, access_log: Arc<AccessLog>, drain: Drain) {
     let protocol = if matches!(forward.route, Route::ServerName(_)) { "tls" } else { "tcp" };
     let mut record = Record::begin(access_log, forward.clone(), protocol, ends);
@@ -40,7 +40,7 @@ async fn carry<C: Stream>(mut client: C, forward: &Forward, record: &mut Record)
     let tunnel = match upstream.connect(&ask, header, &mut record.facts).await {
         Ok(tunnel) => tunnel,
         Err(error) => {
-            // The client sees what it would have seen without us: no connection.
+            // The client sees what it would see without a gateway: no connection.
             client.abort();
             let fields: telemetry::Fields<'_> = &[("listener", &forward.listener), ("error", &error)];
             telemetry::log(Level::Warn, "a connection could not be forwarded", fields);
@@ -54,7 +54,7 @@ async fn carry<C: Stream>(mut client: C, forward: &Forward, record: &mut Record)
     drop(tunnel.place);
 }
 
-/// Reads the client's first TLS message: the targets for its server name, if there are any, and the bytes read.
+/// Reads the client's first TLS message. Returns the targets for its server name, if there are any, and the bytes read.
 async fn read_hello<'f, C: Stream>(
     client: &mut C,
     forward: &'f Forward,
@@ -105,5 +105,5 @@ enum Unread {
 /// A fatal alert (RFC 8446, section 6; RFC 6066, section 3), as one record.
 const UNRECOGNIZED_NAME: &[u8] = &[21, 3, 3, 0, 2, 2, 112];
 
-/// One read of this size holds nearly every ClientHello.
+/// One read of this size is enough for nearly every ClientHello.
 const FIRST_READ_BYTES: usize = 4 << 10;

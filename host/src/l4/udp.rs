@@ -28,22 +28,22 @@ use crate::telemetry::metrics::{Dropped, ListenerMetrics};
 use crate::telemetry::{self, AccessLog, Level, Outcome};
 use crate::upstream::{Place, Upstream};
 
-/// What a listener's datagrams need.
+/// What a listener needs to forward datagrams.
 pub struct Service<R> {
-    /// The rules of now for this client; none where it may not come, or the listener is gone.
+    /// Returns the current rules for this client; `None` if it is not allowed, or the listener is gone.
     pub rules: R,
     pub metrics: Arc<ListenerMetrics>,
     pub access_log: Arc<AccessLog>,
-    /// A place for each session of this core, beside its connections.
+    /// A permit for each session of this core; its connections use the same.
     pub places: Arc<Semaphore>,
 }
 
-/// Which client, and which of our addresses it speaks to.
+/// The client, and which of our addresses it uses.
 type Key = (SocketAddr, Option<Local>);
 
-/// Forwards datagrams until the drain is asked for, and then those of the sessions that there are until they are quiet.
+/// Forwards datagrams until the drain is asked for, and then those of existing sessions until they are quiet.
 ///
-/// `rules` gives where to, and how many sessions there may be at a time; it is asked when a session begins.
+/// `rules` returns the target, and the maximum number of sessions; it is called when a session begins.
 ///
 /// # Errors
 /// The socket cannot be used.
@@ -76,7 +76,7 @@ where
                 Ok(received) => received,
                 Err(error) => {
                     telemetry::log(Level::Warn, "a datagram cannot be read", &[("error", &error)]);
-                    // The kernel gives each error once; a pause keeps one that stays from taking the core.
+                    // The kernel reports each error once; a pause keeps a permanent one from occupying the core.
                     sleep(ERROR_PAUSE).await;
                     continue;
                 }
@@ -115,19 +115,19 @@ where
     Ok(())
 }
 
-/// One client.
+/// The session of one client.
 struct Session {
     forward: Arc<Forward>,
-    /// To the endpoint, once there is one.
+    /// The socket to the endpoint, once there is one.
     server: OnceLock<UdpSocket>,
-    /// Datagrams that came before that.
+    /// Datagrams that arrived before that.
     early: Mutex<Vec<Box<[u8]>>>,
     /// Bytes from the client.
     received: AtomicU64,
     started: Instant,
     /// When something was last sent, in milliseconds since the start.
     last: AtomicU64,
-    /// Told where sending to the endpoint failed.
+    /// Notified when sending to the endpoint failed.
     refused: Notify,
     ended: AtomicBool,
 }
@@ -146,7 +146,7 @@ impl Session {
         }
     }
 
-    /// A datagram of the client, on its way to the endpoint.
+    /// Sends a datagram of the client to the endpoint.
     fn take(&self, datagram: &[u8]) {
         self.received.fetch_add(datagram.len() as u64, Relaxed);
         self.forward.metrics.moved(datagram.len() as u64, 0);
@@ -169,7 +169,7 @@ impl Session {
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.forward.metrics.dropped(Dropped::Full),
             Err(error) if error.raw_os_error() == Some(libc::EMSGSIZE) => self.forward.metrics.dropped(Dropped::Size),
-            // Whoever sends gets to know that an earlier datagram was refused.
+            // A send reports that an earlier datagram was refused.
             Err(_) => self.refused.notify_one(),
         }
     }
@@ -211,7 +211,7 @@ impl Session {
                 }
                 () = sleep_until(deadline) => {
                     if self.idle_for() >= idle {
-                        // The ordinary end: UDP knows no other.
+                        // The ordinary end: UDP has no other.
                         return record.ended(Outcome::Complete);
                     }
                 }
@@ -226,7 +226,7 @@ impl Session {
         record.upstream = Some(upstream.name().clone());
         match upstream.connect_udp(&upstream.ask_of_connection(record.ends().client.ip()), &mut record.facts).await {
             Ok((server, place)) => {
-                // Until the runtime has heard of a new socket, it takes it for full.
+                // Until the runtime has polled a new socket, it considers it not writable.
                 let _ = server.writable().await;
                 let early = std::mem::take(&mut *self.early.lock().unwrap_or_else(PoisonError::into_inner));
                 early.iter().for_each(|datagram| self.pass_on(&server, datagram));
@@ -243,7 +243,7 @@ impl Session {
         }
     }
 
-    /// Sends the client what the endpoint has sent; the error, if there is one.
+    /// Sends the client what the endpoint has sent; returns the error, if there is one.
     fn bring_back(
         &self,
         server: &UdpSocket,
@@ -279,7 +279,7 @@ impl Session {
     }
 }
 
-/// A session that is counted, until it ends in whatever way.
+/// Counts a session as open until dropped.
 struct Open {
     metrics: Arc<ListenerMetrics>,
     session: Arc<Session>,
@@ -293,7 +293,7 @@ impl Open {
     }
 }
 
-/// What the socket was told, unless whoever sent last got to know it. Either way the socket has no error any more.
+/// The socket's pending error, unless the last send already reported it. Either way the socket has no error any more.
 fn pending_error(server: &UdpSocket) -> Option<io::Error> {
     let _ = server.try_io(Interest::ERROR, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
     server.take_error().ok().flatten()
@@ -306,13 +306,13 @@ impl Drop for Open {
     }
 }
 
-/// Datagrams that wait while a session opens, which takes longer only where a name has to be resolved.
+/// Maximum datagrams that wait while a session opens, which takes noticeable time only if a name has to be resolved.
 const MOST_EARLY: usize = 16;
 
-/// Datagrams of one session before the others have their turn.
+/// Datagrams of one session before the others get their turn.
 const ROUNDS: usize = 32;
 
-/// How long a session may be quiet once the gateway lets go of the listener.
+/// How long a session may be quiet once the gateway drains the listener.
 const DRAIN_IDLE: Duration = Duration::from_secs(1);
 
 const ERROR_PAUSE: Duration = Duration::from_millis(10);

@@ -6,8 +6,8 @@ use std::task::{Context, Poll};
 
 use tokio::io::AsyncWrite;
 
-/// Writes several pieces: copied together where they are short, as a head and a small body are, because a plain write of
-/// one piece costs the kernel less than a vectored one, by more than the copy. Longer ones are not copied.
+/// Writes several pieces. Short ones, such as a head and a small body, are copied together, because a plain write costs
+/// the kernel less than a vectored one, by more than the copy. Longer ones are not copied.
 pub(super) fn poll_write<W: AsyncWrite + Unpin>(
     writer: &mut W,
     context: &mut Context<'_>,
@@ -28,7 +28,7 @@ pub(super) fn poll_write<W: AsyncWrite + Unpin>(
     writer.poll_write(context, &together)
 }
 
-/// A head of usual size with a body of a kilobyte.
+/// A typical head with a body of a kilobyte.
 const SHORT_BYTES: usize = 2048;
 
 #[cfg(test)]
@@ -37,7 +37,7 @@ mod tests {
     use super::*;
     use std::task::Waker;
 
-    /// Takes at most so many bytes at once, and notes how they were given.
+    /// Accepts at most this many bytes per write, and records how they were passed.
     struct Sink {
         most: usize,
         taken: Vec<u8>,

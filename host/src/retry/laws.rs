@@ -28,7 +28,7 @@ fn attempt() -> impl Strategy<Value = Attempt> {
 }
 
 proptest! {
-    /// Invariant 9.
+    /// Invariant 9 of ARCHITECTURE.md.
     #[test]
     fn only_what_may_be_repeated_goes_out_again(
         policy in policy(), attempt in attempt(), left in proptest::option::of(0..2000u64), granted: bool, random: u64,

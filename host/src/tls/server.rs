@@ -369,7 +369,7 @@ fn config(
 struct Chooser {
     all: Vec<Certified>,
     names: Names,
-    /// Other certificates for the names of the first.
+    /// The first certificate, and the others for the same names.
     default: Vec<usize>,
 }
 

@@ -6,7 +6,7 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::drain::{self, Drainer};
 
-/// A tunnel that runs, with both outer ends in the test's hands. Each way holds `BUFFER` bytes outside of it.
+/// A running tunnel whose two outer ends the test controls. Each direction holds `BUFFER` bytes outside of it.
 struct Joined {
     client: DuplexStream,
     upstream: DuplexStream,

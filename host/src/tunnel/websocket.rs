@@ -9,10 +9,10 @@ use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
 use http::header::{HeaderMap, SEC_WEBSOCKET_KEY};
 
-/// The name of the protocol in Upgrade and `:protocol`.
+/// The protocol's name in Upgrade and `:protocol`.
 pub const PROTOCOL: &str = "websocket";
 
-/// What the server has to answer in Sec-WebSocket-Accept; `None` where the request is no handshake, because its key is
+/// The Sec-WebSocket-Accept that the server has to answer; `None` if the request is not a handshake, because its key is
 /// missing, repeated, or not sixteen bytes.
 pub fn expected_accept(headers: &HeaderMap) -> Option<String> {
     let mut keys = headers.get_all(SEC_WEBSOCKET_KEY).iter();
@@ -21,7 +21,7 @@ pub fn expected_accept(headers: &HeaderMap) -> Option<String> {
     is_key.then(|| accept(key))
 }
 
-/// A key of our own, for a client that needs none: in HTTP/2 the stream itself is the proof (RFC 8441 §5.1).
+/// A key for a client that sends none: in HTTP/2 the stream itself is the proof (RFC 8441 §5.1).
 pub fn key(random: u128) -> HeaderValue {
     HeaderValue::from_str(&STANDARD.encode(random.to_be_bytes())).unwrap_or_else(|_| HeaderValue::from_static(""))
 }

@@ -38,7 +38,7 @@ fn names(names: &[(u8, &[u8])]) -> Vec<u8> {
     extension(0, &u16_prefixed(&list))
 }
 
-/// A handshake message with a ClientHello that has these extensions, framed by themselves.
+/// A ClientHello message with these extensions, which have their own framing.
 fn hello(extensions: &[u8]) -> Vec<u8> {
     let mut body = vec![3, 3];
     body.extend([7; 32]);
@@ -56,7 +56,7 @@ fn message(kind: u8, body: &[u8]) -> Vec<u8> {
     out
 }
 
-/// In records of at most so many bytes.
+/// The message in records of at most this many bytes.
 fn records(message: &[u8], fragment: usize) -> Vec<u8> {
     message.chunks(fragment).flat_map(|chunk| [vec![22, 3, 1], u16_prefixed(chunk)].concat()).collect()
 }
@@ -161,7 +161,7 @@ fn what_no_client_sends_is_refused() {
 
 #[test]
 fn bytes_without_end_are_refused_in_time() {
-    // Records of one byte each, and a message that is announced as long as may be and never ends.
+    // Records of one byte each, and a message that announces the maximum length and never ends.
     let length = u32::try_from(MOST_MESSAGE_BYTES).unwrap().to_be_bytes();
     let endless = [&[1, length[1], length[2], length[3]][..], &[0; MOST_MESSAGE_BYTES]].concat();
     let mut reader = Reader::default();

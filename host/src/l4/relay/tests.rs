@@ -43,7 +43,7 @@ async fn each_way_ends_by_itself() {
     let mut got = String::new();
     server.read_to_string(&mut got).await.unwrap();
     assert_eq!(got, "first question");
-    // The client has ended, and still hears.
+    // The client has ended its stream, and still receives.
     server.write_all(b"a long answer").await.unwrap();
     drop(server);
     let mut got = String::new();
@@ -84,7 +84,7 @@ async fn a_relay_that_is_dropped_breaks_both_off() {
 async fn a_server_that_stops_listening_is_still_heard() {
     let (mut client, server, task) = relaying(b"", LONG).await;
     let talk = tokio::spawn(async move {
-        // Says its last word and takes nothing of what the client still sends.
+        // Sends its last bytes and reads nothing of what the client still sends.
         let mut server = server;
         server.read_u8().await.unwrap();
         server.write_all(b"too much").await.unwrap();
@@ -96,7 +96,7 @@ async fn a_server_that_stops_listening_is_still_heard() {
     client.read_to_end(&mut got).await.unwrap();
     assert_eq!(got, b"too much");
     drop(talk.await.unwrap());
-    // Now the server's socket is closed, and what comes for it is refused.
+    // Now the server's socket is closed, and what is sent to it is refused.
     while client.write_all(&[0; 1000]).await.is_ok() {
         tokio::task::yield_now().await;
     }
@@ -121,7 +121,7 @@ async fn idle_means_that_nothing_moves_either_way() {
 #[tokio::test]
 async fn a_reader_that_does_not_read_holds_the_writer_back() {
     let (mut client, server, task) = relaying(b"", LONG).await;
-    // Until nothing more is taken: the sockets in between are full, and the relay keeps no more than its chunk.
+    // Until nothing more is accepted: the sockets in between are full, and the relay holds only its chunk.
     let chunk = vec![7; 1 << 20];
     let mut sent = 0;
     while let Ok(written) = tokio::time::timeout(Duration::from_millis(300), client.write(&chunk)).await {
