@@ -76,8 +76,8 @@ impl Drain {
         self.asked.is_asked()
     }
 
-    /// Waits until a drain is asked for. The future is itself waited for. If the `Drainer` is dropped without having
-    /// asked, it waits forever.
+    /// Waits until a drain is asked for. The future itself counts as work in progress. If the `Drainer` is dropped
+    /// without having asked, it waits forever.
     pub fn asked(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
         let mut own = self.clone();
         async move {
@@ -88,7 +88,7 @@ impl Drain {
     }
 
     /// Waits until the drain time has passed as well, that is, until the `Drainer` has stopped waiting. Work that has
-    /// no end of its own is cut then. The future is itself waited for.
+    /// no end of its own is cut then. The future itself counts as work in progress.
     pub fn over(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
         let mut own = self.clone();
         async move {

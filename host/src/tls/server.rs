@@ -414,7 +414,7 @@ impl fmt::Debug for Server {
     }
 }
 
-/// When to renew a certificate with a long life, before its end.
+/// How long before its end a certificate should be renewed, if it is valid for more than three months.
 const NEAR: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// Sessions of TLS 1.2 clients without tickets; each takes some hundred bytes.
