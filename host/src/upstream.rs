@@ -201,7 +201,8 @@ impl Upstream {
     /// Sends the request to one endpoint. The request is taken out of `place` when it is sent; if it is there
     /// afterwards, the endpoint cannot have received any of it.
     ///
-    /// The retries in this loop are safe for every request: they only replace connections that turned out to be closed.
+    /// The retries in this loop are safe for every request: the connection turned out to be closed, or an HTTP/2
+    /// endpoint said that it did not process the request.
     async fn attempt(
         &self,
         endpoint: &Arc<Endpoint>,
