@@ -9,7 +9,7 @@
 //!   * **time is an argument**: no part reads a clock on the request path, so every rule is testable to the
 //!     millisecond;
 //!   * **never async on the request path**: the only futures are those that refresh JWKS documents, which run on the
-//!     admin runtime, and those of an interface whose purpose is to wait (`password`), which put their plugin on a
+//!     control thread, and those of an interface whose purpose is to wait (`password`), which put their plugin on a
 //!     fiber.
 
 pub mod codec;

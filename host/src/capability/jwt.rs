@@ -3,7 +3,7 @@
 //! [`KeySets`] belongs to one plugin configuration. Its sets are declared while an instance is configured and never
 //! change afterwards; `verify` is a plain function: it looks the set up, asks the cache of verified tokens, and else
 //! checks the signature with keys that were parsed when they were loaded. It never waits. Keys behind an address are
-//! fetched by [`Documents`] on the admin runtime; a document is shared by all who declare the same address, so it
+//! fetched by [`Documents`] on the control thread; a document is shared by all who declare the same address, so it
 //! survives a reload and is fetched once however many routes use it.
 //!
 //! The rules are those of RFC 8725: an allow-list of algorithms, of which symmetric and asymmetric never mix; a key

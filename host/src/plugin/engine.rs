@@ -2,8 +2,8 @@
 //!
 //! One engine serves all plugins: pooled instances in pre-reserved address space, copy-on-write memory images, epochs
 //! instead of fuel (a compare per loop instead of a counter), no component-model concurrency (it doubles the price of
-//! a call). A thread of its own moves the epoch (`epoch`); compilation has threads of its own as well, so that neither a
-//! hook nor a deploy waits for the other.
+//! a call). A thread of its own moves the epoch (`epoch`); compilation has threads of its own as well, so that neither hooks
+//! nor deploys wait for each other.
 //!
 //! Component-model concurrency is enabled for a whole engine, and components of WASI 0.3 need it. So they have a second
 //! engine, otherwise of the same kind, which is created with the first of them.

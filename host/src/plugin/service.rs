@@ -1,5 +1,5 @@
-//! Components that answer requests themselves: `wasi:http/proxy@0.2` and `wasi:http/service@0.3`, as cargo, jco and componentize-py
-//! make them.
+//! Components that answer requests themselves: `wasi:http/proxy@0.2` and `wasi:http/service@0.3`, as cargo, jco and
+//! componentize-py build them.
 //!
 //! Each request gets its own instance, which ends with the response. It can reach only what it was granted: no files,
 //! no sockets, an empty environment; outgoing requests go to upstreams by name, through their own pools. It runs on a

@@ -15,7 +15,7 @@ use crate::discovery::{Found, Query};
 pub(super) type Finds = BTreeMap<Query, Vec<Found>>;
 
 /// The current members.
-#[allow(clippy::large_enum_variant)] // one for each upstream, and the plain one is to be near
+#[allow(clippy::large_enum_variant)] // one per upstream, and the common variant should be inline
 pub(super) enum Current {
     /// Only the servers of the settings; they never change.
     Fixed(Members),

@@ -64,7 +64,7 @@ impl Documents {
         Arc::new(Documents { fetch, timing, by_origin: Mutex::default(), added: Mutex::default(), bell: Notify::new() })
     }
 
-    /// Keeps all documents fresh until `drain` ends. To be spawned once, on the admin runtime: it owns the tasks of the
+    /// Keeps all documents fresh until `drain` ends. To be spawned once, on the control thread: it owns the tasks of the
     /// documents, and they end with it.
     pub async fn run(self: Arc<Documents>, drain: impl Future<Output = ()>) {
         let mut drain = std::pin::pin!(drain);

@@ -1,7 +1,7 @@
-//! How much of the processor a guest has had.
+//! Measures the CPU time of a guest.
 //!
-//! Time that it waits is not its own, and time in which the core was taken away is not either; so what counts is the processor
-//! time of the thread between the beginning and the end of each poll.
+//! Neither waiting nor time in which the core ran something else counts, so it sums the thread's CPU time from the beginning to
+//! the end of each poll.
 
 use std::future::Future;
 use std::pin::Pin;

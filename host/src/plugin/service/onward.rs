@@ -1,7 +1,8 @@
-//! The handler that a middleware imports: what stands behind it on its route.
+//! The handler that a middleware imports: the target of its route.
 //!
-//! A middleware may call it once, not at all, or again; each call counts as a callout. The request that it hands on is held to what
-//! a plugin may write: a method, a path and an authority that the router could have seen, and no field that is the gateway's.
+//! A middleware may call it once, not at all, or repeatedly; each call counts as a callout. The request that it passes on must be
+//! one that a plugin could have written: a method, a path and an authority that the router accepts, and no header field that belongs
+//! to the gateway.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;

@@ -1,5 +1,5 @@
-//! Which world a component is of. What it exports and imports says so, and that is read before it is compiled, because the engine
-//! that compiles it follows from it.
+//! The world of a component, read from its exports and imports before it is compiled, because it decides which engine compiles
+//! the component.
 
 use wasmparser::{Parser, Payload};
 

@@ -1,9 +1,9 @@
-//! How much of a body a hook may be shown again.
+//! Bounds how much of a body is shown to a hook again.
 //!
-//! What a hook keeps back comes again with the next chunk, and who sends the body decides how small chunks are. A line of a
-//! mebibyte in single bytes would be shown a million times, half of it each time. So what is shown again is bounded by what
-//! came: a hook for which this is used up waits until more has come. That is never much, at most a thirtieth of what is held, and
-//! what comes in pieces as networks make them does not come near the bound; so events are not delayed.
+//! Data that a hook holds back is shown to it again with the next chunk, and the sender of the body decides how small the chunks
+//! are: a line of one mebibyte in single bytes would be shown a million times, half of it on average. So the bytes shown again are
+//! bounded by the bytes that arrived; a hook that has used up this allowance waits until more has arrived. The wait is at most
+//! a thirtieth of what is held, and bodies in chunks of the usual size never come near the bound, so events are not delayed.
 
 /// Counts the bytes that arrived and the bytes that were shown again.
 #[derive(Clone, Copy, Debug, Default)]
