@@ -1,17 +1,17 @@
 // Generated from wit/plugin.wit by generate-types.mjs. Do not edit: change the contract, and run it.
 declare module 'gatewright:plugin/background@0.1.0' {
   /**
-   * Returns after how many milliseconds to be called again; none for never.
+   * Returns the milliseconds until the next call; none for no further call.
    */
   export function onTick(): number | null | undefined;
 }
 declare module 'gatewright:plugin/clock@0.1.0' {
   /**
-   * Wall clock. The host may give one value for the whole of a hook.
+   * Wall clock. The host may return the same value throughout a hook.
    */
   export function now(): Timestamp;
   /**
-   * Microseconds from an arbitrary point, never going back.
+   * Microseconds from an arbitrary point; never goes back.
    */
   export function monotonic(): number;
   export interface Timestamp {
@@ -21,13 +21,14 @@ declare module 'gatewright:plugin/clock@0.1.0' {
 }
 declare module 'gatewright:plugin/codec@0.1.0' {
   /**
-   * `level` as the coding counts them, from 1 to 9 at the most; 0 is what serves most. Asking twice, the second one counts.
-   * In the header hook of that direction (else `wrong-phase`).
+   * `level` is the coding's own, but 1 to 9 at the most; 0 chooses a good default. If called twice, the second call
+   * counts. Only in the header hook of that direction (otherwise `wrong-phase`).
    */
   export function compress(direction: Direction, coding: Coding, level: number): void;
   /**
-   * A request that is over the bounds is answered with 413, one that is not of this coding with 400; of a response 502,
-   * or it is broken off where its head was sent already. In the header hook of that direction (else `wrong-phase`).
+   * A request over the bounds is answered with 413, one that is not in this coding with 400. A response is replaced by
+   * a 502, or broken off if its head was already sent. Only in the header hook of that direction (otherwise
+   * `wrong-phase`).
    */
   export function decompress(direction: Direction, coding: Coding, bounds: Bounds): void;
   export type Direction = import('gatewright:plugin/types@0.1.0').Direction;
@@ -43,15 +44,15 @@ declare module 'gatewright:plugin/codec@0.1.0' {
    */
   export type Coding = 'gzip' | 'brotli' | 'zstd';
   /**
-   * What a decompressed body may become.
+   * Limits for a decompressed body.
    */
   export interface Bounds {
     /**
-     * Bytes of the whole.
+     * Bytes of the whole body.
      */
     bytes: number,
     /**
-     * How many times as long as what came; a body within 1 MiB may be denser.
+     * How many times as long as the compressed body; a body within 1 MiB may exceed this ratio.
      */
     ratio: number,
   }
@@ -61,68 +62,69 @@ declare module 'gatewright:plugin/completion-hook@0.1.0' {
 }
 declare module 'gatewright:plugin/concurrency@0.1.0' {
   /**
-   * Takes one of `limit` places under `key` for the exchange of the running hook. The exchange gives it back when it is
-   * over, however it ends. Keys are private to the plugin's configuration.
+   * Takes one of `limit` places under `key` for the exchange of the running hook. The exchange gives it back when it
+   * ends, however it ends. Keys are private to the plugin's configuration.
    */
   export function enter(key: string, limit: number): Outcome;
   export interface Outcome {
     allowed: boolean,
     /**
-     * How many places are taken under the key, this one with them.
+     * How many places are taken under the key, including this one.
      */
     taken: number,
   }
 }
 declare module 'gatewright:plugin/consumers@0.1.0' {
   /**
-   * Those that stand under this plugin's name, and no others. In `configure` and nowhere else (a call from a hook traps).
+   * The credentials under this plugin's name, and no others. Only in `configure` (a call from a hook traps).
    */
   export function credentials(): Array<Credential>;
   /**
-   * The limits of their own that consumers have under this plugin's name. In `configure` and nowhere else (a call from a hook
-   * traps). Whether a caller is a consumer, the claim `consumer` of its identity says.
+   * The consumers' own limits under this plugin's name. Only in `configure` (a call from a hook traps). The claim
+   * `consumer` of a caller's identity says which consumer it is, if any.
    */
   export function limits(): Array<Limit>;
   export interface Credential {
     /**
-     * The consumer's name, for the subject of an identity.
+     * The consumer's name, to be used as the subject of an identity.
      */
     consumer: string,
     /**
-     * What is known of it, for the claims of an identity: a JSON object with `consumer`, and `groups` where it has some.
+     * Facts about the consumer, to be used as the claims of an identity: a JSON object with `consumer`, and `groups`
+     * if it has any.
      */
     claims: string,
     /**
-     * The credential, a JSON object, checked against the `credential-schema` of the manifest before.
+     * The credential, a JSON object that was checked against the `credential-schema` of the manifest.
      */
     definition: string,
   }
   export interface Limit {
     consumer: string,
     /**
-     * Any JSON, checked against the `limit-schema` of the manifest before.
+     * Any JSON; it was checked against the `limit-schema` of the manifest.
      */
     definition: string,
   }
 }
 declare module 'gatewright:plugin/exchange@0.1.0' {
   /**
-   * The request line and the status. `path` has the query with it.
+   * The request line and the status. `path` includes the query.
    */
   export function method(): string;
   export function scheme(): string;
   export function authority(): string;
   export function path(): string;
   /**
-   * 0 before response headers are known.
+   * 0 until the response headers are known.
    */
   export function status(): number;
   /**
-   * The first value of a header. Bytes that are not UTF-8 come as U+FFFD.
+   * The first value of a header. Bytes that are not UTF-8 become U+FFFD.
    */
   export function header(section: Section, name: string): string | null | undefined;
   /**
-   * Several headers in one call: the same rule, one answer per name.
+   * Several headers in one call, by the same rule: one result per name.
    */
   export function selectHeaders(section: Section, names: Array<string>): Array<string | null | undefined>;
   /**
@@ -130,7 +132,7 @@ declare module 'gatewright:plugin/exchange@0.1.0' {
    */
   export function headerValues(section: Section, name: string): Array<Uint8Array>;
   /**
-   * Every header in order. Names are lower-case.
+   * Every header, in order. Names are lower-case.
    */
   export function headers(section: Section): Array<[string, Uint8Array]>;
   /**
@@ -139,18 +141,18 @@ declare module 'gatewright:plugin/exchange@0.1.0' {
    */
   export function encodedHeaders(section: Section): Uint8Array;
   /**
-   * Trailers are there when the last chunk of their body is, and can be read and changed in its hook. The response hook may
-   * set some as well, which a body that it answers with has too.
+   * Trailers are present from the last chunk of their body on, and can be read and changed in the hook for it. The
+   * response hook may set trailers too; they are also sent after a body with which it answers.
    * 
-   * A change of the response's headers that the request hook makes is kept, and made when
-   * the response hooks of this plugin are due: after those of the plugins behind it, and
-   * just before its own. A plugin that knows early what to add needs no response hook.
+   * Changes that the request hook makes to the response's headers are kept until the response hooks of this plugin are
+   * due: they are applied after the response hooks of the plugins behind it, and just before its own. A plugin that
+   * knows early what to add needs no response hook.
    */
   export function setHeader(section: Section, name: string, value: string): void;
   export function appendHeader(section: Section, name: string, value: string): void;
   export function removeHeader(section: Section, name: string): void;
   /**
-   * `set-header` for each field of a block as `encoded-headers` gives it: all or none.
+   * `set-header` for each field of a block in the format of `encoded-headers`: all or none.
    */
   export function setHeaders(section: Section, block: Uint8Array): void;
   /**
@@ -162,7 +164,7 @@ declare module 'gatewright:plugin/exchange@0.1.0' {
   export function setPath(path: string): void;
   export function setStatus(status: number): void;
   /**
-   * Send the request to another upstream of the route's allow-list.
+   * Sends the request to another upstream on the route's allow-list.
    */
   export function setUpstream(name: string): void;
   /**
@@ -171,12 +173,12 @@ declare module 'gatewright:plugin/exchange@0.1.0' {
    */
   export function attribute(name: string): string | null | undefined;
   /**
-   * Sets `plugin.<this plugin>.<name>`, seen by later plugins and access logs.
+   * Sets `plugin.<this plugin>.<name>`, which later plugins and access logs see.
    */
   export function setAttribute(name: string, value: string): void;
   /**
-   * Who is calling, once a plugin has proved it. Rate limits by identity, access
-   * logs and later plugins read it; no client header can set it.
+   * Who is calling, once a plugin has authenticated the caller. Rate limits by identity, access logs and later plugins
+   * read it; no client header can set it.
    */
   export function identity(): Caller | null | undefined;
   export function setIdentity(caller: Caller): void;
@@ -185,15 +187,15 @@ declare module 'gatewright:plugin/exchange@0.1.0' {
    */
   export function setBodyMode(direction: Direction, mode: BodyMode): void;
   /**
-   * For bodies in frames of their own, in a body hook with mode `chunks`: what is decided is about the chunk without its last
-   * `tail` bytes. These are kept and come again, joined with what follows as with `hold`, once there are at least `enough` of
-   * them or the body is over. Beyond the limit for bodies (`limit-exceeded`) there would never be enough. At the end of the
-   * body nothing is kept.
+   * For bodies that have frames of their own, in a body hook with mode `chunks`: the decision applies to the chunk
+   * without its last `tail` bytes. These are kept and shown again, joined with what follows as with `hold`, once there
+   * are at least `enough` bytes or the body ends. An `enough` beyond the limit for bodies could never be reached, and
+   * fails with `limit-exceeded`. At the end of the body nothing is kept.
    */
   export function holdBack(tail: number, enough: number): void;
   /**
-   * Bytes this plugin keeps for this exchange, from one hook to the next.
-   * The host owns them, so they outlive the instance and end with the exchange.
+   * Bytes that this plugin keeps for this exchange from one hook to the next. The host owns them, so they outlive the
+   * instance and end with the exchange.
    */
   export function state(): Uint8Array;
   export function setState(state: Uint8Array): void;
@@ -205,17 +207,18 @@ declare module 'gatewright:plugin/exchange@0.1.0' {
 }
 declare module 'gatewright:plugin/hooks@0.1.0' {
   /**
-   * With this configuration the hook has nothing to do and is not called. In `configure`
-   * and nowhere else (a call from a hook traps).
+   * Declares that with this configuration the hook has nothing to do; it is then not called. Only in `configure` (a
+   * call from a hook traps).
    */
   export function skip(hook: Hook): void;
   /**
-   * Changes that are the same for every exchange, and cost no call then. Of the request's headers they are made once the request
-   * hook has let the request pass, of the response's just before the response hook; where a hook is skipped, in its
-   * place. In `configure` and nowhere else (a call from a hook traps); trailers are `wrong-phase`.
+   * Header changes that are the same for every exchange, and so cost no call. Changes of the request's headers are
+   * made once the request hook has let the request pass, those of the response's headers just before the response
+   * hook; if the hook is skipped, in its place. Only in `configure` (a call from a hook traps); trailers are
+   * `wrong-phase`.
    * 
-   * A change that would take a message beyond its limits is left out and logged; what was there under the name of one that
-   * sets goes nevertheless.
+   * A change that would take a message beyond its limits is left out and logged; a `set` that is left out still
+   * removes the previous values.
    */
   export function always(section: Section, changes: Array<HeaderChange>): void;
   export type Section = import('gatewright:plugin/types@0.1.0').Section;
@@ -251,19 +254,19 @@ declare module 'gatewright:plugin/hooks@0.1.0' {
 declare module 'gatewright:plugin/http-client@0.1.0' {
   export function send(request: Request): Response;
   /**
-   * All at once; answers in the order of the requests.
+   * Sends all requests at once; the results are in the order of the requests.
    */
   export function sendAll(requests: Array<Request>): Array<Result<Response, CallError>>;
   /**
-   * Sends and does not wait.
+   * Sends the request and does not wait for a response.
    */
   export function dispatch(request: Request): void;
   /**
-   * Begins a call; its number, for `next`. What is still under way when the hook returns is cancelled.
+   * Begins a call and returns its number, for `next`. Calls still in progress when the hook returns are cancelled.
    */
   export function start(request: Request): number;
   /**
-   * Waits for the first of the calls begun to be done, and gives it back once; none where none is under way.
+   * Waits until one of the calls begun is done, and returns its result, once; none if no call is in progress.
    */
   export function next(): [number, Result<Response, CallError>] | null | undefined;
   export interface Request {
@@ -307,13 +310,13 @@ declare module 'gatewright:plugin/http-client@0.1.0' {
 }
 declare module 'gatewright:plugin/json-schema@0.1.0' {
   /**
-   * Compiles the schemas at these places of a JSON document, in `configure` and nowhere else (a call from a hook traps).
-   * Places are JSON Pointers; the empty one is the document itself. References within the document are followed, so
-   * an OpenAPI 3.1 document will do. At most 16 documents and 2,000 places.
+   * Compiles the schemas at these places of a JSON document; only in `configure` (a call from a hook traps). Places
+   * are JSON Pointers; the empty one is the document itself. References within the document are followed, so an
+   * OpenAPI 3.1 document works. At most 16 documents and 2,000 places.
    */
   export function declare(name: string, document: string, places: Array<string>): void;
   /**
-   * What is wrong with a value: at most 20 complaints, none where it is good.
+   * Returns what is wrong with a value: at most 20 violations, none if it is valid.
    */
   export function check(name: string, place: string, value: Uint8Array): Array<Violation>;
   /**
@@ -321,7 +324,7 @@ declare module 'gatewright:plugin/json-schema@0.1.0' {
    */
   export interface Violation {
     /**
-     * A JSON Pointer into what was checked.
+     * A JSON Pointer into the checked value.
      */
     pointer: string,
     /**
@@ -331,7 +334,7 @@ declare module 'gatewright:plugin/json-schema@0.1.0' {
   }
   export type CheckError = CheckErrorNotJson | CheckErrorUnknownSchema;
   /**
-   * It is no JSON, nested too deep, or has a member twice; why.
+   * The value is not JSON, is nested too deeply, or has a member twice; the text says which.
    */
   export interface CheckErrorNotJson {
     tag: 'not-json',
@@ -343,31 +346,31 @@ declare module 'gatewright:plugin/json-schema@0.1.0' {
 }
 declare module 'gatewright:plugin/jwt@0.1.0' {
   /**
-   * Names a key set, in `configure` and nowhere else (a call from a hook traps).
-   * `definition` is a JSON object:
+   * Declares a key set; only in `configure` (a call from a hook traps). `definition` is a JSON object:
    *   algorithms  list of names, required, never "none"; symmetric and asymmetric do not mix
    *   keys        list of { "pem" | "secret" | "jwk": .., "kid"?, "alg"? }
-   *   jwks        address of a key set; its host is an upstream's name, or is connected to directly
+   *   jwks        address of a key set; its host is the name of an upstream, or is connected to directly
    *   jwks_file   path of a key set
-   *   discovery   in the place of jwks: the name of an upstream through which the discovery document of `issuer` is fetched
+   *   discovery   instead of jwks: the name of an upstream through which the discovery document of `issuer` is fetched
    *               (OpenID Connect Discovery 1.0), and the key set that it names
    *   issuer, audience (text or list), leeway (seconds, default 0, at most 300)
-   * At least one of keys, jwks, jwks_file and discovery. An address or a path must stand in the plugin's
-   * configuration as the operator wrote it, with `discovery` the upstream and the issuer: a plugin cannot invent one.
+   * At least one of keys, jwks, jwks_file and discovery is required. An address or a path must appear in the plugin's
+   * configuration exactly as the operator wrote it, and with `discovery` so must the upstream and the issuer: a plugin
+   * cannot invent one.
    */
   export function declare(keys: string, definition: string): void;
   /**
-   * The claims as a JSON object. `exp` is always required and checked, `nbf` and `iat` where present.
+   * Returns the claims as a JSON object. `exp` is always required and checked, `nbf` and `iat` if present.
    */
   export function verify(keys: string, token: string): string;
   /**
-   * Checks the signature of any bytes, by the same rules for keys. `algorithm` is its name in a token (RFC 7518, RFC 8037), and
-   * the signature has the form that it has there; `kid` is the key's name, where it is known.
+   * Checks the signature of any bytes, by the same rules for keys. `algorithm` is its name in a token (RFC 7518, RFC
+   * 8037), and the signature has the same form as in a token; `kid` is the name of the key, if known.
    */
   export function verifyMessage(keys: string, kid: string | null | undefined, algorithm: string, message: Uint8Array, signature: Uint8Array): void;
   /**
-   * The discovery document of a key set with `discovery`: a JSON object that names this very issuer. None while there is none: it
-   * was never fetched, or the last good one is too old.
+   * The discovery document of a key set with `discovery`: a JSON object that names exactly this issuer. None if it was
+   * never fetched, or if the last good one is too old.
    */
   export function discovered(keys: string): string | null | undefined;
   export type VerifyError = VerifyErrorMalformed | VerifyErrorUnknownKey | VerifyErrorBadSignature | VerifyErrorExpired | VerifyErrorNotYetValid | VerifyErrorWrongIssuer | VerifyErrorWrongAudience | VerifyErrorAlgorithmNotAllowed | VerifyErrorKeysUnavailable | VerifyErrorOther;
@@ -405,15 +408,14 @@ declare module 'gatewright:plugin/jwt@0.1.0' {
 }
 declare module 'gatewright:plugin/lifecycle@0.1.0' {
   /**
-   * The manifest, as JSON: name, version, `config-schema` (JSON Schema),
-   * `credential-schema` and `limit-schema` (of what it takes of consumers), `metrics`, `wants` (capabilities), `state` ("none" | "instance").
-   * Called once per artifact in an instance that is thrown away.
+   * The manifest, as JSON: name, version, `config-schema` (JSON Schema), `credential-schema` and `limit-schema` (for
+   * the settings of consumers under this plugin's name), `metrics`, `wants` (capabilities), `state` ("none" |
+   * "instance"). Called once per artifact, in an instance that is then thrown away.
    */
   export function describe(): string;
   /**
-   * The configuration, as JSON, checked against `config-schema` before.
-   * Called once in the life of an instance, before any hook. It may run at
-   * build time of a snapshot: keep no host handle from it.
+   * Passes the configuration, as JSON that was checked against `config-schema`. Called once in the life of an
+   * instance, before any hook. It may run while a snapshot is built: keep no host handle from it.
    */
   export function configure(config: string): void;
 }
@@ -445,12 +447,12 @@ declare module 'gatewright:plugin/metrics@0.1.0' {
 }
 declare module 'gatewright:plugin/password@0.1.0' {
   /**
-   * Whether `verify` takes this hash: for `configure`. Never waits. The error does not tell the hash.
+   * Whether `verify` accepts this hash; meant for `configure`. Never waits. The error does not contain the hash.
    */
   export function check(hash: string): void;
   /**
-   * Whether the password is the one that the hash was made of; not in `configure` (that traps). The host remembers for
-   * some minutes what was right, never what was wrong.
+   * Whether the hash was made from this password; not in `configure` (that traps). The host remembers correct
+   * passwords for some minutes, and never wrong ones.
    */
   export function verify(hash: string, password: string): boolean;
   export type VerifyError = VerifyErrorUnsupported | VerifyErrorBusy;
@@ -462,7 +464,7 @@ declare module 'gatewright:plugin/password@0.1.0' {
     val: string,
   }
   /**
-   * So many are being checked that this one would wait too long.
+   * So many passwords are being checked that this one would wait too long.
    */
   export interface VerifyErrorBusy {
     tag: 'busy',
@@ -470,21 +472,21 @@ declare module 'gatewright:plugin/password@0.1.0' {
 }
 declare module 'gatewright:plugin/random@0.1.0' {
   /**
-   * `length` is at most 65,536; more traps.
+   * `length` is at most 65,536; a larger one traps.
    */
   export function bytes(length: number): Uint8Array;
   export function number(): number;
 }
 declare module 'gatewright:plugin/rate-limit@0.1.0' {
   /**
-   * Takes `cost` from the bucket `key`, whole or not at all: from the one that `take-all` has under this key for a token
-   * bucket of this quota. Keys are private to the plugin's configuration. Their number is bounded: the host forgets full
-   * buckets first.
+   * Takes `cost` from the bucket `key`, whole or not at all. It is the same bucket that `take-all` uses for this key
+   * and a token bucket with this quota. Keys are private to the plugin's configuration. Their number is bounded: the
+   * host forgets full buckets first.
    */
   export function take(key: string, quota: Quota, cost: number): Outcome;
   /**
-   * Takes `cost` from what every rule has under `key`, or from none. Outcomes are in the order of the rules; it was taken
-   * where all allow. Rules that differ in anything count apart.
+   * Takes `cost` under `key` from every rule, or from none. The outcomes are in the order of the rules; `cost` was
+   * taken if all of them allow it. Rules that differ in anything count separately.
    */
   export function takeAll(key: string, rules: Array<Rule>, cost: number): Array<Outcome>;
   /**
@@ -498,21 +500,21 @@ declare module 'gatewright:plugin/rate-limit@0.1.0' {
   export interface Outcome {
     allowed: boolean,
     /**
-     * How much may still be taken at once.
+     * How much can still be taken at once.
      */
     remaining: number,
     /**
-     * Until the whole burst is there again.
+     * Milliseconds until the whole burst is available again.
      */
     resetMs: number,
     /**
-     * 0 where allowed; else the wait until `cost` could be taken.
+     * 0 if allowed; otherwise the milliseconds until `cost` can be taken.
      */
     retryAfterMs: number,
   }
   /**
-   * `requests` in `length-ms`. Windows follow one another; one of them begins at `anchor-ms`, milliseconds since 1970
-   * (UTC), in the past or the future.
+   * `requests` in `length-ms`. Windows follow one another without gaps; `anchor-ms` is the start of one of them, in
+   * milliseconds since 1970 (UTC), in the past or the future.
    */
   export interface Window {
     requests: number,
@@ -524,21 +526,21 @@ declare module 'gatewright:plugin/rate-limit@0.1.0' {
    */
   export type Rule = RuleTokenBucket | RuleFixedWindow | RuleSlidingWindow;
   /**
-   * Room comes back evenly.
+   * Capacity comes back evenly.
    */
   export interface RuleTokenBucket {
     tag: 'token-bucket',
     val: Quota,
   }
   /**
-   * A window begins with the whole number; what is left of it is gone at its end.
+   * Each window begins with the full number of requests; what is unused at its end is lost.
    */
   export interface RuleFixedWindow {
     tag: 'fixed-window',
     val: Window,
   }
   /**
-   * The count of the window before fades out over the running one, so that two windows' worth never come at once.
+   * The count of the previous window fades out over the current one, so that two windows' worth never come at once.
    */
   export interface RuleSlidingWindow {
     tag: 'sliding-window',
@@ -552,7 +554,7 @@ declare module 'gatewright:plugin/rate-limit@0.1.0' {
     tag: 'limit-exceeded',
   }
   /**
-   * Nobody can count now, and the operator wants requests refused then.
+   * Counting is not possible now, and the operator wants requests refused in this case.
    */
   export interface LimitErrorUnavailable {
     tag: 'unavailable',
@@ -580,23 +582,23 @@ declare module 'gatewright:plugin/response-hook@0.1.0' {
 }
 declare module 'gatewright:plugin/seal@0.1.0' {
   /**
-   * Seals a message with the secret of this name. What is sealed for one `purpose` does not open for another; the same message
-   * is sealed differently each time. The result is 49 bytes longer than the message.
+   * Seals a message with the secret of this name. A message sealed for one `purpose` does not open for another; the
+   * same message is sealed differently each time. The result is 49 bytes longer than the message.
    */
   export function seal(key: string, purpose: string, message: Uint8Array): Uint8Array;
   /**
-   * Opens what was sealed so; none for everything else.
+   * Opens a message sealed with the same key and purpose; none for anything else.
    */
   export function open(key: string, purpose: string, sealed: Uint8Array): Uint8Array | null | undefined;
   export type SealError = SealErrorUnknownKey | SealErrorWeakKey | SealErrorTooLarge | SealErrorOther;
   /**
-   * There is no such secret, or it was not granted.
+   * The secret does not exist or was not granted.
    */
   export interface SealErrorUnknownKey {
     tag: 'unknown-key',
   }
   /**
-   * The secret has less than 32 bytes.
+   * The secret has fewer than 32 bytes.
    */
   export interface SealErrorWeakKey {
     tag: 'weak-key',
@@ -622,7 +624,7 @@ declare module 'gatewright:plugin/shared-store@0.1.0' {
    */
   export function set(key: string, value: Uint8Array, ttlMs: number | null | undefined): number;
   /**
-   * Writes only where the version is still the expected one (none: absent).
+   * Writes only if the version is still the expected one (none: the key is absent).
    */
   export function compareAndSet(key: string, expected: number | null | undefined, value: Uint8Array, ttlMs: number | null | undefined): number;
   export function remove(key: string): boolean;
@@ -657,32 +659,33 @@ declare module 'gatewright:plugin/shared-store@0.1.0' {
 }
 declare module 'gatewright:plugin/single-flight@0.1.0' {
   /**
-   * The turn under a key, or what came of another's, for which it waits at most so long and never longer than
-   * `limits.callout_timeout` (0: as long as that). A turn that ends without `done` is the next one's. Taking counts as a
-   * callout. Beyond 10,000 keys at once everybody has a turn of his own.
+   * Takes the turn for a key, or waits for the result of the caller that has it: at most `wait-ms`, and never longer
+   * than `limits.callout_timeout` (0: as long as that). If a turn ends without `done`, the next caller gets it. Taking
+   * a turn counts as a callout. Beyond 10,000 keys at once, every caller gets a turn of its own.
    */
   export function take(key: string, waitMs: number): Turn;
   /**
-   * Ends the own turn under a key: all who wait get these bytes, and who comes from now on has a turn of his own. So keep
-   * before what is to be found later, and look for it once more when the turn is there.
+   * Ends the caller's own turn for a key: all who wait get these bytes, and whoever calls `take` from now on gets a
+   * new turn. So store the result before calling `done`, and look for a stored result again after getting a turn.
    */
   export function done(key: string, answer: Uint8Array): void;
   export type Turn = TurnMine | TurnDone | TurnTimedOut;
   /**
-   * The caller's, until it calls `done` or its hook is over, however that ends. Others under the key wait for that.
+   * The caller has the turn, until it calls `done` or its hook ends in any way. Other callers for the key wait for
+   * that.
    */
   export interface TurnMine {
     tag: 'mine',
   }
   /**
-   * Another's is over, and this is what it gave to `done`.
+   * Another caller's turn is over; these are the bytes it passed to `done`.
    */
   export interface TurnDone {
     tag: 'done',
     val: Uint8Array,
   }
   /**
-   * Another's is not over in this time.
+   * Another caller's turn did not end within the wait.
    */
   export interface TurnTimedOut {
     tag: 'timed-out',
@@ -716,15 +719,14 @@ declare module 'gatewright:plugin/types@0.1.0' {
    * 
    * ## `"skip"`
    * 
-   * Not called for the body; bytes go through untouched (the default).
+   * Not called for the body; the bytes pass through untouched (the default).
    * ## `"whole"`
    * 
-   * Called once with the whole body, up to the limit the operator set. The
-   * headers wait for it, so they and the status can still be changed. Of a request
-   * also where it has none: it is shown as an empty one, and can be replaced.
+   * Called once with the whole body, up to the limit that the operator set. The headers wait for it, so they and the
+   * status can still be changed. A request without a body is shown as an empty one, which can be replaced.
    * ## `"chunks"`
    * 
-   * Called for each chunk as it comes.
+   * Called for each chunk as it arrives.
    */
   export type BodyMode = 'skip' | 'whole' | 'chunks';
   /**
@@ -738,7 +740,7 @@ declare module 'gatewright:plugin/types@0.1.0' {
     tag: 'invalid-syntax',
   }
   /**
-   * Names the host keeps for itself: framing, hop-by-hop, internal.
+   * A name reserved for the host: framing, hop-by-hop, internal.
    */
   export interface MutateErrorForbidden {
     tag: 'forbidden',
@@ -766,7 +768,7 @@ declare module 'gatewright:plugin/types@0.1.0' {
     val: string,
   }
   /**
-   * A proven caller; `claims` is a JSON object.
+   * An authenticated caller; `claims` is a JSON object.
    */
   export interface Caller {
     subject: string,
@@ -785,13 +787,13 @@ declare module 'gatewright:plugin/types@0.1.0' {
    */
   export type Decision = DecisionProceed | DecisionRespond | DecisionAbort;
   /**
-   * Next plugin, with whatever was changed.
+   * Go on to the next plugin, with all changes made so far.
    */
   export interface DecisionProceed {
     tag: 'proceed',
   }
   /**
-   * Stop here and answer the client.
+   * Stop here and answer the client with this response.
    */
   export interface DecisionRespond {
     tag: 'respond',
@@ -808,20 +810,21 @@ declare module 'gatewright:plugin/types@0.1.0' {
    */
   export type BodyDecision = BodyDecisionPass | BodyDecisionHold | BodyDecisionReplace | BodyDecisionRespond | BodyDecisionAbort;
   /**
-   * Send the chunk (and all that was held) on, unchanged and uncopied.
+   * Send the chunk, and everything held so far, on unchanged and uncopied.
    */
   export interface BodyDecisionPass {
     tag: 'pass',
   }
   /**
-   * Keep the chunk back; it comes again joined with what follows: the next chunk, or several where much was shown again already.
-   * What comes again is bounded by what came, so that a body in small chunks costs no more than its length.
+   * Keep the chunk back. It is shown again, joined with the next chunk, or with several if much of the body has been
+   * shown repeatedly: the bytes shown again are bounded by the bytes received, so a body in small chunks costs no
+   * more than its length.
    */
   export interface BodyDecisionHold {
     tag: 'hold',
   }
   /**
-   * Send these bytes in the place of the chunk and all that was held.
+   * Send these bytes instead of the chunk and everything held so far.
    */
   export interface BodyDecisionReplace {
     tag: 'replace',
