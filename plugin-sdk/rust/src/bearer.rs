@@ -1,8 +1,8 @@
-//! What plugins that take bearer tokens have in common (RFC 6750): where the token is, what its claims have to say, whose it is,
-//! what the upstream learns of it, and how a request is refused.
+//! What plugins that take bearer tokens (RFC 6750) have in common: where the token is, what its claims must say, which
+//! consumer owns it, what the upstream learns, and how a request is refused.
 //!
-//! Such a plugin finds out what a token is worth; the rest is here. A header that is written from a claim is always taken
-//! from the client first, so a client cannot say it itself.
+//! The plugin itself only validates the token. A header that is written from a claim is always removed from the
+//! client's request first, so a client cannot set it.
 
 use std::collections::BTreeMap;
 
@@ -21,30 +21,30 @@ mod refusal;
 
 use refusal::{Refusal, Refusals};
 
-/// What an operator says of tokens, as a plugin's configuration has it.
+/// The settings for tokens, as in the plugin's configuration.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Where the token is. In `authorization` it follows the word `Bearer`, elsewhere it is the whole value.
+    /// Where the token is. In `authorization` it follows the word `Bearer`; elsewhere it is the whole value.
     pub from: Location,
-    /// Whether the upstream gets the token too.
+    /// Whether the token is forwarded to the upstream.
     pub forward_credential: bool,
     /// Whether a request without a token passes, without an identity.
     pub optional: bool,
     /// The claim that says who is calling.
     pub subject: String,
-    /// Scopes of which the token must have every one.
+    /// Scopes that the token must have, all of them.
     pub scopes: Vec<String>,
-    /// Claims that the token must have, each with a value or a list of values of which one is enough.
+    /// Claims that the token must have, each with a value or a list of accepted values.
     pub required_claims: BTreeMap<String, Value>,
     /// Headers, each with the claim that it is written from.
     pub claims_to_headers: BTreeMap<String, String>,
-    /// What the `WWW-Authenticate` of a refusal names.
+    /// The realm in the `WWW-Authenticate` of a refusal.
     pub realm: String,
-    /// The consumers of whom one has to own the token; `None` where its owner need not be known.
+    /// The consumers, one of whom must own the token; `None` if the owner need not be known.
     pub owners: Option<Vec<(Owner, Consumer)>>,
 }
 
-/// Takes tokens, and judges what they say.
+/// Finds tokens and checks their claims.
 #[derive(Debug)]
 pub struct Bearer {
     from: Location,
@@ -53,7 +53,7 @@ pub struct Bearer {
     subject: String,
     demands: Demands,
     owners: Option<Owners>,
-    /// Header and the claim it is written from.
+    /// Headers, each with the claim that it is written from.
     claim_headers: Vec<(String, String)>,
     refusals: Refusals,
     /// A counter with the label `reason`.
@@ -64,7 +64,7 @@ impl Bearer {
     /// `denied` is a counter of the plugin with the label `reason`.
     ///
     /// # Errors
-    /// What is wrong, by the name of the setting.
+    /// What is wrong, with the name of the setting.
     pub fn new(settings: Settings, denied: &'static Metric) -> Result<Self, String> {
         let Settings {
             from,
@@ -100,7 +100,7 @@ impl Bearer {
     /// The token of the request.
     ///
     /// # Errors
-    /// What to do without one: the request passes where tokens are optional, and is refused otherwise.
+    /// The decision for a request without one: it passes if tokens are optional, and is refused otherwise.
     pub fn token(&self, exchange: &Exchange) -> Result<String, Decision> {
         let is_authorization =
             matches!(&self.from, Location::Header(name) if name.eq_ignore_ascii_case("authorization"));
@@ -119,7 +119,7 @@ impl Bearer {
         }
     }
 
-    /// Lets in who has a good token, if its claims say what they have to. `claims` is the text of a JSON object.
+    /// Lets a request with a valid token in if the claims are sufficient. `text` is the claims, a JSON object.
     pub fn admit(&self, exchange: &Exchange, text: &str) -> Decision {
         let Some(claims) = Claims::parse(text) else { return self.invalid("invalid", "the token is malformed") };
         if !self.demands.are_met(&claims) {
@@ -143,13 +143,13 @@ impl Bearer {
         changed(admit())
     }
 
-    /// 401: a token that is worth nothing. `why` tells the client so, in words that are fixed.
+    /// 401: the token is not valid. `why` is a fixed text that tells the client the reason.
     pub fn invalid(&self, reason: &str, why: &str) -> Decision {
         self.denied.add(1, &[reason]);
         Decision::Respond(self.refusals.invalid(why))
     }
 
-    /// 503: nobody can say at the moment what a token is worth.
+    /// 503: the token cannot be checked at the moment.
     pub fn unavailable(&self, reason: &str) -> Decision {
         self.denied.add(1, &[reason]);
         Decision::Respond(self.refusals.unavailable.clone())
@@ -160,7 +160,7 @@ impl Bearer {
         Decision::Respond(refusal.response.clone())
     }
 
-    /// Every header that stands for a claim is set or removed, so that none is left as the client sent it.
+    /// Sets or removes every header that is written from a claim, so that none is left as the client sent it.
     fn write_claims(&self, exchange: &Exchange, claims: &Claims) -> Result<(), MutateError> {
         let headers = exchange.request_headers();
         for (header, claim) in &self.claim_headers {

@@ -1,4 +1,4 @@
-//! What is known of a caller: the claims of an [`Identity`](crate::Identity).
+//! Facts about a caller: the claims of an [`Identity`](crate::Identity).
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -9,20 +9,20 @@ use serde_json::{Map, Value};
 pub struct Claims(Value);
 
 impl Claims {
-    /// `None` where the text is no object. The gateway gives nothing else.
+    /// `None` if the text is not an object, which the gateway never passes.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let claims: Value = serde_json::from_str(text).ok()?;
         claims.is_object().then_some(Self(claims))
     }
 
-    /// Of nobody.
+    /// No claims.
     #[must_use]
     pub const fn none() -> Self {
         Self(Value::Null)
     }
 
-    /// As a map.
+    /// The claims as a map.
     #[must_use]
     pub fn into_map(self) -> Map<String, Value> {
         match self.0 {
@@ -31,14 +31,15 @@ impl Claims {
         }
     }
 
-    /// By name, or by JSON pointer (RFC 6901) where the name begins with `/`. A claim that is null is not there.
+    /// A claim by name, or by JSON pointer (RFC 6901) if the name begins with `/`. A claim that is null counts as
+    /// absent.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Value> {
         let claim = if name.starts_with('/') { self.0.pointer(name) } else { self.0.get(name) };
         claim.filter(|claim| !claim.is_null())
     }
 
-    /// A claim as text: lists and objects as JSON, where no element can pass for two.
+    /// A claim as text; lists and objects as JSON, so that one element cannot be mistaken for two.
     #[must_use]
     pub fn text(&self, name: &str) -> Option<Cow<'_, str>> {
         self.get(name).map(|claim| match claim {
@@ -47,7 +48,7 @@ impl Claims {
         })
     }
 
-    /// Whether the caller was granted this scope: a word of `scope` or `scp`, or an element where that is a list.
+    /// Whether the caller was granted this scope: it is a word of `scope` or `scp`, or an element if that is a list.
     #[must_use]
     pub fn has_scope(&self, scope: &str) -> bool {
         ["scope", "scp"].iter().filter_map(|name| self.0.get(name)).any(|granted| match granted {
@@ -57,7 +58,7 @@ impl Claims {
         })
     }
 
-    /// Whether a claim is one of `values`, or, where the claim is a list, has one of them in it.
+    /// Whether a claim is one of `values` or, if the claim is a list, contains one of them.
     #[must_use]
     pub fn is_any(&self, name: &str, values: &[Value]) -> bool {
         match self.get(name) {
@@ -68,19 +69,19 @@ impl Claims {
     }
 }
 
-/// What claims must say to be enough.
+/// Requirements on claims.
 #[derive(Clone, Debug, Default)]
 pub struct Demands {
     scopes: Vec<String>,
-    /// A claim and the values of which one is enough.
+    /// A claim and its accepted values.
     required: Vec<(String, Vec<Value>)>,
 }
 
 impl Demands {
-    /// Every one of these scopes, and each of these claims with its value or one of its list.
+    /// Requires all of these scopes, and each of these claims with its value or one of its list.
     ///
     /// # Errors
-    /// Names the claim that can never be right.
+    /// Names the claim that no token could satisfy.
     pub fn new(scopes: Vec<String>, required: BTreeMap<String, Value>) -> Result<Self, String> {
         let required = required.into_iter().map(|(claim, value)| match values(value) {
             Ok(values) => Ok((claim, values)),
@@ -89,7 +90,7 @@ impl Demands {
         Ok(Self { scopes, required: required.collect::<Result<_, _>>()? })
     }
 
-    /// Whether these claims say all that.
+    /// Whether these claims meet all requirements.
     #[must_use]
     pub fn are_met(&self, claims: &Claims) -> bool {
         self.scopes.iter().all(|scope| claims.has_scope(scope))
@@ -97,7 +98,7 @@ impl Demands {
     }
 }
 
-/// Reads what an operator wants a claim to be: one text, number or boolean, or a list of which one is enough.
+/// Reads the value that an operator requires of a claim: one text, number or boolean, or a list of accepted ones.
 ///
 /// # Errors
 /// What is expected, as a clause that follows the claim's name.

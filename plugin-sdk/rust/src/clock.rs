@@ -1,4 +1,4 @@
-//! Time. The gateway may give one value for the whole of a hook.
+//! Time. The gateway may return the same value throughout a hook.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -10,7 +10,7 @@ pub fn now() -> SystemTime {
     UNIX_EPOCH + host::now()
 }
 
-/// Time from an arbitrary point, never going back.
+/// Time from an arbitrary point; never goes back.
 #[must_use]
 pub fn monotonic() -> Duration {
     Duration::from_micros(host::monotonic())

@@ -1,8 +1,8 @@
 //! Bodies compressed and decompressed by the gateway, natively and as they stream.
 //!
-//! A plugin asks in the header hook of a direction; the bytes never come to it. A body hook that it has as well comes after
-//! what is decompressed and before what is compressed. What the headers say (`content-encoding`, `vary`, `etag`) is the
-//! plugin's own.
+//! A plugin asks for it in the header hook of a direction and never sees those bytes. A body hook of the same plugin
+//! runs after decompression and before compression. The headers `content-encoding`, `vary` and `etag` are for the
+//! plugin to change.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -25,20 +25,20 @@ pub enum Coding {
     Zstd,
 }
 
-/// What a decompressed body may become.
+/// Limits for a decompressed body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// Bytes of the whole.
+    /// Bytes of the whole body.
     pub bytes: u64,
-    /// How many times as long as what came. A body within 1 MiB may be denser.
+    /// How many times as long as the compressed body. A body within 1 MiB may exceed this ratio.
     pub ratio: u32,
 }
 
 impl Coding {
-    /// All of them, the one that serves most first.
+    /// All codings, the best general choice first.
     pub const ALL: [Self; 3] = [Self::Zstd, Self::Br, Self::Gzip];
 
-    /// As `Content-Encoding` names it.
+    /// The name in `Content-Encoding`.
     #[must_use]
     pub const fn token(self) -> &'static str {
         match self {
@@ -48,7 +48,7 @@ impl Coding {
         }
     }
 
-    /// The coding of this name, in any case; `x-gzip` is `gzip` (RFC 9110 section 8.4.1.3).
+    /// The coding with this name, in any case; `x-gzip` is `gzip` (RFC 9110 section 8.4.1.3).
     #[must_use]
     pub fn named(token: &str) -> Option<Self> {
         let token = token.trim_matches([' ', '\t']);
@@ -59,17 +59,17 @@ impl Coding {
     }
 }
 
-/// Has the body of `direction` compressed. `level` as the coding counts them, from 1 to 9 at the most; 0 is what serves
-/// most. Asking twice, the second one counts.
+/// Compresses the body of `direction`. `level` is the coding's own, but 1 to 9 at the most; 0 chooses a good default.
+/// If called twice, the second call counts.
 ///
 /// # Errors
-/// [`MutateError::WrongPhase`] but in the header hook of that direction.
+/// [`MutateError::WrongPhase`] except in the header hook of that direction.
 pub fn compress(direction: Direction, coding: Coding, level: u32) -> Result<(), MutateError> {
     host::compress(direction, coding, level)
 }
 
-/// Has the body of `direction` decompressed. A request that is over the bounds is answered with 413, one that is not of this
-/// coding with 400; of a response 502, or it is broken off where its head was sent already.
+/// Decompresses the body of `direction`. A request over the bounds is answered with 413, one that is not in this coding
+/// with 400. A response is replaced by a 502, or broken off if its head was already sent.
 ///
 /// # Errors
 /// As [`compress`].
@@ -77,7 +77,7 @@ pub fn decompress(direction: Direction, coding: Coding, bounds: Bounds) -> Resul
     host::decompress(direction, coding, bounds)
 }
 
-/// Has a response's body decompressed that is held whole, by its `Content-Encoding`; false where that is none that is known.
+/// Decompresses a response's body that is held whole, by its `Content-Encoding`; false if it names no known coding.
 ///
 /// # Errors
 /// As [`compress`].
@@ -90,5 +90,5 @@ pub fn decompress_whole(content_encoding: Option<&str>) -> Result<bool, MutateEr
     }
 }
 
-/// How much is held is bounded by `limits.body` before that.
+/// `limits.body` bounds the held bytes before this does.
 const WHOLE: Bounds = Bounds { bytes: 64 << 20, ratio: 1000 };

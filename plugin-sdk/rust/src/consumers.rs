@@ -1,4 +1,4 @@
-//! The consumers of the gateway's configuration: who may call, whoever proves it.
+//! The consumers of the gateway's configuration: who may call, whichever plugin authenticates them.
 
 use std::collections::BTreeMap;
 
@@ -8,17 +8,17 @@ use serde_json::{Map, Value};
 
 use crate::{Exchange, Identity, MutateError, claims::Claims, host::consumers as host};
 
-/// A consumer, as a plugin makes it the caller of an exchange.
+/// A consumer, to be set as the caller of an exchange.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Consumer {
     /// The subject of its identity.
     pub name: String,
-    /// The claims of its identity: the text of a JSON object with `consumer`, and `groups` where it has some.
+    /// The claims of its identity: the text of a JSON object with `consumer`, and `groups` if it has any.
     pub claims: String,
 }
 
 impl Consumer {
-    /// Makes it the caller.
+    /// Makes this consumer the caller.
     ///
     /// # Errors
     /// As [`Exchange::set_identity`].
@@ -26,8 +26,8 @@ impl Consumer {
         exchange.set_identity(&self.name, &self.claims)
     }
 
-    /// Makes it the caller, with what its credential says beside what is known of it. What is known counts more: no token
-    /// makes its owner a member of a group.
+    /// Makes this consumer the caller, and adds the claims of its credential. Where both name a claim, the
+    /// configuration's wins: no token makes its owner a member of a group.
     ///
     /// # Errors
     /// As [`Exchange::set_identity`].
@@ -41,11 +41,11 @@ impl Consumer {
     }
 }
 
-/// The credentials that stand under this plugin's name, each with its consumer; for [`crate::Plugin::new`]. The gateway has
+/// The credentials under this plugin's name, each with its consumer; for [`crate::Plugin::new`]. The gateway has
 /// checked them against [`crate::Plugin::CREDENTIAL`].
 ///
 /// # Errors
-/// Names the consumer whose credential is none, never the credential.
+/// Names the consumer whose credential is not valid, never the credential.
 pub fn credentials<T: DeserializeOwned>() -> Result<Vec<(T, Consumer)>, String> {
     let read = |(name, claims, definition): (String, String, String)| match serde_json::from_str(&definition) {
         Ok(credential) => Ok((credential, Consumer { name, claims })),
@@ -54,11 +54,11 @@ pub fn credentials<T: DeserializeOwned>() -> Result<Vec<(T, Consumer)>, String> 
     host::credentials().into_iter().map(read).collect()
 }
 
-/// The limits of their own that consumers have under this plugin's name, by consumer; for [`crate::Plugin::new`]. The gateway has
-/// checked them against [`crate::Plugin::LIMIT`].
+/// The consumers' own limits under this plugin's name, by consumer; for [`crate::Plugin::new`]. The gateway has checked
+/// them against [`crate::Plugin::LIMIT`].
 ///
 /// # Errors
-/// Names the consumer whose limit is none.
+/// Names the consumer whose limit is not valid.
 pub fn limits<T: DeserializeOwned>() -> Result<BTreeMap<String, T>, String> {
     let read = |(consumer, definition): (String, String)| match serde_json::from_str(&definition) {
         Ok(limit) => Ok((consumer, limit)),
@@ -67,15 +67,15 @@ pub fn limits<T: DeserializeOwned>() -> Result<BTreeMap<String, T>, String> {
     host::limits().into_iter().map(read).collect()
 }
 
-/// What consumers have of their own in place of what everybody has, by consumer.
+/// What consumers have of their own instead of the general value, by consumer.
 #[derive(Debug)]
 pub struct Own<T>(BTreeMap<String, T>);
 
 impl<T> Own<T> {
-    /// Makes of each consumer's limit what the plugin keeps; of none, where the plugin's `consumers` does not say so.
+    /// Converts each consumer's limit into the plugin's own type with `make`; reads none if `consumers` is false.
     ///
     /// # Errors
-    /// Names the consumer whose limit is none.
+    /// Names the consumer whose limit is not valid.
     pub fn read<L: DeserializeOwned>(consumers: bool, make: impl Fn(L) -> Result<T, String>) -> Result<Self, String> {
         let limits = if consumers { limits::<L>()? } else { BTreeMap::new() };
         let make = |(consumer, limit)| match make(limit) {
@@ -85,13 +85,13 @@ impl<T> Own<T> {
         limits.into_iter().map(make).collect::<Result<_, _>>().map(Self)
     }
 
-    /// What the caller has, where it is a consumer with something of its own.
+    /// The caller's own value, if the caller is a consumer that has one.
     #[must_use]
     pub fn of(&self, exchange: &Exchange) -> Option<&T> {
         self.find(exchange).map(|(_, own)| own)
     }
 
-    /// The same with which consumer that is: for a later hook, when another plugin may have proved another caller.
+    /// The same with the consumer's name: for a later hook, before which another plugin may have set another caller.
     #[must_use]
     pub fn find(&self, exchange: &Exchange) -> Option<(&str, &T)> {
         if self.0.is_empty() {
@@ -101,14 +101,14 @@ impl<T> Own<T> {
         Some((consumer, own))
     }
 
-    /// What a consumer has.
+    /// The own value of a consumer.
     #[must_use]
     pub fn get(&self, consumer: &str) -> Option<&T> {
         self.0.get(consumer)
     }
 }
 
-/// Which consumer the caller is, if it is one.
+/// Which consumer the caller is, if any.
 #[must_use]
 pub fn of(identity: &Identity) -> Option<String> {
     Claims::parse(&identity.claims)?.text("consumer").map(std::borrow::Cow::into_owned)
@@ -129,7 +129,7 @@ pub struct Owner {
     pub issuer: Option<String>,
 }
 
-/// The consumers that claims can be of.
+/// The consumers, and the claims by which they are known.
 #[derive(Debug)]
 pub struct Owners(Vec<Known>);
 
@@ -142,7 +142,7 @@ struct Known {
 }
 
 impl Owners {
-    /// `subject` is the claim that counts where a credential names none.
+    /// `subject` is the claim to compare if a credential names none.
     ///
     /// # Errors
     /// No consumer has a credential, or two have the same.
@@ -163,7 +163,7 @@ impl Owners {
         }
     }
 
-    /// The only consumer that these claims can be of: where they fit several, they are nobody's.
+    /// The only consumer that these claims fit; none if they fit several.
     #[must_use]
     pub fn of(&self, claims: &Claims) -> Option<&Consumer> {
         let mut owners = self.0.iter().filter(|owner| owner.has(claims)).map(|owner| &owner.consumer);

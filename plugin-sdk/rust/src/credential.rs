@@ -1,7 +1,7 @@
 //! Where a client puts a credential, how to take it, and how to keep it from the upstream.
 //!
-//! A credential that is there twice is as bad as none: the plugin would check one and the upstream might use the
-//! other. So [`Location::find`] tells the two apart and leaves no choice to make.
+//! A credential that is there twice is as bad as none: the plugin might check one and the upstream use the other. So
+//! [`Location::find`] reports it as unclear and never chooses.
 
 use std::{borrow::Cow, fmt};
 
@@ -33,12 +33,12 @@ pub enum Found {
     Nothing,
     /// Exactly one, not empty.
     One(String),
-    /// More than one, or bytes that are no text.
+    /// More than one, or bytes that are not text.
     Unclear,
 }
 
 impl Location {
-    /// Whether the gateway lets a plugin take a credential from there; for [`crate::Plugin::new`].
+    /// Whether the gateway lets a plugin take a credential from this place; for [`crate::Plugin::new`].
     ///
     /// # Errors
     /// What is wrong, for the operator.
@@ -47,14 +47,14 @@ impl Location {
             Self::Header(name) => rules::check_name(name).map_err(|why| format!("{name:?} {why}")),
             Self::Query(name) | Self::Cookie(name) if name.is_empty() => Err("the name is empty".to_owned()),
             Self::Query(_) => Ok(()),
-            // RFC 6265 section 4.1.1: a cookie's name is a token, as a header's is.
+            // RFC 6265 section 4.1.1: a cookie's name is a token, like a header's.
             Self::Cookie(name) => http::HeaderName::from_bytes(name.as_bytes())
                 .map(|_| ())
                 .map_err(|_| format!("{name:?} is not a cookie's name")),
         }
     }
 
-    /// Takes the credential. One host call.
+    /// Looks for the credential. Costs one host call.
     #[must_use]
     pub fn find(&self, exchange: &Exchange) -> Found {
         match self {
@@ -75,10 +75,10 @@ impl Location {
         }
     }
 
-    /// Takes the credential out of the request, every copy of it. The rest of a query or of the cookies stays as it is.
+    /// Removes every copy of the credential from the request. The rest of a query or of the cookies is left unchanged.
     ///
     /// # Errors
-    /// As the gateway refuses it; a plugin that must hide the credential then refuses the request.
+    /// The gateway's; a plugin that must hide the credential then refuses the request.
     pub fn hide(&self, exchange: &Exchange) -> Result<(), MutateError> {
         match self {
             Self::Header(name) => exchange.request_headers().remove(name),
@@ -102,7 +102,7 @@ impl Location {
 }
 
 impl fmt::Display for Location {
-    /// As a client is told where to put it.
+    /// The place, in words for a client.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (kind, name) = match self {
             Self::Header(name) => ("header", name),
@@ -162,7 +162,7 @@ mod tests {
         testing::{Double, Request},
     };
 
-    /// Answers through attributes, as a plugin would use a location.
+    /// Reports through attributes, using a location as a plugin would.
     struct Probe(Location);
 
     impl Plugin for Probe {
@@ -278,7 +278,7 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// Whatever the path: nothing is found after hiding, and what was not the credential is left as it was.
+        /// Whatever the path: nothing is found after hiding, and the rest is left unchanged.
         #[test]
         fn a_hidden_parameter_is_gone_and_nothing_else(path in "/[a-c/]{0,3}(\\?[keyxKE%65b+&=?;]{0,24})?") {
             let hidden = without_parameter(&path, "key");

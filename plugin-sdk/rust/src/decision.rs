@@ -1,4 +1,4 @@
-//! What a hook answers.
+//! What a hook returns.
 
 use http::StatusCode;
 use serde::Serialize;
@@ -7,9 +7,9 @@ use serde::Serialize;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use = "a decision does something only when the hook returns it"]
 pub enum Decision {
-    /// On to the next plugin, with whatever was changed.
+    /// Go on to the next plugin, with all changes made so far.
     Proceed,
-    /// Stop here and answer the client.
+    /// Stop here and answer the client with this response.
     Respond(Response),
     /// Stop here and reset the client's stream.
     Abort,
@@ -32,14 +32,15 @@ impl From<Response> for Decision {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use = "a decision does something only when the hook returns it"]
 pub enum BodyDecision {
-    /// Send the chunk, and all that was held, on. Costs no copy.
+    /// Send the chunk, and everything held so far, on. Costs no copy.
     Pass,
-    /// Keep the chunk back; it comes again joined with what follows: the next chunk, or several where much was shown again already, so
-    /// that a body in small chunks costs no more than its length. At the end of the body this is `Pass`.
+    /// Keep the chunk back. It is shown again, joined with the next chunk, or with several if much of the body has been
+    /// shown repeatedly, so that a body in small chunks costs no more than its length. At the end of the body this is
+    /// `Pass`.
     Hold,
-    /// Send these bytes in the place of the chunk and of all that was held.
+    /// Send these bytes instead of the chunk and everything held so far.
     Replace(Vec<u8>),
-    /// Stop here and answer the client. Once the response has begun, the stream is reset instead.
+    /// Stop here and answer the client. If the response has begun, the stream is reset instead.
     Respond(Response),
     /// Stop here and reset the client's stream.
     Abort,
@@ -51,14 +52,15 @@ impl From<Response> for BodyDecision {
     }
 }
 
-/// A response made by a plugin. The gateway adds `content-length` and refuses it as it refuses a bad header.
+/// A response made by a plugin. The gateway adds `content-length`; a plugin that sets it is refused as for a bad
+/// header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
-    /// From 200 to 599; the gateway answers 500 in the place of another.
+    /// From 200 to 599; any other is replaced by 500.
     pub status: StatusCode,
     /// In the order in which they are sent.
     pub headers: Vec<(String, String)>,
-    /// At most what the operator lets a plugin hand over at once, 2 MiB unless set.
+    /// At most what the operator lets a plugin pass at once, 2 MiB unless set.
     pub body: Vec<u8>,
 }
 
@@ -84,7 +86,7 @@ impl Response {
     }
 
     /// Problem details (RFC 9457), `application/problem+json`. The type is `about:blank`, so `title` should be the
-    /// phrase of the status (section 4.2.1); what the client is to know about this one case is `detail`.
+    /// phrase of the status (section 4.2.1); `detail` tells the client about this case.
     #[must_use]
     pub fn problem(status: StatusCode, title: &str, detail: &str) -> Self {
         #[derive(Serialize)]
@@ -100,7 +102,7 @@ impl Response {
         Self::new(status).with_body("application/problem+json", body)
     }
 
-    /// Adds a header; one of the same name stays.
+    /// Adds a header and keeps those of the same name.
     #[must_use]
     pub fn with_header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.push((name.into(), value.into()));

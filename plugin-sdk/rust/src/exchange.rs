@@ -8,7 +8,7 @@ use crate::host::exchange as host;
 
 /// One request and its response, as the running hook may see and change it.
 ///
-/// It is a handle: everything is the gateway's, each method is one call to it (about a tenth of a microsecond), and
+/// This is a handle: the gateway holds all data, each method is one call to it (about a tenth of a microsecond), and
 /// nothing is cached. It cannot be kept beyond the hook.
 #[derive(Debug)]
 pub struct Exchange {
@@ -22,7 +22,7 @@ impl Exchange {
         Self { end_of_stream }
     }
 
-    /// Whether nothing more comes in this direction: in a header hook, that there is no body; in a body hook, that
+    /// Whether nothing more follows in this direction: in a header hook, that there is no body; in a body hook, that
     /// this is the last chunk.
     #[must_use]
     pub const fn end_of_stream(&self) -> bool {
@@ -36,13 +36,13 @@ impl Exchange {
         Method::from_bytes(host::method().as_bytes()).expect("the gateway parsed the method before")
     }
 
-    /// `http` or `https`, as the client used it.
+    /// `http` or `https`, as the client sent it.
     #[must_use]
     pub fn scheme(&self) -> String {
         host::scheme()
     }
 
-    /// Host and, where it was given, port.
+    /// The host and, if given, the port.
     #[must_use]
     pub fn authority(&self) -> String {
         host::authority()
@@ -60,7 +60,7 @@ impl Exchange {
         StatusCode::from_u16(host::status()).ok()
     }
 
-    /// The request's headers: the client's, with the changes of the plugins before.
+    /// The request's headers: the client's, with the changes of earlier plugins.
     #[must_use]
     pub const fn request_headers(&self) -> Headers<'_> {
         self.headers(Section::RequestHeaders)
@@ -84,7 +84,7 @@ impl Exchange {
         Headers { section, exchange: PhantomData }
     }
 
-    /// Until the request is sent on.
+    /// Sets the method. Possible until the request is sent on.
     ///
     /// # Errors
     /// [`MutateError::WrongPhase`] later.
@@ -92,23 +92,23 @@ impl Exchange {
         host::set_method(method.as_str())
     }
 
-    /// What the upstream sees as host. Until the request is sent on.
+    /// Sets the host that the upstream sees. Possible until the request is sent on.
     ///
     /// # Errors
-    /// [`MutateError::InvalidSyntax`] where it is not an authority, [`MutateError::WrongPhase`] later.
+    /// [`MutateError::InvalidSyntax`] if it is not an authority, [`MutateError::WrongPhase`] later.
     pub fn set_authority(&self, authority: &str) -> Result<(), MutateError> {
         host::set_authority(authority)
     }
 
-    /// The path with the query. Until the request is sent on; the route stays the one that was found.
+    /// Sets the path with the query. Possible until the request is sent on; the route does not change.
     ///
     /// # Errors
-    /// [`MutateError::InvalidSyntax`] where it is not a path, [`MutateError::WrongPhase`] later.
+    /// [`MutateError::InvalidSyntax`] if it is not a path, [`MutateError::WrongPhase`] later.
     pub fn set_path(&self, path: &str) -> Result<(), MutateError> {
         host::set_path(path)
     }
 
-    /// Until the response is sent on.
+    /// Sets the status. Possible until the response is sent on.
     ///
     /// # Errors
     /// [`MutateError::WrongPhase`] before there is a response and after it was sent on.
@@ -116,10 +116,10 @@ impl Exchange {
         host::set_status(status.as_u16())
     }
 
-    /// Sends the request to another upstream of the route's allow-list.
+    /// Sends the request to another upstream on the route's allow-list.
     ///
     /// # Errors
-    /// [`MutateError::NotGranted`] where it is not in the list, [`MutateError::WrongPhase`] once it was sent.
+    /// [`MutateError::NotGranted`] if it is not on the list, [`MutateError::WrongPhase`] once the request was sent.
     pub fn set_upstream(&self, name: &str) -> Result<(), MutateError> {
         host::set_upstream(name)
     }
@@ -132,30 +132,30 @@ impl Exchange {
         host::attribute(name)
     }
 
-    /// Sets `plugin.<this plugin>.<name>`, seen by later plugins and in the access log.
+    /// Sets `plugin.<this plugin>.<name>`, which later plugins and the access log see.
     ///
     /// # Errors
-    /// [`MutateError::LimitExceeded`] where there are too many or it is too long.
+    /// [`MutateError::LimitExceeded`] if there are too many or it is too long.
     pub fn set_attribute(&self, name: &str, value: &str) -> Result<(), MutateError> {
         host::set_attribute(name, value)
     }
 
-    /// Who is calling, once a plugin has proved it. No header of a client can set it.
+    /// Who is calling, once a plugin has authenticated the caller. No header of a client can set it.
     #[must_use]
     pub fn identity(&self) -> Option<Identity> {
         host::identity()
     }
 
-    /// Says who is calling. `claims` is the text of a JSON object.
+    /// Sets the caller. `claims` is the text of a JSON object.
     ///
     /// # Errors
-    /// [`MutateError::InvalidSyntax`] where `claims` is not an object, [`MutateError::WrongPhase`] once the request
-    /// was sent on.
+    /// [`MutateError::InvalidSyntax`] if `claims` is not an object, [`MutateError::WrongPhase`] once the request was
+    /// sent on.
     pub fn set_identity(&self, subject: &str, claims: &str) -> Result<(), MutateError> {
         host::set_identity(subject, claims)
     }
 
-    /// Asks for the body of one direction, which is not shown to a plugin unless it asks.
+    /// Asks for the body of one direction; without this the plugin does not see it.
     ///
     /// # Errors
     /// [`MutateError::WrongPhase`] once that body has begun.
@@ -163,18 +163,18 @@ impl Exchange {
         host::set_body_mode(direction, mode)
     }
 
-    /// Keeps the last `tail` bytes of the chunk, in a body hook with [`BodyMode::Chunks`]: what the hook decides is about the rest.
-    /// They come again, joined with what follows as with [`crate::BodyDecision::Hold`], once there are at least `enough` of them or the body is over. At the
-    /// end of the body nothing is kept.
+    /// Keeps the last `tail` bytes of the chunk, in a body hook with [`BodyMode::Chunks`]: the hook's decision applies
+    /// to the rest. The kept bytes are shown again, joined with what follows as with [`crate::BodyDecision::Hold`],
+    /// once there are at least `enough` of them or the body ends. At the end of the body nothing is kept.
     ///
     /// # Errors
-    /// [`MutateError::LimitExceeded`] where there would never be enough, because the limit for bodies is below it;
+    /// [`MutateError::LimitExceeded`] if `enough` is above the limit for bodies and could never be reached;
     /// [`MutateError::WrongPhase`] in other hooks.
     pub fn hold_back(&self, tail: usize, enough: usize) -> Result<(), MutateError> {
         host::hold_back(tail, enough)
     }
 
-    /// What this plugin kept for this exchange; empty at first.
+    /// The bytes that this plugin kept for this exchange; empty at first.
     #[must_use]
     pub fn state(&self) -> Vec<u8> {
         host::state()
@@ -189,20 +189,20 @@ impl Exchange {
     }
 }
 
-/// One header block of an [`Exchange`]. Names are compared without regard to case; both text and the constants of
-/// [`crate::header`] are taken.
+/// One header block of an [`Exchange`]. Names are case-insensitive; they can be text or the constants of
+/// [`crate::header`].
 #[derive(Clone, Copy, Debug)]
 pub struct Headers<'exchange> {
     section: Section,
     exchange: PhantomData<&'exchange Exchange>,
 }
 
-/// A header that a message has once at the most is there several times.
+/// A header that a message may have only once is there several times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Several;
 
 impl Headers<'_> {
-    /// The first value. Bytes that are not UTF-8 come as U+FFFD.
+    /// The first value. Bytes that are not UTF-8 become U+FFFD.
     #[must_use]
     pub fn get(self, name: impl AsRef<str>) -> Option<String> {
         host::header(self.section, name.as_ref())
@@ -215,8 +215,8 @@ impl Headers<'_> {
         std::array::from_fn(|_| values.next().flatten())
     }
 
-    /// The value of a header that a message has once at the most, such as its content type: nobody knows which of several
-    /// whoever reads the message believes. Bytes that are not UTF-8 come as U+FFFD.
+    /// The value of a header that a message may have only once, such as its content type: with several, readers of the
+    /// message could disagree about which one counts. Bytes that are not UTF-8 become U+FFFD.
     ///
     /// # Errors
     /// There are several.
@@ -234,22 +234,22 @@ impl Headers<'_> {
         host::header_values(self.section, name.as_ref())
     }
 
-    /// Every header in order, names in lower case.
+    /// Every header in order, with names in lower case.
     #[must_use]
     pub fn all(self) -> Vec<(String, Vec<u8>)> {
         host::headers(self.section)
     }
 
-    /// Replaces every value of a header by this one.
+    /// Replaces all values of a header by this one.
     ///
-    /// A change of the response's headers that the request hook makes is kept, and made when the response is there:
-    /// after the response hooks of the plugins behind this one, and just before its own. So a plugin that knows early
-    /// what to add needs no response hook.
+    /// A change that the request hook makes to the response's headers is kept until the response is there: it is
+    /// applied after the response hooks of the plugins behind this one, and just before this plugin's own. So a plugin
+    /// that knows early what to add needs no response hook.
     ///
     /// # Errors
     /// [`MutateError::InvalidSyntax`] for a bad name, or a value with control characters; [`MutateError::Forbidden`]
     /// for the names in [`crate::rules::FORBIDDEN_HEADERS`]; [`MutateError::LimitExceeded`];
-    /// [`MutateError::WrongPhase`] where this block was already sent on or is not there yet.
+    /// [`MutateError::WrongPhase`] if this block was already sent on or is not there yet.
     pub fn set(self, name: impl AsRef<str>, value: impl AsRef<str>) -> Result<(), MutateError> {
         host::set_header(self.section, name.as_ref(), value.as_ref())
     }
@@ -262,7 +262,7 @@ impl Headers<'_> {
         host::set_headers(self.section, &block.0)
     }
 
-    /// Adds a value, after those that are there.
+    /// Adds a value, after the existing ones.
     ///
     /// # Errors
     /// As [`Headers::set`].
@@ -278,7 +278,7 @@ impl Headers<'_> {
         host::append_headers(self.section, &block.0)
     }
 
-    /// Removes every value; that there is none is no error.
+    /// Removes all values; it is no error if there are none.
     ///
     /// # Errors
     /// As [`Headers::set`].
@@ -290,15 +290,16 @@ impl Headers<'_> {
 /// A change of a header block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HeaderChange {
-    /// One field under this name, in the place of all that are there: name and value.
+    /// One field with this name, which replaces all existing ones: name and value.
     Set(String, String),
-    /// One field more.
+    /// One more field.
     Append(String, String),
-    /// No field under this name.
+    /// No field with this name.
     Remove(String),
 }
 
-/// Header fields in the form in which [`Headers::set_all`] and [`Headers::append_all`] hand them over, to be made once and used often.
+/// Header fields in the format that [`Headers::set_all`] and [`Headers::append_all`] pass to the gateway, made once and
+/// used often.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HeaderBlock(Vec<u8>);
 
@@ -309,7 +310,7 @@ impl HeaderBlock {
         Self(Vec::new())
     }
 
-    /// Adds a field. What is wrong with one is told when the block is set.
+    /// Adds a field. Errors are reported when the block is set.
     pub fn push(&mut self, name: &str, value: &str) {
         // A name or value beyond these lengths makes a block that is refused.
         let lengths = [u32::try_from(name.len()), u32::try_from(value.len())].map(|length| length.unwrap_or(u32::MAX));
@@ -332,12 +333,12 @@ impl HeaderBlock {
 pub enum Section {
     /// Can be changed until the request is sent on.
     RequestHeaders,
-    /// There with the last chunk of the request's body, in whose hook they can be read and changed.
+    /// Present from the last chunk of the request's body on; its hook can read and change them.
     RequestTrailers,
     /// Can be changed in the response hook.
     ResponseHeaders,
-    /// There with the last chunk of the response's body, in whose hook they can be read and changed. The response hook
-    /// may set some for a body that it answers with.
+    /// Present from the last chunk of the response's body on; its hook can read and change them. The response hook may
+    /// set some for a body with which it answers.
     ResponseTrailers,
 }
 
@@ -364,20 +365,20 @@ pub enum Direction {
 /// How much of a body the plugin wants to see.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BodyMode {
-    /// Nothing; bytes go through untouched.
+    /// Nothing; the bytes pass through untouched.
     #[default]
     Skip,
-    /// All of it in one call, up to the operator's limit. The headers wait for it, so they can still be changed. Of a
-    /// request without a body, an empty one, which can be replaced.
+    /// All of it in one call, up to the operator's limit. The headers wait for it, so they can still be changed. A
+    /// request without a body is shown as an empty one, which can be replaced.
     Whole,
-    /// Each chunk as it comes.
+    /// Each chunk as it arrives.
     Chunks,
 }
 
-/// A proven caller.
+/// An authenticated caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// Who it is, at most 1 KiB. Empty where a token names nobody.
+    /// The caller's name, at most 1 KiB. Empty if a token has no subject.
     pub subject: String,
     /// The text of a JSON object, at most 64 KiB.
     pub claims: String,
@@ -388,7 +389,7 @@ pub struct Identity {
 pub enum MutateError {
     /// Not a valid header name, header value, method, path or status.
     InvalidSyntax,
-    /// A name the gateway keeps for itself: framing, hop-by-hop, internal.
+    /// A name reserved for the gateway: framing, hop-by-hop, internal.
     Forbidden,
     /// Over a limit of size or count.
     LimitExceeded,
@@ -396,7 +397,7 @@ pub enum MutateError {
     WrongPhase,
     /// The operator did not grant what this needs.
     NotGranted,
-    /// In the gateway's words.
+    /// Any other reason, in the gateway's words.
     Other(String),
 }
 

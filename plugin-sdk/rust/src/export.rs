@@ -1,5 +1,5 @@
 //! What [`macro@crate::plugin`] expands to on Wasm: one set of bindings per hook, so that a component exports only the
-//! hooks its author wrote, and the few functions between them and [`Plugin`]. Not an interface for people.
+//! hooks its author wrote, and the few functions between them and [`Plugin`]. Not meant for direct use.
 
 use std::{cell::OnceCell, panic, thread::LocalKey, time::Duration};
 
@@ -7,8 +7,8 @@ use crate::{BodyDecision, Decision, Exchange, Exported, Plugin, Response, log, m
 
 pub use crate::host::bindings::gatewright::plugin::types;
 
-/// The one plugin of the instance. A component has no threads, so this is a plain static to it, and a plugin may have
-/// fields that are not `Sync`.
+/// The one plugin of the instance. A component has no threads, so it sees a plain static, and a plugin may have fields
+/// that are not `Sync`.
 pub type Slot<P> = LocalKey<OnceCell<P>>;
 
 pub fn describe<P: Exported>() -> String {
@@ -53,7 +53,7 @@ fn with<P, T>(slot: &'static Slot<P>, run: impl FnOnce(&P) -> T) -> T {
     slot.with(|slot| run(slot.get().expect("the gateway configures an instance before it runs a hook")))
 }
 
-/// A panic ends the instance by a trap, which has no text; so the text goes to the log first.
+/// A panic ends the instance with a trap, which carries no text; so the text goes to the log first.
 fn log_panics() {
     panic::set_hook(Box::new(|panic| log::error(&panic.to_string(), &[])));
 }
@@ -87,7 +87,7 @@ impl From<Response> for types::LocalResponse {
 }
 
 /// One module per exported interface: `Guest`, the trait the macro implements, and `export`, the macro that makes the
-/// symbols. Each world has a name of its own, because it names symbols of the object file.
+/// symbols. Each world has a name of its own, because symbols of the object file are named after it.
 macro_rules! exported {
     ($module:ident, $interface:ident, $world:literal, $wit:literal $(, $with:tt)?) => {
         pub mod $module {

@@ -1,15 +1,15 @@
-//! Forms (`application/x-www-form-urlencoded`), as queries and the requests of OAuth have them.
+//! Forms (`application/x-www-form-urlencoded`), as in queries and the requests of OAuth.
 
 use std::borrow::Cow;
 
 /// One part of a form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pair<'a> {
-    /// As it stands.
+    /// The pair as written.
     pub text: &'a str,
-    /// Encoded.
+    /// The name, still encoded.
     pub name: &'a str,
-    /// Encoded.
+    /// The value, still encoded.
     pub value: &'a str,
 }
 
@@ -21,7 +21,7 @@ pub fn pairs(form: &str) -> impl Iterator<Item = Pair<'_>> {
     })
 }
 
-/// The only value of a name, decoded: `None` where it is not there, is there twice, or is no text.
+/// The only value of a name, decoded; `None` if it is absent, there twice, or not text.
 #[must_use]
 pub fn only<'a>(form: &'a str, name: &str) -> Option<Cow<'a, str>> {
     let mut values = pairs(form).filter(|pair| decode(pair.name) == name.as_bytes()).map(|pair| decode(pair.value));
@@ -35,7 +35,7 @@ pub fn only<'a>(form: &'a str, name: &str) -> Option<Cow<'a, str>> {
     }
 }
 
-/// `%XX` and `+`. A `%` without two digits stands for itself.
+/// Decodes `%XX` and `+`. A `%` without two digits stands for itself.
 #[must_use]
 pub fn decode(text: &str) -> Cow<'_, [u8]> {
     if !text.contains(['%', '+']) {
@@ -60,7 +60,7 @@ pub fn decode(text: &str) -> Cow<'_, [u8]> {
     Cow::Owned(decoded)
 }
 
-/// Percent-encoded: all but letters, digits and `-._~`, so that it stands in a path and in a header too.
+/// Percent-encodes all but letters, digits and `-._~`, so that the result is safe in a path and in a header too.
 #[must_use]
 pub fn encode(text: impl AsRef<[u8]>) -> String {
     let mut encoded = String::new();
@@ -73,7 +73,7 @@ pub fn encode(text: impl AsRef<[u8]>) -> String {
     encoded
 }
 
-/// A form of these names and values.
+/// A form with these names and values.
 #[must_use]
 pub fn of(fields: &[(&str, &str)]) -> String {
     let fields: Vec<String> =

@@ -11,13 +11,13 @@ use crate::host::http_client as host;
 pub struct Request {
     /// A name from the plugin's grants, never an address.
     pub upstream: String,
-    /// Any but CONNECT.
+    /// Any method but CONNECT.
     pub method: http::Method,
-    /// With the query.
+    /// The path with the query.
     pub path: String,
-    /// Framing, `host` and what belongs to a connection are the gateway's.
+    /// Framing headers, `host` and connection headers are the gateway's.
     pub headers: Vec<(String, String)>,
-    /// Empty for none.
+    /// Empty for no body.
     pub body: Vec<u8>,
     /// In whole milliseconds. [`DEFAULT_TIMEOUT`] unless set.
     pub timeout: Duration,
@@ -27,7 +27,7 @@ pub struct Request {
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Request {
-    /// Without headers and body, with the default timeout.
+    /// A request without headers and body, with the default timeout.
     #[must_use]
     pub fn new(method: http::Method, upstream: impl Into<String>, path: impl Into<String>) -> Self {
         Self {
@@ -59,46 +59,47 @@ impl Request {
         self
     }
 
-    /// Waits at most so long, and never longer than the operator allows.
+    /// Sets how long to wait at most; the operator's limit still applies.
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// Sends and waits.
+    /// Sends the request and waits for the response.
     ///
     /// # Errors
-    /// See [`CallError`]. An answer with an error status is no error.
+    /// See [`CallError`]. A response with an error status is no error.
     pub fn send(&self) -> Result<Response, CallError> {
         host::send(self)
     }
 
-    /// Begins the call; [`next`] tells of its end by this number. What is still under way when the hook returns is cancelled.
+    /// Begins the call and returns its number, which [`next`] reports when it is done. Calls still in progress when the
+    /// hook returns are cancelled.
     ///
     /// # Errors
-    /// Only what is known before it is sent.
+    /// Only errors that are known before sending.
     pub fn start(&self) -> Result<u32, CallError> {
         host::start(self)
     }
 
-    /// Sends and does not wait.
+    /// Sends the request and does not wait for a response.
     ///
     /// # Errors
-    /// Only what is known before it is sent.
+    /// Only errors that are known before sending.
     pub fn dispatch(&self) -> Result<(), CallError> {
         host::dispatch(self)
     }
 }
 
-/// Sends all at once; the answers are in the order of the requests.
+/// Sends all requests at once; the results are in the order of the requests.
 #[must_use]
 pub fn send_all(requests: &[Request]) -> Vec<Result<Response, CallError>> {
     host::send_all(requests)
 }
 
-/// Waits for the first of the calls that [`Request::start`] began to be done, and gives it back once; `None` where none is
-/// under way.
+/// Waits until one of the calls begun with [`Request::start`] is done, and returns its result, once; `None` if no call
+/// is in progress.
 #[must_use]
 pub fn next() -> Option<(u32, Result<Response, CallError>)> {
     host::next()
@@ -107,16 +108,16 @@ pub fn next() -> Option<(u32, Result<Response, CallError>)> {
 /// What the upstream answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
-    /// Whatever it is; an error status is an answer too.
+    /// Any status; error statuses are responses too.
     pub status: StatusCode,
     /// Names are lower-case.
     pub headers: Vec<(String, Vec<u8>)>,
-    /// All of it.
+    /// The whole body.
     pub body: Vec<u8>,
 }
 
 impl Response {
-    /// The first value of a header, where it is UTF-8. `name` is lower-case.
+    /// The first value of a header, if it is UTF-8. `name` is lower-case.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         let (_, value) = self.headers.iter().find(|(have, _)| have == name)?;
@@ -124,20 +125,20 @@ impl Response {
     }
 }
 
-/// Why there is no answer.
+/// Why there is no response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CallError {
     /// Not in the plugin's grants.
     UnknownUpstream,
-    /// Nothing, or not all, came in time.
+    /// The response did not arrive completely in time.
     TimedOut,
-    /// Why, for the log.
+    /// The connection failed; the reason, for the log.
     ConnectionFailed(String),
-    /// Over the operator's limit for bodies of plugins.
+    /// The response is over the operator's limit for bodies of plugins.
     ResponseTooLarge,
-    /// Too many calls, or a request that is too big.
+    /// Too many calls, or too large a request.
     LimitExceeded,
-    /// In the gateway's words, such as a header it refuses.
+    /// Any other reason, in the gateway's words, such as a header that it refuses.
     Other(String),
 }
 

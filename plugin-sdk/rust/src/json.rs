@@ -1,8 +1,8 @@
-//! JSON documents of others, to be changed here and there and otherwise left as they are: members keep their order, numbers
-//! their digits, however many.
+//! JSON documents from elsewhere, to be changed in places and otherwise left as they are: members keep their order, and
+//! numbers all their digits.
 //!
-//! `serde_json` is for data that a plugin knows the type of. It makes a float of a number that fits no integer, so an
-//! amount or an identifier with twenty digits would come out as another one.
+//! `serde_json` is for data whose type a plugin knows. It turns a number that fits no integer into a float, so an
+//! amount or an identifier with twenty digits would change.
 
 mod parse;
 mod path;
@@ -22,13 +22,13 @@ pub enum Value {
     Null,
     /// `true` or `false`
     Bool(bool),
-    /// As it was written.
+    /// As written.
     Number(String),
     /// Without quotes and escapes.
     String(String),
     /// In order.
     Array(Vec<Value>),
-    /// In order, also where a name is there twice.
+    /// In order, including members with the same name.
     Object(Vec<(String, Value)>),
 }
 
@@ -36,12 +36,12 @@ impl Value {
     /// Reads a document (RFC 8259).
     ///
     /// # Errors
-    /// Where it is none, or nested deeper than [`DEPTH`].
+    /// The text is not JSON, or nested deeper than [`DEPTH`].
     pub fn parse(text: &[u8]) -> Result<Self, ParseError> {
         parse::document(text)
     }
 
-    /// A member; of several of that name the last, which is what most readers take.
+    /// A member; of several with this name the last, which most readers take.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Self> {
         match self {
@@ -50,7 +50,7 @@ impl Value {
         }
     }
 
-    /// The text, where it is one.
+    /// The text, if this is one.
     #[must_use]
     pub fn as_str(&self) -> Option<&str> {
         match self {
@@ -59,7 +59,7 @@ impl Value {
         }
     }
 
-    /// Calls `visit` for each text and number in it, however deep; names of members are none.
+    /// Calls `visit` for each text and number in it, however deep, but not for names of members.
     pub fn each_scalar(&mut self, visit: &mut impl FnMut(&mut Self)) {
         match self {
             Self::Null | Self::Bool(_) => {}
@@ -69,7 +69,7 @@ impl Value {
         }
     }
 
-    /// The document as text, without spaces.
+    /// The document as JSON text, without spaces.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut text = Vec::new();
@@ -77,7 +77,7 @@ impl Value {
         text
     }
 
-    /// Writes the document behind what is in `text`.
+    /// Appends the document to `text`.
     pub(crate) fn write(&self, text: &mut Vec<u8>) {
         match self {
             Self::Null => text.extend_from_slice(b"null"),
@@ -111,7 +111,7 @@ impl Value {
     }
 }
 
-/// Writes a string with its quotation marks behind what is in `text`.
+/// Appends a string with its quotation marks to `text`.
 pub(crate) fn write_string(string: &str, text: &mut Vec<u8>) {
     // Text can always be written, and so can a Vec.
     let _ = serde_json::to_writer(text, string);
@@ -138,11 +138,11 @@ impl fmt::Display for Value {
     }
 }
 
-/// Reads JSON in which no object has a member twice. Of two with one name some readers take the first, some the last, so what a plugin
-/// decides by, and an upstream reads again, is read with this.
+/// Reads JSON in which no object has a member twice. Of two members with one name some readers take the first, some the
+/// last; so use this for data that decides something here and that an upstream reads again.
 ///
 /// # Errors
-/// Why it is none, and where.
+/// Why the text is not such JSON, and where.
 pub fn unique(text: &[u8]) -> Result<serde_json::Value, String> {
     unique::document(text)
 }

@@ -1,8 +1,8 @@
-//! What plugins that change JSON bodies have in common: which bodies they look at, how these are read, and what becomes of one that
-//! cannot be.
+//! What plugins that change JSON bodies have in common: which bodies they look at, how these are read, and what happens
+//! to a body that cannot be read.
 //!
-//! A body is held whole. A request that is not JSON though it says so is refused, so that the upstream never sees what the
-//! plugin did not understand. A response that is not JSON goes through as it came, or is answered with 502.
+//! A body is held whole. A request that claims to be JSON but is not is refused, so the upstream never sees a body that
+//! the plugin did not understand. A response that is not JSON passes unchanged, or is replaced by a 502.
 
 use http::{Method, StatusCode};
 use schemars::JsonSchema;
@@ -14,13 +14,13 @@ use crate::{BodyDecision, BodyMode, Decision, Direction, Exchange, Metric, Respo
 /// Which bodies are changed.
 #[derive(Clone, Debug)]
 pub struct JsonBodies {
-    /// Whether those of requests are.
+    /// Whether bodies of requests are changed.
     pub request: bool,
-    /// Whether those of responses are.
+    /// Whether bodies of responses are changed.
     pub response: bool,
-    /// Of responses those with a status in one of these classes.
+    /// Only responses with a status in one of these classes are changed.
     pub statuses: Vec<StatusClass>,
-    /// What becomes of a response that says it is JSON and is not, or whose coding is not known.
+    /// What happens to a response that claims to be JSON but is not, or whose coding is not known.
     pub bad_response: BadResponse,
 }
 
@@ -58,18 +58,18 @@ pub static REFUSED: Metric = Metric::counter("refused", "Requests that are no JS
 /// Responses that could not be read. Listed in [`crate::Plugin::METRICS`].
 pub static BAD: Metric = Metric::counter("bad_responses", "Responses that are no JSON, though they say so.", &[]);
 
-/// What `statuses` is unless the operator says more.
+/// The default of `statuses`.
 #[must_use]
 pub fn successes() -> Vec<StatusClass> {
     vec![StatusClass::Success]
 }
 
 impl JsonBodies {
-    /// The request hook: asks for the body where it is JSON.
+    /// The request hook: asks for the body if it is JSON.
     pub fn on_request(&self, exchange: &Exchange) -> Decision {
         let headers = exchange.request_headers();
         if self.response {
-            // What is not compressed need not be decompressed.
+            // Asks the upstream for a response that need not be decompressed.
             log::noted(headers.set("accept-encoding", "identity"));
         }
         if !self.request || exchange.end_of_stream() {
@@ -102,7 +102,7 @@ impl JsonBodies {
         }
     }
 
-    /// The response hook: asks for the body where it is JSON of a response that is changed.
+    /// The response hook: asks for the body if it is JSON and its status is one to change.
     pub fn on_response(&self, exchange: &Exchange) -> Decision {
         let headers = exchange.response_headers();
         let [kind, encoding] = headers.select(["content-type", "content-encoding"]);
@@ -127,10 +127,10 @@ impl JsonBodies {
         Decision::Proceed
     }
 
-    /// The document that a request's body is.
+    /// Parses a request's body.
     ///
     /// # Errors
-    /// What becomes of one that is none.
+    /// The decision for a body that is not JSON.
     pub fn read_request(&self, body: &[u8]) -> Result<json::Value, BodyDecision> {
         json::Value::parse(body).map_err(|error| {
             REFUSED.add(1, &[]);
@@ -139,10 +139,10 @@ impl JsonBodies {
         })
     }
 
-    /// The document that a response's body is.
+    /// Parses a response's body.
     ///
     /// # Errors
-    /// What becomes of one that is none.
+    /// The decision for a body that is not JSON.
     pub fn read_response(&self, body: &[u8]) -> Result<json::Value, BodyDecision> {
         json::Value::parse(body).map_err(|error| match self.bad(&error.to_string()) {
             Decision::Respond(response) => BodyDecision::Respond(response),
@@ -175,5 +175,5 @@ fn is_plain(encoding: Option<&str>) -> bool {
     encoding.is_none_or(|encoding| encoding.trim().eq_ignore_ascii_case("identity"))
 }
 
-/// What a compressed response may become; how much of it is held is bounded by `limits.body` before that.
+/// Limits for a decompressed response; `limits.body` bounds the held bytes before these do.
 pub const BOUNDS: Bounds = Bounds { bytes: 64 << 20, ratio: 1000 };

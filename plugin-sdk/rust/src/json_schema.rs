@@ -5,7 +5,7 @@ use crate::host::json_schema as host;
 /// What is wrong in one place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// A JSON Pointer into what was checked.
+    /// A JSON Pointer into the checked value.
     pub pointer: String,
     /// One sentence that does not repeat the value.
     pub message: String,
@@ -14,22 +14,22 @@ pub struct Violation {
 /// Why something could not be checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CheckError {
-    /// It is no JSON, nested too deep, or has a member twice; why.
+    /// The value is not JSON, is nested too deeply, or has a member twice; the text says which.
     NotJson(String),
     /// No such schema was declared.
     Unknown,
 }
 
-/// Compiles the schemas at these places (JSON Pointers; `""` is the document itself) of a document. The default is draft 2020-12.
-/// In [`crate::Plugin::new`] and nowhere else.
+/// Compiles the schemas at these places (JSON Pointers; `""` is the document itself) of a document. The default is
+/// draft 2020-12. Only in [`crate::Plugin::new`].
 ///
 /// # Errors
-/// What is wrong with them, for the operator.
+/// What is wrong with the schemas, for the operator.
 pub fn declare(name: &str, document: &str, places: &[String]) -> Result<(), String> {
     host::declare(name, document, places)
 }
 
-/// What is wrong with a value, at most twenty complaints; nothing is good.
+/// What is wrong with a value: at most twenty violations, none if it is valid.
 ///
 /// # Errors
 /// See [`CheckError`].

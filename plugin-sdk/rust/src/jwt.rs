@@ -1,4 +1,4 @@
-//! Signed tokens, checked by the gateway at native speed. It fetches, caches and rotates the keys.
+//! Signed tokens, checked by the gateway at native speed. The gateway fetches, caches and rotates the keys.
 
 use std::{error, fmt};
 
@@ -9,23 +9,23 @@ use crate::host::jwt as host;
 pub enum VerifyError {
     /// Not a signed token in compact form, or a claim of the wrong type.
     Malformed,
-    /// No key of the set can have signed it.
+    /// No key of the set can have made the signature.
     UnknownKey,
-    /// Somebody else signed it, or it was changed.
+    /// Another key made the signature, or the token was changed.
     BadSignature,
-    /// `exp` is over.
+    /// `exp` has passed.
     Expired,
-    /// `nbf` or `iat` is to come.
+    /// `nbf` or `iat` is in the future.
     NotYetValid,
-    /// `iss` is another or missing.
+    /// `iss` is missing or names another issuer.
     WrongIssuer,
-    /// `aud` is another or missing.
+    /// `aud` is missing or names another audience.
     WrongAudience,
-    /// Not in the set's list, or not what its key is for.
+    /// The algorithm is not on the set's list, or not one its key may be used for.
     AlgorithmNotAllowed,
     /// The keys could not be fetched: the fault is not the client's.
     KeysUnavailable,
-    /// In the gateway's words.
+    /// Any other reason, in the gateway's words.
     Other(String),
 }
 
@@ -48,8 +48,8 @@ impl fmt::Display for VerifyError {
 
 impl error::Error for VerifyError {}
 
-/// Names a key set; from [`crate::Plugin::new`] only. `definition` is a JSON object, described in the contract. An
-/// address or a path in it must stand in the plugin's configuration as the operator wrote it.
+/// Declares a key set; only in [`crate::Plugin::new`]. `definition` is a JSON object, described in the contract. An
+/// address or a path in it must appear in the plugin's configuration exactly as the operator wrote it.
 ///
 /// # Errors
 /// What is wrong with the definition, for the operator.
@@ -57,7 +57,7 @@ pub fn declare(keys: &str, definition: &str) -> Result<(), String> {
     host::declare(keys, definition)
 }
 
-/// Checks a token against a declared key set and gives its claims, the text of a JSON object.
+/// Checks a token against a declared key set and returns its claims, the text of a JSON object.
 ///
 /// # Errors
 /// Why it is not valid.
@@ -65,15 +65,16 @@ pub fn verify(keys: &str, token: &str) -> Result<String, VerifyError> {
     host::verify(keys, token)
 }
 
-/// What the issuer of a key set that was declared with `discovery` says of itself: the text of a JSON object whose `issuer` is that
-/// of the set. `None` while the gateway has not got it.
+/// The discovery document of a key set that was declared with `discovery`: the text of a JSON object whose `issuer` is
+/// that of the set. `None` while the gateway does not have it.
 #[must_use]
 pub fn discovered(keys: &str) -> Option<String> {
     host::discovered(keys)
 }
 
-/// Checks the signature of any bytes against a declared key set. `algorithm` is its name in a token (`"ES256"`), and the signature
-/// has the form that it has there: two numbers of a fixed length for ECDSA. `kid` is the key's name, where it is known.
+/// Checks the signature of any bytes against a declared key set. `algorithm` is its name in a token (`"ES256"`), and
+/// the signature has the same form as in a token: two numbers of a fixed length for ECDSA. `kid` is the name of the
+/// key, if known.
 ///
 /// # Errors
 /// Why it is not the signature of this message.

@@ -31,14 +31,13 @@
 //!     }
 //! }
 //! ```
-//!
 //! Everything a plugin calls goes through one private seam, `host`: on Wasm it is the gateway, natively it is the
-//! double in [`testing`]. So a plugin's tests run with plain `cargo test`, and no module of this crate but the seam
+//! double in [`testing`]. So a plugin's tests run with plain `cargo test`, and only the seam knows which of the two is
+//! behind it.
 //! knows which of the two it talks to.
-//!
-//! An instance runs one hook at a time and may serve many exchanges, one after another. What belongs to one exchange
-//! is kept in its [`Exchange::state`]; what belongs to all is in [`shared_store`]; fields of the plugin are for what
-//! follows from the configuration.
+//! An instance runs one hook at a time and may serve many exchanges, one after another. Keep data of one exchange in
+//! its [`Exchange::state`], and data of all in [`shared_store`]; the fields of the plugin are for what is computed from
+//! the configuration.
 
 pub mod bearer;
 pub mod claims;
@@ -97,7 +96,7 @@ pub use metrics::Metric;
 pub use plugin::{Exported, Hook, NoConfig, Plugin, State};
 pub use {http, schemars, serde, serde_json};
 
-/// The examples for people are compiled, so that they stay true.
+/// The examples in documents are compiled, so that they stay correct.
 #[cfg(doctest)]
 mod examples {
     #[doc = include_str!("../../README.md")]

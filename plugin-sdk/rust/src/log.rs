@@ -1,25 +1,25 @@
-//! Lines in the gateway's log. The gateway adds the plugin, the route and the request, escapes what would break a
-//! line, and drops what is over its limits.
+//! Lines in the gateway's log. The gateway adds the plugin, the route and the request, escapes characters that would
+//! break a line, and drops lines over its limits.
 
 use crate::MutateError;
 use crate::host::log as host;
 
-/// How much a line matters. Which are kept is the operator's choice.
+/// How much a line matters. The operator chooses which levels are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
     /// Every step.
     Trace,
-    /// What helps to find a mistake.
+    /// Details that help to find a mistake.
     Debug,
-    /// What happened.
+    /// Normal events.
     Info,
-    /// What somebody should look at some day.
+    /// Something to look into eventually.
     Warn,
-    /// What somebody should look at now.
+    /// Something to look into now.
     Error,
 }
 
-/// Whether a line of this level would be kept. Worth asking where the line is costly to make.
+/// Whether a line of this level would be kept. Worth asking if the line is costly to make.
 #[must_use]
 pub fn enabled(level: Level) -> bool {
     host::enabled(level)
@@ -50,7 +50,7 @@ pub fn error(message: &str, fields: &[(&str, &str)]) {
     write(Level::Error, message, fields);
 }
 
-/// A line of [`Level::Error`] where the gateway refused a change that the plugin goes on without.
+/// Logs a line of [`Level::Error`] if the gateway refused a change that the plugin can do without.
 pub fn noted(changed: Result<(), MutateError>) {
     if let Err(refused) = changed {
         error("the message was not changed as it should be", &[("why", &refused.to_string())]);

@@ -1,4 +1,4 @@
-//! What a plugin says about itself.
+//! A plugin's description of itself.
 
 use schemars::{Schema, SchemaGenerator, generate::SchemaSettings};
 use serde::Serialize;
@@ -41,8 +41,8 @@ struct Manifest {
     limit_schema: Option<Schema>,
 }
 
-/// Draft 2020-12, without references and without `$schema`: the gateway puts it inside its own schema, where a
-/// reference to `#/$defs` would point somewhere else.
+/// Draft 2020-12, without references and without `$schema`: the gateway embeds it in its own schema, where a reference
+/// to `#/$defs` would point somewhere else.
 fn generator() -> SchemaGenerator {
     let settings = SchemaSettings::draft2020_12().with(|settings| {
         settings.inline_subschemas = true;

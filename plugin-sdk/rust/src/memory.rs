@@ -1,9 +1,9 @@
-//! The allocator of a plugin: lists of free pieces by size, before the standard one.
+//! The allocator of a plugin: lists of free pieces by size, in front of the standard one.
 //!
-//! A hook takes memory for a few short texts and gives it back at once, and a plugin that reads a body does so thousands of
-//! times. The standard allocator (dlmalloc) looks for a fit and joins neighbours each time. Here a piece comes from its list
-//! and goes back to it, a handful of instructions each. What was once a small piece stays one: a list is never longer than
-//! the most pieces of its size that were in use at once.
+//! A hook allocates memory for a few short texts and frees it at once, and a plugin that reads a body does so thousands
+//! of times. The standard allocator (dlmalloc) searches for a fit and joins neighbours each time. Here a piece comes
+//! from its list and goes back to it, in a handful of instructions. A piece keeps its size for ever: a list is never
+//! longer than the most pieces of its size that were in use at once.
 
 #![allow(unsafe_code)]
 
@@ -15,22 +15,22 @@ use std::{
 
 /// The lists, one for each size.
 pub(crate) struct Lists {
-    /// The first free piece of each size. It begins with the address of the next one.
+    /// The first free piece of each size. A free piece begins with the address of the next one.
     first: [UnsafeCell<*mut u8>; SIZES],
 }
 
-/// Sizes are multiples of this, and it is room for an address.
+/// Sizes are multiples of this; it has room for an address.
 const STEP: usize = 16;
-/// How many: up to 1,024 bytes.
+/// The number of sizes: up to 1,024 bytes.
 const SIZES: usize = 64;
-/// The alignment of pieces. What needs more is left to the standard allocator.
+/// The alignment of pieces. Larger alignments are left to the standard allocator.
 const ALIGNMENT: usize = 8;
 
 #[cfg(all(target_family = "wasm", not(target_feature = "atomics")))]
 #[global_allocator]
 static LISTS: Lists = Lists::new();
 
-// SAFETY: a component built without atomics has one thread, and `Lists` calls nothing that comes back to it.
+// SAFETY: a component built without atomics has one thread, and `Lists` calls nothing that calls it back.
 #[cfg(all(target_family = "wasm", not(target_feature = "atomics")))]
 unsafe impl Sync for Lists {}
 
@@ -39,7 +39,7 @@ impl Lists {
         Self { first: [const { UnsafeCell::new(ptr::null_mut()) }; SIZES] }
     }
 
-    /// Where pieces for this layout are listed, and how large they are; `None` where there are none.
+    /// The list for this layout, and the size of its pieces; `None` if the standard allocator serves it.
     fn list(&self, layout: Layout) -> Option<(&UnsafeCell<*mut u8>, usize)> {
         if layout.align() > ALIGNMENT {
             return None;
@@ -49,9 +49,9 @@ impl Lists {
     }
 }
 
-// SAFETY: a piece is in its list or in use, never both: `alloc` takes it out, `dealloc`, which its user calls once, puts it back. A
-// piece is as large and aligned as every layout that its list is for, since that depends on the layout alone, which is the
-// same for `alloc` and `dealloc`. All else is the standard allocator's.
+// SAFETY: a piece is in its list or in use, never both: `alloc` takes it out, `dealloc`, which its user calls once,
+// puts it back. A piece is as large and aligned as every layout that its list is for, since the list depends on the
+// layout alone, which is the same for `alloc` and `dealloc`. Everything else is the standard allocator's.
 unsafe impl GlobalAlloc for Lists {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
@@ -59,11 +59,11 @@ unsafe impl GlobalAlloc for Lists {
             // SAFETY: the caller's layout, which is not of size zero.
             return unsafe { System.alloc(layout) };
         };
-        // SAFETY: there is one thread, and nothing below refers to the list meanwhile.
+        // SAFETY: there is one thread, and nothing below refers to the list while this reference is used.
         let first = unsafe { &mut *first.get() };
         let piece = *first;
         if piece.is_null() {
-            // SAFETY: neither is zero, and 1,024 bytes do not overflow.
+            // SAFETY: neither is zero, and sizes up to 1,024 bytes do not overflow.
             return unsafe { System.alloc(Layout::from_size_align_unchecked(size, ALIGNMENT)) };
         }
         // SAFETY: a piece in a list begins with the address of the next one, written by `dealloc`, and is aligned for it.
@@ -74,12 +74,12 @@ unsafe impl GlobalAlloc for Lists {
     #[inline]
     unsafe fn dealloc(&self, piece: *mut u8, layout: Layout) {
         let Some((first, _)) = self.list(layout) else {
-            // SAFETY: it came from there, since the layout is the same.
+            // SAFETY: `alloc` got it from there, since the layout is the same.
             return unsafe { System.dealloc(piece, layout) };
         };
         // SAFETY: as in `alloc`.
         let first = unsafe { &mut *first.get() };
-        // SAFETY: the caller has no more use for the piece, which is at least 16 bytes long and aligned for an address.
+        // SAFETY: the caller no longer uses the piece, which is at least 16 bytes long and aligned for an address.
         unsafe { piece.cast::<*mut u8>().write(*first) };
         *first = piece;
     }
@@ -87,10 +87,10 @@ unsafe impl GlobalAlloc for Lists {
     #[inline]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         if self.list(layout).is_none() {
-            // SAFETY: the caller's layout. Fresh memory is zero already, which only the standard allocator knows.
+            // SAFETY: the caller's layout. Only the standard allocator knows which fresh memory is zero already.
             return unsafe { System.alloc_zeroed(layout) };
         }
-        // SAFETY: the caller's layout; what comes of it is as long.
+        // SAFETY: the caller's layout; the piece is at least as long.
         unsafe {
             let piece = self.alloc(layout);
             if !piece.is_null() {
@@ -102,13 +102,13 @@ unsafe impl GlobalAlloc for Lists {
 
     #[inline]
     unsafe fn realloc(&self, piece: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // SAFETY: the caller sees to it that the size, rounded up to the alignment, does not overflow.
+        // SAFETY: the caller ensures that the size, rounded up to the alignment, does not overflow.
         let wanted = unsafe { Layout::from_size_align_unchecked(size, layout.align()) };
         match (self.list(layout), self.list(wanted)) {
-            // SAFETY: it came from there, and what comes is the standard allocator's as well.
+            // SAFETY: `alloc` got it from there, and the new piece is the standard allocator's as well.
             (None, None) => unsafe { System.realloc(piece, layout, size) },
             (Some((_, have)), Some((_, need))) if have == need => piece,
-            // SAFETY: the new piece is another one, and both are at least as long as what is copied.
+            // SAFETY: the new piece is a different one, and both are at least as long as what is copied.
             _ => unsafe {
                 let moved = self.alloc(wanted);
                 if !moved.is_null() {
@@ -159,7 +159,7 @@ mod tests {
     }
 
     proptest! {
-        /// What is in use keeps its bytes, whatever is taken and given back beside it.
+        /// Pieces in use keep their bytes, whatever else is allocated and freed.
         #[test]
         fn pieces_in_use_are_nobody_elses(steps in prop::collection::vec(step(), 0..200)) {
             let lists = Lists::new();

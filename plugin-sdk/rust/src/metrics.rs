@@ -1,11 +1,11 @@
-//! Numbers for the operator.
+//! Metrics for the operator.
 
 use serde::Serialize;
 
 use crate::host::metrics as host;
 
-/// A metric of a plugin: a `static`, listed in [`crate::Plugin::METRICS`]. The gateway puts the plugin's name before
-/// it.
+/// A metric of a plugin: a `static`, listed in [`crate::Plugin::METRICS`]. The gateway prefixes it with the plugin's
+/// name.
 ///
 /// ```
 /// # use gatewright_sdk::Metric;
@@ -60,13 +60,13 @@ impl Metric {
         host::gauge(self.name, labels, value);
     }
 
-    /// Notes one value of a histogram.
+    /// Records one value in a histogram.
     pub fn observe(&self, value: f64, labels: &[&str]) {
         self.check(Kind::Histogram, labels);
         host::observe(self.name, labels, value);
     }
 
-    /// A mistake in the plugin, found by its tests; in the gateway the call is dropped.
+    /// Reports a mistake in the plugin to its tests; in the gateway the call is dropped.
     fn check(&self, kind: Kind, labels: &[&str]) {
         debug_assert_eq!(self.kind, kind, "metric {} used as another kind", self.name);
         debug_assert_eq!(self.labels.len(), labels.len(), "metric {} has other labels", self.name);

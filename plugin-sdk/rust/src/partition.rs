@@ -1,4 +1,4 @@
-//! Who shares a limit.
+//! Which requests share a limit.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -61,7 +61,7 @@ impl Default for By {
     }
 }
 
-// By hand: what serde says of an untagged enum names no variant.
+// Written by hand: serde's errors for an untagged enum name no variant.
 impl<'de> Deserialize<'de> for By {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Form;
@@ -90,8 +90,8 @@ impl<'de> Deserialize<'de> for By {
     }
 }
 
-/// Makes the key of a request. Keys of different kinds begin differently, so that nobody can name himself like somebody's
-/// address.
+/// Makes the key of a request. Keys of different kinds begin differently, so that nobody can choose a name equal to
+/// somebody's address.
 #[derive(Clone, Debug)]
 pub struct Partition {
     by: By,
@@ -99,8 +99,8 @@ pub struct Partition {
 }
 
 impl Partition {
-    /// `ipv6_prefix` is how many leading bits of an IPv6 address count as one client: who has one address has most often a
-    /// /64.
+    /// `ipv6_prefix` is how many leading bits of an IPv6 address count as one client: whoever has one address usually
+    /// has a /64.
     ///
     /// # Errors
     /// What is wrong, for the operator.
@@ -123,7 +123,7 @@ impl Partition {
         Ok(Self { by, ipv6_prefix })
     }
 
-    /// The key of the exchange's request. The gateway keeps no keys but their hashes, so a long one costs no memory.
+    /// The key of the exchange's request. The gateway keeps only hashes of keys, so a long one costs no memory.
     #[must_use]
     pub fn key(&self, exchange: &Exchange) -> String {
         match &self.by {
@@ -132,7 +132,7 @@ impl Partition {
                 let mut key = String::new();
                 for part in parts {
                     let one = self.part(part, exchange);
-                    // With its length, so that no value can pass for two.
+                    // With its length, so that two values cannot be mistaken for one.
                     key.push_str(&one.len().to_string());
                     key.push(':');
                     key.push_str(&one);
@@ -169,7 +169,7 @@ impl Partition {
         own.unwrap_or_else(|| self.address(exchange))
     }
 
-    /// All clients whose address the gateway does not know share a key: none of them may slip through.
+    /// All clients whose address the gateway does not know share a key, so that none escapes the limit.
     fn address(&self, exchange: &Exchange) -> String {
         let address = exchange.attribute("source.address").unwrap_or_default();
         match address.parse().map(|address: IpAddr| address.to_canonical()) {
@@ -191,7 +191,7 @@ fn pair<'a>(pairs: &'a str, separator: char, name: &str) -> Option<&'a str> {
     pairs.find(|(known, _)| *known == name).map(|(_, value)| value)
 }
 
-/// Parts of a combination.
+/// The most parts in a combination.
 const MOST_PARTS: usize = 8;
 
 #[cfg(test)]

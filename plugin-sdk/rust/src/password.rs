@@ -1,4 +1,4 @@
-//! Passwords, checked against slow hashes by the gateway: natively, and beside the data path. A call looks blocking; the
+//! Passwords, checked against slow hashes by the gateway: natively, and off the data path. A call looks blocking; the
 //! gateway runs other work meanwhile.
 
 use std::{error, fmt};
@@ -8,9 +8,9 @@ use crate::host::password as host;
 /// Why a password was not checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum VerifyError {
-    /// Not a hash that [`check`] accepts; why.
+    /// Not a hash that [`check`] accepts; the text says why.
     Unsupported(String),
-    /// So many are being checked that this one would wait too long.
+    /// So many passwords are being checked that this one would wait too long.
     Busy,
 }
 
@@ -25,16 +25,16 @@ impl fmt::Display for VerifyError {
 
 impl error::Error for VerifyError {}
 
-/// Whether this is a hash that [`verify`] takes: argon2 (a PHC string) or bcrypt. For [`crate::Plugin::new`].
+/// Whether [`verify`] accepts this hash: argon2 (a PHC string) or bcrypt. For [`crate::Plugin::new`].
 ///
 /// # Errors
-/// Why not, for the operator. The hash itself is not told.
+/// Why not, for the operator. The text does not contain the hash.
 pub fn check(hash: &str) -> Result<(), String> {
     host::check(hash)
 }
 
-/// Whether the password is the one that the hash was made of. The gateway remembers for some minutes what was right,
-/// never what was wrong. In a hook only.
+/// Whether the hash was made from this password. The gateway remembers correct passwords for some minutes, and never
+/// wrong ones. In a hook only.
 ///
 /// # Errors
 /// See [`VerifyError`].

@@ -1,4 +1,4 @@
-//! What an author implements.
+//! The trait that a plugin's author implements.
 
 use std::time::Duration;
 
@@ -14,49 +14,50 @@ use crate::{BodyDecision, Decision, Exchange, HeaderChange, Metric, Section};
 /// operator's `on_error` (`deny` unless set) decides about the request.
 pub trait Plugin: Sized + 'static {
     /// The configuration as the operator writes it. Its JSON Schema, doc comments included, becomes part of the
-    /// manifest, and the gateway checks a configuration against it before [`Plugin::new`] sees it.
-    /// Use [`NoConfig`] where there is none.
+    /// manifest, and the gateway checks a configuration against it before [`Plugin::new`] is called. Use [`NoConfig`]
+    /// if there is none.
     type Config: DeserializeOwned + JsonSchema;
 
-    /// The metrics the plugin counts; one that is not listed is dropped by the gateway.
+    /// The metrics of the plugin; the gateway drops values of others.
     const METRICS: &'static [&'static Metric] = &[];
 
-    /// The interfaces the plugin cannot do without, as they are named in the contract (`"http-client"`, ...). For
-    /// people and tools: what a component really imports is read from the component.
+    /// The interfaces the plugin cannot do without, by their names in the contract (`"http-client"`, ...). For people
+    /// and tools: the actual imports are read from the component.
     const WANTS: &'static [&'static str] = &[];
 
-    /// The JSON Schema of what the plugin takes of consumers as a credential, most often `Some(<Credential as
+    /// The JSON Schema of the credential that a consumer has under the plugin's name, most often `Some(<Credential as
     /// JsonSchema>::json_schema)`. Without it the plugin takes none.
     const CREDENTIAL: Option<fn(&mut SchemaGenerator) -> Schema> = None;
 
-    /// The JSON Schema of a limit that consumers have of their own. Without it the plugin keeps none.
+    /// The JSON Schema of a consumer's own limit under the plugin's name. Without it the plugin takes none.
     const LIMIT: Option<fn(&mut SchemaGenerator) -> Schema> = None;
 
     /// Whether an instance remembers anything between exchanges.
     const STATE: State = State::None;
 
-    /// Called once in the life of an instance, before any hook. Everything that can be computed from the
-    /// configuration is computed here: a hook runs for every request.
+    /// Called once in the life of an instance, before any hook. Compute everything that depends only on the
+    /// configuration here: a hook runs for every request.
     ///
     /// # Errors
     /// The text is shown to the operator beside the configuration, which is then not applied.
     fn new(config: Self::Config) -> Result<Self, String>;
 
-    /// The hooks that have nothing to do with this configuration, asked once after [`Plugin::new`]. They are then not
-    /// called.
+    /// The hooks that have nothing to do with this configuration, asked for once after [`Plugin::new`]. They are then
+    /// not called.
     fn skips(&self) -> &[Hook] {
         &[]
     }
 
-    /// Changes of header fields that every exchange gets, asked once after [`Plugin::new`]. They cost no call: the gateway
-    /// makes those of the request behind [`Plugin::on_request`], once that lets the request pass, and those of the response
-    /// before [`Plugin::on_response`]; also where the hook is not there or skipped. One that would take a message beyond its limits is left
-    /// out and logged. What names and values may be, [`Headers::set`](crate::Headers::set) says; trailers have none.
+    /// Header changes for every exchange, asked for once after [`Plugin::new`]. They cost no call: the gateway makes
+    /// those of the request after [`Plugin::on_request`], once that lets the request pass, and those of the response
+    /// before [`Plugin::on_response`]; also if the hook does not exist or is skipped. A change that would take a
+    /// message beyond its limits is left out and logged. Names and values must be valid for
+    /// [`Headers::set`](crate::Headers::set); trailers cannot be changed.
     fn always(&self) -> Vec<(Section, HeaderChange)> {
         Vec::new()
     }
 
-    /// The request's head has come; nothing was sent to an upstream yet.
+    /// The request's head has arrived; nothing was sent to an upstream yet.
     fn on_request(&self, exchange: &Exchange) -> Decision {
         let _ = exchange;
         Decision::Proceed
@@ -68,7 +69,7 @@ pub trait Plugin: Sized + 'static {
         BodyDecision::Pass
     }
 
-    /// The response's head has come, from the upstream, from a plugin or from the gateway itself.
+    /// The response's head has arrived, from the upstream, from a plugin or from the gateway itself.
     fn on_response(&self, exchange: &Exchange) -> Decision {
         let _ = exchange;
         Decision::Proceed
@@ -80,18 +81,18 @@ pub trait Plugin: Sized + 'static {
         BodyDecision::Pass
     }
 
-    /// The exchange is over, well or not. Nothing can be changed any more.
+    /// The exchange has ended, successfully or not. Nothing can be changed any more.
     fn on_complete(&self, exchange: &Exchange) {
         let _ = exchange;
     }
 
-    /// Work beside the requests, on an instance of its own. Answers when to be called again; `None` is never.
+    /// Background work, on an instance of its own. Returns the time until the next call; `None` for no further call.
     fn on_tick(&self) -> Option<Duration> {
         None
     }
 }
 
-/// A hook that a configuration can do without.
+/// A hook that a configuration may not need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hook {
     /// [`Plugin::on_request`].
@@ -120,17 +121,17 @@ pub enum State {
 #[serde(deny_unknown_fields)]
 pub struct NoConfig {}
 
-/// What [`macro@crate::plugin`] adds to a [`Plugin`]. Not for implementing by hand.
+/// What [`macro@crate::plugin`] adds to a [`Plugin`]. Do not implement it by hand.
 pub trait Exported: Plugin {
-    /// The package's name without the prefix `gatewright-plugin-`, or what the macro was given.
+    /// The package's name without the prefix `gatewright-plugin-`, or the name given to the macro.
     const NAME: &'static str;
     /// The package's version.
     const VERSION: &'static str;
-    /// The hooks that are exported, as the functions are named in the contract.
+    /// The hooks that are exported, by the names of their functions in the contract.
     const HOOKS: &'static [&'static str];
 }
 
-/// Makes a plugin from the text of its configuration. No text and `null` stand for `{}`.
+/// Makes a plugin from the text of its configuration. Empty text and `null` stand for `{}`.
 pub(crate) fn configure<P: Plugin>(config: &str) -> Result<P, String> {
     let config = match config.trim() {
         "" | "null" => "{}",

@@ -15,22 +15,22 @@ pub struct Quota {
     pub burst: u32,
 }
 
-/// What became of a [`take`].
+/// The result of a [`take`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outcome {
     /// Whether the cost was taken.
     pub allowed: bool,
-    /// How much may still be taken at once.
+    /// How much can still be taken at once.
     pub remaining: u32,
-    /// Until the whole burst is there again.
+    /// The time until the whole burst is available again.
     pub reset: Duration,
-    /// Zero where allowed; else the wait until the cost could be taken.
+    /// Zero if allowed; otherwise the wait until the cost can be taken.
     pub retry_after: Duration,
 }
 
-/// Takes `cost` from the bucket `key`, whole or not at all: from the one that [`take_all`] has under this key for a token
-/// bucket of this quota. Keys are private to the plugin's configuration. Their number is bounded: the gateway forgets full
-/// buckets first.
+/// Takes `cost` from the bucket `key`, whole or not at all. It is the same bucket that [`take_all`] uses for this key
+/// and a token bucket with this quota. Keys are private to the plugin's configuration. Their number is bounded: the
+/// gateway forgets full buckets first.
 #[must_use]
 pub fn take(key: &str, quota: Quota, cost: u32) -> Outcome {
     host::take(key, quota, cost)
@@ -39,33 +39,33 @@ pub fn take(key: &str, quota: Quota, cost: u32) -> Outcome {
 /// One limit and how it counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
-    /// Room comes back evenly.
+    /// Capacity comes back evenly.
     TokenBucket(Quota),
-    /// A window begins with the whole number; what is left of it is gone at its end.
+    /// Each window begins with the full number of requests; what is unused at its end is lost.
     FixedWindow(Window),
-    /// The count of the window before fades out over the running one.
+    /// The count of the previous window fades out over the current one.
     SlidingWindow(Window),
 }
 
-/// `requests` in `length`. Windows follow one another.
+/// `requests` in `length`. Windows follow one another without gaps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
     /// In one window.
     pub requests: u32,
     /// In whole milliseconds, up to 49 days.
     pub length: Duration,
-    /// One of the windows begins then: since 1970 (UTC), in whole milliseconds.
+    /// The start of one of the windows, since 1970 (UTC), in whole milliseconds.
     pub anchor: Duration,
 }
 
-/// Why nobody counted.
+/// Why nothing was counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LimitError {
     /// More than 16 rules, or none.
     LimitExceeded,
-    /// Nobody can count now, and the operator wants requests refused then.
+    /// Counting is not possible now, and the operator wants requests refused in this case.
     Unavailable,
-    /// In the gateway's words.
+    /// Any other reason, in the gateway's words.
     Other(String),
 }
 
@@ -81,8 +81,8 @@ impl fmt::Display for LimitError {
 
 impl error::Error for LimitError {}
 
-/// Takes `cost` from what every rule has under `key`, or from none. Outcomes are in the order of the rules; it was taken
-/// where all allow. Rules that differ in anything count apart.
+/// Takes `cost` under `key` from every rule, or from none. The outcomes are in the order of the rules; the cost was
+/// taken if all of them allow it. Rules that differ in anything count separately.
 ///
 /// # Errors
 /// See [`LimitError`].

@@ -1,15 +1,15 @@
-//! What a plugin that gives a message another body has to say in its headers.
+//! Header changes for a plugin that replaces a message's body.
 
 use crate::{Headers, MutateError};
 
-/// Whether the sender lets others change the body: no `no-transform` (RFC 9111 section 5.2.2.6).
+/// Whether the sender allows the body to be changed: no `no-transform` (RFC 9111 section 5.2.2.6).
 #[must_use]
 pub fn may_change(headers: Headers<'_>) -> bool {
     !has_member(headers, "cache-control", "no-transform")
 }
 
-/// The body is another one than the sender's. An entity tag becomes weak: the same resource, but not the same bytes
-/// (RFC 9110 section 8.8.3.3). What speaks of the very bytes goes: digests, and that parts may be asked for.
+/// For a body that was changed. An entity tag becomes weak: the same resource, but not the same bytes (RFC 9110 section
+/// 8.8.3.3). Headers about the exact bytes are removed: digests, and the offer of ranges.
 ///
 /// # Errors
 /// As [`Headers::set`].
@@ -20,8 +20,8 @@ pub fn changed(headers: Headers<'_>) -> Result<(), MutateError> {
     OF_THE_BYTES.iter().try_for_each(|name| headers.remove(name))
 }
 
-/// The body is another document than the sender's, without a content coding. Beside what speaks of the very bytes, the entity
-/// tag goes.
+/// For a body that was replaced by another document, without a content coding. The entity tag is removed, as are the
+/// headers about the exact bytes.
 ///
 /// # Errors
 /// As [`Headers::remove`].
@@ -29,8 +29,8 @@ pub fn replaced(headers: Headers<'_>) -> Result<(), MutateError> {
     OF_THE_BYTES.iter().chain(&["content-encoding", "etag"]).try_for_each(|name| headers.remove(name))
 }
 
-/// The request has another body than the client's, without a content coding, and asks for another document than the client does:
-/// what is said of the one goes, and conditions on the other.
+/// For a request with a new body, without a content coding, that asks for another document than the client did: headers
+/// about the client's body are removed, and so are conditions on the client's document.
 ///
 /// # Errors
 /// As [`Headers::remove`].
@@ -39,7 +39,7 @@ pub fn asked_anew(headers: Headers<'_>) -> Result<(), MutateError> {
     OF_THE_BYTES.iter().chain(&conditions).try_for_each(|name| headers.remove(name))
 }
 
-/// Says that the response depends on `Accept-Encoding`, once.
+/// Adds `Accept-Encoding` to the response's `Vary` unless it is there.
 ///
 /// # Errors
 /// As [`Headers::set`].
@@ -58,5 +58,5 @@ fn has_member(headers: Headers<'_>, field: &str, member: &str) -> bool {
     members.any(|have| have.trim().eq_ignore_ascii_case(member))
 }
 
-/// Digests, and that parts may be asked for.
+/// Digests, and the offer of ranges.
 const OF_THE_BYTES: [&str; 5] = ["accept-ranges", "content-md5", "content-digest", "repr-digest", "digest"];

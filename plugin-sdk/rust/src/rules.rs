@@ -1,5 +1,5 @@
-//! The gateway's rules about headers, for a plugin that wants to refuse a bad configuration early. The gateway
-//! enforces them again at each call.
+//! The gateway's rules about headers, for a plugin that wants to refuse a bad configuration early. The gateway enforces
+//! them again in each call.
 
 use http::{HeaderName, HeaderValue};
 
@@ -33,7 +33,7 @@ pub fn check_name(name: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Whether this can be a header's value: no control character but the tab. Spaces at the ends are cut off.
+/// Whether this can be a header's value: no control characters except the tab. Spaces at the ends are cut off.
 ///
 /// # Errors
 /// Why not, as a clause that follows the value.
@@ -41,8 +41,8 @@ pub fn check_value(value: &str) -> Result<(), &'static str> {
     HeaderValue::from_bytes(value.as_bytes()).map(|_| ()).map_err(|_| "has a control character")
 }
 
-/// The names of all facts about an exchange, but for those that are made up elsewhere: `route.path.NAME` and
-/// `plugin.PLUGIN.NAME`. See [`crate::Exchange::attribute`].
+/// The names of all attributes of an exchange, except the families `route.path.NAME` and `plugin.PLUGIN.NAME`. See
+/// [`crate::Exchange::attribute`].
 pub const ATTRIBUTES: [&str; 20] = [
     "source.address",
     "source.peer",
@@ -66,7 +66,7 @@ pub const ATTRIBUTES: [&str; 20] = [
     "upstream.endpoint",
 ];
 
-/// Whether there can be a fact of this name about an exchange.
+/// Whether an exchange can have an attribute with this name.
 ///
 /// # Errors
 /// Why not, as a clause that follows the name.
@@ -81,14 +81,14 @@ pub fn check_attribute(name: &str) -> Result<(), String> {
     Err(format!("is no attribute; there is {known}"))
 }
 
-/// Whether a text may stand in a request line, or as an address in a `Location`: visible ASCII, without a fragment.
+/// Whether a text may be used as a request target, or as an address in a `Location`: visible ASCII, without a fragment.
 #[must_use]
 pub fn is_sendable(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#')
 }
 
-/// Whether it is a path of the very host that it is used at, maybe with a query: to a browser `//elsewhere.example` is another
-/// host, and so is `/\elsewhere.example`.
+/// Whether it is a path on the same host, possibly with a query: to a browser `//elsewhere.example` is another host,
+/// and so is `/\elsewhere.example`.
 #[must_use]
 pub fn is_path(text: &str) -> bool {
     text.starts_with('/') && !text.starts_with("//") && !text.starts_with("/\\") && is_sendable(text)

@@ -1,5 +1,5 @@
-//! What a client keeps for a plugin and can neither read nor change: authenticated encryption with a secret that the operator
-//! granted.
+//! Data that a client keeps for a plugin and can neither read nor change: authenticated encryption with a secret that
+//! the operator granted.
 
 use std::{error, fmt};
 
@@ -8,17 +8,17 @@ use crate::host::seal as host;
 /// Why nothing was sealed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SealError {
-    /// There is no such secret, or it was not granted.
+    /// The secret does not exist or was not granted.
     UnknownKey,
     /// The secret is shorter than 32 bytes.
     WeakKey,
     /// The message is longer than 64 KiB.
     TooLarge,
-    /// In the gateway's words.
+    /// Any other reason, in the gateway's words.
     Other(String),
 }
 
-/// Seals a message with the secret named `key`. What is sealed for one purpose does not open for another.
+/// Seals a message with the secret named `key`. A message sealed for one purpose does not open for another.
 ///
 /// # Errors
 /// See [`SealError`].
@@ -26,7 +26,7 @@ pub fn seal(key: &str, purpose: &str, message: &[u8]) -> Result<Vec<u8>, SealErr
     host::seal(key, purpose, message)
 }
 
-/// Opens what was sealed with this secret for this purpose; `None` for everything else.
+/// Opens what was sealed with this secret for this purpose; `None` for anything else.
 #[must_use]
 pub fn open(key: &str, purpose: &str, sealed: &[u8]) -> Option<Vec<u8>> {
     host::open(key, purpose, sealed)

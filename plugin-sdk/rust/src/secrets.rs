@@ -1,8 +1,8 @@
-//! Secrets the operator granted by name, kept out of the configuration's text.
+//! Secrets that the operator granted by name, kept out of the configuration's text.
 
 use crate::host::secrets as host;
 
-/// `None` where there is no such secret or it was not granted.
+/// `None` if the secret does not exist or was not granted.
 #[must_use]
 pub fn get(name: &str) -> Option<String> {
     host::get(name)

@@ -7,7 +7,7 @@ use crate::host::shared_store as host;
 /// What is stored under a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// A counter is its decimal digits.
+    /// A counter is stored as its decimal digits.
     pub value: Vec<u8>,
     /// Changes with every write.
     pub version: u64,
@@ -16,41 +16,41 @@ pub struct Entry {
 /// Why nothing was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreError {
-    /// Key, value or store would be too big, or a number too large.
+    /// The key, the value or the store would be too big, or a number too large.
     LimitExceeded,
-    /// [`increment`] found something else than a number.
+    /// [`increment`] found something other than a number.
     NotANumber,
-    /// In the gateway's words.
+    /// Any other reason, in the gateway's words.
     Other(String),
 }
 
-/// Why nothing was swapped.
+/// Why [`compare_and_set`] wrote nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SwapError {
-    /// The entry is not the expected one; this is what is there.
+    /// The entry is not the expected one; this is the current one.
     Conflict(Option<Entry>),
     /// The write itself was refused.
     Store(StoreError),
 }
 
-/// `None` where there is nothing, or its time is over.
+/// `None` if there is no entry, or it has expired.
 #[must_use]
 pub fn get(key: &str) -> Option<Entry> {
     host::get(key)
 }
 
-/// Writes and returns the new version. `ttl` is in whole milliseconds, up to 49 days; `None` is for ever.
+/// Writes and returns the new version. `ttl` is in whole milliseconds, up to 49 days; `None` never expires.
 ///
 /// # Errors
-/// [`StoreError::LimitExceeded`] where key, value or store are too big.
+/// [`StoreError::LimitExceeded`] if the key, the value or the store is too big.
 pub fn set(key: &str, value: &[u8], ttl: Option<Duration>) -> Result<u64, StoreError> {
     host::set(key, value, ttl)
 }
 
-/// Writes only where the version is still the expected one; `None` expects that there is no entry.
+/// Writes only if the version is still the expected one; `None` expects that there is no entry.
 ///
 /// # Errors
-/// [`SwapError::Conflict`] where another was faster, else as [`set`].
+/// [`SwapError::Conflict`] if another writer was faster, otherwise as [`set`].
 pub fn compare_and_set(
     key: &str,
     expected: Option<u64>,
@@ -60,12 +60,12 @@ pub fn compare_and_set(
     host::compare_and_set(key, expected, value, ttl)
 }
 
-/// Whether there was something to remove.
+/// Returns whether there was something to remove.
 pub fn remove(key: &str) -> bool {
     host::remove(key)
 }
 
-/// Adds to a number and returns the sum, in one step. A missing key counts as 0; `ttl` is set when the key is made.
+/// Adds to a number and returns the sum, atomically. A missing key counts as 0; `ttl` is set when the key is created.
 ///
 /// # Errors
 /// [`StoreError::NotANumber`], or as [`set`].

@@ -1,4 +1,4 @@
-//! One at a time: what many requests want at once, one of them does for all.
+//! One at a time: if many requests need the same thing at once, one of them gets it for all.
 //!
 //! ```no_run
 //! # use gatewright_sdk::{shared_store, single_flight::{self, Turn}};
@@ -27,25 +27,25 @@ use std::time::Duration;
 
 use crate::host::single_flight as host;
 
-/// Whose turn it is.
+/// Who has the turn.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Turn {
-    /// The caller's, until it calls [`done`] or its hook is over, however that ends. Others wait for that.
+    /// The caller has it, until it calls [`done`] or its hook ends in any way. Others wait for that.
     Mine,
-    /// Another's is over, and this came of it.
+    /// Another caller's turn is over; these are the bytes it passed to [`done`].
     Done(Vec<u8>),
-    /// Another's is not over in the time.
+    /// Another caller's turn did not end within the wait.
     TimedOut,
 }
 
-/// The turn under a key, or what comes of another's within so long; `None` is as long as a callout may take, which is also the
-/// most. Counts as a callout. In a hook only, and not under a key whose turn the hook has.
+/// Takes the turn for a key, or waits that long for the result of another's; `None` is as long as a callout may take,
+/// which is also the longest. Counts as a callout. In a hook only, and not for a key whose turn the hook has.
 #[must_use]
 pub fn take(key: &str, wait: Option<Duration>) -> Turn {
     host::take(key, wait)
 }
 
-/// Ends the own turn under a key: all who wait get these bytes.
+/// Ends the caller's own turn for a key: all who wait get these bytes.
 pub fn done(key: &str, answer: &[u8]) {
     host::done(key, answer);
 }

@@ -1,11 +1,12 @@
-//! Templates that an operator writes: text and JSON with values of a request in them, and of what upstreams answered.
+//! Templates that an operator writes: text and JSON with values from a request and from upstreams' responses.
 //!
-//! `$(PLACE)` is a value: `$(path.id)`, `$(query.page)`, `$(header.accept-language)`, `$(identity.subject)`, an attribute such as
-//! `$(source.address)`, or a part of a document by a JSON Pointer (RFC 6901): `$(body/customer/id)`, `$(identity.claims/groups/0)`,
-//! `$(parts.user/name)`. `$(PLACE:-DEFAULT)` has a default for where there is no value. A plain `$(` is written `$$(`.
+//! `$(PLACE)` is a value: `$(path.id)`, `$(query.page)`, `$(header.accept-language)`, `$(identity.subject)`, an
+//! attribute such as `$(source.address)`, or a part of a document by a JSON Pointer (RFC 6901): `$(body/customer/id)`,
+//! `$(identity.claims/groups/0)`, `$(parts.user/name)`. `$(PLACE:-DEFAULT)` has a default for when there is no value. A
+//! literal `$(` is written `$$(`.
 //!
-//! What a value may break is decided where it is put: [`Text::render`] hands each one to an encoder, and a [`Document`] writes
-//! JSON and nothing else.
+//! Values are escaped for where they are inserted: [`Text::render`] passes each one to an encoder, and a [`Document`]
+//! always writes valid JSON.
 
 mod document;
 mod path;
@@ -22,23 +23,23 @@ pub use text::Text;
 use crate::json;
 use std::borrow::Cow;
 
-/// What places stand for in one exchange.
+/// The values of places in one exchange.
 pub trait Values {
-    /// The value at the root; `None` where there is none. The place's pointer goes on from there.
+    /// The value at the root; `None` if there is none. The place's pointer is applied to it.
     fn root(&self, root: &Root) -> Option<Cow<'_, json::Value>>;
 }
 
-/// Why a template says nothing.
+/// Why a template cannot be rendered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault<'a> {
-    /// There is no value, or none that is a text, a number or a truth value where one of them is needed.
+    /// There is no value, or it is not a text, a number or a boolean where one of them is needed.
     Missing(&'a Place),
-    /// The value may not stand here.
+    /// The value is not allowed here.
     Unfit(&'a Place),
 }
 
 impl<'a> Fault<'a> {
-    /// Where the value should come from.
+    /// The place whose value caused the fault.
     #[must_use]
     pub const fn place(&self) -> &'a Place {
         match self {
@@ -47,7 +48,7 @@ impl<'a> Fault<'a> {
     }
 }
 
-/// A text, a number or a truth value as text.
+/// A text, a number or a boolean as text.
 #[must_use]
 pub fn scalar(value: &json::Value) -> Option<&str> {
     match value {

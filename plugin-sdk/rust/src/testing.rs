@@ -20,12 +20,12 @@
 //! assert_eq!(gateway.request_header("x-greeting").as_deref(), Some("hi"));
 //! ```
 //!
-//! The double keeps the gateway's rules: which names are forbidden, what may still be changed in which hook, what a
-//! call outside of a hook does (it panics here, it traps there). The store, the limiter and the clock are real and
-//! small; the clock stands until [`Double::advance`]. Tokens and upstreams answer what the test says.
+//! The double keeps the gateway's rules: which names are forbidden, what may still be changed in which hook, and what a
+//! call outside of a hook does (it panics here, and traps there). The store, the limiter and the clock are real and
+//! small; the clock only moves with [`Double::advance`]. Tokens and upstreams answer what the test says.
 //!
-//! One double is the gateway of one thread: making another starts afresh, and a plugin that is called without one
-//! meets an empty gateway.
+//! One double is the gateway of one thread: making another one starts afresh, and a plugin that is called without a
+//! double meets an empty gateway.
 
 mod limiter;
 mod meters;
@@ -50,7 +50,7 @@ use crate::{
 };
 use world::{Phase, World, with};
 
-/// An exchange under way while another runs; see [`Double::set_aside`].
+/// An exchange that is in progress while another one runs; see [`Double::set_aside`].
 #[derive(Debug)]
 #[must_use = "it ends with `Double::end`"]
 pub struct Aside(world::Exchange);
@@ -58,12 +58,12 @@ pub struct Aside(world::Exchange);
 /// The gateway around a plugin under test.
 #[derive(Debug)]
 pub struct Double {
-    /// The world is the thread's, so its handle must not leave the thread.
+    /// The world belongs to the thread, so its handle must not leave the thread.
     of_this_thread: PhantomData<*const ()>,
 }
 
 impl Double {
-    /// Nothing granted, nothing stored; the exchange is `GET http://localhost/` from a client nobody knows.
+    /// Nothing is granted or stored; the exchange is `GET http://localhost/` from an unknown client.
     #[must_use]
     #[allow(clippy::new_without_default)]
     pub fn new() -> Self {
@@ -73,17 +73,17 @@ impl Double {
 
     // ------------------------------------------------------------ what surrounds the plugin
 
-    /// Seals as [`crate::seal::seal`] would, for what a client brings along.
+    /// Seals as [`crate::seal::seal`] would, for data that a client sends.
     ///
     /// # Panics
-    /// Where the secret is not there or too short.
+    /// If the secret is missing or too short.
     #[must_use]
     #[allow(clippy::expect_used)]
     pub fn sealed(&self, key: &str, purpose: &str, message: &[u8]) -> Vec<u8> {
         crate::host::seal::seal(key, purpose, message).expect("the secret is there and long enough")
     }
 
-    /// Adds a consumer's credential. `claims` is what the gateway knows of the consumer.
+    /// Adds a consumer's credential. `claims` is the claims of the consumer's identity.
     pub fn credential(&self, consumer: &str, claims: &str, definition: &str) {
         let credential = [consumer, claims, definition].map(str::to_owned).into();
         with(|world| world.credentials.push(credential));
@@ -99,22 +99,22 @@ impl Double {
         with(|world| world.secrets.insert(name.to_owned(), value.to_owned()));
     }
 
-    /// What the token is worth to [`crate::jwt::verify`]; a token the test does not name has a bad signature.
+    /// Sets the outcome of [`crate::jwt::verify`] for a token; all other tokens have a bad signature.
     pub fn token(&self, token: &str, outcome: Result<&str, VerifyError>) {
         with(|world| world.tokens.insert(token.to_owned(), outcome.map(str::to_owned)));
     }
 
-    /// The signature that the key `kid` makes of a message, for [`crate::jwt::verify_message`]. Every other one is wrong.
+    /// Sets the signature of a message by the key `kid`, for [`crate::jwt::verify_message`]. All others are wrong.
     pub fn signature(&self, kid: &str, algorithm: &str, message: &str, signature: &[u8]) {
         with(|world| world.signatures.insert(format!("{kid} {algorithm} {message}"), signature.to_vec()));
     }
 
-    /// Somebody else has had the turn for [`crate::single_flight::take`], under every key, and this comes of it.
+    /// Makes [`crate::single_flight::take`] return this for every key, as if another caller had the turn.
     pub fn others_turn(&self, turn: Turn) {
         with(|world| world.others_turn = Some(turn));
     }
 
-    /// What the issuer of a key set says of itself, for [`crate::jwt::discovered`].
+    /// Sets the discovery document of a key set, for [`crate::jwt::discovered`].
     pub fn discovered(&self, keys: &str, document: &str) {
         with(|world| world.discovered.insert(keys.to_owned(), document.to_owned()));
     }
@@ -130,41 +130,41 @@ impl Double {
         with(|world| world.keys.get(name).cloned())
     }
 
-    /// What is wrong with any value, by the schema at this place. The double checks nothing: a value is good unless the test
-    /// says so.
+    /// Adds a violation to every value checked with the schema at this place. The double checks nothing: a value is
+    /// valid unless the test says otherwise.
     pub fn violation(&self, name: &str, place: &str, pointer: &str, message: &str) {
         let violation = Violation { pointer: pointer.to_owned(), message: message.to_owned() };
         with(|world| world.violations.entry((name.to_owned(), place.to_owned())).or_default().push(violation));
     }
 
-    /// The values that [`crate::json_schema::check`] was asked about, with name and place of the schema.
+    /// The values passed to [`crate::json_schema::check`], with the name and the place of the schema.
     #[must_use]
     pub fn checked(&self) -> Vec<(String, String, serde_json::Value)> {
         with(|world| world.checked.clone())
     }
 
-    /// Says of which password a hash was made. The double hashes nothing; any text that begins like a hash is one.
+    /// Sets the password of a hash. The double hashes nothing; it accepts any text that begins like a hash.
     pub fn password(&self, hash: &str, password: &str) {
         with(|world| world.passwords.insert(hash.to_owned(), password.to_owned()));
     }
 
-    /// Makes [`crate::password::verify`] answer that it is busy.
+    /// Makes [`crate::password::verify`] report that it is busy.
     pub fn passwords_are_busy(&self, busy: bool) {
         with(|world| world.passwords_busy = busy);
     }
 
-    /// The hashes that [`crate::password::verify`] was asked about.
+    /// The hashes passed to [`crate::password::verify`].
     #[must_use]
     pub fn passwords_checked(&self) -> Vec<String> {
         with(|world| world.passwords_checked.clone())
     }
 
-    /// Makes [`crate::rate_limit::take_all`] answer that nobody can count.
+    /// Makes [`crate::rate_limit::take_all`] report that counting is not possible.
     pub fn limits_are_unavailable(&self, unavailable: bool) {
         with(|world| world.limits_unavailable = unavailable);
     }
 
-    /// Takes the exchange away, so that another can be received while it is under way.
+    /// Takes the exchange away, so that another can be received while it is in progress.
     pub fn set_aside(&self) -> Aside {
         Aside(with(|world| std::mem::take(&mut world.exchange)))
     }
@@ -174,7 +174,7 @@ impl Double {
         with(|world| world.end(&aside.0));
     }
 
-    /// Grants an upstream to [`crate::http_client`] and says what it answers.
+    /// Grants an upstream to [`crate::http_client`] and sets its response.
     pub fn upstream(
         &self,
         name: &str,
@@ -183,23 +183,23 @@ impl Double {
         with(|world| world.upstreams.insert(name.to_owned(), Box::new(answer)));
     }
 
-    /// Puts an upstream on the route's list for [`Exchange::set_upstream`].
+    /// Puts an upstream on the route's allow-list for [`Exchange::set_upstream`].
     pub fn allow_upstream(&self, name: &str) {
         with(|world| world.route_upstreams.push(name.to_owned()));
     }
 
-    /// Lets time pass.
+    /// Moves the clock forward.
     pub fn advance(&self, time: Duration) {
         with(|world| world.elapsed += time);
     }
 
     // ------------------------------------------------------------ running the plugin
 
-    /// Makes an instance, as the gateway does, from the text of a configuration. Metrics it declares may be counted
+    /// Makes an instance, as the gateway does, from the text of a configuration. The metrics it declares can be counted
     /// from then on.
     ///
     /// # Errors
-    /// What the operator would be told. The gateway checks the schema before; this does not.
+    /// What the operator would be told. The gateway checks the schema before; the double does not.
     pub fn configure<P: Plugin>(&self, config: &str) -> Result<P, String> {
         with(|world| {
             world.phase = Phase::Configure;
@@ -212,7 +212,7 @@ impl Double {
         plugin
     }
 
-    /// Starts a new exchange. Store, limiter, clock, log and metrics stay.
+    /// Starts a new exchange. The store, limiter, clock, log and metrics stay.
     pub fn receive(&self, request: Request) {
         with(|world| {
             let before = std::mem::replace(&mut world.exchange, request.into());
@@ -220,7 +220,7 @@ impl Double {
         });
     }
 
-    /// Runs the request hook unless the plugin skips it, and makes the changes that every request gets.
+    /// Runs the request hook unless the plugin skips it, and makes the changes declared for every request.
     pub fn on_request(&self, plugin: &impl Plugin) -> Decision {
         let (end, is_skipped) =
             with(|world| (!world.exchange.request_has_body, world.skipped.contains(&Hook::Request)));
@@ -234,7 +234,7 @@ impl Double {
         decision
     }
 
-    /// Gives the exchange a response; its body is not empty.
+    /// Gives the exchange a response with a non-empty body.
     pub fn respond(&self, status: StatusCode, headers: &[(&str, &str)]) {
         with(|world| {
             world.exchange.status = status.as_u16();
@@ -243,14 +243,14 @@ impl Double {
         });
     }
 
-    /// Gives the response trailers, which its last chunk brings; beside those that the response hook set.
+    /// Gives the response trailers, which arrive with its last chunk, in addition to those set by the response hook.
     pub fn trailers(&self, trailers: &[(&str, &str)]) {
         let trailers = trailers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.as_bytes().to_vec()));
         with(|world| world.exchange.sections.entry(Section::ResponseTrailers).or_default().extend(trailers));
     }
 
-    /// Makes the changes that every response gets and those that the request hook kept for it, and runs the response hook unless the plugin
-    /// skips it. After [`Double::respond`].
+    /// Makes the changes declared for every response and those that the request hook left for it, and runs the response
+    /// hook unless the plugin skips it. Call it after [`Double::respond`].
     pub fn on_response(&self, plugin: &impl Plugin) -> Decision {
         self.respond_to(plugin, false)
     }
@@ -273,8 +273,8 @@ impl Double {
         self.run(Phase::Response, || plugin.on_response(&Exchange::new(end_of_stream)))
     }
 
-    /// Has another plugin of the chain change the exchange in its header hook of this direction: one behind the plugin under
-    /// test, when that has had its own.
+    /// Lets another plugin of the chain change the exchange in its header hook of this direction: one behind the plugin
+    /// under test, if that one's hook has already run.
     pub fn behind(&self, direction: Direction, change: impl FnOnce(&Exchange)) {
         let phase = match direction {
             Direction::Request => Phase::Request,
@@ -283,11 +283,10 @@ impl Double {
         self.run(phase, || change(&Exchange::new(false)));
     }
 
-    /// Sends a request body through the plugin, in the mode the plugin asked for: what comes out behind it, or the
-    /// decision that ended it.
+    /// Sends a request body through the plugin, in the mode the plugin asked for, and returns the resulting body.
     ///
     /// # Errors
-    /// [`BodyDecision::Respond`] or [`BodyDecision::Abort`].
+    /// [`BodyDecision::Respond`] or [`BodyDecision::Abort`], if the plugin ended it so.
     pub fn request_body<P: Plugin>(&self, plugin: &P, chunks: &[&[u8]]) -> Result<Vec<u8>, BodyDecision> {
         self.body(Direction::Request, chunks, |exchange, chunk| plugin.on_request_body(exchange, chunk))
     }
@@ -366,25 +365,25 @@ impl Double {
 
     // ------------------------------------------------------------ looking at what it did
 
-    /// Of the request, as it stands.
+    /// The current method of the request.
     #[must_use]
     pub fn method(&self) -> String {
         with(|world| world.exchange.method.clone())
     }
 
-    /// Of the request, as it stands.
+    /// The current authority of the request.
     #[must_use]
     pub fn authority(&self) -> String {
         with(|world| world.exchange.authority.clone())
     }
 
-    /// Of the request, as it stands, with the query.
+    /// The current path of the request, with the query.
     #[must_use]
     pub fn path(&self) -> String {
         with(|world| world.exchange.path.clone())
     }
 
-    /// Of the response, as it stands; 0 before there is one.
+    /// The current status of the response; 0 before there is one.
     #[must_use]
     pub fn status(&self) -> u16 {
         with(|world| world.exchange.status)
@@ -415,44 +414,44 @@ impl Double {
         values.iter().map(|value| String::from_utf8_lossy(value).into_owned()).collect()
     }
 
-    /// Attributes, also those the plugin set: they are `plugin.under-test.NAME`.
+    /// An attribute, including those the plugin set: they are `plugin.under-test.NAME`.
     #[must_use]
     pub fn attribute(&self, name: &str) -> Option<String> {
         with(|world| world.exchange.attributes.get(name).cloned())
     }
 
-    /// The caller, as it stands.
+    /// The current caller.
     #[must_use]
     pub fn identity(&self) -> Option<Identity> {
         with(|world| world.exchange.identity.clone())
     }
 
-    /// What the plugin asked for.
+    /// The body mode that the plugin asked for.
     #[must_use]
     pub fn body_mode(&self, direction: Direction) -> BodyMode {
         with(|world| world.exchange.body_mode(direction))
     }
 
-    /// What the plugin asked [`crate::codec`] for, in order. The double compresses nothing: bodies come to its hooks as the
-    /// test sends them.
+    /// The calls of [`crate::codec`], in order. The double compresses nothing: bodies reach the body hooks as the test
+    /// sends them.
     #[must_use]
     pub fn codecs(&self) -> Vec<(Direction, Codec)> {
         with(|world| world.exchange.codecs.clone())
     }
 
-    /// What the plugin kept for this exchange.
+    /// The state that the plugin kept for this exchange.
     #[must_use]
     pub fn state(&self) -> Vec<u8> {
         with(|world| world.exchange.state.clone())
     }
 
-    /// Everything that was logged, also below the level the gateway would keep.
+    /// Every logged line, including those below the level that the gateway would keep.
     #[must_use]
     pub fn lines(&self) -> Vec<Line> {
         with(|world| world.lines.clone())
     }
 
-    /// Everything that was measured, in order.
+    /// Every recorded metric value, in order.
     #[must_use]
     pub fn measures(&self) -> Vec<Measure> {
         with(|world| world.measures.clone())

@@ -1,4 +1,4 @@
-//! The answers to who is not let in (RFC 6750 section 3), made once where they do not depend on the token.
+//! The responses for refused requests (RFC 6750 section 3), made once if they do not depend on the token.
 
 use http::StatusCode;
 
@@ -10,7 +10,7 @@ pub(super) struct Refusals {
     pub(super) missing: Refusal,
     pub(super) unclear: Refusal,
     pub(super) insufficient: Refusal,
-    /// A good token of nobody we know.
+    /// A valid token that belongs to no known consumer.
     pub(super) ownerless: Refusal,
     /// The one refusal that is not the client's fault.
     pub(super) unavailable: Response,

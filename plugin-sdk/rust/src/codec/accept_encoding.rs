@@ -2,18 +2,18 @@
 
 use super::Coding;
 
-/// Which codings a client takes, and which it would rather have.
+/// Which codings a client accepts, and which it prefers.
 ///
-/// A client that says nothing is taken for one that takes none: by the letter it takes any, but what sends no such field is
-/// most often a tool that decompresses nothing.
+/// A client without this field is treated as one that accepts no coding: by the standard it accepts any, but what sends
+/// no such field is most often a tool that decompresses nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AcceptEncoding {
-    /// Name and weight in thousandths, as they came.
+    /// Names with weights in thousandths, in the order received.
     listed: Vec<(String, u16)>,
 }
 
 impl AcceptEncoding {
-    /// From every value of the field. What is not understood counts as not accepted.
+    /// Parses every value of the field. What cannot be parsed counts as not accepted.
     #[must_use]
     pub fn parse(values: &[Vec<u8>]) -> Self {
         let values = values.iter().filter_map(|value| std::str::from_utf8(value).ok());
@@ -21,14 +21,14 @@ impl AcceptEncoding {
         Self { listed: members.filter_map(member).collect() }
     }
 
-    /// How much the client wants this coding, in thousandths; 0 is not at all.
+    /// How much the client wants this coding, in thousandths; 0 means not at all.
     #[must_use]
     pub fn weight(&self, coding: Coding) -> u16 {
         self.named(|name| Coding::named(name) == Some(coding)).or_else(|| self.named(|name| name == "*")).unwrap_or(0)
     }
 
-    /// The coding of `offered` that the client wants most; of those it wants as much, the first. `None` where it would
-    /// rather have none.
+    /// The coding of `offered` that the client prefers; of equally preferred ones, the first. `None` if it prefers no
+    /// coding.
     #[must_use]
     pub fn best(&self, offered: &[Coding]) -> Option<Coding> {
         let identity = self.named(|name| name == "identity").unwrap_or(0);
@@ -69,7 +69,7 @@ fn thousandths(text: &str) -> Option<u16> {
     }
 }
 
-/// No client has more to say.
+/// More members than any real client sends.
 const MOST_MEMBERS: usize = 64;
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The gateway behind the seam: the contract's imports, in this crate's own types.
 //!
-//! A function that no plugin code reaches is not linked, and its import is then not in the component. Arguments are
-//! borrowed (`ownership`), so a call copies nothing on this side.
+//! A function that no plugin code reaches is not linked, so its import is not in the component. Arguments are borrowed
+//! (`ownership`), so a call copies nothing on this side.
 
 #[allow(unsafe_code, unreachable_pub, missing_docs, clippy::all, clippy::unwrap_used, clippy::expect_used)]
 pub(crate) mod bindings {
@@ -205,7 +205,7 @@ pub(crate) mod single_flight {
     pub(crate) use super::wit::single_flight::done;
 
     pub(crate) fn take(key: &str, wait: Option<Duration>) -> Turn {
-        // Less than the shortest is not the longest.
+        // A wait below the shortest one must not become 0, which means the longest.
         let wait_ms = wait.map_or(0, |wait| super::milliseconds(wait).max(1));
         match single_flight::take(key, wait_ms) {
             single_flight::Turn::Mine => Turn::Mine,
@@ -229,7 +229,7 @@ pub(crate) mod password {
     }
 }
 
-/// The contract counts in milliseconds; longer than 49 days is 49 days.
+/// The contract counts in milliseconds; more than 49 days becomes 49 days.
 fn milliseconds(duration: std::time::Duration) -> u32 {
     u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
 }

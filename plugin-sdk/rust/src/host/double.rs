@@ -1,4 +1,4 @@
-//! The test double behind the seam. Same functions as `component.rs`, same rules as the gateway.
+//! The test double behind the seam. It has the same functions as `component.rs` and the same rules as the gateway.
 
 #[path = "double/exchange.rs"]
 pub(crate) mod exchange;
@@ -81,7 +81,7 @@ pub(crate) mod clock {
 
     use crate::testing::world::with;
 
-    /// Since 1970; the double is made at the beginning of 2026.
+    /// Since 1970; the double's clock starts at the beginning of 2026.
     pub(crate) fn now() -> Duration {
         Duration::from_secs(1_767_225_600) + with(|world| world.elapsed)
     }
@@ -134,7 +134,7 @@ pub(crate) mod consumers {
 pub(crate) mod seal {
     use crate::{seal::SealError, testing::world::with};
 
-    /// The double hides nothing: it keeps what was sealed, and gives out where it is.
+    /// The double encrypts nothing: it remembers what was sealed and returns a reference to it.
     pub(crate) fn seal(key: &str, purpose: &str, message: &[u8]) -> Result<Vec<u8>, SealError> {
         with(|world| match world.secrets.get(key) {
             None => Err(SealError::UnknownKey),
@@ -417,7 +417,7 @@ pub(crate) mod http_client {
     };
 
     pub(crate) fn send(request: &Request) -> Result<Response, CallError> {
-        // The answer is the test's own code, so it runs while the world is free.
+        // The response comes from the test's own code, so it runs while the world is not borrowed.
         let answer = with(|world| {
             world.calls.push(request.clone());
             world.upstreams.remove(&request.upstream)
@@ -435,7 +435,7 @@ pub(crate) mod http_client {
         }
     }
 
-    /// It is answered at once, and its answer waits for [`next`].
+    /// The call is answered at once; the result waits for [`next`].
     pub(crate) fn start(request: &Request) -> Result<u32, CallError> {
         let answer = match send(request) {
             Err(error @ (CallError::UnknownUpstream | CallError::LimitExceeded)) => return Err(error),

@@ -4,15 +4,15 @@ use std::{error, fmt};
 
 use super::Value;
 
-/// How deep a document may be nested. Deeper ones are made to use up the stack of who reads them.
+/// How deep a document may be nested. Deeper ones exist only to exhaust the reader's stack.
 pub const DEPTH: usize = 128;
 
-/// Why a text is no document.
+/// Why a text is not a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ParseError {
-    /// It is not JSON from this byte on.
+    /// Not JSON from this byte on.
     Syntax(usize),
-    /// It is nested deeper than [`DEPTH`].
+    /// Nested deeper than [`DEPTH`].
     TooDeep,
 }
 
@@ -146,7 +146,7 @@ impl Reader<'_> {
         takes
     }
 
-    /// The next byte that is no space.
+    /// The next byte that is not a space.
     fn peek(&mut self) -> Option<u8> {
         let bytes = self.text.as_bytes();
         while let Some(b' ' | b'\t' | b'\r' | b'\n') = bytes.get(self.at) {
@@ -164,7 +164,7 @@ impl Reader<'_> {
     }
 }
 
-/// How many bytes at the beginning are a number (RFC 8259 section 6).
+/// How many bytes at the beginning form a number (RFC 8259 section 6).
 fn number_length(text: &[u8]) -> Option<usize> {
     let digits = |from: usize| text.iter().skip(from).take_while(|byte| byte.is_ascii_digit()).count();
     let mut at = usize::from(text.first() == Some(&b'-'));
@@ -286,7 +286,7 @@ mod tests {
     }
 
     proptest! {
-        /// It takes and refuses the same texts as a well-known reader.
+        /// Accepts and refuses the same texts as `serde_json`.
         #[test]
         fn it_agrees_with_serde_json(text in texts()) {
             let theirs = serde_json::from_str::<serde_json::Value>(&text);

@@ -1,10 +1,10 @@
-//! Where in a document.
+//! Places in a document.
 
 use super::Value;
 
-/// A JSON Pointer (RFC 6901) that may stand for several places: a segment `*` is every item of a list and every member of
-/// an object, and `**`, at most once, is any number of segments. So `/**/password` is every member of that name. A member
-/// that is really called `*` cannot be named.
+/// A JSON Pointer (RFC 6901) that may match several places: a segment `*` is every item of a list and every member of
+/// an object, and `**`, at most once, is any number of segments. So `/**/password` is every member with that name. A
+/// member that is really called `*` cannot be addressed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Path(Vec<Segment>);
 
@@ -45,7 +45,7 @@ impl Path {
         self.0.is_empty()
     }
 
-    /// The name of the member that it ends with.
+    /// The name of the member at its end.
     #[must_use]
     pub fn last_name(&self) -> Option<&str> {
         match self.0.last()? {
@@ -54,7 +54,7 @@ impl Path {
         }
     }
 
-    /// The value there, of a path that [`Path::is_single`].
+    /// The value at a path that [`Path::is_single`].
     #[must_use]
     pub fn find<'a>(&self, document: &'a Value) -> Option<&'a Value> {
         self.0.iter().try_fold(document, |value, segment| match (segment, value) {
@@ -64,12 +64,12 @@ impl Path {
         })
     }
 
-    /// Calls `visit` with each value that is there.
+    /// Calls `visit` with each value at the path.
     pub fn each(&self, document: &mut Value, visit: &mut impl FnMut(&mut Value)) {
         each(&self.0, document, visit);
     }
 
-    /// Takes away what is there. The document itself becomes `null`.
+    /// Removes the values at the path. The document itself becomes `null`.
     pub fn remove(&self, document: &mut Value) {
         let Some((last, parents)) = self.0.split_last() else {
             *document = Value::Null;
@@ -88,9 +88,9 @@ impl Path {
         });
     }
 
-    /// Puts a value there. Objects that are missing on the way are made; `-` at the end of a path is the place behind the
-    /// last item of a list (RFC 6901 section 4). Where a list is too short, or something else stands in the way, nothing
-    /// changes. Behind `**` only what is there already is replaced.
+    /// Puts a value there. Missing objects on the way are created; `-` at the end of a path appends to a list (RFC 6901
+    /// section 4). If a list is too short, or something else is in the way, nothing changes. After `**` only existing
+    /// values are replaced.
     pub fn set(&self, document: &mut Value, new: &Value) {
         if self.0.contains(&Segment::Deep) {
             return self.each(document, &mut |value| new.clone_into(value));
@@ -98,7 +98,7 @@ impl Path {
         set(&self.0, document, new);
     }
 
-    /// Gives each member that is there another name. One that has this name already gives way.
+    /// Renames each member at the path. An existing member with the new name is removed.
     pub fn rename(&self, document: &mut Value, to: &str) {
         let Some((Segment::Name(from), parents)) = self.0.split_last() else { return };
         each(parents, document, &mut |parent| {
@@ -130,7 +130,7 @@ fn each(segments: &[Segment], value: &mut Value, visit: &mut impl FnMut(&mut Val
     let Some((first, rest)) = segments.split_first() else { return visit(value) };
     match first {
         Segment::Name(name) => match value {
-            // Each of that name: a reader may take any of them.
+            // Every member with that name: a reader may take any of them.
             Value::Object(members) => {
                 members.iter_mut().filter(|(have, _)| have == name).for_each(|(_, value)| each(rest, value, visit));
             }
@@ -143,7 +143,7 @@ fn each(segments: &[Segment], value: &mut Value, visit: &mut impl FnMut(&mut Val
         },
         Segment::Every => children(value, &mut |child| each(rest, child, visit)),
         Segment::Deep => {
-            // Children first: what is found may become something else.
+            // Children first, since `visit` may replace the value.
             children(value, &mut |child| each(segments, child, visit));
             each(rest, value, visit);
         }
@@ -166,7 +166,7 @@ fn set(segments: &[Segment], value: &mut Value, new: &Value) {
     match (first, value) {
         (Segment::Name(name), Value::Object(members)) => {
             let mut seen = false;
-            // Of several the first stays, so that every reader sees the same.
+            // Of several the first stays, so that every reader sees the same one.
             members.retain(|(have, _)| have != name || !std::mem::replace(&mut seen, true));
             if !seen {
                 members.push((name.clone(), Value::Object(Vec::new())));
@@ -187,7 +187,7 @@ fn set(segments: &[Segment], value: &mut Value, new: &Value) {
     }
 }
 
-/// `0`, or digits that do not begin with one.
+/// `0`, or digits that do not begin with 0.
 fn index(name: &str) -> Option<usize> {
     let is_index = name == "0" || !name.starts_with('0');
     let is_digits = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit());

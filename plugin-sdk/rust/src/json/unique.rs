@@ -1,4 +1,4 @@
-//! Documents without a member that is there twice.
+//! Documents without duplicate members.
 
 use std::fmt;
 

@@ -5,25 +5,25 @@ use std::borrow::Cow;
 use super::{Place, Scope, Text, Values};
 use crate::json::{Value, write_string};
 
-/// A JSON document whose texts are templates. A text that is one place and nothing else becomes the value that is there,
-/// whatever it is; in others values are put in as text. What has no value is `null`.
+/// A JSON document whose texts are templates. A text that is exactly one place becomes the value there, of any type; in
+/// other texts values are inserted as text. A place without a value becomes `null`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Document {
     /// Stays as it is.
     Plain(Value),
-    /// Becomes what is there.
+    /// Becomes the value at the place.
     Place(Place),
     /// Becomes a text.
     Text(Text),
     /// A list.
     Array(Vec<Document>),
-    /// Names are no templates.
+    /// Names are not templates.
     Object(Vec<(String, Document)>),
 }
 
 impl Document {
     /// # Errors
-    /// What is wrong with it, with a JSON Pointer before it where it is not at the top.
+    /// What is wrong with it, preceded by a JSON Pointer unless it is at the top.
     pub fn parse(document: &Value, scope: &Scope<'_>) -> Result<Self, String> {
         let within = |step: &str, document: &Value| {
             let step = step.replace('~', "~0").replace('/', "~1");
@@ -64,7 +64,7 @@ impl Document {
         }
     }
 
-    /// The document with its values; `None` where it is one place, or one text, that has no value.
+    /// The document with its values; `None` if it is a single place or text that has no value.
     #[must_use]
     pub fn value(&self, values: &impl Values) -> Option<Value> {
         Some(match self {
@@ -82,7 +82,7 @@ impl Document {
         })
     }
 
-    /// Writes the document with its values behind what is in `json`, and stops once that is longer than `limit` bytes.
+    /// Appends the document with its values to `json`, and stops once that is longer than `limit` bytes.
     ///
     /// # Errors
     /// It is longer.
@@ -120,7 +120,7 @@ impl Document {
     }
 }
 
-/// A document became longer than it may.
+/// A document became longer than allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooLong;
 

@@ -1,11 +1,11 @@
-//! Paths: patterns that name segments, and targets that values are put into.
+//! Paths: patterns that name segments, and targets with places for values.
 
 use std::borrow::Cow;
 
 use super::{Fault, Place, Scope, Text, Values};
 use crate::form;
 
-/// A pattern such as `/users/{id}/orders`: each `{NAME}` is one segment that is not empty.
+/// A pattern such as `/users/{id}/orders`: each `{NAME}` is one non-empty segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PathPattern {
     segments: Vec<Segment>,
@@ -52,8 +52,8 @@ impl PathPattern {
         &self.names
     }
 
-    /// The values of the named segments, decoded, in order; `None` where the path is another one, or a value is no text. `path`
-    /// may have a query.
+    /// The values of the named segments, decoded, in order; `None` if the path does not match, or a value is not text.
+    /// `path` may have a query.
     #[must_use]
     pub fn matches(&self, path: &str) -> Option<Vec<String>> {
         let path = path.split('?').next()?.strip_prefix('/')?;
@@ -65,7 +65,7 @@ impl PathPattern {
                 Segment::Exact(exact) if exact == given => {}
                 Segment::Exact(_) => return None,
                 Segment::Named if given.is_empty() => return None,
-                // A plus is a plus outside of queries.
+                // A plus stands for itself outside of queries.
                 Segment::Named => values.push(String::from_utf8(form::decode(&given.replace('+', "%2B")).into()).ok()?),
             }
         }
@@ -73,8 +73,8 @@ impl PathPattern {
     }
 }
 
-/// A path with its query, with places. Values are percent-encoded, so that each stays within its segment or parameter: none
-/// can add a `/`, a `?` or a `&`, and none in the path may be empty or make a segment `.` or `..`.
+/// A path with its query, with places. Values are percent-encoded, so that each stays within its segment or parameter:
+/// none can add a `/`, a `?` or a `&`, and none in the path may be empty or make a segment `.` or `..`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     text: Text,
@@ -110,7 +110,7 @@ impl Target {
     }
 
     /// # Errors
-    /// The place that has no value, or one that may not stand here.
+    /// The place that has no value, or whose value is not allowed here.
     pub fn render<'a>(&'a self, values: &impl Values) -> Result<String, Fault<'a>> {
         let in_path: Vec<&Place> = self.text.places().take(self.in_path).collect();
         let target = self.text.render(values, |value| Some(Cow::Owned(form::encode(value))))?;

@@ -1,4 +1,4 @@
-//! Where a value comes from.
+//! Places that values come from.
 
 use std::{borrow::Cow, fmt};
 
@@ -8,17 +8,17 @@ use crate::{
     rules,
 };
 
-/// A place that a value comes from, as it stands in a `$(...)`.
+/// A place that a value comes from, as written in a `$(...)`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     root: Root,
     pointer: Path,
     default: Option<json::Value>,
-    /// Without the default, for messages.
+    /// The text without the default, for messages.
     written: String,
 }
 
-/// What a place begins with.
+/// The first part of a place.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Root {
     /// `path.NAME`: a segment of the path, by its name in the pattern.
@@ -27,31 +27,31 @@ pub enum Root {
     Query(String),
     /// `header.NAME`: the first value of a request header.
     Header(String),
-    /// `identity.claims`: what is known of the caller, as JSON.
+    /// `identity.claims`: the claims of the caller, as JSON.
     Claims,
     /// `body`: the request's body, as JSON.
     Body,
-    /// `parts.NAME`: what a part answered.
+    /// `parts.NAME`: the response to a part.
     Part(String),
-    /// `failed`: the names of the parts that have no answer.
+    /// `failed`: the names of the parts without a response.
     Failed,
     /// An attribute of the exchange, `identity.subject` among them.
     Attribute(String),
 }
 
-/// What places may begin with, beside attributes, `identity`, `query` and `header`, which always may.
+/// Which roots places may have, besides attributes, `identity`, `query` and `header`, which are always allowed.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Scope<'a> {
     /// The named segments of the path.
     pub path: &'a [String],
     /// Whether there is a `body`.
     pub body: bool,
-    /// The parts there are; where there are some, there is `failed` as well.
+    /// The available parts; if there are any, `failed` is available too.
     pub parts: &'a [String],
 }
 
 impl Place {
-    /// Reads what stands between the parentheses.
+    /// Parses the text between the parentheses.
     ///
     /// # Errors
     /// What is wrong with it.
@@ -70,19 +70,19 @@ impl Place {
         if !pointer.is_root() && !root.has_parts() {
             return Err(wrong("it is a text, so nothing is behind a \"/\""));
         }
-        // What reads as JSON is JSON: `$(query.page:-1)` is a number, and `$(query.sort:-name)` a text.
+        // A default that parses as JSON is JSON: `$(query.page:-1)` is a number, and `$(query.sort:-name)` a text.
         let read =
             |text: &str| json::Value::parse(text.as_bytes()).unwrap_or_else(|_| json::Value::String(text.into()));
         Ok(Self { root, pointer, default: default.map(read), written: written.to_owned() })
     }
 
-    /// What it begins with.
+    /// The first part of the place.
     #[must_use]
     pub const fn root(&self) -> &Root {
         &self.root
     }
 
-    /// The value that is there, else the default. `null` is a value.
+    /// The value at the place, otherwise the default. `null` is a value.
     #[must_use]
     pub fn find<'a>(&'a self, values: &'a impl Values) -> Option<Cow<'a, json::Value>> {
         let found = values.root(&self.root).and_then(|value| match value {
@@ -132,7 +132,7 @@ impl Root {
         }
     }
 
-    /// Whether a pointer can lead into it.
+    /// Whether a pointer can lead into its value.
     const fn has_parts(&self) -> bool {
         matches!(self, Self::Claims | Self::Body | Self::Part(_) | Self::Failed)
     }
@@ -142,5 +142,5 @@ pub(super) fn is_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
 }
 
-/// What attributes begin with; see [`crate::Exchange::attribute`].
+/// The first words of attributes; see [`crate::Exchange::attribute`].
 const ATTRIBUTES: [&str; 6] = ["source", "request", "route", "listener", "connection", "plugin"];

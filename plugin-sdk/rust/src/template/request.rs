@@ -5,12 +5,12 @@ use std::{borrow::Cow, cell::LazyCell, collections::BTreeMap};
 use super::{Root, Values};
 use crate::{Exchange, form, json::Value};
 
-/// What a request says of itself, asked of the gateway once for each place.
+/// The values of a request, asked of the gateway once for each place.
 #[derive(Clone, Debug, Default)]
 pub struct RequestValues(BTreeMap<Root, Value>);
 
 impl RequestValues {
-    /// Asks for what these places want. `path` are the named segments.
+    /// Asks for the values that these places need. `path` is the named segments.
     #[must_use]
     pub fn read<'a>(
         exchange: &Exchange,
@@ -38,7 +38,7 @@ impl RequestValues {
         Self(values)
     }
 
-    /// Adds a value, or puts it in the place of another.
+    /// Adds or replaces a value.
     pub fn set(&mut self, root: Root, value: Value) {
         self.0.insert(root, value);
     }
@@ -50,7 +50,7 @@ impl Values for RequestValues {
     }
 }
 
-/// The first value of a parameter of a path, where it is text.
+/// The first value of a parameter of a path, if it is text.
 fn parameter(target: &str, name: &str) -> Option<String> {
     let (_, query) = target.split_once('?')?;
     let pair = form::pairs(query).find(|pair| form::decode(pair.name) == name.as_bytes() && !pair.text.is_empty())?;

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::{Fault, Place, Scope, Values, place::is_name, scalar};
 
-/// Text and places in turn. `a$(b)c` is a head `a` and one place, `b` with the text `c` behind it.
+/// Text and places in turn. `a$(b)c` is a head `a` and one place, `b`, followed by the text `c`.
 ///
 /// A plugin whose values come from elsewhere has places of its own: [`Text::named`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,10 +20,10 @@ impl Text {
         Self::read(text, |place| Place::parse(place, scope))
     }
 
-    /// The text with its values, each as `encode` makes it; `None` from there refuses one.
+    /// The text with its values, each as `encode` returns it; `None` from `encode` refuses a value.
     ///
     /// # Errors
-    /// The first place that has no value which is a text, a number or a truth value, or one that is refused.
+    /// The first place whose value is missing, refused, or not a text, a number or a boolean.
     pub fn render<'a>(
         &'a self,
         values: &impl Values,
@@ -39,7 +39,8 @@ impl Text {
 }
 
 impl Text<String> {
-    /// A text whose places are names of letters, digits, `.`, `-` and `_`. `what` is what they name, such as "an attribute".
+    /// A text whose places are names of letters, digits, `.`, `-` and `_`. `what` is what they name, such as "an
+    /// attribute".
     ///
     /// # Errors
     /// What is wrong with it, as a clause that follows the text.
@@ -83,7 +84,7 @@ impl<P> Text<P> {
         }
     }
 
-    /// The place that it is and nothing else.
+    /// The place, if the text is exactly one place.
     #[must_use]
     pub fn only(&self) -> Option<&P> {
         match self.rest.as_slice() {
@@ -92,13 +93,13 @@ impl<P> Text<P> {
         }
     }
 
-    /// The text, where there is no place in it.
+    /// The text, if it has no places.
     #[must_use]
     pub fn plain(&self) -> Option<&str> {
         self.rest.is_empty().then_some(self.head.as_str())
     }
 
-    /// What is before the first place.
+    /// The text before the first place.
     #[must_use]
     pub fn head(&self) -> &str {
         &self.head
@@ -109,12 +110,12 @@ impl<P> Text<P> {
         self.rest.iter().map(|(place, _)| place)
     }
 
-    /// What is around the places.
+    /// The texts around the places.
     pub(super) fn texts(&self) -> impl Iterator<Item = &str> {
         std::iter::once(self.head.as_str()).chain(self.rest.iter().map(|(_, text)| text.as_str()))
     }
 
-    /// What comes before each place, and the place.
+    /// Each place with the text before it.
     pub(super) fn before(&self) -> impl Iterator<Item = (&str, &P)> {
         self.texts().zip(self.places())
     }
@@ -122,7 +123,7 @@ impl<P> Text<P> {
     /// The text with what `put` writes for each place.
     ///
     /// # Errors
-    /// The first one of `put`.
+    /// The first one from `put`.
     pub fn fill<'a, E>(&'a self, mut put: impl FnMut(&'a P, &mut String) -> Result<(), E>) -> Result<String, E> {
         let mut text = self.head.clone();
         for (place, behind) in &self.rest {

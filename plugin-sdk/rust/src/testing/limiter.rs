@@ -1,4 +1,4 @@
-//! A token bucket per key. Small and exact; the gateway's own keeps the same promises.
+//! A token bucket per key. Small and exact; it behaves like the gateway's own.
 
 use std::{collections::BTreeMap, time::Duration};
 

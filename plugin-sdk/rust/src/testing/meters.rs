@@ -1,4 +1,4 @@
-//! Several limits in one decision. Small and plain; the gateway's own keeps the same promises.
+//! Several limits in one decision. Small and plain; it behaves like the gateway's own.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -8,7 +8,7 @@ use crate::rate_limit::{Outcome, Rule, Window};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Meters {
     buckets: Limiter,
-    /// What every window has counted, by key, rule and the window's number.
+    /// The count of every window, by key, rule and the window's number.
     counts: BTreeMap<(String, String, u128), u32>,
 }
 
@@ -33,7 +33,7 @@ impl Meters {
         outcomes.into_iter().zip(looks).map(told).collect()
     }
 
-    /// Of one rule. Token buckets do not look at the wall clock.
+    /// Takes from one rule. Token buckets ignore the wall clock.
     pub(crate) fn take(&mut self, key: &str, rule: &Rule, cost: u32, elapsed: Duration, wall: Duration) -> Outcome {
         let (window, slides) = match rule {
             Rule::TokenBucket(quota) => return self.buckets.take(&format!("{key} {quota:?}"), *quota, cost, elapsed),
@@ -42,7 +42,7 @@ impl Meters {
         };
         let Window { requests, length, anchor } = *window;
         let length_ms = length.as_millis().max(1);
-        // So far after the anchor that the number of a window is never below zero.
+        // Shifted far after the anchor, so that the number of a window is never below zero.
         let since = wall.as_millis() + (1 << 40) * length_ms - anchor.as_millis();
         let (number, over) = (since / length_ms, since % length_ms);
         let left_ms = length_ms - over;

@@ -22,7 +22,7 @@ impl Request {
         Self::new(Method::GET, path)
     }
 
-    /// With a body, which [`super::Double::request_body`] sends.
+    /// A POST with a body, which [`super::Double::request_body`] sends.
     #[must_use]
     pub fn post(path: &str) -> Self {
         let mut request = Self::new(Method::POST, path);
@@ -30,14 +30,14 @@ impl Request {
         request
     }
 
-    /// Sent to this host; to `localhost` unless set.
+    /// Sets the host; `localhost` unless set.
     #[must_use]
     pub fn authority(mut self, authority: &str) -> Self {
         authority.clone_into(&mut self.0.authority);
         self
     }
 
-    /// Adds a header; one of the same name stays.
+    /// Adds a header and keeps those of the same name.
     #[must_use]
     pub fn header(self, name: &str, value: &str) -> Self {
         self.header_bytes(name, value.as_bytes())
@@ -51,14 +51,14 @@ impl Request {
         self
     }
 
-    /// A fact the gateway would know, such as `source.address`.
+    /// Sets an attribute that the gateway would know, such as `source.address`.
     #[must_use]
     pub fn attribute(mut self, name: &str, value: &str) -> Self {
         self.0.attributes.insert(name.to_owned(), value.to_owned());
         self
     }
 
-    /// The caller, as an earlier plugin proved it.
+    /// Sets the caller, as an earlier plugin would.
     #[must_use]
     pub fn identity(mut self, subject: &str, claims: &str) -> Self {
         self.0.identity = Some(Identity { subject: subject.to_owned(), claims: claims.to_owned() });

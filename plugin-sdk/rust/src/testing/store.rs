@@ -13,7 +13,7 @@ pub(crate) struct Store {
 #[derive(Debug)]
 struct Kept {
     entry: Entry,
-    /// Gone from this moment on.
+    /// Expires at this moment.
     until: Option<Duration>,
 }
 

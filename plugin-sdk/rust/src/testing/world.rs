@@ -1,4 +1,4 @@
-//! What the double knows, one per thread.
+//! The state of the double, one per thread.
 
 use std::{
     cell::RefCell,
@@ -20,7 +20,7 @@ use crate::{
 
 /// Runs `look` on this thread's world.
 ///
-/// The world is borrowed meanwhile, so nothing of a test or a plugin runs in it.
+/// The world is borrowed meanwhile, so nothing of a test or a plugin may run in it.
 pub(crate) fn with<T>(look: impl FnOnce(&mut World) -> T) -> T {
     thread_local! { static WORLD: RefCell<World> = RefCell::default(); }
     WORLD.with_borrow_mut(look)
@@ -29,16 +29,16 @@ pub(crate) fn with<T>(look: impl FnOnce(&mut World) -> T) -> T {
 #[derive(Default)]
 pub(crate) struct World {
     pub(crate) phase: Phase,
-    /// What the plugin that was configured last does without.
+    /// The hooks that the last configured plugin skips.
     pub(crate) skipped: Vec<Hook>,
-    /// What it changes in every exchange.
+    /// The changes it declared for every exchange.
     pub(crate) always: Vec<(Section, HeaderChange)>,
     pub(crate) exchange: Exchange,
-    /// Since the double was made, which is when the limiter's and the store's time begins.
+    /// Time since the double was made, which is when the time of the limiter and the store begins.
     pub(crate) elapsed: Duration,
     pub(crate) meters: Meters,
     pub(crate) limits_unavailable: bool,
-    /// How many exchanges are in, by key.
+    /// How many places are taken, by key.
     pub(crate) places: BTreeMap<String, u32>,
     pub(crate) store: Store,
     pub(crate) random: u64,
@@ -49,7 +49,7 @@ pub(crate) struct World {
     pub(crate) credentials: Vec<(String, String, String)>,
     /// Consumer, definition.
     pub(crate) consumer_limits: Vec<(String, String)>,
-    /// What was sealed: secret and purpose, and the message.
+    /// What was sealed: the secret and purpose, and the message.
     pub(crate) sealed: BTreeMap<Vec<u8>, ([String; 2], Vec<u8>)>,
     pub(crate) secrets: BTreeMap<String, String>,
     pub(crate) keys: BTreeMap<String, String>,
@@ -57,7 +57,7 @@ pub(crate) struct World {
     pub(crate) tokens: BTreeMap<String, Result<String, VerifyError>>,
     /// Keys whose turn the running hook has.
     pub(crate) turns: BTreeSet<String>,
-    /// What comes of others' turns, whatever the key.
+    /// The result of others' turns, whatever the key.
     pub(crate) others_turn: Option<Turn>,
     /// By key set.
     pub(crate) discovered: BTreeMap<String, String>,
@@ -78,14 +78,14 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// Makes the changes that every exchange gets.
+    /// Makes the changes declared for every exchange.
     pub(crate) fn make_always(&mut self, section: Section) {
         let headers = self.exchange.sections.entry(section).or_default();
         let of_it = self.always.iter().filter(|(of, _)| *of == section);
         of_it.for_each(|(_, change)| change.clone().apply(headers));
     }
 
-    /// Gives back what the exchange had.
+    /// Gives back the places of the exchange.
     pub(crate) fn end(&mut self, exchange: &Exchange) {
         for key in &exchange.places {
             if let Some(taken) = self.places.get_mut(key) {
@@ -106,7 +106,7 @@ pub struct Line {
 }
 
 impl fmt::Display for Line {
-    /// As `message key=value`, so that a test can look for text in all of it.
+    /// As `message key=value`, so that a test can search all of it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)?;
         self.fields.iter().try_for_each(|(key, value)| write!(f, " {key}={value}"))
@@ -121,7 +121,7 @@ pub struct Measure {
     pub value: f64,
 }
 
-/// What a plugin asked to be done with a body.
+/// An operation on a body that a plugin asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Codec {
     Compress { coding: Coding, level: u32 },
@@ -146,7 +146,7 @@ pub(crate) enum Phase {
 }
 
 impl Phase {
-    /// Whether the request's head is still here.
+    /// Whether the request's head can still be changed.
     pub(crate) fn request_open(self) -> Result<(), MutateError> {
         match self {
             Self::Request | Self::RequestBody { headers_wait: true } => Ok(()),
@@ -154,7 +154,7 @@ impl Phase {
         }
     }
 
-    /// Whether the response's head is still here.
+    /// Whether the response's head can still be changed.
     pub(crate) fn response_open(self) -> Result<(), MutateError> {
         match self {
             Self::Response | Self::ResponseBody { headers_wait: true } => Ok(()),
@@ -173,7 +173,7 @@ impl Phase {
     }
 }
 
-/// One exchange. The default is a request nobody would refuse.
+/// One exchange. The default is a request that nothing would refuse.
 #[derive(Clone, Debug)]
 pub(crate) struct Exchange {
     pub(crate) method: String,
@@ -183,18 +183,18 @@ pub(crate) struct Exchange {
     pub(crate) status: u16,
     pub(crate) request_has_body: bool,
     pub(crate) sections: BTreeMap<Section, Vec<(String, Vec<u8>)>>,
-    /// What the request hook wants done to the response's headers.
+    /// The changes to the response's headers that the request hook left.
     pub(crate) later: Vec<HeaderChange>,
     pub(crate) attributes: BTreeMap<String, String>,
     pub(crate) identity: Option<Identity>,
     pub(crate) state: Vec<u8>,
     pub(crate) upstream: Option<String>,
-    /// The keys it has places under.
+    /// The keys under which it has places.
     pub(crate) places: Vec<String>,
     pub(crate) codecs: Vec<(Direction, Codec)>,
     pub(crate) request_body: BodyMode,
     pub(crate) response_body: BodyMode,
-    /// The tail that the running body hook keeps, and how much has to be there for the next call.
+    /// The tail that the running body hook keeps, and how much must be there for the next call.
     pub(crate) held_back: Option<(usize, usize)>,
 }
 

@@ -1,4 +1,4 @@
-//! Key sets and what they signed.
+//! Key sets and the checks of tokens and signatures.
 
 use super::wit::jwt;
 use crate::jwt::VerifyError;

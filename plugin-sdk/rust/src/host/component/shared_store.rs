@@ -1,4 +1,4 @@
-//! What instances share.
+//! The store that instances share.
 
 use std::time::Duration;
 

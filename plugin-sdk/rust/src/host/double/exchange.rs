@@ -242,7 +242,7 @@ fn change<T>(run: impl FnOnce(&mut World) -> T) -> T {
     })
 }
 
-/// The change as it is made, if the gateway takes it.
+/// The change in the form in which it is applied, if the gateway accepts it.
 pub(crate) fn checked(change: HeaderChange) -> Result<HeaderChange, MutateError> {
     if http::HeaderName::from_bytes(change.name().as_bytes()).is_err() {
         return Err(MutateError::InvalidSyntax);
@@ -288,7 +288,7 @@ fn trimmed(value: &str) -> String {
     value.trim_matches([' ', '\t']).to_owned()
 }
 
-/// The gateway's limits are set by the operator; these are near its defaults.
+/// The gateway's limits are set by the operator; these are close to its defaults.
 const HEADER_LIMIT: usize = 100;
 const HEADER_LIMIT_BYTES: usize = 64 * 1024;
 const BODY_LIMIT_BYTES: usize = 1024 * 1024;
