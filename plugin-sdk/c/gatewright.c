@@ -15,7 +15,7 @@ void *gw_resize(void *memory, size_t size) {
   return resized;
 }
 
-// What is empty has no memory: the pointer of an empty text from the gateway is no address.
+// An empty text has no memory: the pointer of an empty text from the gateway is not an address.
 void gw_free(gw_text *text) {
   if (text->len > 0) free(text->ptr);
   *text = (gw_text){NULL, 0};
@@ -157,7 +157,7 @@ gw_bytes gw_state(void) {
   return state;
 }
 
-// The tags of the contract, one further.
+// The tags of the contract, plus one.
 static gw_result changed(bool made, gatewright_plugin_types_mutate_error_t *error) {
   if (made) return GW_OK;
   gw_result result = (gw_result)(error->tag + 1);
@@ -218,7 +218,7 @@ static const uint8_t *skip_blanks(const uint8_t *at, const uint8_t *end) {
   return at;
 }
 
-// To behind the value that begins here; NULL where there is none, or the text ends within it.
+// Returns the end of the value that begins here; NULL if there is no value, or the text ends within it.
 static const uint8_t *skip_value(const uint8_t *at, const uint8_t *end) {
   size_t depth = 0;
   do {
@@ -270,7 +270,7 @@ bool gw_json_member(gw_text object, const char *name, gw_text *value) {
   gw_text key;
   while (gw_json_next(object, &at, &key, value)) {
     if (key.len < 2) return false;
-    // Most keys are written without escapes, and then there is nothing to copy.
+    // Most keys are written without escapes, so there is nothing to copy.
     if (!memchr(key.ptr, '\\', key.len)) {
       if (gw_equal((gw_text){key.ptr + 1, key.len - 2}, gw_lit(name))) return true;
       continue;
@@ -306,7 +306,7 @@ static size_t put_utf8(uint8_t *to, uint32_t code) {
 gw_text gw_json_text(gw_text value) {
   gw_text text = {NULL, 0};
   if (!gw_json_is_text(value) || value.len == 2) return text;
-  // No escape is shorter than what it stands for.
+  // No escape is shorter than what it stands for, so this is enough.
   text.ptr = gw_alloc(value.len);
   const uint8_t *at = value.ptr + 1, *end = value.ptr + value.len - 1;
   while (at < end) {
@@ -326,7 +326,7 @@ gw_text gw_json_text(gw_text value) {
         code = 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00);
         at += 6;
       } else if (code >= 0xd800 && code < 0xe000) {
-        // Half a pair is no character.
+        // A lone surrogate is not a character.
         code = 0xfffd;
       }
       text.len += put_utf8(text.ptr + text.len, code);
@@ -422,7 +422,7 @@ bool gw_send(const gw_call *call, gw_answer *answer) {
     *answer = (gw_answer){0};
     return false;
   }
-  // The body is the caller's from here; the rest is freed.
+  // The caller owns the body from here on; the rest is freed.
   *answer = (gw_answer){response.status, {response.body.ptr, response.body.len}};
   response.body = (gw_bytes){NULL, 0};
   gatewright_plugin_http_client_response_free(&response);

@@ -1,8 +1,8 @@
-;; What stands for a system (the first version of WASI) in plugins in Go: it has no memory of its own, and asks the gateway for
-;; two things only, random numbers and the log.
+;; The system (the first version of WASI) of plugins in Go: it has no memory of its own, and uses only two interfaces of the
+;; gateway, random numbers and the log.
 ;;
-;; The clock counts its calls and never asks: Go's collector may read it while the gateway waits for memory (cabi_realloc),
-;; where nothing may be called. Plugins that want the time ask the interface `clock`.
+;; The clock only counts its calls: Go's collector may read it while the gateway waits for memory (cabi_realloc), when no
+;; import may be called. Plugins that need the time use the interface `clock`.
 (module
   (import "env" "memory" (memory 0))
   (import "gatewright:plugin/log@0.1.0" "write" (func $log (param i32 i32 i32 i32 i32)))
@@ -14,7 +14,7 @@
     (i64.store (local.get $out) (global.get $now))
     i32.const 0)
 
-  ;; Eight bytes for each number, then what is left of the last one.
+  ;; Eight bytes for each number, then the rest of the last one.
   (func (export "random_get") (param $to i32) (param $length i32) (result i32)
     (local $bits i64)
     (block $done
@@ -34,7 +34,7 @@
         (br_if $byte (local.get $length)))))
     i32.const 0)
 
-  ;; What is printed, such as the words of Go's runtime before it gives up, becomes lines of the plugin's log, level error.
+  ;; Printed text, such as a panic of Go's runtime, is logged as lines of the plugin's log, level error.
   (func (export "fd_write") (param $file i32) (param $parts i32) (param $count i32) (param $written i32) (result i32)
     (local $sum i32)
     (loop $more
@@ -50,7 +50,7 @@
 
   (func (export "proc_exit") (param i32) unreachable)
   (func (export "sched_yield") (result i32) i32.const 0)
-  ;; Nothing is ever waited for: one event has always come.
+  ;; Never waits: reports that one event has occurred.
   (func (export "poll_oneoff") (param i32 i32 i32) (param $events i32) (result i32)
     (i32.store (local.get $events) (i32.const 1))
     i32.const 0)

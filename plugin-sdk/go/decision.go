@@ -7,10 +7,10 @@ import (
 	"gatewright/wit/imports/gatewright_plugin_types"
 )
 
-// Decision is what happens after a hook for a head. Its zero value is none: Proceed, Respond and Abort make one.
+// Decision is what happens after a header hook. Its zero value is not valid: use Proceed, Respond or Abort.
 type Decision = gatewright_plugin_types.Decision
 
-// BodyDecision is what happens after a hook for a body.
+// BodyDecision is what happens after a body hook.
 type BodyDecision = gatewright_plugin_types.BodyDecision
 
 // Answer is a response that the plugin makes.
@@ -23,7 +23,7 @@ type Answer struct {
 // Field is a header field.
 type Field struct{ Name, Value string }
 
-// Proceed goes on to the next plugin, with whatever was changed.
+// Proceed goes on to the next plugin, with all changes made so far.
 func Proceed() Decision { return gatewright_plugin_types.MakeDecisionProceed() }
 
 // Respond stops here and answers the client.
@@ -59,13 +59,13 @@ func Problem(status uint16, title, detail string, fields ...Field) Decision {
 // Abort stops here and resets the client's stream.
 func Abort() Decision { return gatewright_plugin_types.MakeDecisionAbort() }
 
-// Pass sends the chunk, and all that was held, on unchanged.
+// Pass sends the chunk, and everything held so far, on unchanged.
 func Pass() BodyDecision { return gatewright_plugin_types.MakeBodyDecisionPass() }
 
-// Hold keeps the chunk back; it comes again joined with what follows, one chunk or several.
+// Hold keeps the chunk back; it is shown again, joined with the next chunk or with several.
 func Hold() BodyDecision { return gatewright_plugin_types.MakeBodyDecisionHold() }
 
-// Replace sends these bytes in the place of the chunk and all that was held.
+// Replace sends these bytes instead of the chunk and everything held so far.
 func Replace(body []byte) BodyDecision { return gatewright_plugin_types.MakeBodyDecisionReplace(body) }
 
 // RespondToBody stops here and answers the client.

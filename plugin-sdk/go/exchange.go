@@ -10,27 +10,27 @@ import (
 	"gatewright/wit/imports/gatewright_plugin_types"
 )
 
-// Exchange is one request and its response: the one that the running hook is about. Every method is a call to the gateway, and
-// nothing is cached. It is nothing to keep: after the hook the same value is about the next exchange, and outside of a hook a
-// call fails.
+// Exchange is one request and its response: the one that the running hook is about. Every method is a call to the
+// gateway, and nothing is cached. Do not keep it: after the hook the same value is about the next exchange, and outside
+// of a hook a call fails.
 type Exchange struct {
 	Request  Request
 	Response Response
 }
 
-// Request is the request's side of an exchange.
+// Request is the request of an exchange.
 type Request struct{ Headers requestHeaders }
 
-// Response is the response's side of an exchange.
+// Response is the response of an exchange.
 type Response struct{ Headers responseHeaders }
 
 // Headers is one header block.
 type Headers interface {
 	// Get is the first value of a field, and whether there is one.
 	Get(name string) (string, bool)
-	// Select is the first values of several fields in one call; nil for those that are not there.
+	// Select is the first values of several fields in one call; nil for those that are absent.
 	Select(names ...string) []*string
-	// All is every field in order, names in lower case.
+	// All is every field in order, with names in lower case.
 	All() []Field
 	Set(name, value string) error
 	Append(name, value string) error
@@ -41,7 +41,7 @@ type Headers interface {
 var (
 	// ErrInvalidSyntax: not a valid name, value, method, path or status.
 	ErrInvalidSyntax = errors.New("invalid syntax")
-	// ErrForbidden: a name that the gateway keeps for itself.
+	// ErrForbidden: a name reserved for the gateway.
 	ErrForbidden = errors.New("the gateway keeps this for itself")
 	// ErrLimitExceeded: too large or too many.
 	ErrLimitExceeded = errors.New("a limit is exceeded")
@@ -55,11 +55,12 @@ var (
 type BodyMode = gatewright_plugin_types.BodyMode
 
 const (
-	// SkipBody is the default: bytes go through untouched.
+	// SkipBody is the default: the bytes pass through untouched.
 	SkipBody = gatewright_plugin_types.BodyMode_Skip
-	// WholeBody calls the hook once with everything, up to the operator's limit; heads wait for it and can still be changed.
+	// WholeBody calls the hook once with the whole body, up to the operator's limit; the head waits for it and can
+	// still be changed.
 	WholeBody = gatewright_plugin_types.BodyMode_Whole
-	// BodyChunks calls the hook for each chunk as it comes.
+	// BodyChunks calls the hook for each chunk as it arrives.
 	BodyChunks = gatewright_plugin_types.BodyMode_Chunks
 )
 
@@ -67,7 +68,7 @@ func (Request) Method() string    { return host.Method() }
 func (Request) Scheme() string    { return host.Scheme() }
 func (Request) Authority() string { return host.Authority() }
 
-// Path has the query with it.
+// Path includes the query.
 func (Request) Path() string { return host.Path() }
 
 func (Request) SetMethod(method string) error { return changed("method", host.SetMethod(method)) }
@@ -81,7 +82,7 @@ func (Request) ReadBody(mode BodyMode) error {
 	return changed("body", host.SetBodyMode(gatewright_plugin_types.Direction_Request, mode))
 }
 
-// Status is 0 before there is one.
+// Status is 0 before there is a response.
 func (Response) Status() uint16                { return host.Status() }
 func (Response) SetStatus(status uint16) error { return changed("status", host.SetStatus(status)) }
 
@@ -90,20 +91,20 @@ func (Response) ReadBody(mode BodyMode) error {
 	return changed("body", host.SetBodyMode(gatewright_plugin_types.Direction_Response, mode))
 }
 
-// Identity is a proven caller.
+// Identity is an authenticated caller.
 type Identity struct {
 	Subject string
 	// A JSON object.
 	Claims json.RawMessage
 }
 
-// Identity is who calls, once a plugin has proved it.
+// Identity is who is calling, once a plugin has authenticated the caller.
 func (Exchange) Identity() (Identity, bool) {
 	caller, proven := host.Identity().Get()
 	return Identity{caller.Subject, json.RawMessage(caller.Claims)}, proven
 }
 
-// SetIdentity says who calls; `claims` becomes a JSON object, and nil is an empty one.
+// SetIdentity sets the caller; `claims` becomes a JSON object, and nil an empty one.
 func (Exchange) SetIdentity(subject string, claims any) error {
 	text := []byte("{}")
 	if claims != nil {
@@ -116,7 +117,7 @@ func (Exchange) SetIdentity(subject string, claims any) error {
 	return changed("identity", host.SetIdentity(caller))
 }
 
-// Attribute is a fact about the exchange, such as "source.address" or "route.name".
+// Attribute is an attribute of the exchange, such as "source.address" or "route.name".
 func (Exchange) Attribute(name string) (string, bool) { return host.Attribute(name).Get() }
 
 // SetAttribute sets `plugin.<this plugin>.<name>` for later plugins and the access log.

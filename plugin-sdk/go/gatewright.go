@@ -1,5 +1,5 @@
-// Package gatewright is for gateway plugins in Go. A plugin is a type with a method for each hook that it has, and a variable
-// that says what it is:
+// Package gatewright is for gateway plugins in Go. A plugin is a type with a method for each of its hooks, and a
+// variable that describes it:
 //
 //	package plugin
 //
@@ -22,43 +22,44 @@
 //		return gatewright.Proceed(), nil
 //	}
 //
-// The world in wit/world.wit says which hooks are exported; one that is exported and not written does not compile, and one that
-// is written and not exported is refused when the plugin is configured.
+// The world in wit/world.wit says which hooks are exported. If an exported hook is not written, the plugin does not
+// compile; if a written hook is not exported, the plugin is refused when it is configured.
 //
-// The packages beside this one (log, httpclient, store, ratelimit, metrics, clock) are the rest of what the gateway lends;
-// what they do not have is in gatewright/wit/imports, as `gatewright plugin build` generates it.
+// The packages beside this one (log, httpclient, store, ratelimit, metrics, clock) are the rest of what the gateway
+// offers; anything they lack is in gatewright/wit/imports, as `gatewright plugin build` generates it.
 //
 // # Instances
 //
-// The gateway runs a plugin in instances, each with its own memory and configured once. With the isolation `shared` (the
-// default) an instance serves one hook after another, never two at once: fields of the plugin need no lock, live from one
-// exchange to the next, and are not seen by other instances. With `request` every exchange has a fresh instance. What belongs
-// to one exchange is kept in its state (Exchange.State); what all instances share, in the package store.
+// The gateway runs a plugin in instances, each with its own memory and configured once. With the isolation `shared`
+// (the default) an instance serves one hook after another, never two at once: fields of the plugin need no lock, live
+// from one exchange to the next, and are not seen by other instances. With `request` every exchange has a fresh
+// instance. Keep data of one exchange in its state (Exchange.State), and data that all instances share in the package
+// store.
 //
 // # Goroutines
 //
-// A goroutine runs only while a hook runs: it stands still when the hook returns and goes on in the next one, which is about
-// another exchange. So wait for those that a hook starts before it returns. Calls to the gateway do not let others run, and
-// time.Sleep does not wait; what would wait for ever ends the hook as a failure.
+// A goroutine runs only while a hook runs: it stops when the hook returns and continues in the next hook, which is
+// about another exchange. So wait for all goroutines that a hook starts before it returns. Calls to the gateway do not
+// let others run, and time.Sleep does not wait; a hook that would wait for ever ends as a failure.
 //
 // # Memory
 //
-// Go's collector runs within hooks, when as much as the heap has (at least 4 MiB) was allocated since it last ran, and an
-// instance keeps its memory until it is dropped: some 2 MB at first, 6 to 10 MB after much traffic. Both belong to the price of
-// a hook; what is worked out in the function given to Define is paid once.
+// Go's collector runs within hooks, whenever as much as the heap's size (at least 4 MiB) was allocated since it last
+// ran, and an instance keeps its memory until it is dropped: some 2 MB at first, 6 to 10 MB after much traffic. Both
+// are part of the cost of a hook; work in the function given to Define is done only once.
 package gatewright
 
 import (
 	"encoding/json"
 )
 
-// Manifest is what a plugin says of itself.
+// Manifest is a plugin's description of itself.
 type Manifest struct {
 	// For people.
 	Name    string `json:"name"`
 	Version string `json:"version"`
-	// JSON Schema of the configuration: the gateway checks against it and points at the mistake. Without one everything is
-	// accepted.
+	// JSON Schema of the configuration: the gateway checks against it and points at the mistake. Without one every
+	// configuration is accepted.
 	ConfigSchema json.RawMessage `json:"config-schema,omitempty"`
 	// The metrics that it writes (package metrics).
 	Metrics []Metric `json:"metrics,omitempty"`
@@ -75,13 +76,13 @@ type Metric struct {
 
 // RequestHook sees the head of a request.
 //
-// An error, of this or any other hook, is logged and ends the hook as a failure: the operator's `on_error` decides about the
-// request. So does a panic.
+// An error, of this or any other hook, is logged and ends the hook as a failure: the operator's `on_error` decides
+// about the request. So does a panic.
 type RequestHook interface {
 	OnRequest(ex Exchange, endOfStream bool) (Decision, error)
 }
 
-// RequestBodyHook sees the body of a request, where Request.ReadBody asked for it.
+// RequestBodyHook sees the body of a request, if Request.ReadBody asked for it.
 type RequestBodyHook interface {
 	OnRequestBody(ex Exchange, chunk []byte, endOfStream bool) (BodyDecision, error)
 }
@@ -91,19 +92,19 @@ type ResponseHook interface {
 	OnResponse(ex Exchange, endOfStream bool) (Decision, error)
 }
 
-// ResponseBodyHook sees the body of a response, where Response.ReadBody asked for it.
+// ResponseBodyHook sees the body of a response, if Response.ReadBody asked for it.
 type ResponseBodyHook interface {
 	OnResponseBody(ex Exchange, chunk []byte, endOfStream bool) (BodyDecision, error)
 }
 
-// CompletionHook is told that an exchange is over. It changes nothing.
+// CompletionHook is called when an exchange has ended. It cannot change anything.
 type CompletionHook interface {
 	OnComplete(ex Exchange) error
 }
 
-// Background runs off the path of requests, in an instance of its own, where there is no exchange.
+// Background runs off the request path, in an instance of its own, without an exchange.
 type Background interface {
-	// OnTick returns after how many milliseconds to be called again; 0 is never.
+	// OnTick returns the milliseconds until the next call; 0 for no further call.
 	OnTick() (uint32, error)
 }
 
@@ -114,16 +115,16 @@ type Definition[C, P any] struct {
 	plugin    P
 }
 
-// Define says what a plugin is. `configure` makes it of its configuration, once for each instance and before any hook; an error
-// refuses the configuration with its text.
+// Define describes a plugin. `configure` makes the plugin from its configuration, once for each instance and before any
+// hook; an error refuses the configuration with its text.
 func Define[C, P any](manifest Manifest, configure func(C) (P, error)) *Definition[C, P] {
 	return &Definition[C, P]{manifest: manifest, configure: configure}
 }
 
-// Manifest is what was given to Define.
+// Manifest is the manifest given to Define.
 func (d *Definition[C, P]) Manifest() Manifest { return d.manifest }
 
-// Configure makes the plugin of its configuration, in JSON.
+// Configure makes the plugin from its configuration, in JSON.
 func (d *Definition[C, P]) Configure(config string) error {
 	var parsed C
 	if config != "" {

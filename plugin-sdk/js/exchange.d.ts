@@ -21,20 +21,20 @@ export interface Headers {
   all(): [string, Uint8Array][];
 }
 
-/** The request. Setting what the gateway refuses throws a Refused. */
+/** The request. A change that the gateway refuses throws a Refused. */
 export const request: {
   method: string;
   readonly scheme: string;
   authority: string;
-  /** With the query. */
+  /** The path with the query. */
   path: string;
   readonly headers: Headers;
   readBody(mode: "whole" | "chunks" | "skip"): void;
 };
 
-/** The response. Setting what the gateway refuses throws a Refused. */
+/** The response. A change that the gateway refuses throws a Refused. */
 export const response: {
-  /** 0 before there is one. */
+  /** 0 before there is a response. */
   status: number;
   readonly headers: Headers;
   readBody(mode: "whole" | "chunks" | "skip"): void;
@@ -45,10 +45,10 @@ export interface Identity {
   claims: Record<string, unknown>;
 }
 
-/** Who is calling, once a plugin has proved it. */
+/** Who is calling, once a plugin has authenticated the caller. */
 export function identity(): Identity | null;
 export function setIdentity(subject: string, claims?: Record<string, unknown>): void;
-/** A fact about the exchange, such as "source.address" or "route.name". */
+/** An attribute of the exchange, such as "source.address" or "route.name". */
 export function attribute(name: string): string | null;
 /** Sets `plugin.<this plugin>.<name>` for later plugins and the access log. */
 export function setAttribute(name: string, value: string): void;

@@ -66,7 +66,7 @@ export const request = {
   set authority(authority) {
     change("authority", () => host.setAuthority(authority));
   },
-  /** With the query. */
+  /** The path with the query. */
   get path() {
     return host.path();
   },
@@ -81,7 +81,7 @@ export const request = {
 };
 
 export const response = {
-  /** 0 before there is one. */
+  /** 0 before there is a response. */
   get status() {
     return host.status();
   },
@@ -95,7 +95,7 @@ export const response = {
   },
 };
 
-/** Who is calling, once a plugin has proved it: { subject, claims }, or null. */
+/** Who is calling, once a plugin has authenticated the caller: { subject, claims }, or null. */
 export function identity() {
   const caller = host.identity();
   return caller ? { subject: caller.subject, claims: JSON.parse(caller.claims || "{}") } : null;
@@ -105,7 +105,7 @@ export function setIdentity(subject, claims = {}) {
   change("identity", () => host.setIdentity({ subject: wellFormed(subject), claims: JSON.stringify(claims) }));
 }
 
-/** A fact about the exchange, such as "source.address" or "route.name"; null where it is not known. */
+/** An attribute of the exchange, such as "source.address" or "route.name"; null if it is not known. */
 export function attribute(name) {
   return host.attribute(name) ?? null;
 }

@@ -2,7 +2,7 @@
 //
 //     npm install --no-save @bytecodealliance/jco-transpile && node generate-types.mjs
 //
-// Its types are for jco's own engine; in QuickJS a 64-bit number is a number, and what is absent is null.
+// The generated types are for jco's own engine; in QuickJS a 64-bit number is a number, and an absent value is null.
 import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 

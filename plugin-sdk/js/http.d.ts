@@ -1,4 +1,4 @@
-/** A call that has no answer. */
+/** A call that got no response. */
 export class CallFailed extends Error {
   readonly reason:
     | "unknown-upstream" | "timed-out" | "connection-failed" | "response-too-large" | "limit-exceeded" | "other";
@@ -13,7 +13,7 @@ export interface Answer {
 }
 
 /**
- * Calls an upstream and waits for the answer.
+ * Calls an upstream and waits for the response.
  * @throws CallFailed
  */
 export function call(
@@ -23,7 +23,7 @@ export function call(
     method?: string;
     headers?: Record<string, string>;
     body?: string | Uint8Array;
-    /** 0 is the operator's limit. */
+    /** 0 means the operator's limit. */
     timeoutMs?: number;
   },
 ): Answer;

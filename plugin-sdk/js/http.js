@@ -2,7 +2,7 @@
 import * as host from "gatewright:plugin/http-client@0.1.0";
 import { bytes, text, wellFormed } from "./plugin.js";
 
-/** A call that has no answer: `reason` is "unknown-upstream", "timed-out", "connection-failed", ... */
+/** A call that got no response: `reason` is "unknown-upstream", "timed-out", "connection-failed", ... */
 export class CallFailed extends Error {
   constructor(reason, upstream) {
     super(`${upstream}: ${reason}`);
@@ -10,7 +10,7 @@ export class CallFailed extends Error {
   }
 }
 
-/** Calls an upstream and waits for the answer. */
+/** Calls an upstream and waits for the response. */
 export function call(upstream, path, { method = "GET", headers = {}, body = "", timeoutMs = 0 } = {}) {
   try {
     const { status, headers: fields, body: answer } = host.send({

@@ -1,4 +1,4 @@
-// Lines of the plugin's log. `fields` is an object of texts.
+// Lines in the plugin's log. `fields` is an object of texts.
 import * as host from "gatewright:plugin/log@0.1.0";
 import { wellFormed } from "./plugin.js";
 

@@ -3,28 +3,28 @@ import type { BodyDecision, Decision } from "gatewright:plugin/types@0.1.0";
 
 export type { BodyDecision, Decision };
 
-/** What a plugin is and does. Write the hooks that its world exports. */
+/** A plugin's description and hooks. Write the hooks that its world exports. */
 export interface PluginDefinition<Config = unknown> {
-  /** Its name, for people. */
+  /** The plugin's name, for people. */
   name: string;
   version: string;
   /** JSON Schema of the configuration: the gateway checks against it, and points at the mistake. */
   configSchema?: object;
-  /** The metrics it writes. */
+  /** The metrics that the plugin writes. */
   metrics?: { name: string; kind: "counter" | "gauge" | "histogram"; help?: string; labels?: string[] }[];
-  /** Once for each instance, before any hook. What it throws refuses the configuration. */
+  /** Called once for each instance, before any hook. Throw to refuse the configuration. */
   configure?(config: Config): void;
-  /** The request's head is here, and nothing was sent on. No answer is `proceed`. */
+  /** The request's head has arrived, and nothing was sent on yet. Returning nothing means `proceed`. */
   onRequest?(endOfStream: boolean): Decision | void;
-  /** A part of the request's body, where `onRequest` asked for it. No answer is `pass`. */
+  /** A part of the request's body, if `onRequest` asked for it. Returning nothing means `pass`. */
   onRequestBody?(chunk: Uint8Array, endOfStream: boolean): BodyDecision | void;
-  /** The response's head is here. No answer is `proceed`. */
+  /** The response's head has arrived. Returning nothing means `proceed`. */
   onResponse?(endOfStream: boolean): Decision | void;
-  /** A part of the response's body, where a hook asked for it. No answer is `pass`. */
+  /** A part of the response's body, if a hook asked for it. Returning nothing means `pass`. */
   onResponseBody?(chunk: Uint8Array, endOfStream: boolean): BodyDecision | void;
-  /** The exchange is over. */
+  /** The exchange has ended. */
   onComplete?(): void;
-  /** Work beside the requests: after how many milliseconds to be called again, null for never. */
+  /** Background work. Returns the milliseconds until the next call; null for no further call. */
   onTick?(): number | null | void;
 }
 
@@ -38,15 +38,15 @@ export function definePlugin<Config = unknown>(plugin: PluginDefinition<Config>)
   background: typeof import("gatewright:plugin/background@0.1.0");
 };
 
-/** On to the next plugin, with whatever was changed. */
+/** Go on to the next plugin, with all changes made so far. */
 export const proceed: Decision;
 /** Stop here and reset the client's stream. */
 export const abort: Decision & BodyDecision;
-/** Send the chunk, and all that was held, on as it is. */
+/** Send the chunk, and everything held so far, on unchanged. */
 export const pass: BodyDecision;
-/** Keep the chunk back; it comes again joined with what follows, one chunk or several. */
+/** Keep the chunk back; it is shown again, joined with the next chunk or with several. */
 export const hold: BodyDecision;
-/** Send this in the place of the chunk and all that was held. */
+/** Send this instead of the chunk and everything held so far. */
 export function replace(body: string | Uint8Array): BodyDecision;
 
 export type Fields = Record<string, string> | [string, string][];
@@ -60,9 +60,9 @@ export function respondJson(status: number, value: unknown, headers?: Record<str
 /** Answers with a problem (RFC 9457), as the gateway itself does. */
 export function problem(status: number, title: string, detail?: string): Decision & BodyDecision;
 
-/** A text as UTF-8. There is no TextEncoder in a plugin. */
+/** Encodes a text as UTF-8. A plugin has no TextEncoder. */
 export function bytes(text: string | Uint8Array): Uint8Array;
-/** A text that UTF-8 has bytes for: half a surrogate pair, as JSON may have it, becomes U+FFFD. What is sent is made so anyway. */
+/** Makes a text valid UTF-8: a lone surrogate, which JSON may contain, becomes U+FFFD. All that is sent is. */
 export function wellFormed(text: string): string;
-/** UTF-8 as a text; what is not UTF-8 comes as U+FFFD. */
+/** Decodes UTF-8; invalid bytes become U+FFFD. */
 export function text(bytes: Uint8Array): string;

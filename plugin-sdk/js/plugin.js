@@ -1,12 +1,12 @@
-// What a plugin is made of: `definePlugin`, and the decisions of its hooks.
+// The parts of a plugin: `definePlugin`, and the decisions of its hooks.
 import { write } from "gatewright:plugin/log@0.1.0";
 
 /**
- * Makes the exports of a component. A plugin exports those of the result that its world (wit/world.wit) names:
+ * Makes the exports of a component. A plugin exports those that its world (wit/world.wit) names:
  *
  *     export const { lifecycle, requestHook } = definePlugin({ ... });
  *
- * What a hook throws is logged, and then ends the hook as a failure: the gateway takes its changes back, and the
+ * If a hook throws, the error is logged and the hook fails: the gateway rolls back its changes, and the
  * operator's `on_error` decides about the request.
  */
 export function definePlugin(plugin) {
@@ -23,7 +23,7 @@ export function definePlugin(plugin) {
         try {
           plugin.configure?.(JSON.parse(text || "{}"));
         } catch (error) {
-          // The text is the operator's, beside the line of gateway.json; a string is the contract's error.
+          // A string is the contract's error; its text is shown to the operator beside the line of gateway.json.
           throw wellFormed(error instanceof Error ? error.message : String(error));
         }
       },
@@ -37,16 +37,16 @@ export function definePlugin(plugin) {
   };
 }
 
-/** On to the next plugin, with whatever was changed. */
+/** Go on to the next plugin, with all changes made so far. */
 export const proceed = Object.freeze({ tag: "proceed" });
 /** Stop here and reset the client's stream. */
 export const abort = Object.freeze({ tag: "abort" });
-/** Send the chunk, and all that was held, on as it is. */
+/** Send the chunk, and everything held so far, on unchanged. */
 export const pass = Object.freeze({ tag: "pass" });
-/** Keep the chunk back; it comes again joined with what follows, one chunk or several. */
+/** Keep the chunk back; it is shown again, joined with the next chunk or with several. */
 export const hold = Object.freeze({ tag: "hold" });
 
-/** Send this in the place of the chunk and all that was held. */
+/** Send this instead of the chunk and everything held so far. */
 export function replace(body) {
   return { tag: "replace", val: bytes(body) };
 }
@@ -68,21 +68,21 @@ export function problem(status, title, detail) {
   return respondJson(status, { type: "about:blank", title, status, detail }, { "content-type": "application/problem+json" });
 }
 
-/** A text as UTF-8. There is no TextEncoder here. */
+/** Encodes a text as UTF-8. A plugin has no TextEncoder. */
 export function bytes(text) {
   if (typeof text !== "string") return text;
   return Uint8Array.from(unescape(encodeURIComponent(wellFormed(text))), (unit) => unit.charCodeAt(0));
 }
 
-/** A text that UTF-8 has bytes for: half a surrogate pair, as JSON may have it, becomes U+FFFD. */
+/** Makes a text valid UTF-8: a lone surrogate, which JSON may contain, becomes U+FFFD. */
 export function wellFormed(text) {
   return typeof text === "string" ? text.replace(/[\ud800-\udfff]/gu, "\ufffd") : text;
 }
 
-/** UTF-8 as a text; what is not UTF-8 comes as U+FFFD. */
+/** Decodes UTF-8; invalid bytes become U+FFFD. */
 export function text(bytes) {
   let units = "";
-  // In pieces, because arguments are on the stack.
+  // In pieces, because arguments are passed on the stack.
   for (let at = 0; at < bytes.length; at += 4096) units += String.fromCharCode(...bytes.subarray(at, at + 4096));
   try {
     return decodeURIComponent(escape(units));
@@ -91,7 +91,7 @@ export function text(bytes) {
   }
 }
 
-/** The characters of UTF-8 that have several bytes (RFC 3629, section 4), and the bytes that are of none. */
+/** Matches the characters of UTF-8 with several bytes (RFC 3629, section 4), and bytes that belong to no character. */
 const CHARACTERS = new RegExp(
   [
     "[\\xc2-\\xdf][\\x80-\\xbf]",
@@ -106,7 +106,7 @@ const CHARACTERS = new RegExp(
   "g",
 );
 
-// A plugin has no system to ask for the time, and asking would be a trap without a word.
+// A plugin has no system clock, and reading it would trap without a message.
 function noTime() {
   throw new Error("a plugin has no clock of its own: import { now } from \"gatewright:plugin/clock@0.1.0\"");
 }

@@ -1,4 +1,4 @@
-// Package clock is the time. Go's own (time.Now) only counts in a plugin.
+// Package clock is the time. In a plugin, Go's own (time.Now) only counts its calls.
 package clock
 
 import (

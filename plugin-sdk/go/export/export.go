@@ -1,4 +1,5 @@
-// Package export joins a plugin to the hooks that its world exports. `gatewright plugin build` writes the code that calls it.
+// Package export connects a plugin to the hooks that its world exports. `gatewright plugin build` generates the code
+// that calls it.
 package export
 
 import (
@@ -100,7 +101,7 @@ func Background[C any, P gatewright.Background](d *gatewright.Definition[C, P]) 
 	}
 }
 
-// The hooks that a plugin has and its world does not export.
+// The hooks that a plugin implements but its world does not export.
 func unexported(plugin any) []string {
 	var names []string
 	is := func(name string, written, exported bool) {
@@ -131,7 +132,7 @@ func must(err error) {
 	}
 }
 
-// guard ends a hook that panics, as every plugin ends in a trap: what was said and where is logged whole.
+// guard handles a hook that panics. Like every plugin, it ends in a trap; the message and the stack are logged before.
 func guard() {
 	if said := recover(); said != nil {
 		log.Error(fmt.Sprintf("panic: %v\n%s", said, debug.Stack()))

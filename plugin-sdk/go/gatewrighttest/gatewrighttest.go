@@ -1,5 +1,5 @@
-// Package gatewrighttest stands for the gateway in tests of a plugin with `go test`: no component, no engine, nothing to build
-// before. It is for a plugin's own logic; `gatewright plugin test` runs the component in the real engine.
+// Package gatewrighttest replaces the gateway in tests of a plugin with `go test`: no component, no engine, nothing to
+// build first. It is for a plugin's own logic; `gatewright plugin test` runs the component in the real engine.
 //
 //	func TestTheWordOpensTheDoor(t *testing.T) {
 //		gateway := gatewrighttest.New(t)
@@ -10,8 +10,8 @@
 //		}
 //	}
 //
-// There is one gateway at a time, so tests that have one do not run in parallel. It lends what the SDK's packages have. Time
-// stands still until Advance lets it go on.
+// There is one gateway at a time, so tests that have one must not run in parallel. It offers what the SDK's packages
+// have. The clock only moves with Advance.
 package gatewrighttest
 
 import (
@@ -26,7 +26,7 @@ import (
 	"gatewright/wit/world"
 )
 
-// Gateway is the double. Its methods are what happens in a gateway, in the order that a test says.
+// Gateway is the double. Its methods are the events in a gateway, in the order that a test calls them.
 type Gateway struct{ t testing.TB }
 
 // New makes a gateway without an exchange, for as long as the test runs.
@@ -45,8 +45,8 @@ func New(t testing.TB) *Gateway {
 	return &Gateway{t}
 }
 
-// Configure makes a plugin of its configuration, and fails the test where that is refused. The gateway checks against the
-// manifest's schema before; the double does not.
+// Configure makes a plugin from its configuration, and fails the test if that is refused. The gateway checks against
+// the manifest's schema before; the double does not.
 func Configure[C, P any](t testing.TB, definition *gatewright.Definition[C, P], config string) P {
 	t.Helper()
 	if err := definition.Configure(config); err != nil {
@@ -55,7 +55,7 @@ func Configure[C, P any](t testing.TB, definition *gatewright.Definition[C, P], 
 	return definition.Plugin()
 }
 
-// Receive begins an exchange; what was of the one before is gone.
+// Receive begins an exchange and forgets the previous one.
 func (g *Gateway) Receive(request Request) {
 	exchange := &world.Exchange{
 		Method: request.Method, Scheme: "http", Authority: "gateway.test", Path: request.Path,
@@ -80,12 +80,12 @@ func (g *Gateway) Receive(request Request) {
 	world.Get().Exchange = exchange
 }
 
-// Respond says that the upstream has answered. What the request hook wants of the response's headers is made of it now.
+// Respond lets the upstream answer, and applies the changes to the response's headers that the request hook left.
 func (g *Gateway) Respond(status uint16, headers ...gatewright.Field) {
 	world.Ex().Respond(status, fieldsTo(headers))
 }
 
-// Upstream grants an upstream, and answers in its place; nil answers nothing.
+// Upstream grants an upstream and answers for it; with nil it does not answer.
 func (g *Gateway) Upstream(name string, answer func(Call) gatewright.Answer) {
 	if answer == nil {
 		world.Get().Upstreams[name] = nil
@@ -97,7 +97,7 @@ func (g *Gateway) Upstream(name string, answer func(Call) gatewright.Answer) {
 	}
 }
 
-// Advance lets time go on.
+// Advance moves the clock forward.
 func (g *Gateway) Advance(by time.Duration) {
 	here := world.Get()
 	here.Now, here.Monotonic = here.Now.Add(by), here.Monotonic+by
@@ -114,7 +114,7 @@ type Request struct {
 // Get is a request for a path.
 func Get(path string) Request { return Request{Method: "GET", Path: path} }
 
-// Post is one with a body, which Gateway.RequestBody gives to the plugin.
+// Post is a request with a body, which Gateway.RequestBody passes to the plugin.
 func Post(path string) Request { return Request{Method: "POST", Path: path} }
 
 // With adds a header field; `host` is the authority.
@@ -123,7 +123,7 @@ func (r Request) With(name, value string) Request {
 	return r
 }
 
-// WithAttribute adds a fact, such as "source.address".
+// WithAttribute adds an attribute, such as "source.address".
 func (r Request) WithAttribute(name, value string) Request {
 	attributes := map[string]string{name: value}
 	for known, value := range r.attributes {
@@ -135,7 +135,7 @@ func (r Request) WithAttribute(name, value string) Request {
 	return r
 }
 
-// WithIdentity says that an earlier plugin has proved who calls; `claims` is a JSON object.
+// WithIdentity sets the caller, as an earlier plugin would; `claims` is a JSON object.
 func (r Request) WithIdentity(subject, claims string) Request {
 	r.identity = &gatewright.Identity{Subject: subject, Claims: json.RawMessage(claims)}
 	return r

@@ -30,7 +30,7 @@ func (g *Gateway) OnComplete(plugin gatewright.CompletionHook) {
 	world.Get().Exchange = nil
 }
 
-// OnTick runs the plugin in the background, where there is no exchange.
+// OnTick runs the plugin's background hook, without an exchange.
 func (g *Gateway) OnTick(plugin gatewright.Background) uint32 {
 	g.t.Helper()
 	exchange := world.Get().Exchange
@@ -43,8 +43,8 @@ func (g *Gateway) OnTick(plugin gatewright.Background) uint32 {
 	return next
 }
 
-// RequestBody gives the plugin a body in these chunks, as it asked for it, and answers what goes on: to the upstream, or to the client
-// where the plugin answers.
+// RequestBody passes a body in these chunks to the plugin, in the mode it asked for, and returns what is sent on: to
+// the upstream, or to the client if the plugin answers.
 func (g *Gateway) RequestBody(plugin gatewright.RequestBodyHook, chunks ...string) (string, *gatewright.Answer) {
 	g.t.Helper()
 	return g.body(contract.Direction_Request, chunks, func(chunk []byte, end bool) (gatewright.BodyDecision, error) {
@@ -95,11 +95,11 @@ func (g *Gateway) body(
 		}
 		held = nil
 	}
-	// What is held at the end goes on as it is.
+	// Chunks that are held at the end are sent on as they are.
 	return string(append(sent, held...)), nil
 }
 
-// A hook that returns an error is a failure of the plugin, about which the operator decides: in a test it is one of the test.
+// If a hook returns an error, the operator decides about the request; in a test it is a failure.
 func (g *Gateway) decided(decision gatewright.Decision, err error) *gatewright.Answer {
 	g.t.Helper()
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"gatewright/wit/world"
 )
 
-// Call is one that the plugin made to an upstream.
+// Call is a call that the plugin made to an upstream.
 type Call struct {
 	Upstream, Method, Path string
 	Headers                []gatewright.Field
@@ -23,35 +23,35 @@ type Line struct {
 	Fields         []gatewright.Field
 }
 
-// Measure is what the plugin told a metric.
+// Measure is one value that the plugin recorded in a metric.
 type Measure struct {
 	Name   string
 	Labels []string
 	Value  float64
 }
 
-// Method, Authority and Path are those that go on to the upstream.
+// Method, Authority and Path are those sent on to the upstream.
 func (g *Gateway) Method() string    { return world.Ex().Method }
 func (g *Gateway) Authority() string { return world.Ex().Authority }
 func (g *Gateway) Path() string      { return world.Ex().Path }
 
-// Status is that which goes on to the client; 0 before there is one.
+// Status is the one sent on to the client; 0 before there is a response.
 func (g *Gateway) Status() uint16 { return world.Ex().Status }
 
 // Chosen is the upstream that the plugin has chosen.
 func (g *Gateway) Chosen() string { return world.Ex().Upstream }
 
-// RequestHeader is what goes on to the upstream: all values, joined with commas, and whether there are any.
+// RequestHeader is the header sent on to the upstream: all values, joined with commas, and whether there are any.
 func (g *Gateway) RequestHeader(name string) (string, bool) {
 	return joined(world.Ex().Values(contract.Section_RequestHeaders, name))
 }
 
-// ResponseHeader is what goes on to the client.
+// ResponseHeader is the header sent on to the client.
 func (g *Gateway) ResponseHeader(name string) (string, bool) {
 	return joined(world.Ex().Values(contract.Section_ResponseHeaders, name))
 }
 
-// Identity is who calls, as far as it is proved.
+// Identity is the authenticated caller, if any.
 func (g *Gateway) Identity() (gatewright.Identity, bool) {
 	caller := world.Ex().Identity
 	if caller == nil {
@@ -60,10 +60,10 @@ func (g *Gateway) Identity() (gatewright.Identity, bool) {
 	return gatewright.Identity{Subject: caller.Subject, Claims: json.RawMessage(caller.Claims)}, true
 }
 
-// Attributes are those that the plugin has set, by the names that it gave them.
+// Attributes are those that the plugin has set, by the names that it used.
 func (g *Gateway) Attributes() map[string]string { return maps.Clone(world.Ex().Own) }
 
-// Calls are all that were made, in order.
+// Calls are all calls made, in order.
 func (g *Gateway) Calls() []Call {
 	var calls []Call
 	for _, call := range world.Get().Calls {
@@ -72,7 +72,7 @@ func (g *Gateway) Calls() []Call {
 	return calls
 }
 
-// Lines are all that were logged, in order.
+// Lines are all logged lines, in order.
 func (g *Gateway) Lines() []Line {
 	var lines []Line
 	for _, line := range world.Get().Lines {
@@ -81,7 +81,7 @@ func (g *Gateway) Lines() []Line {
 	return lines
 }
 
-// Measures are all that was told to metrics, in order.
+// Measures are all recorded values, in order.
 func (g *Gateway) Measures() []Measure {
 	var measures []Measure
 	for _, measure := range world.Get().Measures {

@@ -16,22 +16,22 @@ type Request struct {
 	Upstream string
 	// Default: GET.
 	Method string
-	// With the query.
+	// The path with the query.
 	Path    string
 	Headers []gatewright.Field
 	Body    []byte
-	// 0 is the operator's limit.
+	// 0 means the operator's limit.
 	TimeoutMS uint32
 }
 
-// Response is what the upstream answered.
+// Response is the upstream's response.
 type Response struct {
 	Status  uint16
 	Headers []gatewright.Field
 	Body    []byte
 }
 
-// Why there is no answer; compare with errors.Is.
+// Why there is no response; compare with errors.Is.
 var (
 	ErrUnknownUpstream  = errors.New("the operator granted no such upstream")
 	ErrTimedOut         = errors.New("timed out")
@@ -40,17 +40,17 @@ var (
 	ErrLimitExceeded    = errors.New("too many calls")
 )
 
-// Get asks for a path.
+// Get sends a GET request for a path.
 func Get(upstream, path string, headers ...gatewright.Field) (Response, error) {
 	return Send(Request{Upstream: upstream, Path: path, Headers: headers})
 }
 
-// Send sends a request and waits for the answer.
+// Send sends a request and waits for the response.
 func Send(request Request) (Response, error) {
 	return received(request.Upstream, host.Send(request.host()))
 }
 
-// SendAll sends all at once; answers and errors are in the order of the requests.
+// SendAll sends all requests at once; responses and errors are in the order of the requests.
 func SendAll(requests []Request) ([]Response, []error) {
 	calls := make([]host.Request, len(requests))
 	for i, request := range requests {
@@ -63,7 +63,7 @@ func SendAll(requests []Request) ([]Response, []error) {
 	return responses, errs
 }
 
-// Dispatch sends and does not wait.
+// Dispatch sends a request and does not wait for a response.
 func Dispatch(request Request) error {
 	if result := host.Dispatch(request.host()); result.IsErr() {
 		return failed(request.Upstream, result.Err())

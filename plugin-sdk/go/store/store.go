@@ -1,4 +1,5 @@
-// Package store is memory that all instances of the plugin share, in one gateway. A time to live of 0 is for good.
+// Package store is memory shared by all instances of the plugin in one gateway. Entries with a time to live of 0 never
+// expire.
 package store
 
 import (
@@ -8,7 +9,7 @@ import (
 	host "gatewright/wit/imports/gatewright_plugin_shared_store"
 )
 
-// Why the store refuses; compare with errors.Is.
+// Why the store refuses a write; compare with errors.Is.
 var (
 	ErrLimitExceeded = errors.New("the store is full, or the entry is too large")
 	ErrNotANumber    = errors.New("the entry is no counter")
@@ -20,7 +21,7 @@ func Get(key string) ([]byte, bool) {
 	return entry.Value, is
 }
 
-// Set writes, whatever is there.
+// Set writes a value and replaces any existing one.
 func Set(key string, value []byte, ttlMS uint32) error {
 	if result := host.Set(key, value, ttl(ttlMS)); result.IsErr() {
 		return failed(result.Err())
@@ -28,11 +29,11 @@ func Set(key string, value []byte, ttlMS uint32) error {
 	return nil
 }
 
-// Remove tells whether there was something.
+// Remove returns whether there was something to remove.
 func Remove(key string) bool { return host.Remove(key) }
 
-// Increment adds to a counter, at once for all instances, and gives the new value. A key that is not there counts as 0; the time
-// to live is set when the counter is made.
+// Increment adds to a counter, atomically for all instances, and returns the new value. A missing key counts as 0; the
+// time to live is set when the counter is created.
 func Increment(key string, delta int64, ttlMS uint32) (int64, error) {
 	result := host.Increment(key, delta, ttl(ttlMS))
 	if result.IsErr() {

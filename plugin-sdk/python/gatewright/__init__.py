@@ -12,8 +12,8 @@
             if request.headers.get("x-word") != "sesame":
                 return problem(403, "Forbidden", "the door stays shut")
 
-The modules `exchange`, `log`, `http` and `store` each stand for what a world (wit/world.wit) may import; everything else
-of the contract is in `wit_world.imports`, as the bindings have it.
+The modules `exchange`, `log`, `http` and `store` each wrap an interface that a world (wit/world.wit) may import; the
+rest of the contract is in `wit_world.imports`, as in the bindings.
 """
 
 import json
@@ -42,18 +42,18 @@ Fields = Mapping[str, str] | Iterable[tuple[str, str]]
 
 
 class Plugin:
-    """What a plugin is. Write the hooks that its world exports; the others are not there."""
+    """A plugin. Write the hooks that its world exports; others are never called."""
 
-    #: Its name and version, for people.
+    #: The plugin's name and version, for people.
     name = "plugin"
     version = "0.0.0"
     #: JSON Schema of the configuration: the gateway checks against it, and points at the mistake.
     config_schema: Mapping[str, Any] | None = None
-    #: The metrics it writes: mappings with `name`, `kind`, `help`, `labels`.
+    #: The metrics that the plugin writes: mappings with `name`, `kind`, `help`, `labels`.
     metrics: list[Mapping[str, Any]] = []
 
     def configure(self, config: Any) -> None:
-        """Once for each instance, before any hook. A ValueError refuses the configuration with its text."""
+        """Called once for each instance, before any hook. A ValueError refuses the configuration with its text."""
 
 
 class Response:
@@ -69,11 +69,11 @@ class Abort:
 
 
 class Hold:
-    """A decision of a body hook: keep the chunk back; it comes again joined with what follows, one chunk or several."""
+    """A decision of a body hook: keep the chunk back; it is shown again, joined with the next chunk or with several."""
 
 
 class Replace:
-    """A decision of a body hook: send these bytes in the place of the chunk and all that was held."""
+    """A decision of a body hook: send these bytes instead of the chunk and everything held so far."""
 
     def __init__(self, body: str | bytes) -> None:
         self.body = _bytes(body)
@@ -96,8 +96,8 @@ def problem(status: int, title: str, detail: str = "", headers: Mapping[str, str
 
 
 def well_formed(text: str) -> str:
-    """A text that UTF-8 has bytes for: half a surrogate pair, as JSON may have it, becomes U+FFFD. What is handed to the
-    gateway by this package is made so anyway."""
+    """Makes a text valid UTF-8: a lone surrogate, which JSON may contain, becomes U+FFFD. This package does so with
+    everything it passes to the gateway."""
     return _HALVES.sub("\ufffd", text) if isinstance(text, str) else text
 
 
@@ -109,7 +109,7 @@ _HALVES = re.compile("[\ud800-\udfff]")
 
 
 def plugin(cls: type[Plugin]) -> type[Plugin]:
-    """Makes a component of a class: the module gets the exports that the bindings look for."""
+    """Makes a class a component: adds the exports that the bindings look for to its module."""
     instance = cls()
 
     class Lifecycle:
@@ -124,14 +124,14 @@ def plugin(cls: type[Plugin]) -> type[Plugin]:
             )
 
         def configure(self, config: str) -> None:
-            # Not before, as there is no log while the component is built.
+            # Not earlier, since there is no log while the component is built.
             sys.stdout = _Lines()
             try:
                 instance.configure(json.loads(config or "{}"))
             except ValueError as error:
                 raise Err(well_formed(str(error))) from error
             except Exception as error:
-                # A mistake of the plugin's, of which its trap would tell nothing.
+                # A mistake in the plugin, which the trap would not describe.
                 _log.write(_log.Level.ERROR, _told(error), [])
                 raise Err(well_formed(f"{type(error).__name__}: {error}")) from error
 
@@ -167,7 +167,7 @@ def plugin(cls: type[Plugin]) -> type[Plugin]:
 
 
 class _Lines:
-    """What is printed, as lines of the plugin's log: there is nothing else to print to."""
+    """Writes printed text as lines of the plugin's log: a plugin has no other output."""
 
     def __init__(self) -> None:
         self._begun = ""
@@ -183,7 +183,7 @@ class _Lines:
 
 
 def _guarded(hook: Any, *arguments: Any) -> Any:
-    """What a hook raises is logged, and then ends it as a failure: `on_error` decides about the request."""
+    """If a hook raises, the error is logged and the hook fails: `on_error` decides about the request."""
     try:
         return hook(*arguments)
     except Exception as error:
@@ -192,7 +192,7 @@ def _guarded(hook: Any, *arguments: Any) -> Any:
 
 
 def _told(error: BaseException) -> str:
-    """What was raised, and where. The module traceback would look for the sources, and looking for a file ends a plugin."""
+    """The error, and where it was raised. The module traceback would open source files, which ends a plugin."""
     lines = ["Traceback (most recent call last):"]
     at = error.__traceback__
     while at is not None:

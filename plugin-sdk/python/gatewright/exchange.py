@@ -22,7 +22,7 @@ class Refused(Exception):
 
 
 class Identity(NamedTuple):
-    """A proven caller."""
+    """An authenticated caller."""
 
     subject: str
     claims: dict[str, Any]
@@ -55,7 +55,7 @@ class Headers:
         _change(name, _host.append_header, self._section, name, well_formed(value))
 
     def all(self) -> list[tuple[str, bytes]]:
-        """Every field in order, names in lower case."""
+        """Every field in order, with names in lower case."""
         return _host.headers(self._section)
 
 
@@ -84,7 +84,7 @@ class _Request:
 
     @property
     def path(self) -> str:
-        """With the query."""
+        """The path with the query."""
         return _host.path()
 
     @path.setter
@@ -101,7 +101,7 @@ class _Response:
 
     @property
     def status(self) -> int:
-        """0 before there is one."""
+        """0 before there is a response."""
         return _host.status()
 
     @status.setter
@@ -118,7 +118,7 @@ response = _Response()
 
 
 def identity() -> Identity | None:
-    """Who is calling, once a plugin has proved it."""
+    """Who is calling, once a plugin has authenticated the caller."""
     caller = _host.identity()
     return Identity(caller.subject, json.loads(caller.claims or "{}")) if caller else None
 
@@ -128,7 +128,7 @@ def set_identity(subject: str, claims: Mapping[str, Any] | None = None) -> None:
 
 
 def attribute(name: str) -> str | None:
-    """A fact about the exchange, such as "source.address" or "route.name"."""
+    """An attribute of the exchange, such as "source.address" or "route.name"."""
     return _host.attribute(name)
 
 

@@ -13,7 +13,7 @@ __all__ = ["Answer", "CallFailed", "call"]
 
 
 class CallFailed(Exception):
-    """A call that has no answer."""
+    """A call that got no response."""
 
 
 class Answer(NamedTuple):
@@ -33,7 +33,7 @@ def call(
     body: bytes = b"",
     timeout_ms: int = 0,
 ) -> Answer:
-    """Calls an upstream and waits for the answer. A `timeout_ms` of 0 is the operator's limit."""
+    """Calls an upstream and waits for the response. A `timeout_ms` of 0 means the operator's limit."""
     fields = [(name, well_formed(value)) for name, value in (headers or {}).items()]
     request = _host.Request(upstream, method, well_formed(path), fields, body, timeout_ms)
     try:

@@ -1,4 +1,4 @@
-"""Lines of the plugin's log."""
+"""Lines in the plugin's log."""
 
 from typing import Any
 

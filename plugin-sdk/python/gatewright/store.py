@@ -1,4 +1,4 @@
-"""Memory shared by all instances of the plugin in one gateway. A `ttl_ms` of None keeps a value for good."""
+"""Memory shared by all instances of the plugin in one gateway. With a `ttl_ms` of None a value never expires."""
 
 from wit_world.imports import shared_store as _host
 
@@ -14,7 +14,7 @@ def get(key: str) -> bytes | None:
 
 
 def set(key: str, value: bytes, ttl_ms: int | None = None) -> int:
-    """Gives the new version."""
+    """Writes a value and returns its new version."""
     return _host.set(well_formed(key), value, ttl_ms)
 
 
@@ -23,5 +23,5 @@ def remove(key: str) -> bool:
 
 
 def increment(key: str, delta: int = 1, ttl_ms: int | None = None) -> int:
-    """Adds to a counter and gives the new value. The time to live is set when the counter is made."""
+    """Adds to a counter and returns the new value. The time to live is set when the counter is created."""
     return _host.increment(well_formed(key), delta, ttl_ms)

@@ -1,4 +1,4 @@
-//! A plugin under the double, as an author's tests use it: every ability once, and the gateway's rules.
+//! A plugin under the double, as in an author's tests: every ability once, and the gateway's rules.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -15,7 +15,7 @@ use gatewright_sdk::{
     units::Span,
 };
 
-/// Does what a test tells it to.
+/// A plugin whose hooks are given by the test.
 struct Script {
     request: fn(&Exchange) -> Decision,
     response: fn(&Exchange) -> Decision,

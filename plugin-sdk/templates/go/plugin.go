@@ -1,4 +1,4 @@
-// Package plugin is a door: only requests that know the word come in.
+// Package plugin is a door: only requests that know the word are let in.
 package plugin
 
 import (
@@ -8,7 +8,7 @@ import (
 	"gatewright"
 )
 
-// Plugin is what the gateway loads.
+// Plugin is the value that the gateway loads.
 var Plugin = gatewright.Define(gatewright.Manifest{
 	Name:         "my-plugin",
 	Version:      "0.1.0",
@@ -31,7 +31,7 @@ type door struct {
 	word string
 }
 
-// Runs once for each instance, so what follows from the configuration is worked out here.
+// Runs once for each instance: compute everything that depends only on the configuration here.
 func newDoor(c config) (*door, error) {
 	if c.Word == "" {
 		return nil, errors.New("word: an empty word would open the door to everybody")
@@ -45,6 +45,6 @@ func (d *door) OnRequest(ex gatewright.Exchange, endOfStream bool) (gatewright.D
 	if word, _ := headers.Get("x-word"); word != d.word {
 		return gatewright.Problem(403, "Forbidden", "the door stays shut"), nil
 	}
-	// The word is not for the servers behind the gateway.
+	// Hide the word from the servers behind the gateway.
 	return gatewright.Proceed(), errors.Join(headers.Remove("x-word"), headers.Set("x-door", "open"))
 }

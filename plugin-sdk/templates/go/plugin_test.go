@@ -6,7 +6,7 @@ import (
 	"gatewright/gatewrighttest"
 )
 
-// `go test` needs nothing but Go: no component is built.
+// `go test` needs only Go: no component is built.
 func TestTheWordOpensTheDoorAndGoesNoFurther(t *testing.T) {
 	gateway := gatewrighttest.New(t)
 	door := gatewrighttest.Configure(t, Plugin, `{ "word": "sesame" }`)

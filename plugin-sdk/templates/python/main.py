@@ -1,4 +1,4 @@
-"""A door: only requests that know the word come in."""
+"""A door: only requests that know the word are let in."""
 
 from gatewright import Plugin, plugin, problem
 from gatewright.exchange import request
@@ -18,7 +18,7 @@ class Door(Plugin):
     }
 
     def configure(self, config):
-        """Runs once for each instance, so what follows from the configuration is worked out here."""
+        """Runs once for each instance: compute everything that depends only on the configuration here."""
         if not config["word"]:
             raise ValueError("word: an empty word would open the door to everybody")
         self.word = config["word"]
@@ -27,6 +27,6 @@ class Door(Plugin):
         """Runs for each request."""
         if request.headers.get("x-word") != self.word:
             return problem(403, "Forbidden", "the door stays shut")
-        # The word is not for the servers behind the gateway.
+        # Hide the word from the servers behind the gateway.
         del request.headers["x-word"]
         request.headers["x-door"] = "open"

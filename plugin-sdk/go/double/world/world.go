@@ -1,5 +1,6 @@
-// Package world is what the double of the gateway knows: the exchange that the hook is about, and all that the plugin was lent.
-// Tests arrange it with the package gatewrighttest; the packages in imports give it to the plugin.
+// Package world is the state of the gateway's double: the exchange that the hook is about, and everything that the
+// plugin can use. Tests arrange it with the package gatewrighttest; the packages in imports give the plugin access to
+// it.
 package world
 
 import (
@@ -21,7 +22,7 @@ type World struct {
 	Entries   map[string]Entry
 	Buckets   map[string]Bucket
 	Calls     []Call
-	// By name; nil for one that was granted and does not answer.
+	// By name; nil for an upstream that was granted and does not answer.
 	Upstreams map[string]func(Call) (Answer, bool)
 	version   uint64
 }
@@ -38,9 +39,9 @@ type Exchange struct {
 	State      []byte
 	// By contract.Direction.
 	BodyModes [2]contract.BodyMode
-	// What the plugin set of its own.
+	// Attributes that the plugin set.
 	Own map[string]string
-	// What the request hook wants of the response's headers.
+	// Changes to the response's headers that the request hook left.
 	later []func()
 }
 
@@ -53,18 +54,18 @@ type Line struct {
 	Fields  []Field
 }
 
-// Measure is what was told to a metric.
+// Measure is one recorded value of a metric.
 type Measure struct {
 	Name   string
 	Labels []string
 	Value  float64
 }
 
-// Entry is in the shared store.
+// Entry is an entry of the shared store.
 type Entry struct {
 	Value   []byte
 	Version uint64
-	// Zero for never.
+	// Zero for no expiry.
 	Ends time.Duration
 }
 
@@ -81,7 +82,7 @@ type Call struct {
 	Body                   []byte
 }
 
-// Answer is what an upstream says.
+// Answer is the response of an upstream.
 type Answer struct {
 	Status  uint16
 	Headers []Field
@@ -113,13 +114,13 @@ func (w *World) Version() uint64 {
 	return w.version
 }
 
-// Entry is what is under a key now.
+// Entry is the current entry of a key.
 func (w *World) Entry(key string) (Entry, bool) {
 	entry, is := w.Entries[key]
 	return entry, is && (entry.Ends == 0 || w.Monotonic < entry.Ends)
 }
 
-// Values are all of a field.
+// Values are all values of a field.
 func (e *Exchange) Values(section contract.Section, name string) []string {
 	var values []string
 	for _, field := range e.Headers[section] {
@@ -130,7 +131,7 @@ func (e *Exchange) Values(section contract.Section, name string) []string {
 	return values
 }
 
-// Change is one to a header block, if the gateway would let it be made.
+// Change changes a header block, if the gateway would allow it.
 func (e *Exchange) Change(section contract.Section, name string, values []string, keep bool) Changed {
 	name = strings.ToLower(name)
 	switch {
@@ -155,12 +156,12 @@ func (e *Exchange) change(section contract.Section, name string, values []string
 		e.Headers[section] = slices.DeleteFunc(e.Headers[section], func(field Field) bool { return field.Name == name })
 	}
 	for _, value := range values {
-		// A parser further on would cut off spaces at the ends.
+		// A later parser would cut off spaces at the ends.
 		e.Headers[section] = append(e.Headers[section], Field{name, strings.Trim(value, " \t")})
 	}
 }
 
-// Respond begins the response, with what the request hook wants of it.
+// Respond begins the response, and applies the changes that the request hook left for it.
 func (e *Exchange) Respond(status uint16, headers []Field) {
 	e.Status, e.Headers[contract.Section_ResponseHeaders] = status, headers
 	for _, change := range e.later {
@@ -169,13 +170,13 @@ func (e *Exchange) Respond(status uint16, headers []Field) {
 	e.later = nil
 }
 
-// Changed is what a change answers.
+// Changed is the result of a change.
 type Changed = wit.Result[wit.Unit, contract.MutateError]
 
-// Made is a change that was made.
+// Made is the result of a change that was made.
 var Made = wit.Ok[wit.Unit, contract.MutateError](wit.Unit{})
 
-// When refuses what is not valid.
+// When makes the change if it is valid, and refuses it otherwise.
 func When(valid bool, change func()) Changed {
 	if !valid {
 		return Refused(contract.MakeMutateErrorInvalidSyntax())
@@ -184,13 +185,13 @@ func When(valid bool, change func()) Changed {
 	return Made
 }
 
-// TooLate refuses a change of what is over, or has not begun.
+// TooLate refuses a change to something that is over, or has not begun.
 func TooLate() Changed { return Refused(contract.MakeMutateErrorWrongPhase()) }
 
-// Refused is a change that was not made.
+// Refused is the result of a change that was not made.
 func Refused(why contract.MutateError) Changed { return wit.Err[wit.Unit](why) }
 
-// IsToken is whether a text is one in HTTP: a method, or the name of a field.
+// IsToken is whether a text is a token in HTTP: a method, or the name of a field.
 func IsToken(text string) bool {
 	is := func(c rune) bool {
 		return c < 128 && (c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || strings.ContainsRune("!#$%&'*+-.^_`|~", c))
@@ -202,7 +203,7 @@ func isBroken(value string) bool {
 	return strings.ContainsFunc(value, func(c rune) bool { return c < ' ' && c != '\t' || c == 0x7f })
 }
 
-// What the gateway keeps for itself: framing, and what is between two hops.
+// Fields reserved for the gateway: framing, and hop-by-hop fields.
 var reserved = []string{
 	"connection", "content-length", "expect", "host", "http2-settings", "keep-alive", "proxy-connection", "te", "trailer",
 	"transfer-encoding", "upgrade",

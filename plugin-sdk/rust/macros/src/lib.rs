@@ -5,14 +5,14 @@ use proc_macro2::TokenStream as Tokens;
 use quote::{format_ident, quote};
 use syn::{Error, ImplItem, Item, ItemImpl, LitStr, Path, Result, Type, meta, parse_macro_input, spanned::Spanned};
 
-/// Makes a component of an `impl Plugin for X`.
+/// Makes a component from an `impl Plugin for X`.
 ///
 /// The component exports `lifecycle` and exactly the hooks that the `impl` has; a hook left to its default costs
-/// nothing, for it is not there. On other targets than Wasm nothing is exported, so the same crate runs its tests
-/// natively.
+/// nothing, because it is not exported. On targets other than Wasm nothing is exported, so the same crate runs its
+/// tests natively.
 ///
-/// The plugin's name is the package's, without the prefix `gatewright-plugin-`, or what is given as
-/// `#[plugin(name = "...")]`. Its version is the package's.
+/// The plugin's name is the package's, without the prefix `gatewright-plugin-`, or the one in `#[plugin(name =
+/// "...")]`. Its version is the package's.
 #[proc_macro_attribute]
 pub fn plugin(arguments: TokenStream, item: TokenStream) -> TokenStream {
     let mut name = None;
@@ -28,7 +28,7 @@ pub fn plugin(arguments: TokenStream, item: TokenStream) -> TokenStream {
     expand_plugin(name, &item).unwrap_or_else(Error::into_compile_error).into()
 }
 
-/// Makes a configuration of a struct or an enum: `Deserialize` and `JsonSchema`, with keys in snake_case, enumerated
+/// Makes a struct or an enum a configuration: `Deserialize` and `JsonSchema`, with keys in snake_case, enumerated
 /// values in kebab-case, and unknown keys refused, as everywhere in the gateway's configuration.
 ///
 /// Doc comments become the schema's descriptions. The attributes of serde (`default`, `rename`, ...) and of schemars
@@ -88,7 +88,7 @@ fn expand_plugin(name: Option<LitStr>, item: &ItemImpl) -> Result<Tokens> {
     })
 }
 
-/// What is wrong is said here, where it can be pointed at, and not by an error inside generated code.
+/// Mistakes are reported here, at their place, and not by an error inside generated code.
 fn check_impl(item: &ItemImpl) -> Result<()> {
     let of_trait = item.trait_.as_ref().and_then(|(path, _)| path.segments.last());
     if of_trait.is_none_or(|last| last.ident != "Plugin") {
@@ -105,7 +105,7 @@ fn defines(item: &ItemImpl, function: &str) -> bool {
 }
 
 struct Hook {
-    /// In the trait.
+    /// The name in the trait.
     function: &'static str,
     /// The module of the SDK's `export`.
     module: &'static str,
@@ -169,7 +169,7 @@ fn expand_config(arguments: &Tokens, item: &Item) -> Result<Tokens> {
     if !arguments.is_empty() {
         return Err(Error::new_spanned(arguments, "#[config] takes no arguments"));
     }
-    // Variants are values, fields are keys: serde's one `rename_all` means the one or the other.
+    // Variants are values, fields are keys: serde's `rename_all` means one or the other.
     let case = match item {
         Item::Struct(_) => quote!(rename_all = "snake_case", deny_unknown_fields),
         Item::Enum(_) => quote!(rename_all = "kebab-case", rename_all_fields = "snake_case", deny_unknown_fields),

@@ -1,9 +1,9 @@
-// A door: only requests that know the word come in.
+// A door: only requests that know the word are let in.
 #include "gatewright.h"
 
 static gw_text word;
 
-// What the plugin is; `config-schema` says what the operator writes, and the gateway checks it.
+// Describes the plugin; `config-schema` says what the operator writes, and the gateway checks it.
 void gw_describe(gw_text *manifest) {
   *manifest = gw_copy(gw_lit(
       "{\"name\":\"my-plugin\",\"version\":\"0.1.0\",\"config-schema\":{\"type\":\"object\",\"required\":[\"word\"],"
@@ -11,7 +11,7 @@ void gw_describe(gw_text *manifest) {
       "\"description\":\"The value of `x-word` that opens the door.\"}}}}"));
 }
 
-// Runs once for each instance, so what follows from the configuration is worked out here.
+// Runs once for each instance: compute everything that depends only on the configuration here.
 bool gw_configure(gw_text *config, gw_text *error) {
   gw_text value;
   if (gw_json_member(*config, "word", &value)) word = gw_json_text(value);
@@ -33,7 +33,7 @@ void gw_on_request(bool end_of_stream, gw_decision *decision) {
     gw_problem(decision, 403, "Forbidden", "the door stays shut");
     return;
   }
-  // The word is not for the servers behind the gateway.
+  // Hide the word from the servers behind the gateway.
   gw_remove_header(GW_REQUEST, "x-word");
   gw_set_header(GW_REQUEST, "x-door", gw_lit("open"));
   gw_proceed(decision);

@@ -1,4 +1,4 @@
-// A door: only requests that know the word come in.
+// A door: only requests that know the word are let in.
 import { definePlugin, problem } from "../sdk/plugin.js";
 import { request } from "../sdk/exchange.js";
 
@@ -16,7 +16,7 @@ export const { lifecycle, requestHook } = definePlugin({
     properties: { word: { type: "string", description: "The value of `x-word` that opens the door." } },
   },
 
-  // Runs once for each instance, so what follows from the configuration is worked out here.
+  // Runs once for each instance: compute everything that depends only on the configuration here.
   configure(config) {
     if (config.word === "") throw new Error("word: an empty word would open the door to everybody");
     word = config.word;
@@ -25,7 +25,7 @@ export const { lifecycle, requestHook } = definePlugin({
   // Runs for each request.
   onRequest() {
     if (request.headers.get("x-word") !== word) return problem(403, "Forbidden", "the door stays shut");
-    // The word is not for the servers behind the gateway.
+    // Hide the word from the servers behind the gateway.
     request.headers.delete("x-word");
     request.headers.set("x-door", "open");
   },

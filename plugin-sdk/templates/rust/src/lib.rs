@@ -1,4 +1,4 @@
-//! A door: only requests that know the word come in.
+//! A door: only requests that know the word are let in.
 
 use gatewright_sdk::{Decision, Exchange, Plugin, StatusCode, config, plugin};
 
@@ -17,7 +17,7 @@ pub struct Door {
 impl Plugin for Door {
     type Config = Config;
 
-    /// Runs once for each instance, so what follows from the configuration is worked out here.
+    /// Runs once for each instance: compute everything that depends only on the configuration here.
     fn new(config: Config) -> Result<Self, String> {
         if config.word.is_empty() {
             return Err("word: an empty word would open the door to everybody".to_owned());
@@ -31,7 +31,7 @@ impl Plugin for Door {
         if headers.get("x-word").is_none_or(|word| word != self.word) {
             return Decision::problem(StatusCode::FORBIDDEN, "Forbidden", "the door stays shut");
         }
-        // The word is not for the servers behind the gateway.
+        // Hide the word from the servers behind the gateway.
         let _ = headers.remove("x-word");
         let _ = headers.set("x-door", "open");
         Decision::Proceed

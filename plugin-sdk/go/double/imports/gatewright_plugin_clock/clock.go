@@ -1,4 +1,4 @@
-// Package gatewright_plugin_clock is the contract's interface `clock`. Time stands still until a test lets it go on.
+// Package gatewright_plugin_clock is the contract's interface `clock`. The clock only moves when a test advances it.
 package gatewright_plugin_clock
 
 import "gatewright/wit/world"

@@ -138,7 +138,7 @@ func SetState(state []uint8) Changed {
 	return world.Made
 }
 
-// What is sent cannot be changed any more.
+// A request that was sent cannot be changed any more.
 func onRequest(valid bool, change func(*world.Exchange)) Changed {
 	exchange := world.Ex()
 	if exchange.Status != 0 {
@@ -147,7 +147,7 @@ func onRequest(valid bool, change func(*world.Exchange)) Changed {
 	return world.When(valid, func() { change(exchange) })
 }
 
-// isTarget is whether a text is an absolute path with an optional query, in which nothing is left to resolve.
+// isTarget is whether a text is an absolute, already normalised path with an optional query.
 func isTarget(text string) bool {
 	path, _, _ := strings.Cut(text, "?")
 	isDots := func(segment string) bool {

@@ -1,4 +1,5 @@
-// Package gatewright_plugin_http_client is the contract's interface `http-client`: the test answers in the place of upstreams.
+// Package gatewright_plugin_http_client is the contract's interface `http-client`: the test answers instead of
+// upstreams.
 package gatewright_plugin_http_client
 
 import (

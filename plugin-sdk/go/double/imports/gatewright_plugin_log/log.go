@@ -1,4 +1,4 @@
-// Package gatewright_plugin_log is the contract's interface `log`: what is written stays in the double's world.
+// Package gatewright_plugin_log is the contract's interface `log`: lines are kept in the double's world.
 package gatewright_plugin_log
 
 import (

@@ -1,4 +1,4 @@
-// Package gatewright_plugin_metrics is the contract's interface `metrics`: what is measured stays in the double's world.
+// Package gatewright_plugin_metrics is the contract's interface `metrics`: values are kept in the double's world.
 package gatewright_plugin_metrics
 
 import "gatewright/wit/world"

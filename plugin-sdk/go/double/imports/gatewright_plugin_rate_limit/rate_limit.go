@@ -1,4 +1,5 @@
-// Package gatewright_plugin_rate_limit is the contract's interface `rate-limit`: buckets that fill as the double's time goes on.
+// Package gatewright_plugin_rate_limit is the contract's interface `rate-limit`: buckets refill with the double's
+// clock.
 package gatewright_plugin_rate_limit
 
 import (

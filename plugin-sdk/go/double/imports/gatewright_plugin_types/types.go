@@ -1,4 +1,4 @@
-// Package gatewright_plugin_types is the contract's interface `types`, as the bindings of a component have it.
+// Package gatewright_plugin_types is the contract's interface `types`, as in the bindings of a component.
 package gatewright_plugin_types
 
 import (

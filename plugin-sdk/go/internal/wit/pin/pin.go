@@ -1,6 +1,6 @@
-// Package pin keeps memory for as long as the gateway may look at it. Its Pinner stands in the bindings for the one of Go's own
-// package runtime, and halves what a plugin costs: Go's collector moves nothing on the heap, so that what is held stays where it
-// is, and nothing has to be told to the collector.
+// Package pin keeps memory alive for as long as the gateway may look at it. Its Pinner replaces the one of Go's own
+// package runtime in the bindings, and halves the cost of a plugin: Go's collector moves nothing on the heap, so memory
+// that is referenced stays in its place, and the collector need not be told.
 package pin
 
 // Pinner holds what was pinned until Unpin.
@@ -12,7 +12,7 @@ type Pinner struct {
 
 // Pin holds what a pointer points to.
 func (p *Pinner) Pin(pointer any) {
-	// What a global may hold is on the heap. A goroutine's stack would move.
+	// Memory that a global refers to is on the heap. A goroutine's stack could move.
 	last = pointer
 	if p.n < len(p.few) {
 		p.few[p.n] = pointer
@@ -22,7 +22,7 @@ func (p *Pinner) Pin(pointer any) {
 	p.more = append(p.more, pointer)
 }
 
-// Unpin lets go of everything.
+// Unpin releases everything.
 func (p *Pinner) Unpin() {
 	clear(p.few[:p.n])
 	clear(p.more)

@@ -1,7 +1,7 @@
-// Package runtime gives memory to the bindings.
+// Package runtime provides memory for the bindings.
 //
-// What the gateway writes is Go memory from cabi_realloc, pinned until the next call begins: by then Go values point at it,
-// and the collector keeps what is used and frees what is not.
+// The gateway writes into Go memory from cabi_realloc, which is pinned until the next call begins: by then Go values
+// point at it, and the collector keeps what is used and frees the rest.
 package runtime
 
 import (
@@ -12,7 +12,7 @@ import (
 
 var lent pin.Pinner
 
-// Allocate returns memory that stays in its place until pinner lets go.
+// Allocate returns memory that stays in its place until pinner releases it.
 func Allocate(pinner *pin.Pinner, size, align uintptr) unsafe.Pointer {
 	Unpin()
 	memory := allocate(size, align)
@@ -22,7 +22,7 @@ func Allocate(pinner *pin.Pinner, size, align uintptr) unsafe.Pointer {
 	return memory
 }
 
-// Unpin lets go of everything that the gateway has written so far.
+// Unpin releases everything that the gateway has written so far.
 func Unpin() { lent.Unpin() }
 
 //go:wasmexport cabi_realloc

@@ -1,7 +1,7 @@
-// Package types has what the contract speaks of and Go does not have.
+// Package types has the contract's types that Go does not have.
 package types
 
-// Unit is the value of a function that only fails or does not.
+// Unit is the value of a function that returns nothing but may fail.
 type Unit struct{}
 
 // Tuple2 is a pair.
@@ -16,7 +16,7 @@ const (
 	OptionSome
 )
 
-// Option is a value that may not be there.
+// Option is an optional value.
 type Option[T any] struct {
 	some  bool
 	value T
@@ -32,7 +32,7 @@ func (o Option[T]) Tag() uint8 {
 	return OptionNone
 }
 
-// Some is the value; it must be there.
+// Some is the value, which must exist.
 func (o Option[T]) Some() T {
 	if !o.some {
 		panic("the option is none")
@@ -40,7 +40,7 @@ func (o Option[T]) Some() T {
 	return o.value
 }
 
-// Get is the value, and whether it is there.
+// Get is the value, and whether it exists.
 func (o Option[T]) Get() (T, bool) { return o.value, o.some }
 
 // The tags of a Result.
