@@ -6,7 +6,7 @@
 //
 // Who frees what:
 //   * a gw_text that a function of this header fills, or that a hook receives, is yours: gw_free it, which an
-//    empty one also allows;
+//     empty one also allows;
 //   * functions only read their arguments, so literals are fine: gw_lit("text");
 //   * a decision copies what it is made from, and is freed for you when the gateway has read it;
 //   * if memory runs out, the hook ends in a trap: no function here returns NULL for that.

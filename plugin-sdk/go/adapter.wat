@@ -1,8 +1,8 @@
-;; The system (the first version of WASI) of plugins in Go: it has no memory of its own, and uses only two interfaces of the
-;; gateway, random numbers and the log.
+;; The system (the first version of WASI) of plugins in Go: it has no memory of its own, and uses only two interfaces of
+;; the gateway, random numbers and the log.
 ;;
-;; The clock only counts its calls: Go's collector may read it while the gateway waits for memory (cabi_realloc), when no
-;; import may be called. Plugins that need the time use the interface `clock`.
+;; The clock only counts its calls: Go's collector may read it while the gateway waits for memory (cabi_realloc), when
+;; no import may be called. Plugins that need the time use the interface `clock`.
 (module
   (import "env" "memory" (memory 0))
   (import "gatewright:plugin/log@0.1.0" "write" (func $log (param i32 i32 i32 i32 i32)))

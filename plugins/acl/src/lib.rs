@@ -1,8 +1,8 @@
 //! `acl` lets callers do what their groups, scopes and claims allow.
 //!
-//! It asks nobody who is calling: a plugin before it in the chain has proved that, and the identity is the exchange's. So
-//! the same rules hold for a caller with a key and one with a token. Whatever is not clear is refused: no identity, no
-//! rule that fits.
+//! It authenticates nobody: an earlier plugin of the chain has done that and set the exchange's identity. So the same
+//! rules hold for a caller with a key and one with a token. Whatever is unclear is refused: no identity, or no rule
+//! that fits.
 
 use std::collections::BTreeMap;
 
@@ -89,7 +89,7 @@ impl Plugin for Acl {
         Ok(Self {
             rules: Rules::new(allow, deny, groups_claim)?,
             anonymous,
-            // Not 401: that asks for a challenge, and which one is for the plugin to say that knows the credentials.
+            // Not 401: that requires a challenge, which only the plugin that knows the credentials can choose.
             refusal: Response::problem(StatusCode::FORBIDDEN, "Forbidden", "You may not do this."),
         })
     }

@@ -1,6 +1,6 @@
-//! Paths as a route writes them.
+//! Paths in the notation of routes.
 
-/// A path: exactly, with `{name}` for one whole segment, and with a last `/*` for everything from there on.
+/// A path: exact, with `{name}` for one whole segment, and with a last `/*` for everything from there on.
 #[derive(Debug)]
 pub(crate) struct Path {
     segments: Vec<Segment>,
@@ -11,7 +11,7 @@ pub(crate) struct Path {
 #[derive(Debug)]
 enum Segment {
     Is(String),
-    /// One that is not empty.
+    /// One non-empty segment.
     Any,
 }
 
@@ -39,8 +39,8 @@ impl Path {
         Ok(Self { segments: rest.split('/').map(segment).collect::<Result<_, _>>()?, open })
     }
 
-    /// Whether the path of a request, without its query, fits. Paths are compared byte for byte, in the normal form that
-    /// the gateway gave them.
+    /// Whether the path of a request, without its query, matches. Paths are compared byte for byte, in the gateway's
+    /// normal form.
     pub(crate) fn fits(&self, path: &str) -> bool {
         let Some(path) = path.strip_prefix('/') else { return false };
         if self.open && self.segments.is_empty() {

@@ -1,4 +1,4 @@
-//! Rules, and which requests meet them.
+//! Rules, and which requests match them.
 
 use gatewright_sdk::{claims, claims::Claims, serde_json::Value};
 
@@ -7,19 +7,19 @@ use crate::{Rule, path::Path};
 /// The rules of one list of access.
 #[derive(Debug)]
 pub(crate) struct Rules {
-    /// None lets in all that no rule of `deny` keeps out.
+    /// `None` allows everything that no rule of `deny` matches.
     allow: Option<Vec<Conditions>>,
     deny: Vec<Conditions>,
     groups_claim: String,
 }
 
-/// What is judged.
+/// What the rules check of a request.
 pub(crate) struct Request<'a> {
-    /// None where nobody has proved who he is.
+    /// `None` if nobody was authenticated.
     pub(crate) subject: Option<&'a str>,
     pub(crate) claims: &'a Claims,
     pub(crate) method: &'a str,
-    /// Without the query.
+    /// The path without the query.
     pub(crate) path: &'a str,
 }
 
@@ -60,7 +60,7 @@ impl Rules {
     }
 }
 
-/// A rule, read. A condition that is not given is none.
+/// A parsed rule. A condition that is not given always holds.
 #[derive(Debug)]
 struct Conditions {
     subjects: Option<Vec<String>>,
@@ -82,7 +82,7 @@ impl Conditions {
             ("methods", methods.as_ref().map(Vec::is_empty)),
             ("paths", paths.as_ref().map(Vec::is_empty)),
         ] {
-            // An empty list would be met by nobody, or by everybody: who wrote it meant something else.
+            // An empty list could match nothing or everything; neither is likely to be meant.
             if is_empty == Some(true) {
                 return Err(format!(".{name}: at least one is needed"));
             }
@@ -120,7 +120,7 @@ impl Conditions {
         })
     }
 
-    /// The cheap ones first.
+    /// The cheap conditions first.
     fn are_met(&self, request: &Request<'_>, groups_claim: &str) -> bool {
         let one_of = |list: &Option<Vec<String>>, one: Option<&str>| {
             list.as_ref().is_none_or(|list| one.is_some_and(|one| list.iter().any(|wanted| wanted == one)))
@@ -137,7 +137,7 @@ impl Conditions {
     }
 }
 
-/// Methods are compared with regard to case, so `get` would be met by no request that a browser sends.
+/// Methods are case-sensitive, so `get` would match no request that a browser sends.
 fn is_method(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'-')
 }

@@ -1,10 +1,10 @@
-//! A name and a password from `Authorization` (RFC 7617 section 2), read strictly: what two readers could take for two
-//! different names is no name.
+//! A name and a password from `Authorization` (RFC 7617 section 2), parsed strictly: a text that two readers could take
+//! for two different names is refused.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use gatewright_sdk::Exchange;
 
-/// What a client says.
+/// The credentials of a client.
 pub(crate) struct Credentials {
     pub(crate) name: String,
     pub(crate) password: String,
@@ -47,7 +47,7 @@ fn decode(encoded: &str) -> Option<Credentials> {
     is_clean.then(|| Credentials { name: name.to_owned(), password: password.to_owned() })
 }
 
-/// Of the encoded credentials; the longest name and password are far below.
+/// Limit for the encoded credentials; the longest name and password are far below it.
 const MOST_BYTES: usize = 4096;
 
 #[cfg(test)]
@@ -77,7 +77,7 @@ mod tests {
             // No colon; no name.
             (b"Basic YWJj", "malformed"),
             (b"Basic OmI=", "malformed"),
-            // Padding left out, too much of it, stray bits, another alphabet, spaces and line ends inside.
+            // Missing or excess padding, stray bits, another alphabet, spaces and line ends inside.
             (b"Basic YTo", "malformed"),
             (b"Basic YTo==", "malformed"),
             (b"Basic YTp=", "malformed"),

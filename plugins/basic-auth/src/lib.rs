@@ -1,8 +1,8 @@
-//! `basic-auth` lets in who knows a name and its password (RFC 7617), and says who it is.
+//! `basic-auth` lets callers in who know a name and its password (RFC 7617), and sets the identity.
 //!
-//! Passwords are kept as argon2 or bcrypt hashes only, and the gateway checks them (the `password` capability): it does
-//! the slow work beside the data path and remembers what was right. A name that nobody has costs what one costs that
-//! somebody has, so the time an answer takes tells nothing of who is there.
+//! Passwords are only kept as argon2 or bcrypt hashes, and the gateway checks them (the `password` capability): it does
+//! the slow work off the data path and remembers correct passwords. An unknown name costs as much as a known one, so
+//! response times do not reveal which names exist.
 
 use std::collections::BTreeMap;
 
@@ -162,13 +162,13 @@ impl Plugin for BasicAuth {
 }
 
 impl BasicAuth {
-    /// Who it is, if name and password are right.
+    /// The caller, if name and password are correct.
     fn caller(&self, credentials: &Credentials) -> Result<Option<&Caller>, VerifyError> {
         let Credentials { name, password } = credentials;
         match self.users.get(name) {
             Some((hash, caller)) => Ok(password::verify(hash, password)?.then_some(caller)),
             None => {
-                // The same work, for a password that no client can send: what the gateway remembers of right ones must
+                // The same work, for a password that no client can send: the gateway's memory of correct passwords must
                 // not make this quicker.
                 password::verify(self.users.decoy(name), &impossible(password))?;
                 Ok(None)

@@ -79,7 +79,7 @@ fn everybody_else_is_asked_for_it() {
     }
 }
 
-/// The gateway remembers right pairs, so a decoy must never be asked with a password that can be right.
+/// The gateway remembers correct pairs, so a decoy must never be checked with a password that could be correct.
 #[test]
 fn a_name_that_nobody_has_costs_the_same_and_cannot_be_right() {
     let (gateway, auth) = gateway();

@@ -13,7 +13,7 @@ pub(crate) struct Users {
     hashes: Vec<String>,
 }
 
-/// Who calls with a name.
+/// The caller of a name.
 pub(crate) struct Caller {
     pub(crate) subject: String,
     /// The text of a JSON object.
@@ -59,8 +59,8 @@ impl Users {
         self.by_name.get(name).map(|(hash, caller)| (hash.as_str(), caller))
     }
 
-    /// A hash to check in the place of one that is not there. The same for the same name, as a user's own would be, and
-    /// spread over all kinds that there are.
+    /// A hash to check for an unknown name. It is the same each time for a name, as a user's own would be, and chosen
+    /// among all the hashes, so that all their kinds occur.
     pub(crate) fn decoy(&self, name: &str) -> &str {
         let number = name
             .bytes()
@@ -109,7 +109,7 @@ fn one_hash(hash: Option<String>, secret: Option<String>) -> Result<String, Stri
 
 fn from_line(line: &str) -> Result<(String, Entry), String> {
     let (name, hash) = line.split_once(':').ok_or("there is no colon in it")?;
-    // Apache allows further fields; none is known here.
+    // Apache allows further fields; none of them is supported here.
     let caller = Caller { subject: name.to_owned(), claims: "{}".to_owned() };
     Ok((name.to_owned(), (hash.to_owned(), caller)))
 }

@@ -1,9 +1,9 @@
-//! `compose` answers a request with what several upstreams say.
+//! `compose` answers a request with the responses of several upstreams.
 //!
-//! The parts of an answer are calls to upstreams that the operator granted. Which part needs which is read off their
-//! templates when the plugin is configured, and a part is asked as soon as what it needs is there: those that need nothing at
-//! once. The first required part that fails ends it all; what is under way then is cancelled. Nothing is sent before
-//! everything is there, so a client sees a whole answer or a problem.
+//! The parts of a response are calls to upstreams that the operator granted. The dependencies between parts are taken
+//! from their templates when the plugin is configured, and a part is requested as soon as its dependencies are there:
+//! those without any at once. The first required part that fails ends the composition, and calls in progress are
+//! cancelled. Nothing is sent before everything is there, so a client sees a whole response or a problem.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ pub struct Compose {
     bounds: Bounds,
 }
 
-/// What one composition may take. Sizes are bytes.
+/// Limits for one composition. Sizes are in bytes.
 #[derive(Debug)]
 struct Bounds {
     deadline: Duration,
@@ -63,7 +63,7 @@ impl Plugin for Compose {
         if !self.plan.reads_body() || exchange.end_of_stream() {
             return self.compose(exchange, None).unwrap_or_else(|refusal| refusal).into();
         }
-        // No body is waited for that nobody will read.
+        // Do not wait for a body that will not be read.
         if let Err(refusal) = self.depth(exchange).and_then(|_| self.segments(exchange)) {
             return refusal.into();
         }
@@ -108,7 +108,7 @@ impl Compose {
         Ok(Composition::new(&self.plan, &self.bounds, exchange, depth + 1, values).run())
     }
 
-    /// How many compositions this one is within.
+    /// How many compositions this one is nested in.
     fn depth(&self, exchange: &Exchange) -> Result<u32, Response> {
         let mut deepest = 0;
         for value in exchange.request_headers().values(DEPTH) {

@@ -1,4 +1,4 @@
-//! What is asked, in which order: the configuration with its templates read and its dependencies checked.
+//! The calls and their order: the configuration with its templates parsed and its dependencies checked.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +15,7 @@ pub(crate) struct Plan {
     pub(crate) pattern: Option<PathPattern>,
     pub(crate) steps: Vec<Step>,
     pub(crate) answer: Reply,
-    /// What the templates want to know of the request, each once.
+    /// The values of the request that the templates need, each once.
     pub(crate) roots: BTreeSet<Root>,
 }
 
@@ -23,22 +23,22 @@ pub(crate) struct Plan {
 #[derive(Debug)]
 pub(crate) struct Step {
     pub(crate) name: String,
-    /// Without what a request adds to it.
+    /// The request without what an exchange adds to it.
     pub(crate) question: http_client::Request,
     pub(crate) target: Target,
     pub(crate) headers: Vec<(String, Text)>,
-    /// In lower case, as the gateway has them.
+    /// In lower case, as in the gateway.
     pub(crate) forward: Vec<String>,
     pub(crate) body: Option<Document>,
     pub(crate) read: Read,
     pub(crate) optional: bool,
     pub(crate) default: json::Value,
     pub(crate) pass: Vec<StatusCode>,
-    /// The steps that come before it.
+    /// The steps that this one depends on.
     pub(crate) needs: Vec<usize>,
 }
 
-/// What the client gets.
+/// The response to the client.
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) status: StatusCode,
@@ -46,12 +46,12 @@ pub(crate) struct Reply {
     pub(crate) body: Document,
 }
 
-/// In which part tells how deep it is.
+/// The header that tells each part how deeply it is nested.
 pub(crate) const DEPTH: &str = "x-compose-depth";
 
 impl Plan {
     /// # Errors
-    /// What is wrong, by its key.
+    /// What is wrong, with its key.
     pub(crate) fn new(config: &Config) -> Result<Self, String> {
         let pattern = config.path.as_deref().map(PathPattern::parse).transpose();
         let pattern = pattern.map_err(|why| format!("path: {why}"))?;
@@ -123,7 +123,7 @@ impl Step {
         Ok(step)
     }
 
-    /// The places in the list of those that its templates and `after` name.
+    /// The positions of the parts that its templates and `after` name.
     fn needs(&self, part: &Part, names: &[String]) -> Result<Vec<usize>, String> {
         let mut named = BTreeSet::new();
         let mut asks_who_failed = false;
@@ -193,7 +193,7 @@ fn not_ours(name: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// A name has to stand in a template.
+/// A part's name must be usable in a template.
 fn check_part_name(name: &str) -> Result<(), String> {
     if !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte)) {
         return Ok(());
@@ -201,11 +201,11 @@ fn check_part_name(name: &str) -> Result<(), String> {
     Err(format!("parts: {name:?} is not a name of letters, digits, \"_\" and \"-\""))
 }
 
-/// Each part has to have its turn.
+/// Every part must be reachable: there are no circular dependencies.
 fn check_order(steps: &[Step]) -> Result<(), String> {
     let mut done = vec![false; steps.len()];
     let is_done = |done: &[bool], at: usize| done.get(at).copied().unwrap_or(false);
-    // Each round ends at least one, or none ever will be.
+    // Each round completes at least one part, or no further round will.
     for _ in steps {
         for (at, step) in steps.iter().enumerate() {
             if step.needs.iter().all(|need| is_done(&done, *need))
@@ -216,7 +216,7 @@ fn check_order(steps: &[Step]) -> Result<(), String> {
         }
     }
     let Some(mut at) = done.iter().position(|done| !done) else { return Ok(()) };
-    // From one that is stuck there is always a way to another one that is, and so into the circle.
+    // A part that is stuck always depends on another one that is, so this leads into the circle.
     let mut way: Vec<usize> = Vec::new();
     while !way.contains(&at) {
         way.push(at);
@@ -228,5 +228,5 @@ fn check_order(steps: &[Step]) -> Result<(), String> {
     Err(format!("parts: each of these waits for the next one: {}", names.join(", ")))
 }
 
-/// So that neither a plan nor what it sets off is without end.
+/// Bounds a plan and the calls it makes.
 const MOST_PARTS: usize = 32;

@@ -1,4 +1,4 @@
-//! One composition on its way.
+//! One composition in progress.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -16,18 +16,18 @@ use crate::{
     plan::{DEPTH, Plan, Reply, Step},
 };
 
-/// What is known of each part, and what is left of the bounds.
+/// The results of the parts, and the rest of the limits.
 pub(crate) struct Composition<'a> {
     plan: &'a Plan,
     bounds: &'a Bounds,
     exchange: &'a Exchange,
-    /// How deep its parts are.
+    /// How deeply its parts are nested.
     depth: u32,
     began: Duration,
     values: RequestValues,
     states: Vec<State>,
     failed: Vec<Value>,
-    /// Bytes of all answers.
+    /// Bytes of all responses.
     size: usize,
 }
 
@@ -39,7 +39,7 @@ enum State {
     Done,
 }
 
-/// Why a part has no answer, and what that makes of the request where the part is required.
+/// Why a part has no response, and the status for the client if the part is required.
 #[derive(Debug, PartialEq, Eq)]
 struct Failure {
     /// The metric's label.
@@ -64,8 +64,8 @@ impl<'a> Composition<'a> {
         Self { plan, bounds, exchange, depth, began, values, states, failed: Vec::new(), size: 0 }
     }
 
-    /// Asks each part as soon as what it needs is there, until all are done or a required one has failed. What is under way
-    /// then ends with the hook.
+    /// Requests each part as soon as its dependencies are there, until all are done or a required one has failed. Calls
+    /// still in progress end with the hook.
     pub(crate) fn run(mut self) -> Response {
         loop {
             match self.ask_what_is_due() {
@@ -84,7 +84,7 @@ impl<'a> Composition<'a> {
         self.reply(&self.plan.answer)
     }
 
-    /// A part that cannot be asked is done at once, and others may be due by that.
+    /// A part that cannot be requested is done at once, which may make other parts due.
     fn ask_what_is_due(&mut self) -> Result<(), Response> {
         let is_done = |states: &[State], at: &usize| states.get(*at) == Some(&State::Done);
         loop {
@@ -163,7 +163,7 @@ impl<'a> Composition<'a> {
         }
     }
 
-    /// The part is done, one way or the other.
+    /// Records that the part is done, successfully or not.
     fn settle(&mut self, at: usize, step: &Step, outcome: Result<Value, Failure>) -> Result<(), Response> {
         self.mark(at, State::Done);
         let value = match outcome {
@@ -209,7 +209,7 @@ impl<'a> Composition<'a> {
     }
 }
 
-/// A header's value; `None` where a value in it is not there.
+/// A header's value; `None` if one of its placeholders has no value.
 fn header<'t>(text: &'t Text, values: &RequestValues) -> Result<Option<String>, Fault<'t>> {
     match text.render(values, |value| rules::check_value(value).is_ok().then_some(Cow::Borrowed(value))) {
         Ok(value) => Ok(Some(value)),
@@ -272,7 +272,7 @@ fn unreadable(step: &Step, why: &str) -> Failure {
     Failure { reason: "unreadable", status: StatusCode::BAD_GATEWAY, detail, why: why.to_owned() }
 }
 
-/// A value is not there, or may not stand where it should. It is the client's mistake where it is the client's value.
+/// A value is missing or not allowed in its place. The client is at fault if the value comes from the client.
 fn cannot_be_asked(step: &Step, fault: &Fault<'_>) -> Failure {
     let (place, name) = (fault.place(), &step.name);
     let what = match fault {

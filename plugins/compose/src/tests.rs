@@ -18,7 +18,7 @@ fn answer(status: u16, body: &str) -> Answer {
     Ok(http_client::Response { status: StatusCode::from_u16(status).unwrap(), headers: Vec::new(), body: body.into() })
 }
 
-/// A gateway whose upstreams answer so, and the plugin.
+/// A gateway with these responses of upstreams, and the plugin.
 fn gateway(config: &serde_json::Value, upstreams: &[(&str, Answer)]) -> (Double, Compose) {
     let gateway = Double::new();
     for (name, answer) in upstreams.iter().cloned() {

@@ -1,8 +1,8 @@
 //! `compress` compresses responses for clients that can decompress them.
 //!
-//! It decides and the gateway compresses: the coding is settled with the request, when the client's `Accept-Encoding` is
-//! still as it came, and the response's headers say whether there is anything to gain. Where the client's field made a
-//! difference, or could have, `Vary` says so, whichever form this client gets.
+//! It decides and the gateway compresses: the coding is chosen in the request hook, when the client's `Accept-Encoding`
+//! is still unchanged, and the response's headers show whether compression is worthwhile. If the client's field made a
+//! difference, or could have, `Vary` says so, even if this client gets the plain form.
 
 use std::collections::BTreeMap;
 
@@ -102,7 +102,7 @@ impl Plugin for Compress {
             return Decision::Proceed;
         }
         let headers = exchange.response_headers();
-        // Also for who gets it as it is: what stands between must not give this answer to somebody else.
+        // Also for clients that get the plain form: caches must not give this response to other clients.
         if let Err(error) = representation::varies_by_coding(headers) {
             log::error("vary was not changed", &[("why", &error.to_string())]);
         }
@@ -113,7 +113,7 @@ impl Plugin for Compress {
             return Decision::Proceed;
         }
         let level = self.levels.get(&coding).copied().unwrap_or(0).into();
-        // The header first: where there is no room for it the response stays as it is.
+        // The headers first: if there is no room for them, the response stays as it is.
         match describe(headers, coding).and_then(|()| codec::compress(Direction::Response, coding, level)) {
             Ok(()) => COMPRESSED.add(1, &[coding.token()]),
             Err(error) => log::error("the response is not compressed", &[("why", &error.to_string())]),
@@ -129,20 +129,20 @@ impl Compress {
         let [encoding, range, length, kind] =
             headers.select(["content-encoding", "content-range", "content-length", "content-type"]);
         let status = exchange.status();
-        // 206 is part of something that is not compressed, and the others have no body.
+        // 206 is part of something uncompressed, and the others have no body.
         let has_body = !matches!(
             status,
             None | Some(StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::PARTIAL_CONTENT)
         );
         let is_plain = encoding.is_none_or(|encoding| encoding.trim().eq_ignore_ascii_case("identity"));
         let is_long = length.and_then(|length| length.parse().ok()).is_none_or(|length: u64| length >= self.min_length);
-        // A 304 speaks of the response that it stands for (RFC 9110 section 15.4.5), and has no type of its own.
+        // A 304 describes the response that it stands for (RFC 9110 section 15.4.5), and has no type of its own.
         let is_kind = status == Some(StatusCode::NOT_MODIFIED) || kind.is_some_and(|kind| self.types.have(&kind));
         has_body && is_plain && range.is_none() && is_long && is_kind && representation::may_change(headers)
     }
 }
 
-/// What is true of the compressed response and was not of the plain one.
+/// Adapts the headers to the compressed response.
 fn describe(headers: Headers<'_>, coding: Coding) -> Result<(), MutateError> {
     headers.set("content-encoding", coding.token())?;
     representation::changed(headers)

@@ -17,7 +17,7 @@ enum Pattern {
 
 impl MediaTypes {
     /// # Errors
-    /// What is no pattern, for the operator.
+    /// Which text is not a pattern, for the operator.
     pub(crate) fn parse(texts: &[String]) -> Result<Self, String> {
         texts.iter().map(|text| pattern(text)).collect::<Result<_, _>>().map(Self)
     }
@@ -34,7 +34,7 @@ impl MediaTypes {
     }
 }
 
-/// What is text, more or less: everything else is compressed already, most often.
+/// Types that are text, more or less; most others are compressed already.
 pub(crate) fn usual() -> Vec<String> {
     [
         "text/*",

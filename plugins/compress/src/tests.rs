@@ -14,7 +14,7 @@ fn gateway(config: &str) -> (Double, Compress) {
     (gateway, plugin)
 }
 
-/// What becomes of a response to a client that accepts `accept`: the coding, and `Vary`.
+/// The coding and `Vary` of a response to a client that accepts `accept`.
 fn compressed(
     config: &str,
     request: Request,

@@ -1,7 +1,7 @@
-//! `concurrency` limits how many requests are under way at once.
+//! `concurrency` limits how many requests are in progress at once.
 //!
-//! The gateway counts (the `concurrency` capability), over all its cores, and the exchange itself gives its place back when
-//! it is over. So there is nothing here that could be forgotten when a client leaves.
+//! The gateway counts (the `concurrency` capability), over all its cores, and the exchange itself gives its place back
+//! when it ends. So the plugin cannot forget to do so when a client leaves.
 
 use std::num::NonZeroU32;
 
@@ -64,7 +64,8 @@ impl Plugin for Concurrency {
         if limit == 0 {
             return Err("limit: at least 1".to_owned());
         }
-        // A client that does too much at once is told so; when all together do, no one of them is at fault.
+        // A client that has too many requests at once is told so; if all clients together have too many, none is at
+        // fault.
         let refusal = match by {
             By::One(Part::Route) => Response::problem(
                 StatusCode::SERVICE_UNAVAILABLE,

@@ -62,7 +62,7 @@ fn a_consumer_may_have_a_limit_of_its_own() {
     for (plugin, subject, claims, places) in [
         (&plugin, "shop", r#"{"consumer":"shop"}"#, 3),
         (&plugin, "other", r#"{"consumer":"other"}"#, 1),
-        // A name is no consumer.
+        // A name alone does not make a caller a consumer.
         (&plugin, "like-shop", "{}", 1),
         (&deaf, "unheard", r#"{"consumer":"shop"}"#, 1),
     ] {

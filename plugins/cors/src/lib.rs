@@ -1,8 +1,8 @@
 //! `cors` lets web pages of other origins use an API (the CORS protocol of the Fetch standard, section 3.2).
 //!
-//! It answers preflights itself and says in other responses who may read them. What an upstream says about that is
-//! removed: two answers are none to a browser, and one that the operator did not write is not the operator's. Everything
-//! is known when the request is there, so there is no response hook.
+//! It answers preflights itself and adds headers to other responses that say who may read them. An upstream's own CORS
+//! headers are removed: browsers reject duplicates, and only the operator's rules count. Everything is known in the
+//! request hook, so there is no response hook.
 
 use gatewright_sdk::{
     Decision, Exchange, HeaderBlock, Headers, Hook, Method, Metric, MutateError, Plugin, Response, StatusCode, config,
@@ -69,7 +69,7 @@ pub struct Cors {
     private_network: bool,
     max_age: String,
     expose: Option<String>,
-    /// For a response whose origin makes no difference, or is not let in.
+    /// For responses whose origin makes no difference, or is not allowed.
     fixed: HeaderBlock,
     refusal: Response,
 }
@@ -182,7 +182,7 @@ impl Cors {
             (ALLOW_HEADERS, names.as_deref()),
             (ALLOW_CREDENTIALS, self.credentials.then_some("true")),
             (MAX_AGE, Some(&self.max_age)),
-            // Read by nobody here, but some look for it.
+            // Not read by the CORS protocol in this response, but some tools look for it.
             (EXPOSE, self.expose.as_deref()),
             (ALLOW_PRIVATE_NETWORK, private.then_some("true")),
             ("vary", Some(PREFLIGHT_VARY)),
@@ -192,7 +192,7 @@ impl Cors {
         response
     }
 
-    /// Says in the response's headers who may read it.
+    /// Adds to the response's headers who may read it.
     fn mark(&self, allowed: Option<&str>, headers: Headers<'_>) -> Result<(), MutateError> {
         for name in [ALLOW_ORIGIN, ALLOW_CREDENTIALS, EXPOSE] {
             headers.remove(name)?;
@@ -200,7 +200,7 @@ impl Cors {
         if self.origins.is_any() {
             return headers.set_all(&self.fixed);
         }
-        // Also where no origin was sent: a cache must not give that response to a page.
+        // Also if no origin was sent: a cache must not give that response to a page.
         headers.append("vary", "Origin")?;
         let Some(origin) = allowed else { return Ok(()) };
         headers.set(ALLOW_ORIGIN, origin)?;
@@ -227,8 +227,8 @@ impl Names {
         }
     }
 
-    /// What the field says to somebody who asks for these names. With credentials, a browser takes a star for a name, so
-    /// what is asked for is said back, if it is names.
+    /// The field's value for a client that asks for these names. With credentials, a browser takes a star for a name,
+    /// so the requested names are echoed, if they are names.
     fn answer(&self, credentials: bool, asked: Option<&str>) -> Option<String> {
         match self {
             Self::Listed(listed) => listed.clone(),
@@ -260,10 +260,10 @@ const EXPOSE: &str = "access-control-expose-headers";
 const MAX_AGE: &str = "access-control-max-age";
 const PREFLIGHT_VARY: &str = "Origin, Access-Control-Request-Method, Access-Control-Request-Headers";
 
-/// What Firefox remembers at most; others less.
+/// Firefox's maximum; other browsers remember for less.
 const LONGEST_MAX_AGE_SECONDS: u64 = 86_400;
 
-/// Of the names that a page asks for, which are said back.
+/// Limit for a page's list of names that is echoed.
 const LONGEST_LIST_BYTES: usize = 4096;
 
 #[cfg(test)]

@@ -1,15 +1,15 @@
-//! Which origins are meant, and whether one is.
+//! The allowed origins, and whether an origin is one of them.
 //!
-//! An origin is compared as browsers write it (RFC 6454, section 6.2): scheme, host and port, in lower case, without a
-//! default port. Whatever else a client sends is no origin, and a list that lets in a part of a text lets in an
-//! attacker: `https://app.example.com.evil.com`, `https://evil-example.com`, `https://app.example.com@evil.com`.
+//! An origin is compared in the form in which browsers write it (RFC 6454, section 6.2): scheme, host and port, in
+//! lower case, without a default port. Anything else is not an origin. Partial matches would let attackers in:
+//! `https://app.example.com.evil.com`, `https://evil-example.com`, `https://app.example.com@evil.com`.
 
 use std::collections::BTreeSet;
 
 /// The origins of a list.
 #[derive(Debug, Default)]
 pub(crate) struct Origins {
-    /// Also texts that are no origin.
+    /// Matches any text, even one that is not an origin.
     any: bool,
     exact: BTreeSet<String>,
     wildcards: Vec<Wildcard>,
@@ -18,7 +18,7 @@ pub(crate) struct Origins {
 /// `https://*.example.com:8443`, or `https://*` for every host.
 #[derive(Debug)]
 struct Wildcard {
-    /// With `://`.
+    /// Includes `://`.
     scheme: String,
     /// From the dot on, with the port; empty for every host and port.
     end: String,
@@ -60,12 +60,12 @@ impl Origins {
         Ok(())
     }
 
-    /// Whether every origin is meant, so that the answer does not depend on it.
+    /// Whether every origin is allowed, so that the response does not depend on it.
     pub(crate) const fn is_any(&self) -> bool {
         self.any
     }
 
-    /// Whether `null` is: pages from files and in sandboxes, which can be anybody's.
+    /// Whether `null` is allowed: pages from files and in sandboxes, which can be anybody's.
     pub(crate) fn has_null(&self) -> bool {
         self.exact.contains("null")
     }
@@ -81,7 +81,7 @@ impl Wildcard {
         if scheme != self.scheme || is_upper_case(origin) || check(scheme, rest).is_err() {
             return false;
         }
-        // The host is a good one as a whole, so what stands before the end is whole labels.
+        // The host is valid as a whole, so the part before the end is whole labels.
         self.end.is_empty() || rest.strip_suffix(&*self.end).is_some_and(|labels| !labels.is_empty())
     }
 }
@@ -90,7 +90,7 @@ fn is_upper_case(text: &str) -> bool {
     text.bytes().any(|byte| byte.is_ascii_uppercase())
 }
 
-/// The scheme with its `://`, and what follows.
+/// The scheme with its `://`, and the rest.
 fn split(text: &str) -> Option<(&str, &str)> {
     let (scheme, _) = text.split_once("://")?;
     let is_scheme = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
@@ -98,7 +98,7 @@ fn split(text: &str) -> Option<(&str, &str)> {
     is_scheme.then(|| text.split_at(scheme.len() + "://".len()))
 }
 
-/// Whether this is a host, perhaps with a port that is not the scheme's own.
+/// Whether this is a host, possibly with a port other than the scheme's default.
 fn check(scheme: &str, authority: &str) -> Result<(), &'static str> {
     let end = if authority.starts_with('[') {
         authority.find(']').map_or(0, |end| end + 1)
@@ -133,7 +133,7 @@ fn is_host(host: &str) -> bool {
     host.len() <= LONGEST_HOST && host.split('.').all(is_label)
 }
 
-/// Of a name in the DNS.
+/// The limit for a name in the DNS.
 const LONGEST_HOST: usize = 253;
 
 #[cfg(test)]

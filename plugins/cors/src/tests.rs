@@ -17,7 +17,7 @@ fn preflight(origin: &str, method: &str) -> Request {
     Request::new(Method::OPTIONS, "/a").header("origin", origin).header(REQUEST_METHOD, method)
 }
 
-/// What the plugin answers, or what it leaves of a response that has the upstream's own say in it.
+/// The plugin's response to a preflight, or what it leaves of an upstream's response with CORS headers.
 fn answer(config: &str, request: Request) -> (u16, Vec<(String, String)>) {
     let gateway = Double::new();
     let cors: Cors = gateway.configure(config).unwrap();
@@ -88,7 +88,7 @@ fn stars_are_stars_without_credentials_and_what_is_asked_for_with_them() {
         ("vary", PREFLIGHT_VARY),
     ];
     check(EVERY_HTTPS, asks("https://anything.test"), 204, &named);
-    // What is no list of names is not said back.
+    // Values that are not lists of names are not echoed.
     for (method, headers) in [("PATCH\t", "x-one;y"), ("P@TCH", "x-one,,x-two"), ("", "\"x\"")] {
         let odd = preflight("https://anything.test", method).header(REQUEST_HEADERS, headers);
         let (status, headers) = answer(EVERY_HTTPS, odd);

@@ -1,8 +1,8 @@
-//! `decompress` takes the content coding off request bodies, and off responses that their client cannot read.
+//! `decompress` removes the content coding of request bodies, and of responses that their client cannot decode.
 //!
-//! What stands behind it in the chain and the upstream see plain bodies, so rules about bodies cannot be gone around by
-//! compressing them. What decompresses to too much is ended as it happens: the gateway decompresses piece by piece and
-//! never has more of a body than a piece.
+//! Later plugins of the chain and the upstream see plain bodies, so rules about bodies cannot be evaded by compressing
+//! them. A body that grows too large is stopped as it grows: the gateway decompresses piece by piece and never holds
+//! more than a piece.
 
 use gatewright_sdk::{
     Decision, Direction, Exchange, Headers, Metric, MutateError, Plugin, Response, StatusCode,
@@ -137,7 +137,7 @@ impl Plugin for Decompress {
             Which::None => false,
             Which::NotAccepted => !exchange.state().contains(&id(coding)),
         };
-        // A part of something compressed cannot be decompressed.
+        // A part of a compressed body cannot be decompressed.
         let is_part = exchange.status() == Some(StatusCode::PARTIAL_CONTENT) || headers.get("content-range").is_some();
         let varied = match self.response {
             Which::NotAccepted => representation::varies_by_coding(headers),
@@ -152,11 +152,11 @@ impl Plugin for Decompress {
     }
 }
 
-/// More than one coding, or one that is not known.
+/// There is more than one coding, or an unknown one.
 struct Unknown;
 
 impl Decompress {
-    /// A byte for each coding that the client accepts: a plugin behind this one may change the field.
+    /// Keeps a byte for each coding that the client accepts: a later plugin may change the field.
     fn keep_what_is_accepted(&self, exchange: &Exchange) {
         let accepted = AcceptEncoding::parse(&exchange.request_headers().values("accept-encoding"));
         let of: Vec<u8> = Coding::ALL.into_iter().filter(|coding| accepted.weight(*coding) > 0).map(id).collect();
@@ -165,7 +165,7 @@ impl Decompress {
         }
     }
 
-    /// The one coding that a message is in; none where it is plain.
+    /// The one coding of a message; `None` if it is plain.
     fn coding(&self, headers: Headers<'_>) -> Result<Option<Coding>, Unknown> {
         let fields = headers.values("content-encoding");
         let mut found = None;

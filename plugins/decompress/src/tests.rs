@@ -16,7 +16,7 @@ fn gateway(config: &str) -> (Double, Decompress) {
     (gateway, plugin)
 }
 
-/// The status (200 where the request goes on) and what is decompressed of it.
+/// The status (200 if the request goes on) and the decompressions asked for.
 fn sent(config: &str, request: Request) -> (u16, Vec<(Direction, Codec)>) {
     let (gateway, plugin) = gateway(config);
     gateway.receive(request);

@@ -1,7 +1,7 @@
 //! `echo` answers requests itself: with what it received, as JSON, or with a fixed response.
 //!
-//! It makes a route that needs no server: a first look at a fresh gateway, a health page, a "we will be back". What it
-//! tells of a request is masked where it is a credential, so a page in a browser or a screenshot shows none.
+//! It serves routes that need no server: a first look at a fresh gateway, a health page, a "we will be back".
+//! Credentials in its report are masked, so they show neither in a browser nor in a screenshot.
 
 use std::collections::BTreeMap;
 
@@ -106,7 +106,7 @@ fn fixed_response(fixed: Fixed) -> Result<Response, String> {
     Ok(response)
 }
 
-/// What carries a credential on most sites.
+/// Headers that carry a credential on most sites.
 const CREDENTIALS: [&str; 5] = ["authorization", "proxy-authorization", "cookie", "x-api-key", "x-auth-token"];
 
 #[cfg(test)]

@@ -1,32 +1,32 @@
-//! What the plugin tells of a request.
+//! The report about a request.
 
 use std::borrow::Cow;
 
 use gatewright_sdk::serde::{Serialize, Serializer, ser::SerializeMap};
 
-/// The JSON of the answer, in this order.
+/// The JSON of the response, in this order.
 #[derive(Debug, Serialize)]
 #[serde(crate = "gatewright_sdk::serde")]
 pub(crate) struct Report {
     pub(crate) method: String,
-    /// With the query.
+    /// The path with the query.
     pub(crate) path: String,
     pub(crate) host: String,
     pub(crate) headers: Headers,
-    /// The client's address, where the gateway knows one.
+    /// The client's address, if the gateway knows it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) client: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) request_id: Option<String>,
 }
 
-/// An object of the headers in the order they first came. Values of one name are joined by `, ` (RFC 9110 section 5.3),
-/// bytes that are not UTF-8 are U+FFFD.
+/// An object of the headers, in the order in which names first occurred. Values of one name are joined by `, ` (RFC
+/// 9110 section 5.3); bytes that are not UTF-8 become U+FFFD.
 #[derive(Debug)]
 pub(crate) struct Headers(Vec<(String, String)>);
 
 impl Headers {
-    /// `masked` are the names, in lower case, whose values become `***`.
+    /// `masked` is the names, in lower case, whose values become `***`.
     pub(crate) fn masked(received: Vec<(String, Vec<u8>)>, masked: &[String]) -> Self {
         let mut headers: Vec<(String, String)> = Vec::with_capacity(received.len());
         for (name, value) in received {

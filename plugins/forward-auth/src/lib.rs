@@ -1,10 +1,10 @@
-//! `forward-auth` asks another server whether a request may pass, as nginx does with `auth_request` and Traefik with
+//! `forward-auth` asks another server whether a request may pass, like nginx's `auth_request` and Traefik's
 //! `ForwardAuth`.
 //!
-//! The question is a request of its own: it tells method, host, path and client of the request in headers, and carries
-//! the headers that the operator lists, never the body. 2xx lets the request pass; 401, 403 and redirects are the
-//! client's; everything else is nobody's decision and denies, unless the operator wants otherwise. What the answer
-//! writes onto the request is taken from the client's request before anything is asked.
+//! The authorization request is a request of its own: its headers say the method, host, path and client of the
+//! original, and carry the headers that the operator lists, but never the body. 2xx lets the original pass; 401, 403
+//! and redirects are returned to the client; anything else is no decision and denies, unless the operator wants
+//! otherwise. Headers that the response may write onto the request are first removed from the client's request.
 
 use gatewright_sdk::{
     Decision, Exchange, Metric, MutateError, Plugin, Response, Section, StatusCode, http_client, log, plugin,
@@ -23,7 +23,7 @@ static DENIED: Metric = Metric::counter("denied", "Requests that were not let pa
 /// The plugin.
 pub struct ForwardAuth {
     config: Config,
-    /// Without what a request adds to it.
+    /// The authorization request without what an exchange adds to it.
     question: http_client::Request,
 }
 
@@ -68,12 +68,12 @@ impl Plugin for ForwardAuth {
 }
 
 impl ForwardAuth {
-    /// What only an answer may say is taken from the request.
+    /// Removes from the request what only a response of the authorization server may set.
     fn forget(&self, exchange: &Exchange) -> Result<(), MutateError> {
         self.config.copy_headers.iter().try_for_each(|name| exchange.request_headers().remove(name))
     }
 
-    /// `None` where a header that should be shown is not text: who is asked must see what the upstream will see.
+    /// `None` if a header to be forwarded is not text: the authorization server must see what the upstream will see.
     fn question(&self, exchange: &Exchange) -> Option<http_client::Request> {
         let (method, scheme) = (exchange.method().to_string(), exchange.scheme());
         let (host, target) = (exchange.authority(), exchange.path());
@@ -90,7 +90,7 @@ impl ForwardAuth {
         Some(question)
     }
 
-    /// All that a good answer says, written down; none of it where a part cannot be.
+    /// Applies everything a positive response says; fails if any part cannot be applied.
     fn admit(&self, exchange: &Exchange, answer: &http_client::Response) -> Result<(), Failure> {
         let refused = |error: MutateError| Failure::unclear(format!("what the answer says cannot be kept: {error}"));
         let identity = self.config.identity.as_ref().map(|identity| read(identity, answer)).transpose()?;
@@ -115,7 +115,7 @@ impl ForwardAuth {
     fn without_an_answer(&self, exchange: &Exchange, failure: &Failure) -> Decision {
         log::error("nobody decided about a request", &[("upstream", &self.config.upstream), ("why", &failure.why)]);
         if self.config.on_error == OnError::Allow {
-            // A part of a bad answer may be written already.
+            // Parts of a bad response may have been applied already.
             return self.forget(exchange).map_or_else(|error| broken(&error), |()| Decision::Proceed);
         }
         DENIED.add(1, &[failure.reason]);
@@ -125,7 +125,7 @@ impl ForwardAuth {
     }
 }
 
-/// Who is calling, as the answer says.
+/// The caller named by the response.
 fn read<'a>(identity: &Identity, answer: &'a http_client::Response) -> Result<(&'a str, Map<String, Value>), Failure> {
     let [subject] = *values(answer, &identity.subject)? else {
         return Err(Failure::unclear(format!("the answer names the caller not once in {:?}", identity.subject)));

@@ -17,7 +17,7 @@ fn answer(status: u16, headers: &[(&str, &str)], body: &str) -> Answer {
     Ok(http_client::Response { status: StatusCode::from_u16(status).unwrap(), headers, body: body.into() })
 }
 
-/// A gateway whose upstream `auth` answers so, and the plugin with `more` configuration.
+/// A gateway whose upstream `auth` responds with `answer`, and the plugin with `more` configuration.
 fn gateway(more: &str, answer: Answer) -> (Double, ForwardAuth) {
     let gateway = Double::new();
     gateway.upstream("auth", move |_| answer.clone());

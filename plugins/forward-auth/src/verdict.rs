@@ -1,4 +1,4 @@
-//! What an answer means.
+//! The meaning of a response.
 
 use gatewright_sdk::{
     Response, StatusCode,
@@ -7,18 +7,18 @@ use gatewright_sdk::{
 
 use crate::Config;
 
-/// What the upstream decided, or that it did not.
+/// The decision of the authorization server, or that it made none.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// The request may pass.
     Pass,
-    /// The client is answered so.
+    /// The client gets this response.
     Refuse(Response),
-    /// Nobody decided.
+    /// There is no decision.
     Failed(Failure),
 }
 
-/// Why nobody decided.
+/// Why there is no decision.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
     /// The metric's label.
@@ -49,7 +49,7 @@ impl From<CallError> for Failure {
     }
 }
 
-/// 2xx lets pass; what `config` lists is the client's; everything else is nobody's decision.
+/// 2xx lets pass; the statuses that `config` lists are returned to the client; anything else is no decision.
 pub(crate) fn judge(config: &Config, answer: &http_client::Response) -> Verdict {
     let status = answer.status;
     if status.is_success() {
@@ -65,7 +65,7 @@ pub(crate) fn judge(config: &Config, answer: &http_client::Response) -> Verdict 
     }
 }
 
-/// The answer with what the client may see of it. One without a body gets one that says as much as the status.
+/// The response with what the client may see of it. If it has no body, it gets one that repeats the status.
 fn refusal(config: &Config, answer: &http_client::Response, is_redirect: bool) -> Option<Response> {
     let phrase = answer.status.canonical_reason().unwrap_or("Refused");
     let mut response = match answer.body.is_empty() {
@@ -76,7 +76,7 @@ fn refusal(config: &Config, answer: &http_client::Response, is_redirect: bool) -
     let of_the_body = |name: &str| !answer.body.is_empty() && OF_A_BODY.contains(&name);
     let listed = |name: &str| config.refusal_headers.iter().any(|listed| listed.eq_ignore_ascii_case(name));
     for (name, value) in &answer.headers {
-        // What is said of a body that is not handed on would be said of ours.
+        // Headers about the original body must not be applied to ours.
         if of_the_body(name) || (listed(name) && !OF_A_BODY.contains(&name.as_str())) {
             response = response.with_header(name.as_str(), str::from_utf8(value).ok()?);
         }
@@ -84,7 +84,7 @@ fn refusal(config: &Config, answer: &http_client::Response, is_redirect: bool) -
     Some(response)
 }
 
-/// Every value of a header, or `None` where one is not text.
+/// Every value of a header, or `None` if one is not text.
 pub(crate) fn values<'a>(answer: &'a http_client::Response, name: &str) -> Option<Vec<&'a str>> {
     let named = answer.headers.iter().filter(|(have, _)| have.eq_ignore_ascii_case(name));
     named.map(|(_, value)| str::from_utf8(value).ok()).collect()
@@ -98,5 +98,5 @@ const REDIRECTS: [StatusCode; 5] = [
     StatusCode::PERMANENT_REDIRECT,
 ];
 
-/// What only the body that it came with makes true.
+/// Headers that are only true of their own body.
 const OF_A_BODY: [&str; 3] = ["content-encoding", "content-language", "content-type"];

@@ -1,7 +1,7 @@
-//! What a document asks for, counted.
+//! Counts what a document asks for.
 //!
-//! A fragment is counted once and its counts are used wherever it is spread; so the time this takes grows with the length of
-//! the document, while the counts may be far beyond what could be written out.
+//! A fragment is counted once and its counts are used wherever it is spread; so the time is linear in the length of the
+//! document, while the counts may be far larger than anything that could be written out.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,17 +14,17 @@ use gatewright_sdk::serde_json::Value;
 
 use crate::Variables;
 
-/// How is counted.
+/// The rules for counting.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rules<'a> {
     pub costs: &'a BTreeMap<String, u64>,
     pub sizes: &'a [String],
-    /// What the parser takes at most.
+    /// The most tokens that the parser accepts.
     pub tokens: usize,
     pub nesting: usize,
 }
 
-/// The most that any operation of a document asks for.
+/// The highest counts of any operation in a document.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub depth: u64,
@@ -32,12 +32,12 @@ pub(crate) struct Counts {
     pub directives: u64,
     pub cost: u64,
     pub introspects: bool,
-    /// An operation is none that only reads.
+    /// Some operation is not just a read.
     pub changes: bool,
 }
 
 /// # Errors
-/// Why this is no document that can be executed, as a clause.
+/// Why the document cannot be executed, as a clause.
 pub(crate) fn count(document: &str, variables: &Variables, rules: &Rules<'_>) -> Result<Counts, String> {
     let tree = Parser::new(document).recursion_limit(rules.nesting).token_limit(rules.tokens).parse();
     if let Some(error) = tree.errors().next() {
@@ -63,7 +63,7 @@ pub(crate) fn count(document: &str, variables: &Variables, rules: &Rules<'_>) ->
     }
     let mut most = Counts::default();
     for operation in operations {
-        // What is spread costs by the variables of the operation, so each counts anew.
+        // The cost of a fragment depends on the operation's variables, so each operation is counted anew.
         let mut counter = Counter {
             rules,
             fragments: &fragments,
@@ -88,7 +88,7 @@ struct Counter<'a> {
     /// The fragments that are being counted.
     open: BTreeSet<String>,
     nesting: usize,
-    /// Variables that are whole numbers.
+    /// Variables that are integers.
     sizes: BTreeMap<String, u64>,
 }
 
@@ -126,7 +126,7 @@ impl Counter<'_> {
         Ok(counts.with_directives(field.directives()))
     }
 
-    /// How many items a field is asked for: the largest of its sizes.
+    /// How many items a field asks for: the largest of its sizes.
     fn size(&self, field: &cst::Field) -> u64 {
         let arguments = field.arguments().into_iter().flat_map(|arguments| arguments.arguments());
         let sizes = arguments.filter_map(|argument| {
@@ -159,7 +159,7 @@ impl Counter<'_> {
 }
 
 impl Counts {
-    /// Both.
+    /// The sum.
     fn and(self, other: Self) -> Self {
         Self {
             depth: self.depth.max(other.depth),
@@ -171,7 +171,7 @@ impl Counts {
         }
     }
 
-    /// The greater of each.
+    /// The maximum of each count.
     fn or(self, other: Self) -> Self {
         Self {
             depth: self.depth.max(other.depth),
@@ -193,7 +193,7 @@ fn directives(found: Option<cst::Directives>) -> u64 {
     found.map_or(0, |found| found.directives().count() as u64)
 }
 
-/// What the operation's variables are: what came with it, else their defaults.
+/// The operation's variables: the values sent with it, otherwise their defaults.
 fn sizes(operation: &cst::OperationDefinition, variables: &Variables) -> BTreeMap<String, u64> {
     let definitions =
         operation.variable_definitions().into_iter().flat_map(|definitions| definitions.variable_definitions());
@@ -208,7 +208,7 @@ fn sizes(operation: &cst::OperationDefinition, variables: &Variables) -> BTreeMa
     sizes.collect()
 }
 
-/// The size that a client gives. Servers take `1e3` and `1000.0` for a whole number, and some a text with one.
+/// A size given by a client. Servers accept `1e3` and `1000.0` as integers, and some a text with an integer.
 fn given(value: &Value) -> Option<u64> {
     match value {
         Value::Number(number) => number.as_u64().or_else(|| number.as_f64().and_then(rounded)),
@@ -217,13 +217,13 @@ fn given(value: &Value) -> Option<u64> {
     }
 }
 
-/// Up to the next whole number; one that does not fit counts as the greatest.
+/// Rounded up; a number that does not fit counts as the maximum.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 fn rounded(number: f64) -> Option<u64> {
     (number >= 0.0).then(|| number.ceil() as u64)
 }
 
-/// A whole number as it is written; one that does not fit counts as the greatest.
+/// An integer literal; one that does not fit counts as the maximum.
 fn whole(value: &cst::Value) -> Option<u64> {
     let cst::Value::IntValue(number) = value else { return None };
     let digits = number.source_string();
@@ -231,7 +231,7 @@ fn whole(value: &cst::Value) -> Option<u64> {
     if digits.starts_with('-') { None } else { Some(digits.parse().unwrap_or(u64::MAX)) }
 }
 
-/// How deep selections may be nested, those of fragments within one another.
+/// How deeply selections may be nested, including those of fragments.
 const MOST_NESTING: usize = 256;
 
 #[cfg(test)]

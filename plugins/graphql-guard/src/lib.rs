@@ -1,9 +1,9 @@
-//! `graphql-guard` bounds what GraphQL requests may ask for, before the upstream has to find out.
+//! `graphql-guard` limits GraphQL requests before they reach the upstream.
 //!
-//! One HTTP request can ask for anything at any depth, so limits on requests say little. This plugin reads the document
-//! and counts: how deep it goes, what it costs, how often it asks the same under another name. Fragments are counted
-//! wherever they are spread, without being written out, so a short document cannot hide a long one. What is over a limit,
-//! or is no GraphQL, is answered here.
+//! One HTTP request can ask for anything at any depth, so limits on requests say little. This plugin parses the
+//! document and counts: its depth, its cost, and how often it asks the same under another name. Fragments are counted
+//! wherever they are spread, without being written out, so a short document cannot hide a long one. A request that
+//! exceeds a limit, or is not GraphQL, is answered here.
 
 use std::collections::BTreeMap;
 
@@ -65,7 +65,7 @@ impl Plugin for GraphqlGuard {
     fn on_request(&self, exchange: &Exchange) -> Decision {
         let judged = match exchange.method() {
             Method::GET | Method::HEAD if self.get => self.judge_query(&exchange.path()),
-            // Preflights ask for nothing.
+            // Preflights carry no query.
             Method::OPTIONS => Ok(()),
             Method::POST => return self.begin(exchange),
             _ => Err(Refusal::method(if self.get { "GET, POST" } else { "POST" })),
@@ -84,7 +84,7 @@ impl Plugin for GraphqlGuard {
     }
 }
 
-/// What a body is.
+/// The kind of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     /// A request, or several, as JSON.
@@ -93,7 +93,7 @@ enum Kind {
     Document,
 }
 
-/// What stands in the exchange's state where the body is the bare document.
+/// The exchange's state if the body is the bare document.
 const DOCUMENT: &[u8] = b"document";
 
 fn kind(exchange: &Exchange) -> Result<Kind, Refusal> {
@@ -112,7 +112,7 @@ impl GraphqlGuard {
             Ok(kind) => kind,
             Err(refusal) => return Decision::Respond(refused(&refusal)),
         };
-        // Kept, for later plugins may say of the body what they like before it is there.
+        // Kept, because later plugins may change the content type before the body arrives.
         let kept = if kind == Kind::Document { exchange.set_state(DOCUMENT) } else { Ok(()) };
         match kept.and_then(|()| exchange.set_body_mode(Direction::Request, BodyMode::Whole)) {
             Ok(()) => Decision::Proceed,
@@ -136,7 +136,7 @@ impl GraphqlGuard {
         if exchange.end_of_stream() {
             return Err(Refusal::malformed("there is no body"));
         }
-        // Some servers take it from there, and from the body only where the address has none.
+        // Some servers prefer the query in the URL, and read the body only if there is none.
         match request::named_in(query(&exchange.path())) {
             Some(name) => Err(Refusal::malformed(&format!("{name} is in the address, and there is a body"))),
             None => Ok(kind),
@@ -173,7 +173,7 @@ fn refused(refusal: &Refusal) -> Response {
     }
 }
 
-/// What a request says besides its document.
+/// The variables sent along with a document.
 type Variables = BTreeMap<String, Value>;
 
 #[cfg(test)]

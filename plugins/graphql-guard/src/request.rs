@@ -1,4 +1,4 @@
-//! GraphQL requests as HTTP carries them.
+//! GraphQL requests over HTTP.
 
 use gatewright_sdk::{
     json,
@@ -17,8 +17,8 @@ pub(crate) struct Operation {
     pub variables: Variables,
 }
 
-/// The requests in a JSON body: one, or a list of them. The upstream might take the other one of two members with one name, so
-/// neither is taken.
+/// The requests in a JSON body: one, or a list of them. A duplicate member is refused, since the upstream might use the
+/// other one.
 pub(crate) fn requests(body: &[u8]) -> Result<Vec<Operation>, Refusal> {
     match json::unique(body) {
         Ok(Value::Object(members)) => Ok(vec![Operation::of_members(members)?]),
@@ -39,7 +39,7 @@ impl Operation {
         Self { document: Some(text.to_owned()), ..Self::default() }
     }
 
-    /// From the query of a GET. A parameter that is there twice is refused: the upstream might take the other one.
+    /// From the query of a GET. A duplicate parameter is refused: the upstream might use the other one.
     pub(crate) fn of_query(query: &str) -> Result<Self, Refusal> {
         let mut members = Map::new();
         for part in query.split('&').filter(|part| !part.is_empty()) {
@@ -89,13 +89,13 @@ impl Operation {
     }
 }
 
-/// The first part of a request that a query has.
+/// The first GraphQL parameter in a query.
 pub(crate) fn named_in(query: &str) -> Option<&'static str> {
     let mut names = query.split('&').map(|part| decode(part.split('=').next().unwrap_or_default()));
     names.find_map(|name| NAMES.into_iter().find(|known| *known == name))
 }
 
-/// The parts of a request as a query names them.
+/// The names of GraphQL parameters in a query.
 const NAMES: [&str; 6] = ["query", "variables", "extensions", "id", "documentId", "operationName"];
 
 fn decode(text: &str) -> String {

@@ -14,7 +14,7 @@ fn gateway(config: &str) -> (Double, GraphqlGuard) {
     (gateway, plugin)
 }
 
-/// The status for a body; 200 where it goes on.
+/// The status for a body; 200 if it goes on.
 fn posted(config: &str, kind: &str, body: &str) -> u16 {
     posted_to(config, "/graphql", kind, body)
 }

@@ -1,4 +1,4 @@
-//! Answers as JSON.
+//! Responses as JSON.
 
 use gatewright_sdk::{
     BodyDecision, BodyMode, Decision, Direction, Exchange, Headers, MutateError, Response, StatusCode, log,
@@ -12,7 +12,7 @@ use gatewright_transcoding::{
 use crate::{ENDED, GrpcJson, Known};
 
 impl GrpcJson {
-    /// What the head of an answer says of the rest.
+    /// Prepares for the body from the head of a response.
     pub(crate) fn begin_answer(&self, exchange: &Exchange, known: &Known<'_>) -> Decision {
         let headers = exchange.response_headers();
         let [kind, status, message, details] =
@@ -21,7 +21,7 @@ impl GrpcJson {
             return not_grpc(exchange);
         }
         if exchange.end_of_stream() {
-            // The head is all there is.
+            // There is no body.
             return match Status::read([status, message, details]) {
                 Some(Status { code: Code::Ok, .. }) if known.method.server_streams => {
                     ended(Code::Ok);
@@ -48,7 +48,7 @@ impl GrpcJson {
         }
     }
 
-    /// The one message of an answer, with its status.
+    /// The one message of a response, with its status.
     pub(crate) fn answer(&self, exchange: &Exchange, known: &Known<'_>, body: &[u8]) -> BodyDecision {
         let written = match Status::read(exchange.response_trailers().select(Status::FIELDS)) {
             Some(status) if status.code != Code::Ok => return self.failed(exchange, &status).into(),
@@ -81,7 +81,7 @@ impl GrpcJson {
         message.map_err(|_| Refusal::answer("The answer is no message of its type."))
     }
 
-    /// A message as the client gets it, with its media type.
+    /// A message in the form for the client, with its media type.
     fn written(&self, known: &Known<'_>, message: &DynamicMessage) -> Result<(String, Vec<u8>), Refusal> {
         let json = || "application/json".to_owned();
         if let Some(content) = json::http_body_of(message) {
@@ -156,7 +156,7 @@ impl GrpcJson {
         Ok(())
     }
 
-    /// The end of a stream; what went wrong is its last element.
+    /// The end of a stream; an error is its last element.
     fn end(&self, exchange: &Exchange, known: &Known<'_>, out: &mut Vec<u8>) {
         let trailers = exchange.response_trailers();
         let status = Status::read(trailers.select(Status::FIELDS));
@@ -181,7 +181,7 @@ impl GrpcJson {
         out.extend(form.end(had).as_bytes());
     }
 
-    /// The answer for a call that did not end well.
+    /// The response to a call that failed.
     fn failed(&self, exchange: &Exchange, status: &Status) -> Response {
         ended(status.code);
         let body = status.json(self.schema.pool()).to_string();
@@ -189,7 +189,7 @@ impl GrpcJson {
     }
 }
 
-/// An answer that has what the server sent beside.
+/// A response with the server's metadata.
 fn with_metadata(exchange: &Exchange, response: Response, kind: &str, body: String) -> Response {
     let is_metadata = |name: &str| !OF_GRPC.contains(&name) && !Status::FIELDS.contains(&name);
     let sent = [exchange.response_headers().all(), exchange.response_trailers().all()].concat();
@@ -202,14 +202,14 @@ fn with_metadata(exchange: &Exchange, response: Response, kind: &str, body: Stri
     response.with_body(kind, body)
 }
 
-/// Makes the head of an answer, which is still here, that of one in JSON.
+/// Makes the head of a response, which is still here, that of a JSON response.
 fn finish(exchange: &Exchange, kind: &str) -> Result<(), MutateError> {
     let (headers, trailers) = (exchange.response_headers(), exchange.response_trailers());
     headers.set("content-type", kind)?;
     clean(headers)?;
     for (name, value) in trailers.all() {
         if !Status::FIELDS.contains(&name.as_str()) {
-            // The client would not look for it behind the body.
+            // The client would not look for it in trailers.
             headers.append(&name, String::from_utf8_lossy(&value))?;
         }
         trailers.remove(&name)?;
@@ -221,7 +221,7 @@ fn clean(headers: Headers<'_>) -> Result<(), MutateError> {
     OF_GRPC.into_iter().try_for_each(|name| headers.remove(name))
 }
 
-/// An answer of the gateway, or of another plugin, goes on as it is; so does a refusal of what stands between it and the server.
+/// A response of the gateway or of another plugin passes unchanged; so does an error of a proxy in front of the server.
 fn not_grpc(exchange: &Exchange) -> Decision {
     let is_upstreams = exchange.attribute("upstream.endpoint").is_some();
     if !is_upstreams || exchange.status().is_none_or(|status| status != StatusCode::OK) {
@@ -235,7 +235,7 @@ fn no_status() -> Refusal {
     Refusal::answer("The answer ended without a status.")
 }
 
-/// The answer for one of the upstream that cannot be read.
+/// The response to the client if the upstream's response cannot be read.
 fn unreadable(refusal: &Refusal) -> Response {
     log::warn("an answer of the upstream cannot be read", &[("why", &refusal.detail)]);
     ended(refusal.code);
@@ -246,7 +246,7 @@ fn ended(code: Code) {
     ENDED.add(1, &[code.name()]);
 }
 
-/// The stream breaks off, so that nobody takes it for complete.
+/// Breaks off the stream, so that nobody takes it for complete.
 fn broken(why: &str) -> BodyDecision {
     log::warn("a stream of the upstream was broken off", &[("why", why)]);
     ended(Code::Internal);

@@ -1,4 +1,4 @@
-//! What is kept of a request from hook to hook.
+//! The data of a request that is kept from hook to hook.
 
 use gatewright_transcoding::Sequence;
 
@@ -6,13 +6,13 @@ use gatewright_transcoding::Sequence;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Call {
     pub form: Form,
-    /// Of a stream of the client: where it is in it.
+    /// The position in the client's stream, if it streams.
     pub sequence: Sequence,
-    /// Whether the answer has had a message.
+    /// Whether the response has had a message.
     pub had: bool,
-    /// The place of its rule.
+    /// The position of its rule.
     pub rule: u32,
-    /// Path with query, and the body's media type (or nothing), as they came.
+    /// The original path with query, and the body's media type (or nothing).
     pub target: String,
     pub content_type: String,
 }
@@ -64,7 +64,7 @@ impl Call {
 }
 
 impl Form {
-    /// The first one in `Accept` that there is; an array, where there is none.
+    /// The first supported form in `Accept`; an array if there is none.
     pub(crate) fn accepted(accept: Option<&str>) -> Self {
         let types = accept.unwrap_or_default().split(',').map(|kind| kind.split(';').next().unwrap_or_default().trim());
         let form = |kind: &str| match kind.to_ascii_lowercase().as_str() {
@@ -84,7 +84,7 @@ impl Form {
         }
     }
 
-    /// What comes before a message.
+    /// The text before a message.
     pub(crate) const fn before(self, is_first: bool) -> &'static str {
         match (self, is_first) {
             (Self::Array, true) => "[",
@@ -94,7 +94,7 @@ impl Form {
         }
     }
 
-    /// What comes behind one.
+    /// The text after a message.
     pub(crate) const fn behind(self) -> &'static str {
         match self {
             Self::Array => "",
@@ -103,7 +103,7 @@ impl Form {
         }
     }
 
-    /// What comes at the end; `had` says whether there was a message.
+    /// The text at the end; `had` says whether there was a message.
     pub(crate) const fn end(self, had: bool) -> &'static str {
         match (self, had) {
             (Self::Array, true) => "]",

@@ -1,8 +1,8 @@
 //! `grpc-json` lets REST clients call gRPC servers.
 //!
-//! A request is found among the rules of `google.api.http`, its path, query and body become a message, and the call goes to
-//! the upstream. The answer becomes JSON again: at once where there is one message, else message by message as they come.
-//! Metadata are headers both ways.
+//! A request is matched with the rules of `google.api.http`, its path, query and body become a message, and the call
+//! goes to the upstream. The response becomes JSON again: in one piece if there is one message, otherwise message by
+//! message as they arrive. Metadata are headers in both directions.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ static ENDED: Metric = Metric::counter("calls", "Calls that were made, by the na
 pub struct GrpcJson {
     schema: Schema,
     rules: Vec<Binding>,
-    /// To places in `rules`.
+    /// Leads to positions in `rules`.
     router: Router<u32>,
     verbs: Verbs,
     query: Query,
@@ -41,12 +41,12 @@ pub struct GrpcJson {
     timeout: Option<Duration>,
 }
 
-/// A call with the rule and the method that it is for.
+/// A call with its rule and its method.
 struct Known<'a> {
     call: Call,
     binding: &'a Binding,
     method: &'a Method,
-    /// Of the fields in the path; the hooks of the answer have no use for them.
+    /// Values of the fields in the path; the response hooks do not need them.
     values: Vec<String>,
 }
 
@@ -139,7 +139,7 @@ impl Plugin for GrpcJson {
 }
 
 impl GrpcJson {
-    /// The place of the rule for a request, and the values of the fields in its path.
+    /// The position of the rule for a request, and the values of the fields in its path.
     fn find(&self, method: &str, target: &str) -> Result<(u32, Vec<String>), Refusal> {
         match self.router.find(method, self.path(target).ok_or_else(nothing)?) {
             Found::Rule(at, values) => Ok((*at, values)),
@@ -152,7 +152,7 @@ impl GrpcJson {
         }
     }
 
-    /// What the rules see of a target; `None` where it is outside of `base_path`.
+    /// The part of a target that the rules see; `None` if it is outside of `base_path`.
     fn path<'target>(&self, target: &'target str) -> Option<&'target str> {
         target.split('?').next()?.strip_prefix(self.base_path.as_str())
     }
@@ -163,7 +163,7 @@ impl GrpcJson {
         Some(Known { call, binding, method, values })
     }
 
-    /// The call that the exchange became in its request hook.
+    /// The call that the request hook made of the exchange.
     fn known(&self, exchange: &Exchange) -> Option<Known<'_>> {
         self.of(Call::of_bytes(&exchange.state())?, Vec::new())
     }
@@ -174,7 +174,7 @@ impl GrpcJson {
         Some(Known { values, ..known })
     }
 
-    /// Refuses what is wrong before the body is seen. The answer is the time that the call has.
+    /// Refuses what is wrong before the body is seen. Returns the time limit of the call.
     fn check(
         &self,
         known: &Known<'_>,
@@ -186,7 +186,7 @@ impl GrpcJson {
             return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::InvalidArgument, detail));
         }
         if known.method.client_streams {
-            // The server would hear of it before the first message does not fit.
+            // Otherwise the server would see the call before its first message is refused.
             self.message(known, None, b"")?;
         }
         let asked = timeout.map(|text| {
@@ -235,7 +235,7 @@ fn lost(error: &MutateError) -> Refusal {
     Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, Code::Internal, detail)
 }
 
-/// Headers that are about the representation that the client sent or wants, and mean nothing to the call.
+/// Headers about the representation that the client sent or wants, which mean nothing to the call.
 const OF_HTTP: [&str; 10] = [
     "accept",
     "accept-charset",

@@ -6,7 +6,7 @@ use gatewright_transcoding::{Code, DynamicMessage, Message as _, Parts, Refusal,
 use crate::{GrpcJson, Known, lost};
 
 impl GrpcJson {
-    /// The message that a request is, or one of those that it streams.
+    /// The message of a request, or one of those that it streams.
     pub(crate) fn message(
         &self,
         known: &Known<'_>,

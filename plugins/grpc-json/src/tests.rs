@@ -81,7 +81,7 @@ fn messages(name: &str, mut frames: &[u8]) -> Vec<Value> {
     found
 }
 
-/// What a request becomes: the path and the messages, or the status and what it says.
+/// The result for a request: the path and the messages, or the status and its text.
 fn sent(
     gateway: &Double,
     plugin: &GrpcJson,
@@ -141,7 +141,7 @@ fn requests_become_calls() {
             json!({ "parent": "shops/1", "order": { "title": "t", "lines": [{ "sku": "a", "count": 2 }],
                 "stock": { "x": 1 }, "token": "aGk=", "iban": "DE" } }),
         ),
-        // The path has the last word, also with a value that is the default.
+        // The path takes precedence, even with a default value.
         (
             Request::new(gatewright_sdk::Method::PATCH, "/v1/orders/0"),
             r#"{"id":9,"title":"t"}"#,
@@ -230,7 +230,7 @@ fn heads_become_metadata() {
     }
 }
 
-/// An answer to `path`: its status, its media type, and its body.
+/// The response to `path`: its status, its media type, and its body.
 fn answered(
     plugin: &GrpcJson,
     gateway: &Double,
@@ -344,7 +344,7 @@ fn streams_come_message_by_message() {
         }
     }
     assert_eq!(answered(&plugin, &gateway, watch("*/*"), &[b""], OK).2, "[]");
-    // What is cut off breaks off.
+    // A truncated response is broken off.
     assert_eq!(answered(&plugin, &gateway, watch("*/*"), &[&frames[..3]], OK).0, 0);
     assert_eq!(answered(&plugin, &gateway, watch("*/*"), &[b"\0\xff\xff\xff\xff", b""], OK).0, 0);
 }

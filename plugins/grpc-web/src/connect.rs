@@ -18,7 +18,7 @@ impl GrpcWeb {
             return Ok(frame::of(body));
         }
         let method = self.method(exchange).ok_or_else(|| Refusal::bad("There is no such method."))?;
-        // An empty body is an empty message in Connect's other form, and no JSON in this one.
+        // An empty body is an empty message in Connect's other form, but not JSON in this one.
         let options = json::Options { lenient: true, ..json::Options::default() };
         Ok(frame::of(&options.message(&method.input, None, body)?.encode_to_vec()))
     }
@@ -74,7 +74,7 @@ impl GrpcWeb {
     }
 }
 
-/// An error of the server, or of the gateway.
+/// An error of the server or the gateway.
 pub(crate) fn failed(exchange: &Exchange, status: &Status) -> Response {
     let trailers = exchange.response_trailers().all();
     let response = with_metadata(exchange, error(status), status.code.http(), "application/json");

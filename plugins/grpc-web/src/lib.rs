@@ -43,7 +43,7 @@ pub struct GrpcWeb {
     schema: Option<Schema>,
 }
 
-/// What the client speaks.
+/// The client's protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Speech {
     Web,
@@ -96,7 +96,7 @@ impl Plugin for GrpcWeb {
         let kind = exchange.response_headers().get("content-type").unwrap_or_default();
         let begun = match speech {
             _ if kind.starts_with("application/problem+json") => Ok(gateways_own(exchange, speech).into()),
-            // Of what stands before the server, or of another plugin: clients know what its status means. Or of this one.
+            // From a proxy in front of the server, from another plugin or from this one: clients understand its status.
             _ if !is_grpc(&kind) => {
                 log::noted(exchange.set_body_mode(Direction::Response, BodyMode::Skip));
                 return Decision::Proceed;
@@ -106,7 +106,7 @@ impl Plugin for GrpcWeb {
         };
         let decision = begun.unwrap_or_else(|error| lost(&error).response().into());
         if decision != Decision::Proceed {
-            // It is whole already.
+            // The body is complete already.
             log::noted(exchange.set_body_mode(Direction::Response, BodyMode::Skip));
         }
         decision
@@ -140,7 +140,7 @@ impl GrpcWeb {
         Some(self.schema.as_ref()?.method(path)?.1)
     }
 
-    /// Refuses what is wrong before the body is seen. The answer is the time that a call of Connect has.
+    /// Refuses what is wrong before the body is seen. Returns the time limit of a Connect call.
     fn check(&self, exchange: &Exchange, speech: Speech) -> Result<Option<Duration>, Refusal> {
         let [encoding, milliseconds] = exchange.request_headers().select(["content-encoding", "connect-timeout-ms"]);
         if is_coded(encoding.as_deref()) {
@@ -162,7 +162,7 @@ impl GrpcWeb {
 }
 
 impl Speech {
-    /// What was found out in the request hook.
+    /// What the request hook has kept.
     fn kept(exchange: &Exchange) -> Option<Self> {
         match exchange.state().as_slice() {
             [0] => Some(Self::Web),
@@ -215,7 +215,7 @@ fn begin(exchange: &Exchange, speech: Speech, time: Option<Duration>) -> Result<
     exchange.set_body_mode(Direction::Response, mode)
 }
 
-/// The answer to a request that is no call.
+/// The response to a request that is not a call.
 fn refused(exchange: &Exchange, speech: Speech, refusal: &Refusal) -> Response {
     if speech.is_connect() {
         return connect::refused(refusal);
@@ -223,7 +223,8 @@ fn refused(exchange: &Exchange, speech: Speech, refusal: &Refusal) -> Response {
     web::failed(exchange, speech, &gatewright_transcoding::Status::new(refusal.code, &refusal.detail))
 }
 
-/// An error of the gateway, or of another plugin, in the words of the protocol. What a problem says in its body is not here yet.
+/// An error of the gateway or of another plugin, in the form of the protocol. The text in a problem's body has not
+/// arrived yet.
 fn gateways_own(exchange: &Exchange, speech: Speech) -> Response {
     let status = exchange.status().unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let phrase = status.canonical_reason().unwrap_or_default();
@@ -238,7 +239,7 @@ fn gateways_own(exchange: &Exchange, speech: Speech) -> Response {
     if speech.is_connect() { connect::failed(exchange, &status) } else { web::failed(exchange, speech, &status) }
 }
 
-/// An answer that has what the server sent beside.
+/// A response with the server's metadata.
 fn with_metadata(exchange: &Exchange, body: Vec<u8>, status: StatusCode, kind: &str) -> Response {
     let metadata = exchange.response_headers().all().into_iter().filter(|(name, _)| {
         !name.starts_with("grpc-") && name != "content-type" && gatewright_sdk::rules::check_name(name).is_ok()

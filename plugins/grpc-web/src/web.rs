@@ -1,5 +1,5 @@
-//! gRPC-Web: gRPC's frames, and the trailers as one frame more, with the flag 0x80. In its text form all of it is base64, in
-//! pieces that each end with their padding.
+//! gRPC-Web: gRPC's frames, and the trailers as one more frame, with the flag 0x80. In its text form everything is
+//! base64, in pieces that each end with their padding.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use gatewright_sdk::{BodyDecision, Decision, Exchange, MutateError, Response, StatusCode};
@@ -13,7 +13,7 @@ pub(crate) fn decoded(text: &[u8]) -> Result<Vec<u8>, Refusal> {
     let mut frames = Vec::with_capacity(text.len() / 4 * 3);
     let mut rest = text.trim_ascii();
     while !rest.is_empty() {
-        // A piece ends with its padding, and all of them are of four characters each.
+        // A piece ends with its padding and has a multiple of four characters.
         let end = rest.iter().position(|byte| *byte == b'=').map_or(rest.len(), |at| (at / 4 + 1) * 4);
         let (piece, behind) = rest.split_at_checked(end).ok_or_else(refusal)?;
         frames.extend(STANDARD.decode(piece).map_err(|_| refusal())?);
@@ -25,7 +25,7 @@ pub(crate) fn decoded(text: &[u8]) -> Result<Vec<u8>, Refusal> {
 pub(crate) fn begin(exchange: &Exchange, speech: Speech) -> Result<Decision, MutateError> {
     let headers = exchange.response_headers();
     if exchange.end_of_stream() {
-        // The head is all there is; browsers show less of it than of a body.
+        // There is no body; browsers show less of the head than of a body.
         let mut trailers = Vec::new();
         for (name, value) in headers.all() {
             if name.starts_with("grpc-") {
@@ -40,7 +40,7 @@ pub(crate) fn begin(exchange: &Exchange, speech: Speech) -> Result<Decision, Mut
     Ok(Decision::Proceed)
 }
 
-/// An answer that is nothing but a status.
+/// A response that consists of a status only.
 pub(crate) fn failed(exchange: &Exchange, speech: Speech, status: &Status) -> Response {
     let mut fields = Vec::new();
     for (name, value) in status.fields() {

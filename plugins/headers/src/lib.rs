@@ -1,8 +1,8 @@
 //! `headers` sets, appends and removes headers of the request, of the response, or both.
 //!
-//! Names are checked and values taken apart when the plugin is configured. What is the same for every exchange the gateway
-//! does by itself, and where that is all, no hook is called. A header with `$(...)` in a value costs one call for each
-//! change and one for each `$(...)`.
+//! Names are checked and values parsed when the plugin is configured. The gateway itself makes changes that are the
+//! same for every exchange, and if there are no others, no hook is called. A header with `$(...)` in a value costs one
+//! call for each change and one for each `$(...)`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -53,12 +53,12 @@ enum OneOrMany {
     Many(Vec<String>),
 }
 
-/// What is done, taken apart.
+/// The changes, parsed.
 #[derive(Debug)]
 pub struct HeaderRules {
     /// The same for every exchange.
     always: Vec<(Section, HeaderChange)>,
-    /// Of the headers with a value that depends on the exchange, in order.
+    /// Changes of headers with a value that depends on the exchange, in order.
     request: Vec<Change>,
     response: Vec<Change>,
 }
@@ -116,14 +116,16 @@ impl Plugin for HeaderRules {
     }
 }
 
-/// Takes out the changes of headers of which none depends on the exchange. The order matters within one name only.
+/// Takes out the changes of headers for which no change depends on the exchange. The order matters within one name
+/// only.
 fn take_fixed(changes: &mut Vec<Change>) -> Vec<Change> {
     let depending = changes.iter().filter(|change| change.depends());
     let names: BTreeSet<String> = depending.map(|change| change.name.clone()).collect();
     changes.extract_if(.., |change| !names.contains(&change.name)).collect()
 }
 
-/// A change that the gateway refuses is logged and the others are made: better than to refuse requests because of a header.
+/// A change that the gateway refuses is logged and the others are made: better than refusing requests because of a
+/// header.
 fn make(changes: &[Change], exchange: &Exchange, headers: Headers<'_>) {
     for change in changes {
         if let Err(error) = change.make(exchange, headers) {
@@ -133,7 +135,7 @@ fn make(changes: &[Change], exchange: &Exchange, headers: Headers<'_>) {
 }
 
 impl Change {
-    /// Whether the value is not the same for every exchange.
+    /// Whether the value depends on the exchange.
     fn depends(&self) -> bool {
         match &self.action {
             Action::Remove => false,
@@ -154,7 +156,7 @@ impl Change {
         match &self.action {
             Action::Remove => headers.remove(&self.name),
             Action::Set(value) => match value.resolve(exchange) {
-                // What the client sent under this name must not pass for what the operator wanted there.
+                // The client's value must not be taken for the operator's.
                 Some(value) => {
                     headers.set(&self.name, value).or_else(|refused| headers.remove(&self.name).and(Err(refused)))
                 }

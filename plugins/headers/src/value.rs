@@ -1,4 +1,4 @@
-//! A header's value with places for attributes.
+//! A header's value with placeholders for attributes.
 
 use std::borrow::Cow;
 
@@ -20,12 +20,12 @@ impl Value {
         Ok(Self(text))
     }
 
-    /// The text, where it is the same for every exchange.
+    /// The text, if it is the same for every exchange.
     pub(crate) fn fixed(&self) -> Option<&str> {
         self.0.plain()
     }
 
-    /// The text for this exchange; `None` where an attribute is not known.
+    /// The text for this exchange; `None` if an attribute is not known.
     pub(crate) fn resolve(&self, exchange: &Exchange) -> Option<Cow<'_, str>> {
         if let Some(text) = self.fixed() {
             return Some(Cow::Borrowed(text));

@@ -1,4 +1,4 @@
-//! What is signed: the signature base of a request (RFC 9421 section 2.5).
+//! The signed text: the signature base of a request (RFC 9421 section 2.5).
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use gatewright_sdk::Exchange;
@@ -14,12 +14,12 @@ pub(crate) struct Request<'a> {
     target: String,
 }
 
-/// Why there is no base for what a signature says it covers.
+/// Why there is no base for the components that a signature covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NoBase {
-    /// A component that the request does not have, or has twice where it may be there once.
+    /// A component that the request does not have, or has twice although only one is allowed.
     Missing,
-    /// A component that this gateway does not know.
+    /// A component that is not supported.
     Unknown,
 }
 
@@ -27,7 +27,7 @@ impl<'a> Request<'a> {
     pub(crate) fn of(exchange: &'a Exchange) -> Self {
         let scheme = exchange.scheme();
         let authority = exchange.authority().to_ascii_lowercase();
-        // Section 2.2.3: without the port that the scheme has anyway.
+        // Section 2.2.3: without the scheme's default port.
         let default = if scheme == "https" { ":443" } else { ":80" };
         let authority = authority.strip_suffix(default).unwrap_or(&authority).to_owned();
         Self { exchange, method: exchange.method().to_string(), scheme, authority, target: exchange.path() }
@@ -77,7 +77,7 @@ impl<'a> Request<'a> {
         })
     }
 
-    /// Section 2.1. A name in capitals is none: the one form of a name is lower-case.
+    /// Section 2.1. A name in capitals is not valid: names are lower-case.
     fn field(&self, name: &str, parameters: &Parameters) -> Result<String, NoBase> {
         if name.is_empty() || name.bytes().any(|byte| byte.is_ascii_uppercase()) {
             return Err(NoBase::Unknown);
@@ -95,7 +95,7 @@ impl<'a> Request<'a> {
                 let texts: Option<Vec<&str>> = trimmed.map(|value| str::from_utf8(value).ok()).collect();
                 Ok(texts.ok_or(NoBase::Missing)?.join(", "))
             }
-            // Section 2.1.3: each value by itself, so that a comma in one cannot look like two.
+            // Section 2.1.3: each value separately, so that a comma in one cannot look like two values.
             [(key, Value::Boolean(true))] if key == "bs" => {
                 Ok(trimmed.map(|value| format!(":{}:", STANDARD.encode(value))).collect::<Vec<_>>().join(", "))
             }
@@ -118,7 +118,7 @@ fn is_same(one: &Item, other: &Item) -> bool {
         && one.parameters.iter().all(|parameter| other.parameters.contains(parameter))
 }
 
-/// Section 2.2.8: decoded as a form, and encoded again in one way. One that is there twice cannot be signed.
+/// Section 2.2.8: decoded as a form, and encoded again in one way. A duplicate parameter cannot be signed.
 fn query_parameter(query: &str, wanted: &str) -> Result<String, NoBase> {
     let mut values = query.split('&').filter_map(|pair| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -128,7 +128,7 @@ fn query_parameter(query: &str, wanted: &str) -> Result<String, NoBase> {
     if values.next().is_some() { Err(NoBase::Missing) } else { Ok(only) }
 }
 
-/// What a form says, percent-encoded: all but letters, digits and `*-._`.
+/// The value of a form, percent-encoded: all but letters, digits and `*-._`.
 fn encoded(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     let mut bytes = text.as_bytes();

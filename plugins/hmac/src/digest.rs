@@ -1,4 +1,4 @@
-//! `Content-Digest` (RFC 9530): what the body has to be.
+//! `Content-Digest` (RFC 9530): the digests that the body must have.
 
 use gatewright_sdk::serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256, Sha512};
@@ -14,8 +14,7 @@ pub(crate) struct Digests {
 }
 
 impl Digests {
-    /// From the values of the field. Algorithms that are not known, or no longer good, do not count; `None` where none is
-    /// left.
+    /// From the values of the field. Unknown and insecure algorithms are ignored; `None` if none is left.
     pub(crate) fn read(values: &[Vec<u8>]) -> Option<Self> {
         let texts: Vec<&str> = values.iter().map(|value| str::from_utf8(value).ok()).collect::<Option<_>>()?;
         let members = structured::dictionary(&texts.join(", "))?;
@@ -28,7 +27,7 @@ impl Digests {
                 Member::List(_) => None,
             })
         };
-        // One that is there and is no digest spoils the field.
+        // A known digest that is malformed invalidates the field.
         let (sha256, sha512) = (
             digest("sha-256").map_or(Some(None), |it| it.map(Some))?,
             digest("sha-512").map_or(Some(None), |it| it.map(Some))?,

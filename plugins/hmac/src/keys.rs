@@ -1,4 +1,4 @@
-//! The table of keys. The gateway has the keys themselves; here is what else is known of them.
+//! The table of keys. The gateway has the keys themselves; this has their other properties.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use crate::config::{Algorithm, Credential, Encoding, Key};
 
 pub(crate) struct Keys(BTreeMap<String, Known>);
 
-/// What is known of a key.
+/// The properties of a key, except the key itself.
 pub(crate) struct Known {
     pub(crate) algorithm: Algorithm,
     pub(crate) subject: String,
@@ -26,10 +26,10 @@ pub(crate) struct Known {
 }
 
 impl Keys {
-    /// Hands the keys to the gateway: shared ones and public ones apart, as it does not take them together.
+    /// Declares the keys to the gateway: shared and public ones separately, since one set cannot have both.
     ///
     /// # Errors
-    /// Names the key by its place, never by what it is.
+    /// Names the key by its position, never by its value.
     pub(crate) fn new(keys: Option<Vec<Key>>, consumers: Vec<(Credential, Consumer)>) -> Result<Self, String> {
         let mut table = Table::default();
         for (index, key) in keys.into_iter().flatten().enumerate() {
@@ -69,7 +69,7 @@ impl Keys {
     }
 }
 
-/// Keys as they are read.
+/// The keys while they are read.
 #[derive(Default)]
 struct Table {
     known: BTreeMap<String, Known>,
@@ -105,7 +105,7 @@ const fn set_of(algorithm: Algorithm) -> &'static str {
     }
 }
 
-/// The key as the gateway takes it.
+/// The key in the form that the gateway takes.
 fn material(key: &Credential) -> Result<Value, String> {
     let is_shared = key.alg == Algorithm::HmacSha256;
     match (&key.secret, &key.key, &key.pem, &key.jwk) {
@@ -138,5 +138,5 @@ fn shared(text: &str, encoding: Encoding) -> Result<Value, String> {
     Ok(json!({ "jwk": { "kty": "oct", "k": URL_SAFE_NO_PAD.encode(bytes) } }))
 }
 
-/// As long as the digest (RFC 2104, section 3).
+/// The length of the digest (RFC 2104, section 3).
 const SHORTEST_BYTES: usize = 32;

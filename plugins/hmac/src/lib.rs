@@ -1,8 +1,10 @@
-//! `hmac` lets in who signs its requests with a known key (HTTP message signatures, RFC 9421), and says who it is.
+//! `hmac` lets callers in who sign their requests with a known key (HTTP message signatures, RFC 9421), and sets the
+//! identity.
 //!
-//! A signature covers what the operator wants covered, is young, and is used once: its nonce is kept in the shared store for as
-//! long as it would be good. The gateway checks the signature natively (the `jwt` capability: the algorithms are the same, byte for
-//! byte); the plugin puts together what was signed. A body is bound to the signature by its digest (RFC 9530).
+//! A signature must cover what the operator requires, be recent, and be used once: its nonce is kept in the shared
+//! store for as long as it would be valid. The gateway checks the signature natively (the `jwt` capability: the
+//! algorithms are the same, byte for byte); the plugin assembles the signed text. A body is bound to the signature by
+//! its digest (RFC 9530).
 
 use std::time::UNIX_EPOCH;
 
@@ -44,7 +46,7 @@ pub struct Hmac {
     accepted: String,
 }
 
-/// Why a signature is not good: the metric's label, and what the client is told.
+/// Why a signature is not accepted: the metric's label, and the text for the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Refusal(&'static str, &'static str);
 
@@ -145,7 +147,7 @@ impl Plugin for Hmac {
 }
 
 impl Hmac {
-    /// The key that made the signature, and what its body has to be.
+    /// The key that made the signature, and the digests that the body must have.
     fn check(&self, exchange: &Exchange, signature: &Signature) -> Result<(&Known, Kept), Refusal> {
         let id = signature.text("keyid").ok_or(UNKNOWN)?;
         let known = self.keys.get(id).ok_or(UNKNOWN)?;
@@ -178,7 +180,7 @@ impl Hmac {
         }
     }
 
-    /// What the body has to be, where the signature says so.
+    /// The digests that the body must have, if the signature covers them.
     fn digests(&self, exchange: &Exchange, signature: &Signature) -> Result<Option<Digests>, Refusal> {
         let has_body = !exchange.end_of_stream();
         if !signature.covers(&self.content_digest) {
@@ -192,7 +194,7 @@ impl Hmac {
         }
     }
 
-    /// A request with a body that is bound waits for the end of it; until then its nonce is free.
+    /// A request with a bound body waits for its end; until then its nonce is not used.
     fn admit(&self, exchange: &Exchange, known: &Known, kept: Kept) -> Decision {
         let waits = if kept.digests.is_some() {
             let kept = serde_json::to_vec(&kept).unwrap_or_default();
@@ -215,7 +217,7 @@ impl Hmac {
         }
     }
 
-    /// Uses the nonce, which works once while its signature is good.
+    /// Uses the nonce, which works once while its signature is valid.
     fn use_up(&self, kept: &Kept) -> Result<(), Response> {
         let Some(nonce) = &kept.nonce else { return Ok(()) };
         self.nonces.use_up(&kept.key, nonce).map_err(|why| match why {

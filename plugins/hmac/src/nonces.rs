@@ -1,25 +1,25 @@
-//! Which nonces were used. They are in the shared store, which has room for so many, and each key has a share of that: who uses
-//! up a share of nonces keeps nobody else out.
+//! The used nonces. They are in the shared store, whose room is limited, and each key has a share of it: a key that
+//! uses up its share affects no other.
 //!
-//! A nonce is kept for as long as its signature may be good. Nobody says when one goes, so it is counted how many a key uses in a
-//! quarter of that time, from the first one on. At any moment those of at most five quarters are there, the oldest of them in
-//! part, so in each a key may use a fifth of its share.
+//! A nonce is kept for as long as its signature may be valid. Nothing reports when one expires, so the plugin counts
+//! how many a key uses in a quarter of that time, which begins with the first one. At any moment the store has the
+//! nonces of at most five quarters, the oldest of them in part, so a key may use a fifth of its share in each.
 
 use std::time::Duration;
 
 use gatewright_sdk::shared_store::{self, StoreError, SwapError};
 use sha2::{Digest, Sha256};
 
-/// The nonces of keys that have so much in common.
+/// The nonces of keys with the same settings.
 pub(crate) struct Nonces {
     /// How long a nonce is kept.
     life: Duration,
     quarter: Duration,
-    /// Of one key, in a quarter.
+    /// The most nonces of one key in a quarter.
     most: i64,
 }
 
-/// Why a nonce was not used. It can be used later then, unless it was before.
+/// Why a nonce was not used. It can be used later, unless it was used before.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum NotUsed {
     Before,
@@ -29,20 +29,20 @@ pub(crate) enum NotUsed {
 }
 
 impl Nonces {
-    /// `share` is how many of one key may be there at once.
+    /// `share` is how many nonces of one key may be kept at once.
     pub(crate) fn new(life: Duration, share: u32) -> Self {
         let quarter_ms = u64::try_from(life.as_millis().div_ceil(4)).unwrap_or(u64::MAX);
         Self { life, quarter: Duration::from_millis(quarter_ms), most: i64::from(share / PARTS) }
     }
 
-    /// Uses a nonce of this key, once. `nonce` is where it is.
+    /// Uses a nonce of this key, once. `nonce` is its place in the store.
     pub(crate) fn use_up(&self, key: &str, nonce: &str) -> Result<(), NotUsed> {
         match shared_store::compare_and_set(nonce, None, b"", Some(self.life)) {
             Ok(_) => {}
             Err(SwapError::Conflict(_)) => return Err(NotUsed::Before),
             Err(SwapError::Store(error)) => return Err(NotUsed::Store(error)),
         }
-        // Only now: a signature that somebody sends again takes nothing from the share.
+        // Only now: a replayed signature takes nothing from the share.
         let counted = shared_store::increment(&self.count(key), 1, Some(self.quarter));
         let refused = match counted {
             Ok(sum) if sum <= self.most => return Ok(()),
@@ -53,30 +53,30 @@ impl Nonces {
         Err(refused)
     }
 
-    /// In seconds, for who has used up a share: until there is room again, or some of the way.
+    /// Seconds to wait for a key that has used up its share: until there is room again, or part of the way.
     pub(crate) fn wait(&self) -> u64 {
         self.quarter.as_secs().clamp(1, LONGEST_WAIT_SECONDS)
     }
 
-    /// Where it is counted how many nonces a key uses. With another life they count apart, as a quarter is another one.
+    /// The place of a key's count. Another lifetime has another count, since its quarters differ.
     fn count(&self, key: &str) -> String {
         format!("count:{}:{}", self.life.as_millis(), digest(key, ""))
     }
 }
 
-/// The share of each of so many keys. It is a part of what the store has room for, and with many keys no less than will do: then
-/// one alone cannot fill the store, but many together can.
+/// The share of each of this many keys. It is a fraction of the store's room, but with many keys no less than a useful
+/// minimum: then one key alone cannot fill the store, but many together can.
 pub(crate) fn share(keys: usize) -> u32 {
     let keys = u32::try_from(keys).unwrap_or(u32::MAX).max(1);
     (ROOM / keys).max(LEAST_SHARE)
 }
 
-/// Where the store has a nonce of a key: of a length that does not depend on the client.
+/// The place of a key's nonce in the store: its length does not depend on the client.
 pub(crate) fn place(key: &str, nonce: &str) -> String {
     format!("nonce:{}", digest(key, nonce))
 }
 
-/// In hexadecimal. Where the key ends is a part of it, so no two pairs have the same.
+/// In hexadecimal. The length of the key is part of it, so no two pairs have the same.
 fn digest(key: &str, nonce: &str) -> String {
     let mut hash = Sha256::new();
     hash.update(u64::try_from(key.len()).unwrap_or(u64::MAX).to_le_bytes());
@@ -85,10 +85,10 @@ fn digest(key: &str, nonce: &str) -> String {
     hash.finalize().iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
 }
 
-/// A nonce takes 262 bytes of the store's 16 MiB; what is left of them, 1 MiB, has room for 3,600 counts.
+/// A nonce takes 262 bytes of the store's 16 MiB; the rest, 1 MiB, has room for 3,600 counts.
 const ROOM: u32 = 60_000;
-/// 15 keys have all the room.
+/// With this, 15 keys have all the room.
 const LEAST_SHARE: u32 = 4_000;
-/// Of a share, one for each quarter of which something may be there.
+/// Parts of a share: one for each quarter whose nonces may still be kept.
 pub(crate) const PARTS: u32 = 5;
 const LONGEST_WAIT_SECONDS: u64 = 60;

@@ -1,4 +1,4 @@
-//! `Signature-Input` and `Signature`: what a request says of its signatures, nothing of it proven.
+//! `Signature-Input` and `Signature`: the claimed signatures of a request, none of them verified.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use gatewright_sdk::Exchange;
 
 use crate::structured::{self, InnerList, Item, Member, Value};
 
-/// A signature and what it says it covers.
+/// A signature and the components that it claims to cover.
 #[derive(Debug)]
 pub(crate) struct Signature {
     pub(crate) covered: InnerList,
@@ -21,8 +21,8 @@ pub(crate) enum Found {
     Malformed,
 }
 
-/// Every signature of the request that has this tag, if one is wanted. A signature without its input, or the other way
-/// round, spoils them all.
+/// Every signature of the request, or those with the wanted tag. A signature without its input, or the other way round,
+/// invalidates them all.
 pub(crate) fn find(exchange: &Exchange, tag: Option<&str>) -> Found {
     let values = |name: &str| exchange.request_headers().values(name);
     let (inputs, signatures) = (values("signature-input"), values("signature"));
@@ -62,7 +62,7 @@ fn read(inputs: &[Vec<u8>], signatures: &[Vec<u8>], tag: Option<&str>) -> Option
     Some(found)
 }
 
-/// Why the time of a signature is not now.
+/// Why a signature is not valid at this time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BadTime {
     Missing,
@@ -79,7 +79,7 @@ impl Signature {
         }
     }
 
-    /// Whether the parameter is there, whatever it is.
+    /// Whether the parameter is there, with any value.
     pub(crate) fn has(&self, name: &str) -> bool {
         structured::parameter(&self.covered.parameters, name).is_some()
     }
@@ -101,7 +101,7 @@ impl Signature {
         if ends.saturating_add(leeway) <= now { Err(BadTime::Expired) } else { Ok(()) }
     }
 
-    /// Whether the component, or one that says more, is covered.
+    /// Whether the component, or one that includes it, is covered.
     pub(crate) fn covers(&self, component: &Item) -> bool {
         let Value::Text(name) = &component.value else { return false };
         let more: &[&str] = match name.as_str() {
@@ -134,7 +134,7 @@ pub(crate) fn component(text: &str) -> Result<Item, &'static str> {
     }
 }
 
-/// Of either field, all its values together.
+/// Limit for each of the two fields, all its values together.
 const LONGEST_BYTES: usize = 8 << 10;
-/// Signatures of one request; each is work.
+/// Limit for the signatures of one request; each is work.
 const MOST: usize = 8;

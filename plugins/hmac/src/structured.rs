@@ -1,7 +1,7 @@
-//! Structured fields (RFC 9651): dictionaries, as `Signature-Input`, `Signature` and `Content-Digest` are.
+//! Structured fields (RFC 9651): dictionaries such as `Signature-Input`, `Signature` and `Content-Digest`.
 //!
-//! Stricter than the RFC in one thing: a key that is there twice is an error, since here each key names a signature or
-//! what it covers. What is read is written again in the one form that the RFC gives it, which is what was signed.
+//! Stricter than the RFC in one point: a duplicate key is an error, since here each key names a signature or something
+//! that it covers. Parsed values are serialized again in the RFC's canonical form, which is what was signed.
 
 use std::fmt;
 
@@ -34,7 +34,7 @@ pub(crate) struct InnerList {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Value {
     Integer(i64),
-    /// Its digits, in the form the RFC gives them.
+    /// Its digits, in the RFC's canonical form.
     Decimal(String),
     Text(String),
     Token(String),
@@ -47,7 +47,7 @@ pub(crate) fn parameter<'a>(parameters: &'a Parameters, key: &str) -> Option<&'a
     parameters.iter().find(|(have, _)| have == key).map(|(_, value)| value)
 }
 
-/// Reads a dictionary (section 4.2.2); `None` where it is none. What is not ASCII is in no structured field.
+/// Parses a dictionary (section 4.2.2); `None` if it is not one. Structured fields are ASCII only.
 pub(crate) fn dictionary(text: &str) -> Option<Dictionary> {
     let mut reader = Reader(text.trim_matches(' '));
     let mut members = Dictionary::new();
@@ -76,7 +76,7 @@ pub(crate) fn dictionary(text: &str) -> Option<Dictionary> {
     Some(members)
 }
 
-/// What is left to read.
+/// The rest of the text.
 struct Reader<'a>(&'a str);
 
 impl Reader<'_> {
@@ -92,7 +92,7 @@ impl Reader<'_> {
         self.0 = self.0.trim_start_matches([' ', '\t']);
     }
 
-    /// As long as `fits` holds.
+    /// The bytes for which `fits` holds.
     fn run(&mut self, fits: impl Fn(u8) -> bool) -> String {
         let end = self.0.bytes().position(|byte| !fits(byte)).unwrap_or(self.0.len());
         let (taken, rest) = self.0.split_at_checked(end).unwrap_or((self.0, ""));

@@ -21,7 +21,7 @@ fn of_the_rfc() -> Request {
     request.header("content-digest", digest).header("content-length", "18")
 }
 
-/// Says what the base of a signature is.
+/// Returns the base of a signature.
 struct Probe(String);
 
 impl Plugin for Probe {
@@ -157,7 +157,7 @@ fn gateway(more: &str) -> (Double, Hmac) {
     (gateway, hmac)
 }
 
-/// A request with a signature of these parameters by `ada`, which is good where `lines` are what it covers.
+/// A request with a signature of these parameters by `ada`, which is valid if it covers `lines`.
 fn signed(gateway: &Double, request: Request, input: &str, lines: &str) -> Request {
     let base = format!("{lines}\"@signature-params\": {input}");
     gateway.signature("ada", "HS256", &base, b"right");
@@ -195,7 +195,7 @@ fn a_good_signature_is_an_identity_once() {
     gateway.receive(request.clone());
     let decision = gateway.on_request(&hmac);
     assert_eq!((why(&gateway, &decision).as_str(), gateway.identity()), ("replayed", None));
-    // While the signature is good the nonce is kept, and when it is forgotten the signature is too old.
+    // The nonce is kept while the signature is valid; when it is forgotten the signature is too old.
     gateway.advance(Duration::from_secs(329));
     gateway.receive(request.clone());
     let decision = gateway.on_request(&hmac);
@@ -274,7 +274,7 @@ fn a_signature_is_of_this_request_alone() {
         let decision = gateway.on_request(&hmac);
         assert_eq!(why(&gateway, &decision), "wrong");
     }
-    // What says more is enough.
+    // A component that includes the required one is enough.
     let (gateway, hmac) = self::gateway("");
     let input = format!(r#"("@target-uri" "@method");created={NOW};keyid="ada";nonce="n""#);
     let lines = "\"@target-uri\": http://shop.test/a?b=1\n\"@method\": GET\n";
@@ -365,7 +365,7 @@ fn a_body_is_bound_by_its_digest() {
         panic!("let in")
     };
     assert_eq!(refused.status, StatusCode::UNAUTHORIZED);
-    // The nonce was not used up by that, so the right one still comes in; once.
+    // That did not use up the nonce, so the correct request still passes, once.
     for (again, reason) in [(false, ""), (true, "replayed")] {
         gateway.receive(signed(&gateway, post().header("content-digest", digest), &input, &lines(digest)));
         assert_eq!(gateway.on_request(&hmac), Decision::Proceed);

@@ -1,7 +1,7 @@
-//! `ip` lets in or keeps out by the client's address.
+//! `ip` allows or refuses requests by the client's address.
 //!
-//! The address is the one that the gateway knows: of the connection, or what a trusted proxy says of it. No header of the
-//! client's own counts.
+//! The address is the one that the gateway knows: that of the connection, or the one a trusted proxy reports. The
+//! client's own headers do not count.
 
 use gatewright_sdk::{Decision, Exchange, Metric, Plugin, Response, StatusCode, config, plugin};
 
@@ -29,7 +29,7 @@ static DENIED: Metric = Metric::counter("denied", "Requests from an address that
 /// The plugin.
 #[derive(Debug)]
 pub struct Ip {
-    /// None lets in all that are not denied.
+    /// `None` allows all addresses that are not denied.
     allow: Option<Networks>,
     deny: Option<Networks>,
     refusal: Response,
@@ -65,7 +65,7 @@ impl Plugin for Ip {
 }
 
 impl Ip {
-    /// Who has no address, such as the client behind a proxy that hides it, is on no list and so is kept out.
+    /// A client without an address, such as one behind a proxy that hides it, is on no list and so is refused.
     fn lets_in(&self, address: &str) -> bool {
         let Ok(address) = address.parse() else { return false };
         let denied = self.deny.as_ref().is_some_and(|deny| deny.contain(address));

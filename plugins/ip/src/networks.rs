@@ -1,4 +1,4 @@
-//! Ranges of addresses, and whether an address is in one.
+//! Address ranges, and whether an address is in one.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -11,7 +11,7 @@ pub(crate) struct Networks {
 
 impl Networks {
     /// # Errors
-    /// Names the text by its place, and what is wrong with it.
+    /// Names the text by its position, and what is wrong with it.
     pub(crate) fn parse(texts: &[String]) -> Result<Self, String> {
         let (mut v4, mut v6) = (Vec::new(), Vec::new());
         for (index, text) in texts.iter().enumerate() {
@@ -77,7 +77,7 @@ fn v6(address: Ipv6Addr, prefix: u32) -> Result<Range, String> {
     Ok(Range::V6(first, Ipv6Addr::from_bits(address.to_bits() | host)))
 }
 
-/// As everywhere in the gateway's configuration: `10.0.0.1/8` says one thing and means another.
+/// As everywhere in the gateway's configuration, `10.0.0.1/8` is refused: it is ambiguous.
 fn check_host_bits(is_clean: bool, first: impl std::fmt::Display, prefix: u32) -> Result<(), String> {
     if is_clean {
         Ok(())

@@ -1,8 +1,8 @@
-//! `jq` makes other JSON bodies of requests and responses, with programs in the language of jq.
+//! `jq` transforms JSON bodies of requests and responses with programs in the language of jq.
 //!
-//! A plugin of its own and not a change of `json`: the interpreter is two megabytes of code, which who only renames a field
-//! should not load. Programs are compiled once in the life of an instance ([`program`]); what they get and give is JSON as the
-//! RFC has it, and not the wider language that jq reads and writes ([`value`]).
+//! It is a plugin of its own and not part of `json`: the interpreter is two megabytes of code, which users who only
+//! rename a field should not have to load. Programs are compiled once in the life of an instance ([`program`]); their
+//! input and output are JSON by the RFC, and not the wider language that jq reads and writes ([`value`]).
 
 use gatewright_sdk::{
     BodyDecision, Decision, Exchange, Metric, Plugin, Response, StatusCode, config, json,
@@ -121,7 +121,7 @@ impl Jq {
     }
 }
 
-/// What the client gets in the place of a body. What jq says has values of the body in it, so it stays here.
+/// The response that replaces a body. jq's message contains values of the body, so the client does not get it.
 fn answer(failure: Failure, is_request: bool) -> Response {
     match failure {
         Failure::Refused { status, detail } => {

@@ -1,8 +1,8 @@
 //! A jq program: compiled from its text, and run on one document.
 //!
-//! Of jq's functions those are left out that reach out of the program, or that have no meaning in it: its environment, further
-//! inputs, modules, the log, the process and the time zone of the machine. What is left is the same wherever it runs but
-//! for `now`.
+//! Functions of jq that reach outside of the program, or have no meaning here, are left out: the environment, further
+//! inputs, modules, the log, the process and the time zone of the machine. The rest gives the same results everywhere,
+//! except for `now`.
 
 use std::fmt;
 
@@ -23,26 +23,26 @@ type Data = data::JustLut<Val>;
 /// A compiled program.
 pub(crate) struct Program {
     filter: jaq_core::Filter<Data>,
-    /// What it asks for of the exchange, in the order in which it gets it.
+    /// The values of the exchange that it uses, in the order in which they are passed.
     variables: Vec<Variable>,
 }
 
-/// Why there is no body.
+/// Why there is no resulting body.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
-    /// The program says what the client is answered: `error({status: 422, detail: "..."})`.
+    /// The program chose the response to the client: `error({status: 422, detail: "..."})`.
     Refused { status: StatusCode, detail: String },
-    /// It failed, in jq's words: they may have values of the document in them.
+    /// It failed, in jq's words, which may contain values of the document.
     Error(String),
-    /// It gave nothing.
+    /// It produced no value.
     Nothing,
-    /// It gave more than one thing.
+    /// It produced several values.
     Several,
-    /// What it gave is too large.
+    /// The value is too large.
     TooLarge,
-    /// What it gave is nested too deep.
+    /// The value is nested too deeply.
     TooDeep,
-    /// What it gave is no JSON: bytes, or a member whose name is no text.
+    /// The value is not JSON: bytes, or a member whose name is not text.
     NotJson,
 }
 
@@ -66,7 +66,7 @@ impl Program {
         Ok(Self { filter, variables })
     }
 
-    /// The body that it makes of a document.
+    /// The body that the program makes of a document.
     pub(crate) fn run(&self, document: &json::Value, exchange: &Exchange, most: usize) -> Result<Vec<u8>, Failure> {
         let variables = self.variables.iter().map(|variable| variable.of(exchange));
         let context = Ctx::<Data>::new(&self.filter.lut, Vars::new(variables));
@@ -86,7 +86,7 @@ impl Program {
 }
 
 impl Failure {
-    /// For a metric.
+    /// The metric's label.
     pub(crate) const fn reason(&self) -> &'static str {
         match self {
             Self::Refused { .. } => "refused",
@@ -130,7 +130,7 @@ fn cut(mut text: String, most: usize) -> String {
     text
 }
 
-/// What could not be read as a program.
+/// Describes the parts that do not parse.
 fn unreadable(code: &str, error: &load::Error<&str>) -> Vec<String> {
     match error {
         load::Error::Io(errors) => {
@@ -147,7 +147,7 @@ fn unreadable(code: &str, error: &load::Error<&str>) -> Vec<String> {
     }
 }
 
-/// What it names that is not there.
+/// Describes the names that do not exist.
 fn unknown(code: &str, errors: &[(&str, Undefined)]) -> Vec<String> {
     let line = |(name, kind): &(&str, Undefined)| {
         let arity = match kind {
@@ -177,8 +177,8 @@ impl fmt::Debug for Program {
     }
 }
 
-/// Functions by their name, and the definitions that stand on them.
+/// Left-out functions by name, and definitions that depend on them.
 const LEFT_OUT: [&str; 9] =
     ["debug", "debug_empty", "env", "halt", "halt_error", "localtime", "stderr", "stderr_empty", "strflocaltime"];
-/// Bytes of what an error says.
+/// Limit for the detail of an error, in bytes.
 const MOST_DETAIL: usize = 1024;

@@ -57,7 +57,7 @@ fn programs() {
         ("[limit(3; repeat(.))]", "1", "[1,1,1]"),
         ("[splits(\", *\")]", r#""a, b,c""#, r#"["a","b","c"]"#),
         ("to_entries | from_entries", r#"{"z":1,"a":2}"#, r#"{"z":1,"a":2}"#),
-        // A name that is there twice is one.
+        // A duplicate name becomes one member.
         (".", r#"{"a":1,"b":2,"a":3}"#, r#"{"a":3,"b":2}"#),
     ] {
         assert_eq!(
@@ -81,7 +81,7 @@ fn numbers_keep_their_digits_unless_they_are_computed_with() {
         (".", "-0", "-0"),
         ("nan", "0", "null"),
         ("[infinite, -infinite]", "0", "[1.7976931348623157e308,-1.7976931348623157e308]"),
-        // As jq reads it, and JSON does not.
+        // Texts that jq reads as numbers, but JSON does not.
         (r#""NaN" | tonumber"#, "0", "null"),
         (r#""[01.5,+2.5]" | fromjson"#, "0", "[1.5,2.5]"),
     ] {
@@ -100,7 +100,7 @@ fn variables_tell_the_exchange() {
         ("$identity", r#"{"subject":"ada","claims":{"groups":["staff"],"n":12345678901234567890123}}"#),
         ("$response", "null"),
         (". + {by: $identity.subject}", r#"{"a":1,"by":"ada"}"#),
-        // One of its own hides it.
+        // A variable of the program hides it.
         ("1 as $request | $request", "1"),
     ] {
         assert_eq!(made(program, r#"{"a":1}"#).as_deref(), Ok(expected), "{program}");

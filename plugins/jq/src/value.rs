@@ -1,7 +1,7 @@
 //! Documents as jq's values, and back.
 //!
-//! jq reads and writes more than JSON: comments, `NaN`, bytes, names that are no text. None of it comes in, since the SDK has
-//! read the document, and none of it goes out.
+//! jq reads and writes more than JSON: comments, `NaN`, bytes, names that are not text. None of this comes in, since
+//! the SDK has parsed the document, and none goes out.
 
 use std::io::Write;
 
@@ -11,7 +11,7 @@ use gatewright_sdk::{
 };
 use jaq_json::{Map, Num, Val};
 
-/// Why a value is no document.
+/// Why a value is not a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unwritable {
     TooLarge,
@@ -34,8 +34,8 @@ pub(crate) fn read(document: &Value) -> Val {
     }
 }
 
-/// A whole number stays one, however many digits it has, and what is not computed with is written as it was. Beyond
-/// [`MOST_DIGITS`] it is computed with as a fraction is: the effort for whole ones grows with the square of their length.
+/// An integer stays one, however many digits it has, and a number that is not computed with keeps its digits. Beyond
+/// [`MOST_DIGITS`] it is computed with as a fraction: the cost of integers grows with the square of their length.
 fn number(digits: &str) -> Num {
     let whole = (digits.len() <= MOST_DIGITS && digits != "-0").then(|| Num::from_str_radix(digits, 10)).flatten();
     whole.unwrap_or_else(|| Num::Dec(digits.to_owned().into()))
@@ -81,17 +81,17 @@ fn put(value: &Val, text: &mut Vec<u8>, most: usize, depth: usize) -> Result<(),
             text.push(b'}');
         }
     }
-    // Parts of a value may be the same one, so it can be far longer written than it is in memory.
+    // Parts of a value may be shared, so its text can be far longer than its memory.
     if text.len() > most { Err(Unwritable::TooLarge) } else { Ok(()) }
 }
 
-/// As jq does it: what is no number is null, and what is beyond all is the largest one.
+/// As jq does it: what is not a number becomes null, and what is out of range the largest number.
 fn put_number(number: &Num, text: &mut Vec<u8>) {
     let float = match number {
         Num::Dec(digits) if matches!(Value::parse(digits.as_bytes()), Ok(Value::Number(_))) => {
             return text.extend_from_slice(digits.as_bytes());
         }
-        // Made by the program of a text that jq reads as a number and JSON does not.
+        // Made by the program from a text that jq reads as a number, but JSON does not.
         Num::Dec(digits) => digits.parse().unwrap_or(f64::NAN),
         Num::Float(float) => *float,
         Num::Int(_) | Num::BigInt(_) => return shown(number, text),
@@ -114,7 +114,7 @@ fn put_text(value: &Val, text: &mut Vec<u8>) -> Result<(), Unwritable> {
     Ok(())
 }
 
-/// The text that a value is; what is no UTF-8 in it as U+FFFD.
+/// The text of a value; invalid UTF-8 in it becomes U+FFFD.
 pub(crate) fn text(value: &Val) -> Option<String> {
     match value {
         Val::TStr(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
@@ -122,5 +122,5 @@ pub(crate) fn text(value: &Val) -> Option<String> {
     }
 }
 
-/// Of a whole number that stays one.
+/// The most digits of an integer that stays one.
 const MOST_DIGITS: usize = 400;

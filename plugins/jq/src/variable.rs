@@ -1,18 +1,18 @@
-//! What programs know of the exchange. Only what a program names is made.
+//! Values of the exchange that programs can use. Only those that a program names are made.
 
 use gatewright_sdk::{Exchange, Headers, form, json};
 use jaq_json::{Map, Val};
 
 use crate::value;
 
-/// A variable that is there in every program.
+/// A variable that every program can use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Variable {
     /// `method`, `path` (without the query), `query` and `headers`.
     Request,
     /// `status` and `headers`; null in a program for requests.
     Response,
-    /// `subject` and `claims`; null while nobody has proved who is calling.
+    /// `subject` and `claims`; null while nobody is authenticated.
     Identity,
 }
 
@@ -53,7 +53,7 @@ fn request(exchange: &Exchange) -> Val {
     ])
 }
 
-/// Of parameters that are there twice, the first value, as templates take it.
+/// The first value of each parameter, as in templates.
 fn parameters(query: &str) -> Val {
     let mut parameters = Map::default();
     for pair in form::pairs(query).filter(|pair| !pair.text.is_empty()) {
@@ -66,7 +66,7 @@ fn decoded(text: &str) -> Val {
     Val::utf8_str(String::from_utf8_lossy(&form::decode(text)).into_owned())
 }
 
-/// By their names in small letters; several values of a name are one, with commas between them.
+/// By lower-case name; several values of a name are joined with commas.
 fn headers(headers: Headers<'_>) -> Val {
     let mut joined: Vec<(String, String)> = Vec::new();
     for (name, value) in headers.all() {

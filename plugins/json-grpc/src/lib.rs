@@ -1,5 +1,5 @@
-//! `json-grpc` lets gRPC clients call REST servers: the rules of `google.api.http` the other way round, for calls with one message
-//! each way.
+//! `json-grpc` lets gRPC clients call REST servers: the rules of `google.api.http` in reverse, for calls with one
+//! message each way.
 
 use std::collections::BTreeMap;
 
@@ -43,7 +43,7 @@ static CALLS: Metric = Metric::counter("calls", "Calls, by the name of their sta
 #[derive(Debug)]
 pub struct JsonGrpc {
     schema: Schema,
-    /// The rules of each method, in its order, with their methods of HTTP.
+    /// The rules of each method, in order, with their HTTP methods.
     rules: Vec<Vec<(Verb, Binding)>>,
     base_path: String,
     json: json::Options,
@@ -68,7 +68,7 @@ impl Plugin for JsonGrpc {
                 of_method.push((verb, binding));
             }
         }
-        // Servers may say more than was agreed.
+        // Servers may send more fields than the schema has.
         let json = json::Options { lenient: true, original_names: config.original_names, ..Default::default() };
         Ok(Self { schema, rules, base_path: config.base_path, json })
     }
@@ -108,7 +108,7 @@ impl Plugin for JsonGrpc {
         let Some((_, method)) = self.kept(exchange) else { return Decision::Proceed };
         let [kind, encoding] = exchange.response_headers().select(["content-type", "content-encoding"]);
         if kind.is_some_and(|kind| is_grpc(&kind)) {
-            // The gateway's own.
+            // A response of the gateway itself.
             return Decision::Proceed;
         }
         if is_coded(encoding.as_deref()) {
@@ -157,13 +157,13 @@ impl JsonGrpc {
         self.schema.method(path.split('?').next().unwrap_or_default())
     }
 
-    /// What the exchange's call is of.
+    /// The kept data of the exchange's call, and its method.
     fn kept(&self, exchange: &Exchange) -> Option<(Kept, &Method)> {
         let kept = Kept::of_bytes(&exchange.state())?;
         Some((kept, self.schema.methods().get(kept.method)?))
     }
 
-    /// Makes the call a request, by the first rule that its message fits; what is returned is the body.
+    /// Makes the call a request, by the first rule that its message fits; returns the body.
     fn request(&self, exchange: &Exchange, at: usize, message: &DynamicMessage) -> Result<Vec<u8>, Refusal> {
         let rules = self.rules.get(at).map(Vec::as_slice).unwrap_or_default();
         let mut refusal = Refusal::bad("The method has no rule.");
@@ -193,7 +193,7 @@ impl JsonGrpc {
         Ok(body.unwrap_or_default())
     }
 
-    /// How an answer of REST ended, where not well: in the words of `google.rpc.Status` or of a problem, where it has some.
+    /// The error of a REST response, if any: in the words of `google.rpc.Status` or of a problem, if it has some.
     fn status(&self, exchange: &Exchange, body: &[u8]) -> Option<Status> {
         let status = exchange.status().unwrap_or(StatusCode::BAD_GATEWAY);
         if status.is_success() {
@@ -229,19 +229,19 @@ impl JsonGrpc {
     }
 }
 
-/// What is kept of a call from hook to hook.
+/// The data of a call that is kept from hook to hook.
 #[derive(Clone, Copy, Debug)]
 struct Kept {
-    /// The place of the method in the schema.
+    /// The position of the method in the schema.
     method: usize,
-    /// Which of its rules was used; the first one before that is known.
+    /// The rule that was used; the first one before that is known.
     rule: usize,
 }
 
 impl Kept {
     fn to_bytes(self) -> [u8; 8] {
         let Self { method, rule } = self;
-        // A schema that has more of either is larger than a configuration may be.
+        // A schema with more methods or rules exceeds the size limit of a configuration.
         let [a, b, c, d] = u32::try_from(method).unwrap_or(u32::MAX).to_le_bytes();
         let [e, f, g, h] = u32::try_from(rule).unwrap_or(u32::MAX).to_le_bytes();
         [a, b, c, d, e, f, g, h]
@@ -268,7 +268,7 @@ fn read(method: &Method, body: &[u8]) -> Result<DynamicMessage, Refusal> {
         .map_err(|_| Refusal::bad("The body is no message of its type."))
 }
 
-/// Makes an answer that of a call that ended well.
+/// Makes a response that of a successful call.
 fn finish(exchange: &Exchange) -> Result<(), MutateError> {
     CALLS.add(1, &[Code::Ok.name()]);
     exchange.set_status(StatusCode::OK)?;
@@ -276,7 +276,7 @@ fn finish(exchange: &Exchange) -> Result<(), MutateError> {
     exchange.response_trailers().set("grpc-status", "0")
 }
 
-/// An answer in trailers alone.
+/// A response with trailers only.
 fn failed(status: &Status) -> Response {
     CALLS.add(1, &[status.code.name()]);
     let response = Response::new(StatusCode::OK).with_header("content-type", "application/grpc");

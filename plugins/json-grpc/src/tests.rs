@@ -40,7 +40,7 @@ fn call(method: &str) -> Request {
     Request::post(&format!("/shop.Orders/{method}")).header("content-type", "application/grpc+proto")
 }
 
-/// Code and message of an answer in trailers alone.
+/// Code and message of a response with trailers only.
 fn status(response: &Response) -> (i32, String) {
     assert_eq!((response.status, response.header("content-type")), (StatusCode::OK, Some("application/grpc")));
     let message = response.header("grpc-message").unwrap_or_default();

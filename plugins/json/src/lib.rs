@@ -1,7 +1,7 @@
 //! `json` changes the fields of JSON bodies, on the way to the upstream and back.
 //!
-//! A body is held whole, changed in the order of the configuration, and written again; what no change is about stays as it
-//! was, digit by digit. Which bodies that are, and what becomes of what is none, is the SDK's [`json_body`].
+//! A body is held whole, changed in the order of the configuration, and written again; everything else stays as it was,
+//! digit by digit. The SDK's [`json_body`] defines which bodies are changed, and what happens to those that cannot be.
 
 use gatewright_sdk::{
     BodyDecision, Decision, Exchange, Metric, Plugin, config, json,

@@ -21,7 +21,7 @@ fn json_request() -> Request {
     Request::post("/").header("content-type", "application/json")
 }
 
-/// What these changes make of a request body.
+/// The result of these changes for a request body.
 fn changed(changes: &str, body: &str) -> String {
     let (gateway, plugin) = gateway(&format!(r#"{{ "request": {changes} }}"#));
     gateway.receive(json_request().identity("ada", "{}").attribute("route.name", "shop"));

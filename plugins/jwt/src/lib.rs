@@ -1,8 +1,8 @@
-//! `jwt` lets in who has a valid signed token, and says who it is.
+//! `jwt` lets callers in who have a valid signed token, and sets the identity.
 //!
-//! The gateway checks signature, times, issuer and audience natively (the `jwt` capability) and keeps the keys fresh;
-//! what all plugins have in common that take bearer tokens (where the token is, what its claims must say, what the
-//! upstream learns of them) is the SDK's. The texts of a refusal follow RFC 6750.
+//! The gateway checks signature, times, issuer and audience natively (the `jwt` capability) and keeps the keys up to
+//! date; what all plugins for bearer tokens have in common (where the token is, what its claims must say, what the
+//! upstream learns) is in the SDK. The texts of a refusal follow RFC 6750.
 
 use gatewright_sdk::{
     Decision, Exchange, Metric, Plugin,

@@ -11,7 +11,7 @@ use super::*;
 const BASE: &str =
     r#""algorithms": ["RS256"], "issuer": "https://id.example/", "jwks": "https://id.example/jwks.json""#;
 
-/// A gateway to which the token "good" is worth these claims, and the plugin with `more` configuration.
+/// A gateway that accepts the token "good" with these claims, and the plugin with `more` configuration.
 fn gateway(more: &str, claims: &Value) -> (Double, Jwt) {
     let gateway = Double::new();
     gateway.token("good", Ok(&claims.to_string()));
@@ -23,7 +23,7 @@ fn with_token(token: &str) -> Request {
     Request::get("/").header("authorization", &format!("Bearer {token}"))
 }
 
-/// Status, challenge.
+/// The status and the challenge.
 fn refusal(decision: Decision) -> (u16, String) {
     let Decision::Respond(response) = decision else { panic!("{decision:?}") };
     assert_eq!(response.header("content-type"), Some("application/problem+json"));

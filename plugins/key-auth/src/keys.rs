@@ -8,18 +8,18 @@ use siphasher::sip128::{Hasher128, SipHasher24};
 
 use crate::{Credential, Key};
 
-/// Callers by what is kept of their keys.
+/// Callers by the tags or digests of their keys.
 pub(crate) struct Keys {
-    /// What tags are made with; drawn by each instance for itself.
+    /// The secret of the tags; each instance draws its own.
     secret: [u8; 16],
-    /// By the tag of the key, sorted: the place in `callers`.
+    /// The tag of each key, sorted, with the position in `callers`.
     tags: Vec<(u128, usize)>,
-    /// By the digest, sorted, of the keys of which only that was given.
+    /// The digest of each key that is only given as a digest, sorted, with the position in `callers`.
     digests: Vec<([u8; 32], usize)>,
     callers: Vec<Caller>,
 }
 
-/// Who calls with a key.
+/// The caller of a key.
 pub(crate) struct Caller {
     pub(crate) subject: String,
     /// The text of a JSON object.
@@ -28,7 +28,7 @@ pub(crate) struct Caller {
 
 impl Keys {
     /// # Errors
-    /// Names the key by its place in the list, never by what it is.
+    /// Names the key by its position in the list, never by its value.
     pub(crate) fn new(keys: Option<Vec<Key>>, consumers: Vec<(Credential, Consumer)>) -> Result<Self, String> {
         let mut found = Vec::new();
         for (index, key) in keys.into_iter().flatten().enumerate() {
@@ -60,7 +60,7 @@ impl Keys {
         Ok(Self { secret, tags, digests, callers })
     }
 
-    /// Who calls with this key.
+    /// The caller of this key.
     pub(crate) fn caller(&self, key: &str) -> Option<&Caller> {
         let by_tag = place(&self.tags, &tag(&self.secret, key));
         let place = by_tag.or_else(|| match self.digests.is_empty() {
@@ -71,10 +71,10 @@ impl Keys {
     }
 }
 
-/// A key as the configuration shows it.
+/// A key as shown in the configuration.
 struct Shown {
     digest: [u8; 32],
-    /// Where that is not all.
+    /// The key, if it is shown in plain text.
     key: Option<String>,
 }
 
@@ -115,7 +115,7 @@ fn of_one(credential: Credential) -> Result<Shown, String> {
     }
 }
 
-/// SipHash-2-4 with 128 bits: without the secret nobody can tell a key's tag from any other number.
+/// SipHash-2-4 with 128 bits: without the secret nobody can tell a key's tag from a random number.
 fn tag(secret: &[u8; 16], key: &str) -> u128 {
     let mut hasher = SipHasher24::new_with_key(secret);
     hasher.write(key.as_bytes());

@@ -1,8 +1,8 @@
-//! `key-auth` lets in who shows a known API key, and says who it is.
+//! `key-auth` lets callers in who present a known API key, and sets the identity.
 //!
-//! Of keys only tags are kept, made with a secret that each instance draws for itself; of those that are given as a SHA-256
-//! only that. A key that comes is looked up by its tag or its digest, so how long that takes tells nothing of any key: to
-//! come near one that is kept one would have to know what to hash. No key is ever logged.
+//! Only tags of keys are kept, made with a secret that each instance draws for itself; a key given as a SHA-256 is kept
+//! as that. A presented key is looked up by its tag or its digest, so the time of a lookup reveals nothing about any
+//! key: to get close to a stored value one would have to know what to hash. No key is ever logged.
 
 use std::collections::BTreeMap;
 
@@ -99,7 +99,7 @@ pub struct KeyAuth {
     unknown: Refusal,
 }
 
-/// A 401 and why, made once.
+/// A 401 and its reason, made once.
 struct Refusal {
     reason: &'static str,
     response: Response,
@@ -173,7 +173,7 @@ impl Plugin for KeyAuth {
 
 impl KeyAuth {
     fn admit(&self, exchange: &Exchange, caller: &keys::Caller) -> Result<(), MutateError> {
-        // A header goes without a call.
+        // A header is hidden without a call.
         if !self.forward_credential && !matches!(self.location, Location::Header(_)) {
             self.location.hide(exchange)?;
         }

@@ -1,8 +1,8 @@
-//! `mtls` lets in who shows a client certificate that fits a rule, and says who it is.
+//! `mtls` lets callers in who present a client certificate that matches a rule, and sets the identity.
 //!
-//! That the certificate is signed by an authority of the listener, and that the client has its key, was proved in the
-//! handshake; no header of a client can say so. A name in it is compared whole: the gateway writes names so that none
-//! can look like more than it is, and the plugin takes them apart again.
+//! The handshake has verified that an authority of the listener signed the certificate, and that the client has its
+//! key; no header of a client can claim this. Names are compared as a whole: the gateway escapes them so that none can
+//! look like more than one, and the plugin unescapes them.
 
 use gatewright_sdk::{
     Decision, Exchange, Metric, Plugin, Response, StatusCode,
@@ -93,7 +93,7 @@ impl Plugin for Mtls {
     }
 }
 
-/// Whose a certificate is.
+/// The owner of a certificate.
 enum Caller<'a> {
     Consumer(&'a Consumer),
     Named(String, Map<String, Value>),

@@ -1,6 +1,6 @@
-//! The texts in which the gateway says what a certificate holds: distinguished names (RFC 4514) and alternative names.
+//! The gateway's texts for the names in a certificate: distinguished names (RFC 4514) and alternative names.
 
-/// What stands in a distinguished name: attributes and their values, in order.
+/// The content of a distinguished name: attributes and their values, in order.
 pub(crate) fn attributes(name: &str) -> Option<Vec<(String, String)>> {
     let mut attributes = Vec::new();
     let mut rest = name;
@@ -17,7 +17,7 @@ pub(crate) fn attributes(name: &str) -> Option<Vec<(String, String)>> {
     Some(attributes)
 }
 
-/// A value without its escapes, and what follows the comma or plus sign after it.
+/// A value without its escapes, and the rest after the following comma or plus sign.
 fn value_of(text: &str) -> Option<(String, &str)> {
     let mut value = Vec::new();
     let mut rest = text.as_bytes();
@@ -70,7 +70,7 @@ fn decoded(text: &str) -> String {
         }
     }
     bytes.extend_from_slice(rest.as_bytes());
-    // An IA5String is ASCII, so this loses nothing that a rule could ask for.
+    // An IA5String is ASCII, so this loses nothing that a rule could match.
     String::from_utf8_lossy(&bytes).into_owned()
 }
 

@@ -1,4 +1,4 @@
-//! Rules, and which certificates meet them.
+//! Rules, and which certificates match them.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::{
     names,
 };
 
-/// What the gateway knows of a client's certificate.
+/// The gateway's facts about a client's certificate.
 pub(crate) struct Certificate {
     pub(crate) subject: String,
     issuer: String,
@@ -25,7 +25,7 @@ pub(crate) struct Certificate {
 }
 
 impl Certificate {
-    /// `None` where the client has shown none, and where the connection is not a secret one.
+    /// `None` if the client has presented none, or the connection has no TLS.
     pub(crate) fn of(exchange: &Exchange) -> Option<Self> {
         let known = |name: &str| exchange.attribute(&format!("connection.tls.client.{name}"));
         let fingerprint = known("fingerprint")?;
@@ -51,7 +51,7 @@ impl Certificate {
         only.filter(|_| named.next().is_none())
     }
 
-    /// For later plugins.
+    /// The claims for later plugins.
     pub(crate) fn claims(&self) -> Map<String, Value> {
         let mut claims = Map::new();
         for (name, text) in [
@@ -69,7 +69,7 @@ impl Certificate {
     }
 }
 
-/// A rule, read.
+/// A parsed rule.
 #[derive(Debug)]
 pub(crate) struct Conditions {
     subject: Option<Wanted>,
@@ -83,7 +83,7 @@ pub(crate) struct Conditions {
     pub(crate) claims: BTreeMap<String, Value>,
 }
 
-/// What a distinguished name has to be.
+/// The required distinguished name.
 #[derive(Debug)]
 enum Wanted {
     /// One of these as a whole.
@@ -92,13 +92,13 @@ enum Wanted {
     Parts(Vec<(String, Vec<String>)>),
 }
 
-/// A name, in which one `*` may stand for a part.
+/// A name in which one `*` may stand for a part.
 #[derive(Debug)]
 enum Pattern {
     Exactly(String),
     /// `*.shop.test`: one more label.
     Below(String),
-    /// `spiffe://shop/ns/*`: anything that is not nothing.
+    /// `spiffe://shop/ns/*`: any non-empty rest.
     Begins(String),
     /// `*@shop.test`: any mailbox.
     AnyAt(String),
@@ -256,7 +256,7 @@ fn list(key: &str, texts: Option<OneOrMany>) -> Result<Option<Vec<String>>, Stri
     }
 }
 
-/// As the gateway writes digests and serial numbers; colons, as other tools put between, are left out.
+/// In the gateway's form of digests and serial numbers; colons, which other tools insert, are removed.
 fn hexadecimal(text: &str, digits: Option<usize>) -> Option<String> {
     let text: String = text.chars().filter(|&char| char != ':').map(|char| char.to_ascii_lowercase()).collect();
     let length = digits.unwrap_or(text.len());

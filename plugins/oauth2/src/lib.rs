@@ -1,10 +1,10 @@
-//! `oauth2` lets in who has a token of which its issuer says that it is active (token introspection, RFC 7662), and says who it
-//! is.
+//! `oauth2` lets callers in whose token is active according to its issuer (token introspection, RFC 7662), and sets the
+//! identity.
 //!
-//! The issuer is an upstream, asked with the gateway's own credentials. What it answers is kept in the shared store under the
-//! digest of the token: an active one for a while and never longer than it lives, an inactive one for some seconds, so that who
-//! guesses does not make the gateway ask each time. Of requests with the same token at the same time one asks, and the others wait
-//! for its answer. No token is kept or logged.
+//! The issuer is an upstream, asked with the gateway's own credentials. Its response is kept in the shared store under
+//! the digest of the token: for an active token for a while, but never longer than its lifetime, for an inactive one
+//! for some seconds, so that guessing does not make the gateway ask each time. Of simultaneous requests with the same
+//! token one asks, and the others wait for its response. No token is kept or logged.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -35,19 +35,19 @@ static ASKED: Metric = Metric::counter("introspections", "Questions to the issue
 pub struct OAuth2 {
     bearer: Bearer,
     rules: Rules,
-    /// Without the token.
+    /// The request without the token.
     question: http_client::Request,
-    /// What is in the body beside the token.
+    /// The body without the token.
     client: String,
-    /// For an answer of the issuer.
+    /// How long to wait for the issuer.
     timeout: Duration,
     max_ttl: Duration,
     negative_ttl: Duration,
-    /// What makes an answer one to this question: the same token may be worth something else elsewhere.
+    /// Identifies this configuration in the store: the same token may have another result elsewhere.
     context: [u8; 32],
 }
 
-/// Nobody can say what the token is worth.
+/// The token cannot be checked at the moment.
 struct Unknown;
 
 #[plugin]
@@ -98,7 +98,7 @@ impl Plugin for OAuth2 {
             Ok(token) => token,
             Err(decision) => return decision,
         };
-        // RFC 6750, section 2.1: no token has other characters, so nobody has to be asked about this one.
+        // RFC 6750, section 2.1: tokens have no other characters, so there is no need to ask about this one.
         let is_plain = token.bytes().all(|byte| byte.is_ascii_graphic());
         if !is_plain || token.len() > LONGEST_BYTES {
             return self.bearer.invalid("invalid", "the token is malformed");
@@ -112,7 +112,7 @@ impl Plugin for OAuth2 {
 }
 
 impl OAuth2 {
-    /// From memory, or as the issuer says.
+    /// The result for a token, from the store or from the issuer.
     fn worth(&self, token: &str) -> Result<Worth, Unknown> {
         let place = self.place(token);
         if let Some(worth) = kept(&place) {
@@ -120,7 +120,7 @@ impl OAuth2 {
         }
         match single_flight::take(&place, Some(self.timeout)) {
             Turn::Mine => {
-                // Another may have asked between the look and this turn.
+                // Another request may have asked between the look-up and this turn.
                 let worth = kept(&place).map_or_else(|| self.ask_and_keep(token, &place), Ok);
                 single_flight::done(&place, &told(&worth));
                 worth
@@ -136,7 +136,7 @@ impl OAuth2 {
             Worth::Active(claims, left) => (claims.as_bytes(), left.unwrap_or(self.max_ttl).min(self.max_ttl)),
             Worth::Inactive => (b"".as_slice(), self.negative_ttl),
         };
-        // What cannot be kept is asked again.
+        // A result that cannot be stored is asked for again.
         if ttl >= Duration::from_millis(1)
             && let Err(error) = shared_store::set(place, value, Some(ttl))
         {
@@ -150,7 +150,7 @@ impl OAuth2 {
         question.body =
             format!("{}{}", form::of(&[("token", token), ("token_type_hint", "access_token")]), self.client).into();
         let read = match question.send() {
-            // RFC 7662, section 2.2: 200 whatever the token is worth. 401 is about the gateway's own credentials.
+            // RFC 7662, section 2.2: 200 for any token. 401 is about the gateway's own credentials.
             Ok(answer) if answer.status == 200 => {
                 let now = clock::now().duration_since(UNIX_EPOCH).unwrap_or_default();
                 self.rules.read(&answer.body, now).map_err(str::to_owned)
@@ -181,7 +181,7 @@ impl OAuth2 {
     }
 }
 
-/// What is remembered of a token.
+/// The stored result for a token.
 fn kept(place: &str) -> Option<Worth> {
     let kept = shared_store::get(place)?;
     Some(match String::from_utf8(kept.value) {
@@ -190,7 +190,7 @@ fn kept(place: &str) -> Option<Worth> {
     })
 }
 
-/// What those are told who have waited for the answer, so that no failure is asked about once more by each of them.
+/// The result for requests that waited, so that each of them does not repeat a failed question.
 fn told(worth: &Result<Worth, Unknown>) -> Vec<u8> {
     match worth {
         Ok(Worth::Active(claims, _)) => [b"+", claims.as_bytes()].concat(),
@@ -207,7 +207,7 @@ fn heard(answer: &[u8]) -> Result<Worth, Unknown> {
     }
 }
 
-/// Of several texts, so that none can look like two.
+/// A digest of several texts, in which two cannot be mistaken for one.
 fn digest(texts: &[&str]) -> [u8; 32] {
     let mut hash = Sha256::new();
     for text in texts {
@@ -217,7 +217,7 @@ fn digest(texts: &[&str]) -> [u8; 32] {
     hash.finalize().into()
 }
 
-/// As the `jwt` plugin has it: no header line that carries a longer one is let in by default.
+/// The same as in the `jwt` plugin: by default no header line with a longer token is accepted.
 const LONGEST_BYTES: usize = 16 << 10;
 
 #[cfg(test)]

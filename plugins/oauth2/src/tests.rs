@@ -19,7 +19,7 @@ fn answer(status: u16, body: &str) -> Answer {
     Ok(http_client::Response { status, headers: Vec::new(), body: body.as_bytes().to_vec() })
 }
 
-/// A gateway whose issuer says of `good` what `claims` says, and of all others that they are not active.
+/// A gateway whose issuer returns `claims` for `good`, and "not active" for all other tokens.
 fn gateway(more: &str, claims: &str) -> (Double, OAuth2) {
     let gateway = Double::new();
     gateway.secret("id-secret", "s3:cret");

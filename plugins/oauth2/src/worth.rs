@@ -1,4 +1,4 @@
-//! What a token is worth: what the issuer answers, and how long that holds.
+//! The result for a token: the issuer's response, and how long it is valid.
 
 use std::time::Duration;
 
@@ -6,25 +6,25 @@ use gatewright_sdk::serde_json::{Map, Value};
 
 use crate::config::OneOrMany;
 
-/// What an answer says of a token.
+/// The issuer's verdict on a token.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Worth {
-    /// The text of the claims, and how long from now they hold, where that is said.
+    /// The text of the claims, and for how long from now they are valid, if given.
     Active(String, Option<Duration>),
     Inactive,
 }
 
-/// What an answer must say of an active token.
+/// Requirements for the response about an active token.
 pub(crate) struct Rules {
     pub(crate) issuer: Option<String>,
     pub(crate) audience: Option<OneOrMany>,
 }
 
 impl Rules {
-    /// `now` is since 1970. An active token that is not for here is as good as none.
+    /// `now` is since 1970. An active token for another audience counts as inactive.
     ///
     /// # Errors
-    /// What is wrong with the answer, for the operator's log.
+    /// What is wrong with the response, for the operator's log.
     pub(crate) fn read(&self, body: &[u8], now: Duration) -> Result<Worth, &'static str> {
         let mut answer: Map<String, Value> =
             gatewright_sdk::serde_json::from_slice(body).map_err(|_| "the answer is no JSON object")?;
@@ -44,7 +44,7 @@ impl Rules {
         {
             return Ok(Worth::Inactive);
         }
-        // Far beyond what is kept anyway.
+        // Far beyond the time that it is kept anyway.
         let left = until.map(|until| Duration::from_secs_f64((until - now).clamp(0.0, 1e9)));
         Ok(Worth::Active(Value::Object(answer).to_string(), left))
     }

@@ -15,7 +15,7 @@ use crate::Config;
 pub(crate) struct Cookie {
     location: Location,
     name: String,
-    /// What of one provider and client is no other's.
+    /// Separates the cookies of one provider and client from all others.
     purpose: String,
     keys: Vec<String>,
     secure: bool,
@@ -25,7 +25,7 @@ pub(crate) struct Cookie {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum NoCookie {
     Sealing(SealError),
-    /// Browsers keep no cookie of more than 4096 bytes, name and attributes included.
+    /// Browsers reject cookies of more than 4096 bytes, name and attributes included.
     TooLarge,
 }
 
@@ -48,7 +48,7 @@ impl Cookie {
         })
     }
 
-    /// What the request brings along, if the gateway has made it.
+    /// The content of the request's cookie, if the gateway has sealed it.
     pub(crate) fn open<T: DeserializeOwned>(&self, exchange: &Exchange) -> Option<T> {
         match self.location.find(exchange) {
             Found::One(text) => self.read(&text),
@@ -62,7 +62,7 @@ impl Cookie {
         serde_json::from_slice(&message).ok()
     }
 
-    /// The value of a cookie that holds this.
+    /// The value of a cookie with this content.
     pub(crate) fn seal(&self, content: &impl Serialize) -> Result<String, NoCookie> {
         let message =
             serde_json::to_vec(content).map_err(|error| NoCookie::Sealing(SealError::Other(error.to_string())))?;
@@ -71,7 +71,7 @@ impl Cookie {
         if self.name.len() + text.len() > LONGEST_BYTES { Err(NoCookie::TooLarge) } else { Ok(text) }
     }
 
-    /// The value of a `set-cookie`. No script can read it, and other sites' pages send it with nothing but a link that is
+    /// The value of a `set-cookie`. No script can read the cookie, and from other sites it is only sent when a link is
     /// followed, so that a login survives the way back from the provider.
     pub(crate) fn set(&self, value: &str, seconds: u64) -> String {
         let secure = if self.secure { "; Secure" } else { "" };

@@ -1,4 +1,4 @@
-//! Where a provider is asked, and where browsers go: as the operator wrote it, or as the provider says itself.
+//! The endpoints of a provider: as the operator wrote them, or from its discovery document.
 
 use std::borrow::Cow;
 
@@ -17,9 +17,9 @@ pub(crate) struct Endpoints {
     pub(crate) token: String,
 }
 
-/// Of one provider.
+/// The source of one provider's endpoints.
 pub(crate) struct Source {
-    /// None where the provider is to say it.
+    /// `None` if they come from the discovery document.
     written: Option<Endpoints>,
     issuer: String,
     end_session: Option<String>,
@@ -42,14 +42,14 @@ impl Source {
         Self { written, issuer: config.issuer.clone(), end_session }
     }
 
-    /// The host of the issuer, where the provider is known by that name alone.
+    /// The host of the issuer, if the discovery document is used.
     pub(crate) fn host(&self) -> Option<&str> {
         let (origin, _) = origin_and_path(&self.issuer).filter(|_| self.written.is_none())?;
         origin.split_once("://").map(|(_, host)| host)
     }
 
     /// # Errors
-    /// The provider has not said it, or what cannot be: for the operator.
+    /// The discovery document is missing or not acceptable: for the operator.
     pub(crate) fn get(&self) -> Result<Cow<'_, Endpoints>, String> {
         match &self.written {
             Some(written) => Ok(Cow::Borrowed(written)),
@@ -57,7 +57,7 @@ impl Source {
         }
     }
 
-    /// The gateway has checked whose document it is.
+    /// The gateway has checked that the document is the issuer's.
     fn discovered(&self) -> Result<Endpoints, String> {
         let text = jwt::discovered(KEYS).ok_or("the discovery document of the provider is not there")?;
         let document: Document =
@@ -75,7 +75,7 @@ impl Source {
         };
         let end_session = self.end_session.clone().or(document.end_session_endpoint);
         for address in [Some(&document.authorization_endpoint), end_session.as_ref()].into_iter().flatten() {
-            // A browser is not sent from https to where everybody can read what it says.
+            // A browser is not sent from https to an address where everybody can read its requests.
             let is_open = origin.starts_with("https://") && !address.starts_with("https://");
             if is_open || origin_and_path(address).is_none() || !rules::is_sendable(address) {
                 return Err(format!("the provider says that browsers go to {address:?}, which is no address for them"));

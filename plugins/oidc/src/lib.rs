@@ -1,9 +1,9 @@
-//! `oidc` signs people in with an OpenID Connect provider, and says who they are.
+//! `oidc` signs people in with an OpenID Connect provider, and sets the identity.
 //!
-//! A browser without a session is sent to the provider (authorization code with PKCE) and comes back with a code, which the
-//! gateway redeems for an ID token. Who it names is kept in a cookie that only the gateway can read (the `seal` capability), so the
-//! gateway itself remembers nothing but which sessions were ended. The login under way is in a cookie too: it can be
-//! finished in no other browser, and where it leads afterwards is a path of this host.
+//! A browser without a session is sent to the provider (authorization code with PKCE) and comes back with a code, which
+//! the gateway redeems for an ID token. The identity is kept in a cookie that only the gateway can read (the `seal`
+//! capability), so the gateway itself only remembers which sessions were ended. A login in progress is in a cookie too:
+//! it cannot be finished in another browser, and it leads to a path of this host afterwards.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -44,7 +44,7 @@ pub struct Oidc {
     provider: Provider,
     sessions: Cookie,
     logins: Cookie,
-    /// Of the gateway, as browsers see it.
+    /// The gateway's origin, as browsers see it.
     origin: String,
     callback_path: String,
 }
@@ -108,7 +108,7 @@ impl Oidc {
         }
     }
 
-    /// The request's session, with fresh tokens; `None` where there is none, or none any more.
+    /// The request's session, with fresh tokens; `None` if there is none, or it has ended.
     fn session(&self, exchange: &Exchange) -> Result<Option<Session>, Response> {
         let now = now();
         let Some(session) = self.sessions.open::<Session>(exchange) else { return Ok(None) };
@@ -123,8 +123,8 @@ impl Oidc {
         }
     }
 
-    /// New tokens, fetched by one request: a provider may end a session in which a refresh token is used twice. Others go on with
-    /// the old ones while they are good; where they are not, they wait for what the one gets.
+    /// Fetches new tokens, in one request only: a provider may end a session in which a refresh token is used twice.
+    /// Other requests use the old tokens while these are valid, and otherwise wait for the new ones.
     fn refresh(
         &self,
         exchange: &Exchange,
@@ -158,12 +158,12 @@ impl Oidc {
         }
     }
 
-    /// What other requests are told, and find at the place: the session as it is now, that it is over, or nothing where there are no
-    /// new tokens at the moment.
+    /// Returns what other requests get, and find in the store: the current session, that it has ended, or nothing if
+    /// there are no new tokens at the moment.
     fn fetch(&self, place: &str, session: &Session, token: &str, now: u64) -> Result<Vec<u8>, Response> {
-        // A turn is among requests of one configuration in one gateway. Routes with another one, and other gateways with the same
-        // store, find here that somebody asks. If he is gone in the middle of it nobody says so, hence it ends when the provider
-        // would have had to answer.
+        // A turn is among requests of one configuration in one gateway. Routes with another configuration, and other
+        // gateways with the same store, see this mark while a request asks. If that request is cancelled, nothing
+        // removes the mark, so it expires when the provider would have had to answer.
         let lease = self.config.timeout.0.saturating_add(MARGIN);
         match shared_store::compare_and_set(place, None, b"", Some(lease)) {
             Ok(_) => {}
@@ -179,12 +179,12 @@ impl Oidc {
             }
             Err(NoTokens::Refused(why)) => {
                 log::info("a session was not renewed", &[("why", &why)]);
-                // No session reads like this, so it is over for other requests too.
+                // No session is serialized like this, so other requests see that it has ended.
                 (Ok(b"over".to_vec()), KEPT)
             }
             Err(NoTokens::Failed(why)) => {
                 log::error("the provider gave no new tokens", &[("why", &why)]);
-                // For some seconds nobody asks again.
+                // For some seconds no request asks again.
                 (Ok(Vec::new()), PAUSE)
             }
         };
@@ -194,7 +194,7 @@ impl Oidc {
         told.map_err(|why| unfit(&why))
     }
 
-    /// Gives the browser the session as it is now.
+    /// Sends the current session to the browser.
     fn keep(&self, exchange: &Exchange, text: &str, session: Session) -> Result<Session, Response> {
         let cookie = self.sessions.set(text, session.ends.saturating_sub(now()));
         exchange.response_headers().append("set-cookie", cookie).map_err(|error| broken(&error))?;
@@ -259,7 +259,7 @@ impl Oidc {
         match self.sessions.seal(&session) {
             Ok(text) => {
                 LOGINS.add(1, &["finished"]);
-                // The origin stands before it, so no path leads to another host.
+                // The origin comes first, so no path leads to another host.
                 redirect(&format!("{}{}", self.origin, login.return_to))
                     .with_header("set-cookie", self.sessions.set(&text, session.ends.saturating_sub(now)))
                     .with_header("set-cookie", self.logins.forget())
@@ -284,7 +284,8 @@ impl Oidc {
 
     // ------------------------------------------------------------ signing out
 
-    /// Ends the session here, for every copy of its cookie, and with the provider if that is wanted. Not for other sites' pages.
+    /// Ends the session here, for every copy of its cookie, and with the provider if configured. Refused for requests
+    /// from other sites' pages.
     fn log_out(&self, exchange: &Exchange) -> Response {
         let site = exchange.request_headers().get("sec-fetch-site");
         if matches!(site.as_deref(), Some("cross-site")) || !matches!(exchange.method(), Method::GET | Method::POST) {
@@ -315,14 +316,14 @@ impl Oidc {
     }
 }
 
-/// Whether somebody looks at what is answered: then he can sign in, and will see the page that he asked for.
+/// Whether a person opens a page: then they can sign in, and will see the page they asked for.
 fn opens_a_page(exchange: &Exchange) -> bool {
     let [mode, accept] = exchange.request_headers().select(["sec-fetch-mode", "accept"]);
     let wants_a_page = || accept.is_some_and(|accept| accept.contains("text/html"));
     matches!(exchange.method(), Method::GET | Method::HEAD) && mode.map_or_else(wants_a_page, |mode| mode == "navigate")
 }
 
-/// With a GET, whatever the request was.
+/// Redirects with a GET, whatever the request's method was.
 fn redirect(address: &str) -> Response {
     Response::new(StatusCode::SEE_OTHER).with_header("location", address).with_header("cache-control", "no-store")
 }
@@ -351,20 +352,20 @@ fn now() -> u64 {
     clock::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
-/// Where the store says that a session was ended.
+/// The place in the store that marks an ended session.
 fn gone(session: &str) -> String {
     format!("gone:{session}")
 }
 
-/// Where the store says that a refresh token is used, and what came of it.
+/// The place in the store that marks a used refresh token, and holds the result.
 fn turn(token: &str) -> String {
     Sha256::digest(token).iter().fold("turn:".to_owned(), |text, byte| format!("{text}{byte:02x}"))
 }
 
-/// How long a request with an old cookie can find what another has fetched.
+/// How long a request with an old cookie can find the tokens that another has fetched.
 const KEPT: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_secs(5);
-/// How much later than the provider's answer what came of it may be there.
+/// How long after the provider's time limit the result may be stored.
 const MARGIN: Duration = Duration::from_secs(1);
 
 #[cfg(test)]

@@ -24,10 +24,10 @@ pub(crate) struct Login {
 }
 
 impl Login {
-    /// `target` is the path, with its query, that was asked for.
+    /// `target` is the requested path, with its query.
     pub(crate) fn begin(target: &str, ends: u64) -> Self {
         let text = || BASE64.encode(random::bytes(32));
-        // A long one would be a cookie that no browser keeps.
+        // A long one would make the cookie too large for browsers.
         let return_to = if target.len() > LONGEST_TARGET_BYTES { "/" } else { target };
         Self { state: text(), nonce: text(), verifier: text(), return_to: return_to.to_owned(), ends }
     }
@@ -50,17 +50,17 @@ impl Login {
         with_query(endpoint, &form::of(&fields))
     }
 
-    /// The code of an answer that is one to this login.
+    /// The code in a redirect that belongs to this login.
     ///
     /// # Errors
-    /// Why it is none.
+    /// Why there is no code.
     pub(crate) fn code(&self, query: &str, issuer: &str, now: u64) -> Result<String, NoCode> {
-        // Digests, so that the time that a comparison takes tells nothing of the state.
+        // Digests, so that the time of the comparison reveals nothing about the state.
         let state = form::only(query, "state").map(|state| Sha256::digest(state.as_bytes()));
         if state != Some(Sha256::digest(&self.state)) || now >= self.ends {
             return Err(NoCode::Foreign);
         }
-        // RFC 9207: the answer of another provider than the one that was asked.
+        // RFC 9207: refuses the response of another provider than the one that was asked.
         if form::pairs(query).any(|pair| form::decode(pair.name) == b"iss".as_slice())
             && form::only(query, "iss").as_deref() != Some(issuer)
         {
@@ -77,12 +77,12 @@ impl Login {
     }
 }
 
-/// Why an answer has no code.
+/// Why a redirect has no code.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum NoCode {
-    /// It is not the answer to this login.
+    /// It does not belong to this login.
     Foreign,
-    /// The provider said no, and this.
+    /// The provider refused, with this error.
     Refused(String),
 }
 

@@ -1,4 +1,4 @@
-//! What the gateway itself asks of the provider: tokens for a code, and new ones for old ones.
+//! The gateway's own requests to the provider: tokens for a code, and new tokens for old ones.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use gatewright_sdk::{
@@ -15,18 +15,18 @@ use crate::endpoints::Source;
 
 pub(crate) struct Provider {
     pub(crate) endpoints: Source,
-    /// Without its path.
+    /// The request without its path.
     question: http_client::Request,
-    /// What every body has.
+    /// The part that every body has.
     client: String,
     client_id: String,
     redirect_uri: String,
 }
 
-/// Tokens, nothing of them proven but the ID token.
+/// Tokens; only the ID token is verified.
 #[derive(Debug)]
 pub(crate) struct Tokens {
-    /// None where a refresh brought no ID token.
+    /// `None` if a refresh returned no ID token.
     pub(crate) claims: Option<Map<String, Value>>,
     pub(crate) access: String,
     pub(crate) refresh: Option<String>,
@@ -34,12 +34,12 @@ pub(crate) struct Tokens {
     pub(crate) lifetime: Option<u64>,
 }
 
-/// Why there are none.
+/// Why there are no tokens.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum NoTokens {
-    /// What was shown is not good (any more).
+    /// The code or token is not valid, or no longer.
     Refused(String),
-    /// The provider, or what it says, cannot be trusted at the moment.
+    /// The provider, or its response, cannot be used at the moment.
     Failed(String),
 }
 
@@ -57,7 +57,7 @@ impl Provider {
     /// Declares the key set of ID tokens.
     ///
     /// # Errors
-    /// What is wrong, by its key.
+    /// What is wrong, with its key.
     pub(crate) fn new(config: &Config) -> Result<Self, String> {
         jwt::declare(KEYS, &config.key_set())?;
         let secret = match &config.client_secret {
@@ -87,7 +87,7 @@ impl Provider {
         Ok(Self { endpoints, question, client, client_id: id.to_owned(), redirect_uri: config.redirect_uri.clone() })
     }
 
-    /// For a code of the login that had this verifier and nonce.
+    /// Redeems the code of a login with this verifier and nonce.
     pub(crate) fn redeem(&self, code: &str, verifier: &str, nonce: &str) -> Result<Tokens, NoTokens> {
         let tokens = self.ask(&[
             ("grant_type", "authorization_code"),
@@ -96,14 +96,14 @@ impl Provider {
             ("code_verifier", verifier),
         ])?;
         match &tokens.claims {
-            // OpenID Connect Core, section 3.1.3.7: the token is of this login, and not of another that somebody replays.
+            // OpenID Connect Core, section 3.1.3.7: the token belongs to this login, and is not replayed from another.
             Some(claims) if claims.get("nonce").and_then(Value::as_str) == Some(nonce) => Ok(tokens),
             Some(_) => Err(NoTokens::Refused("the ID token is of another login".to_owned())),
             None => Err(NoTokens::Failed("there is no ID token".to_owned())),
         }
     }
 
-    /// For a refresh token of this subject.
+    /// Redeems a refresh token of this subject.
     pub(crate) fn refresh(&self, token: &str, subject: Option<&Value>) -> Result<Tokens, NoTokens> {
         let tokens = self.ask(&[("grant_type", "refresh_token"), ("refresh_token", token)])?;
         match &tokens.claims {
@@ -140,7 +140,7 @@ impl Provider {
         Ok(Tokens { claims, access: answer.access_token, refresh: answer.refresh_token, lifetime: answer.expires_in })
     }
 
-    /// Of an ID token, signed by the provider for this client.
+    /// The claims of an ID token, signed by the provider for this client.
     fn claims(&self, token: &str) -> Result<Map<String, Value>, NoTokens> {
         let text = jwt::verify(KEYS, token).map_err(|error| match error {
             VerifyError::KeysUnavailable => NoTokens::Failed(error.to_string()),
@@ -148,7 +148,7 @@ impl Provider {
         })?;
         let claims: Map<String, Value> =
             serde_json::from_str(&text).map_err(|_| NoTokens::Failed("the ID token has no claims".to_owned()))?;
-        // Section 3.1.3.7: a token for several is for the one that it is made for.
+        // Section 3.1.3.7: a token for several audiences belongs to the authorized party.
         let is_for_others =
             matches!(claims.get("aud"), Some(Value::Array(list)) if list.len() > 1) || claims.contains_key("azp");
         if is_for_others && claims.get("azp").and_then(Value::as_str) != Some(&self.client_id) {

@@ -35,7 +35,7 @@ impl Session {
         session.renewed(config, tokens, now)
     }
 
-    /// The same session with new tokens. What a provider does not say anew stays as it was.
+    /// The same session with new tokens. Values that the provider does not return again stay.
     pub(crate) fn renewed(self, config: &Config, tokens: Tokens, now: u64) -> Self {
         let Tokens { claims, access, refresh, lifetime } = tokens;
         let expires = |claims: &Map<String, Value>| claims.get("exp").and_then(Value::as_f64).map(|exp| exp as u64);

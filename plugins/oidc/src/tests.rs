@@ -31,7 +31,7 @@ fn configured(gateway: &Double, more: &str) -> Oidc {
     gateway.configure(&format!("{{ {BASE} {more} }}")).unwrap_or_else(|why| panic!("{more}: {why}"))
 }
 
-/// The provider answers every question with these tokens.
+/// Makes the provider answer every request with these tokens.
 fn provider(gateway: &Double, status: u16, tokens: Value) {
     let status = StatusCode::from_u16(status).unwrap();
     gateway.upstream("id", move |_| {
@@ -54,7 +54,7 @@ fn response(decision: Decision) -> Response {
     response
 }
 
-/// What a browser keeps of an answer: cookies that are not empty.
+/// The cookies that a browser keeps from a response: those that are not empty.
 fn cookies(response: &Response) -> BTreeMap<String, String> {
     let set = response.headers.iter().filter(|(name, _)| name == "set-cookie");
     let pairs = set.map(|(_, value)| value.split(';').next().unwrap().split_once('=').unwrap());
@@ -77,7 +77,7 @@ fn begin(gateway: &Double, oidc: &Oidc, path: &str) -> (String, BTreeMap<String,
     (answer.header("location").unwrap().to_owned(), cookies(&answer))
 }
 
-/// A whole login; claims are of the ID token.
+/// A whole login; the claims are those of the ID token.
 fn sign_in(
     gateway: &Double,
     oidc: &Oidc,

@@ -4,7 +4,7 @@ use std::{borrow::Cow, time::Duration};
 
 use gatewright_sdk::{schemars, serde};
 
-/// What a quota is for.
+/// The period of a quota.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Period {
     Day,
@@ -19,7 +19,7 @@ impl Period {
         }
     }
 
-    /// When the period that `now` is in began and when it ends, all since 1970 (UTC).
+    /// The start and the end of the period that contains `now`, all since 1970 (UTC).
     pub(crate) fn around(self, now: Duration, zone: Zone) -> (Duration, Duration) {
         let local = i64::try_from(now.as_secs()).unwrap_or(i64::MAX).saturating_add(zone.seconds());
         let today = local.div_euclid(DAY);
@@ -38,8 +38,8 @@ impl Period {
 
 const DAY: i64 = 86_400;
 
-/// The year and the month of a day, counted from 1970-01-01. By eras of 400 years that begin in March, so that the day
-/// that some years have more is a year's last (Howard Hinnant, "chrono-compatible low-level date algorithms").
+/// The year and the month of a day, counted from 1970-01-01. Computed in eras of 400 years that begin in March, so that
+/// a leap day is the last day of a year (Howard Hinnant, "chrono-compatible low-level date algorithms").
 fn month_of(day: i64) -> (i64, i64) {
     let since = day + 719_468;
     let (era, of_era) = (since.div_euclid(146_097), since.rem_euclid(146_097));
@@ -129,7 +129,7 @@ impl schemars::JsonSchema for Zone {
 mod tests {
     use super::*;
 
-    /// 2026-03-01T00:00:00Z and the like, as `date -d` tells them.
+    /// 2026-03-01T00:00:00Z and the like, as printed by `date -d`.
     #[test]
     fn periods() {
         for (period, zone, now, begins, ends) in [
@@ -139,11 +139,11 @@ mod tests {
             (Period::Day, "+02:00", 1_772_315_999, 1_772_229_600, 1_772_316_000),
             (Period::Day, "+02:00", 1_772_316_000, 1_772_316_000, 1_772_402_400),
             (Period::Day, "-05:30", 1_772_323_200, 1_772_256_600, 1_772_343_000),
-            // February 2026, and 2028 with one day more.
+            // February 2026, and the leap year 2028.
             (Period::Month, "Z", 1_772_323_199, 1_769_904_000, 1_772_323_200),
             (Period::Month, "Z", 1_772_323_200, 1_772_323_200, 1_775_001_600),
             (Period::Month, "Z", 1_835_395_200, 1_832_976_000, 1_835_481_600),
-            // The turn of a year.
+            // The turn of the year.
             (Period::Month, "Z", 1_798_761_599, 1_796_083_200, 1_798_761_600),
             (Period::Month, "Z", 1_798_761_600, 1_798_761_600, 1_801_440_000),
             (Period::Month, "+14:00", 1_798_711_200, 1_798_711_200, 1_801_389_600),

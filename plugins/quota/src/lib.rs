@@ -1,9 +1,9 @@
-//! `quota` limits how much a caller may use in a day or a month.
+//! `quota` limits how many requests a caller may make in a day or a month.
 //!
-//! A quota is a fixed window on the calendar: it begins with the day or the month where the operator says, and what is left
-//! of it is gone at its end. The gateway counts (the `rate-limit` capability), several quotas in one decision, so a
-//! request that one of them refuses is counted by none. What the response tells of it is known with the request, and kept
-//! by the gateway until there is a response.
+//! A quota is a fixed window on the calendar: it begins with the day or the month in the operator's time zone, and what
+//! is unused at its end is lost. The gateway counts (the `rate-limit` capability), several quotas in one decision, so a
+//! request that one of them refuses is counted by none. The response's headers are known in the request hook, and the
+//! gateway keeps them until there is a response.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -89,10 +89,10 @@ pub struct OwnQuota {
     month: Option<u32>,
 }
 
-/// What somebody may use.
+/// The quotas of a caller.
 #[derive(Debug)]
 struct Counted {
-    /// With how many requests each.
+    /// Each period with its number of requests.
     periods: Vec<(Period, u32)>,
     /// `RateLimit-Policy` for each.
     policy: String,
@@ -201,7 +201,7 @@ impl Quota {
 
     fn decide(&self, exchange: &Exchange, counted: &Counted, outcomes: &[Outcome]) -> Decision {
         let refused = counted.periods.iter().zip(outcomes).filter(|(_, outcome)| !outcome.allowed);
-        // The one that takes longest is the one to wait for.
+        // The client has to wait for the longest.
         let Some(((period, _), outcome)) = refused.max_by_key(|(_, outcome)| outcome.retry_after) else {
             if self.headers
                 && let Err(error) = exchange.response_headers().append_all(&counted.fields(outcomes))
@@ -222,7 +222,7 @@ impl Quota {
     }
 }
 
-/// Rounded up: a client that waits so long has waited long enough.
+/// Rounded up: a client that waits this long has waited long enough.
 fn seconds(time: Duration) -> u64 {
     time.as_secs() + u64::from(time.subsec_nanos() > 0)
 }

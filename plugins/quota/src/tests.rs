@@ -104,7 +104,7 @@ fn a_consumer_may_have_a_quota_of_its_own() {
     for (subject, claims, most, policy) in [
         ("shop", r#"{"consumer":"shop"}"#, 3, r#""month";q=3"#),
         ("other", r#"{"consumer":"other"}"#, 1, r#""day";q=1"#),
-        // A name is no consumer.
+        // A name alone does not make a caller a consumer.
         ("like-shop", r#"{"name":"shop"}"#, 1, r#""day";q=1"#),
     ] {
         for number in 0..5 {

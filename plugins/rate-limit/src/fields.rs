@@ -16,13 +16,13 @@ pub(crate) struct Fields {
     /// All of `RateLimit-Policy`: quotas `q` and their windows `w` in seconds. It is the same for every response.
     pub(crate) policy: String,
     names: Vec<String>,
-    /// `RateLimit-Policy`, ready to be handed over.
+    /// `RateLimit-Policy`, ready to be set.
     block: HeaderBlock,
 }
 
 impl Fields {
     /// # Errors
-    /// Where a name would need escapes in a structured field, or stands twice.
+    /// A name would need escapes in a structured field, or is there twice.
     pub(crate) fn new(limits: &[Limit]) -> Result<Self, String> {
         let mut names: Vec<String> = Vec::new();
         let mut items = Vec::new();
@@ -44,9 +44,9 @@ impl Fields {
         Ok(Self { policy, names, block })
     }
 
-    /// All of `RateLimit`: what remains `r`, and the seconds `t` until all is there again.
+    /// All of `RateLimit`: the remaining `r`, and the seconds `t` until everything is available again.
     pub(crate) fn limit(&self, outcomes: &[Outcome]) -> String {
-        // By hand: for every request, and a formatter costs more than all the rest of this plugin.
+        // Written by hand: this runs for every request, and a formatter costs more than the rest of this plugin.
         let mut text = String::with_capacity(self.names.iter().map(|name| name.len() + 40).sum());
         for (name, outcome) in self.names.iter().zip(outcomes) {
             if !text.is_empty() {
@@ -70,7 +70,7 @@ impl Fields {
     }
 }
 
-/// Rounded up: a client that waits so long has waited long enough.
+/// Rounded up: a client that waits this long has waited long enough.
 pub(crate) fn seconds(time: Duration) -> u64 {
     time.as_secs() + u64::from(time.subsec_nanos() > 0)
 }

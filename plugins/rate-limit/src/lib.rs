@@ -1,8 +1,8 @@
-//! `rate-limit` limits how often a client may call, and tells it how much is left.
+//! `rate-limit` limits how often a client may call, and tells the client how much is left.
 //!
-//! The gateway counts (the `rate-limit` capability), so a request costs one call for the key, one for the decision and one
-//! for the header fields of draft-ietf-httpapi-ratelimit-headers-10, which the gateway keeps until there is a response.
-//! A refusal carries the fields itself.
+//! The gateway counts (the `rate-limit` capability), so a request costs one call for the key, one for the decision and
+//! one for the header fields of draft-ietf-httpapi-ratelimit-headers-10, which the gateway keeps until there is a
+//! response. A refusal carries the fields itself.
 
 use gatewright_sdk::{
     Decision, Exchange, Hook, Metric, Plugin, Response, StatusCode, config, consumers, log,
@@ -74,7 +74,7 @@ pub struct Config {
     headers: bool,
 }
 
-/// How often the rest of what a response took is tried for, each time with what is left.
+/// How often to retry taking a response's remaining cost, each time with what is left.
 const ROUNDS: usize = 4;
 
 const fn one() -> u32 {
@@ -104,11 +104,11 @@ pub struct RateLimit {
     unavailable: Response,
 }
 
-/// What somebody is under.
+/// The limits of a client.
 #[derive(Debug)]
 struct Counted {
     rules: Vec<Rule>,
-    /// None where the responses carry no fields.
+    /// `None` if responses carry no fields.
     fields: Option<Fields>,
 }
 
@@ -122,7 +122,7 @@ impl Counted {
         Ok(Self { rules: limits.iter().map(Limit::rule).collect(), fields: headers.then_some(fields) })
     }
 
-    /// Takes of all limits or of none. One token bucket has a call of its own, which makes no lists.
+    /// Takes from all limits or from none. A single token bucket has a call of its own, which makes no lists.
     fn take<T>(&self, key: &str, cost: u32, then: impl FnOnce(&[Outcome]) -> T) -> Result<T, LimitError> {
         match self.rules.as_slice() {
             [Rule::TokenBucket(quota)] => Ok(then(&[rate_limit::take(key, *quota, cost)])),
@@ -233,11 +233,11 @@ impl RateLimit {
         said.filter(|cost| *cost > 0).unwrap_or(self.cost)
     }
 
-    /// What the response says beyond what the request took; all that is left, where that is less.
+    /// Takes the response's cost beyond what the request took; all that is left, if that is less.
     fn take_more(&self, taken: &Taken, mut more: u32) -> Result<(), LimitError> {
         let own = taken.consumer.as_ref().and_then(|consumer| self.own.get(consumer));
         let counted = own.unwrap_or(&self.everybody);
-        // Others take at the same time, so what was left may be gone when it is to be taken.
+        // Others take at the same time, so what was left may be gone by then.
         for _ in 0..ROUNDS {
             if more == 0 {
                 break;
@@ -251,7 +251,7 @@ impl RateLimit {
     }
 
     fn decide(&self, exchange: &Exchange, counted: &Counted, outcomes: &[Outcome]) -> Decision {
-        // The one that takes longest is the one to wait for.
+        // The client has to wait for the longest.
         let refused = outcomes.iter().filter(|outcome| !outcome.allowed).map(|outcome| outcome.retry_after).max();
         if let Some(retry_after) = refused {
             LIMITED.add(1, &[]);

@@ -83,7 +83,7 @@ fn several_limits_are_one_decision() {
     }
     let policy = gateway.response_header("ratelimit-policy");
     assert_eq!(policy.as_deref(), Some(r#""second";q=2;w=1, "hour";q=3;w=3600"#));
-    // What the second refuses, the hour does not count.
+    // Requests that the limit per second refuses are not counted in the hour.
     for _ in 0..5 {
         assert!(!is_let_in(&gateway, &limit, from("203.0.113.9")));
     }
@@ -152,7 +152,7 @@ fn fields_can_be_left_out() {
     assert_eq!((response.header("retry-after"), response.header("ratelimit")), (Some("1"), None));
 }
 
-/// Of two requests under a limit of one: whether the second has the bucket of the first.
+/// Of two requests under a limit of one: whether the second shares the bucket of the first.
 #[test]
 fn who_shares_a_bucket() {
     let long = "k".repeat(10_000);

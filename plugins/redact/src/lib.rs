@@ -1,8 +1,8 @@
-//! `redact` masks what should not leave: fields of JSON, and what looks like a secret in text.
+//! `redact` masks data that should not leave: fields of JSON, and secrets found by pattern in text.
 //!
-//! It is the last line, so it is shut where it cannot see: a body that says it is JSON and is not, or whose coding it does
-//! not know, goes nowhere. JSON is held whole. Text goes by line by line, so that a stream stays a stream; no match goes
-//! over the end of a line, and none is cut by the end of a chunk.
+//! It is the last line of defence, so it fails closed: a body that claims to be JSON but is not, or whose coding is
+//! unknown, is not sent. JSON is held whole. Text is processed line by line, so that a stream stays a stream; no match
+//! extends over the end of a line, and none is cut by the end of a chunk.
 
 use gatewright_sdk::{
     BodyDecision, BodyMode, Decision, Direction, Exchange, Headers, Method, Metric, MutateError, Plugin, Response,
@@ -93,7 +93,7 @@ impl Plugin for Redact {
     fn on_request(&self, exchange: &Exchange) -> Decision {
         let headers = exchange.request_headers();
         if self.response && self.looks_into_bodies() {
-            // What is not compressed need not be decompressed.
+            // Asks the upstream for a response that need not be decompressed.
             log::noted(headers.set("accept-encoding", "identity"));
         }
         if !self.request {
@@ -146,7 +146,7 @@ impl Kind {
         }
     }
 
-    /// Keeps what was decided about the body of one direction, beside the other's: both may be under way at once.
+    /// Keeps the decision about the body of one direction, beside the other's: both may be in progress at once.
     fn keep(self, exchange: &Exchange, direction: Direction) -> Result<(), MutateError> {
         let mut kept = exchange.state();
         kept.extend((self == Self::Json).then_some(json_mark(direction)));
@@ -158,7 +158,7 @@ impl Kind {
     }
 }
 
-/// What stands in the exchange's state where the body of this direction is JSON.
+/// The mark in the exchange's state if the body of this direction is JSON.
 const fn json_mark(direction: Direction) -> u8 {
     match direction {
         Direction::Request => b'q',
@@ -174,13 +174,13 @@ impl Redact {
     fn mask_headers(&self, headers: Headers<'_>) {
         for name in &self.headers {
             if headers.get(name).is_some() {
-                // A value that cannot be masked must not stay.
+                // A value that cannot be masked is removed.
                 log::noted(headers.set(name, &self.mask).or_else(|error| headers.remove(name).and(Err(error))));
             }
         }
     }
 
-    /// Decides how a body is read. What other plugins make of the headers afterwards changes nothing about that.
+    /// Decides how a body is read. Later changes of the headers by other plugins have no effect on this.
     fn begin(&self, exchange: &Exchange, direction: Direction, headers: Headers<'_>) -> Decision {
         if !self.looks_into_bodies() {
             return Decision::Proceed;
@@ -245,7 +245,7 @@ impl Redact {
         }
     }
 
-    /// What ends with a line goes on; the beginning of the next one waits with the gateway.
+    /// Sends complete lines on; the gateway keeps the beginning of the next one.
     fn lines(&self, exchange: &Exchange, direction: Direction, chunk: Vec<u8>) -> BodyDecision {
         let end = match chunk.iter().rposition(|byte| *byte == b'\n') {
             _ if exchange.end_of_stream() => chunk.len(),
@@ -253,7 +253,7 @@ impl Redact {
         };
         let (text, rest) = chunk.split_at(end);
         if !rest.is_empty() && exchange.hold_back(rest.len(), 0).is_err() {
-            // It is longer than the gateway keeps, so this ends the body.
+            // The line is longer than the gateway's limit, so this ends the body.
             return BodyDecision::Hold;
         }
         let mut masked = Vec::with_capacity(text.len());
@@ -267,7 +267,7 @@ impl Redact {
         BodyDecision::Replace(masked)
     }
 
-    /// A line that is JSON, as in a stream of JSON lines or of events, is masked as that.
+    /// A line that is JSON, as in a stream of JSON lines or of events, is masked as JSON.
     fn mask_line(&self, line: &[u8]) -> Vec<u8> {
         let data = line.strip_prefix(b"data:").unwrap_or(line);
         let json = data.trim_ascii();
@@ -285,7 +285,7 @@ impl Redact {
         self.patterns.mask(line, &self.mask).unwrap_or_else(|| line.to_vec())
     }
 
-    /// Whether there was anything to mask.
+    /// Masks a document, and returns whether anything was masked.
     fn mask_document(&self, document: &mut Value) -> bool {
         let mut found = false;
         for path in &self.fields {
@@ -325,7 +325,7 @@ fn shut(direction: Direction) -> Response {
     }
 }
 
-/// How much of a body is held is bounded by `limits.body` besides.
+/// `limits.body` bounds the held bytes as well.
 const BOUNDS: Bounds = Bounds { bytes: 64 << 20, ratio: 1000 };
 
 #[cfg(test)]

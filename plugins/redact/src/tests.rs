@@ -13,7 +13,7 @@ fn gateway(config: &str) -> (Double, Redact) {
     (gateway, plugin)
 }
 
-/// What becomes of a response in these chunks.
+/// The result for a response in these chunks.
 fn response(config: &str, kind: &str, chunks: &[&str]) -> Result<String, BodyDecision> {
     let (gateway, plugin) = gateway(config);
     gateway.receive(Request::get("/"));
@@ -100,7 +100,7 @@ fn what_cannot_be_looked_into_goes_nowhere() {
     );
 }
 
-/// A plugin behind says what the body is, after this one has decided.
+/// A later plugin changes the content type, after this one has decided.
 fn relabel(gateway: &Double, direction: Direction, kind: &str) {
     gateway.behind(direction, |exchange| {
         let headers = match direction {

@@ -1,8 +1,8 @@
 //! `request-size` refuses request bodies that are too large.
 //!
-//! A length that the client declares is believed, because the gateway's framing holds the client to it: such a body is
-//! judged before a byte of it is read, and then goes by untouched. Only one without a declared length is counted on its
-//! way, chunk by chunk; the count is the exchange's, so any instance can go on with it.
+//! A declared length is trusted, because the gateway's framing enforces it: such a body is judged before a byte of it
+//! is read, and then passes untouched. Only a body without a declared length is counted on its way, chunk by chunk; the
+//! count is in the exchange's state, so any instance can continue it.
 
 use gatewright_sdk::{
     BodyDecision, BodyMode, Decision, Direction, Exchange, Metric, Plugin, Response, StatusCode, config, log, plugin,

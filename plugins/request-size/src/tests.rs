@@ -52,7 +52,7 @@ fn what_declares_nothing_is_counted() {
     assert_eq!(gateway.measures().last().unwrap().labels, ["streamed"]);
 }
 
-/// The gateway's framing refuses these before any plugin; should one come through, it is counted and not believed.
+/// The gateway's framing refuses these before any plugin; should one come through, it is counted and not trusted.
 #[test]
 fn a_length_that_is_none_is_not_believed() {
     let (gateway, size) = gateway(r#"{ "limit": "10B" }"#);

@@ -1,10 +1,10 @@
-//! Values of a request as the declared types want them.
+//! Converts values of a request to the declared types.
 
 use gatewright_sdk::json::Value;
 
 use crate::operation::Kind;
 
-/// The value, as JSON of that type. Texts are read; what is JSON already has to be of the type.
+/// The value, as JSON of that type. Texts are parsed; JSON values must already have the type.
 ///
 /// # Errors
 /// What it should be, as a clause that follows the variable's name.
@@ -21,7 +21,7 @@ pub(crate) fn coerce(kind: &Kind, value: Value) -> Result<Value, &'static str> {
             let items = text.split(',').map(|text| coerce(item, Value::String(text.trim().to_owned())));
             Ok(Value::Array(items.collect::<Result<_, _>>()?))
         }
-        // One stands for a list of one (GraphQL, section 3.11).
+        // One value stands for a list of one (GraphQL, section 3.11).
         (Kind::List(item), value) => Ok(Value::Array(vec![coerce(item, value)?])),
         (Kind::Int, Value::String(digits) | Value::Number(digits)) => {
             let number = digits.parse::<i32>().map_err(|_| "has to be a whole number of 32 bits")?;
@@ -36,7 +36,7 @@ pub(crate) fn coerce(kind: &Kind, value: Value) -> Result<Value, &'static str> {
         (Kind::Boolean, value @ Value::Bool(_)) | (Kind::Text, value @ Value::String(_)) | (Kind::Other, value) => {
             Ok(value)
         }
-        // An ID may be a number, and is the same one as a text.
+        // An ID may be a number, and is equal to the same digits as a text.
         (Kind::Text, Value::Number(digits)) => Ok(Value::String(digits)),
         (Kind::Int, _) => Err("has to be a whole number of 32 bits"),
         (Kind::Float, _) => Err("has to be a number"),

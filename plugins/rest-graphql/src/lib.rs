@@ -1,8 +1,9 @@
 //! `rest-graphql` answers a REST endpoint with a stored GraphQL query.
 //!
-//! The query, its variables' types and what is taken of a request are settled when the plugin is configured. A request
-//! becomes one POST to the route's upstream (GraphQL over HTTP), and the response the part of `data` that the client wants, or a
-//! problem with the status that the error's code stands for. A client never sends GraphQL, so none can ask for more.
+//! The query, the types of its variables and the parts of a request that they come from are fixed when the plugin is
+//! configured. A request becomes one POST to the route's upstream (GraphQL over HTTP), and the response the part of
+//! `data` that the client wants, or a problem with the status of the error's code. A client never sends GraphQL, so
+//! none can ask for more.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,9 +31,9 @@ static FAILED: Metric = Metric::counter("failed", "Requests without a result.", 
 pub struct RestGraphql {
     pattern: Option<PathPattern>,
     endpoint: String,
-    /// What the upstream is sent, up to the values of the variables.
+    /// The body for the upstream, up to the values of the variables.
     question: Vec<u8>,
-    /// The headers that go with it.
+    /// The headers of the request to the upstream.
     headers: HeaderBlock,
     variables: Vec<(Variable, Document)>,
     roots: BTreeSet<Root>,
@@ -120,7 +121,7 @@ impl Plugin for RestGraphql {
         let headers = exchange.response_headers();
         let [kind, coding] = headers.select(["content-type", "content-encoding"]);
         let kind = kind.unwrap_or_default();
-        // The gateway's, or of a plugin behind this one.
+        // A response of the gateway, or of a later plugin.
         if kind.starts_with("application/problem+json") {
             return Decision::Proceed;
         }
@@ -151,7 +152,7 @@ impl RestGraphql {
         self.roots.contains(&Root::Body)
     }
 
-    /// What the upstream is sent.
+    /// The body for the upstream.
     fn question(&self, exchange: &Exchange, body: Option<Value>) -> Result<Vec<u8>, Response> {
         let names = self.pattern.as_ref().map_or(&[][..], PathPattern::names);
         let segments = self.pattern.as_ref().and_then(|pattern| pattern.matches(&exchange.path())).unwrap_or_default();
@@ -188,7 +189,7 @@ impl RestGraphql {
     }
 }
 
-/// Gets the response's head and body ready to be read; false where the coding is not known.
+/// Prepares the response's head and body to be read; false if the coding is not known.
 fn prepare(exchange: &Exchange, coding: Option<&str>) -> Result<bool, MutateError> {
     if !codec::decompress_whole(coding)? {
         return Ok(false);
@@ -201,18 +202,18 @@ fn prepare(exchange: &Exchange, coding: Option<&str>) -> Result<bool, MutateErro
     Ok(true)
 }
 
-/// What every request is sent with, up to the values of the variables.
+/// The body of every request, up to the values of the variables.
 fn question(query: String, operation: Option<String>) -> Vec<u8> {
     let mut members = vec![("query".to_owned(), Value::String(query))];
     members.extend(operation.map(|name| ("operationName".to_owned(), Value::String(name))));
     let mut question = Value::Object(members).to_bytes();
-    // The last brace comes behind the variables.
+    // The last brace follows the variables.
     question.pop();
     question.extend(b",\"variables\":");
     question
 }
 
-/// Each declared variable that is given, with its template.
+/// The template of each declared variable that has one.
 fn variables(
     declared: Vec<Variable>,
     mut given: BTreeMap<String, Value>,
@@ -241,7 +242,7 @@ fn variables(
     }
 }
 
-/// The statuses of errors, the known ones among them.
+/// The statuses of error codes, including the well-known ones.
 fn errors(given: BTreeMap<String, u16>) -> Result<BTreeMap<String, StatusCode>, String> {
     let known = KNOWN.iter().map(|(code, status)| ((*code).to_owned(), *status));
     known
@@ -261,7 +262,7 @@ fn refused(reason: &'static str, status: StatusCode, detail: &str) -> Response {
     Response::problem(status, status.canonical_reason().unwrap_or("Refused"), detail)
 }
 
-/// The answer in the place of a response that has no result.
+/// The response to the client if there is no result.
 fn answer(outcome: Outcome) -> Response {
     match outcome {
         Outcome::Result(status, body) => Response::new(status).with_body("application/json", body),

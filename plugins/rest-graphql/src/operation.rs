@@ -1,4 +1,4 @@
-//! The stored operation: which one of the document it is, and which variables it declares.
+//! The stored operation: which operation of the document it is, and which variables it declares.
 
 use apollo_parser::{Parser, cst};
 
@@ -10,7 +10,7 @@ pub(crate) struct Variable {
     pub(crate) has_default: bool,
 }
 
-/// A type as the document has it.
+/// A type in the document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Int,
@@ -18,20 +18,20 @@ pub(crate) enum Kind {
     Boolean,
     /// `String` and `ID`.
     Text,
-    /// Of the schema's own: enumerations, scalars, input objects.
+    /// Types of the schema: enumerations, scalars, input objects.
     Other,
     List(Box<Kind>),
     NonNull(Box<Kind>),
 }
 
 impl Variable {
-    /// Whether the upstream refuses to go without it.
+    /// Whether the upstream refuses a request without it.
     pub(crate) const fn is_required(&self) -> bool {
         matches!(self.kind, Kind::NonNull(_)) && !self.has_default
     }
 }
 
-/// The variables of the operation that is executed.
+/// The variables of the executed operation.
 ///
 /// # Errors
 /// What is wrong, as a clause.

@@ -1,4 +1,4 @@
-//! What a GraphQL response means.
+//! The meaning of a GraphQL response.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use gatewright_sdk::{
 
 use crate::config::Partial;
 
-/// How responses are read.
+/// How to read responses.
 #[derive(Debug)]
 pub(crate) struct Reading {
     pub(crate) result: Path,
@@ -20,7 +20,7 @@ pub(crate) struct Reading {
     pub(crate) partial: Partial,
 }
 
-/// What the client gets.
+/// The result for the client.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Result(StatusCode, Vec<u8>),

@@ -25,7 +25,7 @@ fn plugin(more: serde_json::Value) -> (Double, RestGraphql) {
     (gateway, plugin)
 }
 
-/// What the upstream is sent, or what the client is answered with.
+/// The body for the upstream, or the response to the client.
 fn ask(
     gateway: &Double,
     plugin: &RestGraphql,
@@ -98,7 +98,7 @@ fn values_have_the_declared_types() {
     }
 }
 
-/// What the client gets of an upstream's response.
+/// The client's view of an upstream's response.
 fn answer(more: serde_json::Value, status: u16, kind: &str, body: &str) -> (u16, String) {
     let (gateway, plugin) = plugin(more);
     ask(&gateway, &plugin, Request::get("/users/7"), "").unwrap();

@@ -1,4 +1,4 @@
-//! Which requests a rule is for, and what it captures of them.
+//! The conditions of a rule, and what they capture.
 
 use gatewright_sdk::{Exchange, rules};
 use regex_lite::{Regex, RegexBuilder};
@@ -8,7 +8,7 @@ use crate::{
     query::{Query, decoded},
 };
 
-/// All of these hold.
+/// All of these must hold.
 #[derive(Debug)]
 pub(crate) struct Condition {
     methods: Vec<String>,
@@ -20,7 +20,7 @@ pub(crate) struct Condition {
     without_query: Vec<String>,
 }
 
-/// What groups with a name matched.
+/// The matches of named groups.
 #[derive(Debug, Default)]
 pub(crate) struct Captures(Vec<Capture>);
 
@@ -28,7 +28,7 @@ pub(crate) struct Captures(Vec<Capture>);
 struct Capture {
     name: String,
     text: String,
-    /// It is of a path, and percent-encoded as that was.
+    /// It was matched in a path, and is percent-encoded like it.
     is_encoded: bool,
 }
 
@@ -62,7 +62,7 @@ impl Condition {
         })
     }
 
-    /// What it captured; `None` where the request does not meet it.
+    /// The captures; `None` if the request does not meet the condition.
     pub(crate) fn captures(&self, exchange: &Exchange) -> Option<Captures> {
         let mut captures = Captures::default();
         if !self.methods.is_empty() {
@@ -98,13 +98,13 @@ impl Condition {
 }
 
 impl Captures {
-    /// The text of a capture, as it is read.
+    /// The text of a capture, decoded.
     pub(crate) fn text(&self, name: &str) -> Option<String> {
         let capture = self.find(name)?;
         Some(if capture.is_encoded { decoded(&capture.text) } else { capture.text.clone() })
     }
 
-    /// The same as it stands in a path, where it is of one.
+    /// The same in its encoded form, if it is from a path.
     pub(crate) fn of_path(&self, name: &str) -> Option<&str> {
         self.find(name).filter(|capture| capture.is_encoded).map(|capture| capture.text.as_str())
     }
@@ -130,13 +130,13 @@ impl Captures {
     }
 }
 
-/// A pattern is for the whole of a text, like a route's: one that fits somewhere in the middle is seldom meant.
+/// A pattern must match the whole text, like a route's: a match somewhere in the middle is seldom meant.
 fn pattern(text: &str) -> Result<Regex, String> {
     let whole = format!("^(?:{text})$");
     RegexBuilder::new(&whole).size_limit(SIZE_LIMIT).build().map_err(|error| format!("{text:?} is no pattern: {error}"))
 }
 
-/// Any header may be asked for, also one that no plugin may change.
+/// A condition may be about any header, even one that no plugin may change.
 fn check_header(name: &str) -> Result<(), String> {
     match rules::check_name(name) {
         Err(why) if !rules::FORBIDDEN_HEADERS.iter().any(|known| known.eq_ignore_ascii_case(name)) => {
@@ -146,7 +146,7 @@ fn check_header(name: &str) -> Result<(), String> {
     }
 }
 
-/// The longest text that a pattern is tried on; the time that takes grows with the text.
+/// The longest text that a pattern is matched with; the time grows with the length.
 const MOST_BYTES: usize = 8 << 10;
-/// What a pattern may compile to.
+/// The largest size of a compiled pattern.
 const SIZE_LIMIT: usize = 256 << 10;

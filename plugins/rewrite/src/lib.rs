@@ -1,7 +1,7 @@
 //! `rewrite` changes path, query, method and headers of requests by conditions.
 //!
-//! A route's own `rewrite` says what every request of the route becomes, and costs next to nothing. This is for what
-//! depends on the request: on a header, on an argument of the query, on a part of the path.
+//! A route's own `rewrite` changes every request of the route in the same way, and costs next to nothing. This plugin
+//! is for changes that depend on the request: on a header, on an argument of the query, on a part of the path.
 
 use std::collections::BTreeMap;
 
@@ -157,7 +157,7 @@ impl Plugin for Rewrite {
             let Some(captures) = rule.when.captures(exchange) else { continue };
             REWRITTEN.add(1, &[]);
             if let Err(error) = rule.apply(exchange, &captures) {
-                // As it came it must not go on: the rule may be there for the safety of what is behind it.
+                // It must not go on unchanged: the rule may protect the upstream.
                 REFUSED.add(1, &[]);
                 log::warn("the request cannot be rewritten", &[("why", &error.to_string())]);
                 return Decision::Respond(self.refusal.clone());

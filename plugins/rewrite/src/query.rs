@@ -7,7 +7,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 
 use crate::{QueryChanges, condition::Captures, template::Template};
 
-/// Arguments in order. What is not changed keeps the form in which it came.
+/// Arguments in order. Unchanged ones keep their original form.
 #[derive(Debug, Default)]
 pub(crate) struct Query {
     arguments: Vec<Argument>,
@@ -15,12 +15,12 @@ pub(crate) struct Query {
 
 #[derive(Debug)]
 struct Argument {
-    /// Decoded.
+    /// The decoded name.
     name: String,
     raw: String,
 }
 
-/// Changes in their order.
+/// Changes in order.
 #[derive(Debug)]
 pub(crate) struct Changes {
     keep: Option<Vec<String>>,
@@ -47,7 +47,7 @@ impl Query {
         of.map(|argument| decoded(split(&argument.raw).1))
     }
 
-    /// The path with the query behind it.
+    /// The path followed by the query.
     pub(crate) fn behind(&self, path: String) -> String {
         let mut target = path;
         for (index, argument) in self.arguments.iter().enumerate() {
@@ -60,7 +60,7 @@ impl Query {
     fn set(&mut self, name: &str, value: &str) {
         let mut new = Some(Argument { name: name.to_owned(), raw: pair(name, value) });
         let arguments = std::mem::take(&mut self.arguments).into_iter();
-        // In the place of the first; the others go.
+        // It replaces the first; the others are removed.
         self.arguments =
             arguments.filter_map(|argument| if argument.name == name { new.take() } else { Some(argument) }).collect();
         self.arguments.extend(new);
@@ -119,13 +119,13 @@ fn pair(name: &str, value: &str) -> String {
     format!("{}={}", encoded(name), encoded(value))
 }
 
-/// As a form is read: `+` is a space, and what is no UTF-8 becomes U+FFFD.
+/// Decoded as a form: `+` is a space, and invalid UTF-8 becomes U+FFFD.
 pub(crate) fn decoded(text: &str) -> String {
     let text: Cow<'_, str> = if text.contains('+') { text.replace('+', " ").into() } else { text.into() };
     percent_decode_str(&text).decode_utf8_lossy().into_owned()
 }
 
-/// With nothing in it but what RFC 3986 calls unreserved.
+/// Encodes everything except RFC 3986's unreserved characters.
 pub(crate) fn encoded(text: &str) -> String {
     utf8_percent_encode(text, RESERVED).to_string()
 }

@@ -1,4 +1,4 @@
-//! A text with places for what was captured and for attributes.
+//! A text with placeholders for captures and attributes.
 
 use std::convert::Infallible;
 
@@ -21,12 +21,12 @@ impl Template {
         self.0.head().starts_with(first) || (self.0.head().is_empty() && self.0.plain().is_none())
     }
 
-    /// The text; what is not known is empty.
+    /// The text; unknown values are empty.
     pub(crate) fn as_text(&self, exchange: &Exchange, captures: &Captures) -> String {
         self.fill(|name| captures.text(name).or_else(|| exchange.attribute(name)).unwrap_or_default())
     }
 
-    /// The text as a path. What was captured of one goes in as it was; anything else cannot bring a `/` or a `?` with it.
+    /// The text as a path. Captures from a path are inserted unchanged; no other value can add a `/` or a `?`.
     pub(crate) fn as_path(&self, exchange: &Exchange, captures: &Captures) -> String {
         self.fill(|name| match captures.of_path(name) {
             Some(part) => part.to_owned(),

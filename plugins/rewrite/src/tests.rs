@@ -13,7 +13,7 @@ fn gateway(rules: &str) -> (Double, Rewrite) {
     (gateway, plugin)
 }
 
-/// The target after these rules; the status where the request is refused.
+/// The target after these rules; the status if the request is refused.
 fn rewritten(rules: &str, request: Request) -> Result<String, u16> {
     let (gateway, plugin) = gateway(rules);
     gateway.receive(request);
@@ -82,7 +82,7 @@ fn what_a_client_chooses_brings_no_syntax_with_it() {
         let rule = r#"{ "when": { "headers": { "x-t": "(?<t>.*)" } }, "path": "/t/$(t)/x" }"#;
         assert_eq!(rewritten(rule, Request::get("/").header("x-t", value)).as_deref(), Ok(path), "{value}");
     }
-    // What becomes a dot segment is refused by the gateway, and the request with it.
+    // The gateway refuses dot segments, and the plugin then refuses the request.
     for value in [".", ".."] {
         let rule = r#"{ "when": { "query": { "t": "(?<t>.*)" } }, "path": "/t/$(t)/x" }"#;
         assert_eq!(rewritten(rule, Request::get(&format!("/?t={value}"))), Err(400), "{value}");

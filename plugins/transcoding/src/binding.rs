@@ -1,4 +1,4 @@
-//! A rule of `google.api.http`, resolved: which parts of a request are which fields of a message.
+//! A resolved rule of `google.api.http`: which parts of a request are which fields of a message.
 
 use gatewright_sdk::StatusCode;
 use prost_reflect::{
@@ -10,17 +10,17 @@ use crate::{Code, Method, Query, Refusal, Template, json, query};
 /// One rule of a method.
 #[derive(Clone, Debug)]
 pub struct Binding {
-    /// The place of the method in its schema.
+    /// The position of the method in its schema.
     pub method: usize,
     template: Template,
-    /// The fields of the template, each as the way to it.
+    /// The fields of the template, each as a path of fields.
     variables: Vec<Vec<FieldDescriptor>>,
     pub body: BodyOf,
-    /// The field of the answer that is the body; all of it where there is none.
+    /// The field of the response that is the body; the whole response if there is none.
     pub response_body: Option<FieldDescriptor>,
 }
 
-/// What of a message the body is.
+/// The part of a message that is the body.
 #[derive(Clone, Debug, PartialEq)]
 pub enum BodyOf {
     Nothing,
@@ -37,7 +37,7 @@ pub struct Parts<'a> {
     pub body: &'a [u8],
 }
 
-/// The rules of a method, with their methods of HTTP (`None` is any).
+/// The rules of a method, with their HTTP methods (`None` is any).
 pub(crate) fn of(
     at: usize,
     method: &Method,
@@ -90,7 +90,7 @@ fn one(at: usize, method: &Method, rule: &DynamicMessage) -> Result<(Option<Stri
     Ok((Some(verb).filter(|verb| verb != "*"), binding))
 }
 
-/// A field of the path: it does not repeat, and it has one value.
+/// A field of the path: it does not repeat, and it has a single value.
 fn variable(input: &MessageDescriptor, name: &str) -> Result<Vec<FieldDescriptor>, String> {
     let path = query::fields(input, name)?;
     let last = path.last().ok_or("is empty")?;
@@ -119,10 +119,10 @@ impl Binding {
         &self.template
     }
 
-    /// The message that a request is. The path has the last word, since routes and policies went by it.
+    /// The message of a request. The path takes precedence, since routes and policies were applied to it.
     ///
     /// # Errors
-    /// [`Refusal`] says what of the request is wrong.
+    /// [`Refusal`] says what is wrong with the request.
     pub fn message(
         &self,
         input: &MessageDescriptor,
@@ -148,10 +148,10 @@ impl Binding {
         Ok(message)
     }
 
-    /// The request that a message is: path with query, and the body. The reverse of [`Binding::message`].
+    /// The request of a message: path with query, and the body. The reverse of [`Binding::message`].
     ///
     /// # Errors
-    /// [`Refusal`] says what has no place in it.
+    /// [`Refusal`] says what cannot be expressed in it.
     pub fn request(
         &self,
         message: &DynamicMessage,

@@ -1,6 +1,6 @@
-//! What heads say of bodies.
+//! What headers say about bodies.
 
-/// Whether a media type is gRPC's, whatever the format of its messages. gRPC-Web is another one.
+/// Whether a media type is gRPC's, with any message format. gRPC-Web does not count.
 #[must_use]
 pub fn is_grpc(media_type: &str) -> bool {
     const NAME: &str = "application/grpc";

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// The time that a header leaves: in gRPC's words (`250m`), or a number of seconds (`0.25`). `None` where it is neither.
+/// The time limit in a header: in gRPC's format (`250m`), or a number of seconds (`0.25`). `None` if it is neither.
 #[must_use]
 pub fn parse(text: &str) -> Option<Duration> {
     let text = text.trim();
@@ -24,7 +24,7 @@ pub fn parse(text: &str) -> Option<Duration> {
     }
 }
 
-/// In gRPC's words, never longer than it is.
+/// In gRPC's format, never longer than the given time.
 #[must_use]
 pub fn text(time: Duration) -> String {
     const MOST: u128 = 99_999_999;

@@ -3,21 +3,21 @@
 /// Bytes before each message.
 pub const HEAD_BYTES: usize = 5;
 
-/// What stands first in a stream of frames.
+/// The first item in a stream of frames.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Next<'a> {
-    /// A message with its flags, and what comes behind it.
+    /// A message with its flags, and the rest of the bytes.
     Frame {
         flags: u8,
         message: &'a [u8],
         rest: &'a [u8],
     },
-    /// The beginning of one, which is whole with this many bytes.
+    /// The beginning of a frame, which is complete with this many bytes.
     Needs(usize),
     Nothing,
 }
 
-/// What stands first.
+/// Reads the first item.
 #[must_use]
 pub fn next(bytes: &[u8]) -> Next<'_> {
     let Some((head, behind)) = bytes.split_first_chunk::<HEAD_BYTES>() else {
@@ -35,7 +35,7 @@ pub fn next(bytes: &[u8]) -> Next<'_> {
 pub fn push(to: &mut Vec<u8>, flags: u8, message: &[u8]) {
     to.reserve(HEAD_BYTES + message.len());
     to.push(flags);
-    // A body longer than 4 GiB is over every limit long before.
+    // A body longer than 4 GiB exceeds every limit long before.
     to.extend_from_slice(&u32::try_from(message.len()).unwrap_or(u32::MAX).to_be_bytes());
     to.extend_from_slice(message);
 }

@@ -1,4 +1,4 @@
-//! Messages as JSON, by the mapping of proto3; and `google.api.HttpBody`, which is whatever it says it is.
+//! Messages as JSON, by the mapping of proto3; and `google.api.HttpBody`, which carries any content.
 
 use gatewright_sdk::{StatusCode, serde::de::IgnoredAny};
 use prost_reflect::{
@@ -11,9 +11,9 @@ use crate::{Code, Refusal};
 /// How messages are read and written.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
-    /// Whether fields that are not in the message are left out. Else they are refused.
+    /// Whether unknown fields are ignored. Otherwise they are refused.
     pub lenient: bool,
-    /// Whether fields without a value are written as well.
+    /// Whether fields without a value are written too.
     pub defaults: bool,
     /// Whether enumerations are written as numbers.
     pub numbers: bool,
@@ -57,7 +57,7 @@ impl Options {
             message.set_field(field, Value::Message(self.message(&of, content_type, bytes)?));
             return Ok(());
         }
-        // It has to be one value, or it would be more than one field of the message that is put around it.
+        // It must be exactly one value, or it could add fields to the message that is put around it.
         serde_json::from_slice::<IgnoredAny>(bytes)
             .map_err(|error| Refusal::bad(&format!("The body cannot be read: {error}.")))?;
         let name = serde_json::Value::from(field.json_name());
@@ -70,13 +70,13 @@ impl Options {
     /// Writes a message.
     ///
     /// # Errors
-    /// [`Refusal`] where it has no form in JSON, such as an `Any` of a type that is not known.
+    /// [`Refusal`] if it has no form in JSON, such as an `Any` of an unknown type.
     pub fn write(&self, message: &DynamicMessage, to: &mut Vec<u8>) -> Result<(), Refusal> {
         let mut writer = serde_json::Serializer::new(to);
         message.serialize_with_options(&mut writer, &self.written()).map_err(|error| unwritable(&error))
     }
 
-    /// The same, on its own.
+    /// Returns the JSON of a message.
     ///
     /// # Errors
     /// As [`Options::write`].
@@ -98,7 +98,8 @@ impl Options {
                 None => self.bytes(inner),
             };
         }
-        // The others have no form of their own there, only as a field; and one without a value none without being asked for.
+        // Other kinds can only be written as a field of a message, and one without a value only if defaults are
+        // written.
         let mut around = DynamicMessage::new(message.descriptor());
         around.set_field(field, value.into_owned());
         let name = if self.original_names { field.name() } else { field.json_name() };
@@ -124,7 +125,7 @@ fn unwritable(error: &serde_json::Error) -> Refusal {
     Refusal::new(StatusCode::BAD_GATEWAY, Code::Internal, &detail)
 }
 
-/// Whether a message is its own content.
+/// Whether a message is an `HttpBody`.
 #[must_use]
 pub fn is_http_body(of: &MessageDescriptor) -> bool {
     of.full_name() == "google.api.HttpBody"
@@ -138,7 +139,7 @@ fn http_body(of: &MessageDescriptor, content_type: Option<&str>, bytes: &[u8]) -
     Some(body)
 }
 
-/// The media type and the bytes of a message that is its own content.
+/// The media type and the bytes of an `HttpBody`.
 #[must_use]
 pub fn http_body_of(message: &DynamicMessage) -> Option<(String, Vec<u8>)> {
     if !is_http_body(&message.descriptor()) {

@@ -1,7 +1,8 @@
-//! What the plugins that translate between gRPC and REST have in common: the services and the rules of `google.api.http`
-//! ([`Schema`], [`Router`]), messages as JSON ([`json`]), gRPC's frames ([`frame`]) and its statuses ([`Status`]).
+//! What the plugins that translate between gRPC and REST have in common: the services and the rules of
+//! `google.api.http` ([`Schema`], [`Router`]), messages as JSON ([`json`]), gRPC's frames ([`frame`]) and its statuses
+//! ([`Status`]).
 //!
-//! Nothing here knows an exchange; a plugin reads one, asks here, and writes it.
+//! Nothing here uses an exchange; the plugins read and write it, and call functions here.
 
 mod binding;
 mod content;

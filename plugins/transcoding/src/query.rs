@@ -5,14 +5,14 @@ use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, Re
 
 use crate::{refusal::Refusal, scalar};
 
-/// How queries are read.
+/// How to read queries.
 #[derive(Clone, Debug, Default)]
 pub struct Query {
-    /// Names that are of no concern.
+    /// Names to ignore.
     pub ignored: Vec<String>,
-    /// Whether names that are no fields are left out. Else they are refused.
+    /// Whether names that are not fields are ignored. Otherwise they are refused.
     pub lenient: bool,
-    /// Whether "+" is a space, as browsers' forms have it.
+    /// Whether "+" is a space, as in forms of browsers.
     pub plus_is_space: bool,
 }
 
@@ -40,7 +40,7 @@ impl Query {
         Ok(())
     }
 
-    /// The query that says what a message has; `None` where it cannot be said in one. The reverse of [`Query::apply`].
+    /// The query that represents a message; `None` if it cannot be one. The reverse of [`Query::apply`].
     #[must_use]
     pub fn of(message: &DynamicMessage) -> Option<String> {
         let mut arguments = Vec::new();
@@ -78,10 +78,10 @@ pub fn decoded(text: &str, plus_is_space: bool) -> Option<String> {
     percent_decode_str(&spaced).decode_utf8().ok().map(Into::into)
 }
 
-/// The fields that a path of names leads through, each by its name or by its name in JSON.
+/// The fields along a path of names, each by its name or by its name in JSON.
 ///
 /// # Errors
-/// Why it leads nowhere, as the end of a sentence.
+/// Why the path leads nowhere, as the end of a sentence.
 pub(crate) fn fields(of: &MessageDescriptor, path: &str) -> Result<Vec<FieldDescriptor>, &'static str> {
     let mut message = Some(of.clone());
     let mut fields: Vec<FieldDescriptor> = Vec::new();
@@ -100,7 +100,7 @@ pub(crate) fn fields(of: &MessageDescriptor, path: &str) -> Result<Vec<FieldDesc
     Ok(fields)
 }
 
-/// Sets the field at a path. One that repeats gets a value more where it `may_repeat`.
+/// Sets the field at a path. A repeated field gets one more value if it `may_repeat`.
 ///
 /// # Errors
 /// Why not, as the end of a sentence.
@@ -127,5 +127,5 @@ pub(crate) fn set(
     Ok(())
 }
 
-/// As deep as prost reads a message; writing one takes stack for each level.
+/// As deep as prost reads a message; writing needs stack for each level.
 const DEEPEST: usize = 100;

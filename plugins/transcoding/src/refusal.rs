@@ -1,18 +1,18 @@
-//! What is wrong with a request or an answer, before or instead of a status of gRPC.
+//! Errors in a request or a response, before or instead of a gRPC status.
 
 use gatewright_sdk::{Response, StatusCode};
 use serde_json::json;
 
 use crate::Code;
 
-/// A request that is not sent on, or an answer that cannot be read.
+/// A request that is not sent on, or a response that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     pub status: StatusCode,
     pub code: Code,
     /// One sentence for the client.
     pub detail: String,
-    /// The methods that there are, where it was the wrong one.
+    /// The allowed methods, if the method was wrong.
     pub allow: Option<String>,
 }
 
@@ -22,19 +22,20 @@ impl Refusal {
         Self { status, code, detail: detail.to_owned(), allow: None }
     }
 
-    /// The request is not as it should be.
+    /// The request is not valid.
     #[must_use]
     pub fn bad(detail: &str) -> Self {
         Self::new(StatusCode::BAD_REQUEST, Code::InvalidArgument, detail)
     }
 
-    /// The upstream's answer is not as it should be.
+    /// The upstream's response is not valid.
     #[must_use]
     pub fn answer(detail: &str) -> Self {
         Self::new(StatusCode::BAD_GATEWAY, Code::Internal, detail)
     }
 
-    /// As `application/problem+json`, with `code` and `message` beside, so that it also reads as a `google.rpc.Status`.
+    /// As `application/problem+json`, with additional `code` and `message`, so that it can also be read as a
+    /// `google.rpc.Status`.
     #[must_use]
     pub fn response(&self) -> Response {
         let title = self.status.canonical_reason().unwrap_or("Error");

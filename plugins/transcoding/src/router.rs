@@ -1,4 +1,4 @@
-//! Which rule a request is for.
+//! Finds the rule for a request.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::template::{Segment, Template, Verbs};
 pub struct Router<T> {
     /// In the order in which they are tried.
     rules: Vec<Rule<T>>,
-    /// Those that begin with a word, and the others, as places in `rules`.
+    /// The rules that begin with a word by that word, and the others, as positions in `rules`.
     by_word: BTreeMap<String, Vec<usize>>,
     others: Vec<usize>,
     verbs: Verbs,
@@ -23,21 +23,21 @@ struct Rule<T> {
     to: T,
 }
 
-/// What a request is for.
+/// The result for a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found<'a, T> {
     /// A rule, and the values of its template's fields.
     Rule(&'a T, Vec<String>),
-    /// The path is there, with other methods.
+    /// The path matches, but with these other methods.
     OtherMethods(Vec<&'a str>),
     Nothing,
 }
 
 impl<T> Router<T> {
-    /// Of rules with their methods (`None` is any).
+    /// From rules with their methods (`None` is any).
     ///
     /// # Errors
-    /// All pairs that nobody could tell apart.
+    /// All pairs of rules that match the same requests.
     pub fn new(rules: Vec<(Option<String>, Template, T)>, verbs: Verbs) -> Result<Self, String> {
         let mut rules: Vec<Rule<T>> =
             rules.into_iter().map(|(method, template, to)| Rule { method, template, to }).collect();
@@ -68,7 +68,7 @@ impl<T> Router<T> {
         Ok(Self { rules, by_word, others, verbs })
     }
 
-    /// The rule for a request; `path` is as it was sent, without query.
+    /// The rule for a request; `path` is in its original form, without the query.
     #[must_use]
     pub fn find(&self, method: &str, path: &str) -> Found<'_, T> {
         let first = path.strip_prefix('/').unwrap_or_default().split('/').next().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Values of fields as they stand in paths and queries.
+//! Values of fields as text in paths and queries.
 
 use base64::{
     Engine as _, alphabet,
@@ -7,7 +7,7 @@ use base64::{
 use prost_reflect::{DynamicMessage, EnumDescriptor, Kind, MessageDescriptor, Value};
 use serde_json::Value as Json;
 
-/// The value that a text has in a field of this kind.
+/// The value of a text for a field of this kind.
 ///
 /// # Errors
 /// Why it has none, as the end of a sentence; the text is not repeated.
@@ -40,7 +40,7 @@ pub(crate) fn parse(kind: &Kind, text: &str) -> Result<Value, String> {
     })
 }
 
-/// The text of a value: the reverse of [`parse`]. `None` for messages that have no text of their own.
+/// The text of a value: the reverse of [`parse`]. `None` for messages that have no text form.
 pub(crate) fn text(kind: &Kind, value: &Value) -> Option<String> {
     Some(match (kind, value) {
         (_, Value::F64(value)) => value.to_string(),
@@ -66,7 +66,7 @@ pub(crate) fn text(kind: &Kind, value: &Value) -> Option<String> {
     })
 }
 
-/// Whether a message is written as one value in JSON.
+/// Whether a message is written as a single value in JSON.
 pub(crate) fn has_text(of: &MessageDescriptor) -> bool {
     inner(of).is_some() || matches!(of.full_name(), TIMESTAMP | DURATION | FIELD_MASK)
 }
@@ -98,7 +98,7 @@ fn float(text: &str) -> Result<f64, String> {
         "Infinity" => Ok(f64::INFINITY),
         "-Infinity" => Ok(f64::NEG_INFINITY),
         _ => {
-            // Rust reads "inf" as well.
+            // Rust accepts "inf" as well.
             let value = text.parse::<f64>().ok().filter(|_| !text.bytes().any(|byte| b"iInN".contains(&byte)));
             let value = value.ok_or_else(|| "is not a number".to_owned())?;
             if value.is_infinite() { Err("is out of range".to_owned()) } else { Ok(value) }

@@ -1,4 +1,4 @@
-//! The services that requests are translated for, from a descriptor set or from `.proto` files.
+//! The services for translation, from a descriptor set or from `.proto` files.
 
 use std::collections::BTreeMap;
 
@@ -9,15 +9,15 @@ use protox::file::{ChainFileResolver, File, FileResolver, GoogleFileResolver};
 
 use crate::{Binding, binding};
 
-/// What a schema is made of: one of the first two.
+/// The sources of a schema: one of the first two.
 #[derive(Clone, Copy, Debug)]
 pub struct Sources<'a> {
     /// A `FileDescriptorSet` with all imports, in base64.
     pub descriptor_set: Option<&'a str>,
-    /// `.proto` files by the names that they import each other by. Those of `google/protobuf`, and what is in this crate's
-    /// folder `protos`, need not be among them.
+    /// `.proto` files by the names under which they import each other. Those of `google/protobuf`, and those in this
+    /// crate's folder `protos`, may be left out.
     pub protos: &'a BTreeMap<String, String>,
-    /// The services; all, where there is none.
+    /// The services; all, if empty.
     pub services: &'a [String],
 }
 
@@ -26,7 +26,7 @@ pub struct Sources<'a> {
 pub struct Schema {
     pool: DescriptorPool,
     methods: Vec<Method>,
-    /// The places of the methods by their paths.
+    /// The positions of the methods by their paths.
     by_path: BTreeMap<String, usize>,
 }
 
@@ -44,7 +44,7 @@ pub struct Method {
 
 impl Schema {
     /// # Errors
-    /// What is wrong, for the operator; of a `.proto` file with line and column.
+    /// What is wrong, for the operator; in a `.proto` file with line and column.
     pub fn new(sources: Sources<'_>) -> Result<Self, String> {
         let pool = match (sources.descriptor_set, sources.protos.is_empty()) {
             (Some(set), true) => decoded(set)?,
@@ -75,18 +75,18 @@ impl Schema {
         &self.methods
     }
 
-    /// The method of a path, with its place.
+    /// The method at a path, with its position.
     #[must_use]
     pub fn method(&self, path: &str) -> Option<(usize, &Method)> {
         let at = *self.by_path.get(path)?;
         Some((at, self.methods.get(at)?))
     }
 
-    /// The rules of all methods, with their methods of HTTP (`None` is any). A method without a rule takes
-    /// `POST /package.Service/Method` with the message as body.
+    /// The rules of all methods, with their HTTP methods (`None` is any). A method without a rule is `POST
+    /// /package.Service/Method` with the message as body.
     ///
     /// # Errors
-    /// All that is wrong with them.
+    /// All mistakes in them.
     pub fn bindings(&self) -> Result<Vec<(Option<String>, Binding)>, String> {
         let (mut bindings, mut mistakes) = (Vec::new(), Vec::new());
         for (at, method) in self.methods.iter().enumerate() {
@@ -137,7 +137,7 @@ fn decoded(set: &str) -> Result<DescriptorPool, String> {
         .filter(|file| file.name().starts_with("google/rpc/") || file.name().starts_with("google/protobuf/"))
         .cloned()
         .collect();
-    // Errors are shown with what is known of them; where the set has such types under other names, it goes without.
+    // These types are only for error details; if the set has them under other file names, they are left out.
     let _ = pool.add_file_descriptor_protos(missing);
     Ok(pool)
 }
@@ -156,7 +156,7 @@ fn compiled(protos: &BTreeMap<String, String>) -> Result<DescriptorPool, String>
     Ok(compiler.descriptor_pool())
 }
 
-/// With file, line and column where they are known.
+/// With file, line and column if they are known.
 fn explained(error: &protox::Error, protos: &BTreeMap<String, String>) -> String {
     let Some((name, text)) = error.file().and_then(|name| protos.get_key_value(name)) else {
         return format!("protos: {error}");
@@ -184,7 +184,7 @@ impl FileResolver for Given {
     }
 }
 
-/// The files that are always there.
+/// The built-in files.
 struct Own;
 
 impl FileResolver for Own {

@@ -1,18 +1,18 @@
-//! JSON values that come one after the other, as they come: on lines of their own (NDJSON), or as an array.
+//! JSON values in sequence, as they arrive: on lines of their own (NDJSON), or as an array.
 //!
-//! It only finds where values begin and end; whether they are JSON is for their reader to say. What it knows fits into a
-//! few bytes, so that it can be kept while the rest of a value is on its way.
+//! It only finds where values begin and end; whether they are JSON is checked by their reader. Its state fits into a
+//! few bytes, so that it can be kept until the rest of a value arrives.
 
 use std::ops::Range;
 
-/// Where it is in a stream of values.
+/// The position in a stream of values.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sequence {
     form: Form,
     /// How many brackets are open within the value.
     depth: u32,
     text: Text,
-    /// How much of the value was looked at.
+    /// How much of the value was scanned.
     seen: u32,
 }
 
@@ -27,22 +27,22 @@ enum Form {
     Closed,
 }
 
-/// Whether it is within a text of JSON.
+/// Whether the position is inside a JSON string.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Text {
     #[default]
     Outside,
     Inside,
-    /// Behind a backslash.
+    /// After a backslash.
     Escaped,
 }
 
 impl Sequence {
-    /// Looks at what is there: the values that are complete, and where the rest begins, which is to be given again with what
-    /// follows. At the `end` a value on the last line needs no end of line.
+    /// Scans the bytes: returns the values that are complete, and where the rest begins, which must be passed again
+    /// with the bytes that follow. At the `end` a value on the last line needs no end of line.
     ///
     /// # Errors
-    /// What is between the values, as a sentence.
+    /// What is wrong between the values, as a sentence.
     pub fn take(&mut self, bytes: &[u8], end: bool) -> Result<(Vec<Range<usize>>, usize), &'static str> {
         let mut values = Vec::new();
         let mut begin = 0;
@@ -113,7 +113,7 @@ impl Sequence {
         self.depth == 0 && self.text == Text::Outside && is_end
     }
 
-    /// Takes a byte of a value. Whether it was the last one.
+    /// Takes a byte of a value. Returns whether it was the last one.
     fn step(&mut self, byte: u8) -> bool {
         match (self.text, byte) {
             (Text::Escaped, _) => self.text = Text::Inside,
@@ -134,7 +134,7 @@ impl Sequence {
         false
     }
 
-    /// To keep it.
+    /// The state as bytes, to be kept.
     #[must_use]
     pub fn to_bytes(self) -> [u8; 10] {
         let [a, b, c, d] = self.depth.to_le_bytes();
@@ -142,7 +142,7 @@ impl Sequence {
         [self.form as u8, self.text as u8, a, b, c, d, e, f, g, h]
     }
 
-    /// As it was kept.
+    /// From kept bytes.
     #[must_use]
     pub fn of_bytes([form, text, a, b, c, d, e, f, g, h]: [u8; 10]) -> Self {
         let form = match form {
@@ -166,7 +166,7 @@ impl Sequence {
 mod tests {
     use super::*;
 
-    /// What comes of pieces, with the state kept as bytes in between.
+    /// The values in these pieces, with the state kept as bytes in between.
     fn read(pieces: &[&str]) -> Result<Vec<String>, &'static str> {
         let (mut kept, mut held, mut found) = (Sequence::default().to_bytes(), Vec::new(), Vec::new());
         for (at, piece) in pieces.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! gRPC's statuses, and those of HTTP that stand for them.
+//! gRPC's statuses, and the corresponding HTTP statuses.
 
 use base64::{Engine as _, engine::general_purpose};
 use gatewright_sdk::StatusCode;
@@ -30,13 +30,13 @@ pub enum Code {
 }
 
 impl Code {
-    /// What is none of them is `Unknown`.
+    /// Other numbers become `Unknown`.
     #[must_use]
     pub fn of(number: i32) -> Self {
         ALL.into_iter().find(|code| *code as i32 == number).unwrap_or(Self::Unknown)
     }
 
-    /// As `google/rpc/code.proto` has it.
+    /// The name in `google/rpc/code.proto`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -60,7 +60,7 @@ impl Code {
         }
     }
 
-    /// The status that HTTP has for it, as `google/rpc/code.proto` says.
+    /// The HTTP status for the code, as in `google/rpc/code.proto`.
     #[must_use]
     pub fn http(self) -> StatusCode {
         let status = match self {
@@ -80,7 +80,7 @@ impl Code {
         StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
-    /// What an answer of HTTP means: the reverse of [`Code::http`], where several have one status the likelier.
+    /// The code for an HTTP status: the reverse of [`Code::http`]; if several codes have the status, the likeliest.
     #[must_use]
     pub fn of_http(status: StatusCode) -> Self {
         match status.as_u16() {
@@ -123,7 +123,7 @@ const ALL: [Code; 17] = [
     Code::Unauthenticated,
 ];
 
-/// How a call ended.
+/// The result of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
     pub code: Code,
@@ -150,10 +150,10 @@ impl Status {
         Some(Self { code, message: message.unwrap_or_default(), details })
     }
 
-    /// The names that [`Status::read`] reads, in trailers or in a head that is all there is.
+    /// The names that [`Status::read`] reads, in trailers or in the head of a response without a body.
     pub const FIELDS: [&'static str; 3] = ["grpc-status", "grpc-message", "grpc-status-details-bin"];
 
-    /// The fields that say it.
+    /// The fields of the status.
     #[must_use]
     pub fn fields(&self) -> Vec<(&'static str, String)> {
         let mut fields = vec![("grpc-status", (self.code as i32).to_string())];
@@ -166,7 +166,7 @@ impl Status {
         fields
     }
 
-    /// The types and the bytes of the details, for whoever does not know the types.
+    /// The types and the bytes of the details, for readers that do not know the types.
     #[must_use]
     pub fn details(&self) -> Vec<(String, Vec<u8>)> {
         let status = self.details.as_deref().and_then(|bytes| Details::decode(bytes).ok()).unwrap_or_default();
@@ -191,7 +191,7 @@ impl Status {
     }
 }
 
-/// What is used of `google.rpc.Status`.
+/// The used fields of `google.rpc.Status`.
 #[derive(Clone, PartialEq, prost::Message)]
 struct Details {
     #[prost(message, repeated, tag = "3")]
@@ -217,7 +217,7 @@ fn any(detail: &DynamicMessage) -> Option<Value> {
     Some(json!({ "@type": kind.as_str()?, "value": value }))
 }
 
-/// "gRPC over HTTP2": what is not a visible character of ASCII, and the percent sign.
+/// "gRPC over HTTP2": everything but visible ASCII, and the percent sign.
 const ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
 
 #[cfg(test)]

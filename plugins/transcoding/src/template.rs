@@ -7,7 +7,7 @@
 //! FieldPath = IDENT { "." IDENT }
 //! ```
 //!
-//! A variable has no variables within. `**` may stand once, and also before the end, as other gateways have it.
+//! A variable contains no variables. `**` may occur once, and also before the end, as in other gateways.
 
 use std::{cmp::Ordering, fmt, ops::Range};
 
@@ -25,28 +25,28 @@ pub struct Template {
 /// One part of a template.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Segment {
-    /// As it is in the path; escapes in upper case.
+    /// As in the path; escapes in upper case.
     Literal(String),
-    /// One segment that is not empty.
+    /// One non-empty segment.
     One,
-    /// As many as there are, also none.
+    /// Any number of segments, including none.
     Many,
 }
 
-/// A field that takes what stands in its segments.
+/// A field that takes the text of its segments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Variable {
     field: String,
     segments: Range<usize>,
 }
 
-/// What is made of a last segment such as `a:b` where no template has the verb `b`.
+/// How a last segment such as `a:b` is treated if no template has the verb `b`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Verbs {
-    /// It is a segment as any other.
+    /// Like any other segment.
     #[default]
     Lenient,
-    /// It fits no template without a verb.
+    /// It matches no template without a verb.
     Strict,
 }
 
@@ -94,14 +94,14 @@ impl Template {
         &self.segments
     }
 
-    /// What stands behind the colon.
+    /// The text after the colon.
     #[must_use]
     pub fn verb(&self) -> Option<&str> {
         self.verb.as_deref()
     }
 
-    /// The values of its fields, in the order of [`Template::fields`], where a path fits. `path` is as it was sent, without
-    /// query.
+    /// The values of its fields, in the order of [`Template::fields`], if a path matches. `path` is in its original
+    /// form, without the query.
     #[must_use]
     pub fn matches(&self, path: &str, verbs: Verbs) -> Option<Vec<String>> {
         let mut rest = path.strip_prefix('/')?;
@@ -137,7 +137,7 @@ impl Template {
         self.variables.iter().map(value).collect()
     }
 
-    /// A path of this template with these values for its fields; `None` where one does not fit. The reverse of
+    /// A path of this template with these values for its fields; `None` if a value does not fit. The reverse of
     /// [`Template::matches`].
     #[must_use]
     pub fn expand(&self, mut value: impl FnMut(&str) -> Option<String>) -> Option<String> {
@@ -170,8 +170,8 @@ impl Template {
         Some(path)
     }
 
-    /// Which of two goes first where both fit: the one with a verb, then the one that is more particular in the first segment
-    /// in which they differ.
+    /// Which of two templates is tried first: the one with a verb, then the one that is more specific in the first
+    /// segment in which they differ.
     #[must_use]
     pub fn precedence(&self, other: &Self) -> Ordering {
         let by_verb = other.verb.is_some().cmp(&self.verb.is_some());

@@ -67,7 +67,7 @@ pub struct Validate {
     allow_unknown: bool,
 }
 
-/// What is to be checked of a body: media types, and the places of their schemas.
+/// The rules for a body: media types, and the places of their schemas.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct BodyRules {
     pub name: &'static str,
@@ -113,7 +113,7 @@ impl Plugin for Validate {
 }
 
 impl Validate {
-    /// What the body is to be checked against.
+    /// What the body must be checked against.
     fn check_head(&self, exchange: &Exchange) -> Result<Checks, Refusal> {
         let mut refusal = Refusal::parameters();
         self.schemas.check(exchange, &mut refusal)?;
@@ -140,7 +140,7 @@ impl Validate {
 }
 
 impl BodyRules {
-    /// The place of the schema for the body, where there is one and its type has a schema.
+    /// The place of the schema for the body, if there is a body and its type has a schema.
     fn wants(&self, exchange: &Exchange) -> Result<Option<&str>, Refusal> {
         if exchange.end_of_stream() {
             return if self.required { Err(Refusal::no_body()) } else { Ok(None) };
@@ -168,9 +168,10 @@ impl BodyRules {
     }
 }
 
-/// What a body is to be checked against: names of schemas, and places in them.
+/// What a body must be checked against: names of schemas, and places in them.
 ///
-/// It is decided where the head is seen, and kept: what later plugins make of path and headers would lead to another schema, or to none.
+/// This is decided in the request hook, and kept: with the changes of later plugins, path and headers could lead to
+/// another schema, or to none.
 #[derive(Debug, Default)]
 struct Checks(Vec<(String, String)>);
 
@@ -179,7 +180,7 @@ impl Checks {
         self.0.is_empty()
     }
 
-    /// Keeps them and asks for the body.
+    /// Keeps the checks and asks for the body.
     fn keep(&self, exchange: &Exchange) -> Result<(), MutateError> {
         let text = serde_json::to_vec(&self.0).map_err(|error| MutateError::Other(error.to_string()))?;
         exchange.set_state(&text)?;
@@ -202,7 +203,7 @@ impl Checks {
     }
 }
 
-/// Checks one value and hands on what is wrong with it.
+/// Checks one value and reports what is wrong with it.
 fn check(name: &str, place: &str, value: &[u8], mut complain: impl FnMut(String, String)) -> Result<(), Refusal> {
     match json_schema::check(name, place, value) {
         Ok(violations) => {

@@ -1,4 +1,4 @@
-//! An OpenAPI 3.1 document: which operation a request is, and which schemas are for its parts.
+//! An OpenAPI 3.1 document: the operation of a request, and the schemas of its parts.
 
 use gatewright_sdk::{
     Exchange, json_schema,
@@ -38,7 +38,7 @@ struct Parameter {
     place: Place,
     required: bool,
     explode: bool,
-    /// The schema, as far as it says what a value is; and its place in the document.
+    /// The schema, as far as it is needed to parse values; and its place in the document.
     schema: Option<(Value, String)>,
 }
 
@@ -50,7 +50,7 @@ enum Place {
     Cookie,
 }
 
-/// The operation that a request is.
+/// The operation of a request.
 #[derive(Debug)]
 pub(crate) struct Match<'a> {
     operation: &'a Operation,
@@ -81,7 +81,7 @@ impl Document {
                 .map_err(|why| format!("openapi: {template}: {why}"))?;
             read.push(path);
         }
-        // Of several that fit, the one that has a word where the other has a parameter.
+        // Of several paths that match, the one that has a word where the other has a parameter.
         read.sort_by_key(|path| {
             path.segments.iter().map(|segment| matches!(segment, Segment::Parameter(_))).collect::<Vec<_>>()
         });
@@ -91,7 +91,7 @@ impl Document {
         Ok(Self { base: base.to_owned(), paths: read })
     }
 
-    /// The operation of a target.
+    /// The operation for a target.
     pub(crate) fn find(&self, target: &str, method: &str) -> Result<Match<'_>, Refusal> {
         let path = target.split('?').next().unwrap_or_default();
         let inside = path.strip_prefix(self.base.as_str()).ok_or_else(Refusal::unknown_path)?;
@@ -113,7 +113,7 @@ impl Match<'_> {
         self.operation.body.clone()
     }
 
-    /// Notes what is wrong with the parameters.
+    /// Records what is wrong with the parameters.
     pub(crate) fn check_parameters(&self, exchange: &Exchange, refusal: &mut Refusal) -> Result<(), Refusal> {
         let query = parameter::query(&exchange.path())?;
         for parameter in &self.operation.parameters {
@@ -160,7 +160,7 @@ fn cookies(exchange: &Exchange) -> Vec<(String, String)> {
 }
 
 impl Path {
-    /// The values of its parameters, where a path fits.
+    /// The values of its parameters, if a path matches.
     fn fits(&self, path: &str) -> Option<Vec<(String, String)>> {
         let mut values = Vec::new();
         let mut parts = path.strip_prefix('/')?.split('/');
@@ -217,7 +217,7 @@ impl<'a> Reader<'a> {
             let (within, name) = match within {
                 "path" => (Place::Path, name),
                 "query" => (Place::Query, name),
-                // These are said by the body's rules and by the gateway (OpenAPI 3.1 section 4.8.12.2).
+                // These are described by the body's rules and by the gateway (OpenAPI 3.1 section 4.8.12.2).
                 "header"
                     if ["accept", "content-type", "authorization"].contains(&name.to_ascii_lowercase().as_str()) =>
                 {
@@ -232,7 +232,7 @@ impl<'a> Reader<'a> {
                 Some(schema) => {
                     let place = format!("{place}/schema");
                     places.push(place.clone());
-                    // What a value is may stand behind a reference.
+                    // The type of a value may be behind a reference.
                     Some((self.follow(schema, &place)?.0.clone(), place))
                 }
             };
@@ -263,7 +263,7 @@ impl<'a> Reader<'a> {
         Ok(Some(BodyRules { name: "openapi", types, required }))
     }
 
-    /// What a reference stands for, and where that is.
+    /// The target of a reference, and its place.
     fn follow(&self, value: &'a Value, place: &str) -> Result<(&'a Value, String), String> {
         let (mut value, mut place) = (value, place.to_owned());
         for _ in 0..MOST_REFERENCES {
@@ -291,5 +291,5 @@ fn escape(name: &str) -> String {
 }
 
 const METHODS: [&str; 8] = ["get", "put", "post", "delete", "options", "head", "patch", "trace"];
-/// How many references may stand behind one another.
+/// How many references may follow one another.
 const MOST_REFERENCES: usize = 16;

@@ -1,11 +1,12 @@
-//! Parameters are text; a schema wants numbers, booleans and lists.
+//! Converts parameters, which are text, to the numbers, booleans and lists of a schema.
 
 use gatewright_sdk::serde_json::{Map, Number, Value};
 use percent_encoding::percent_decode_str;
 
 use crate::refusal::Refusal;
 
-/// The values of one name as JSON, as its schema says they are meant. What does not fit stays text, and the schema complains.
+/// The values of one name as JSON of the schema's type. A value that does not fit stays text, and the schema refuses
+/// it.
 pub(crate) fn value(schema: &Value, values: &[String], explode: bool) -> Value {
     if is(schema, "array") {
         let items = schema.get("items").unwrap_or(&Value::Null);
@@ -41,7 +42,7 @@ fn is(schema: &Value, kind: &str) -> bool {
     }
 }
 
-/// All values by name, as one object, as a schema's `properties` say they are meant.
+/// All values by name, as one object, with the types of a schema's `properties`.
 pub(crate) fn object(schema: &Value, values: Vec<(String, String)>) -> Value {
     let mut by_name: Vec<(String, Vec<String>)> = Vec::new();
     for (name, value) in values {
@@ -58,7 +59,7 @@ pub(crate) fn object(schema: &Value, values: Vec<(String, String)>) -> Value {
     Value::Object(members.collect::<Map<_, _>>())
 }
 
-/// The arguments of a query, decoded. What is not read is not checked, so more than are read are refused.
+/// The arguments of a query, decoded. Excess arguments would go unchecked, so they are refused.
 pub(crate) fn query(target: &str) -> Result<Vec<(String, String)>, Refusal> {
     let query = target.split_once('?').map_or("", |(_, query)| query);
     let parts = || query.split('&').filter(|part| !part.is_empty());

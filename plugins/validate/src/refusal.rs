@@ -1,4 +1,4 @@
-//! The answer to a request that is not as it should be.
+//! The response to a request that is not valid.
 
 use gatewright_sdk::{
     Response, StatusCode,
@@ -9,7 +9,7 @@ use gatewright_sdk::{
 #[derive(Debug)]
 pub(crate) struct Refusal {
     status: StatusCode,
-    /// For the metric.
+    /// The metric's label.
     pub reason: &'static str,
     detail: String,
     errors: Vec<Value>,
@@ -64,14 +64,14 @@ impl Refusal {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "missing", "The request cannot be checked.")
     }
 
-    /// Notes what is wrong at a place.
+    /// Records what is wrong at a place.
     pub(crate) fn add(&mut self, part: &str, pointer: String, message: String) {
         if self.errors.len() < MOST_ERRORS {
             self.errors.push(json!({ "in": part, "pointer": pointer, "detail": message }));
         }
     }
 
-    /// It is one only if something was noted.
+    /// Returns the refusal only if something was recorded.
     pub(crate) fn or_nothing(self) -> Result<(), Self> {
         if self.errors.is_empty() { Ok(()) } else { Err(self) }
     }

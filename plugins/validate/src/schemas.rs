@@ -1,4 +1,4 @@
-//! Schemas that the configuration has itself.
+//! Schemas in the configuration itself.
 
 use gatewright_sdk::{Exchange, Method, json_schema, serde_json::Value};
 
@@ -26,7 +26,7 @@ impl Schemas {
         })
     }
 
-    /// Notes what is wrong with query and headers.
+    /// Records what is wrong with query and headers.
     pub(crate) fn check(&self, exchange: &Exchange, refusal: &mut Refusal) -> Result<(), Refusal> {
         if let Some(schema) = &self.query {
             let value = parameter::object(schema, parameter::query(&exchange.path())?);

@@ -14,7 +14,7 @@ fn gateway(config: &Value) -> (Double, Validate) {
     (gateway, plugin)
 }
 
-/// The status of a request's head, or of its body; 200 where it goes on.
+/// The status of a request's head, or of its body; 200 if it goes on.
 fn sent(gateway: &Double, plugin: &Validate, request: Request, body: Option<&str>) -> u16 {
     gateway.receive(request);
     match gateway.on_request(plugin) {
@@ -166,7 +166,7 @@ fn a_body_is_checked_by_what_the_request_was_at_its_place() {
         let posted = || {
             gateway.receive(Request::post("/pets").header("content-type", "application/json"));
             assert_eq!(gateway.on_request(&plugin), Decision::Proceed);
-            // A later plugin makes another request of it, before the body is there.
+            // A later plugin changes the request, before the body arrives.
             gateway.behind(Direction::Request, |exchange| {
                 exchange.set_path("/elsewhere").unwrap();
                 exchange.set_method(&Method::PUT).unwrap();

@@ -1,8 +1,7 @@
-//! `xml-json` lets clients and upstreams talk of which one speaks JSON and the other XML or SOAP.
+//! `xml-json` connects clients and upstreams of which one speaks JSON and the other XML or SOAP.
 //!
-//! Both bodies are held whole: a message that cannot be read is answered with a problem before anything of it was sent on. What
-//! an element is in JSON, and back, follows one rule (see [`Config`]), under which prefixes are the configuration's and not the
-//! sender's.
+//! Both bodies are held whole: a message that cannot be read is answered with a problem before any of it is sent on.
+//! One rule maps elements to JSON and back (see [`Config`]); its prefixes are the configuration's and not the sender's.
 
 use std::collections::BTreeSet;
 
@@ -40,7 +39,7 @@ pub struct XmlJson {
     pattern: Option<PathPattern>,
     endpoint: Option<String>,
     method: Option<gatewright_sdk::Method>,
-    /// What the upstream's request has whatever it says; with `soap` the media type as well.
+    /// Headers of every request to the upstream; with `soap` including the media type.
     headers: HeaderBlock,
     request: Option<Document>,
     roots: BTreeSet<Root>,
@@ -73,7 +72,7 @@ impl Plugin for XmlJson {
         }
         let sends = has_body || self.request.is_some() || self.soap.is_some();
         let prepared = match sends {
-            // The body's hook does the rest, since then the head can still be changed.
+            // The body hook does the rest, since the head can still be changed then.
             true => exchange.set_body_mode(Direction::Request, BodyMode::Whole),
             false => self.prepare_request(exchange, false),
         };
@@ -92,7 +91,7 @@ impl Plugin for XmlJson {
     fn on_response(&self, exchange: &Exchange) -> Decision {
         let [kind, coding] = exchange.response_headers().select(["content-type", "content-encoding"]);
         let kind = kind.unwrap_or_default();
-        // The gateway's, or of a plugin behind this one.
+        // A response of the gateway, or of a later plugin.
         if kind.starts_with("application/problem+json") {
             return Decision::Proceed;
         }
@@ -124,7 +123,7 @@ impl Plugin for XmlJson {
 }
 
 impl XmlJson {
-    /// Whether the request's body is what the client should speak.
+    /// Whether the request's body is in the client's format.
     fn takes(&self, exchange: &Exchange) -> bool {
         let [kind, coding] = exchange.request_headers().select(["content-type", "content-encoding"]);
         let kind = kind.unwrap_or_default();
@@ -135,7 +134,7 @@ impl XmlJson {
         is_right && media::is_utf8(&kind) && coding.is_none()
     }
 
-    /// What the request says, as JSON: the template with its values, or the body.
+    /// The request's content as JSON: the template with its values, or the body.
     fn request_value(&self, exchange: &Exchange, body: &[u8]) -> Result<Value, Response> {
         let malformed =
             |why: &str| refused("malformed", StatusCode::BAD_REQUEST, &format!("The body cannot be read: {why}."));
@@ -178,7 +177,7 @@ impl XmlJson {
         }
     }
 
-    /// The response's body, or what is answered in its place.
+    /// The translated body of the response, or the response that replaces it.
     fn translate_response(&self, status: StatusCode, body: &[u8]) -> Result<Vec<u8>, Response> {
         let read = match self.upstream {
             Language::Json if body.len() > self.reading.size => return Err(unreadable("it is too long")),
@@ -236,7 +235,7 @@ impl XmlJson {
         }
     }
 
-    /// The request's head as the upstream is to see it.
+    /// Makes the request's head that for the upstream.
     fn prepare_request(&self, exchange: &Exchange, has_body: bool) -> Result<(), MutateError> {
         if let Some(method) = &self.method {
             exchange.set_method(method)?;
@@ -254,7 +253,7 @@ impl XmlJson {
         }
     }
 
-    /// Gets the response's head and body ready to be read; false where the coding is not known.
+    /// Prepares the response's head and body to be read; false if the coding is not known.
     fn prepare_response(&self, exchange: &Exchange, coding: Option<&str>) -> Result<bool, MutateError> {
         if !codec::decompress_whole(coding)? {
             return Ok(false);

@@ -1,6 +1,6 @@
 //! Media types.
 
-/// What a document that was written is.
+/// The media type of written documents.
 pub(crate) const XML: &str = "application/xml; charset=utf-8";
 
 /// `application/xml`, `text/xml`, or any type with the suffix `+xml` (RFC 7303).
@@ -9,7 +9,7 @@ pub(crate) fn is_xml(content_type: &str) -> bool {
     essence == "application/xml" || essence == "text/xml" || essence.ends_with("+xml")
 }
 
-/// Whether the parameter `charset` is not there, or names UTF-8 or a part of it.
+/// Whether the parameter `charset` is missing, or names UTF-8 or a subset of it.
 pub(crate) fn is_utf8(content_type: &str) -> bool {
     let charsets = content_type.split(';').skip(1).filter_map(|parameter| {
         let (name, value) = parameter.split_once('=')?;

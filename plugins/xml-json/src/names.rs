@@ -1,10 +1,10 @@
-//! Names: what an element or an attribute is called in JSON and in XML.
+//! Names of elements and attributes in JSON and in XML.
 
 use std::collections::BTreeMap;
 
 use quick_xml::name::ResolveResult;
 
-/// The namespaces of a configuration, with those that are always known.
+/// The namespaces of a configuration, and the well-known ones.
 #[derive(Debug)]
 pub(crate) struct Names {
     by_prefix: BTreeMap<String, String>,
@@ -13,7 +13,7 @@ pub(crate) struct Names {
 
 impl Names {
     /// # Errors
-    /// What is wrong, with the prefix before it.
+    /// What is wrong, preceded by the prefix.
     pub(crate) fn new(namespaces: &BTreeMap<String, String>) -> Result<Self, String> {
         let mut names = Self { by_prefix: BTreeMap::new(), by_address: BTreeMap::new() };
         for (prefix, address) in namespaces {
@@ -34,7 +34,7 @@ impl Names {
         Ok(names)
     }
 
-    /// The name in JSON of what is called `local` in a namespace; `None` where its prefix is not declared.
+    /// The JSON name of `local` in a namespace; `None` if its prefix is not declared.
     pub(crate) fn in_json(&self, namespace: &ResolveResult<'_>, local: &str) -> Option<String> {
         let address = match namespace {
             ResolveResult::Unbound => return Some(local.to_owned()),
@@ -48,7 +48,7 @@ impl Names {
         })
     }
 
-    /// Whether a name of JSON can be one of XML: its prefix is known, and the rest has no character that XML does not allow.
+    /// Whether a JSON name can be an XML name: its prefix is known, and the rest only has characters that XML allows.
     pub(crate) fn is_in_xml(&self, name: &str) -> bool {
         match name.split_once(':') {
             Some((prefix, local)) => is_name(local) && (prefix == "xml" || self.by_prefix.contains_key(prefix)),
@@ -77,7 +77,7 @@ pub(crate) const fn is_char(char: char) -> bool {
     matches!(char, '\t' | '\n' | '\r' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..)
 }
 
-/// Without white space at its ends, as XML has it: other characters that are white are text.
+/// Without white space at its ends, as XML defines it: other white characters are text.
 pub(crate) fn trim(text: &str) -> &str {
     text.trim_matches([' ', '\t', '\n', '\r'])
 }

@@ -1,8 +1,8 @@
 //! From XML to JSON.
 //!
-//! Nothing is fetched and nothing is defined: a document type is refused, and so is every entity but the five of XML itself and
-//! characters by number. So a document can become no larger than it is, and its depth, elements and attributes are bounded
-//! before anything is made of them.
+//! Nothing is fetched and nothing is defined: a document type is refused, and so is every entity except the five of XML
+//! itself and numeric character references. So a document cannot expand, and its depth, elements and attributes are
+//! bounded before anything is built from them.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -18,7 +18,7 @@ use crate::{
     names::{Names, is_char, trim},
 };
 
-/// How documents are read.
+/// How to read documents.
 #[derive(Debug)]
 pub(crate) struct Reading {
     pub(crate) lists: Vec<String>,
@@ -32,7 +32,7 @@ pub(crate) struct Reading {
 /// Why a document was not read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ReadError {
-    /// It is not UTF-8, or says that it is not.
+    /// It is not UTF-8, or claims another encoding.
     Encoding,
     /// It has a document type, which may define entities.
     DocumentType,
@@ -110,7 +110,7 @@ struct Tree<'a> {
 struct Element {
     name: String,
     members: Vec<(String, Value)>,
-    /// Where among the members a name is.
+    /// The positions of names among the members.
     places: BTreeMap<String, usize>,
     text: String,
     is_nil: bool,
@@ -172,7 +172,7 @@ impl Tree<'_> {
         }
     }
 
-    /// Text; outside of the outermost element there may be white space alone.
+    /// Text; outside of the outermost element only white space is allowed.
     fn text(&mut self, text: &str, at: u64) -> Result<(), ReadError> {
         if self.open.is_empty() && trim(text).is_empty() {
             return Ok(());
@@ -188,7 +188,7 @@ impl Tree<'_> {
 }
 
 impl Element {
-    /// The second of a name makes a list of the first.
+    /// The second value of a name makes the first a list.
     fn add(&mut self, name: String, value: Value, is_list: bool) {
         let place = self.places.get(&name).and_then(|at| self.members.get_mut(*at));
         match place {
@@ -238,7 +238,7 @@ fn resolve(entity: &BytesRef<'_>) -> Result<String, ReadError> {
     resolve_xml_entity(&entity.xml10_content()).map(str::to_owned).ok_or(ReadError::Entity)
 }
 
-/// A declaration is the first thing in a document.
+/// A declaration must come first in a document.
 fn at_most_a_declaration(text: &str, at: u64) -> bool {
     let end = usize::try_from(at).unwrap_or(usize::MAX);
     text.starts_with("<?xml") && text.find("?>").is_some_and(|found| found + 2 == end)

@@ -1,4 +1,4 @@
-//! From the configuration as written to the plugin.
+//! Builds the plugin from the configuration as written.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// # Errors
-/// What is wrong, by its key.
+/// What is wrong, with its key.
 pub(crate) fn new(config: Config) -> Result<XmlJson, String> {
     let names = Names::new(&config.namespaces).map_err(|why| format!("namespaces: {why}"))?;
     let pattern = config.path.as_deref().map(PathPattern::parse).transpose();
@@ -99,12 +99,12 @@ fn method(written: Option<&str>, is_soap: bool) -> Result<Option<Method>, String
 }
 
 fn envelope(soap: Soap, names: &Names) -> Result<Envelope, String> {
-    // It stands within quotes, in a header.
+    // It is put in quotes, in a header.
     if !soap.action.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"\\".contains(&byte)) {
         return Err(format!("action: {:?} is no address", soap.action));
     }
     let header = soap.header.as_ref().map(|header| match header {
-        // What the client says of itself in its body is no header of the gateway's.
+        // Values from the client's body must not become headers of the gateway.
         Value::Object(blocks) => match blocks.iter().find(|(name, _)| !names.is_in_xml(name)) {
             Some((name, _)) => {
                 Err(format!("{name:?} is no name of an element, or its prefix is not among \"namespaces\""))

@@ -1,4 +1,4 @@
-//! SOAP 1.1 and 1.2: the envelope and what a fault means.
+//! SOAP 1.1 and 1.2: the envelope and the meaning of faults.
 
 use std::collections::BTreeMap;
 
@@ -20,24 +20,24 @@ pub(crate) struct Envelope {
     pub(crate) messages: bool,
 }
 
-/// What a response says.
+/// The content of a response.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Said {
-    /// What is in the envelope's body.
+    /// The content of the envelope's body.
     Body(Value),
     Fault {
         status: StatusCode,
-        /// For the client, where it may be told.
+        /// For the client, if it may see it.
         message: Option<String>,
         /// For the operator's log.
         why: String,
     },
-    /// It is no envelope; why.
+    /// It is not an envelope; why.
     Nothing(&'static str),
 }
 
 impl Envelope {
-    /// An envelope around an element with its content and, where there is one, a header's content.
+    /// An envelope around an element with its content and, if there is one, a header's content.
     pub(crate) fn around(
         &self,
         names: &Names,
@@ -81,7 +81,7 @@ impl Envelope {
         }
     }
 
-    /// Reads what the upstream answered, as [`crate::read`] gives it.
+    /// Reads the upstream's response, in the form of [`crate::read`].
     pub(crate) fn open(&self, document: &Value) -> Said {
         let Some(envelope) = document.get("soap:Envelope") else { return Said::Nothing("it is no SOAP envelope") };
         let Some(body) = envelope.get("soap:Body") else { return Said::Nothing("the envelope has no body") };
@@ -94,7 +94,7 @@ impl Envelope {
     fn fault(&self, fault: &Value) -> Said {
         let text = |value: &Value| value.get("#text").unwrap_or(value).as_str().map(|text| text.trim().to_owned());
         let at = |path: &[&str]| path.iter().try_fold(fault, |value, name| value.get(name)).and_then(text);
-        // Codes are qualified names, with prefixes that only their document knows.
+        // Codes are qualified names, with prefixes that are only defined in their document.
         let local = |code: Option<String>| code.map(|code| code.rsplit(':').next().unwrap_or_default().to_owned());
         let (codes, reason) = match at(&["faultcode"]) {
             Some(code) => ([local(Some(code)), None], at(&["faultstring"])),
@@ -112,7 +112,7 @@ impl Envelope {
         }
     }
 
-    /// `Client.A.B` counts as `Client.A` and as `Client` where it is not listed.
+    /// `Client.A.B` counts as `Client.A` and as `Client` if it is not listed.
     fn status(&self, code: &str) -> Option<StatusCode> {
         let mut code = code;
         loop {
@@ -124,7 +124,7 @@ impl Envelope {
     }
 }
 
-/// The first text of a reason, which there may be in several languages.
+/// The first text of a reason, which may be given in several languages.
 fn reason_of(fault: &Value, text: impl Fn(&Value) -> Option<String>) -> Option<String> {
     match fault.get("soap:Reason")?.get("soap:Text")? {
         Value::Array(texts) => text(texts.first()?),
@@ -132,5 +132,5 @@ fn reason_of(fault: &Value, text: impl Fn(&Value) -> Option<String>) -> Option<S
     }
 }
 
-/// The statuses that codes have without being listed.
+/// The statuses of codes that need not be listed.
 pub(crate) const KNOWN: [(&str, u16); 2] = [("Client", 400), ("Sender", 400)];

@@ -20,7 +20,7 @@ fn shown(response: &Response) -> String {
     format!("{} {}", response.status.as_u16(), body["detail"].as_str().unwrap_or_default())
 }
 
-/// What the upstream is sent, or the status and detail that the client is answered with.
+/// The body for the upstream, or the status and detail of the response to the client.
 fn ask(gateway: &Double, plugin: &XmlJson, request: Request, body: &str) -> String {
     gateway.receive(request);
     let decided = match gateway.on_request(plugin) {
@@ -35,7 +35,7 @@ fn ask(gateway: &Double, plugin: &XmlJson, request: Request, body: &str) -> Stri
     }
 }
 
-/// What the client gets of what the upstream says.
+/// The client's view of an upstream's response.
 fn answer(config: &str, status: u16, kind: &str, body: &[u8]) -> String {
     let (gateway, plugin) = plugin(config);
     gateway.receive(Request::get("/"));
@@ -382,7 +382,7 @@ fn the_schema_has_safe_defaults() {
     assert_eq!(manifest["config-schema"].get("required"), None);
 }
 
-/// Documents that the rule keeps: no empty lists and no lists of one, and texts that are not white space alone.
+/// Documents that the rule preserves: no empty lists and no lists of one, and no texts of white space only.
 fn documents() -> impl Strategy<Value = Value> {
     let name = "[a-z][a-z0-9]{0,3}";
     let text = "[!-~\u{a0}-\u{d7ff}]{1,8}".prop_map(Value::String);

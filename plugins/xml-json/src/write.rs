@@ -7,14 +7,14 @@ use quick_xml::escape::escape;
 
 use crate::names::{Names, is_char};
 
-/// Why a value is not written.
+/// Why a value cannot be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum WriteError {
-    /// There has to be one outermost element.
+    /// There must be one outermost element.
     Root,
-    /// Not a name of XML, or with a prefix that nobody knows.
+    /// Not a name of XML, or one with an unknown prefix.
     Name(String),
-    /// An attribute, or `#text`, is no text, number, truth value or null; or a list is within a list.
+    /// An attribute, or `#text`, is not a text, number, boolean or null; or a list is within a list.
     Shape(String),
     /// A character that XML does not allow.
     Character,
@@ -41,7 +41,7 @@ pub(crate) fn root(document: &Value) -> Result<(&str, &Value), WriteError> {
     }
 }
 
-/// An element and its content, of which there is one and no list.
+/// An element and its content, which is single and not a list.
 pub(crate) fn one<'a>(name: &'a str, content: &'a Value) -> Result<(&'a str, &'a Value), WriteError> {
     match content {
         Value::Array(_) => Err(WriteError::Root),
@@ -49,7 +49,7 @@ pub(crate) fn one<'a>(name: &'a str, content: &'a Value) -> Result<(&'a str, &'a
     }
 }
 
-/// A document that is written.
+/// A document being written.
 pub(crate) struct Writer<'a> {
     names: &'a Names,
     limit: usize,
@@ -62,12 +62,12 @@ impl<'a> Writer<'a> {
         Self { names, limit, text: "<?xml version=\"1.0\" encoding=\"UTF-8\"?>".to_owned() }
     }
 
-    /// Opens an element that is not of the document, such as an envelope.
+    /// Opens an element that is not part of the document, such as an envelope.
     pub(crate) fn open(&mut self, tag: &str) {
         self.text.push_str(tag);
     }
 
-    /// An element, with the declarations of all namespaces where it is the outermost that has names of the document.
+    /// Writes an element, with the declarations of all namespaces if it is the outermost one of the document.
     pub(crate) fn element(&mut self, name: &str, value: &Value, is_outermost: bool) -> Result<(), WriteError> {
         if self.text.len() > self.limit {
             return Err(WriteError::TooLong);
@@ -104,7 +104,7 @@ impl<'a> Writer<'a> {
         let before = self.text.len();
         self.text.push('>');
         self.content(name, value)?;
-        // Nothing came behind the bracket.
+        // Nothing was written after the bracket.
         if self.text.len() == before + 1 {
             self.text.truncate(before);
             self.text.push_str("/>");
@@ -136,7 +136,7 @@ impl<'a> Writer<'a> {
         self.text.push(' ');
         self.text.push_str(name);
         self.text.push_str("=\"");
-        // A reader makes spaces of these in attributes, unless they are written by number.
+        // A reader turns these into spaces in attributes, unless they are written by number.
         let before = self.text.len();
         self.escaped(value)?;
         if value.contains(['\t', '\n']) {
@@ -155,7 +155,7 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// The document.
+    /// Returns the document.
     pub(crate) fn finish(self) -> Result<Vec<u8>, WriteError> {
         if self.text.len() > self.limit {
             return Err(WriteError::TooLong);

@@ -1,9 +1,9 @@
-//! What a key may use of the room for nonces.
+//! A key's share of the room for nonces.
 
 use super::*;
 use crate::nonces::{PARTS, share};
 
-/// By `ada` or by whoever else has a shared key.
+/// Signed by `ada` or by another owner of a shared key.
 fn signed_by(gateway: &Double, key: &str, nonce: &str, now: u64) -> Request {
     let input = format!(r#"{COVERED};created={now};keyid="{key}";nonce="{nonce}""#);
     gateway.signature(key, "HS256", &format!("{LINES}\"@signature-params\": {input}"), b"right");
@@ -12,7 +12,7 @@ fn signed_by(gateway: &Double, key: &str, nonce: &str, now: u64) -> Request {
         .header("signature", &format!("sig1=:{}:", STANDARD.encode("right")))
 }
 
-/// The status, 200 for who is let in, and the reason where one is counted.
+/// The status, 200 if let in, and the reason if one is counted.
 fn outcome(gateway: &Double, hmac: &Hmac, request: Request) -> (u16, String) {
     gateway.receive(request);
     match gateway.on_request(hmac) {
@@ -47,7 +47,7 @@ fn who_uses_up_a_share_keeps_nobody_else_out() {
     }
     assert_eq!(ask("ada", "1", NOW), answer(401, "replayed"));
 
-    // A quarter of the six minutes later the key has a fifth of its share again, and what was refused was not used.
+    // A quarter of the six minutes later the key has a fifth of its share again, and the refused nonces were not used.
     gateway.advance(Duration::from_secs(89));
     assert_eq!(ask("ada", "5", NOW + 89), answer(429, "share"));
     gateway.advance(Duration::from_secs(1));
@@ -71,14 +71,14 @@ fn what_is_sent_again_takes_nothing_from_a_share() {
 #[test]
 fn never_is_more_of_a_key_in_the_store_than_its_share() {
     let (gateway, hmac) = gateway(r#", "nonces_per_key": 25, "max_age": "36s", "leeway": "0s""#);
-    // For each second how many were let in: as many as are asked, so that each quarter is used up as it begins.
+    // How many were let in for each second: as many as ask, so each quarter is used up as it begins.
     let mut admitted: Vec<usize> = Vec::new();
     for second in 0..200_u64 {
         let ask = |count: u64| {
             let request = signed_by(&gateway, "ada", &format!("{second}-{count}"), NOW + second);
             outcome(&gateway, &hmac, request).0 == 200
         };
-        // An odd rhythm, so that quarters do not begin at whole ones.
+        // An irregular rhythm, so that quarters do not begin at whole seconds of the cycle.
         let asked = if second % 7 == 0 { 9 } else { second % 3 };
         admitted.push((0..asked).filter(|count| ask(*count)).count());
         gateway.advance(Duration::from_secs(1));
@@ -107,7 +107,8 @@ fn a_body_that_is_bound_takes_from_the_share_when_it_is_there() {
 
 #[test]
 fn all_shares_have_room_in_the_store() {
-    // As `docs/plugins/hmac.md` has it: bytes of the store, and of a nonce and a count with what the store adds to each.
+    // As in `docs/plugins/hmac.md`: bytes of the store, and of a nonce and a count including the store's overhead for
+    // each.
     let (store, nonce, count) = (16 << 20, 6 + 64 + 192, 6 + 8 + 1 + 64 + 20 + 192);
     for keys in 1..=15 {
         let used = keys * (share(keys) as usize * nonce + count);

@@ -1,4 +1,4 @@
-//! What a configuration may be.
+//! Which configurations are valid.
 
 use gatewright_sdk::manifest;
 

@@ -1,4 +1,4 @@
-//! A provider that says itself where it is.
+//! A provider with a discovery document.
 
 use super::*;
 
@@ -11,7 +11,7 @@ fn the_provider_may_say_where_it_is() {
     let oidc: Oidc = gateway.configure(&format!("{{ {DISCOVERED} }}")).unwrap();
     let definition: Value = serde_json::from_str(&gateway.declared_keys("provider").unwrap()).unwrap();
     assert_eq!((&definition["discovery"], &definition["jwks"]), (&json!("id"), &Value::Null));
-    // As long as it has not, nobody can sign in.
+    // Without the document nobody can sign in.
     gateway.receive(page("/"));
     assert_eq!(response(gateway.on_request(&oidc)).status, StatusCode::SERVICE_UNAVAILABLE);
 

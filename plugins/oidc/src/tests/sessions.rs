@@ -1,4 +1,4 @@
-//! Cookies that are sessions: how long, whose, and how they end.
+//! Session cookies: how long they last, whose they are, and how they end.
 
 use gatewright_sdk::http_client::CallError;
 
@@ -49,7 +49,7 @@ fn new_tokens_are_fetched_by_one_request_and_are_there_for_all() {
     let body = String::from_utf8(gateway.calls().pop().unwrap().body).unwrap();
     assert_eq!(body, "grant_type=refresh_token&refresh_token=rt");
     let next = next.unwrap();
-    // One that was under way with the old cookie.
+    // A request that was already in progress with the old cookie.
     assert_eq!(ask(), (true, 1, Some(next.clone())), "nobody uses a refresh token twice");
     let renewed = BTreeMap::from([{
         let (name, value) = next.split(';').next().unwrap().split_once('=').unwrap();
@@ -96,7 +96,7 @@ fn what_becomes_of_a_session_that_cannot_be_renewed() {
     }
 }
 
-/// Asks with these cookies: the status, 200 for what passes, and how often the provider was asked so far.
+/// Sends a request with these cookies: the status, 200 if it passes, and how often the provider was asked so far.
 fn ask(gateway: &Double, oidc: &Oidc, jar: &BTreeMap<String, String>) -> (u16, usize) {
     gateway.receive(with(Request::get("/"), jar));
     let status = match gateway.on_request(oidc) {
@@ -139,7 +139,7 @@ fn who_waits_for_another_goes_on_with_what_he_has_got() {
     assert!(gateway.response_header("set-cookie").unwrap().starts_with(&format!("{name}={text};")));
 }
 
-/// Of a route with another configuration, or in a gateway with the same store.
+/// By a route with another configuration, or in a gateway with the same store.
 #[test]
 fn who_asks_elsewhere_and_leaves_stops_nobody_for_long() {
     let next = json!({ "access_token": "at2", "token_type": "Bearer", "expires_in": 300 });

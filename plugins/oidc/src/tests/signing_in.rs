@@ -117,7 +117,7 @@ fn a_login_ends_in_the_browser_that_began_it_and_once() {
     }
     gateway.receive(with(Request::post(&format!("/oidc/callback?code=c&state={state}")), &jar));
     assert_eq!(response(gateway.on_request(&oidc)).status.as_u16(), 405);
-    // The token is not of this login: somebody plays another's code.
+    // The token does not belong to this login: an attacker injects another code.
     gateway.receive(with(page(&format!("/oidc/callback?code=c&state={state}&iss=https%3A%2F%2Fid.test")), &jar));
     let answer = response(gateway.on_request(&oidc));
     assert_eq!((answer.status.as_u16(), cookies(&answer).len(), gateway.calls().len()), (403, 0, asked + 1));
