@@ -52,9 +52,9 @@ pub use if_match::IfMatch;
 
 use crate::telemetry::{Level, log};
 
-/// What the API can ask of the gateway. Futures are run to their end, also where the client does not wait for it.
+/// What the API can ask of the gateway. Futures are run to completion, even if the client disconnects.
 pub trait Control: Send + Sync + 'static {
-    /// Who may use the API, asked for each request.
+    /// Who may use the API; asked for each request.
     fn access(&self) -> Access;
 
     /// Whether the gateway takes traffic.
@@ -63,11 +63,11 @@ pub trait Control: Send + Sync + 'static {
     /// The page of `GET /metrics`; called where blocking is allowed.
     fn metrics(&self) -> String;
 
-    /// The configuration that runs, as it was written.
+    /// The running configuration, as it was written.
     fn config(&self) -> ConfigText;
 
-    /// Checks a new configuration and runs it. The comparison with `if_match` and the change are one step: of two
-    /// callers who have seen the same digest, one gets [`Refused::Stale`].
+    /// Checks a new configuration and runs it. The comparison with `if_match` and the change are atomic: of two callers
+    /// that have seen the same digest, one gets [`Refused::Stale`].
     fn apply_config(&self, text: String, if_match: IfMatch) -> Answer<'_, Result<Applied, Refused>>;
 
     /// A JSON value that lists the plugins.
@@ -76,36 +76,36 @@ pub trait Control: Send + Sync + 'static {
     /// A JSON value that lists the upstreams with their endpoints.
     fn upstreams(&self) -> serde_json::Value;
 
-    /// Forgets remembered responses, and says how many; called where blocking is allowed.
+    /// Removes cached responses, and returns how many; called where blocking is allowed.
     fn purge(&self, what: Purge) -> u64;
 
-    /// Compiles a component off the request path, tries it, and puts it in the place of the one that runs.
+    /// Compiles a component off the request path, tries it, and replaces the running one.
     fn put_plugin<'a>(&'a self, name: &'a str, component: Bytes) -> Answer<'a, Result<Applied, Refused>>;
 }
 
 /// Who may use the API.
 #[derive(Clone)]
 pub enum Access {
-    /// Nobody: the configuration has no admin API any more.
+    /// Nobody: the configuration no longer has an admin API.
     Closed,
-    /// Whoever reaches it, which is for a loopback address only.
+    /// Anybody who can connect; only for a loopback address.
     Open,
-    /// Who sends this as `Authorization: Bearer`. `/livez` and `/readyz` never ask for it: probes cannot keep secrets,
-    /// and those two tell none.
+    /// Clients that send this as `Authorization: Bearer`. `/livez` and `/readyz` never require it: probes cannot keep
+    /// secrets, and those two reveal none.
     Token(Arc<str>),
 }
 
-/// Which remembered responses are to go.
+/// Which cached responses to remove.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Purge {
     All,
-    /// Those of an address.
+    /// Those of a URL.
     Url(String),
-    /// Those whose server gave them this tag.
+    /// Those to which their server gave this tag.
     Tag(String),
 }
 
-/// What an async function of [`Control`] gives.
+/// The result of an async function of [`Control`].
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// gateway.json as written.
@@ -119,28 +119,28 @@ pub struct ConfigText {
 /// A change that was made.
 #[derive(Clone, Debug, Default)]
 pub struct Applied {
-    /// Of what runs now, in hexadecimal.
+    /// The digest of the running configuration, in hexadecimal.
     pub digest: String,
-    /// More members for the answer: what was reloaded, warnings.
+    /// More members for the response: what was reloaded, warnings.
     pub details: serde_json::Map<String, serde_json::Value>,
 }
 
-/// Why a change was not made. Nothing of it is in force.
+/// Why a change was not made. No part of it is in force.
 #[derive(Clone, Debug)]
 pub enum Refused {
-    /// The digest is not the one that `If-Match` names.
+    /// The digest is not the one in `If-Match`.
     Stale {
-        /// The digest of what runs.
+        /// The digest of the running configuration.
         current: String,
     },
     /// The configuration names no such plugin.
     Unknown(String),
-    /// It is wrong.
+    /// The configuration or the component is not valid.
     Invalid {
         /// One sentence.
         detail: String,
         errors: Vec<Diagnostic>,
-        /// All errors as the command line shows them, without colours.
+        /// All errors in the format of the command line, without colours.
         text: String,
     },
     /// The gateway cannot do it now: it is starting or draining.
@@ -151,7 +151,7 @@ pub enum Refused {
 #[derive(Clone, Debug, Default)]
 pub struct Diagnostic {
     pub file: String,
-    /// From 1; 0 where the mistake has no place in the text.
+    /// From 1; 0 if the mistake has no place in the text.
     pub line: u32,
     pub column: u32,
     pub message: String,
@@ -160,7 +160,7 @@ pub struct Diagnostic {
     pub pointer: String,
 }
 
-/// The choices an operator has. `Default` has the documented defaults.
+/// The operator's settings. `Default` has the documented defaults.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Default 127.0.0.1:9901.
@@ -169,11 +169,11 @@ pub struct Settings {
     pub config_limit_bytes: usize,
     /// The largest component; default 64 MiB.
     pub plugin_limit_bytes: usize,
-    /// For a whole request body; default 60 s.
+    /// Time limit for a whole request body; default 60 s.
     pub body_time: Duration,
-    /// For a request head, and between two requests of a connection; default 10 s.
+    /// Time limit for a request head, and between two requests of a connection; default 10 s.
     pub header_time: Duration,
-    /// Connections at once; default 64. More wait to be accepted.
+    /// Connections at once; default 64. Further ones wait to be accepted.
     pub connections: usize,
 }
 
@@ -190,7 +190,7 @@ impl Default for Settings {
     }
 }
 
-/// The API, bound to its address and not yet serving.
+/// The API, bound to its address but not yet serving.
 #[derive(Debug)]
 pub struct Admin {
     listener: TcpListener,
@@ -204,7 +204,7 @@ pub enum StartError {
         address: SocketAddr,
         error: io::Error,
     },
-    /// Anybody who reaches the address could change the gateway.
+    /// Anybody who can reach the address could change the gateway.
     TokenRequired(SocketAddr),
     EmptyToken,
 }
@@ -225,12 +225,12 @@ impl Admin {
         }
     }
 
-    /// The address, with the port that the system chose where the settings say 0.
+    /// The address, with the port chosen by the system if the settings say 0.
     pub fn local_address(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 
-    /// Serves until `drain` is ready, then lets the requests that run finish, for at most [`DRAIN_TIME`].
+    /// Serves until `drain` is ready, then lets running requests finish, for at most [`DRAIN_TIME`].
     pub async fn serve(self, control: Arc<dyn Control>, drain: impl Future<Output = ()>) -> io::Result<()> {
         let Admin { listener, settings } = self;
         let listener = tokio::net::TcpListener::from_std(listener)?;
@@ -272,10 +272,10 @@ impl Admin {
     }
 }
 
-/// Opens the socket. `[::]` takes IPv4 as well, whatever the system's default for that is.
+/// Opens the socket. `[::]` accepts IPv4 as well, whatever the system's default is.
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    // Connections of a gateway that ran before may linger in TIME_WAIT.
+    // Connections of a previous gateway may linger in TIME_WAIT.
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
         socket.set_only_v6(false)?;
@@ -297,7 +297,7 @@ async fn connection(api: Arc<endpoint::Api>, stream: TcpStream, mut stopped: wat
     builder.timer(TokioTimer::new()).header_read_timeout(header_time).max_buf_size(MAX_HEAD_BYTES);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     tokio::select! {
-        // A client that breaks off is no event for the operator.
+        // A client that breaks off does not concern the operator.
         _ = &mut connection => return,
         _ = stopped.changed() => {}
         () = sleep(CONNECTION_TIME) => {}
@@ -328,19 +328,19 @@ impl std::error::Error for StartError {
     }
 }
 
-/// For requests that run when the API stops, or when their connection is [`CONNECTION_TIME`] old.
+/// For requests still running when the API stops, or when their connection is [`CONNECTION_TIME`] old.
 pub const DRAIN_TIME: Duration = Duration::from_secs(10);
 
-/// No connection keeps its slot for longer, not even one whose client never reads the answer.
+/// No connection keeps its slot for longer, not even one whose client never reads the response.
 pub const CONNECTION_TIME: Duration = Duration::from_secs(600);
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 128;
 
-/// A request head, and what is buffered of a body. hyper's least is 8 KiB.
+/// Limit for a request head, and for the buffered part of a body. hyper's minimum is 8 KiB.
 const MAX_HEAD_BYTES: usize = 32 * 1024;
 
-/// After a failed accept, which mostly means that file descriptors ran out.
+/// The wait after a failed accept, which mostly means that file descriptors ran out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ pub use stage::Stage;
 use crate::config::Report;
 use crate::gateway;
 
-/// Why a command did not do what it should.
+/// Why a command failed.
 #[derive(Debug)]
 pub enum Error {
     /// A file is wrong; each mistake has its place.

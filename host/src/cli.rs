@@ -109,7 +109,7 @@ fn run(path: &Path) -> Result<(), Error> {
 
 fn check(path: &Path, format: Format) -> ExitCode {
     let result = build(path);
-    // What was warned of on the way comes before what it has come to.
+    // Warnings come before the result.
     telemetry::log::close(Duration::from_secs(1));
     if format == Format::Json {
         let report = match &result {
@@ -153,13 +153,13 @@ fn complain(error: &Error) {
         Error::Config(report) => report.render(std::io::stderr().is_terminal()) + "\n",
         other => format!("error: {other}\n"),
     };
-    // Nobody is left to tell where stderr is gone.
+    // If stderr is gone, the error cannot be reported anywhere.
     let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
 fn print(text: &str) -> Result<(), Error> {
     match std::io::stdout().write_all(text.as_bytes()) {
-        // A reader that has seen enough, such as `head`, is no failure.
+        // A reader that closes early, such as `head`, is not a failure.
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::System(format!("stdout: {error}"))),
         _ => Ok(()),
     }

@@ -22,26 +22,26 @@ use std::time::Duration;
 pub use resolver::{Answers, Resolver, ResolverError, ask_all};
 pub use schedule::{Schedule, Step};
 
-/// Whom to ask, and how long to believe.
+/// The servers to ask, and how long answers are valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// The DNS servers; those of the system where there are none.
+    /// The DNS servers; the system's if empty.
     pub servers: Vec<SocketAddr>,
-    /// What the system's file ([`SYSTEM`]) says, where that is who is asked: settings that were read from another text are
-    /// other settings. None where it cannot be read.
+    /// The content of the system's file ([`SYSTEM`]), if the system's servers are used: settings from another content
+    /// are different. `None` if it cannot be read.
     pub system: Option<Vec<u8>>,
-    /// For one question to one server; a question is asked twice.
+    /// Time limit for one query to one server; a query is sent at most twice.
     pub timeout: Duration,
-    /// Answers are believed for at least and at most so long, whatever their time to live.
+    /// Answers are valid for at least and at most these times, whatever their time to live.
     pub min_ttl: Duration,
     pub max_ttl: Duration,
-    /// How long a name keeps its last addresses when it has none any more.
+    /// How long a name keeps its last addresses after it has none any more.
     pub hold: Duration,
-    /// Names of the machine, which come before DNS.
+    /// The machine's own names, which come before DNS.
     pub hosts: PathBuf,
 }
 
-/// Where the system says whom to ask (resolv.conf(5)).
+/// The system's list of servers (resolv.conf(5)).
 pub const SYSTEM: &str = "/etc/resolv.conf";
 
 /// A name to look up.

@@ -1,4 +1,4 @@
-//! Request bodies, within a size and a time.
+//! Request bodies, with limits for size and time.
 
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use tokio::time::timeout;
 
 use super::problem::Problem;
 
-/// Reads a whole body. What is announced as too long is refused before the first byte, so that a client that waits for
-/// `100 Continue` never sends it.
+/// Reads a whole body. If the announced length is too long it is refused before the first byte, so that a client that
+/// waits for `100 Continue` never sends it.
 pub(super) async fn read(body: &mut Incoming, limit_bytes: usize, time: Duration) -> Result<Bytes, Problem> {
     if body.size_hint().lower() > limit_bytes as u64 {
         return Err(too_large(limit_bytes));
@@ -38,8 +38,8 @@ async fn collect(body: &mut Incoming, limit_bytes: usize) -> Result<Bytes, Probl
     Ok(bytes.freeze())
 }
 
-/// Reads and forgets what is left of a refused request's body, within bounds: a connection that is closed with bytes
-/// unread is reset, and the client might never see the answer. Says whether the end was reached.
+/// Reads and discards the rest of a refused request's body, within limits: a connection that is closed with unread
+/// bytes is reset, and the client might never see the response. Returns whether the end was reached.
 ///
 /// A client that waits for `100 Continue` sends nothing, so there is nothing to wait for.
 pub(super) async fn discard(body: &mut Incoming, headers: &HeaderMap) -> bool {

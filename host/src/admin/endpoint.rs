@@ -1,4 +1,4 @@
-//! What can be asked, and how each request is answered.
+//! The endpoints, and the response to each request.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use super::problem::{Problem, json_response, text_response};
 use super::{Applied, Control, IfMatch, Purge, Settings, body, guard};
 use crate::telemetry::{Level, log};
 
-/// What all connections share.
+/// The state that all connections share.
 pub(super) struct Api {
     pub(super) settings: Settings,
     pub(super) control: Arc<dyn Control>,
@@ -29,7 +29,7 @@ enum Endpoint {
     Plugins,
     Upstreams,
     Cache,
-    /// The name is still to be checked by whoever knows the names.
+    /// A name that [`Control`] has yet to check.
     Plugin(String),
 }
 
@@ -76,8 +76,8 @@ impl Api {
         }
     }
 
-    /// On a thread of its own: the page of ten thousand routes takes a tenth of a second, and this runtime has health
-    /// checks to run.
+    /// Runs on a thread of its own: the page for ten thousand routes takes a tenth of a second, and this runtime has
+    /// health checks to run.
     async fn metrics(&self) -> Result<Response<Full<Bytes>>, Problem> {
         let control = Arc::clone(&self.control);
         let page = spawn_blocking(move || control.metrics()).await.map_err(fault)?;
@@ -109,7 +109,7 @@ impl Api {
         Ok(json_response(StatusCode::OK, &json!({ "purged": purged })))
     }
 
-    /// As plain text, because gateway.json may have comments, which JSON has not.
+    /// As plain text, because gateway.json may have comments, which JSON does not allow.
     fn config(&self) -> Response<Full<Bytes>> {
         let config = self.control.config();
         let response = text_response(StatusCode::OK, "text/plain; charset=utf-8", config.text.to_string());
@@ -118,7 +118,7 @@ impl Api {
 
     async fn put_config(&self, headers: &HeaderMap, incoming: &mut Incoming) -> Result<Response<Full<Bytes>>, Problem> {
         let if_match = if_match(headers)?;
-        // Asked here only to spare the body's way; what decides is the answer of apply_config.
+        // Checked here only to avoid reading the body in vain; the check in apply_config decides.
         let current = self.control.config().digest;
         if !if_match.matches(&current) {
             return Err(super::Refused::Stale { current }.into());
@@ -204,7 +204,7 @@ fn if_match(headers: &HeaderMap) -> Result<IfMatch, Problem> {
         .ok_or_else(|| Problem::new(StatusCode::BAD_REQUEST, "If-Match is neither * nor a list of quoted entity tags."))
 }
 
-/// Runs a change in a task of its own: it is finished, or refused, also when the client hangs up meanwhile.
+/// Runs a change in a task of its own, so that it is completed or refused even if the client disconnects.
 async fn to_its_end<T: Send + 'static>(change: impl Future<Output = T> + Send + 'static) -> Result<T, Problem> {
     tokio::spawn(change).await.map_err(fault)
 }
@@ -222,14 +222,14 @@ fn applied_response(applied: Applied) -> Response<Full<Bytes>> {
 
 fn with_etag(mut response: Response<Full<Bytes>>, digest: &str) -> Response<Full<Bytes>> {
     const ETAG: HeaderName = header::ETAG;
-    // A digest is hexadecimal, so it always is a legal value.
+    // A digest is hexadecimal, so it is always a valid value.
     if let Ok(etag) = HeaderValue::try_from(format!("\"{digest}\"")) {
         response.headers_mut().insert(ETAG, etag);
     }
     response
 }
 
-/// Names of plugins are kebab-case; this is a little wider, and has no character that means something in a path.
+/// Names of plugins are kebab-case; this allows slightly more, but no character with a meaning in a path.
 fn is_name(name: &str) -> bool {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     (1..=MAX_NAME_BYTES).contains(&name.len()) && name.bytes().all(legal) && !name.starts_with('.')

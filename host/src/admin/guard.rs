@@ -10,16 +10,16 @@ use http::{HeaderMap, StatusCode, Uri, header, request};
 use super::problem::Problem;
 use super::{Access, Settings};
 
-/// Refuses what a browser was talked into. A page of a foreign site that was rebound to 127.0.0.1 still sends its own
-/// name as `Host`, and a page that posts across sites sends its own as `Origin`.
+/// Refuses requests that a browser was tricked into. A page of a foreign site that was rebound to 127.0.0.1 still sends
+/// its own name as `Host`, and a page that posts across sites sends its own as `Origin`.
 ///
-/// On an address that is not loopback nothing is checked here: names of it are the operator's affair, and no page can
-/// know the token that is required there.
+/// On an address that is not loopback nothing is checked here: its names are up to the operator, and no page can know
+/// the token that is required there.
 pub(super) fn check_host(settings: &Settings, request: &request::Parts) -> Result<(), Problem> {
     if !is_loopback(settings.address.ip()) {
         return Ok(());
     }
-    // In absolute form the target's authority counts, whatever Host says (RFC 9112, section 3.2.2).
+    // In absolute form the target's authority counts, and Host is ignored (RFC 9112, section 3.2.2).
     let named = match request.uri.authority() {
         Some(authority) => Some(authority.clone()),
         None => sole_value(&request.headers, header::HOST).and_then(|host| host.parse().ok()),
@@ -40,8 +40,8 @@ pub(super) fn check_host(settings: &Settings, request: &request::Parts) -> Resul
     Ok(())
 }
 
-/// Refuses everybody where the configuration that runs has no admin API, or where it asks for no token and the address is
-/// not loopback: the socket is the one of the start, whatever the configuration says by now.
+/// Refuses everybody if the running configuration has no admin API, or if it requires no token and the address is not
+/// loopback: the socket is still the one opened at the start, whatever the configuration says now.
 pub(super) fn check_open(settings: &Settings, access: &Access) -> Result<(), Problem> {
     let reason = match access {
         Access::Closed => "The configuration has no admin API any more.",
@@ -53,13 +53,13 @@ pub(super) fn check_open(settings: &Settings, access: &Access) -> Result<(), Pro
     Err(Problem::new(StatusCode::FORBIDDEN, reason))
 }
 
-/// Refuses whoever does not have the token, where there is one. The comparison takes the same time however much of it
-/// is right, and however long it is.
+/// Refuses requests without the token, if there is one. The comparison takes the same time however much of a token is
+/// right, and however long it is.
 pub(super) fn check_token(access: &Access, headers: &HeaderMap) -> Result<(), Problem> {
     let Access::Token(token) = access else { return Ok(()) };
     let shown = sole_value(headers, header::AUTHORIZATION).and_then(bearer).unwrap_or_default();
     let hash = |text: &str| digest(&SHA256, text.as_bytes());
-    // A token of nothing is one that everybody has.
+    // A blank token would let everybody in.
     let is_token = !token.trim().is_empty();
     if is_token && verify_slices_are_equal(hash(shown).as_ref(), hash(token.trim()).as_ref()).is_ok() {
         return Ok(());

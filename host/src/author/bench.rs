@@ -1,4 +1,4 @@
-//! `plugin bench`: what a component takes to start, and what its hooks cost.
+//! `plugin bench`: what a component needs to start, and what its hooks cost.
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -16,35 +16,36 @@ use crate::config;
 use crate::exchange::Phase;
 use crate::plugin::{Chain, Direction, Isolation, Stop};
 
-/// What a component takes before a hook runs.
+/// What a component needs before a hook runs.
 pub struct Start {
-    /// Bytes of the component.
+    /// Size of the component in bytes.
     pub size: usize,
-    /// From bytes to a component whose manifest is read, compiled for it.
+    /// From bytes to a compiled component whose manifest was read.
     pub compiled: Duration,
     /// The same with the compiled code from the cache on disk.
     pub cached: Duration,
 }
 
-/// What the hooks cost with the exchange of one case; without those of an empty chain.
+/// The cost of the hooks with the exchange of one case, without the cost of an empty chain.
 pub struct Cost {
     pub name: String,
     /// With a warm instance.
     pub request: Duration,
-    /// None where the plugin has no response hook.
+    /// `None` if the plugin has no response hook.
     pub response: Option<Duration>,
-    /// Both bodies as the case has them, in all their calls; none where the plugin has no body hook.
+    /// Both bodies of the case, in all their calls; `None` if the plugin has no body hook.
     pub bodies: Option<Duration>,
-    /// With a fresh instance, which is configured first (`isolation: request`): all hooks together.
+    /// All hooks together with a fresh instance, which is configured first (`isolation: request`).
     pub fresh: Duration,
-    /// The share of the exchanges that the plugin answered itself, 0 to 1. What is neither is a mean of two things.
+    /// The share of the exchanges that the plugin answered itself, 0 to 1. In between, the figures are means of two
+    /// different things.
     pub answered: f64,
 }
 
-/// Measures how a component starts, with a compile cache of its own; it is on stage then.
+/// Measures how a component starts, with a compile cache of its own, and returns it on stage.
 ///
 /// # Errors
-/// It is no plugin, or the folder for temporary files cannot be written to.
+/// It is not a plugin, or the folder for temporary files cannot be written to.
 pub fn start(component: &Path) -> Result<(Start, Stage), Error> {
     let cache = Scratch::new("bench")?;
     let compiled = Stage::load_with(component, Some(&cache.path))?;
@@ -54,8 +55,9 @@ pub fn start(component: &Path) -> Result<(Start, Stage), Error> {
     Ok((Start { size, compiled: time, cached: cached.compile_time() }, cached))
 }
 
-/// Measures the first exchange of every case, `time` for each figure. What the host counts and stores for the plugin is forgotten after
-/// each, so that it stays the first. Cases whose configuration is refused are left out.
+/// Measures the first exchange of every case, `time` for each figure. The host's counts and stores for the plugin are
+/// cleared after each exchange, so that the next one is the first again. Cases whose configuration is refused are left
+/// out.
 ///
 /// # Errors
 /// A hook fails, or a case cannot be run at all.
@@ -67,8 +69,8 @@ pub fn run(stage: &Stage, cases: &Cases, filter: &str, time: Duration) -> Result
     chosen.map(|(index, case)| runtime.block_on(measure(stage, cases, index, case, time))).collect()
 }
 
-/// Bytes that a configured instance has in memory: what each of several adds to this process. To be asked before the stage has had
-/// instances, because what they had stays with the pool.
+/// Bytes of memory that each additional configured instance adds to this process. Call it before the stage has had
+/// instances, because their memory stays with the pool.
 ///
 /// # Errors
 /// The configuration of the first case is refused, or there is none.
@@ -77,7 +79,7 @@ pub fn memory(stage: &Stage, cases: &Cases) -> Result<u64, Error> {
     let (index, case) = first.ok_or_else(|| Error::told("every case is refused, so nothing can be measured"))?;
     let cast = cast(stage, cases, index, case, Isolation::Shared)?;
     let with = |count: usize| cast.plugin.beside(count, resident).map_err(Error::Told)?;
-    // A few have taken what all share.
+    // The first few already include what all instances share.
     let (few, many) = (with(FEW)?, with(FEW + COUNTED)?);
     Ok(many.saturating_sub(few) / COUNTED as u64)
 }
@@ -130,7 +132,7 @@ fn cast(stage: &Stage, cases: &Cases, index: usize, case: &Case, isolation: Isol
     cast.map_err(|refused| Error::told(format!("{}: {refused}", case.name)))
 }
 
-/// Bytes of this process that are in memory.
+/// Bytes of this process that are resident in memory.
 fn resident() -> Result<u64, Error> {
     let path = Path::new("/proc/self/smaps_rollup");
     let text = std::fs::read_to_string(path).map_err(|error| unusable(path, &error))?;
@@ -200,10 +202,10 @@ fn median(mut times: Vec<Duration>) -> Duration {
     times.get(times.len() / 2).copied().unwrap_or_default()
 }
 
-/// However slow a hook is.
+/// Minimum number of exchanges, however slow a hook is.
 const FEWEST: usize = 100;
-/// However fast: what a measurement may keep in memory.
+/// Maximum number, however fast: a measurement is kept in memory.
 const MOST: usize = 2_000_000;
-/// Instances whose memory is measured, and those that are there before.
+/// Instances whose memory is measured, and those created before.
 const COUNTED: usize = 32;
 const FEW: usize = 8;

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use super::toolchain::unusable;
 use super::{Error, Language, Project};
 
-/// What a component is built for.
+/// The purpose of a build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Profile {
     /// For traffic: fast, and without names.
@@ -22,7 +22,7 @@ pub enum Profile {
     Debug,
 }
 
-/// A component that was built.
+/// The result of a build.
 pub struct Built {
     pub component: PathBuf,
     /// In bytes.
@@ -33,8 +33,8 @@ pub struct Built {
 /// Builds the project's component.
 ///
 /// # Errors
-/// A tool is missing (the text says what installs it), or it refuses the sources (it has said why by then). A component
-/// that was built before is then as it was.
+/// A tool is missing (the text says how to install it), or it refuses the sources (and has already reported why). A
+/// component that was built before is left unchanged.
 pub fn build(project: &Project, profile: Profile) -> Result<Built, Error> {
     let began = Instant::now();
     let output = project.output();
@@ -52,7 +52,7 @@ pub fn build(project: &Project, profile: Profile) -> Result<Built, Error> {
     Ok(Built { component, size, time: began.elapsed() })
 }
 
-/// Copies the component to its place in one step, because a gateway may be watching it.
+/// Moves the component to its place atomically, because a gateway may be watching it.
 fn put(made: &Path, component: &Path) -> Result<(), Error> {
     let beside = component.with_extension("wasm.new");
     std::fs::copy(made, &beside).map_err(|error| unusable(made, &error))?;

@@ -1,4 +1,4 @@
-//! Files of test cases: what is asked of a plugin, and what is expected of it.
+//! Files of test cases: the exchanges with a plugin, and the expected results.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use super::Error;
 use crate::config::{self, Diagnostic, Document};
 
-/// A file of test cases, read.
+/// A parsed file of test cases.
 pub struct Cases {
     pub file: File,
     /// The same with positions, for messages.
@@ -308,7 +308,7 @@ impl Case {
 }
 
 impl Request {
-    /// What no request can have. It stands in `request`, below the pointer.
+    /// Everything that no request can have. The request is at `request`, below the pointer.
     fn mistakes(&self, document: &Document, below: &str) -> Vec<Diagnostic> {
         let bodies = [self.body.is_some(), self.json.is_some(), !self.chunks.is_empty()];
         mistakes(document, &config::child(below, "request"), &self.headers, bodies)
@@ -316,14 +316,14 @@ impl Request {
 }
 
 impl Response {
-    /// What no response can have. It stands in `response`, below the pointer.
+    /// Everything that no response can have. The response is at `response`, below the pointer.
     fn mistakes(&self, document: &Document, below: &str) -> Vec<Diagnostic> {
         let bodies = [self.body.is_some(), self.json.is_some(), !self.chunks.is_empty()];
         mistakes(document, &config::child(below, "response"), &self.headers, bodies)
     }
 }
 
-/// Fields that cannot be sent, and a body that is written in more than one way.
+/// Fields that cannot be sent, and a body that is given in more than one way.
 fn mistakes(
     document: &Document,
     pointer: &str,
@@ -368,7 +368,7 @@ impl Default for Response {
     }
 }
 
-/// The pieces of a body that may be written in three ways.
+/// The pieces of a body that may be given in three ways.
 pub fn pieces(body: Option<&String>, json: Option<&Value>, chunks: &[String]) -> Vec<String> {
     match (body, json) {
         (Some(text), _) => vec![text.clone()],

@@ -11,16 +11,16 @@ use super::cases::{Expect, Values};
 use super::diff;
 use super::outcome::Outcome;
 
-/// One thing that is not as expected.
+/// One difference from the expectation.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Difference {
-    /// Such as `response.headers.x-user`.
+    /// A path such as `response.headers.x-user`.
     pub what: String,
     pub expected: String,
     pub found: String,
 }
 
-/// Everything that is not as expected, in the order of the way through the gateway.
+/// All differences, in the order of the way through the gateway.
 pub fn compare(expect: &Expect, outcome: &Outcome) -> Vec<Difference> {
     let mut found = Differences(Vec::new());
     found.failure(expect, outcome);

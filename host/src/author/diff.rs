@@ -1,7 +1,7 @@
 //! Shows the differences of two texts.
 
-/// The lines that differ, with what is around them: ` ` in both, `-` expected, `+` found. Texts of one line stand under
-/// each other, and texts that differ in nothing but how their lines end as a program writes them.
+/// The lines that differ, with context: ` ` in both, `-` expected, `+` found. Single-line texts are shown below each
+/// other, and texts that only differ in their line ends in escaped form.
 pub fn lines(expected: &str, found: &str) -> Vec<String> {
     if expected != found && expected.lines().eq(found.lines()) {
         return vec![format!("- {expected:?}"), format!("+ {found:?}")];
@@ -24,7 +24,7 @@ fn part<'a, 't>(texts: &'a [&'t str], from: usize, to: usize) -> &'a [&'t str] {
     texts.get(from..to).unwrap_or_default()
 }
 
-/// Lines shown around what differs.
+/// Lines of context around a difference.
 const AROUND: usize = 2;
 
 #[cfg(test)]

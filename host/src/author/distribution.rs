@@ -13,34 +13,34 @@ use crate::registry::{
 };
 use crate::tls::Trust;
 
-/// How the registry of a reference is spoken with, from the command line.
+/// How the command line talks to the registry of a reference.
 pub struct Options {
-    /// Without TLS, wherever it is.
+    /// Without TLS, wherever the registry is.
     pub plain_http: bool,
-    /// For everything that one command does there.
+    /// Time limit for everything that one command does there.
     pub timeout: Duration,
-    /// Docker's configuration. Default: where docker looks.
+    /// Docker's configuration. Default: docker's own location.
     pub credentials: Option<PathBuf>,
-    /// PEM files with authorities beside the system's.
+    /// PEM files with authorities in addition to the system's.
     pub authorities: Vec<PathBuf>,
 }
 
 /// A plugin that came from a registry.
 pub struct Pulled {
-    /// Of the artifact.
+    /// The digest of the artifact.
     pub digest: OciDigest,
     pub component: Vec<u8>,
 }
 
-/// Pushes the component in a file; the answer is the digest of the artifact.
+/// Pushes the component in a file, and returns the digest of the artifact.
 ///
 /// # Errors
-/// The file holds no plugin that this gateway would load, or the registry does not take it.
+/// The file contains no plugin that this gateway would load, or the registry refuses it.
 pub fn push(file: &Path, reference: &OciReference, options: &Options) -> Result<OciDigest, Error> {
     if reference.digest.is_some() {
         return Err(Error::told("what is pushed has the digest that it has; give the reference a tag and no digest"));
     }
-    // Read once: what is pushed is what was looked at.
+    // Read once, so that the bytes that were checked are pushed.
     let bytes = Artifact::read(file).map_err(|error| toolchain::unusable(file, &error))?;
     let stage = Stage::of(&bytes, &file.display().to_string())?;
     let artifact = stage.artifact();
@@ -48,10 +48,10 @@ pub fn push(file: &Path, reference: &OciReference, options: &Options) -> Result<
     at(reference, options, async |client| client.push(&bytes, &target).await)
 }
 
-/// Pulls a component, with all that can be checked of it. With keys, one of them has to have signed it.
+/// Pulls a component, and checks everything that can be checked. If there are keys, one of them must have signed it.
 ///
 /// # Errors
-/// It is not there, is not what its digest says, is not signed, or is no plugin that this gateway would load.
+/// It does not exist, does not match its digest, is not signed, or is not a plugin that this gateway would load.
 pub fn pull(reference: &OciReference, keys: &[PathBuf], options: &Options) -> Result<Pulled, Error> {
     let keys = if keys.is_empty() { None } else { Some(Arc::new(accepted(keys)?)) };
     let folder = Scratch::new("pull")?;
@@ -66,10 +66,10 @@ pub fn pull(reference: &OciReference, keys: &[PathBuf], options: &Options) -> Re
     Ok(Pulled { digest: wanted.digest, component })
 }
 
-/// Signs an artifact; the answer is its digest.
+/// Signs an artifact, and returns its digest.
 ///
 /// # Errors
-/// The key cannot be used, or the artifact is not there.
+/// The key cannot be used, or the artifact does not exist.
 pub fn sign(reference: &OciReference, key: &Path, options: &Options) -> Result<OciDigest, Error> {
     let wrong = |reason| Error::told(format!("{}: {reason}", key.display()));
     let signer = SigningKey::parse(&read(key)?).map_err(wrong)?;
@@ -79,10 +79,10 @@ pub fn sign(reference: &OciReference, key: &Path, options: &Options) -> Result<O
     })
 }
 
-/// Whether a component in a file is that of an artifact, which is checked as [`pull`] does it.
+/// Checks that the component in a file is that of an artifact, which is checked as in [`pull`].
 ///
 /// # Errors
-/// It is another, or the artifact is not what it should be.
+/// It is a different one, or the artifact is not valid.
 pub fn verify_file(
     file: &Path,
     reference: &OciReference,
@@ -102,7 +102,7 @@ pub fn verify_file(
     Ok(pulled.digest)
 }
 
-/// Asks the registry of a reference for something.
+/// Runs a request to the registry of a reference.
 fn at<T>(
     reference: &OciReference,
     options: &Options,
@@ -129,7 +129,7 @@ fn at<T>(
     let runtime = runtime.map_err(|error| Error::told(format!("no runtime: {error}")))?;
     let answer = Client::new(Arc::new(settings), reference.clone())
         .and_then(|client| runtime.block_on(async { ask(&client).await }));
-    // A name that is still being looked up is not waited for.
+    // Does not wait for a running name lookup.
     runtime.shutdown_background();
     answer.map_err(|error| Error::told(format!("{reference}: {error}")))
 }

@@ -9,10 +9,10 @@ use super::cases::{self, Fixture};
 use super::walk;
 use crate::plugin::Script;
 
-/// One upstream's fixtures, and the calls that none of them answers.
+/// One upstream's fixtures, and the calls without a matching one.
 pub struct Fixtures {
     upstream: String,
-    /// Each with its response, made once: a bench is to measure who asks.
+    /// Each with its response, made once: a bench must measure the caller only.
     fixtures: Vec<(Fixture, Option<Response<Bytes>>)>,
     unanswered: Mutex<Vec<String>>,
 }
@@ -23,7 +23,7 @@ impl Fixtures {
         Fixtures { upstream: upstream.to_owned(), fixtures: answered.collect(), unanswered: Mutex::default() }
     }
 
-    /// The calls so far that no fixture was for.
+    /// The calls so far without a matching fixture.
     pub fn take_unanswered(&self) -> Vec<String> {
         std::mem::take(&mut *self.unanswered.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -56,7 +56,7 @@ impl Fixture {
 fn response(written: &cases::Response) -> Response<Bytes> {
     let body = cases::pieces(written.body.as_ref(), written.json.as_ref(), &written.chunks).concat();
     let mut response = Response::new(Bytes::from(body));
-    // What cannot be sent was refused when the file was read.
+    // Responses that cannot be sent were refused when the file was read.
     *response.status_mut() = http::StatusCode::from_u16(written.status).unwrap_or_default();
     *response.headers_mut() = walk::headers(&written.headers).unwrap_or_default();
     response

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::Stage;
 use crate::plugin::{Import, MetricDeclaration};
 
-/// What there is to know of a component, for people.
+/// A description of a component, for people.
 pub fn text(stage: &Stage) -> String {
     let (artifact, manifest) = (stage.artifact(), stage.artifact().manifest());
     let mut text = String::new();
@@ -68,7 +68,7 @@ fn wasi(imports: &[Import]) -> Vec<&str> {
     imports.iter().filter(|import| matches!(import, Import::Wasi(_))).map(Import::name).collect()
 }
 
-/// What of gateway.json it needs to work.
+/// The grants in gateway.json that it needs.
 fn grants(imports: &[Import]) -> Vec<&str> {
     let needs = |import: &Import| match import {
         Import::HttpClient => Some("upstreams"),

@@ -5,23 +5,23 @@ use http::HeaderMap;
 
 use crate::exchange::Caller;
 
-/// Everything that a case may look at.
+/// Everything that a case may check.
 #[derive(Default)]
 pub struct Outcome {
-    /// The request as the upstream gets it, where it got there.
+    /// The request as the upstream gets it, if it got that far.
     pub forwarded: Option<Forwarded>,
-    /// The response as the client gets it; none where the stream was reset.
+    /// The response as the client gets it; `None` if the stream was reset.
     pub response: Option<Received>,
-    /// A plugin wanted the stream reset.
+    /// Whether a plugin reset the stream.
     pub aborted: bool,
-    /// What is said of the hook that failed.
+    /// The error of the hook that failed.
     pub failed: Option<String>,
     pub upstream: Option<String>,
     pub identity: Option<Caller>,
     pub attributes: Vec<(String, String)>,
-    /// By name and values of labels, as a case writes them.
+    /// By name and label values, in the notation of cases.
     pub metrics: Vec<(String, f64)>,
-    /// Calls that no fixture answers.
+    /// Calls without a matching fixture.
     pub unanswered: Vec<String>,
 }
 

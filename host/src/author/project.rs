@@ -14,7 +14,7 @@ use crate::config::{self, Name};
 /// A folder with a `plugin.json`.
 #[derive(Clone)]
 pub struct Project {
-    /// Absolute.
+    /// An absolute path.
     pub folder: PathBuf,
     pub manifest: Manifest,
 }
@@ -67,7 +67,7 @@ impl Language {
 }
 
 impl Project {
-    /// Reads the project in `folder`.
+    /// Opens the project in `folder`.
     ///
     /// # Errors
     /// There is none, or its `plugin.json` is wrong.
@@ -89,7 +89,7 @@ impl Project {
         self.manifest.name.as_str()
     }
 
-    /// Where its built component is.
+    /// The path of its built component.
     pub fn component(&self, profile: Profile) -> PathBuf {
         let file = match profile {
             Profile::Release => format!("{}.wasm", self.name()),
@@ -98,12 +98,12 @@ impl Project {
         self.output().join(file)
     }
 
-    /// The folder of what is made of the sources.
+    /// The folder for generated files.
     pub fn output(&self) -> PathBuf {
         self.folder.join("build")
     }
 
-    /// Its files of test cases, in the order of their names.
+    /// Its files of test cases, ordered by name.
     pub fn case_files(&self) -> Result<Vec<PathBuf>, Error> {
         let folder = self.folder.join("tests");
         let Ok(entries) = std::fs::read_dir(&folder) else { return Ok(Vec::new()) };
@@ -115,7 +115,7 @@ impl Project {
         Ok(files)
     }
 
-    /// The files whose change asks for a new build.
+    /// The files whose changes require a new build.
     pub fn sources(&self) -> Vec<PathBuf> {
         let mut files = Vec::new();
         collect(&self.folder, &mut files);
@@ -145,8 +145,8 @@ fn empty() -> Value {
 
 /// The file that makes a folder a project.
 pub const FILE: &str = "plugin.json";
-/// What tools make, which is not watched.
+/// Generated files, which are not watched.
 const MADE: &[&str] =
     &["build", "target", "node_modules", "__pycache__", "tests", "README.md", "Cargo.lock", "package-lock.json"];
-/// A watch costs the system something for each file.
+/// Limit for watched files, since each costs the system something.
 const MOST_SOURCES: usize = 2000;

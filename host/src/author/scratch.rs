@@ -4,13 +4,14 @@ use std::path::PathBuf;
 
 use super::{Error, toolchain};
 
-/// It goes with its owner.
+/// The folder is deleted on drop.
 pub struct Scratch {
     pub path: PathBuf,
 }
 
 impl Scratch {
-    /// A folder that was not there before: nobody else has put anything into it. `purpose` is a part of its name.
+    /// Creates a folder that did not exist before, so nobody else has put anything into it. `purpose` is a part of its
+    /// name.
     ///
     /// # Errors
     /// The folder for temporary files cannot be written to.

@@ -18,19 +18,19 @@ use crate::gateway::Gateway;
 use crate::telemetry::{self, Level};
 use crate::watch::{Changed, Watch};
 
-/// Where a gateway for one plugin listens and what is behind it.
+/// Where a gateway for one plugin listens, and the upstream behind it.
 #[derive(Clone)]
 pub struct Settings {
     /// Such as "127.0.0.1:8080".
     pub listen: String,
-    /// An address, or a URL of plain HTTP. Without one the stock plugin `echo` answers.
+    /// An address, or a URL with plain HTTP. Without one the stock plugin `echo` answers.
     pub upstream: Option<String>,
 }
 
-/// Serves until a signal ends it. The gateway watches the component, so a new build takes over by itself.
+/// Serves until a signal ends it. The gateway watches the component, so it swaps in a new build by itself.
 ///
 /// # Errors
-/// The gateway does not start: its configuration, which lies in the project's folder `build`, is shown with the mistake.
+/// The gateway does not start: the mistake is shown in its configuration, which is in the project's folder `build`.
 pub fn run(project: &Project, settings: &Settings) -> Result<(), Error> {
     let path = configure(project, settings)?;
     let started = |gateway: &Gateway| {
@@ -41,7 +41,7 @@ pub fn run(project: &Project, settings: &Settings) -> Result<(), Error> {
     Gateway::run(&path, started).map_err(Error::Gateway)
 }
 
-/// The same, and builds again whenever a source changes. A build that fails leaves what runs.
+/// The same, and rebuilds whenever a source changes. If a build fails, the running plugin stays.
 ///
 /// # Errors
 /// As for [`run`].
@@ -75,7 +75,7 @@ pub fn dev(project: &Project, settings: &Settings) -> Result<(), Error> {
     run(project, settings)
 }
 
-/// The sources of a project, those that are not there yet with them.
+/// The sources of a project, including those that do not exist yet.
 struct Sources {
     project: Project,
     known: Vec<PathBuf>,
@@ -92,7 +92,7 @@ impl Sources {
         Ok(Sources { project: project.clone(), known, watch, changes })
     }
 
-    /// Waits for files that change, come or go. None at the end.
+    /// Waits for files that change, appear or disappear. `None` at the end.
     async fn changed(&mut self) -> Option<Vec<PathBuf>> {
         loop {
             let changed = timeout(LOOK, self.changes.recv()).await;
@@ -111,7 +111,7 @@ impl Sources {
     }
 }
 
-/// Builds, and says what came of it. The answer is whether there is a component.
+/// Builds, and reports the result. Returns whether there is a component.
 fn rebuild(project: &Project) -> bool {
     match build::build(project, Profile::Debug) {
         Ok(built) => {
@@ -134,11 +134,11 @@ fn shown(folder: &Path, file: &Path) -> String {
     file.strip_prefix(folder).unwrap_or(file).display().to_string()
 }
 
-/// Writes the gateway's configuration, which it watches too.
+/// Writes the gateway's configuration, which the gateway watches too.
 fn configure(project: &Project, settings: &Settings) -> Result<PathBuf, Error> {
     let path = project.output().join("gateway.json");
     let text = serde_json::to_string_pretty(&configuration(project, settings)?).unwrap_or_default();
-    // For its author only, because plugin.json may take what it says from the environment.
+    // Readable by the author only, because plugin.json may take secrets from the environment.
     let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
     file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|error| unusable(&path, &error))?;
     Ok(path)
@@ -171,7 +171,7 @@ fn configuration(project: &Project, settings: &Settings) -> Result<Value, Error>
     })))
 }
 
-/// A value as it is written where `${..}` is expanded: in plugin.json that was done already, and is not done again.
+/// Escapes a value for the expansion of `${..}`: in plugin.json that has been done, and must not be done again.
 fn literal(value: &Value) -> Value {
     match value {
         Value::String(text) => text.replace("${", "$${").into(),
@@ -195,7 +195,7 @@ fn endpoint(text: &str) -> Result<&str, Error> {
     Ok(address.trim_end_matches('/'))
 }
 
-/// How often a project is looked through for files that are new.
+/// How often a project is searched for new files.
 const LOOK: Duration = Duration::from_millis(500);
 /// The name of the upstream behind the plugin.
 const BEHIND: &str = "upstream";

@@ -27,7 +27,7 @@ pub struct Stage {
     compile_time: Duration,
 }
 
-/// A plugin on stage, with the upstreams that answer it.
+/// A plugin on stage, with the upstreams that answer its calls.
 pub struct Cast {
     pub plugin: Arc<Plugin>,
     pub fixtures: Vec<Arc<Fixtures>>,
@@ -36,7 +36,7 @@ pub struct Cast {
 }
 
 impl Cast {
-    /// Forgets what the plugin has counted and stored so far: the next exchange is the first again.
+    /// Clears the plugin's counts and stores: the next exchange is the first again.
     pub fn forget(&self) {
         self.store.clear();
         self.limiter.clear();
@@ -45,9 +45,9 @@ impl Cast {
 
 /// Why there is no plugin on stage.
 pub enum Refused {
-    /// The configuration does not fit the plugin's schema: a mistake of the file.
+    /// The configuration does not fit the plugin's schema: a mistake in the file.
     Report(Box<config::Report>),
-    /// The plugin, or the host, refuses it in these words.
+    /// The plugin, or the host, refuses it with this text.
     Words(String),
 }
 
@@ -55,12 +55,12 @@ impl Stage {
     /// Compiles the component in a file.
     ///
     /// # Errors
-    /// It is not there, or it is no plugin that runs here.
+    /// It does not exist, or it is not a plugin that runs here.
     pub fn load(component: &Path) -> Result<Stage, Error> {
         Stage::load_with(component, None)
     }
 
-    /// The same with a folder for compiled code, which is taken from there where it can be.
+    /// The same with a folder for compiled code, which is loaded from there if possible.
     ///
     /// # Errors
     /// As for [`Stage::load`].
@@ -69,10 +69,10 @@ impl Stage {
         Stage::with(&bytes, &component.display().to_string(), cache)
     }
 
-    /// Compiles a component, which is called `name` where it is wrong.
+    /// Compiles a component; errors call it `name`.
     ///
     /// # Errors
-    /// It is no plugin that runs here.
+    /// It is not a plugin that runs here.
     pub fn of(bytes: &[u8], name: &str) -> Result<Stage, Error> {
         Stage::with(bytes, name, None)
     }
@@ -97,12 +97,12 @@ impl Stage {
         self.size
     }
 
-    /// From bytes to a component whose manifest is read: compiled, or from the cache.
+    /// The time from bytes to a component whose manifest was read: compiled, or from the cache.
     pub fn compile_time(&self) -> Duration {
         self.compile_time
     }
 
-    /// The plugin with a configuration, and with what the file of cases grants it.
+    /// Configures the plugin, with the grants in the file of cases.
     ///
     /// # Errors
     /// The configuration is refused, by the plugin's schema or by the plugin.
@@ -149,7 +149,7 @@ impl Stage {
         Ok(Cast { plugin: Arc::new(plugin), fixtures: fixtures.into_values().collect(), store, limiter })
     }
 
-    /// What the plugin calls itself.
+    /// The plugin's own name.
     pub fn name(&self) -> Arc<str> {
         match self.artifact.manifest().name.as_str() {
             "" => "plugin".into(),
@@ -158,7 +158,7 @@ impl Stage {
     }
 }
 
-/// There is no network on stage, so key sets have the keys that are written into a configuration or lie in a file.
+/// There is no network on stage, so key sets only have the keys in a configuration or in a file.
 struct Unreachable;
 
 impl Fetch for Unreachable {

@@ -1,7 +1,7 @@
-//! `plugin new`: a project from a template, with everything that it needs of this gateway inside.
+//! `plugin new`: a project from a template, including everything that it needs from this gateway.
 //!
-//! The SDK is copied into the project, from the binary: so it fits the contract of that very gateway, the project builds
-//! wherever it is taken, and nothing has to be published for it. `plugin sdk` renews the copy.
+//! The SDK is copied into the project from the binary: so it matches the contract of this very gateway, the project
+//! builds anywhere, and nothing has to be published for it. `plugin sdk` updates the copy.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,11 +11,11 @@ use super::{Error, Language};
 
 include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
 
-/// Writes a new project into `folder`, which must be empty or not be there yet. The answer is the paths of its own
-/// files, without those of the SDK.
+/// Writes a new project into `folder`, which must be empty or not exist yet. Returns the paths of its own files,
+/// without those of the SDK.
 ///
 /// # Errors
-/// The name cannot be a plugin's, or the folder is not empty: then nothing was written.
+/// The name is not valid for a plugin, or the folder is not empty: then nothing was written.
 pub fn write(language: Language, name: &str, folder: &Path) -> Result<Vec<PathBuf>, Error> {
     check_name(name)?;
     check_folder(folder)?;
@@ -29,8 +29,8 @@ pub fn write(language: Language, name: &str, folder: &Path) -> Result<Vec<PathBu
     Ok(written)
 }
 
-/// Writes the SDK of this gateway into the project's folder `sdk`, in place of what is there, and the contract to where the
-/// language's tools look for it.
+/// Replaces the SDK in the project's folder `sdk` with this gateway's, and writes the contract to where the language's
+/// tools look for it.
 pub fn write_sdk(language: Language, folder: &Path) -> Result<(), Error> {
     let sdk = folder.join("sdk");
     match std::fs::remove_dir_all(&sdk) {
@@ -39,7 +39,7 @@ pub fn write_sdk(language: Language, folder: &Path) -> Result<(), Error> {
     }
     match language {
         Language::Rust => {
-            // As in the repository, because the crate finds the contract by its relative path.
+            // The repository's layout, because the crate finds the contract by its relative path.
             for prefix in ["plugin-sdk/rust/src/", "plugin-sdk/rust/macros/", "wit/"] {
                 copy(prefix, &sdk.join(prefix))?;
             }
@@ -71,7 +71,7 @@ pub(super) fn file(path: &str) -> &'static str {
     FILES.iter().find(|(known, _)| *known == path).map_or("", |(_, text)| text)
 }
 
-/// A template is a project of its own, by the name of "my-plugin".
+/// A template is a complete project with the name "my-plugin".
 fn renamed(text: &str, name: &str) -> String {
     text.replace("my-plugin", name).replace("my_plugin", &name.replace('-', "_"))
 }
@@ -109,9 +109,9 @@ fn write_file(path: &Path, text: &str) -> Result<(), Error> {
     std::fs::write(path, text).map_err(|error| unusable(path, &error))
 }
 
-/// Where tools that read a world find the package that it speaks of.
+/// Where tools that read a world look for the package that it refers to.
 const CONTRACT: &str = "wit/deps/gatewright";
-/// What every language's packages accept.
+/// Accepted by the packages of every language.
 const LONGEST_NAME: usize = 40;
 
 #[cfg(test)]

@@ -8,18 +8,18 @@ use std::time::{Duration, Instant};
 
 use super::Error;
 
-/// Runs a tool that tells of its own progress on stderr, and takes its standard output.
+/// Runs a tool that reports its own progress on stderr, and returns its standard output.
 ///
 /// # Errors
-/// It is missing (`hint` says how it is installed), or it fails.
+/// It is missing (`hint` says how to install it), or it fails.
 pub fn run(command: &mut Command, hint: &str) -> Result<String, Error> {
     let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output();
     let output = output.map_err(|error| missing(command, &error, hint))?;
     finish(command, &output)
 }
 
-/// Runs a tool that says nothing while it works: `doing` stands there meanwhile, with the seconds that have passed. What
-/// it says is shown where it fails.
+/// Runs a tool without showing its output: `doing` is shown meanwhile, with the seconds that have passed. The output is
+/// shown if the tool fails.
 ///
 /// # Errors
 /// As for [`run`].
@@ -29,14 +29,14 @@ pub fn run_quietly(doing: &str, command: &mut Command, hint: &str) -> Result<Str
     drop(progress);
     let output = output?;
     if !output.status.success() {
-        // Tools differ in where they put their errors.
+        // Some tools write their errors to stdout.
         let _ = io::stderr().write_all(&output.stdout);
         let _ = io::stderr().write_all(&output.stderr);
     }
     finish(command, &output)
 }
 
-/// What went wrong with a file or a folder.
+/// The error for a file or a folder.
 pub fn unusable(path: &Path, error: &io::Error) -> Error {
     Error::told(format!("{}: {error}", path.display()))
 }
@@ -59,7 +59,7 @@ fn name(command: &Command) -> String {
     Path::new(command.get_program()).file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// A line about what goes on, until it is dropped. On a terminal it counts the seconds.
+/// A progress line, shown until dropped. On a terminal it counts the seconds.
 struct Progress {
     end: Option<(std::sync::mpsc::Sender<()>, std::thread::JoinHandle<()>)>,
 }

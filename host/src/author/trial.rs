@@ -10,12 +10,12 @@ use crate::capability::metrics::Value;
 use crate::config;
 use crate::plugin::{Chain, Isolation};
 
-/// What came of one case.
+/// The result of one case.
 pub struct Verdict {
     pub name: String,
-    /// Where the case stands in its file.
+    /// The line of the case in its file.
     pub line: usize,
-    /// What is not as expected, each with the number of its step (from 1) where there are several.
+    /// The differences from the expectation, each with the number of its step (from 1) if there are several steps.
     pub differences: Vec<(Option<usize>, String)>,
 }
 
@@ -81,7 +81,7 @@ async fn play(cast: &Cast, chain: &Arc<Chain>, step: &Step, route: &[String]) ->
         let value = match sample.value {
             Value::Counter(count) => count as f64,
             Value::Gauge(value) => value,
-            // How often it was observed.
+            // The number of observations.
             Value::Histogram { count, .. } => count as f64,
         };
         outcome.metrics.push((name, value));

@@ -1,4 +1,4 @@
-//! The path of one exchange through a plugin: what `proxy` does around a chain, without a client and an upstream.
+//! The path of one exchange through a plugin: what `proxy` does around a chain, but without a client and an upstream.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -25,7 +25,7 @@ use crate::plugin::{Bodies, Chain, Direction, Stop};
 /// Starts the exchange of a step.
 ///
 /// # Errors
-/// The step has what no request or response can have.
+/// The step has something that no request or response can have.
 pub fn start(step: &Step, upstreams: &[String]) -> Result<Exchange, Error> {
     response_head(&step.response)?;
     let request = &step.request;
@@ -108,7 +108,7 @@ pub async fn through(
     ControlFlow::Continue(())
 }
 
-/// The request's way to where an upstream would get it; the body is the upstream's answer.
+/// The request's way to the upstream; returns the body of the upstream's response.
 async fn forward(
     chain: &Arc<Chain>,
     step: &Step,
@@ -164,7 +164,7 @@ async fn back(
     ControlFlow::Continue(Received { status, headers: head.headers, body: whole(body).await })
 }
 
-/// What is left where a plugin stopped the exchange: the body of the answer, if there is one.
+/// What remains if a plugin stopped the exchange: the body of the response, if there is one.
 fn stopped(stop: Stop, exchange: &mut Exchange, outcome: &mut Outcome) -> Option<Body> {
     match stop {
         Stop::Answer(body) => Some(body.into()),
@@ -213,10 +213,10 @@ fn request_head(request: &Request) -> Result<RequestHead, Error> {
     })
 }
 
-/// The head of what the upstream answers.
+/// The head of the upstream's response.
 ///
 /// # Errors
-/// It has what no response can have.
+/// It has something that no response can have.
 pub fn response_head(response: &Response) -> Result<ResponseHead, Error> {
     let status = StatusCode::from_u16(response.status)
         .map_err(|_| Error::told(format!("the status {} does not exist", response.status)))?;
@@ -231,7 +231,7 @@ fn body(pieces: Vec<String>) -> Body {
     }
 }
 
-/// A body that was made here does not break off.
+/// A body made here never breaks off.
 fn complete(body: Result<Body, BodyError>) -> Body {
     body.unwrap_or_default()
 }
@@ -252,7 +252,7 @@ impl http_body::Body for Pieces {
     }
 }
 
-/// Nobody keeps records of these exchanges.
+/// These exchanges are not recorded.
 struct Nobody;
 
 impl Observer for Nobody {

@@ -1,10 +1,10 @@
 //! `codec`: content codings (RFC 9110 section 8.4.1), compressed and decompressed natively while a body streams.
 //!
-//! Pure: bytes in, bytes out, in pieces of a bounded size. Whoever drives it decides when to go on, so no body, however
-//! well it was compressed, is ever in memory as a whole because of it.
+//! Pure: bytes in, bytes out, in pieces of a bounded size. The caller decides when to go on, so no body, however well
+//! it was compressed, is ever in memory as a whole because of this.
 //!
-//! The windows are smaller than the codings allow. A stream costs what its window costs for as long as the body takes, and
-//! beyond a quarter of a megabyte a larger one hardly shows in the size of what a gateway sends.
+//! The windows are smaller than the codings allow. A stream occupies its window for as long as the body takes, and
+//! above a quarter of a megabyte a larger window hardly reduces what a gateway sends.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -32,9 +32,9 @@ pub enum Coding {
 
 /// Compresses one body.
 pub struct Encoder {
-    /// None once it is finished.
+    /// `None` once it is finished.
     stream: Option<Stream>,
-    /// Whether something was taken in that a flush would bring out.
+    /// Whether a flush would produce output.
     has_more: bool,
 }
 
@@ -45,9 +45,9 @@ enum Stream {
 }
 
 impl Encoder {
-    /// `level` counts as the coding counts, and 0 is what serves most: gzip 1 to 9 (6), brotli 1 to 9 (4), zstd 1 to 9 (3).
-    /// Higher ones cost a core more time than they save bytes, and are taken for the highest. `length` is the body's, where
-    /// it is known: a short body then costs little memory.
+    /// `level` is the coding's own, and 0 chooses a good default: gzip 1 to 9 (6), brotli 1 to 9 (4), zstd 1 to 9 (3).
+    /// Higher levels, whose gain is not worth a core's time, are treated as the highest. `length` is the body's, if
+    /// known: a short body then needs little memory.
     ///
     /// # Errors
     /// There is no memory.
@@ -61,16 +61,16 @@ impl Encoder {
         Ok(Encoder { stream: Some(stream), has_more: false })
     }
 
-    /// Takes a part of the body; what comes out may be empty.
+    /// Takes a part of the body; the output may be empty.
     ///
     /// # Errors
-    /// The body is not as long as was said.
+    /// The body does not have the announced length.
     pub fn push(&mut self, part: &[u8]) -> io::Result<Bytes> {
         self.has_more |= !part.is_empty();
         self.run(|stream| stream.write_all(part))
     }
 
-    /// Brings out all that was taken in, so that the other side can read it now.
+    /// Outputs everything taken in so far, so that the receiver can read it now.
     ///
     /// # Errors
     /// As [`Encoder::push`].
@@ -81,7 +81,7 @@ impl Encoder {
         self.run(|stream| stream.flush())
     }
 
-    /// The end of the body.
+    /// Ends the body.
     ///
     /// # Errors
     /// As [`Encoder::push`].

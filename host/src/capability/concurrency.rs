@@ -22,20 +22,19 @@ pub struct Place {
     print: u128,
 }
 
-/// What became of an `enter`.
+/// The result of an `enter`.
 #[derive(Debug)]
 pub struct Outcome {
-    /// None where all were taken.
+    /// `None` if all were taken.
     pub place: Option<Place>,
-    /// How many are taken under the key, this one with them.
+    /// How many are taken under the key, including this one.
     pub taken: u32,
 }
 
 impl Places {
-    /// Takes one of `limit` places under `key`. Of any number of threads that try at once, exactly as many get one as are
-    /// free.
+    /// Takes one of `limit` places under `key`. If several threads try at once, exactly as many get one as are free.
     pub fn enter(self: &Arc<Self>, key: &str, limit: u32) -> Outcome {
-        // As in `rate_limit`: no key lies in memory, and nobody outside can aim for a collision.
+        // As in `rate_limit`: no key is kept in memory, and nobody outside can aim for a collision.
         let [high, low] = self.seeds.each_ref().map(|seed| u128::from(seed.hash_one(key)));
         let print = high << 64 | low;
         let mut shard = self.shard(print);

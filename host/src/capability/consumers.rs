@@ -1,7 +1,7 @@
-//! `consumers`: the credentials and limits that the operator wrote down for a plugin, each with its consumer.
+//! `consumers`: the credentials and limits that the operator configured for a plugin, each with its consumer.
 //!
-//! A plugin gets them only while it is configured, and only those under its own name. Nothing here shows one: `Debug`
-//! prints the consumer's name.
+//! A plugin gets them only while it is configured, and only those under its own name. No credential is ever shown:
+//! `Debug` prints the consumer's name.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 pub struct Credential {
     /// The consumer's name.
     pub consumer: Arc<str>,
-    /// What is known of the consumer: a JSON object, for an identity.
+    /// Facts about the consumer: a JSON object, for the claims of an identity.
     pub claims: Arc<str>,
     /// The credential, a JSON object.
     pub definition: String,

@@ -1,9 +1,9 @@
 //! `json-schema`: JSON checked against schemas natively, compiled once for all instances of a plugin.
 //!
-//! The document that holds the schemas is the operator's, what is checked is a client's. So nothing is ever fetched, regular
-//! expressions run on the engine that takes linear time (one that needs look-around is refused when it is declared), and
-//! numbers of schemas, of values and of complaints are bounded. The default is draft 2020-12; a document may name an
-//! older one in `$schema`.
+//! The document with the schemas is the operator's, the checked values are a client's. So nothing is ever fetched,
+//! regular expressions run on the engine that takes linear time (one that needs look-around is refused when it is
+//! declared), and the numbers of schemas, values and violations are bounded. The default is draft 2020-12; a document
+//! may name an older one in `$schema`.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -31,7 +31,7 @@ struct Document {
 /// What is wrong in one place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// A JSON Pointer into what was checked.
+    /// A JSON Pointer into the checked value.
     pub pointer: String,
     /// One sentence that does not repeat the value.
     pub message: String,
@@ -40,19 +40,19 @@ pub struct Violation {
 /// Why something could not be checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CheckError {
-    /// It is no JSON, nested too deep, or has a member twice; why. Whoever reads it next may take the other one, which nobody
-    /// checked.
+    /// The value is not JSON, is nested too deeply, or has a member twice; the text says which. With a duplicate member
+    /// the next reader might use the other one, which was not checked.
     NotJson(String),
     /// No such schema was declared.
     Unknown,
 }
 
 impl Schemas {
-    /// Compiles the schemas at these places (JSON Pointers) of a document. Every instance of a plugin declares its schemas anew,
-    /// so the same again is fine and cheap; another document under the same name is an error.
+    /// Compiles the schemas at these places (JSON Pointers) of a document. Every instance of a plugin declares its
+    /// schemas anew, so declaring the same again is fine and cheap; another document under the same name is an error.
     ///
     /// # Errors
-    /// What is wrong with them, for the operator.
+    /// What is wrong with the schemas, for the operator.
     pub fn declare(&self, name: &str, text: &str, places: &[String]) -> Result<(), String> {
         let is_declared = |declared: &HashMap<String, Arc<Document>>| match declared.get(name) {
             Some(document) if *document.text == *text => Ok(true),
@@ -77,7 +77,7 @@ impl Schemas {
         Ok(())
     }
 
-    /// What is wrong with a value, at most [`MOST_VIOLATIONS`] complaints; nothing is good.
+    /// What is wrong with a value: at most [`MOST_VIOLATIONS`] violations, none if it is valid.
     ///
     /// # Errors
     /// See [`CheckError`].
@@ -116,8 +116,8 @@ impl Document {
     }
 }
 
-/// A schema of its own for a place in a document: a reference to it, with the whole document around, so that references inside
-/// find what they mean.
+/// A schema for a place in a document: a reference to it, together with the whole document, so that references inside
+/// still resolve.
 fn schema_at(document: &Value, place: &str) -> Option<Value> {
     if place.is_empty() {
         return Some(document.clone());
@@ -129,7 +129,7 @@ fn schema_at(document: &Value, place: &str) -> Option<Value> {
     Some(Value::Object(schema))
 }
 
-/// A pointer as a fragment of an address (RFC 6901 section 6).
+/// A pointer as the fragment of a URI (RFC 6901 section 6).
 fn escape(pointer: &str) -> String {
     use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
     const SET: &AsciiSet = &CONTROLS
@@ -154,7 +154,7 @@ impl fmt::Debug for Schemas {
     }
 }
 
-/// Complaints about one value.
+/// Violations reported for one value.
 pub const MOST_VIOLATIONS: usize = 20;
 const MOST_DOCUMENTS: usize = 16;
 const MOST_SCHEMAS: usize = 2000;
@@ -267,7 +267,7 @@ mod tests {
         assert_eq!(wrong(&schemas, "", &format!("[{}1]", "1,".repeat(10_000))).len(), MOST_VIOLATIONS);
     }
 
-    /// With a backtracking engine this pattern takes for ever on this text.
+    /// With a backtracking engine this pattern would take for ever on this text.
     #[test]
     fn patterns_take_linear_time() {
         let schemas = declared(&json!({ "pattern": "^(a+)+$" }), &[""]).unwrap();

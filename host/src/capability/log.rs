@@ -1,8 +1,8 @@
-//! `log`: what a plugin writes, made harmless before it reaches a log.
+//! `log`: a plugin's lines, made harmless before they reach a log.
 //!
 //! A plugin's text often contains what a client sent. So it is truncated, every character that a terminal or a log
-//! reader could take for a command or a new record is escaped, and one exchange may write only so many lines; further
-//! ones are counted, and the count is logged instead.
+//! reader could interpret as a command or a new record is escaped, and one exchange may write only a limited number of
+//! lines; further ones are counted, and the count is logged instead.
 
 /// How urgent a line is, from least to most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,8 +50,8 @@ impl Default for LineLimiter {
     }
 }
 
-/// One line of at most [`MAX_LINE_BYTES`]: the message, then each field as ` name=value`, the value in quotation marks
-/// where it is empty or has a space, `"` or `=` in it. A line that was cut ends in `…`.
+/// One line of at most [`MAX_LINE_BYTES`]: the message, then each field as ` name=value`, with the value in quotation
+/// marks if it is empty or contains a space, `"` or `=`. A truncated line ends in `…`.
 pub fn line(message: &str, fields: &[(String, String)]) -> String {
     let mut line = Line { text: String::with_capacity(message.len().min(MAX_LINE_BYTES) + 64), is_cut: false };
     line.push_escaped(message, false);
@@ -94,7 +94,7 @@ impl Line {
                 _ if is_risky(character) => self.push(&format!("\\u{{{:x}}}", u32::from(character))),
                 _ => self.push(character.encode_utf8(&mut [0; 4])),
             }
-            // A plugin may send megabytes; nothing behind the cut is looked at.
+            // A plugin may send megabytes; nothing after the cut is processed.
             if self.is_cut {
                 return;
             }

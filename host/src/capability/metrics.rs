@@ -2,7 +2,7 @@
 //!
 //! A series is a metric with the values of its labels. Series are made when they are first written and stay until the
 //! plugin is unloaded; there are at most [`DEFAULT_MAX_SERIES`] of them per plugin, because label values often come
-//! from clients, and what is over that is dropped and counted. A metric without labels has its one series from the
+//! from clients, and writes beyond that are dropped and counted. A metric without labels has its one series from the
 //! start, and is never dropped.
 //!
 //! Finding a series takes no lock, nor does dropping one over the bound: the map is immutable behind one atomic pointer
@@ -30,10 +30,10 @@ pub struct Metrics {
 /// A metric as the manifest declares it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Declaration {
-    /// As Prometheus wants it: letters, digits, `_` and `:`, no digit first.
+    /// A valid name for Prometheus: letters, digits, `_` and `:`, no digit first.
     pub name: String,
     pub kind: Kind,
-    /// One line about it. May be empty.
+    /// A one-line description. May be empty.
     pub help: String,
     /// Names of the labels, in the order in which their values are given.
     pub labels: Vec<String>,
@@ -92,8 +92,9 @@ impl Metrics {
         })
     }
 
-    /// Adds to a counter. Any other metric, an unknown name, a wrong number of labels or one series too many is dropped and
-    /// counted; the answer is whether it was written. So it is in [`Metrics::gauge`] and [`Metrics::observe`].
+    /// Adds to a counter. A write to a metric of another kind or an unknown name, with a wrong number of labels, or
+    /// over the limit of series is dropped and counted; returns whether it was written. The same applies to
+    /// [`Metrics::gauge`] and [`Metrics::observe`].
     pub fn count<L: AsRef<str>>(&self, name: &str, labels: &[L], delta: u64) -> bool {
         self.write(name, labels, |series| match series {
             Series::Counter(count) => {
@@ -142,7 +143,7 @@ impl Metrics {
         }
     }
 
-    /// How many writes were dropped: over the bound, undeclared, of another kind or with other labels.
+    /// How many writes were dropped: over the limit, undeclared, of another kind or with other labels.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
@@ -170,7 +171,7 @@ impl Metrics {
         apply: impl FnOnce(&Series) -> bool,
     ) -> bool {
         let key = key(labels);
-        // Asked before the map is: once the count is full, the map read after it has every series there will be.
+        // Read before the map: once the count is full, the map read after it has every series there will be.
         let is_full = self.series.load(Ordering::Acquire) >= self.max_series;
         if let Some(labelled) = metric.by_labels.load().get(key.as_slice()) {
             return apply(&labelled.series);
@@ -276,7 +277,7 @@ impl Series {
 }
 
 struct Histogram {
-    /// Bounds and how many observations fell into each bucket alone.
+    /// Bounds, and how many observations fell into each bucket alone.
     buckets: Box<[(f64, AtomicU64)]>,
     above: AtomicU64,
     /// The bits of an `f64`.
@@ -288,7 +289,7 @@ impl Histogram {
         let bucket = self.buckets.iter().find(|(bound, _)| value <= *bound).map_or(&self.above, |(_, count)| count);
         bucket.fetch_add(1, Ordering::Relaxed);
         let add = |sum| Some((f64::from_bits(sum) + value).to_bits());
-        // The closure always gives a value, so this cannot fail.
+        // The closure always returns a value, so this cannot fail.
         let _ = self.sum.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
     }
 
@@ -305,7 +306,7 @@ impl Histogram {
     }
 }
 
-/// The label values as one string of bytes, each with its length before it. On the stack where it is short.
+/// The label values as one string of bytes, each preceded by its length. On the stack if it is short.
 fn key<L: AsRef<str>>(labels: &[L]) -> SmallVec<[u8; 128]> {
     let mut key = SmallVec::new();
     for value in labels {
@@ -329,9 +330,9 @@ fn is_name(name: &str) -> bool {
 
 /// Series with labels per plugin.
 pub const DEFAULT_MAX_SERIES: usize = 1_000;
-/// Prometheus' own: good for seconds.
+/// Prometheus' own defaults, suitable for seconds.
 pub const DEFAULT_BOUNDS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
-/// A longer label value is cut here. Below 256, as its length is one byte of a key.
+/// Longer label values are truncated. Below 256, since a key stores the length in one byte.
 pub const MAX_LABEL_BYTES: usize = 128;
 pub const MAX_METRICS: usize = 128;
 pub const MAX_LABELS: usize = 8;

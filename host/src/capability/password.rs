@@ -19,7 +19,7 @@ use argon2::{Algorithm, Argon2, Params, PasswordVerifier};
 use aws_lc_rs::hmac;
 use tokio::sync::Semaphore;
 
-/// What checks the passwords of all plugins of a gateway.
+/// Checks the passwords of all plugins of a gateway.
 pub struct Passwords {
     key: hmac::Key,
     running: Arc<Semaphore>,
@@ -32,7 +32,7 @@ pub struct Passwords {
 pub enum VerifyError {
     /// The hash is not one that can be checked here.
     Unsupported(String),
-    /// Too many wait already.
+    /// Too many passwords are waiting already.
     Busy,
 }
 
@@ -40,7 +40,7 @@ impl Passwords {
     /// Runs on at most `concurrency` threads at once.
     pub fn new(concurrency: usize) -> Passwords {
         let mut secret = [0; 32];
-        // Without random bytes the key is guessable, not the passwords: a digest still needs the right one.
+        // Without random bytes the key is guessable, but not the passwords: a match still needs the right one.
         let _ = aws_lc_rs::rand::fill(&mut secret);
         Passwords {
             key: hmac::Key::new(hmac::HMAC_SHA256, &secret),
@@ -50,8 +50,8 @@ impl Passwords {
         }
     }
 
-    /// Whether `password` is the one that `hash` was made of. `now` gives the milliseconds of a clock that does not go
-    /// back; it is asked again after a wait.
+    /// Whether `hash` was made from `password`. `now` returns the milliseconds of a clock that does not go back; it is
+    /// called again after a wait.
     ///
     /// # Errors
     /// See [`VerifyError`].
@@ -68,12 +68,12 @@ impl Passwords {
             let _place = self.place().ok_or(VerifyError::Busy)?;
             self.running.clone().acquire_owned().await.map_err(|_| VerifyError::Busy)?
         };
-        // Whoever was before in the queue may have shown the same.
+        // An earlier request in the queue may have verified the same pair.
         if self.verified().has(&print, now()) {
             return Ok(true);
         }
         let (hash, password) = (hash.owned(), password.to_owned());
-        // The thread goes on when the client has left, so it is the thread that has the turn.
+        // The thread goes on even if the client has left, so the thread owns the turn.
         let check = tokio::task::spawn_blocking(move || {
             let right = Hash::parse(&hash).is_ok_and(|hash| hash.verify(&password));
             drop(turn);
@@ -88,7 +88,7 @@ impl Passwords {
 
     fn print(&self, hash: &str, password: &str) -> Print {
         let mut context = hmac::Context::with_key(&self.key);
-        // Neither contains a NUL that could move the border: a hash has none, and stands first.
+        // A NUL cannot move the border between them: a hash has none, and comes first.
         context.update(hash.as_bytes());
         context.update(&[0]);
         context.update(password.as_bytes());
@@ -108,16 +108,16 @@ impl Passwords {
 }
 
 impl Default for Passwords {
-    /// Half of the machine's cores: the other half goes on serving.
+    /// Half of the machine's cores: the other half continues to serve.
     fn default() -> Passwords {
         Passwords::new(std::thread::available_parallelism().map_or(1, |cores| cores.get() / 2))
     }
 }
 
-/// Whether [`Passwords::verify`] takes this hash.
+/// Whether [`Passwords::verify`] accepts this hash.
 ///
 /// # Errors
-/// Why not, for the operator; the hash itself is not told.
+/// Why not, for the operator. The text does not contain the hash.
 pub fn check(hash: &str) -> Result<(), String> {
     Hash::parse(hash).map(drop)
 }
@@ -153,7 +153,7 @@ impl Hash<'_> {
         self.text().to_owned()
     }
 
-    /// Bcrypt looks at 72 bytes, so of two longer passwords that begin alike each would open what the other locks.
+    /// Bcrypt only uses 72 bytes, so two longer passwords with the same beginning would match each other's hash.
     fn can_be(&self, password: &str) -> bool {
         match self {
             Hash::Argon2(..) => password.len() <= PASSWORD_BYTES,
@@ -185,7 +185,7 @@ fn argon2(text: &str) -> Result<Hash<'_>, String> {
     Ok(Hash::Argon2(text, Box::new(hash)))
 }
 
-/// The pairs that were right, in two generations: the older one goes as a whole, so nothing is ever searched.
+/// The correct pairs, in two generations: the older one is dropped as a whole, so nothing is ever searched.
 #[derive(Default)]
 struct Verified {
     young: HashMap<Print, u64>,
@@ -207,7 +207,7 @@ impl Verified {
     }
 }
 
-/// A keyed digest of a hash and the password that is right for it.
+/// A keyed digest of a hash and its correct password.
 type Print = [u8; 32];
 
 /// A place in the queue.
@@ -225,13 +225,13 @@ impl fmt::Debug for Passwords {
     }
 }
 
-/// So many may wait for a thread. At 20 ms each, the last of them has waited some seconds.
+/// How many may wait for a thread. At 20 ms each, the last of them has waited some seconds.
 const MOST_WAITING: usize = 256;
-/// So many right pairs are remembered, about 1 MiB.
+/// How many correct pairs are remembered, about 1 MiB.
 const REMEMBERED: usize = 10_000;
-/// For so long.
+/// How long they are remembered.
 const REMEMBERED_FOR: Duration = Duration::from_secs(300);
-/// Longer passwords are never right.
+/// Longer passwords never match.
 const PASSWORD_BYTES: usize = 1024;
 /// About a second of a core.
 const BCRYPT_COST: u32 = 14;
@@ -249,7 +249,7 @@ mod tests {
         1000
     }
 
-    /// Cheap ones, made by the crates themselves; the strings of other tools are below.
+    /// Cheap hashes, made by the crates themselves; the hashes of other tools are below.
     fn argon2id(password: &str) -> String {
         use argon2::CustomizedPasswordHasher;
         let params = Params::new(64, 1, 1, None).unwrap();
@@ -267,7 +267,7 @@ mod tests {
     async fn the_right_password_and_no_other() {
         let passwords = Passwords::default();
         for hash in [argon2id("sesame"), bcrypt("sesame"), bcrypt("sesame").replace("$2b$", "$2y$")] {
-            // The second time is from memory.
+            // The second time comes from memory.
             for _ in 0..2 {
                 assert_eq!(passwords.verify(&hash, "sesame", now).await, Ok(true), "{hash}");
                 for wrong in ["", "Sesame", "sesame ", "sesam", "sesame\0", "\0sesame"] {

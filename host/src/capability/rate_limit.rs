@@ -1,19 +1,19 @@
 //! `rate-limit`: several limits in one decision, each counted in its own way.
 //!
 //! A request that is under all limits is counted by all, and one that is over any by none: so with "10/s and 1,000/h" a
-//! request that the second refuses takes nothing from the hour. All limits of a key are in one shard, so one lock is
-//! one decision, and of any number of threads exactly as many pass as there is room for.
+//! request that the limit per second refuses takes nothing from the hour. All limits of a key are in one shard, so one
+//! lock is one decision, and of any number of threads exactly as many pass as there is room for.
 //!
 //! A count is found by a 128-bit keyed hash of the key **and** the rule (`table`), so a plugin may use one key under
-//! two quotas without mixing their units. Counts that mean the same as none, such as a full bucket, are what the table
-//! may evict first.
+//! two quotas without mixing their units. Counts that are equivalent to none, such as a full bucket, are evicted from
+//! the table first.
 //!
 //! * A token bucket refills evenly; it is the bucket of `token_bucket`.
-//! * A fixed window starts with the full number and is discarded at its end. Windows are aligned to a time on the wall
-//!   clock, so a day can end at midnight where the operator lives, on all gateways at once.
-//! * A sliding window also counts what is left of the window before: its count fades out evenly over the running one.
-//!   So twice the limit can never come around a boundary. It is the usual approximation with two counters, not a log of
-//!   every request: requests of the last window count as if they had been evenly spread.
+//! * A fixed window starts with the full number; what is unused at its end is lost. Windows are aligned to a time on
+//!   the wall clock, so a day can end at midnight where the operator lives, on all gateways at once.
+//! * A sliding window also counts the remainder of the previous window: its count fades out evenly over the current
+//!   one. So twice the limit can never come around a boundary. It is the usual approximation with two counters, not a
+//!   log of every request: requests of the last window count as if they had been evenly spread.
 //!
 //! The wall clock may be set back; a window then continues, and is never granted twice.
 
@@ -62,8 +62,8 @@ pub struct Now {
 pub type Outcomes = SmallVec<[Outcome; 4]>;
 
 impl RateLimiter {
-    /// Counts for at most `max_keys` keys and rules ([`token_bucket::DEFAULT_MAX_KEYS`]). The bound is held per shard, so
-    /// with keys spread evenly the first count that still says something is forgotten at about nine tenths of it.
+    /// Keeps counts for at most `max_keys` keys and rules ([`token_bucket::DEFAULT_MAX_KEYS`]). The limit applies per
+    /// shard, so with evenly spread keys the first significant count is forgotten at about nine tenths of it.
     pub fn new(max_keys: usize) -> RateLimiter {
         RateLimiter { counts: Tables::new(max_keys), forgotten: AtomicU64::new(0) }
     }
@@ -100,12 +100,12 @@ impl RateLimiter {
         let all_allow = verdicts.iter().all(|verdict| verdict.outcome.allowed);
         if all_allow && cost > 0 {
             for ((print, _, _), verdict) in entries.iter().zip(&verdicts) {
-                // Found again: one before may have taken the place of a neighbour.
+                // Looked up again: an earlier rule may have evicted a neighbour.
                 let known = table.find(*print);
                 self.keep(&mut table, (*print, known), verdict, now.monotonic_ms);
             }
         }
-        // What was not taken is not told as taken.
+        // Nothing was taken, so the outcome must not say so.
         let told = |(rule, (verdict, (_, _, count))): (&Rule, (&Verdict, &(_, _, Option<Count>)))| match all_allow {
             true => verdict.outcome,
             false => {
@@ -117,7 +117,7 @@ impl RateLimiter {
         rules.iter().zip(verdicts.iter().zip(&entries)).map(told).collect()
     }
 
-    /// The key picks the shard, the rule tells its entry from those of other rules.
+    /// The key selects the shard, and the rule distinguishes its entry from those of other rules.
     fn print(&self, key: &str, rule: &Rule) -> Print {
         self.counts.print_beside(&key, &(key, rule))
     }
@@ -135,12 +135,12 @@ impl RateLimiter {
         self.counts.clear();
     }
 
-    /// Counts held now, among them those that say nothing any more and wait to be reused.
+    /// The number of counts, including insignificant ones that wait to be reused.
     pub fn keys(&self) -> usize {
         self.counts.len()
     }
 
-    /// How many counts were forgotten while they still said something: above 0 the bound is too small for the traffic.
+    /// How many significant counts were forgotten: above 0 the limit is too small for the traffic.
     pub fn forgotten(&self) -> u64 {
         self.forgotten.load(Ordering::Relaxed)
     }
@@ -152,7 +152,7 @@ impl Default for RateLimiter {
     }
 }
 
-/// What is kept for one key and rule.
+/// The stored count of one key and rule.
 #[derive(Clone, Copy, Debug)]
 enum Count {
     /// As in `token_bucket`, on the monotonic clock.
@@ -161,11 +161,11 @@ enum Count {
     Window { index: i64, used: u32, before: u32 },
 }
 
-/// What a rule says, and what is kept if all say yes.
+/// A rule's verdict, and the count to store if all rules allow.
 struct Verdict {
     outcome: Outcome,
     count: Count,
-    /// From then on the count is as good as none.
+    /// After this time the count is equivalent to none.
     gone_in_ms: u64,
 }
 
@@ -208,11 +208,11 @@ impl Window {
         u64::from(self.length_ms.max(1))
     }
 
-    /// The count as it stands at the running window, and how much of that is over.
+    /// The count in the current window, and how much of the window has passed.
     fn at(&self, count: Option<Count>, wall_ms: u64) -> (i64, u32, u32, u64) {
         let length = i128::from(self.length());
         let since = i128::from(wall_ms) - i128::from(self.anchor_ms);
-        // Both fit: 2^64 milliseconds by at least one, and a remainder below 2^32.
+        // Both fit: 2^64 milliseconds divided by at least one, and a remainder below 2^32.
         let index = i64::try_from(since.div_euclid(length)).unwrap_or(i64::MAX);
         let elapsed = u64::try_from(since.rem_euclid(length)).unwrap_or(0);
         match count {
@@ -220,7 +220,7 @@ impl Window {
             Some(Count::Window { index: kept, used, .. }) if kept.checked_add(1) == Some(index) => {
                 (index, 0, used, elapsed)
             }
-            // The clock was set back: the window that was running goes on, at its beginning.
+            // The clock was set back: the current window continues, at its beginning.
             Some(Count::Window { index: kept, used, before }) if kept > index => (kept, used, before, 0),
             _ => (index, 0, 0, elapsed),
         }
@@ -272,15 +272,15 @@ impl Window {
     fn wait(&self, used: u32, before: u32, cost: u32, left_ms: u64) -> u32 {
         let Some(room) = self.requests.checked_sub(cost) else { return NEVER_MS };
         let length = u128::from(self.length());
-        // Until what `count` leaves over a window fades to what there is room for.
+        // The time until `count`, faded from a window with `left` remaining, is down to `room`.
         let fade = |count: u32, room: u32, left: u128| {
             let over = (u128::from(count) * left).saturating_sub(u128::from(room) * length);
             over.div_ceil(u128::from(count.max(1)))
         };
         let wait = match room.checked_sub(used) {
-            // Once the window before has faded enough.
+            // Once the previous window has faded enough.
             Some(room) => fade(before, room, u128::from(left_ms)),
-            // Once this window is the one before, and has faded enough.
+            // Once this window is the previous one, and has faded enough.
             None => u128::from(left_ms) + fade(used, room, length),
         };
         clamp(u64::try_from(wait).unwrap_or(u64::MAX))
@@ -330,7 +330,7 @@ mod tests {
     #[test]
     fn windows_begin_where_the_anchor_says() {
         let limiter = RateLimiter::default();
-        // Midnight at UTC+2, given as a moment long after.
+        // Midnight at UTC+2, given as a much later moment.
         let local = Window { requests: 1, length_ms: DAY_MS, anchor_ms: 100 * u64::from(DAY_MS) - 7_200_000 };
         let midnight = 20 * u64::from(DAY_MS) - 7_200_000;
         let rule = Rule::FixedWindow(local);
@@ -408,7 +408,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whoever waits as long as he was told passes, and not a millisecond before.
+        /// Waiting for exactly the given time succeeds, and a millisecond less does not.
         #[test]
         fn the_wait_is_neither_too_long_nor_too_short(
             requests in 1u32..20,
@@ -433,7 +433,7 @@ mod tests {
             }
         }
 
-        /// No stretch of one window's length lets more pass than a fixed window twice, and aligned ones exactly once.
+        /// No period of a window's length lets more pass than twice the limit, and aligned ones exactly the limit.
         #[test]
         fn no_window_lets_more_pass_than_it_holds(
             requests in 1u32..20,

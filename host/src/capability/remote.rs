@@ -36,7 +36,7 @@ pub struct Remote {
     links: Links,
 }
 
-/// Where the server is and how it is asked.
+/// The server's address, and how to query it.
 #[derive(Clone, PartialEq)]
 pub struct Settings {
     /// The store's name in the configuration.
@@ -44,7 +44,7 @@ pub struct Settings {
     pub host: String,
     pub port: u16,
     pub database: u32,
-    /// TLS with the server. `None`: it is spoken to in the clear.
+    /// TLS with the server. `None`: the connection is not encrypted.
     pub tls: Option<Arc<Connector>>,
     pub username: Option<String>,
     pub password: Option<String>,
@@ -52,23 +52,23 @@ pub struct Settings {
     pub timeout: Duration,
     /// The longest wait for a connection; only the first decision of a core may wait for one.
     pub connect_timeout: Duration,
-    /// Decisions of one core at a time.
+    /// Limit for simultaneous decisions of one core.
     pub max_in_flight: usize,
     pub on_error: OnError,
     /// What all keys begin with.
     pub prefix: String,
-    /// So many are taken at once from a limit and spent here. 1 takes each from the server.
+    /// How many are taken at once from a limit and used up here. With 1 each one is taken from the server.
     pub ahead: u32,
-    /// A place of a concurrency limit is free again when its gateway has not said for so long that it is held.
+    /// A place of a concurrency limit is free again if its gateway has not renewed it for this time.
     pub slot_ttl: Duration,
-    /// How long an entry lives that was given no end.
+    /// The lifetime of an entry without an expiry of its own.
     pub entry_ttl: Duration,
 }
 
-/// What becomes of a decision that the server did not make.
+/// What happens to a decision that the server did not make.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnError {
-    /// This gateway decides for itself, by its own counts.
+    /// This gateway decides alone, by its own counts.
     #[default]
     Local,
     /// Nothing is limited.
@@ -77,12 +77,12 @@ pub enum OnError {
     Deny,
 }
 
-/// The server did not decide.
+/// Why the server did not decide.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Away {
     /// There is no connection.
     Down,
-    /// So many decisions are under way that this one would wait too long.
+    /// Too many decisions are in progress, so this one would wait too long.
     Busy,
     /// It did not answer in time. It may still have counted.
     TimedOut,
@@ -90,12 +90,12 @@ pub enum Away {
     Failed(String),
 }
 
-/// What one plugin configuration keeps in the server.
+/// The data of one plugin configuration in the server.
 pub struct Share {
     remote: Arc<Remote>,
-    /// What keys begin with: the prefix and the plugin's name.
+    /// The beginning of keys: the prefix and the plugin's name.
     prefix: String,
-    /// Digest of the plugin's configuration: limits of another one are others.
+    /// Digest of the plugin's configuration: another configuration has separate limits.
     scope: [u8; 32],
     stocks: ahead::Stocks,
 }
@@ -121,7 +121,7 @@ impl Remote {
 }
 
 impl Share {
-    /// What the plugin `name` with this configuration keeps there. Gateways with the same name and configuration share it.
+    /// The data of the plugin `name` with this configuration. Gateways with the same name and configuration share it.
     pub fn new(remote: Arc<Remote>, name: &str, config: &str) -> Share {
         let prefix = format!("{}{name}:", remote.settings.prefix);
         let scope = sha256(&[config.as_bytes()]);
@@ -137,13 +137,13 @@ impl Share {
         self.remote.links.add(Count::FellBack);
     }
 
-    /// A key that belongs to this configuration. What is in braces picks the slot of a cluster.
+    /// A key that belongs to this configuration. The part in braces selects the slot of a cluster.
     fn own_key(&self, key: &str, kind: impl fmt::Display) -> String {
         format!("{}{{{}}}:{kind}", self.prefix, hex(&sha256(&[&self.scope, key.as_bytes()])))
     }
 }
 
-/// 128 bits are enough to tell keys apart, and half as long.
+/// 128 bits are enough to distinguish keys, and half as long.
 fn hex(digest: &[u8; 32]) -> String {
     let digit = |nibble: u8| char::from_digit(nibble.into(), 16).unwrap_or('0');
     digest.iter().take(16).flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)]).collect()
@@ -160,7 +160,7 @@ fn sha256(parts: &[&[u8]]) -> [u8; 32] {
 }
 
 impl OnError {
-    /// As it is written in the configuration.
+    /// The word in the configuration.
     pub fn name(self) -> &'static str {
         match self {
             OnError::Local => "local",

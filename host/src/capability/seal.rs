@@ -90,7 +90,7 @@ impl fmt::Display for SealError {
 
 impl std::error::Error for SealError {}
 
-/// As long as the key that is made of it.
+/// As long as the key derived from it.
 pub const SHORTEST_SECRET_BYTES: usize = 32;
 /// More than any cookie or token holds.
 pub const LONGEST_MESSAGE_BYTES: usize = 64 << 10;

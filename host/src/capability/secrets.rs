@@ -28,10 +28,10 @@ pub enum Source {
 }
 
 impl Secrets {
-    /// Reads every secret. `environment` looks a variable up, as `std::env::var_os` does.
+    /// Reads every secret. `environment` looks a variable up, like `std::env::var_os`.
     ///
-    /// One line break at the end of a file is dropped, as editors and `echo` leave one. A value is UTF-8, not empty
-    /// and at most [`MAX_SECRET_BYTES`] long. All mistakes are reported at once, by the name of the secret.
+    /// One line break at the end of a file is dropped, since editors and `echo` add one. A value must be UTF-8, not
+    /// empty and at most [`MAX_SECRET_BYTES`] long. All mistakes are reported at once, by the name of the secret.
     pub fn read<'a>(
         sources: impl IntoIterator<Item = (&'a str, &'a Source)>,
         environment: impl Fn(&str) -> Option<OsString>,
@@ -49,7 +49,7 @@ impl Secrets {
         if mistakes.is_empty() { Ok(Secrets { values }) } else { Err(mistakes) }
     }
 
-    /// The secrets of these names, for one plugin. Unknown names are an error each.
+    /// The secrets of these names, for one plugin. Each unknown name is an error.
     pub fn grant<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Result<Granted, Vec<String>> {
         let mut values = BTreeMap::new();
         let mut unknown = Vec::new();
@@ -77,7 +77,7 @@ impl Granted {
         self.values.get(name).map(AsRef::as_ref)
     }
 
-    /// A digest of names and values, so that two grants can be told apart without keeping either.
+    /// A digest of names and values, to compare two grants without keeping either.
     pub fn fingerprint(&self) -> Vec<u8> {
         let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
         for text in self.values.iter().flat_map(|(name, value)| [name.as_str(), value.as_ref()]) {
@@ -118,7 +118,7 @@ fn read_file(path: &Path) -> Result<String, String> {
     }
     let file = File::open(path).map_err(|error| error.to_string())?;
     let mut bytes = Vec::new();
-    // Two more for the line break; what is still too long is refused by the caller.
+    // Two more for the line break; if it is still too long the caller refuses it.
     file.take(MAX_SECRET_BYTES as u64 + 2).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
     let mut text = String::from_utf8(bytes).map_err(|_| "is not UTF-8".to_owned())?;
     if text.ends_with('\n') {

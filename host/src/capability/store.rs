@@ -1,15 +1,15 @@
 //! `shared-store`: memory that all instances of a plugin share, across cores and reloads.
 //!
 //! One store belongs to one plugin name. [`Stores`] hands it out and holds it weakly: it lives as long as some snapshot
-//! uses it, and a reload takes it over because the new snapshot asks for it before the old one is dropped.
+//! uses it, and it survives a reload because the new snapshot asks for it before the old one is dropped.
 //!
 //! Keys are spread over shards with a lock each, held for the length of one map operation and never while a value is
-//! copied in or out. So every operation on one key is atomic, and a version only grows, also when a key is removed
-//! and made again: compare-and-set has no ABA problem.
+//! copied in or out. So every operation on one key is atomic, and a version only grows, even if a key is removed and
+//! created again: compare-and-set has no ABA problem.
 //!
-//! A full store refuses writes, it does not evict: a lock, a counter or a one-time token that vanishes silently is
-//! worse than an error the plugin sees. Entries with a time to live go when they are met after their end, and each
-//! write takes away a few more that have ended, in the order of their ends.
+//! A full store refuses writes and does not evict: a lock, a counter or a one-time token that vanishes silently is
+//! worse than an error that the plugin sees. Expired entries are removed when they are accessed, and each write removes
+//! a few more, in the order of expiry.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
@@ -28,7 +28,7 @@ pub struct Store {
     used_entries: AtomicUsize,
 }
 
-/// What a store may hold.
+/// The limits of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Keys, values and [`ENTRY_OVERHEAD_BYTES`] for each entry. Default 16 MiB.
@@ -41,14 +41,14 @@ pub struct Limits {
     pub value_bytes: usize,
 }
 
-/// A value and the version that it was written as.
+/// A value and the version with which it was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     pub value: Bytes,
     pub version: u64,
 }
 
-/// Why a write was refused. Nothing has changed then.
+/// Why a write was refused. Nothing was changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StoreError {
     /// The key or the value is too long, the store is full, or a sum leaves the range of an `i64`.
@@ -60,7 +60,7 @@ pub enum StoreError {
 /// Why a compare-and-set did not write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SwapError {
-    /// The version is another one; this is the entry as it is, if there is one.
+    /// The version differs; this is the current entry, if there is one.
     Conflict(Option<Entry>),
     Store(StoreError),
 }
@@ -76,20 +76,20 @@ impl Store {
         }
     }
 
-    /// The entry of `key`, unless it is absent or has ended. The value is shared, not copied.
+    /// The entry of `key`, unless it is absent or has expired. The value is shared, not copied.
     pub fn get(&self, key: &str, now_ms: u64) -> Option<Entry> {
         self.live(key, now_ms).entries.get(key).map(Slot::entry)
     }
 
-    /// Writes and returns the new version. Without `ttl_ms` the entry stays until it is removed, also where it had an
-    /// end before; a `ttl_ms` of 0 has ended at once.
+    /// Writes and returns the new version. Without `ttl_ms` the entry stays until it is removed, even if it had an
+    /// expiry before; with a `ttl_ms` of 0 it expires at once.
     pub fn set(&self, key: &str, value: &[u8], ttl_ms: Option<u32>, now_ms: u64) -> Result<u64, StoreError> {
         let value = self.prepare(key, value, now_ms)?;
         let mut shard = self.live(key, now_ms);
         self.put(&mut shard, key, value, end(ttl_ms, now_ms))
     }
 
-    /// Writes only where the version still is `expected` (`None`: where there is no entry), else as [`Store::set`].
+    /// Writes only if the version is still `expected` (`None`: if there is no entry), otherwise as [`Store::set`].
     pub fn compare_and_set(
         &self,
         key: &str,
@@ -113,8 +113,8 @@ impl Store {
         self.take_out(&mut shard, key)
     }
 
-    /// Adds `delta` and returns the sum. A missing key counts as 0; `ttl_ms` counts only when the key is made here, an
-    /// entry that is there keeps its end. The value reads as decimal ASCII through [`Store::get`].
+    /// Adds `delta` and returns the sum. A missing key counts as 0; `ttl_ms` only applies if the key is created here,
+    /// an existing entry keeps its expiry. [`Store::get`] returns the value as decimal ASCII.
     pub fn increment(&self, key: &str, delta: i64, ttl_ms: Option<u32>, now_ms: u64) -> Result<i64, StoreError> {
         self.check(key, 0)?;
         self.make_room(key.len() + NUMBER_BYTES, now_ms);
@@ -128,7 +128,7 @@ impl Store {
         Ok(sum)
     }
 
-    /// Takes out every entry. Versions go on growing.
+    /// Removes every entry. Versions continue to grow.
     pub fn clear(&self) {
         for shard in &self.shards {
             let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
@@ -138,12 +138,12 @@ impl Store {
         }
     }
 
-    /// Bytes held now, counted as in [`Limits::bytes`].
+    /// Bytes in use, counted as in [`Limits::bytes`].
     pub fn used_bytes(&self) -> usize {
         self.used_bytes.load(Ordering::Relaxed)
     }
 
-    /// Entries held now, among them those that have ended and were not met yet.
+    /// The number of entries, including expired ones that were not removed yet.
     pub fn len(&self) -> usize {
         self.used_entries.load(Ordering::Relaxed)
     }
@@ -152,7 +152,7 @@ impl Store {
         self.len() == 0
     }
 
-    /// Everything about a write that needs no lock: sizes, the copy of the value, and room for it if there is any.
+    /// The part of a write that needs no lock: sizes, the copy of the value, and a reservation of room for it.
     fn prepare(&self, key: &str, value: &[u8], now_ms: u64) -> Result<Value, StoreError> {
         self.check(key, value.len())?;
         self.make_room(key.len() + value.len(), now_ms);
@@ -164,7 +164,7 @@ impl Store {
         fits.then_some(()).ok_or(StoreError::LimitExceeded)
     }
 
-    /// The shard of `key`, with `key` itself gone from it if it has ended, and a few others that have.
+    /// The shard of `key`, after removing `key` itself if it has expired, and a few other expired entries.
     fn live(&self, key: &str, now_ms: u64) -> MutexGuard<'_, Shard> {
         let at = self.seed.hash_one(key) as usize % SHARDS;
         let mut shard = self.shards[at].lock().unwrap_or_else(PoisonError::into_inner);
@@ -175,7 +175,7 @@ impl Store {
         shard
     }
 
-    /// Before a write into a store that looks full: takes ended entries out of every shard.
+    /// Before a write into a store that looks full: removes expired entries from every shard.
     fn make_room(&self, bytes: usize, now_ms: u64) {
         let bytes = self.used_bytes() + bytes + ENTRY_OVERHEAD_BYTES;
         if bytes > self.limits.bytes || self.len() >= self.limits.entries {
@@ -215,7 +215,7 @@ impl Store {
         let name = match shard.entries.get_mut(key) {
             Some(slot) => {
                 (slot.value, slot.version) = (value, version);
-                // A counter keeps its end through every increment, and so its place among the ends.
+                // A counter keeps its expiry through every increment, and so its place in the order of expiry.
                 if slot.end.map(|(end_ms, _)| end_ms) == ends_ms {
                     return Ok(version);
                 }
@@ -259,15 +259,14 @@ impl Default for Limits {
     }
 }
 
-/// Every store that is in use, by name: the plugin's, or that of a store the operator lets several plugins share.
+/// Every store in use, by name: that of a plugin, or of a store that the operator shares among plugins.
 #[derive(Default)]
 pub struct Stores {
     by_name: Mutex<HashMap<String, Weak<Store>>>,
 }
 
 impl Stores {
-    /// The store of this name, made with `limits` where nobody holds one. A store that is held keeps the limits that
-    /// it was made with.
+    /// The store of this name, created with `limits` if it is not in use. A store in use keeps its limits.
     pub fn named(&self, name: &str, limits: Limits) -> Arc<Store> {
         let mut stores = self.by_name.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(store) = stores.get(name).and_then(Weak::upgrade) {
@@ -294,7 +293,7 @@ struct Slot {
     end: Option<End>,
 }
 
-/// When an entry ends, and the version that it got this end with: versions are unique within a shard.
+/// When an entry expires, and the version with which it got this expiry: versions are unique within a shard.
 type End = (u64, u64);
 
 impl Slot {
@@ -321,7 +320,7 @@ impl Value {
         }
     }
 
-    /// Only the canonical form counts as a number: "7", and neither "+7" nor "007".
+    /// Only the canonical form counts as a number: "7", but not "+7" or "007".
     fn number(&self) -> Option<i64> {
         match self {
             Value::Number(number) => Some(*number),
@@ -337,8 +336,8 @@ fn end(ttl_ms: Option<u32>, now_ms: u64) -> Option<u64> {
     ttl_ms.map(|ttl_ms| now_ms.saturating_add(u64::from(ttl_ms)))
 }
 
-/// Takes `grows` and gives back `frees`, or changes nothing where the sum would be above `limit`. What only shrinks is
-/// never refused.
+/// Reserves `grows` and releases `frees`, or changes nothing if the sum would exceed `limit`. A pure reduction is never
+/// refused.
 fn reserve(used: &AtomicUsize, grows: usize, frees: usize, limit: usize) -> bool {
     let next = |used: usize| {
         let next = used + grows - frees;
@@ -347,7 +346,8 @@ fn reserve(used: &AtomicUsize, grows: usize, frees: usize, limit: usize) -> bool
     used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok()
 }
 
-/// What an entry takes beside its key and its value: two maps' places and the headers of two allocations, rounded up.
+/// The size of an entry besides its key and its value: slots in two maps and the headers of two allocations, rounded
+/// up.
 pub const ENTRY_OVERHEAD_BYTES: usize = 192;
 /// A counter is counted as its longest text, so that it never has to grow.
 const NUMBER_BYTES: usize = 20;

@@ -1,8 +1,8 @@
 //! A bounded table of counts, found by a keyed hash of the key.
 //!
 //! The key itself is not kept: an entry costs less than 100 bytes whatever a client sends as its key, and no address or
-//! API key is kept in memory. An entry knows the time from which it means the same as no entry; after that its slot is
-//! reused before the table grows, and a full table evicts, among a few, the entry whose time is nearest.
+//! API key is kept in memory. An entry has a time after which it is equivalent to no entry; then its slot is reused
+//! before the table grows, and a full table evicts, among a few, the entry whose time is nearest.
 //!
 //! One short lock per shard, not one atomic per key: finding an entry in a shared map needs the lock anyway.
 
@@ -32,7 +32,7 @@ impl<T: Copy> Tables<T> {
         self.print_beside(key, key)
     }
 
-    /// The same in the shard of another key: what is beside one key is under one lock.
+    /// The same in the shard of another key, so that both are under one lock.
     pub(super) fn print_beside(&self, other: &impl Hash, key: &impl Hash) -> Print {
         let [shard, place] = &self.seeds;
         Print { shard: shard.hash_one(other), place: place.hash_one(key) }
@@ -45,7 +45,7 @@ impl<T: Copy> Tables<T> {
         self.shards[at].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes out every entry.
+    /// Removes every entry.
     pub(super) fn clear(&self) {
         for shard in &self.shards {
             let mut table = shard.lock().unwrap_or_else(PoisonError::into_inner);
@@ -55,7 +55,7 @@ impl<T: Copy> Tables<T> {
         }
     }
 
-    /// Entries held now, among them those whose place waits to be used again.
+    /// The number of entries, including those whose slot can be reused.
     pub(super) fn len(&self) -> usize {
         self.shards.iter().map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner).entries.len()).sum()
     }
@@ -66,7 +66,7 @@ pub(super) struct Table<T> {
     index: HashMap<Print, u32, BuildHasherDefault<Identity>>,
     entries: Vec<Entry<T>>,
     most: usize,
-    /// Where the search for a place to reuse goes on.
+    /// Where the search for a reusable slot continues.
     hand: usize,
 }
 
@@ -82,17 +82,17 @@ impl<T: Copy> Table<T> {
         Table { index: HashMap::default(), entries: Vec::new(), most, hand: 0 }
     }
 
-    /// Where the entry is, for the other two.
+    /// The position of the entry, for the other two functions.
     pub(super) fn find(&self, print: Print) -> Option<u32> {
         self.index.get(&print).copied()
     }
 
-    /// The moment from which on the entry says nothing, and what it says until then.
+    /// The time from which the entry is insignificant, and its value until then.
     pub(super) fn get(&self, known: Option<u32>) -> Option<(u64, T)> {
         self.entries.get(known? as usize).map(|entry| (entry.gone_at_ms, entry.value))
     }
 
-    /// False where an entry that still said something had to go for it. `known` is what `find` gave just before.
+    /// Returns false if a significant entry had to be evicted. `known` is what `find` has just returned.
     pub(super) fn put(&mut self, print: Print, known: Option<u32>, gone_at_ms: u64, value: T, now_ms: u64) -> bool {
         let entry = Entry { print, gone_at_ms, value };
         if let Some(place) = known.and_then(|at| self.entries.get_mut(at as usize)) {
@@ -127,7 +127,7 @@ impl<T: Copy> Table<T> {
     }
 }
 
-/// A keyed hash: one half picks the shard, the other the place in its map, and both are compared.
+/// A keyed hash: one half selects the shard, the other the slot in its map, and both are compared.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Print {
     pub(super) shard: u64,

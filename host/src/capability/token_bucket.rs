@@ -3,10 +3,10 @@
 //! A bucket is a leaky bucket in whole numbers: a request costs `per_ms` points, `requests` points leak away each
 //! millisecond, and `burst * per_ms` points fit. So a quota of three per second gives back exactly three each second,
 //! where an emission interval rounded to nanoseconds (classic GCRA) drifts or hands out one too few. A full bucket is
-//! the same as no bucket, so only the moment at which it is full again has to be kept.
+//! equivalent to no bucket, so only the moment at which it is full again has to be kept.
 //!
-//! The arithmetic is under the lock of the table's shard, so it may use two words. The `governor` crate was measured
-//! and rejected. It ties one quota to one limiter where the quota is an argument here, its key map has no bound and is
+//! The arithmetic runs under the lock of the table's shard, so it may use two words. The `governor` crate was measured
+//! and rejected. It ties one quota to one limiter while the quota is an argument here, its key map has no bound and is
 //! swept by a full scan, and it rounds the emission interval. It is no faster: 64 ns per take among 1,000 keys as here,
 //! 231 ns among 100,000 against 158 (one thread, a 2-core machine).
 
@@ -21,16 +21,16 @@ pub struct Quota {
     pub burst: u32,
 }
 
-/// What became of a `take`.
+/// The result of a `take`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Outcome {
     pub allowed: bool,
-    /// How much may still be taken at once.
+    /// How much can still be taken at once.
     pub remaining: u32,
-    /// Milliseconds until the whole burst is there again, rounded up.
+    /// Milliseconds until the whole burst is available again, rounded up.
     pub reset_ms: u32,
-    /// 0 where allowed; else the milliseconds until `cost` can be taken, rounded up. [`NEVER_MS`] where it never can
-    /// be, because `cost` is above the burst or the quota lets nothing pass.
+    /// 0 if allowed; otherwise the milliseconds until `cost` can be taken, rounded up. [`NEVER_MS`] if it never can,
+    /// because `cost` is above the burst or the quota lets nothing pass.
     pub retry_after_ms: u32,
 }
 
@@ -49,16 +49,16 @@ impl Rate {
         Rate { cost, leak: u64::from(quota.requests), capacity: u64::from(burst) * cost }
     }
 
-    /// Points in the bucket. The clamp only matters where the clock went back by more than the bucket holds.
+    /// Points in the bucket. The clamp only matters if the clock went back by more than the bucket holds.
     pub(super) fn level(&self, full_at_ms: u64, slack: Slack, now_ms: u64) -> u64 {
         let until_full = full_at_ms.saturating_sub(now_ms);
         until_full.saturating_mul(self.leak).saturating_sub(u64::from(slack)).min(self.capacity)
     }
 
-    /// When a bucket with so many points is full again, and what that is rounded up by.
+    /// When a bucket with this many points is full again, and the amount of rounding up.
     pub(super) fn fill(&self, level: u64, now_ms: u64) -> (u64, Slack) {
         let until_full = level.div_ceil(self.leak);
-        // The rounding up is less than one millisecond's leak, which is a 32-bit number.
+        // The rounding is less than one millisecond's leak, which is a 32-bit number.
         let slack = (until_full.saturating_mul(self.leak) - level) as u32;
         (now_ms.saturating_add(until_full), slack)
     }
@@ -73,8 +73,8 @@ impl Rate {
     }
 }
 
-/// What is kept of a bucket besides the moment at which it is full: its level at time t is
-/// `(full_at_ms - t) * leak - slack` points.
+/// Stored with a bucket besides the moment at which it is full: its level at time t is `(full_at_ms - t) * leak -
+/// slack` points.
 pub(super) type Slack = u32;
 
 pub(super) fn clamp(number: u64) -> u32 {
@@ -83,7 +83,7 @@ pub(super) fn clamp(number: u64) -> u32 {
 
 /// 100,000 counts are at most about 9 MiB.
 pub const DEFAULT_MAX_KEYS: usize = 100_000;
-/// The wait for what never comes, and for anything that takes longer than 49 days.
+/// The wait if it can never be taken, and for anything that takes longer than 49 days.
 pub const NEVER_MS: u32 = u32::MAX;
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
-//! `single-flight`: when many hooks want the same at once, one of them does it for all.
+//! `single-flight`: if many hooks need the same thing at once, one of them does it for all.
 //!
-//! A key has a turn as long as somebody is working on it; nothing is kept afterwards. A turn that is dropped without an
-//! answer, because its hook failed or its client disconnected, wakes those who wait, and one of them takes the next.
+//! A key has a turn as long as a hook is working on it; nothing is kept afterwards. A turn that is dropped without an
+//! answer, because its hook failed or its client disconnected, wakes those who wait, and one of them takes the next
+//! turn.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,22 +12,22 @@ use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
-/// The turns that are taken now, of one plugin's configuration. What comes of one is an `A`.
+/// The current turns of one plugin's configuration. The answer of a turn is an `A`.
 #[derive(Debug)]
 pub struct Turns<A = Bytes> {
     taken: Mutex<HashMap<Arc<str>, Other<A>>>,
 }
 
-/// What came of asking for a turn.
+/// The result of asking for a turn.
 #[derive(Debug)]
 pub enum Taken<A = Bytes> {
     Own(Turn<A>),
-    /// Another was at it, and this came of it.
+    /// Another caller had the turn, and this is its answer.
     Done(A),
     TimedOut,
 }
 
-/// A turn. Dropped, it is the next one's.
+/// A turn. When it is dropped, the next caller gets it.
 #[derive(Debug)]
 pub struct Turn<A = Bytes> {
     turns: Arc<Turns<A>>,
@@ -36,11 +37,11 @@ pub struct Turn<A = Bytes> {
     is_known: bool,
 }
 
-/// Another's turn: none while it is under way, then the answer; closed without one where it was given up.
+/// Another caller's turn: `None` while it is running, then the answer; closed without one if it was given up.
 type Other<A> = watch::Receiver<Option<A>>;
 
 impl<A: Clone> Turns<A> {
-    /// The turn under a key, or what comes of another's within so long.
+    /// Takes the turn for a key, or waits this long for the answer of another caller.
     pub async fn take(self: &Arc<Turns<A>>, key: &str, wait: Duration) -> Taken<A> {
         let until = Instant::now() + wait;
         loop {
@@ -88,7 +89,7 @@ impl<A> Turn<A> {
         &self.key
     }
 
-    /// Gives all who wait an answer.
+    /// Gives the answer to all who wait.
     pub fn done(self, answer: A) {
         self.answer.send_replace(Some(answer));
     }
@@ -96,14 +97,14 @@ impl<A> Turn<A> {
 
 impl<A> Drop for Turn<A> {
     fn drop(&mut self) {
-        // Before the sender goes, which wakes those who wait: none of them finds it still taken.
+        // Before the sender is dropped, which wakes those who wait: none of them must find the key still taken.
         if self.is_known {
             self.turns.taken().remove(&*self.key);
         }
     }
 }
 
-/// Each is a hook under way, so this is more than there are instances.
+/// Each turn is a running hook, so this is more than there are instances.
 const MOST_KEYS: usize = 10_000;
 
 #[cfg(test)]
@@ -122,14 +123,14 @@ mod tests {
         }
     }
 
-    /// So many who wait for a key.
+    /// This many callers waiting for a key.
     async fn waiting(turns: &Arc<Turns>, key: &'static str, count: usize) -> JoinSet<Taken> {
         let mut all = JoinSet::new();
         for _ in 0..count {
             let turns = turns.clone();
             all.spawn(async move { turns.take(key, LONG).await });
         }
-        // On one thread all of them have asked when those who were spawned had their first go.
+        // On one thread all of them have asked once those who were spawned have run for the first time.
         for _ in 0..count {
             tokio::task::yield_now().await;
         }
@@ -183,7 +184,7 @@ mod tests {
         }
         let (one, two) = (own(&turns, "more").await, own(&turns, "more").await);
         assert_eq!(turns.taken().len(), MOST_KEYS);
-        // Those end without a trace, too.
+        // These end without a trace, too.
         drop((one, two));
         all.clear();
         assert!(turns.taken().is_empty());

@@ -1,15 +1,15 @@
 //! Strict JSON: every object key once, at every depth.
 //!
 //! Of two members with the same name some readers take the first, some the last (RFC 8259 section 4; RFC 7515 section 4
-//! and RFC 7519 section 4 allow either). Tokens, and bodies that are checked, are read here and again by whatever is
-//! behind the gateway; only refusing duplicates ensures that both read the same.
+//! and RFC 7519 section 4 allow either). Tokens, and bodies that are checked, are read here and again by the upstream;
+//! only refusing duplicates ensures that both read the same.
 
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-/// The value in `text`. The message of an error says where it is wrong and shows nothing of the text.
+/// The value in `text`. The message of an error says where it is wrong and does not quote the text.
 pub(super) fn value(text: &[u8]) -> Result<Value, String> {
     serde_json::from_slice(text).map(|Unique(value)| value).map_err(|error| error.to_string())
 }

@@ -1,4 +1,4 @@
-//! Amounts in the units in which the configuration writes them.
+//! Amounts in the configuration's units.
 
 use std::time::Duration;
 

@@ -181,7 +181,7 @@ fn without_digest(reference: &OciReference) -> OciReference {
     OciReference { digest: None, ..reference.clone() }
 }
 
-/// Writes a file, whole or not at all.
+/// Writes a file, completely or not at all.
 fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let partial = path.with_extension(format!("{}.part", std::process::id()));
     let written = std::fs::write(&partial, bytes).and_then(|()| std::fs::rename(&partial, path));

@@ -141,7 +141,7 @@ fn describe(
     describe_delivery(text, route);
 }
 
-/// Which version of the API it is for, and who says so.
+/// Which API version the request is for, and what determined it.
 fn describe_version(text: &mut String, route: &Route, chosen: Option<&Result<Chosen<'_>, Refusal>>) {
     let (Some(chosen), Some(versions)) = (chosen, &route.versions) else { return };
     let _ = match chosen {
@@ -153,7 +153,7 @@ fn describe_version(text: &mut String, route: &Route, chosen: Option<&Result<Cho
     let _ = writeln!(text, "  versions: {}", versions.names().join(", "));
 }
 
-/// Who gets copies.
+/// The targets of mirrored requests.
 fn describe_mirrors(text: &mut String, route: &Route) {
     for Mirrored { mirror, edits } in route.mirrors.iter().flat_map(|mirrors| mirrors.iter()) {
         let settings = mirror.settings();
@@ -178,7 +178,7 @@ fn describe_delivery(text: &mut String, route: &Route) {
             let _ = writeln!(text, "  timeout of the {what}: {} to the head of the response", time(limit));
         }
     }
-    // Nothing else is asked twice.
+    // Nothing else is retried.
     if !route.facts.upstreams.is_empty() {
         let failover = Policy::failover();
         let retries = route.delivery.as_ref().map_or(&failover, |delivery| &delivery.retries);
@@ -196,7 +196,7 @@ fn describe_delivery(text: &mut String, route: &Route) {
     }
 }
 
-/// How it is found out which endpoints take requests.
+/// How the health of endpoints is determined.
 fn health(upstream: &Upstream) -> String {
     let settings = upstream.settings();
     let probes = match &settings.probing {
@@ -251,5 +251,5 @@ fn wrong(text: String) -> Error {
     Error::System(text)
 }
 
-/// How many routes are told about.
+/// How many routes are described.
 const MOST_ROUTES: usize = 20;

@@ -7,8 +7,8 @@ use crate::gateway::Error;
 use crate::l4::{Forward, Route, Targets};
 use crate::snapshot::{Rules, Snapshot};
 
-/// Describes where a listener forwards to, or who takes a server name; `None` where it is about a request. Methods of HTTP
-/// are written in capitals, so that none is meant by these words.
+/// Describes where a listener forwards to, or which listener takes a server name; `None` if it is about a request. HTTP
+/// methods are in capitals, so these words are never methods.
 pub(super) fn explain(snapshot: &Snapshot, what: &str, name: &str) -> Option<Result<String, Error>> {
     let text = match what {
         "tcp" | "udp" => listener(snapshot, name),

@@ -1,5 +1,5 @@
-//! `explain` for what happens before routing: which listeners a request arrives at, and which certificate they present
-//! or that they redirect it to https.
+//! `explain` for what happens before routing: at which listeners a request arrives, and which certificate they present
+//! or whether they redirect it to https.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -9,15 +9,15 @@ use http::{StatusCode, Uri};
 
 use crate::snapshot::{Layer, Snapshot};
 
-/// Describes what the listeners on the port of an address do for it; nothing where it is only a path. Where all of them
-/// send the client to https, the answer is with which status.
+/// Describes what the listeners on the port of an address do with it; nothing if it is only a path. If all of them
+/// redirect the client to https, returns the status.
 pub(super) fn describe(text: &mut String, snapshot: &Snapshot, uri: &Uri, path: &str) -> Option<StatusCode> {
     let host = uri.host()?;
     let is_secure = uri.scheme() == Some(&Scheme::HTTPS);
     let port = uri.port_u16().unwrap_or(if is_secure { 443 } else { 80 });
     let listeners = on_port(snapshot, port);
     if listeners.is_empty() {
-        // Something in front may give out another port than the one that is listened on.
+        // A device in front may use another port than the listener's.
         let _ = writeln!(text, "  no listener takes requests on port {port}: what follows is of all listeners");
     }
     if is_secure {
@@ -42,7 +42,7 @@ pub(super) fn describe(text: &mut String, snapshot: &Snapshot, uri: &Uri, path: 
     first.filter(|_| statuses.iter().all(Option::is_some))
 }
 
-/// The listeners that take requests on a port, by name.
+/// The listeners that accept requests on a port, by name.
 fn on_port(snapshot: &Snapshot, port: u16) -> BTreeSet<&str> {
     let all = snapshot.listeners.iter().filter(|listen| listen.layer == Layer::Http && listen.address.port() == port);
     all.map(|listen| &*listen.name).collect()

@@ -113,7 +113,7 @@ pub(super) struct Serving {
 
 impl Command {
     pub(super) fn run(self) -> ExitCode {
-        // An author reads what the plugin logs.
+        // An author wants to read what the plugin logs.
         log::init(log::Settings { level: Level::Debug, format: Format::Text });
         let done = match self {
             Command::New { name, lang, path } => new(lang, &name, path),
@@ -131,7 +131,7 @@ impl Command {
         telemetry::log::close(Duration::from_secs(1));
         done.unwrap_or_else(|error| {
             let text = match &error {
-                // A report says itself that it is of errors.
+                // A report already says that it contains errors.
                 Error::File(_) | Error::Gateway(gateway::Error::Config(_)) => format!("{error}\n"),
                 other => format!("error: {other}\n"),
             };
@@ -281,7 +281,7 @@ impl Subject {
         Ok((Stage::load(&component)?, files))
     }
 
-    /// The component, built first where it is a project's, and the files of its cases.
+    /// The component, built first if it belongs to a project, and the files of its cases.
     fn built(&self, profile: Profile) -> Result<(PathBuf, Vec<PathBuf>), Error> {
         if let Some(component) = &self.component {
             return Ok((component.clone(), self.cases.clone()));
@@ -302,7 +302,7 @@ impl Serving {
     }
 }
 
-/// A reader that has seen enough is no failure, and of another there is nobody left to tell.
+/// A reader that closes early is not a failure, and any other error cannot be reported.
 fn say(text: &str) {
     let _ = print(text);
 }

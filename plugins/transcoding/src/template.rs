@@ -180,7 +180,7 @@ impl Template {
             .then_with(|| other.segments.len().cmp(&self.segments.len()))
     }
 
-    /// Whether both fit the very same paths.
+    /// Whether both match exactly the same paths.
     #[must_use]
     pub fn is_same_as(&self, other: &Self) -> bool {
         self.verb == other.verb && self.segments == other.segments
@@ -270,7 +270,8 @@ impl Parser<'_> {
         Ok(())
     }
 
-    /// Letters, digits, what else a path may have (RFC 3986, without the colon), and escapes, which it writes in upper case.
+    /// Letters, digits, other characters of a path (RFC 3986, without the colon), and escapes, which are written in
+    /// upper case.
     fn literal(&mut self) -> Result<String, String> {
         let mut word = String::new();
         while let Some(byte) = self.peek() {
@@ -311,7 +312,7 @@ impl Parser<'_> {
     }
 }
 
-/// Whether a part of a path is a word of a template, however its characters are escaped.
+/// Whether a part of a path equals a template's word, however its characters are escaped.
 fn same(word: &str, part: &str) -> bool {
     word == part || (word.contains('%') || part.contains('%')) && bytes(word) == bytes(part)
 }
@@ -320,7 +321,7 @@ fn bytes(text: &str) -> Vec<u8> {
     percent_decode_str(text).collect()
 }
 
-/// The value of a variable. Where it spans several segments, an escaped slash stays what it is, to be told from the others.
+/// The value of a variable. If it spans several segments, escaped slashes stay escaped, to differ from the others.
 fn decode(text: &str, is_one: bool) -> Option<String> {
     if is_one {
         return percent_decode_str(text).decode_utf8().ok().map(Into::into);

@@ -1,8 +1,8 @@
-//! `validate` checks requests before the upstream sees them: their body, query and headers against JSON Schemas, or all of it
-//! against the operations of an OpenAPI 3.1 document.
+//! `validate` checks requests before the upstream sees them: their body, query and headers against JSON Schemas, or
+//! everything against the operations of an OpenAPI 3.1 document.
 //!
-//! The plugin knows which schema is for what and turns parameters into JSON; the gateway compiles and checks the schemas
-//! natively. What is not in the document is not let through, unless the configuration says so.
+//! The plugin finds the schema for each part and converts parameters to JSON; the gateway compiles and checks the
+//! schemas natively. A request that the document does not describe is refused, unless the configuration says otherwise.
 
 use gatewright_sdk::{
     BodyDecision, BodyMode, Decision, Direction, Exchange, Metric, MutateError, Plugin, Response, StatusCode, config,

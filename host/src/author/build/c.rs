@@ -1,5 +1,5 @@
-//! C: bindings of the project's world, compiled by Zig's C compiler, which pip brings into a virtual environment of the
-//! project; the component around the module is made here.
+//! C: bindings of the project's world, compiled by Zig's C compiler, which pip installs into a virtual environment of
+//! the project; the component around the module is made here.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,7 +8,7 @@ use super::{Profile, python, world};
 use crate::author::toolchain::{self, unusable};
 use crate::author::{Error, Project};
 
-/// Builds the component, and gives where it is.
+/// Builds the component, and returns its path.
 pub fn build(project: &Project, profile: Profile) -> Result<PathBuf, Error> {
     let environment = python::environment(project, "requirements.txt")?;
     let (output, bindings) = (project.output(), project.output().join("bindings"));
@@ -52,10 +52,10 @@ const TARGET: &[&str] = &[
     "wasm32-wasi",
     "-mexec-model=reactor",
     "-std=c17",
-    // Zig's own checks, whose messages need a system.
+    // Zig's own checks report errors through a system, which is not there.
     "-fno-sanitize=undefined",
 ];
-/// For what the author writes.
+/// For the author's files.
 const STRICT: &[&str] = &[
     "-Wall",
     "-Wextra",

@@ -1,9 +1,8 @@
-//! Go: bindings of the project's world, compiled by the stock toolchain, which pip brings into a virtual environment of the
-//! project; the component around the module is made here.
+//! Go: bindings of the project's world, compiled by the stock toolchain, which pip installs into a virtual environment
+//! of the project; the component around the module is made here.
 //!
-//! A Go module expects an operating system, WASI preview 1. The adapter that stands in for it
-//! (`plugin-sdk/go/adapter.wat`) is ours: the usual one takes memory before Go runs, or from where Go expects its own
-//! heap to grow.
+//! A Go module expects an operating system, WASI preview 1. The adapter that replaces it (`plugin-sdk/go/adapter.wat`)
+//! is our own: the usual one takes memory before Go runs, or from where Go expects its own heap to grow.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -14,7 +13,7 @@ use super::{Profile, python};
 use crate::author::toolchain::{self, unusable};
 use crate::author::{Error, Project, template};
 
-/// Builds the component, and gives where it is.
+/// Builds the component, and returns its path.
 pub fn build(project: &Project, profile: Profile) -> Result<PathBuf, Error> {
     let environment = python::environment(project, "requirements.txt")?;
     let mut world = World::of(project)?;
@@ -25,14 +24,14 @@ pub fn build(project: &Project, profile: Profile) -> Result<PathBuf, Error> {
     world::write([("main.go", main.as_bytes())].into_iter(), &project.output().join("main"))?;
     let module = project.output().join("core.wasm");
     let mut go = Command::new(environment.join("bin/python"));
-    // Not the script in bin/, which names the folder that the environment was made in.
+    // Not the script in bin/, which contains the name of the folder in which the environment was created.
     go.current_dir(&project.folder).args(["-c", "from go import main; main()", "build", "-trimpath"]);
     go.arg("-modfile").arg(&modules).arg("-buildmode=c-shared");
     if profile == Profile::Release {
         go.arg("-ldflags=-s -w");
     }
     go.arg("-o").arg(&module).arg("./build/main");
-    // The toolchain that requirements.txt names, whatever go.mod asks for.
+    // The toolchain of requirements.txt, whatever go.mod asks for.
     go.envs([("GOOS", "wasip1"), ("GOARCH", "wasm"), ("GOTOOLCHAIN", "local"), ("GOWORK", "off")]);
     toolchain::run_quietly("go compiles", &mut go, python::HINT)?;
     let mut core = std::fs::read(&module).map_err(|error| unusable(&module, &error))?;
@@ -45,8 +44,8 @@ pub fn build(project: &Project, profile: Profile) -> Result<PathBuf, Error> {
     Ok(made)
 }
 
-/// Writes the bindings as the module `gatewright/wit`. What they need of the generator's own library, the SDK has: nothing is
-/// fetched, and it is held to our adapter.
+/// Writes the bindings as the module `gatewright/wit`. The SDK has what they need of the generator's own library, so
+/// nothing is fetched, and the library matches our adapter.
 fn generate(project: &Project, world: &mut World) -> Result<(), Error> {
     let options = wit_bindgen_go::Opts {
         format: wit_bindgen_go::Format::False,
@@ -61,7 +60,7 @@ fn generate(project: &Project, world: &mut World) -> Result<(), Error> {
             let text = String::from_utf8_lossy(bytes)
                 .replace(LIBRARY, "gatewright/internal/wit/")
                 .replace(EXPORTS, "gatewright/internal/export_")
-                // All that the bindings take of it is its Pinner.
+                // The bindings only use its Pinner.
                 .replace("\"runtime\"\n", "runtime \"gatewright/internal/wit/pin\"\n");
             (name, text)
         })
@@ -71,13 +70,13 @@ fn generate(project: &Project, world: &mut World) -> Result<(), Error> {
     world::write(files.chain(module), &project.output().join("bindings"))
 }
 
-/// The project's go.mod, with what was generated in the place of the double that its tests run with.
+/// The project's go.mod, in which the generated code replaces the double for tests.
 fn modules(project: &Project) -> Result<PathBuf, Error> {
     let path = project.folder.join("go.mod");
     let text = std::fs::read_to_string(&path).map_err(|error| unusable(&path, &error))?;
     let made = project.output().join("wasm.mod");
     std::fs::write(&made, with_bindings(&text)).map_err(|error| unusable(&made, &error))?;
-    // Go looks for the sums of other modules beside it.
+    // Go looks for the checksums of other modules beside it.
     let (sums, beside) = (project.folder.join("go.sum"), project.output().join("wasm.sum"));
     if sums.is_file() {
         std::fs::copy(&sums, &beside).map_err(|error| unusable(&beside, &error))?;
@@ -87,7 +86,7 @@ fn modules(project: &Project) -> Result<PathBuf, Error> {
 
 fn with_bindings(modules: &str) -> String {
     let line = |line: &str| match line.split_once("=>") {
-        // A line that stands alone begins with the word, and a version may follow the name.
+        // A line of its own begins with the word, and a version may follow the name.
         Some((module, _)) if module.split_whitespace().find(|word| *word != "replace") == Some("gatewright/wit") => {
             format!("{module}=> ./build/bindings\n")
         }
@@ -96,8 +95,9 @@ fn with_bindings(modules: &str) -> String {
     modules.lines().map(line).collect()
 }
 
-/// The package that is compiled: the author's, with a line for each hook that the world exports. A hook that is not written
-/// does not compile. On other systems it is none, so that `go test ./...` passes it by: the double has no exports.
+/// The package to compile: the author's, with a line for each hook that the world exports. If a hook is not written, it
+/// does not compile. On other systems the package is empty, so that `go test ./...` skips it: the double has no
+/// exports.
 fn main_package(module: &str, exports: &[String]) -> String {
     let mut text = format!(
         "// Code generated by gatewright plugin build of wit/world.wit. DO NOT EDIT.\n\n//go:build wasip1\n\n\
@@ -127,7 +127,7 @@ fn camel_case(name: &str) -> String {
     words.collect()
 }
 
-/// Where generated code looks for the library of its generator, and for the functions that a world exports.
+/// The path under which generated code imports its generator's library and the functions that a world exports.
 const LIBRARY: &str = "go.bytecodealliance.org/pkg/wit/";
 const EXPORTS: &str = "gatewright/wit/exports/export_";
 

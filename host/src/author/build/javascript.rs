@@ -1,4 +1,4 @@
-//! JavaScript and TypeScript: npm brings componentize-qjs into the project, which puts the code beside QuickJS.
+//! JavaScript and TypeScript: npm installs componentize-qjs into the project, which puts the code beside QuickJS.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 use crate::author::toolchain::{self, unusable};
 use crate::author::{Error, Language, Project};
 
-/// Builds the component, and gives where it is. There is no other build for debugging: what is thrown is logged with its
-/// stack in any case.
+/// Builds the component, and returns its path. There is no separate build for debugging: exceptions are always logged
+/// with their stack.
 pub fn build(project: &Project) -> Result<PathBuf, Error> {
     install(project)?;
-    // What the component is made of, as it lies in the project: relative imports hold.
+    // The root of the component's code, with the project's layout, so that relative imports work.
     let (root, main) = match project.manifest.language {
         Language::Ts => (compile(project)?, "src/plugin.js"),
         _ => (project.folder.clone(), "src/plugin.js"),
@@ -29,7 +29,7 @@ pub fn build(project: &Project) -> Result<PathBuf, Error> {
     Ok(made)
 }
 
-/// Installs what package.json names, the first time and when it is another than then.
+/// Installs the packages of package.json, the first time and whenever they have changed.
 fn install(project: &Project) -> Result<(), Error> {
     let wanted = project.folder.join("package.json");
     let wanted_text = std::fs::read_to_string(&wanted).map_err(|error| unusable(&wanted, &error))?;
@@ -44,13 +44,13 @@ fn install(project: &Project) -> Result<(), Error> {
     std::fs::write(&installed, wanted_text).map_err(|error| unusable(&installed, &error))
 }
 
-/// What of a package.json says what is installed.
+/// The parts of a package.json that determine what is installed.
 fn dependencies(text: &str) -> String {
     let package: Value = serde_json::from_str(text).unwrap_or_default();
     json!([package["dependencies"], package["devDependencies"]]).to_string()
 }
 
-/// Checks the types and takes them away; the answer is the folder with the code and the SDK.
+/// Checks the types and removes them; returns the folder with the code and the SDK.
 fn compile(project: &Project) -> Result<PathBuf, Error> {
     let root = project.output().join("js");
     let mut tsc = tool(project, "tsc");

@@ -1,4 +1,4 @@
-//! Python: pip brings componentize-py into a virtual environment of the project, which puts the code beside CPython.
+//! Python: pip installs componentize-py into a virtual environment of the project, which puts the code beside CPython.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -6,14 +6,14 @@ use std::process::Command;
 use crate::author::toolchain::{self, unusable};
 use crate::author::{Error, Project};
 
-/// Builds the component, and gives where it is. There is no other build for debugging: what is raised is logged with its
-/// traceback in any case.
+/// Builds the component, and returns its path. There is no separate build for debugging: exceptions are always logged
+/// with their traceback.
 pub fn build(project: &Project) -> Result<PathBuf, Error> {
     let environment = environment(project, "requirements.txt")?;
     let made = project.output().join("cpython.wasm");
     let mut componentize = Command::new(environment.join("bin/python"));
     componentize.current_dir(&project.folder);
-    // Not the script in bin/, which names the folder that the environment was made in.
+    // Not the script in bin/, which contains the name of the folder in which the environment was created.
     componentize.args(["-c", "import sys; from componentize_py import script; sys.exit(script())"]);
     componentize.args([
         "-d",
@@ -34,8 +34,8 @@ pub fn build(project: &Project) -> Result<PathBuf, Error> {
     Ok(made)
 }
 
-/// The project's virtual environment with what a file of requirements names, made or renewed where it is not as that file
-/// says.
+/// The project's virtual environment with the packages of a file of requirements; it is created or updated if it does
+/// not match the file.
 pub fn environment(project: &Project, requirements: &str) -> Result<PathBuf, Error> {
     let folder = project.folder.join(".gatewright/python");
     let wanted = project.folder.join(requirements);

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::Profile;
 use crate::author::{Error, Project, toolchain};
 
-/// Builds the crate, and gives where Cargo put the component.
+/// Builds the crate, and returns the path of Cargo's component.
 pub fn build(project: &Project, profile: Profile) -> Result<PathBuf, Error> {
     require_target()?;
     let mut cargo = Command::new("cargo");
@@ -24,7 +24,7 @@ pub fn build(project: &Project, profile: Profile) -> Result<PathBuf, Error> {
     })
 }
 
-/// The component among what Cargo says that it made.
+/// Finds the component among the artifacts that Cargo reports.
 fn component(messages: &str, manifest: &Path) -> Option<PathBuf> {
     let artifacts = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let ours = artifacts.filter(|message| message["manifest_path"].as_str().map(Path::new) == Some(manifest));

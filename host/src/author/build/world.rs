@@ -1,4 +1,4 @@
-//! The world of a project in C or Go: bindings are made of it, and the component around the compiled module.
+//! The world of a project in C or Go: its bindings, and the component around the compiled module, are made from it.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use wit_parser::{Resolve, WorldId, WorldItem, WorldKey};
 use crate::author::toolchain::unusable;
 use crate::author::{Error, Project};
 
-/// A world, with the contract that it speaks of.
+/// A world, with the contract that it refers to.
 pub struct World {
     resolve: Resolve,
     world: WorldId,
@@ -19,7 +19,7 @@ impl World {
     /// The world `plugin` in a project's folder `wit`.
     ///
     /// # Errors
-    /// It is not there, or it is not valid.
+    /// It does not exist, or it is not valid.
     pub fn of(project: &Project) -> Result<World, Error> {
         let folder = project.folder.join("wit");
         let wrong = |error: anyhow::Error| Error::told(format!("{}: {error:#}", folder.display()));
@@ -29,7 +29,7 @@ impl World {
         Ok(World { resolve, world })
     }
 
-    /// A world of the contract itself, whose text this is.
+    /// A world of the contract itself, given as text.
     ///
     /// # Errors
     /// The text is not valid, or has no such world.
@@ -61,7 +61,7 @@ impl World {
         Ok(files)
     }
 
-    /// Writes into a module which world it is of, where its compiler has not.
+    /// Embeds the world into a module, for compilers that do not do so.
     ///
     /// # Errors
     /// The module is not valid.
@@ -71,8 +71,8 @@ impl World {
     }
 }
 
-/// Makes the component around a module that knows its world. `adapter` stands for the system in modules that need one; it
-/// is a module too.
+/// Makes the component around a module with an embedded world. `adapter` replaces the system for modules that need one;
+/// it is a module too.
 ///
 /// # Errors
 /// The module does not fit its world.
@@ -96,7 +96,8 @@ pub fn component(module: &[u8], adapter: Option<&[u8]>) -> Result<Vec<u8>, Error
     })
 }
 
-/// Writes generated files below a folder. What is the same stays untouched, for compilers that look at the time.
+/// Writes generated files below a folder. Unchanged files stay untouched, for compilers that compare modification
+/// times.
 ///
 /// # Errors
 /// The folder cannot be written to.
@@ -113,5 +114,5 @@ pub fn write<'a>(files: impl Iterator<Item = (&'a str, &'a [u8])>, folder: &Path
     Ok(())
 }
 
-/// What the first version of WASI is imported as.
+/// The import name of the first version of WASI.
 const SYSTEM: &str = "wasi_snapshot_preview1";

@@ -1,4 +1,4 @@
-//! Decompression, in pieces and within bounds.
+//! Decompression, in pieces and within limits.
 
 use std::fmt;
 
@@ -11,21 +11,21 @@ use zstd::zstd_safe::DParameter;
 
 use super::Coding;
 
-/// What a body may become.
+/// Limits for a decompressed body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// Bytes of the whole.
+    /// Bytes of the whole body.
     pub bytes: u64,
-    /// How many times as long as what came it may be, once it is longer than [`FREE_BYTES`].
+    /// How many times as long as the compressed body it may be, once it is longer than [`FREE_BYTES`].
     pub ratio: u32,
 }
 
 /// Why a body is not decompressed further.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Error {
-    /// It is no data of this coding.
+    /// It is not data of this coding.
     Malformed,
-    /// It ends before its end.
+    /// It is incomplete.
     Truncated,
     /// It is over [`Bounds::bytes`].
     TooLong,
@@ -41,7 +41,7 @@ pub struct Decoder {
     given: u64,
     /// Between two members or frames, where the body may end.
     at_border: bool,
-    /// The last piece was full, so there may be another one without more input.
+    /// The last piece was full, so there may be more without further input.
     is_full: bool,
 }
 
@@ -67,15 +67,15 @@ impl Decoder {
                 Stream::Zstd(stream)
             }
         };
-        // A body of no bytes at all is taken for an empty one.
+        // An empty input is treated as an empty body.
         Ok(Decoder { stream, bounds, taken: 0, given: 0, at_border: true, is_full: false })
     }
 
-    /// Takes from `input` what it needs for the next piece, at most [`PIECE_BYTES`]. It is used up once `input` is empty and
-    /// [`Decoder::is_full`] says no.
+    /// Takes from `input` what it needs for the next piece, at most [`PIECE_BYTES`]. The input is used up once `input`
+    /// is empty and [`Decoder::is_full`] is false.
     ///
     /// # Errors
-    /// See [`Error`]; nothing more is to be had then.
+    /// See [`Error`]; decoding cannot continue then.
     pub fn step(&mut self, input: &mut Bytes) -> Result<Bytes, Error> {
         let mut piece = vec![0; PIECE_BYTES];
         let mut written = 0;
@@ -86,7 +86,7 @@ impl Decoder {
             self.is_full = wrote == room.len() && !at_border;
             self.at_border = at_border;
             if read == 0 && wrote == 0 {
-                // It has nothing to give without more, and takes nothing of what is here.
+                // It can neither output anything nor accept more of this input.
                 if !input.is_empty() {
                     return Err(Error::Malformed);
                 }
@@ -102,7 +102,7 @@ impl Decoder {
         Ok(piece.into())
     }
 
-    /// Whether there may be more without more input.
+    /// Whether there may be more output without more input.
     pub fn is_full(&self) -> bool {
         self.is_full
     }
@@ -125,8 +125,8 @@ impl Decoder {
 }
 
 impl Stream {
-    /// One step: how much was read, how much was written, and whether a body may end here. `begins` says that what was
-    /// taken so far was complete, and this is the beginning of something behind it.
+    /// One step: how much was read, how much was written, and whether a body may end here. `begins` says that the data
+    /// so far was complete, and that this is the beginning of another member or frame.
     fn run(&mut self, input: &[u8], output: &mut [u8], begins: bool) -> Result<(usize, usize, bool), Error> {
         match self {
             Stream::Gzip(stream) => {
@@ -189,9 +189,9 @@ impl fmt::Debug for Decoder {
     }
 }
 
-/// What one step gives at most.
+/// The most that one step outputs.
 pub const PIECE_BYTES: usize = 32 << 10;
-/// What any body may become, whatever its ratio: a few repeated lines are dense and harmless.
+/// Any body may become this long, whatever its ratio: a few repeated lines are dense and harmless.
 pub const FREE_BYTES: u64 = 1 << 20;
-/// 8 MiB, what a recipient must support and a sender must not go beyond (RFC 9659 section 3).
+/// 8 MiB, which a recipient must support and a sender must not exceed (RFC 9659 section 3).
 const ZSTD_WINDOW_BITS: u32 = 23;

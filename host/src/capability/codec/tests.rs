@@ -8,7 +8,7 @@ use super::*;
 const CODINGS: [Coding; 3] = [Coding::Gzip, Coding::Brotli, Coding::Zstd];
 const WIDE: Bounds = Bounds { bytes: 1 << 30, ratio: u32::MAX };
 
-/// Compresses parts, with a flush behind each where it is asked for.
+/// Compresses parts, with a flush after each if wanted.
 fn compress(coding: Coding, level: u32, length: Option<u64>, parts: &[&[u8]], flush: bool) -> Vec<u8> {
     let mut encoder = Encoder::new(coding, level, length).unwrap();
     let mut output = Vec::new();
@@ -39,7 +39,7 @@ fn decompress(coding: Coding, bounds: Bounds, data: &[u8], size: usize) -> Resul
 }
 
 proptest! {
-    /// Whatever comes in whatever parts comes out again, with flushes and without.
+    /// Every body comes out again, in any parts, with flushes and without.
     #[test]
     fn what_is_compressed_comes_back(
         parts in prop::collection::vec(prop::collection::vec(prop::sample::select(b"abc\0\xff".to_vec()), 0..5000), 0..6),
@@ -56,7 +56,7 @@ proptest! {
         }
     }
 
-    /// Anything at all is decompressed or refused, and never more than the bound.
+    /// Any input is decompressed or refused, and never exceeds the limit.
     #[test]
     fn nothing_that_comes_breaks_a_decoder(data in prop::collection::vec(any::<u8>(), 0..2000), size in 1usize..500) {
         for coding in CODINGS {

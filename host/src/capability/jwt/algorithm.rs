@@ -19,7 +19,7 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
-    /// By its exact name: "rs256" and "none" are nothing.
+    /// By its exact name: "rs256" and "none" are unknown.
     pub fn named(name: &str) -> Option<Algorithm> {
         NAMES.into_iter().find(|(_, known)| *known == name).map(|(algorithm, _)| algorithm)
     }
@@ -28,14 +28,14 @@ impl Algorithm {
         NAMES.into_iter().find(|(known, _)| *known == self).map_or("", |(_, name)| name)
     }
 
-    /// Whether who can verify can also sign.
+    /// Whether a key that verifies can also sign.
     pub fn is_symmetric(self) -> bool {
         matches!(self, Algorithm::Hs256 | Algorithm::Hs384 | Algorithm::Hs512)
     }
 }
 
-/// The algorithms that a key set allows: at least one, and all symmetric or none. A set that allowed both would be one
-/// careless key away from the attack that signs with a public key as the secret (RFC 8725 section 2.1).
+/// The algorithms that a key set allows: at least one, and all symmetric or none. If a set allowed both, one careless
+/// key would enable the attack that signs with a public key as the secret (RFC 8725 section 2.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Algorithms(u16);
 

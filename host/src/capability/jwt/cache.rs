@@ -1,11 +1,11 @@
 //! Tokens that were verified a short time ago, so that the next request with the same token costs a hash.
 //!
-//! A token is found by its SHA-256: nothing compares secret text, so a lookup takes as long for a near miss as for any
-//! other, and the token itself is not kept. An entry counts only in the generation of keys that proved it and within
-//! the token's own time. The rules cannot change under it, as the cache belongs to one key set.
+//! A token is found by its SHA-256: no secret text is compared, so a lookup takes the same time for a near miss as for
+//! any other, and the token itself is not kept. An entry is only valid for the generation of keys that verified it and
+//! within the token's own time. The rules cannot change under it, since the cache belongs to one key set.
 //!
-//! The place is a small table of sets of eight with a lock each: constant work, no allocation but the claims, and no
-//! list to keep in order. A set that is full gives up what was not asked for the longest.
+//! The cache is a small table of sets of eight entries with a lock each: constant work, no allocation but the claims,
+//! and no list to keep in order. A full set evicts the entry that was not used for the longest time.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -26,13 +26,13 @@ impl Cache {
         Cache { sets: (0..MAX_CACHED_TOKENS / WAYS).map(|_| Mutex::default()).collect() }
     }
 
-    /// Absent for tokens too long to be worth keeping.
+    /// `None` for tokens too long to be worth keeping.
     pub(super) fn digest(token: &str) -> Option<Digest> {
         let is_short = token.len() <= MAX_CACHED_TOKEN_BYTES;
         is_short.then(|| digest::digest(&digest::SHA256, token.as_bytes()).as_ref().try_into().ok()).flatten()
     }
 
-    /// The claims of a token that the keys of this generation have proven.
+    /// The claims of a token that was verified by the keys of this generation.
     pub(super) fn claims(&self, digest: &Digest, generation: u64, now_s: u64) -> Option<Arc<str>> {
         let mut set = self.set(digest)?.lock().unwrap_or_else(PoisonError::into_inner);
         let used = set.tick();
@@ -46,7 +46,7 @@ impl Cache {
         let Some(set) = self.set(&digest) else { return };
         let mut set = set.lock().unwrap_or_else(PoisonError::into_inner);
         let used = set.tick();
-        // First its own place, then an empty one or one of old keys, then the one that was not used the longest.
+        // Prefer the token's own slot, then an empty one or one of old keys, then the least recently used.
         let rank = |entry: &Option<Verified>| match entry {
             Some(entry) if entry.digest == digest => (0, 0),
             Some(entry) if entry.generation == generation => (2, entry.used),
@@ -66,7 +66,7 @@ impl Cache {
 #[derive(Default)]
 struct Set {
     places: [Option<Verified>; WAYS],
-    /// How often the set was asked: the time that `used` is in.
+    /// How often the set was asked: the clock of `used`.
     asked: u64,
 }
 
@@ -85,7 +85,7 @@ struct Verified {
     used: u64,
 }
 
-/// Per key set. With the claims of usual tokens that is some 600 KiB, at the very most 4 MiB.
+/// Per key set. With the claims of typical tokens this takes some 600 KiB, at the very most 4 MiB.
 pub(super) const MAX_CACHED_TOKENS: usize = 1_024;
 const MAX_CACHED_TOKEN_BYTES: usize = 4 << 10;
 const WAYS: usize = 8;

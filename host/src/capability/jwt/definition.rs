@@ -1,4 +1,4 @@
-//! The definition of a key set, as a plugin declares it: JSON into values that cannot be wrong.
+//! The definition of a key set, as a plugin declares it: JSON parsed into checked values.
 
 use serde_json::{Map, Value};
 
@@ -8,14 +8,14 @@ use super::jwk::{self, Unfit};
 use super::key::Key;
 use super::verify::Rules;
 
-/// What `declare` was given, read and checked. Addresses and paths are not allowed yet.
+/// A parsed and checked definition. Whether its addresses and paths are allowed has not been checked yet.
 pub(super) struct Definition {
     pub(super) algorithms: Algorithms,
     pub(super) keys: Vec<Key>,
     /// An `http` or `https` address.
     pub(super) jwks: Option<String>,
     pub(super) jwks_file: Option<String>,
-    /// The upstream through which the issuer's discovery document is fetched. There is an issuer then.
+    /// The upstream through which the issuer's discovery document is fetched. It requires an issuer.
     pub(super) discovery: Option<String>,
     pub(super) rules: Rules,
 }
@@ -100,7 +100,7 @@ fn audience(members: &Map<String, Value>) -> Result<Vec<String>, String> {
     match members.get("audience") {
         None => Ok(Vec::new()),
         Some(Value::String(one)) => Ok(vec![one.clone()]),
-        // An empty list would look like a check and be none.
+        // An empty list would look like a check but check nothing.
         Some(Value::Array(list)) if list.is_empty() => Err("audience is an empty list".to_owned()),
         Some(_) => Ok(texts(members, "audience")?.map(str::to_owned).collect()),
     }
@@ -146,7 +146,7 @@ fn texts<'a>(members: &'a Map<String, Value>, name: &str) -> Result<impl Iterato
 const MAX_DEFINITION_BYTES: usize = 256 << 10;
 const MAX_KEYS: usize = 100;
 const MAX_ADDRESS_BYTES: usize = 2 << 10;
-/// Five minutes are more than any honest clock is off.
+/// No honest clock is off by more than five minutes.
 const MAX_LEEWAY_S: u64 = 300;
 
 #[cfg(test)]

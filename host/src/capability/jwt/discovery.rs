@@ -1,7 +1,7 @@
-//! Discovery documents (OpenID Connect Discovery 1.0): what an issuer says of itself, and where its keys are.
+//! Discovery documents (OpenID Connect Discovery 1.0): an issuer's description of itself, and where its keys are.
 //!
-//! A document is fetched through an upstream that the operator named, and so is the key set that it names, which therefore has
-//! to be at the host of the issuer. Whatever a document says, nothing is sent anywhere else.
+//! A document is fetched through an upstream that the operator named, and so is the key set that it names, which
+//! therefore must be at the host of the issuer. Whatever a document says, nothing is sent anywhere else.
 
 use std::sync::Arc;
 
@@ -17,10 +17,10 @@ pub(super) struct Discovered {
     pub(super) jwks: String,
 }
 
-/// Where the document of an issuer is (section 4).
+/// The address of an issuer's document (section 4).
 ///
 /// # Errors
-/// The issuer is no address, or one with more than a host and a path.
+/// The issuer is not an address, or has more than a host and a path.
 pub(super) fn address(issuer: &str) -> Result<String, String> {
     let fits =
         origin(issuer).is_some() && issuer.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#@\\".contains(&byte));
@@ -30,10 +30,10 @@ pub(super) fn address(issuer: &str) -> Result<String, String> {
     }
 }
 
-/// Reads a document, which has to be the issuer's to the letter (section 4.3).
+/// Parses a document, whose issuer must match exactly (section 4.3).
 ///
 /// # Errors
-/// Why it is of no use, for the operator.
+/// Why it cannot be used, for the operator.
 pub(super) fn read(issuer: &str, body: &[u8]) -> Result<Discovered, String> {
     let members = unique_json::object(body).map_err(|why| format!("the discovery document cannot be read: {why}"))?;
     let text = |name: &str| members.get(name).and_then(Value::as_str);
@@ -55,7 +55,7 @@ pub(super) fn read(issuer: &str, body: &[u8]) -> Result<Discovered, String> {
     Ok(Discovered { document, jwks: jwks.to_owned() })
 }
 
-/// `https://id.example:1` of `https://id.example:1/a`.
+/// The origin of an address: `https://id.example:1` for `https://id.example:1/a`.
 fn origin(address: &str) -> Option<&str> {
     let rest = address.strip_prefix("https://").or_else(|| address.strip_prefix("http://"))?;
     let host = rest.split(['/', '?', '#']).next().filter(|host| !host.is_empty())?;

@@ -9,16 +9,16 @@ use super::super::unique_json;
 use super::algorithm::Algorithm;
 use super::key::Key;
 
-/// The usable keys of a JWK Set, and a line for each that is not.
+/// The usable keys of a JWK Set, and a line for each unusable one.
 #[derive(Debug, Default)]
 pub(super) struct KeyList {
     pub(super) keys: Vec<Key>,
     pub(super) warnings: Vec<String>,
 }
 
-/// Reads a JWK Set. A key that cannot be used is left out with a warning and does not spoil the others, because issuers
-/// add types of keys as they please (section 5); a key that is not for signatures is left out without one. A set
-/// without a single usable key is an error: it is more likely a mistake than a wish to lock everybody out.
+/// Parses a JWK Set. An unusable key is left out with a warning and does not affect the others, because issuers add
+/// types of keys as they please (section 5); a key that is not for signatures is left out without one. A set without a
+/// single usable key is an error: it is more likely a mistake than a wish to lock everybody out.
 pub(super) fn key_set(text: &[u8]) -> Result<KeyList, String> {
     if text.len() > MAX_SET_BYTES {
         return Err(format!("the key set is longer than {MAX_SET_BYTES} bytes"));
@@ -47,7 +47,7 @@ pub(super) fn key_set(text: &[u8]) -> Result<KeyList, String> {
     Ok(list)
 }
 
-/// Why a JWK gives no [`Key`].
+/// Why a JWK does not result in a [`Key`].
 #[derive(Debug, PartialEq)]
 pub(super) enum Unfit {
     /// Its `use` or `key_ops` say that it is for something else.
@@ -55,7 +55,8 @@ pub(super) enum Unfit {
     Unusable(String),
 }
 
-/// Reads one JWK. Only what describes the key counts: certificates and addresses in it (`x5c`, `x5u`) are ignored.
+/// Parses one JWK. Only the description of the key is used: certificates and addresses in it (`x5c`, `x5u`) are
+/// ignored.
 pub(super) fn key(jwk: &Map<String, Value>) -> Result<Key, Unfit> {
     let kind = text(jwk, "kty")?.ok_or(Unfit::Unusable("no kty".to_owned()))?;
     if text(jwk, "use")?.is_some_and(|purpose| purpose != "sig") {
@@ -92,7 +93,7 @@ pub(super) fn key(jwk: &Map<String, Value>) -> Result<Key, Unfit> {
     })
 }
 
-/// Different keys of one name for one algorithm (against RFC 7517 section 4.5) are all left out.
+/// If different keys share a name and an algorithm (against RFC 7517 section 4.5), all of them are left out.
 fn drop_ambiguous(list: &mut KeyList) {
     let ambiguous: Vec<bool> =
         list.keys.iter().map(|key| list.keys.iter().any(|other| key.is_ambiguous_with(other))).collect();
@@ -120,8 +121,8 @@ fn bytes(jwk: &Map<String, Value>, name: &str) -> Result<Vec<u8>, Unfit> {
     NUMBERS.decode(text(jwk, name)?.ok_or_else(problem)?).map_err(|_| problem())
 }
 
-/// Without padding, and whatever the unused last bits are: unlike a token, a key set comes from somebody trusted, and a
-/// key that is read can be told from another one of its name.
+/// Without padding, and with any unused last bits: unlike a token, a key set comes from a trusted source, and different
+/// keys of one name are still told apart.
 const NUMBERS: GeneralPurpose = GeneralPurpose::new(&URL_SAFE, NO_PAD.with_decode_allow_trailing_bits(true));
 
 /// A key set of 100 RSA keys with certificates has some 250 KiB.

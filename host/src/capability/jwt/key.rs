@@ -1,8 +1,8 @@
-//! One key that signatures are checked with, parsed once and ready for every algorithm that it fits.
+//! One key for checking signatures, parsed once and ready for every algorithm that it fits.
 //!
 //! What a key can verify follows from the key alone: an EC key from its curve, an RSA key RS and PS, a secret the HMACs
 //! whose hash is not longer than it, and `alg` narrows it to one. So "does this algorithm fit this key" is whether
-//! there is a verifier for it, and a public key can never be taken for an HMAC secret.
+//! there is a verifier for it, and a public key can never be used as an HMAC secret.
 
 use std::fmt;
 
@@ -16,7 +16,7 @@ use super::algorithm::{Algorithm, Algorithms};
 
 /// A public key or a shared secret.
 pub struct Key {
-    /// The name that a token may ask for it by.
+    /// The name by which a token may refer to it.
     kid: Option<Box<str>>,
     verifiers: Vec<(Algorithm, Verifier)>,
     thumbprint: [u8; 32],
@@ -38,10 +38,10 @@ impl Key {
         Key::new(verifiers, &[b"oct", secret]).ok_or(problem)
     }
 
-    /// An RSA key from its modulus and public exponent, big-endian. It needs 2,048 to 8,192 bits (RFC 7518 section
-    /// 3.3), and not to come from the generator with the ROCA flaw.
+    /// An RSA key from its modulus and public exponent, big-endian. It must have 2,048 to 8,192 bits (RFC 7518 section
+    /// 3.3), and must not come from the generator with the ROCA flaw.
     pub fn rsa(modulus: &[u8], exponent: &[u8]) -> Result<Key, String> {
-        // RFC 7518 section 2 wants no leading zeros; some issuers write the sign byte of their big integers.
+        // RFC 7518 section 2 forbids leading zeros, but some issuers write the sign byte of their big integers.
         let n = trim_zeros(modulus);
         let e = trim_zeros(exponent);
         let bits = n.len() * 8 - n.first().map_or(0, |byte| byte.leading_zeros() as usize);
@@ -105,7 +105,7 @@ impl Key {
         self
     }
 
-    /// The key for this algorithm and no other, as its `alg` says.
+    /// Restricts the key to this algorithm, as its `alg` demands.
     pub fn only_for(mut self, algorithm: Algorithm) -> Result<Key, String> {
         self.verifiers.retain(|(fits, _)| *fits == algorithm);
         let problem = || format!("the key does not fit its algorithm {}", algorithm.name());
@@ -124,17 +124,17 @@ impl Key {
         self.verifiers.iter().any(|(algorithm, _)| algorithms.contains(*algorithm))
     }
 
-    /// Whether `signature` is that of `message`. False where the algorithm does not fit.
+    /// Whether `signature` is that of `message`. False if the algorithm does not fit.
     pub fn verify(&self, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> bool {
         match self.verifier(algorithm) {
-            // Both are free of early exits that depend on secrets.
+            // Neither has early exits that depend on secrets.
             Some(Verifier::Hmac(key)) => hmac::verify(key, message, signature).is_ok(),
             Some(Verifier::Public(key)) => key.verify_sig(message, signature).is_ok(),
             None => false,
         }
     }
 
-    /// Two keys of one name for one algorithm, but not the same key: nobody can say which of them is meant.
+    /// Two different keys with one name for one algorithm: it is not clear which of them is meant.
     pub(super) fn is_ambiguous_with(&self, other: &Key) -> bool {
         self.kid.is_some()
             && self.kid == other.kid
@@ -167,7 +167,7 @@ impl Key {
 
     /// A SubjectPublicKeyInfo (RFC 5280), of the one type that parses.
     fn from_der(der: &[u8]) -> Option<Result<Key, String>> {
-        // A bare point or a bare Ed25519 key would parse too, and is no SubjectPublicKeyInfo.
+        // A bare point or a bare Ed25519 key would parse too, but is not a SubjectPublicKeyInfo.
         der_element(der, DER_SEQUENCE)?.0.first().filter(|tag| **tag == DER_SEQUENCE)?;
         let on_a_curve = CURVES.into_iter().find_map(|(_, name, parameters, _)| Key::public(name, parameters, der));
         let key = on_a_curve.or_else(|| Key::public(Algorithm::EdDsa, &signature::ED25519, der));
@@ -197,7 +197,7 @@ enum Verifier {
     Public(ParsedPublicKey),
 }
 
-/// The label and the content of the first PEM block (RFC 7468). Text around it is passed over.
+/// The label and the content of the first PEM block (RFC 7468). Text around it is ignored.
 fn pem_block(text: &str) -> Option<(&str, Vec<u8>)> {
     let (_, block) = text.split_once("-----BEGIN ")?;
     let (label, rest) = block.split_once("-----")?;
@@ -206,7 +206,7 @@ fn pem_block(text: &str) -> Option<(&str, Vec<u8>)> {
     Some((label, STANDARD.decode(content).ok()?))
 }
 
-/// The content of the DER element at the start, and what follows it.
+/// The content of the DER element at the start, and the rest.
 fn der_element(input: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     let (&first, rest) = input.split_first()?;
     let (&length, rest) = rest.split_first()?;

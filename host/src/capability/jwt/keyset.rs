@@ -1,4 +1,4 @@
-//! One key set: where its keys come from, what it allows, what it asks of claims.
+//! One key set: where its keys come from, which algorithms it allows, and its rules for claims.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ pub(super) struct KeySet {
     algorithms: Algorithms,
     /// Written in the definition itself.
     keys: Vec<Key>,
-    /// At most a file, and an address or what an issuer says of itself.
+    /// At most a file, and an address or a discovery document.
     documents: SmallVec<[Arc<Document>; 2]>,
     rules: Rules,
     cache: Cache,
@@ -62,7 +62,7 @@ impl KeySet {
     }
 
     pub(super) fn verify(&self, token: &str, now_s: u64) -> Result<Arc<str>, VerifyError> {
-        // One view of the keys for the whole of it. Generations only grow, so their sum tells any two views apart.
+        // One consistent view of the keys. Generations only grow, so their sum identifies a view.
         let loaded: SmallVec<[_; 2]> = self.documents.iter().map(|document| document.loaded()).collect();
         let generation: u64 = loaded.iter().map(|loaded| loaded.generation).sum();
         let digest = Cache::digest(token);
@@ -86,7 +86,7 @@ impl KeySet {
         Ok(claims)
     }
 
-    /// Every time anew: what is signed here is not sent again and again, as a token is.
+    /// Not cached: unlike a token, a signed message is not sent again and again.
     pub(super) fn verify_message(&self, signed: &Signed<'_>) -> Result<(), VerifyError> {
         let loaded: SmallVec<[_; 2]> = self.documents.iter().map(|document| document.loaded()).collect();
         let keys = self.keys.iter().chain(loaded.iter().flat_map(|loaded| &loaded.keys));
@@ -105,8 +105,8 @@ impl KeySet {
         }
     }
 
-    /// Where the right key may exist and only not be here, the documents are asked for it: those that are missing make
-    /// it the gateway's fault, those that are there are wanted anew.
+    /// If the right key may exist elsewhere, the documents are asked for it: a document that was never loaded makes the
+    /// error the gateway's fault, and loaded ones are fetched again.
     fn explain(&self, error: VerifyError, names_its_key: bool, is_one_missing: bool) -> VerifyError {
         let may_exist = match error {
             VerifyError::UnknownKey => true,

@@ -2,23 +2,24 @@
 
 use std::time::{Duration, Instant};
 
-/// The times of fetching. The defaults are what the gateway runs with.
+/// The times of fetching. The defaults are the ones the gateway uses.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Timing {
-    /// From one good fetch to the next, where the answer does not say. 10 minutes.
+    /// From one successful fetch to the next, if the response does not say. 10 minutes.
     pub refresh: Duration,
-    /// What an answer's `max-age` is bounded by. 1 minute to 1 hour.
+    /// The limits for a response's `max-age`. 1 minute to 1 hour.
     pub refresh_bounds: (Duration, Duration),
-    /// The first wait after a failure, doubled by each further one up to the second. 1 second to 5 minutes, and a
-    /// random part of up to a half is taken off, so that gateways do not ask in step.
+    /// The first wait after a failure, doubled by each further one up to the second value. 1 second to 5 minutes; a
+    /// random part of up to a half is subtracted, so that gateways do not ask in step.
     pub retry: (Duration, Duration),
-    /// However many tokens name unknown keys, from one fetch to the next that they cause. 30 seconds.
+    /// The least time between fetches caused by unknown keys, however many tokens name them. 30 seconds.
     pub pause: Duration,
-    /// For how long the last good keys of an address work on while it fails. 24 hours. The keys of a file have no end.
+    /// How long the last good keys of an address stay valid while fetches fail. 24 hours. The keys of a file never
+    /// expire.
     pub stale: Duration,
-    /// The limit of one fetch. 10 seconds.
+    /// Time limit for one fetch. 10 seconds.
     pub timeout: Duration,
-    /// From one look at a file to the next. 5 seconds.
+    /// How often a file is checked. 5 seconds.
     pub poll: Duration,
 }
 
@@ -37,7 +38,7 @@ impl Default for Timing {
     }
 }
 
-/// The history of one document's fetches, as far as it matters.
+/// The relevant history of one document's fetches.
 #[derive(Debug)]
 pub(super) struct Schedule {
     timing: Timing,
@@ -58,7 +59,7 @@ impl Schedule {
         max_age.map_or(self.timing.refresh, |max_age| max_age.clamp(shortest, longest))
     }
 
-    /// After a failed one. `random` is from 0 to 1.
+    /// After a failed fetch. `random` is from 0 to 1.
     pub(super) fn failed(&mut self, random: f64) -> Duration {
         let (first, longest) = self.timing.retry;
         let wait = first.saturating_mul(2u32.saturating_pow(self.failures)).min(longest);

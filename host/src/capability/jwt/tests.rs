@@ -1,4 +1,5 @@
-//! Tokens good and bad against whole key sets: every algorithm, the attacks, documents that come, change and go.
+//! Good and bad tokens against whole key sets: every algorithm, attacks, and documents that appear, change and
+//! disappear.
 
 #![allow(clippy::unwrap_used)]
 
@@ -43,7 +44,7 @@ fn every_algorithm_in_every_form_of_key() {
         for key in forms {
             let definition = json!({ "algorithms": [signer.algorithm], "keys": [key] });
             assert_eq!(accepts(&definition, &good), Ok(()), "{definition}");
-            // Any changed byte anywhere spoils it.
+            // Any changed byte invalidates it.
             for at in (0..good.len()).step_by(7) {
                 let mut bad = good.clone().into_bytes();
                 bad[at] = if bad[at] == b'A' { b'B' } else { b'A' };

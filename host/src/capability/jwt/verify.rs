@@ -1,9 +1,9 @@
 //! One token: its parts, its signature, its claims. Pure; keys and time are arguments.
 //!
-//! The order is what keeps it safe and cheap: the text's form, then the algorithm against the allow-list, then a key
-//! that fits, then the signature, and only what is signed is parsed as claims. The header is untrusted until then, and
-//! of it only `alg`, `kid` and `crit` are read: keys and addresses of keys in it (`jwk`, `jku`, `x5c`, `x5u`) are never
-//! used (RFC 8725 section 3.10).
+//! The order makes it safe and cheap: the text's form, then the algorithm against the allow-list, then a key that fits,
+//! then the signature, and only a signed payload is parsed as claims. The header is untrusted until then, and only its
+//! `alg`, `kid` and `crit` are read: keys and addresses of keys in it (`jwk`, `jku`, `x5c`, `x5u`) are never used (RFC
+//! 8725 section 3.10).
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -14,17 +14,17 @@ use super::VerifyError;
 use super::algorithm::{Algorithm, Algorithms};
 use super::key::Key;
 
-/// Checks the signature of a token in JWS compact form (RFC 7515 section 7.1) and gives the signed payload. Claims are
-/// not looked at: this is the layer below [`KeySets::verify`](super::KeySets::verify).
+/// Checks the signature of a token in JWS compact form (RFC 7515 section 7.1) and returns the signed payload. Claims
+/// are not checked: this is the layer below [`KeySets::verify`](super::KeySets::verify).
 pub fn verify_signature(token: &str, keys: &[Key], algorithms: Algorithms) -> Result<Vec<u8>, VerifyError> {
     let token = Token::parse(token)?;
     token.verify(keys.iter(), algorithms)?;
     Ok(token.payload)
 }
 
-/// A token taken apart, nothing of it proven.
+/// A token split into its parts, nothing of it verified.
 pub(super) struct Token<'a> {
-    /// Absent where this gateway does not know the name.
+    /// `None` if this gateway does not know the name.
     algorithm: Option<Algorithm>,
     kid: Option<String>,
     /// Header and payload as they were signed.
@@ -34,8 +34,8 @@ pub(super) struct Token<'a> {
 }
 
 impl<'a> Token<'a> {
-    /// Three parts in base64url without padding, the header a JSON object. `crit` is refused whatever it names, as no
-    /// extension is understood here (RFC 7515 section 4.1.11).
+    /// Three parts in base64url without padding, the header a JSON object. Any `crit` is refused, since no extension is
+    /// supported here (RFC 7515 section 4.1.11).
     pub(super) fn parse(token: &'a str) -> Result<Token<'a>, VerifyError> {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(VerifyError::Malformed);
@@ -70,7 +70,7 @@ impl<'a> Token<'a> {
         self.kid.is_some()
     }
 
-    /// With [`Signed::verify`].
+    /// See [`Signed::verify`].
     pub(super) fn verify<'k>(
         &self,
         keys: impl Iterator<Item = &'k Key> + Clone,
@@ -82,12 +82,12 @@ impl<'a> Token<'a> {
     }
 }
 
-/// Bytes and a signature of them, nothing of it proven.
+/// Bytes and their signature, not verified.
 #[derive(Debug, Clone, Copy)]
 pub struct Signed<'a> {
-    /// The name of the key, where it is known.
+    /// The name of the key, if known.
     pub kid: Option<&'a str>,
-    /// As a token names it.
+    /// By its name in tokens.
     pub algorithm: &'a str,
     pub message: &'a [u8],
     /// In the form that it has in a token.
@@ -95,8 +95,8 @@ pub struct Signed<'a> {
 }
 
 impl Signed<'_> {
-    /// One that names its key is checked with the keys of that name, or else with those that have no name; one that names
-    /// none with every key. In each case only with keys that fit, and with at most [`MAX_TRIED_KEYS`].
+    /// If a key is named, the keys with this name are tried, or otherwise those without a name; if none is named, every
+    /// key. In each case only keys that fit, and at most [`MAX_TRIED_KEYS`].
     pub(super) fn verify<'k>(
         &self,
         keys: impl Iterator<Item = &'k Key> + Clone,
@@ -129,16 +129,16 @@ impl Signed<'_> {
     }
 }
 
-/// What a key set asks of claims, beside an `exp`.
+/// A key set's rules for claims, besides an `exp`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Rules {
     pub(super) issuer: Option<String>,
-    /// Any one of them; empty for no check.
+    /// Any one of them must match; empty for no check.
     pub(super) audience: Vec<String>,
     pub(super) leeway_s: u64,
 }
 
-/// The seconds of Unix time in which a token is good: `from <= now < until`, leeway included.
+/// The seconds of Unix time in which a token is valid: `from <= now < until`, leeway included.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Validity {
     pub(super) from_s: u64,
@@ -146,7 +146,7 @@ pub(super) struct Validity {
 }
 
 impl Rules {
-    /// Checks the claims (RFC 7519 section 4.1) except for the time, and gives the time in which they hold.
+    /// Checks the claims (RFC 7519 section 4.1) except for the time, and returns the time in which they are valid.
     pub(super) fn check(&self, claims: &Map<String, Value>) -> Result<Validity, VerifyError> {
         let leeway = self.leeway_s as f64;
         let expires = date(claims, "exp")?.ok_or_else(|| VerifyError::Other("the token has no exp".to_owned()))?;
@@ -196,9 +196,9 @@ fn date(claims: &Map<String, Value>, name: &str) -> Result<Option<f64>, VerifyEr
     }
 }
 
-/// Longer tokens are refused unseen. No header line that carries one may be as long.
+/// Longer tokens are refused without a look. A header line with a longer one would be too long anyway.
 pub const MAX_TOKEN_BYTES: usize = 16 << 10;
-/// The work that one token without `kid` can cause.
+/// Limits the work that one token without `kid` can cause.
 pub const MAX_TRIED_KEYS: usize = 16;
 
 #[cfg(test)]

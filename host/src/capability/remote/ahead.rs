@@ -1,11 +1,12 @@
-//! What was taken ahead from the server's limits, and is spent here without asking it.
+//! Requests that were taken ahead from the server's limits, and are used up here without asking it.
 //!
-//! A stock is what one key has left of what was taken in one go: at most a quarter of what the limit had left. It is spent
-//! within [`KEPT`] and never beyond the window that it was taken from. What is left then comes back to the server with the next
-//! question about the key, as long as the server still counts it: so never more than the limit pass, and fewer only where a
-//! gateway is not asked for the key any more. A refusal is kept as long as a stock, or until the wait that it told is over.
+//! A stock is the rest of what one key has taken at once: at most a quarter of what the limit had left. It is used
+//! within [`KEPT`] and never beyond the window that it was taken from. The unused rest goes back to the server with the
+//! next query for the key, as long as the server still counts it: so never more than the limit pass, and fewer only if
+//! a gateway gets no further requests for the key. A refusal is kept as long as a stock, or until the wait that it
+//! announced is over.
 //!
-//! Times here are counted from before the question: an answer that was long under way is not good for longer.
+//! Times here are counted from before the query: a slow response is not valid for longer.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,30 +22,30 @@ use crate::capability::turns::Turns;
 pub(super) struct Stocks {
     stocks: Tables<Stock>,
     began: Instant,
-    /// Who asks the server for a key, for all who want to know meanwhile. The error is everybody's.
+    /// The task that asks the server for a key, for all that wait for it. All of them get its error.
     pub turns: Arc<Turns<Result<(), Away>>>,
 }
 
-/// What is known here of one key's limits.
+/// The local state of one key's limits.
 #[derive(Clone, Copy, Debug)]
 struct Stock {
     kept: Kept,
-    /// Until then it is spent, or refused, without asking.
+    /// Until then requests are allowed, or refused, without asking.
     good_until_ms: u64,
-    /// Until then, by the server's clock, what is left can be given back.
+    /// Until then, on the server's clock, the rest can be given back.
     counted_until_ms: u64,
-    /// What each rule said.
+    /// The last outcome of each rule.
     told: [Option<Outcome>; MOST_RULES],
     told_at_ms: u64,
-    /// From then on nothing is lost with it.
+    /// From then on the stock can be dropped without loss.
     gone_at_ms: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Kept {
-    /// So many may pass.
+    /// This many may pass.
     Left(u32),
-    /// Requests of this cost may not.
+    /// Requests of this cost are refused.
     Refused(u32),
 }
 
@@ -66,7 +67,7 @@ impl Stocks {
         self.stocks.print(&(key, rules))
     }
 
-    /// Takes from the stock, if it has as much; or what the server would say now, if that is known.
+    /// Takes from the stock, if it has enough; or returns the refusal of the server, if that is still valid.
     pub fn spend(&self, print: Print, cost: u32) -> Option<Outcomes> {
         let now_ms = self.now_ms();
         let mut table = self.stocks.of(print);
@@ -77,7 +78,7 @@ impl Stocks {
         Some(outcomes)
     }
 
-    /// Takes out what is left, to be given back.
+    /// Removes the rest, to be given back.
     pub fn withdraw(&self, print: Print) -> Unused {
         let now_ms = self.now_ms();
         let mut table = self.stocks.of(print);
@@ -89,7 +90,7 @@ impl Stocks {
         Unused { number, counted_until_ms }
     }
 
-    /// Keeps what was taken beyond `cost`, or that it was refused, and tells what the server said.
+    /// Keeps what was taken beyond `cost`, or the refusal, and returns the server's outcomes.
     pub fn put(&self, print: Print, rules: &[Rule], cost: u32, taken: &Takings, asked_at_ms: u64) -> Outcomes {
         let stock = Stock::of(rules, cost, taken, asked_at_ms);
         let now_ms = self.now_ms();
@@ -121,7 +122,7 @@ impl Stock {
                 let counted = of_all().map(|(rule, outcome)| counted_ms(rule, outcome, taken.number)).min();
                 (Kept::Left(left), good, counted)
             }
-            // Whoever refuses longest has the last word.
+            // The longest refusal counts.
             _ => (Kept::Refused(cost), taken.outcomes.iter().map(|told| told.retry_after_ms.into()).max(), None),
         };
         let good_for_ms = good_for_ms.unwrap_or(0).min(KEPT.as_millis() as u64);
@@ -142,7 +143,7 @@ impl Stock {
         }
         let kept = match self.kept {
             Kept::Left(left) => Kept::Left(left.checked_sub(cost)?),
-            // What costs more waits at least as long.
+            // A higher cost waits at least as long.
             Kept::Refused(refused) if refused <= cost => self.kept,
             Kept::Refused(_) => return None,
         };
@@ -154,7 +155,7 @@ impl Stock {
         Stock { kept: Kept::Left(0), gone_at_ms: now_ms, ..self }
     }
 
-    /// What the server said, with what is left here and less the time that has gone by.
+    /// The server's outcomes, with the rest here, adjusted for the time that has passed.
     fn outcomes(&self, now_ms: u64) -> Outcomes {
         let gone_by = clamp(now_ms.saturating_sub(self.told_at_ms));
         let left = match self.kept {
@@ -166,26 +167,26 @@ impl Stock {
             allowed: told.allowed,
             remaining: told.remaining.saturating_add(left),
             reset_ms: later(told.reset_ms),
-            // A refusal is told only while it lasts.
+            // A refusal is only returned while it lasts.
             retry_after_ms: later(told.retry_after_ms).max(u32::from(!told.allowed)),
         };
         self.told.iter().flatten().map(outcome).collect()
     }
 }
 
-/// How much of the window is left that it was taken from. A bucket has none: spent up to [`KEPT`] later than they were taken, as
-/// many pass in any time as the bucket allows in a time that is longer by that.
+/// The rest of the window from which it was taken. A bucket has none: if its requests are used up to [`KEPT`] later
+/// than they were taken, as many pass in any time as the bucket allows in a time longer by that.
 fn rest_ms(rule: &Rule, told: &Outcome) -> u64 {
     match rule {
         Rule::TokenBucket(_) => u64::MAX,
         Rule::FixedWindow(_) => told.reset_ms.into(),
-        // It tells the end of the window after this one, which counts it as well.
+        // The reset is the end of the next window, which counts it as well.
         Rule::SlidingWindow(window) => told.reset_ms.saturating_sub(window.length_ms.max(1)).into(),
     }
 }
 
-/// For how long the server counts what was taken for certain, whatever others take and give back: a window to its end, a
-/// bucket until as much has leaked.
+/// For how long the server certainly counts what was taken, whatever others take and give back: for a window until its
+/// end, for a bucket until as much has leaked.
 fn counted_ms(rule: &Rule, told: &Outcome, taken: u32) -> u64 {
     match rule {
         Rule::TokenBucket(Quota { requests, per_ms, .. }) => {
@@ -195,9 +196,9 @@ fn counted_ms(rule: &Rule, told: &Outcome, taken: u32) -> u64 {
     }
 }
 
-/// More rules than that are not taken ahead from.
+/// With more rules nothing is taken ahead.
 const MOST_RULES: usize = 4;
-/// How long a stock is spent, and a refusal believed.
+/// How long a stock is used, and a refusal is valid.
 const KEPT: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
@@ -230,7 +231,7 @@ mod tests {
             (vec![Rule::FixedWindow(window(60_000))], vec![told(true, 90, 40_000, 0)], 1500, 40_000),
             (vec![Rule::SlidingWindow(window(60_000))], vec![told(true, 90, 60_300, 0)], 800, 300),
             (vec![bucket(100, 60_000)], vec![told(true, 90, 6_000, 0)], 1500, 6_000),
-            // Others have taken of it as well, so that it is not full when what was taken here has leaked.
+            // Others have taken as well, so the bucket is not full when what was taken here has leaked.
             (vec![bucket(1_000, 1_000)], vec![told(true, 0, 900, 0)], 1500, 10),
             (
                 vec![bucket(100, 60_000), Rule::FixedWindow(window(60_000))],
@@ -259,7 +260,7 @@ mod tests {
         }
         let (_, outcomes) = stock.spend(5, 700).unwrap();
         assert_eq!(outcomes[..], [told(true, 8, 39_800, 0), told(false, 2, 100, 100)]);
-        // What never passes is asked about again all the same.
+        // Even a request that can never pass is sent to the server again.
         let never = self::stock(&rules[..1], 500, 0, smallvec![told(false, 8, 40_000, NEVER_MS)]);
         assert_eq!(never.spend(500, 1499).unwrap().1[0].retry_after_ms, NEVER_MS);
         assert!(never.spend(500, 1500).is_none());

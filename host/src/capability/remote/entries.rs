@@ -7,7 +7,7 @@ use super::script::WRITE;
 use super::{Away, Share, hex, sha256};
 use crate::capability::store::{Entry, Limits, StoreError, SwapError};
 
-/// What the server said, or that it did not.
+/// The server's response, or why there is none.
 pub type Answer<T> = Result<T, Away>;
 
 impl Share {
@@ -86,7 +86,7 @@ impl Share {
     }
 }
 
-/// What became of a compare-and-set.
+/// The result of a compare-and-set.
 enum Swap {
     Done(u64),
     Found(Option<Entry>),
@@ -105,7 +105,7 @@ impl FromRedisValue for Swap {
     }
 }
 
-/// The bounds are those of the store in memory; how many entries there may be is the server's own business.
+/// The limits are those of the store in memory; the number of entries is up to the server.
 fn fits(key: &str, value: &[u8]) -> bool {
     let limits = Limits::default();
     key.len() <= limits.key_bytes && value.len() <= limits.value_bytes

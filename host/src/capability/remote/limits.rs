@@ -1,4 +1,4 @@
-//! Limits that are counted in the server: the rules of `rate_limit`, in one script.
+//! Limits counted in the server: the rules of `rate_limit`, in one script.
 
 use std::time::Instant;
 
@@ -28,7 +28,7 @@ impl Share {
         loop {
             match turns.take(&name, until.saturating_duration_since(Instant::now())).await {
                 Taken::Own(turn) => {
-                    // Another's turn may just have ended.
+                    // Another caller's turn may just have ended.
                     if let Some(outcomes) = self.stocks.spend(print, cost) {
                         return Ok(outcomes);
                     }
@@ -42,7 +42,7 @@ impl Share {
                     }
                 }
                 Taken::Done(Err(away)) => return Err(away),
-                // So many are before this one that they use up whatever is brought.
+                // So many callers are waiting that they will use up everything that is taken.
                 Taken::TimedOut => return self.take_just(key, rules, cost).await,
             }
         }
@@ -52,10 +52,10 @@ impl Share {
         Ok(self.ask(key, rules, Want { cost, most: cost, back: Unused::default() }).await?.outcomes)
     }
 
-    /// Gives back what is left of the last stock and takes the next one.
+    /// Gives back the rest of the last stock and takes the next one.
     async fn take_ahead(&self, print: Print, key: &str, rules: &[Rule], cost: u32) -> Result<Outcomes, Away> {
         let asked_at_ms = self.stocks.now_ms();
-        // Whether a question that failed gave it back nobody knows, so it is gone from here in any case.
+        // If the query fails it is unknown whether the rest was given back, so it is removed here in any case.
         let back = self.stocks.withdraw(print);
         let most = self.remote.settings().ahead.max(cost);
         let taken = self.ask(key, rules, Want { cost, most, back }).await?;
@@ -77,14 +77,14 @@ impl Share {
     }
 }
 
-/// What is wanted of the server.
+/// A request to the server.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Want {
-    /// No less than that.
+    /// The minimum to take.
     pub cost: u32,
-    /// No more than that, and of what is beyond the cost no more than the script's share of what is left.
+    /// The maximum to take; beyond the cost, no more than the script's share of what is left.
     pub most: u32,
-    /// What comes back before.
+    /// What is given back before.
     pub back: Unused,
 }
 
@@ -115,11 +115,11 @@ impl Takings {
     }
 }
 
-/// A rule as the script takes it, which is also what tells its key from those of other rules.
+/// A rule in the script's format, which also distinguishes its key from those of other rules.
 fn arguments(rule: &Rule) -> (&'static str, [u64; 3]) {
     let window = |window: &Window| {
         let length = u64::from(window.length_ms.max(1));
-        // Windows that lie alike count together, whichever of them was named.
+        // Windows with the same boundaries count together, whichever of them was named.
         [window.requests.into(), length, window.anchor_ms % length]
     };
     match rule {

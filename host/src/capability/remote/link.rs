@@ -1,9 +1,9 @@
-//! The connections to one server: one for each core, kept up by a task on that core.
+//! The connections to one server: one for each core, maintained by a task on that core.
 //!
-//! The task connects, asks the server every second whether it is there, and connects anew when it is not: after an error of
-//! the connection, after [`TIMEOUTS`] decisions in a row that timed out, or after a question without an answer. Between
-//! attempts decisions are told at once that nobody is there. So a server that is away costs a request nothing, one that
-//! hangs costs a few requests one time-out each, and one that comes back is asked again within half a second.
+//! The task connects, pings the server every second, and reconnects after an error of the connection, after
+//! [`TIMEOUTS`] decisions in a row that timed out, or after a ping without an answer. Between attempts decisions fail
+//! at once. So a server that is down costs a request nothing, one that hangs costs a few requests one time-out each,
+//! and one that comes back is used again within half a second.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -27,10 +27,10 @@ pub(super) struct Links {
     news: Arc<News>,
 }
 
-/// Told when the server goes or comes back, with the reason: once for all cores.
+/// Called when the server goes or comes back, with the reason: once for all cores.
 pub type Notice = Box<dyn Fn(bool, &str) + Send + Sync>;
 
-/// What is counted.
+/// The counted events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Count {
     Answered,
@@ -67,7 +67,7 @@ struct Connection {
     redis: MultiplexedConnection,
     /// Decisions in a row that timed out.
     timeouts: Arc<AtomicU32>,
-    /// Asks the task for a new one.
+    /// Asks the task for a new connection.
     lost: Arc<Notify>,
 }
 
@@ -82,10 +82,10 @@ impl Links {
         Links { settings: Arc::new(settings.clone()), cores: ThreadLocal::new(), news }
     }
 
-    /// Asks the server something over this core's connection.
+    /// Sends a query to the server over this core's connection.
     ///
     /// # Errors
-    /// Nobody decided.
+    /// The server did not decide.
     pub async fn ask<T, F>(&self, question: impl FnOnce(MultiplexedConnection) -> F) -> Result<T, Away>
     where
         F: Future<Output = Result<T, RedisError>>,
@@ -114,7 +114,7 @@ impl Links {
         self.cores.iter().filter(|link| matches!(*link.state.borrow(), State::Up(_))).count()
     }
 
-    /// This core's connection; its task begins with the first decision.
+    /// This core's connection; its task starts with the first decision.
     fn link(&self) -> &Link {
         self.cores.get_or(|| {
             let (sender, state) = watch::channel(State::Connecting);
@@ -175,7 +175,7 @@ impl Link {
     }
 }
 
-/// Keeps one connection up until its link is gone.
+/// Maintains one connection until its link is gone.
 async fn keep(settings: Arc<Settings>, state: watch::Sender<State>, news: Arc<News>) {
     let mut pause = FIRST_PAUSE;
     loop {
@@ -219,24 +219,24 @@ async fn connect(settings: &Settings) -> Result<Connection, RedisError> {
             begin(&login, stream).await?
         }
     };
-    // A server that hangs still accepts connections.
+    // A hanging server still accepts connections.
     ping(&mut redis).await?;
     Ok(Connection { redis, timeouts: Arc::default(), lost: Arc::default() })
 }
 
-/// Logs in. A task of its own reads and writes from then on, until nobody has the connection any more.
+/// Logs in. From then on a task of its own reads and writes, until the connection is dropped.
 async fn begin<S>(login: &RedisConnectionInfo, stream: S) -> Result<MultiplexedConnection, RedisError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    // Time is kept here.
+    // Timeouts are handled here.
     let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
     let (redis, driver) = MultiplexedConnection::new_with_config(login, stream, config).await?;
     tokio::spawn(driver);
     Ok(redis)
 }
 
-/// Waits until the connection is no good, and says why.
+/// Waits until the connection is unusable, and returns the reason.
 async fn ends(connection: &Connection, settings: &Settings) -> String {
     let mut redis = connection.redis.clone();
     loop {
@@ -264,7 +264,7 @@ impl News {
     }
 }
 
-/// One decision under way.
+/// One decision in progress.
 struct Place<'a>(&'a AtomicUsize);
 
 impl Place<'_> {
@@ -280,9 +280,9 @@ impl Drop for Place<'_> {
     }
 }
 
-/// After so many decisions in a row without an answer the connection is given up.
+/// After this many decisions in a row without an answer the connection is given up.
 const TIMEOUTS: u32 = 3;
-/// How often a connection is tried that nobody may be using.
+/// How often a connection is checked that may be unused.
 const PROBE: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_millis(400);

@@ -1,7 +1,7 @@
-//! Places of a concurrency limit that is counted in the server.
+//! Places of a concurrency limit counted in the server.
 //!
-//! A place is a lease: it has an end, and a task on the core of its exchange renews it long before. When the exchange is over
-//! the task gives it back; when the whole gateway is gone nobody renews it, and it is free after its end.
+//! A place is a lease: it expires, and a task on the core of its exchange renews it long before. When the exchange ends
+//! the task gives it back; when the whole gateway is gone nobody renews it, and it is free when it expires.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ pub struct Lease {
 }
 
 impl Share {
-    /// Takes one of `limit` places under `key`; none where all are taken. The number is how many are taken then.
+    /// Takes one of `limit` places under `key`; `None` if all are taken. The number is how many are then taken.
     ///
     /// # Errors
     /// The server did not decide.
@@ -37,7 +37,7 @@ impl Share {
             }
             Ok((false, taken)) => Ok((None, taken)),
             Err(away) => {
-                // It may have been counted all the same; nobody would give it back.
+                // It may have been counted anyway, and nobody would give it back.
                 if away == Away::TimedOut {
                     tokio::spawn(async move { place.leave().await });
                 }
@@ -61,12 +61,12 @@ impl Place {
         self.remote.links.ask(|mut redis| async move { call.invoke_async(&mut redis).await }).await
     }
 
-    /// Renews the lease until the exchange is over.
+    /// Renews the lease until the exchange ends.
     async fn hold(self, mut given_back: oneshot::Receiver<()>) {
         loop {
             tokio::select! {
                 _ = &mut given_back => break self.leave().await,
-                // A failure is no reason to do anything else: the next time is before the end.
+                // A failure needs no other action: the next attempt comes before the expiry.
                 () = sleep(self.lease() / 4) => drop(self.enter(HELD).await),
             }
         }
@@ -89,8 +89,8 @@ impl Place {
     }
 }
 
-/// In place of a limit: the place is held already.
+/// Instead of a limit: the place is held already.
 const HELD: i64 = -1;
-/// What cannot be given back in so many attempts ends by itself.
+/// After this many failed attempts to give it back, the lease is left to expire.
 const LEAVE_ATTEMPTS: u32 = 5;
 const LEAVE_PAUSE: Duration = Duration::from_millis(200);

@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
-//! Against a real server: the scripts count like the rules in memory do.
+//! Against a real server: the scripts count like the rules in memory.
 
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
@@ -17,7 +17,7 @@ use crate::capability::rate_limit::{Now, RateLimiter, Rule, Window};
 use crate::capability::store::{StoreError, SwapError};
 use crate::capability::token_bucket::Quota;
 
-/// A server that ends with the test.
+/// A server that stops with the test.
 struct Server {
     port: u16,
     process: Child,
@@ -93,7 +93,7 @@ async fn the_script_decides_like_the_rules_in_memory() {
         let (limiter, key) = (RateLimiter::default(), format!("case {case}"));
         for cost in costs {
             let taken = share.ask(&key, &rules, want(cost, cost)).await.unwrap();
-            // On the clock that the server decided by.
+            // On the clock by which the server decided.
             let now = Now { monotonic_ms: taken.now_ms, wall_ms: taken.now_ms };
             let expected = limiter.take_all(&key, &rules, cost, now);
             assert_eq!(taken.outcomes, expected, "{rules:?}, cost {cost}");
@@ -111,7 +111,7 @@ async fn configurations_and_keys_count_apart() {
     for (share, key, allowed) in [(&one, "k", true), (&one, "k", false), (&one, "l", true), (&other, "k", true)] {
         assert_eq!(share.take(key, &rule, 1).await.unwrap()[0].allowed, allowed);
     }
-    // Named by another of its borders, a window is still the same.
+    // Named by another of its boundaries, a window is still the same.
     let moved = [Rule::FixedWindow(Window { requests: 1, length_ms: 3_600_000, anchor_ms: 7_200_000 })];
     assert!(!one.take("k", &moved, 1).await.unwrap()[0].allowed);
 }

@@ -1,4 +1,4 @@
-//! What must never pass, each against a key set that accepts the honest token beside it.
+//! Tokens that must never pass, each against a key set that accepts the honest token.
 
 use super::signers::{base64, raw_token, signer};
 use super::*;
@@ -117,7 +117,7 @@ fn texts_that_are_not_quite_a_token() {
     ] {
         assert!(matches!(accepts(&set, &bad), Err(Malformed)), "{:.200}", bad);
     }
-    // Other last characters decode to the same bytes where the unused bits are not looked at.
+    // Other last characters decode to the same bytes if the unused bits are ignored.
     let (rest, last) = signature.split_at(signature.len() - 1);
     let alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_+/";
     for other in alphabet.chars().filter(|other| !last.contains(*other)) {
@@ -195,7 +195,7 @@ fn signatures_of_the_wrong_kind() {
         check(&set_of("ES256"), &format!("{message}.{}", base64(&signature)), BadSignature);
     }
 
-    // Right key, another of its algorithms: `alg` of the key decides even where the set allows both.
+    // The right key with another of its algorithms: the key's `alg` decides even if the set allows both.
     let both = json!({ "algorithms": ["RS256", "PS256", "ES256", "ES384"], "keys": [
         { "jwk": signer("RS256").jwk, "kid": "r", "alg": "RS256" }, { "jwk": es256.jwk, "kid": "e" } ] });
     let check_both = |algorithm: &str, kid: &str, by: &str, expected| {

@@ -18,7 +18,7 @@ fn texts(value: &Value) -> Vec<&str> {
     value.as_array().unwrap().iter().filter_map(Value::as_str).collect()
 }
 
-/// A row's verdict with all algorithms that its keys name, as a gateway would be set up for them.
+/// The verdict on a row with all algorithms that its keys name, as in a gateway set up for them.
 fn verdict(row: &Value) -> Result<(), VerifyError> {
     let refused = |problem: String| VerifyError::Other(problem);
     let jwks = if row["jwks"]["keys"].is_array() { row["jwks"].clone() } else { json!({ "keys": [row["jwks"]] }) };
@@ -40,7 +40,7 @@ fn is_refused_on_purpose(row: &Value) -> bool {
     let header = token.split('.').next().unwrap();
     let header =
         json(std::str::from_utf8(&base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(header).unwrap()).unwrap());
-    // The key says another algorithm than the token ("ES521", or PS256 for PS384).
+    // The key names another algorithm than the token ("ES521", or PS256 for PS384).
     row["jwks"]["keys"].as_array().unwrap().iter().all(|key| key["alg"].is_string() && key["alg"] != header["alg"])
 }
 
@@ -52,7 +52,7 @@ fn wycheproof() {
     let (mut right, mut wrong, mut on_purpose) = (0, Vec::new(), 0);
     for row in &rows {
         let verdict = verdict(row);
-        // Some rows lost the padding that made them invalid and now are a valid row word for word.
+        // Some rows lost the padding that made them invalid and are now identical to a valid row.
         let same = |other: &&Value| is_valid(other) && other["token"] == row["token"] && other["jwks"] == row["jwks"];
         let expected = is_valid(row) || rows.iter().any(|other| same(&other));
         match verdict.is_ok() {
@@ -76,7 +76,7 @@ fn attack_tokens() {
         let config = suite["configs"].as_array().unwrap().iter().find(|config| config["id"] == case["config"]).unwrap();
         let path = folder.path().join("jwks.json");
         std::fs::write(&path, config["jwks"].to_string()).unwrap();
-        // One key set for shared secrets and one for public keys, as a plugin declares where both are allowed.
+        // One key set for shared secrets and one for public keys, as a plugin declares if both are allowed.
         let (symmetric, others): (Vec<_>, Vec<_>) =
             texts(&config["allowed_algs"]).into_iter().partition(|name| name.starts_with("HS"));
         let accepted = [symmetric, others].iter().filter(|algorithms| !algorithms.is_empty()).any(|algorithms| {

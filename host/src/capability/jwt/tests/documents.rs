@@ -1,4 +1,4 @@
-//! Documents that come, change, fail and go.
+//! Documents that appear, change, fail and disappear.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,11 +10,11 @@ use crate::capability::jwt::fetch::FetchFuture;
 
 const ADDRESS: &str = "https://id.example/jwks.json";
 
-/// An issuer that answers what the test says.
+/// An issuer whose responses the test controls.
 #[derive(Default)]
 pub(super) struct Issuer {
     answer: Mutex<Option<Result<String, String>>>,
-    /// In the place of that, by the end of the address.
+    /// Used instead, by the end of the address.
     documents: Mutex<Vec<(&'static str, String)>>,
     asked: Mutex<Vec<(String, Option<String>)>>,
     fetches: AtomicUsize,
@@ -74,7 +74,7 @@ fn key_set(keys: &[(&Signer, &str)]) -> String {
     json!({ "keys": keys.iter().map(jwk).collect::<Vec<_>>() }).to_string()
 }
 
-/// Everything at once but the refresh, which only a token can cause.
+/// Everything is immediate except the refresh, which only a token can cause.
 fn quick() -> Timing {
     let milliseconds = Duration::from_millis;
     Timing {
@@ -121,7 +121,7 @@ async fn keys_come_rotate_and_take_cached_tokens_with_them() {
 
     assert_eq!(verify(&old_token), Err(VerifyError::KeysUnavailable));
     issuer.publish(&[(&old, "old")]);
-    // That fetch hangs until its timeout. Another gateway asks at once.
+    // That fetch hangs until its timeout. Another gateway fetches at once.
     drop(sets);
     let (_documents, sets) = start(&issuer, quick(), &by_address("ES256"));
     let verify = |token: &str| sets.verify("k", token, NOW).map(drop);
@@ -150,7 +150,7 @@ async fn bad_tokens_cause_at_most_one_fetch_per_pause() {
     .await;
     assert!(begin.elapsed() >= 3 * pause, "{:?}", begin.elapsed());
 
-    // What is wrong in other ways rings no bell at all.
+    // Other errors do not ring the bell.
     let fetches = issuer.fetches();
     let algorithm = token(&json!({ "alg": "RS256", "kid": "new" }), CLAIMS, signer("RS256"));
     for (bad, expected) in [
@@ -214,7 +214,7 @@ async fn one_address_is_one_document_while_it_is_used() {
     issuer.publish(&[(signer("ES256"), "k1")]);
     let (documents, sets) = start(&issuer, Timing::default(), &by_address("ES256"));
     sets.attempted().await;
-    // A reload with other rules finds the keys there.
+    // After a reload with other rules the keys are still there.
     let reloaded = KeySets::new(documents);
     let stricter = json!({ "algorithms": ["ES256"], "jwks": ADDRESS, "audience": "us" });
     reloaded.declare("k", &stricter.to_string(), &|_| true).unwrap();
@@ -318,13 +318,13 @@ async fn an_issuer_says_itself_where_its_keys_are() {
         [(format!("https://id.example{well_known}"), through.clone()), ("https://id.example/keys".to_owned(), through)]
     );
 
-    // Keys move, and a token with a new one makes the document be asked for as well.
+    // The keys move, and a token with a new one causes the document to be fetched as well.
     issuer.serve(well_known, about(id, "https://id.example/moved"));
     issuer.serve("/moved", key_set(&[(&new, "new")]));
     until("the new keys", || verify(&token_of("new", &new)) == Ok(())).await;
     assert!(sets.discovered("k").unwrap().contains("/moved"));
 
-    // What is said by another, or of another host, changes nothing; the last good keys work on.
+    // A document of another issuer, or about another host, changes nothing; the last good keys stay valid.
     for (bad, words) in [
         (about("https://id.example/other", "https://id.example/keys"), "of the issuer"),
         (about(id, "https://elsewhere.example/keys"), "not at the host of the issuer"),
@@ -344,7 +344,7 @@ async fn an_issuer_says_itself_where_its_keys_are() {
     let asked = issuer.asked.lock().unwrap().clone();
     assert!(asked.iter().all(|(address, _)| address.starts_with("https://id.example/")), "{asked:?}");
 
-    // Neither the upstream nor the issuer is the plugin's to make up.
+    // A plugin may invent neither the upstream nor the issuer.
     for missing in ["provider", id] {
         let sets = KeySets::new(documents.clone());
         let refused = sets.declare("k", &definition.to_string(), &|text| text != missing).unwrap_err();

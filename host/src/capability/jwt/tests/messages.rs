@@ -1,4 +1,4 @@
-//! Signatures of bytes that are no token, with the keys and the signatures of RFC 9421, appendix B.
+//! Signatures of bytes that are not a token, with the keys and the signatures of RFC 9421, appendix B.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

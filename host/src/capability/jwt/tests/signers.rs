@@ -1,4 +1,4 @@
-//! The other side: keys made for the test, and tokens signed with them.
+//! The signing side: keys made for the test, and tokens signed with them.
 
 use std::sync::{Arc, LazyLock};
 
