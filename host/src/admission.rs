@@ -11,16 +11,16 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// The bounds of one route.
+/// The limits of one route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Requests at a time, over all cores.
     pub requests: usize,
     /// Requests that may wait.
     pub queue: usize,
-    /// How long each of them may.
+    /// How long each of them may wait.
     pub queue_timeout: Duration,
-    /// What a client that is turned away is told to wait.
+    /// How long a refused client is told to wait.
     pub retry_after: Duration,
 }
 
@@ -32,16 +32,16 @@ pub struct Admission {
     shed: AtomicU64,
 }
 
-/// The right to be served. Dropped, it goes to the next.
+/// A slot. When it is dropped, the next request gets it.
 pub struct Admitted {
     _place: OwnedSemaphorePermit,
 }
 
-/// All places are taken.
+/// All slots are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shed {
     pub retry_after: Duration,
-    /// How many requests there may be.
+    /// The limit of requests.
     pub requests: usize,
 }
 
@@ -56,10 +56,10 @@ impl Admission {
         &self.settings
     }
 
-    /// A place, perhaps after a wait.
+    /// Takes a slot, possibly after a wait.
     ///
     /// # Errors
-    /// None is free, and none became free while this request could wait.
+    /// No slot is free, and none became free while this request could wait.
     pub async fn admit(&self) -> Result<Admitted, Shed> {
         if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
             return Ok(Admitted { _place: place });
@@ -81,17 +81,17 @@ impl Admission {
         }
     }
 
-    /// Requests that are being served.
+    /// Requests being served.
     pub fn active(&self) -> usize {
         self.settings.requests.saturating_sub(self.places.available_permits())
     }
 
-    /// Requests that wait.
+    /// Requests waiting.
     pub fn waiting(&self) -> usize {
         self.waiting.load(Relaxed)
     }
 
-    /// Requests that were turned away so far.
+    /// Requests refused so far.
     pub fn shed(&self) -> u64 {
         self.shed.load(Relaxed)
     }
@@ -164,7 +164,7 @@ mod tests {
         let started = tokio::time::Instant::now();
         assert_eq!(order.recv().await, Some(("b", false)), "nobody makes room in time");
         assert!(started.elapsed() <= Duration::from_secs(5));
-        // A client that leaves gives its place to nobody in particular.
+        // When a waiting client leaves, its place in the queue is free again.
         tasks[0].abort();
         let _next = admission.admit().await.unwrap();
         assert_eq!((admission.waiting(), admission.shed()), (0, 2));

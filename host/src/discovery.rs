@@ -53,37 +53,37 @@ pub enum Query {
     Service { name: Arc<str>, family: Family },
 }
 
-/// Which of a host's addresses count.
+/// Which addresses of a host are used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Family {
-    /// IPv4, and IPv6 where there is none: a server with both is one server.
+    /// IPv4, or IPv6 if there is none: a server with both is one server.
     #[default]
     Ipv4First,
     Ipv6First,
     Ipv4,
     Ipv6,
-    /// Every one.
+    /// All addresses.
     All,
 }
 
-/// One server that a name stands for.
+/// One server that a name resolves to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Found {
     pub address: SocketAddr,
-    /// The host that has the address: what a certificate has to be for.
+    /// The host that has the address; certificates must be issued for it.
     pub host: Arc<str>,
-    /// Of an SRV record: its place among the priorities that there are, 0 for the most preferred. 0 for a host.
+    /// From an SRV record: its rank among the existing priorities, 0 for the most preferred. 0 for a host.
     pub priority: u32,
-    /// Of an SRV record. 1 for a host.
+    /// From an SRV record. 1 for a host.
     pub weight: u32,
 }
 
-/// What a name stands for.
+/// The result for a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// In order, each address once, so that equal answers are equal. Empty where the name has no addresses.
+    /// In order, each address once, so that equal answers compare equal. Empty if the name has no addresses.
     pub found: Vec<Found>,
-    /// How long it is to be believed, as the records say.
+    /// How long it is valid, according to the records.
     pub ttl: Duration,
 }
 
@@ -104,7 +104,7 @@ impl fmt::Display for Query {
 }
 
 impl Family {
-    /// Whether addresses of the family are of use where those of the other are (or are not) there.
+    /// Whether an address is used, depending on which families the host has.
     fn takes(self, address: IpAddr, has_ipv4: bool, has_ipv6: bool) -> bool {
         match self {
             Family::All => true,
@@ -115,7 +115,7 @@ impl Family {
         }
     }
 
-    /// Those of `addresses` that count, in order, each once.
+    /// The `addresses` that are used, in order, each once.
     fn choose(self, mut addresses: Vec<IpAddr>) -> Vec<IpAddr> {
         let has_ipv4 = addresses.iter().any(IpAddr::is_ipv4);
         let has_ipv6 = addresses.iter().any(IpAddr::is_ipv6);

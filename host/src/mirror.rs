@@ -36,41 +36,41 @@ pub struct Mirror {
     counts: Arc<Counts>,
 }
 
-/// The bounds of a mirror.
+/// The settings of a mirror.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// So many requests of [`EVERY`] are copied.
+    /// This many requests of [`EVERY`] are copied.
     pub share: u32,
-    /// Copies under way at a time, over all cores.
+    /// Copies in flight at a time, over all cores.
     pub max_concurrent: usize,
-    /// Bytes of a request body that were read for the request and not yet for its copy.
+    /// Bytes of a request body that were read for the request but not yet for its copy.
     pub max_buffer: usize,
-    /// From the end of the request's body to the end of the answer.
+    /// From the end of the request's body to the end of the response.
     pub timeout: Duration,
 }
 
-/// What `share` is a share of.
+/// The denominator of `share`.
 pub const EVERY: u32 = 1_000_000;
 
-/// What a mirror has counted; it outlives a reload.
+/// The counters of a mirror; they survive a reload.
 #[derive(Default)]
 pub struct Counts {
     under_way: AtomicUsize,
     ends: [AtomicU64; End::ALL.len()],
 }
 
-/// What became of a copy.
+/// How a copy ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// The mirror's upstream answered, whatever its status.
+    /// The mirror's upstream responded, with any status.
     Answered,
-    /// No connection, or no answer that can be read.
+    /// No connection, or no readable response.
     Failed,
-    /// No whole answer came in time.
+    /// The response was not complete in time.
     TimedOut,
-    /// It was not begun: as many as may be were under way.
+    /// Not started: the maximum number was in flight.
     OverLimit,
-    /// It took the body more slowly than the request did, and was given up.
+    /// It read the body more slowly than the request did, and was abandoned.
     Behind,
     /// The request's body broke off, or was not read to its end.
     Incomplete,
@@ -94,7 +94,7 @@ impl Mirror {
         &self.counts
     }
 
-    /// A place for a copy of the next request, where it is to have one. `draw` is at random below [`EVERY`].
+    /// A place for a copy of the next request, if it is to be copied. `draw` is random, below [`EVERY`].
     pub fn place(&self, draw: u32) -> Option<Place> {
         if draw >= self.settings.share {
             return None;
@@ -107,13 +107,13 @@ impl Mirror {
         Some(Place { counts: Arc::clone(&self.counts), end: End::Failed })
     }
 
-    /// A copy, to be sent with [`send`]. Hop-by-hop fields of the head are gone already.
+    /// A copy, to be sent with [`send`]. Hop-by-hop fields must already be removed from the head.
     pub fn copy(&self, place: Place, head: request::Parts, ask: Ask) -> Copy {
         Copy { upstream: Arc::clone(&self.upstream), settings: self.settings, head, ask, place }
     }
 }
 
-/// The right to be under way. Dropped, it counts how the copy ended: as failed, where nothing else is known.
+/// The permission to be in flight. When dropped, it counts how the copy ended: as failed, if nothing else is known.
 pub struct Place {
     counts: Arc<Counts>,
     end: End,
@@ -126,7 +126,7 @@ impl Drop for Place {
     }
 }
 
-/// A request to another upstream, as far as it is known before the request's body.
+/// A request to another upstream, before the request's body is known.
 pub struct Copy {
     upstream: Arc<Upstream>,
     settings: Settings,
@@ -135,7 +135,7 @@ pub struct Copy {
     place: Place,
 }
 
-/// Begins the copies. What is returned is the request's body, which feeds them as it is read.
+/// Starts the copies. Returns the request's body, which feeds them as it is read.
 pub fn send(copies: Vec<Copy>, body: Body) -> Body {
     match body {
         body if body.is_end_stream() => send_whole(copies, &Bytes::new()),
@@ -161,7 +161,7 @@ fn send_whole(copies: Vec<Copy>, body: &Bytes) -> Body {
 }
 
 impl Copy {
-    /// Runs the copy on this core. It ends by itself: with its answer, with the request's body, or with its time.
+    /// Runs the copy on this core. It ends with its response, with the request's body, or with its time limit.
     fn spawn(self, body: Body, given: Option<oneshot::Receiver<Given>>) {
         tokio::spawn(self.run(body, given));
     }
@@ -175,7 +175,7 @@ impl Copy {
     }
 }
 
-/// Sends the request, reads the answer and throws it away.
+/// Sends the request, and reads and discards the response.
 async fn exchange(upstream: &Upstream, request: Request<Body>, ask: &Ask) -> End {
     let Ok(response) = upstream.send(request, ask, &mut Facts::default()).await else { return End::Failed };
     let mut body = response.into_body();
@@ -183,7 +183,7 @@ async fn exchange(upstream: &Upstream, request: Request<Body>, ask: &Ask) -> End
     while let Some(frame) = body.frame().await {
         let Ok(frame) = frame else { return End::Failed };
         read += frame.data_ref().map_or(0, Bytes::len);
-        // The connection is not kept then, as what is still to come is of no use to anybody.
+        // The connection is not kept then, since the rest of the response is of no use.
         if read > LONGEST_ANSWER {
             break;
         }
@@ -191,7 +191,7 @@ async fn exchange(upstream: &Upstream, request: Request<Body>, ask: &Ask) -> End
     End::Answered
 }
 
-/// When there is no use in waiting for the copy any longer.
+/// Waits until there is no use in waiting for the copy any longer.
 async fn given_up(given: Option<oneshot::Receiver<Given>>, timeout: Duration) -> End {
     if let Some(given) = given {
         match given.await {
@@ -205,12 +205,12 @@ async fn given_up(given: Option<oneshot::Receiver<Given>>, timeout: Duration) ->
 }
 
 impl Counts {
-    /// Copies that are under way.
+    /// Copies in flight.
     pub fn under_way(&self) -> usize {
         self.under_way.load(Relaxed)
     }
 
-    /// How many copies ended so.
+    /// How many copies ended this way.
     pub fn of(&self, end: End) -> u64 {
         self.ends.get(end as usize).map_or(0, |count| count.load(Relaxed))
     }
@@ -238,7 +238,7 @@ impl End {
     }
 }
 
-/// Bytes of an answer that are read, so that its connection can be used again. Longer ones are cut.
+/// How many bytes of a response are read, so that its connection can be reused. Longer responses are cut off.
 const LONGEST_ANSWER: usize = 1 << 20;
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
-//! Ranges of addresses, and whether an address is in one.
+//! Address ranges, and whether an address is in one.
 //!
 //! Pure. Ranges are sorted and merged when they are built, so that a lookup among ten thousand is one binary search. An
-//! IPv4 address that is mapped into IPv6 (`::ffff:10.0.0.1`) is the IPv4 address, in a range as in a lookup.
+//! IPv4 address mapped into IPv6 (`::ffff:10.0.0.1`) is treated as the IPv4 address, in ranges and in lookups.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -42,10 +42,10 @@ impl FromIterator<IpNet> for Networks {
     }
 }
 
-/// Who may come. An address on both lists may not.
+/// Which addresses are allowed. An address on both lists is not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Gate {
-    /// Empty for everybody.
+    /// Empty to allow all.
     pub allow: Networks,
     pub deny: Networks,
 }
@@ -72,14 +72,14 @@ impl fmt::Display for Networks {
     }
 }
 
-/// `::ffff:10.0.0.0/104` is `10.0.0.0/8`. A shorter prefix is a range of IPv6 that no IPv4 client is in.
+/// `::ffff:10.0.0.0/104` is `10.0.0.0/8`. A shorter prefix is an IPv6 range that contains no IPv4 client.
 fn unmapped(network: IpNet) -> IpNet {
     let IpNet::V6(v6) = network else { return network };
     let mapped = v6.addr().to_ipv4_mapped().zip(v6.prefix_len().checked_sub(MAPPED_BITS));
     mapped.and_then(|(address, prefix)| Ipv4Net::new(address, prefix).ok()).map_or(network, IpNet::V4)
 }
 
-/// Sorted, and overlapping ones joined.
+/// Sorted, with overlapping ranges merged.
 fn merged<A: Ord + Copy>(mut ranges: Vec<(A, A)>) -> Box<[(A, A)]> {
     ranges.sort_unstable();
     let mut merged: Vec<(A, A)> = Vec::with_capacity(ranges.len());
@@ -98,7 +98,7 @@ fn within<A: Ord + Copy>(ranges: &[(A, A)], address: A) -> bool {
 }
 
 const MAPPED_BITS: u8 = 96;
-/// Ranges of a list that are written out for a person.
+/// How many ranges of a list are shown to a person.
 const SHOWN: usize = 10;
 
 #[cfg(test)]
@@ -161,7 +161,7 @@ mod tests {
     }
 
     proptest! {
-        /// However ranges overlap: an address is in the set where it is in one of them.
+        /// However ranges overlap: an address is in the set if it is in one of them.
         #[test]
         fn a_set_is_the_sum_of_its_ranges(ranges in vec((any::<u32>(), 20..=32_u8), 0..20), near in any::<u32>(), pick in any::<prop::sample::Index>()) {
             let ranges: Vec<Ipv4Net> =

@@ -9,8 +9,8 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue};
 
 use crate::exchange::{Parts, ResponseHead};
 
-/// The head and the body of the answer to this exchange. `detail` is for the client, in one sentence; the exchange's id
-/// is what the client and the operator's log have in common.
+/// The head and the body of the response to this exchange. `detail` is one sentence for the client; the exchange's id
+/// is in both the response and the operator's log.
 pub fn answer(status: StatusCode, detail: &str, exchange: &Parts) -> (ResponseHead, Bytes) {
     if exchange.received.is_grpc {
         return (grpc::answer(status, detail), Bytes::new());

@@ -15,39 +15,39 @@ use std::time::Duration;
 
 use crate::networks::Networks;
 
-/// Between whom a connection is.
+/// The ends of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Header {
-    /// The proxy speaks for itself (a health check), or cannot say: the connection's own addresses count.
+    /// The proxy speaks for itself (a health check), or does not know: the connection's own addresses count.
     Local,
     /// The client, and the address that it connected to.
     Proxied { source: SocketAddr, destination: SocketAddr },
 }
 
-/// Who is believed, and what becomes of the others.
+/// Which peers are trusted, and what happens to the others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// Where the proxies are, whose connections have to begin with a header.
+    /// Addresses of proxies, whose connections must begin with a header.
     pub trusted: Networks,
-    /// Whether connections from elsewhere are served, as if there was no such protocol.
+    /// Whether connections from elsewhere are served, as without this protocol.
     pub others: bool,
-    /// How long a header may take.
+    /// Time limit for a header.
     pub timeout: Duration,
 }
 
-/// What is to be done with a connection.
+/// How to treat a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// It has to begin with a header.
     Header,
-    /// It is served without one; what looks like one is data.
+    /// It is served without a header; anything that looks like one is data.
     Plain,
     /// It is closed.
     Refuse,
 }
 
 impl Policy {
-    /// For a connection from this address.
+    /// The verdict for a connection from this address.
     pub fn verdict(&self, peer: IpAddr) -> Verdict {
         match self.trusted.contain(peer) {
             true => Verdict::Header,
@@ -57,7 +57,7 @@ impl Policy {
     }
 }
 
-/// What the first bytes of a connection are.
+/// The first bytes of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parsed {
     /// They may become a header.
@@ -68,7 +68,7 @@ pub enum Parsed {
     Header(Header, usize),
 }
 
-/// Which form a header is written in.
+/// The format of a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Version {
     V1,
@@ -76,7 +76,7 @@ pub enum Version {
 }
 
 impl Version {
-    /// As it is configured.
+    /// The name in the configuration.
     pub fn name(self) -> &'static str {
         match self {
             Version::V1 => "v1",
@@ -85,18 +85,18 @@ impl Version {
     }
 }
 
-/// Why bytes that begin like a header are none.
+/// Why bytes that begin like a header are not one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeaderError {
-    /// Version 1: no line of the form that it has.
+    /// Version 1: the line does not have the required form.
     Line,
-    /// Version 1: the line does not end in time.
+    /// Version 1: the line is too long.
     LineTooLong,
-    /// Version 2: another version.
+    /// Version 2: the version is another one.
     Version(u8),
-    /// Version 2: neither LOCAL nor PROXY.
+    /// Version 2: the command is neither LOCAL nor PROXY.
     Command(u8),
-    /// Version 2: no family and transport that there are.
+    /// Version 2: the family and transport do not exist.
     Family(u8),
     /// Version 2: longer than [`MOST_BYTES`], or too short for its addresses.
     Length(usize),
@@ -106,10 +106,10 @@ pub enum HeaderError {
     Checksum,
 }
 
-/// Reads the header at the begin of `bytes`.
+/// Parses the header at the beginning of `bytes`.
 ///
 /// # Errors
-/// What came cannot become a header, whatever follows.
+/// The bytes cannot become a header, whatever follows.
 pub fn parse(bytes: &[u8]) -> Result<Parsed, HeaderError> {
     if begins(bytes, v2::SIGNATURE) {
         v2::parse(bytes)
@@ -120,7 +120,7 @@ pub fn parse(bytes: &[u8]) -> Result<Parsed, HeaderError> {
     }
 }
 
-/// The header for a connection, in the form that this version has for it.
+/// The header for a connection, in the format of this version.
 pub fn write(version: Version, header: Header) -> Vec<u8> {
     match version {
         Version::V1 => v1::write(header),
@@ -128,7 +128,7 @@ pub fn write(version: Version, header: Header) -> Vec<u8> {
     }
 }
 
-/// Whether `bytes` are a begin of something that begins with `start`.
+/// Whether `bytes` can be the beginning of something that starts with `start`.
 fn begins(bytes: &[u8], start: &[u8]) -> bool {
     bytes.starts_with(start) || start.starts_with(bytes)
 }
@@ -150,8 +150,8 @@ impl fmt::Display for HeaderError {
 
 impl std::error::Error for HeaderError {}
 
-/// The longest header that is taken. Version 2 could have 65,551 bytes; real ones with a client's certificate in them have
-/// a few thousand.
+/// The longest accepted header. Version 2 allows 65,551 bytes; real headers with a client's certificate have a few
+/// thousand.
 pub const MOST_BYTES: usize = 16 << 10;
 
 #[cfg(test)]

@@ -45,51 +45,51 @@ use aws_lc_rs::digest;
 use crate::config::{OciDigest, OciReference, RegistryHost};
 use crate::tls::Trust;
 
-/// How registries are spoken with.
+/// How to talk to registries.
 pub struct Settings {
-    /// The hosts without TLS.
+    /// Hosts that are used without TLS.
     pub plain_http: Vec<RegistryHost>,
-    /// Whom the others are trusted by.
+    /// Trusted authorities for all other hosts.
     pub trust: Arc<Trust>,
     pub credentials: Credentials,
-    /// For each connection, TLS included.
+    /// Time limit for each connection, TLS included.
     pub connect_timeout: Duration,
-    /// For everything that one call asks of a registry.
+    /// Time limit for everything that one call asks of a registry.
     pub timeout: Duration,
-    /// Of a component.
+    /// The largest component.
     pub largest_bytes: usize,
 }
 
-/// A plugin that is to be in the store.
+/// A plugin that must be in the store.
 #[derive(Clone)]
 pub struct Wanted {
     pub reference: OciReference,
-    /// Of its manifest. It decides, whatever the reference says.
+    /// The digest of its manifest. It takes precedence over the reference.
     pub digest: OciDigest,
-    /// By one of whom it has to be signed; `None` where it needs no signature.
+    /// One of these keys must have signed it; `None` if it needs no signature.
     pub keys: Option<Arc<Keys>>,
 }
 
-/// Why a registry did not do what it was asked for. The text is for the operator, and has no secret in it.
+/// Why a registry did not do what it was asked for. The text is for the operator, and contains no secret.
 #[derive(Debug)]
 pub enum Error {
-    /// No connection, or one that broke off.
+    /// There is no connection, or it broke off.
     Unreachable {
         host: String,
         reason: String,
     },
-    /// The time is over.
+    /// The time limit has passed.
     Timeout {
         host: String,
         time: Duration,
     },
-    /// An answer that says no.
+    /// The registry refuses the request.
     Refused {
         host: String,
         status: u16,
         reason: String,
     },
-    /// An answer that no registry gives.
+    /// A response that no registry would send.
     Strange {
         host: String,
         what: String,
@@ -98,22 +98,22 @@ pub enum Error {
         what: String,
         limit: usize,
     },
-    /// Other bytes than those that were asked for.
+    /// Other bytes than those requested.
     Mismatch {
         what: String,
         wanted: OciDigest,
         came: OciDigest,
     },
-    /// The artifact is no plugin.
+    /// The artifact is not a plugin.
     NoPlugin(String),
-    /// No signature by a key that the operator accepts.
+    /// There is no signature by an accepted key.
     Unsigned(String),
-    /// The disk of the store.
+    /// An error of the store's disk.
     Store(PathBuf, std::io::Error),
 }
 
 impl Error {
-    /// Whether the same question may have another answer in a moment.
+    /// Whether the same request may succeed in a moment.
     fn may_pass(&self) -> bool {
         match self {
             Error::Unreachable { .. } => true,
@@ -154,9 +154,9 @@ fn named(digest: &digest::Digest) -> OciDigest {
         let _ = write!(text, "{byte:02x}");
         text
     });
-    // It has the form of a digest by how it was made.
+    // It has the form of a digest by construction.
     text.parse().unwrap_or_else(|error: String| unreachable!("{error}"))
 }
 
-/// The largest manifest: of plugins they have a few hundred bytes.
+/// The largest manifest: those of plugins have a few hundred bytes.
 const MANIFEST_BYTES: usize = 1 << 20;

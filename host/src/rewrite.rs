@@ -1,5 +1,5 @@
-//! Changes to a request between the plugins and the upstream: another path or host, other header fields, or an answer
-//! that redirects the client. Pure.
+//! Changes to a request between the plugins and the upstream: another path or host, other header fields, or a redirect
+//! of the client. Pure.
 //!
 //! A path that is built here is in the same normal form that the router saw ([`crate::headers::path`]), or the request
 //! is refused: a parameter's value cannot climb out of the path that the operator wrote around it.
@@ -17,7 +17,7 @@ pub use fields::Fields;
 pub use path::{Matched, PathRewrite, Substitution, Text, Unfit};
 pub use redirect::{Asked, Redirect};
 
-/// What the upstream is asked for in place of what the client asked for.
+/// Changes for the request to the upstream.
 #[derive(Clone, Debug, Default)]
 pub struct Rewrite {
     pub host: Option<HeaderValue>,

@@ -15,7 +15,7 @@ macro_rules! labels {
             /// Every value, in the order of its number.
             pub const ALL: &[$name] = &[$($name::$value,)+];
 
-            /// As it is written in logs and labels.
+            /// The text in logs and labels.
             pub fn name(self) -> &'static str {
                 match self { $($name::$value => $text,)+ }
             }

@@ -1,17 +1,17 @@
-//! Watches gateway.json and plugin files, and says when their content has changed.
+//! Watches gateway.json and plugin files, and reports when their content has changed.
 //!
 //! Editors write a new file and rename it over the old one; Kubernetes mounts a symbolic link through `..data` and
-//! swaps that; people delete and write again. So a file is not watched by itself only but at every place that decides
-//! what its path names: the directory it is in, and the directory of each symbolic link on the way. Where a part of the
-//! path is missing, the last directory that exists is watched for it. After anything happens there, all places are
-//! found and watched anew, because inotify watches what a path named once, not what it names now.
+//! swaps that; people delete and write again. So not only the file itself is watched but every place that determines
+//! what its path refers to: the directory it is in, and the directory of each symbolic link on the way. If a part of
+//! the path is missing, the last directory that exists is watched instead. After any event there, all places are
+//! determined and watched anew, because inotify watches what a path referred to once, not what it refers to now.
 //!
-//! An event is only a hint: what counts is the digest of the content. So a touch, a rewrite with the same bytes and a
-//! swap to an equal copy are silent, and a deleted file is waited for. Events are debounced for [`QUIET`] first, so
-//! that a file is not read half-written and ten files that are copied together are one change.
+//! An event is only a hint: only the digest of the content counts. So a touch, a rewrite with the same bytes and a swap
+//! to an equal copy are silent, and a deleted file is waited for. Events are debounced for [`QUIET`] first, so that a
+//! file is not read half-written and ten files that are copied together are one change.
 //!
 //! Not noticed: renaming a directory further up that is not a symbolic link, and changes that another machine makes on
-//! a network file system. SIGHUP and the admin API are there for those.
+//! a network file system. Use SIGHUP and the admin API for those.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::OsString;
@@ -34,18 +34,18 @@ pub struct Watch {
     task: AbortHandle,
 }
 
-/// Files whose content is another than before.
+/// Files whose content has changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Changed {
-    /// As they were given to [`Watch::start`] or [`Watch::set_files`]; sorted, never empty.
+    /// As given to [`Watch::start`] or [`Watch::set_files`]; sorted, never empty.
     pub files: Vec<PathBuf>,
 }
 
 impl Watch {
-    /// Begins to watch, in a task of the current tokio runtime. The content at this moment is what changes are told
-    /// against: start to watch first, then read the files. A file may be missing; that it appears is a change.
+    /// Begins to watch, in a task of the current tokio runtime. Changes are relative to the content at this moment:
+    /// start to watch first, then read the files. A file may be missing; its appearance is a change.
     ///
-    /// Fails where the operating system gives no watch, for one because the user has too many.
+    /// Fails if the operating system refuses a watch, for example because the user has too many.
     pub fn start(files: impl IntoIterator<Item = PathBuf>) -> notify::Result<(Watch, mpsc::Receiver<Changed>)> {
         let shared = Arc::new(Shared::default());
         shared.set_files(files);
@@ -55,14 +55,14 @@ impl Watch {
         })?;
         let mut places = Places { watcher, shared: Arc::clone(&shared), watched: BTreeSet::new() };
         places.find()?;
-        // One change may wait; while nobody takes it, later ones are only noticed.
+        // One change may wait; until it is taken, later ones are only noted.
         let (sender, receiver) = mpsc::channel(1);
         let task = tokio::spawn(run(places, sender)).abort_handle();
         Ok((Watch { shared, task }, receiver))
     }
 
     /// Watches these files from now on, and no others: a new configuration may name other plugins. Reads the new ones,
-    /// so it blocks for as long as that takes.
+    /// and blocks for as long as that takes.
     pub fn set_files(&self, files: impl IntoIterator<Item = PathBuf>) {
         self.shared.set_files(files);
         self.shared.woken.notify_one();
@@ -75,7 +75,7 @@ impl Drop for Watch {
     }
 }
 
-/// The task: waits for events to settle, looks, tells.
+/// The task: waits for events to settle, compares, and reports changes.
 async fn run(mut places: Places, changes: mpsc::Sender<Changed>) {
     let shared = Arc::clone(&places.shared);
     loop {
@@ -84,7 +84,7 @@ async fn run(mut places: Places, changes: mpsc::Sender<Changed>) {
         while timeout(QUIET, shared.woken.notified()).await.is_ok() && Instant::now() < deadline {}
 
         let looked = spawn_blocking(move || {
-            // A watch that is refused now leaves those that are there; reading still tells the truth of this moment.
+            // If a new watch is refused, the existing ones stay; the files are still read at this moment.
             let found = places.find();
             let files = places.shared.compare();
             (places, files, found)
@@ -104,14 +104,14 @@ async fn run(mut places: Places, changes: mpsc::Sender<Changed>) {
     }
 }
 
-/// What the task, the event handler and the owner share.
+/// State shared by the task, the event handler and the owner.
 #[derive(Default)]
 struct Shared {
     /// The watched files, with the digest of the content they last had.
     files: Mutex<BTreeMap<PathBuf, Option<Digest>>>,
     /// The paths whose events matter.
     places: Mutex<BTreeSet<PathBuf>>,
-    /// Something happened at one of them. It holds one permit, so that a flood of events costs no memory.
+    /// Something happened at one of them. It holds one permit, so a flood of events costs no memory.
     woken: Notify,
 }
 
@@ -128,10 +128,10 @@ impl Shared {
         *lock(&self.files) = files;
     }
 
-    /// Called on the thread of `notify`, for everything that happens in a watched directory.
+    /// Called on the thread of `notify`, for every event in a watched directory.
     fn handle(&self, event: notify::Result<Event>) {
         let concerns_us = match event {
-            // Reading is no change, and we read.
+            // Reading is not a change, and we read ourselves.
             Ok(Event { kind: EventKind::Access(access), .. }) if access != AccessKind::Close(AccessMode::Write) => {
                 false
             }
@@ -146,8 +146,8 @@ impl Shared {
         }
     }
 
-    /// The files that have another content than before, which from now on is the one before. A file that is missing or
-    /// cannot be read is waited for.
+    /// The files whose content has changed; the new content is what later ones are compared with. A file that is
+    /// missing or cannot be read is waited for.
     fn compare(&self) -> Vec<PathBuf> {
         let files: Vec<_> = lock(&self.files).keys().cloned().collect();
         let mut changed = Vec::new();
@@ -170,8 +170,8 @@ struct Places {
 }
 
 impl Places {
-    /// Finds every place that decides what the files' paths name, and watches it. Repeats where a place changed while
-    /// the watches were being set, so that nothing that happens after this returns is missed.
+    /// Finds every place that determines what the files' paths refer to, and watches it. Repeats if a place changed
+    /// while the watches were being set, so that nothing that happens after this returns is missed.
     fn find(&mut self) -> notify::Result<()> {
         let mut result = Ok(());
         let mut before = None;
@@ -191,10 +191,10 @@ impl Places {
         result
     }
 
-    /// Every watch is set anew: the path may name another directory than when it was set before.
+    /// Sets every watch anew: the path may refer to another directory than before.
     fn watch(&mut self, wanted: &BTreeSet<PathBuf>) -> notify::Result<()> {
         for old in std::mem::take(&mut self.watched) {
-            // It may be gone with what it watched.
+            // The watch may have gone with its directory.
             let _ = self.watcher.unwatch(&old);
         }
         let mut result = Ok(());
@@ -203,7 +203,7 @@ impl Places {
                 Ok(()) => {
                     self.watched.insert(path.clone());
                 }
-                // It was there a moment ago; the next round sees what is there instead.
+                // It existed a moment ago; the next round sees what is there instead.
                 Err(error) if is_not_found(&error) => {}
                 Err(error) => result = Err(error),
             }
@@ -215,10 +215,10 @@ impl Places {
 /// The way from the root to some files, through all symbolic links.
 #[derive(Default, PartialEq, Eq)]
 struct Route {
-    /// What to watch: directories, and the files themselves, because one that is mounted alone into a container has
-    /// no directory that would tell.
+    /// The paths to watch: directories, and the files themselves, because a file that is mounted alone into a container
+    /// has no directory that would report it.
     watches: BTreeSet<PathBuf>,
-    /// The entries in those directories that matter.
+    /// The relevant entries in those directories.
     entries: BTreeSet<PathBuf>,
 }
 
@@ -253,7 +253,7 @@ impl Route {
                     self.watches.insert(entry.clone());
                     return self.end(at, entry);
                 }
-                // Nothing is there, or links without end.
+                // Nothing is there, or the links never end.
                 Ok(_) | Err(_) => return self.end(at, entry),
             }
         }
@@ -274,7 +274,7 @@ fn steps(path: &Path) -> VecDeque<OsString> {
     path.components().filter_map(step).collect()
 }
 
-/// The digest of a regular file. Anything else (a pipe would block) and what cannot be read counts as missing.
+/// The digest of a regular file. Anything else (a pipe would block) counts as missing, and so does an unreadable file.
 fn digest(file: &Path) -> Option<Digest> {
     let read = || -> io::Result<Option<Digest>> {
         if !fs::metadata(file)?.is_file() {
@@ -303,16 +303,16 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// How long nothing must happen before the files are read.
+/// How long it must be quiet before the files are read.
 pub const QUIET: Duration = Duration::from_millis(100);
 
-/// A file that is written to without a pause is read after this all the same.
+/// A file that is written to without a pause is read after this time anyway.
 const LONGEST_SETTLING: Duration = Duration::from_secs(1);
 
 /// As in Linux' path_resolution(7).
 const MOST_LINKS: u32 = 40;
 
-/// How often places are looked for while they keep changing; what is missed then comes with the next event.
+/// How often places are searched while they keep changing; what is missed then comes with the next event.
 const ATTEMPTS: u32 = 8;
 
 #[cfg(test)]

@@ -1,16 +1,16 @@
-//! `If-Match`: a change only to what the client has seen (RFC 9110, section 13.1.1).
+//! `If-Match`: a change is only made to the version that the client has seen (RFC 9110, section 13.1.1).
 
-/// What a client has seen.
+/// The versions that a client has seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IfMatch {
-    /// `*`: whatever runs.
+    /// `*`: any version.
     Any,
     /// One of these digests.
     Digests(Vec<String>),
 }
 
 impl IfMatch {
-    /// Reads the header. `None` where it is no list of entity tags. Weak tags never match, so they are left out.
+    /// Parses the header. `None` if it is not a list of entity tags. Weak tags never match, so they are left out.
     pub fn parse(value: &str) -> Option<Self> {
         let mut rest = value.trim();
         if rest == "*" {

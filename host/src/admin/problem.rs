@@ -67,7 +67,7 @@ fn error_member(error: Diagnostic) -> Value {
     json!({ "file": file, "line": line, "column": column, "message": message, "help": help, "pointer": pointer })
 }
 
-/// An answer with a JSON body, indented for people.
+/// A response with a JSON body, indented for people.
 pub(super) fn json_response(status: StatusCode, value: &Value) -> Response<Full<Bytes>> {
     text_response(status, "application/json; charset=utf-8", format!("{value:#}\n"))
 }

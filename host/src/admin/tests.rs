@@ -11,13 +11,13 @@ use tokio::sync::oneshot;
 
 use super::*;
 
-/// A gateway that takes every configuration but "bad", and plugins named "geo".
+/// A gateway that accepts every configuration but "bad", and plugins named "geo".
 struct Fake {
     access: Mutex<Access>,
     ready: AtomicBool,
     config: Mutex<String>,
     plugin: Mutex<Option<Bytes>>,
-    /// What `apply_config` waits for, where a test wants that.
+    /// `apply_config` waits for this, if a test wants that.
     gate: Mutex<Option<oneshot::Receiver<()>>>,
     entered: Mutex<Option<oneshot::Sender<()>>>,
 }
@@ -122,7 +122,7 @@ impl Control for Fake {
     }
 }
 
-/// An API that serves, and ends with the test.
+/// A running API, which ends with the test.
 struct Api {
     address: SocketAddr,
     drain: oneshot::Sender<()>,
@@ -190,7 +190,7 @@ impl Reply {
         serde_json::from_str(&self.body).unwrap()
     }
 
-    /// A refusal, in the form that all refusals have.
+    /// Checks that this is a refusal in the common form.
     fn assert_problem(&self, status: u16) {
         assert_eq!(self.status, status, "{} {}", self.head, self.body);
         assert_eq!(self.header("content-type"), Some("application/problem+json; charset=utf-8"));
@@ -358,7 +358,7 @@ async fn a_body_that_is_too_large() {
     assert_eq!(api.send("PUT", "/config", "if-match: *\r\n", &[b' '; 1000]).await.status, 200);
     api.send("PUT", "/plugins/geo", "", &[0; 2001]).await.assert_problem(413);
 
-    // Announced only: refused before a byte of it is there. Chunked: refused once it is longer.
+    // Announced length: refused before its first byte. Chunked: refused once it is too long.
     let head = "PUT /plugins/geo HTTP/1.1\r\nhost: localhost\r\n";
     api.raw(format!("{head}content-length: 99999999999\r\n\r\n")).await.assert_problem(413);
     api.raw(format!("{head}content-length: 5000\r\nexpect: 100-continue\r\n\r\n")).await.assert_problem(413);

@@ -1,10 +1,10 @@
-//! The hosts file: an address and its names in each line, `#` before comments.
+//! The hosts file: an address and its names on each line, with comments after `#`.
 
 use std::net::IpAddr;
 use std::path::Path;
 
-/// The addresses that the file gives a name. Read each time, as the C library does: it is small, and may have changed.
-/// None where there is no such file.
+/// The addresses of a name in the file. The file is read each time, as the C library does: it is small, and may have
+/// changed. Empty if there is no such file.
 pub(super) fn addresses(file: &Path, name: &str) -> Vec<IpAddr> {
     match std::fs::metadata(file) {
         Ok(metadata) if metadata.is_file() && metadata.len() <= LARGEST => {
@@ -25,7 +25,7 @@ fn find(text: &str, name: &str) -> Vec<IpAddr> {
     lines.filter_map(of_line).collect()
 }
 
-/// Bytes. Block lists have a few MiB; they are not for a gateway.
+/// In bytes. Block lists have a few MiB, but are not meant for a gateway.
 const LARGEST: u64 = 1 << 20;
 
 #[cfg(test)]

@@ -16,19 +16,19 @@ use hickory_resolver::system_conf::parse_resolv_conf;
 
 use super::{Answer, Family, Found, Query, SYSTEM, Settings, hosts};
 
-/// Asks for names. Belongs to the runtime that first asks with it, where its connections live.
+/// Resolves names. It belongs to the runtime that first uses it, where its connections live.
 pub struct Resolver {
     dns: TokioResolver,
     settings: Settings,
 }
 
-/// Why there is no answer. The text is for the operator.
+/// Why there is no answer, as text for the operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResolverError(String);
 
 impl Resolver {
     /// # Errors
-    /// No servers are given, and those of the system cannot be read.
+    /// No servers are given, and the system's cannot be read.
     pub fn new(settings: Settings) -> Result<Resolver, ResolverError> {
         let mut builder = if settings.servers.is_empty() {
             let mistake = |reason: String| ResolverError(format!("the system's DNS settings: {reason}"));
@@ -54,7 +54,7 @@ impl Resolver {
         options.attempts = REPETITIONS;
         options.cache_size = 0;
         options.use_hosts_file = ResolveHosts::Never;
-        // Guessed answers would have to guess the letters' case as well (draft-vixie-dnsext-dns0x20).
+        // An attacker who guesses answers would have to guess the letters' case as well (draft-vixie-dnsext-dns0x20).
         options.case_randomization = true;
         let dns = builder.build().map_err(|error| ResolverError(error.to_string()))?;
         Ok(Resolver { dns, settings })
@@ -64,12 +64,12 @@ impl Resolver {
         &self.settings
     }
 
-    /// Asks once. That a name has no addresses is an answer.
+    /// Resolves a name once. That it has no addresses is an answer.
     ///
     /// # Errors
-    /// Nobody answered, or said that there is trouble.
+    /// No server answered, or a server reported a failure.
     pub async fn resolve(&self, query: &Query) -> Result<Answer, ResolverError> {
-        // Of the several questions behind one query, each has its own time; this is for all of them together.
+        // Each of the several questions of one query has its own time limit; this is the limit for all together.
         let patience = self.settings.timeout.saturating_mul(PATIENCE);
         let asked = async {
             match query {
@@ -85,13 +85,14 @@ impl Resolver {
         tokio::time::timeout(patience, asked).await.unwrap_or_else(|_| late())
     }
 
-    /// The addresses of a host that count, and for how long.
+    /// The used addresses of a host, and for how long they are valid.
     async fn addresses(&self, host: &str, family: Family) -> Result<(Vec<IpAddr>, Duration), ResolverError> {
         let listed = hosts::addresses(&self.settings.hosts, host);
         if !listed.is_empty() {
             return Ok((family.choose(listed), HOSTS_TTL));
         }
-        // One that fails is not one that has none: otherwise a lost answer about IPv4 would move everything to IPv6.
+        // A failure does not mean that there are none: otherwise a lost answer about IPv4 would move everything to
+        // IPv6.
         let first = match family {
             Family::Ipv4 | Family::Ipv4First | Family::All => RecordType::A,
             Family::Ipv6 | Family::Ipv6First => RecordType::AAAA,
@@ -123,7 +124,7 @@ impl Resolver {
             _ => None,
         };
         let (mut services, mut ttl) = self.ask(name, RecordType::SRV, record).await?;
-        // A target of "." says that the service is not offered (RFC 2782).
+        // A target of "." means that the service is not offered (RFC 2782).
         services.retain(|(_, _, port, target)| !target.is_root() && *port > 0);
         services.sort_unstable();
         let priorities: BTreeSet<u16> = services.iter().map(|(priority, ..)| *priority).collect();
@@ -137,7 +138,7 @@ impl Resolver {
             for ip in addresses {
                 let address = (ip, port).into();
                 if found.len() < MOST && !found.iter().any(|known| known.address == address) {
-                    // A weight of 0 is a small chance, not none (RFC 2782).
+                    // A weight of 0 means a small chance, not none (RFC 2782).
                     found.push(Found { address, host: host.clone(), priority: rank, weight: u32::from(weight).max(1) });
                 }
             }
@@ -146,7 +147,7 @@ impl Resolver {
         Ok(Answer { found, ttl })
     }
 
-    /// One question to DNS: what `take` makes of its records. None is an answer as well.
+    /// Asks DNS one question; `take` selects from its records. That there are none is an answer as well.
     async fn ask<T>(
         &self,
         name: &str,
@@ -156,7 +157,7 @@ impl Resolver {
         match self.dns.lookup(name, kind).await {
             Ok(lookup) => {
                 let ttl = lookup.valid_until().saturating_duration_since(Instant::now());
-                // Rounded, because some of it is gone since the answer was read.
+                // Rounded up, because some of it has passed since the answer was read.
                 let ttl = Duration::from_secs(ttl.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX));
                 Ok((records(&lookup, kind, take), ttl))
             }
@@ -168,10 +169,10 @@ impl Resolver {
     }
 }
 
-/// Asks for all of these at once, on a thread and a runtime of its own: for whoever cannot wait as a task.
+/// Resolves all of these at once, on a thread and a runtime of its own: for callers that cannot wait as a task.
 ///
 /// # Errors
-/// Nobody can be asked.
+/// No server can be asked.
 pub fn ask_all(settings: &Settings, queries: BTreeSet<Query>) -> Result<Answers, ResolverError> {
     let asking = || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -194,7 +195,7 @@ pub fn ask_all(settings: &Settings, queries: BTreeSet<Query>) -> Result<Answers,
     std::thread::scope(|scope| scope.spawn(asking).join().unwrap_or_else(lost))
 }
 
-/// What came of each query.
+/// The result of each query.
 pub type Answers = BTreeMap<Query, Result<Answer, ResolverError>>;
 
 fn records<T>(lookup: &Lookup, kind: RecordType, take: impl Fn(&RData) -> Option<T>) -> Vec<T> {
@@ -229,17 +230,17 @@ impl fmt::Debug for Resolver {
     }
 }
 
-/// A question that got no answer is asked once more.
+/// An unanswered question is repeated once.
 const REPETITIONS: usize = 1;
 
-/// Times of one question that all of a query may take together.
+/// The limit for a whole query, in time limits of one question.
 const PATIENCE: u32 = 4;
 
-/// Servers of one name. More records than that are a mistake, or an attack on the memory.
+/// The most servers of one name. More records are a mistake, or an attack on the memory.
 const MOST: usize = 1000;
 
-/// How long what the hosts file says is believed: reading it costs little.
+/// How long entries of the hosts file are valid: reading it costs little.
 const HOSTS_TTL: Duration = Duration::from_secs(5);
 
-/// How long it is believed that a name has no records, where its zone does not say.
+/// How long the absence of records is valid, if the zone does not say.
 const EMPTY_TTL: Duration = Duration::from_secs(5);

@@ -4,33 +4,33 @@ use std::time::Duration;
 
 use super::{Answer, Found, Settings};
 
-/// What is known of one name.
+/// The state of one name.
 #[derive(Clone, Debug, Default)]
 pub struct Schedule {
     found: Vec<Found>,
-    /// Answers that failed, since the last good one.
+    /// Failures since the last successful answer.
     failures: u32,
-    /// When the name was first without addresses.
+    /// Since when the name has had no addresses.
     empty_since: Option<Duration>,
 }
 
 /// What to do after an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// The servers from now on, where they are others than before.
+    /// The new servers, if they have changed.
     pub change: Option<Vec<Found>>,
     /// How long to wait before asking again.
     pub wait: Duration,
 }
 
 impl Schedule {
-    /// With what was found last.
+    /// Starts with the last known servers.
     #[must_use]
     pub fn new(found: Vec<Found>) -> Self {
         Schedule { found, ..Schedule::default() }
     }
 
-    /// Takes an answer, or that there was none. `now` is the time since any fixed point.
+    /// Processes an answer or a failure. `now` is the time since any fixed point.
     pub fn step<E>(&mut self, answer: Result<&Answer, E>, settings: &Settings, now: Duration, random: u64) -> Step {
         let Ok(answer) = answer else {
             let wait = settings.min_ttl.max(SHORTEST).saturating_mul(1 << self.failures.min(10));
@@ -47,7 +47,7 @@ impl Schedule {
         } else if !self.found.is_empty() {
             let empty_for = now.saturating_sub(*self.empty_since.get_or_insert(now));
             if empty_for < settings.hold {
-                // Not later than when it is over.
+                // Not later than the end of the hold time.
                 return Step { change: None, wait: wait.min((settings.hold - empty_for).max(SHORTEST)) };
             }
         }
@@ -64,10 +64,11 @@ fn jittered(wait: Duration, random: u64) -> Duration {
     wait + wait.mul_f64(0.1 * (random as f64 / u64::MAX as f64))
 }
 
-/// Between two questions, whatever the settings say.
+/// The least time between two queries, whatever the settings say.
 const SHORTEST: Duration = Duration::from_millis(10);
 
-/// Between two questions after failures: it doubles up to this, so that a DNS server that comes back is noticed.
+/// The most time between two queries after failures: the wait doubles up to this, so that a DNS server that comes back
+/// is noticed.
 const LONGEST_AFTER_FAILURE: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
@@ -94,7 +95,7 @@ mod tests {
         Answer { found: last.iter().map(found).collect(), ttl: Duration::from_secs(ttl) }
     }
 
-    /// Answers at these seconds (none: a failure), and what each changes (the number of servers) and lets wait.
+    /// Answers at these seconds (`None`: a failure), with the resulting number of servers, if changed, and the wait.
     #[test]
     fn answers_change_failures_keep_and_emptiness_has_to_last() {
         let mut schedule = Schedule::default();

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::body::{Body, BodyError};
 
-/// One reader's end, where the body is put in.
+/// The writing end for one reader.
 pub(super) struct Feed {
     /// `None` is the end of the body.
     frames: mpsc::UnboundedSender<Option<Frame<Bytes>>>,
@@ -20,25 +20,25 @@ pub(super) struct Feed {
     given: oneshot::Sender<Given>,
 }
 
-/// How much of the body a reader was given. Nothing is said where the body broke off.
+/// How much of the body a reader was given. Nothing is sent if the body broke off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Given {
     All,
-    /// More than it may be behind.
+    /// More than the limit is waiting to be read.
     TooMuch,
 }
 
-/// The other end: the body as the reader gets it. Where it was not given all of it, the body never ends; whoever reads it
-/// is told by [`Given`], so that a part is never taken for the whole.
+/// The reading end: the body for the reader. If the reader was not given all of it, the body never ends; [`Given`]
+/// reports this, so that a part is never taken for the whole.
 pub(super) struct Fed {
     frames: mpsc::UnboundedReceiver<Option<Frame<Bytes>>>,
     waiting: Arc<AtomicUsize>,
-    /// What is to come, where it is known.
+    /// The number of remaining bytes, if known.
     left: Option<u64>,
     is_over: bool,
 }
 
-/// Both ends. `length` is that of the body, where it is known.
+/// Creates both ends. `length` is that of the body, if known.
 pub(super) fn new(max_waiting: usize, length: Option<u64>) -> (Feed, Fed, oneshot::Receiver<Given>) {
     let (sender, frames) = mpsc::unbounded_channel();
     let (given, is_given) = oneshot::channel();
@@ -48,7 +48,7 @@ pub(super) fn new(max_waiting: usize, length: Option<u64>) -> (Feed, Fed, onesho
 }
 
 impl Feed {
-    /// Puts a copy of the frame in. `None` when that was too much, or the reader is gone.
+    /// Adds a copy of the frame. `None` if that exceeded the limit, or the reader is gone.
     fn give(self, frame: &Frame<Bytes>) -> Option<Feed> {
         let copy = match (frame.data_ref(), frame.trailers_ref()) {
             (Some(data), _) => Frame::data(data.clone()),
@@ -63,7 +63,7 @@ impl Feed {
         self.frames.send(Some(copy)).ok().map(|()| self)
     }
 
-    /// That was all of it.
+    /// Ends the body.
     fn end(self) {
         if self.frames.send(None).is_ok() {
             let _ = self.given.send(Given::All);
@@ -71,12 +71,12 @@ impl Feed {
     }
 }
 
-/// What a frame takes of the bound: also an empty one takes memory.
+/// The cost of a frame against the limit: even an empty one takes memory.
 fn cost(frame: &Frame<Bytes>) -> usize {
     frame.data_ref().map_or(0, Bytes::len) + size_of::<Frame<Bytes>>()
 }
 
-/// The body that feeds the others as it is read.
+/// The body that feeds the others while it is read.
 pub(super) struct Tee {
     body: Body,
     feeds: Vec<Feed>,
@@ -110,7 +110,7 @@ impl http_body::Body for Tee {
                     this.end();
                 }
             }
-            // It broke off, for them as well.
+            // The body broke off, so it does for the copies.
             Some(Err(_)) => this.feeds.clear(),
             None => this.end(),
         }
@@ -127,7 +127,7 @@ impl http_body::Body for Tee {
 }
 
 impl Drop for Tee {
-    /// Whoever knows the length of a body does not look for its end after the last byte.
+    /// Readers that know the length of a body do not look for its end after the last byte.
     fn drop(&mut self) {
         if self.body.size_hint().exact() == Some(0) {
             self.end();
@@ -182,7 +182,7 @@ mod tests {
 
     use super::*;
 
-    /// A body that comes in these frames; `is_whole` says whether it ends after them or breaks off.
+    /// A body of these frames; `is_whole` says whether it ends after them or breaks off.
     struct Frames {
         frames: VecDeque<Frame<Bytes>>,
         is_whole: bool,
@@ -239,7 +239,7 @@ mod tests {
             let _ = read(&mut quick_fed);
         }
         assert_eq!((slow_given.try_recv(), quick_given.try_recv()), (Ok(Given::TooMuch), Ok(Given::All)));
-        // What it had is there, but the body never ends.
+        // Its frames are there, but the body never ends.
         assert_eq!([0; 3].map(|_| read(&mut slow_fed)), [Poll::Ready(Some(60)), Poll::Ready(Some(40)), Poll::Pending]);
     }
 
@@ -278,7 +278,8 @@ mod tests {
     }
 
     proptest! {
-        /// However both sides take turns: what waits stays within the bound, and a copy is whole or without an end.
+        /// In any order of writes and reads, the waiting bytes stay within the limit, and a copy is complete or never
+        /// ends.
         #[test]
         fn what_waits_is_bounded(sizes in vec(0..200_usize, 0..30), reads in vec(0..3_u8, 30), max in 0..2000_usize) {
             let (feed, mut fed, mut given) = new(max, None);

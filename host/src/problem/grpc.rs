@@ -1,4 +1,4 @@
-//! What gRPC demands of intermediaries ("gRPC over HTTP2", in grpc/grpc: doc/PROTOCOL-HTTP2.md): to recognise its
+//! What gRPC requires of intermediaries ("gRPC over HTTP2", in grpc/grpc: doc/PROTOCOL-HTTP2.md): to recognise its
 //! requests, to enforce its deadlines, and to answer in its own terms.
 
 use std::time::Duration;
@@ -8,13 +8,13 @@ use http::{StatusCode, Version};
 
 use crate::exchange::ResponseHead;
 
-/// Whether this is the head of a gRPC request: HTTP/2, and `application/grpc`, perhaps with a format behind it. gRPC-Web
-/// is another protocol, with a name of its own.
+/// Whether this is the head of a gRPC request: HTTP/2, and `application/grpc`, possibly with a format after it.
+/// gRPC-Web is another protocol, with a name of its own.
 pub fn is_request(version: Version, headers: &HeaderMap) -> bool {
     version == Version::HTTP_2 && is_message(headers)
 }
 
-/// Whether the content is gRPC's, whichever version of HTTP it came over: plugins translate from others.
+/// Whether the content is gRPC's, over any version of HTTP: plugins translate from others.
 pub fn is_message(headers: &HeaderMap) -> bool {
     const NAME: &[u8] = b"application/grpc";
     headers
@@ -23,8 +23,8 @@ pub fn is_message(headers: &HeaderMap) -> bool {
         .is_some_and(|(name, rest)| name.eq_ignore_ascii_case(NAME) && matches!(rest.first(), None | Some(b'+' | b';')))
 }
 
-/// What `grpc-timeout` says: one to eight digits and a unit. `None` where there is none, or none that can be read: such
-/// a request has no deadline here, and the server decides about it.
+/// The value of `grpc-timeout`: one to eight digits and a unit. `None` if it is absent or cannot be parsed: such a
+/// request has no deadline here, and the server decides about it.
 pub fn timeout(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(TIMEOUT)?.to_str().ok()?;
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
@@ -43,26 +43,26 @@ pub fn timeout(headers: &HeaderMap) -> Option<Duration> {
     })
 }
 
-/// An answer in trailers alone: the head says everything, and no body follows. gRPC's HTTP status is always 200.
+/// A response with trailers only: the head says everything, and no body follows. gRPC's HTTP status is always 200.
 pub fn answer(status: StatusCode, detail: &str) -> ResponseHead {
     let mut headers = status_of(status, detail);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     ResponseHead { status: Some(StatusCode::OK), headers }
 }
 
-/// The trailers that end a response which has begun.
+/// The trailers that end a response that has begun.
 pub fn status_of(status: StatusCode, detail: &str) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(4);
     headers.insert(STATUS, HeaderValue::from(code(status)));
-    // The sentences of the gateway are plain ASCII, which needs no percent-encoding.
+    // The gateway's sentences are plain ASCII, which needs no percent-encoding.
     if let Ok(message) = HeaderValue::from_str(detail) {
         headers.insert(MESSAGE, message);
     }
     headers
 }
 
-/// The status of gRPC for one of the gateway's own. Clients would translate most of them so by themselves
-/// (doc/http-grpc-status-mapping.md); what they cannot see is which 504 is the deadline's, and what was too large.
+/// The gRPC status for one of the gateway's own HTTP statuses. Clients would translate most of them the same way
+/// (doc/http-grpc-status-mapping.md), but cannot see which 504 is the deadline's, and what was too large.
 fn code(status: StatusCode) -> u16 {
     const UNKNOWN: u16 = 2;
     const DEADLINE_EXCEEDED: u16 = 4;

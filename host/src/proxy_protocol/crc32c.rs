@@ -1,4 +1,4 @@
-//! CRC-32C (RFC 3720, appendix B.4), for headers of some kilobytes that come once per connection.
+//! CRC-32C (RFC 3720, appendix B.4), for headers of some kilobytes, once per connection.
 
 /// The checksum of these bytes.
 pub(super) fn sum<'a>(bytes: impl IntoIterator<Item = &'a u8>) -> u32 {
@@ -8,7 +8,7 @@ pub(super) fn sum<'a>(bytes: impl IntoIterator<Item = &'a u8>) -> u32 {
     })
 }
 
-/// Castagnoli's polynomial, its bits reversed.
+/// Castagnoli's polynomial, with its bits reversed.
 const POLYNOMIAL: u32 = 0x82f6_3b78;
 
 static TABLE: [u32; 256] = table();

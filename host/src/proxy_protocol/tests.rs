@@ -69,7 +69,7 @@ fn headers_of_version_1() {
     ] {
         let expected = expected.map(|header| Parsed::Header(header, text.len()));
         assert_eq!(parse(text.as_bytes()), expected, "{text:?}");
-        // What follows is not the header's.
+        // The bytes after the header do not belong to it.
         if expected.is_ok() {
             assert_eq!(parse(format!("{text}PROXY UNKNOWN\r\n").as_bytes()), expected, "{text:?}");
         }
@@ -125,7 +125,7 @@ fn headers_of_version_2() {
     ] {
         assert_eq!(parse(&bytes), Err(expected), "{what}");
     }
-    // Said at once, though the rest is not there: nobody is waited for in vain.
+    // Reported at once, although the rest has not arrived: there is no point in waiting.
     let long = [v2::SIGNATURE, &[0x21, 0x11, 0xff, 0xff]].concat();
     assert_eq!(parse(&long), Err(HeaderError::Length(16 + 0xffff)));
     assert_eq!(parse(&[v2::SIGNATURE, &[0x31]].concat()), Err(HeaderError::Version(3)));

@@ -6,7 +6,7 @@ use super::{Header, HeaderError, Parsed};
 
 pub(super) const PREFIX: &[u8] = b"PROXY ";
 
-/// With the line's end; the specification leaves no more room.
+/// Including the end of the line; the specification allows no more.
 const MOST_BYTES: usize = 107;
 
 pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, HeaderError> {
@@ -24,7 +24,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, HeaderError> {
     Ok(Parsed::Header(header, end + 2))
 }
 
-/// What stands between `PROXY ` and the end of the line.
+/// Parses the text between `PROXY ` and the end of the line.
 fn header(text: &str) -> Option<Header> {
     let mut words = text.split(' ');
     let family = words.next()?;
@@ -48,7 +48,7 @@ fn header(text: &str) -> Option<Header> {
     })
 }
 
-/// Digits alone, without a zero before them.
+/// Digits only, without a leading zero.
 fn port(text: &str) -> Option<u16> {
     let canonical = text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
     text.parse().ok().filter(|_| canonical)
@@ -62,7 +62,7 @@ pub(super) fn write(header: Header) -> Vec<u8> {
         Header::Proxied { source: SocketAddr::V6(source), destination: SocketAddr::V6(destination) } => {
             format!("PROXY TCP6 {} {} {} {}\r\n", source.ip(), destination.ip(), source.port(), destination.port())
         }
-        // One of each has no form, and cannot be: a client connects to an address of its own family.
+        // Mixed families have no form, and cannot occur: a client connects to an address of its own family.
         Header::Proxied { .. } | Header::Local => "PROXY UNKNOWN\r\n".to_owned(),
     };
     line.into_bytes()

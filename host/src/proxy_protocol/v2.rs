@@ -1,4 +1,4 @@
-//! Version 2: a signature, a byte each for command and family, a length, addresses, and fields that say more.
+//! Version 2: a signature, a byte each for command and family, a length, addresses, and additional fields.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
@@ -34,7 +34,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, HeaderError> {
         return Err(HeaderError::Length(length));
     }
     let is_local = command & 0xf == LOCAL;
-    // What has to be there for the addresses, as far as the family says. LOCAL is taken whatever else it says.
+    // The size of the addresses, according to the family. LOCAL is accepted whatever the rest says.
     let least = match family {
         _ if is_local => 0,
         0x00 => 0,
@@ -49,7 +49,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, HeaderError> {
     let Some(header) = bytes.get(..length) else { return Ok(Parsed::Incomplete) };
     let (addresses, fields) =
         header.get(FIXED_BYTES..).and_then(|rest| rest.split_at_checked(least)).unwrap_or_default();
-    // Without addresses, there is nothing that a checksum would protect, and what follows is to be skipped.
+    // Without addresses there is nothing for a checksum to protect, and the rest is skipped.
     if !is_local && family != 0 {
         check_fields(header, fields)?;
     }
@@ -57,7 +57,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, HeaderError> {
     Ok(Parsed::Header(proxied.unwrap_or(Header::Local), length))
 }
 
-/// The addresses of a TCP connection. Other transports and Unix sockets are valid and nothing that we know: then the
+/// The addresses of a TCP connection. Other transports and Unix sockets are valid but not supported: then the
 /// connection's own addresses count, as the specification says.
 fn proxied(family: u8, addresses: &[u8]) -> Option<Header> {
     let (source, destination): (SocketAddr, SocketAddr) = match family {
@@ -80,7 +80,7 @@ fn proxied(family: u8, addresses: &[u8]) -> Option<Header> {
     Some(Header::Proxied { source, destination })
 }
 
-/// Every field has to be whole, and a checksum right.
+/// Every field must be complete, and a checksum correct.
 fn check_fields(header: &[u8], mut fields: &[u8]) -> Result<(), HeaderError> {
     while !fields.is_empty() {
         let [kind, high, low, ref rest @ ..] = *fields else { return Err(HeaderError::Fields) };
@@ -90,7 +90,7 @@ fn check_fields(header: &[u8], mut fields: &[u8]) -> Result<(), HeaderError> {
             let expected = value.try_into().map(u32::from_be_bytes).map_err(|_| HeaderError::Fields)?;
             let at = header.len() - rest.len() - length;
             let (before, after) = (header.get(..at).unwrap_or_default(), header.get(at + length..).unwrap_or_default());
-            // Computed with zeros in its own place.
+            // Computed with zeros in place of the checksum.
             if crc32c::sum(before.iter().chain(&[0; 4]).chain(after)) != expected {
                 return Err(HeaderError::Checksum);
             }

@@ -10,28 +10,28 @@ use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderValue, header};
 use serde_json::Value;
 
-/// Credentials by host. Their text never shows them.
+/// Credentials by host. `Debug` never shows them.
 #[derive(Clone, Default)]
 pub struct Credentials {
     by_host: BTreeMap<String, Login>,
 }
 
-/// What one host takes.
+/// The credentials for one host.
 #[derive(Clone)]
 enum Login {
     Password {
-        /// The value of `Authorization`, user and password in it.
+        /// The value of `Authorization`, with user and password.
         basic: HeaderValue,
     },
-    /// The credentials are with another program.
+    /// Another program has the credentials.
     Elsewhere { helper: String },
 }
 
 impl Credentials {
-    /// Those of docker's configuration: of the file that is named, else of the one where docker looks, if it is there.
+    /// Reads docker's configuration: the named file, otherwise the one at docker's own location, if it exists.
     ///
     /// # Errors
-    /// The file that is named is not there, or a file is not what it should be.
+    /// The named file does not exist, or a file is not valid.
     pub fn read(named: Option<&Path>) -> Result<Credentials, String> {
         let found = || {
             let folder = std::env::var_os("DOCKER_CONFIG").map(Into::into);
@@ -48,7 +48,7 @@ impl Credentials {
 
     /// Parses docker's `config.json`.
     pub fn parse(text: &[u8]) -> Result<Credentials, String> {
-        // What serde says of a mistake quotes none of the values.
+        // serde's error messages quote none of the values.
         let value: Value = serde_json::from_slice(text).map_err(|error| format!("it is no JSON: {error}"))?;
         let members = |name: &str| value.get(name).and_then(Value::as_object).into_iter().flatten();
         let mut by_host = BTreeMap::new();
@@ -69,7 +69,7 @@ impl Credentials {
         Ok(Credentials { by_host })
     }
 
-    /// The value of `Authorization` for a host; `None` where there is none.
+    /// The value of `Authorization` for a host; `None` if there is none.
     pub(super) fn basic(&self, host: &str) -> Option<HeaderValue> {
         match self.by_host.get(host)? {
             Login::Password { basic } => Some(basic.clone()),
@@ -77,7 +77,7 @@ impl Credentials {
         }
     }
 
-    /// The program that has the credentials of a host, which is not asked.
+    /// The program that has the credentials of a host; the gateway does not run it.
     pub(super) fn helper(&self, host: &str) -> Option<&str> {
         match self.by_host.get(host)? {
             Login::Password { .. } => None,
@@ -100,7 +100,7 @@ pub(super) enum Challenge {
 }
 
 impl Challenge {
-    /// The first challenge that is understood (RFC 9110, section 11.6.1).
+    /// The first supported challenge (RFC 9110, section 11.6.1).
     pub fn of(headers: &HeaderMap) -> Option<Challenge> {
         let values = headers.get_all(header::WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
         values.filter_map(Challenge::parse).next()
@@ -120,7 +120,7 @@ impl Challenge {
     }
 }
 
-/// `name=value` and `name="value"`, separated by commas that are in no value.
+/// Parses `name=value` and `name="value"`, separated by commas; values must not contain commas.
 fn parameters(text: &str) -> impl Iterator<Item = (String, String)> {
     let mut rest = text;
     std::iter::from_fn(move || {
@@ -135,7 +135,7 @@ fn parameters(text: &str) -> impl Iterator<Item = (String, String)> {
     })
 }
 
-/// `auth` is user and password in base64; some write them apart.
+/// `auth` is user and password in base64; some files have them separately.
 fn basic(entry: &Value) -> Result<Option<HeaderValue>, &'static str> {
     let text = |name: &str| entry.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
     let auth = match (text("auth"), text("username"), text("password")) {
@@ -154,7 +154,7 @@ fn basic(entry: &Value) -> Result<Option<HeaderValue>, &'static str> {
     Ok(Some(value))
 }
 
-/// Hosts are written as they are, or as the address that docker once used.
+/// A host as written, or the host of the address that docker once used.
 fn key(written: &str) -> String {
     let host = written.trim_start_matches("https://").trim_start_matches("http://");
     let host = host.split('/').next().unwrap_or_default().to_ascii_lowercase();

@@ -17,19 +17,19 @@ use super::{Error, MANIFEST_BYTES, Settings, digest_of};
 use crate::config::{OciDigest, OciReference};
 use crate::tls::{Connector, Outgoing};
 
-/// Speaks with the registry of one reference. What it is let in by is kept for as long as it lives.
+/// Talks to the registry of one reference. The authorization is kept for as long as the client lives.
 pub struct Client {
     pub(super) settings: Arc<Settings>,
     pub(super) reference: OciReference,
     scheme: Scheme,
     connector: Option<Arc<Connector>>,
-    /// What opened the registry the last time.
+    /// The last successful authorization.
     authorization: Mutex<Option<HeaderValue>>,
 }
 
 impl Client {
     /// # Errors
-    /// This system knows nobody by whom the registry could be trusted.
+    /// The system has no authorities that could vouch for the registry.
     pub fn new(settings: Arc<Settings>, reference: OciReference) -> Result<Client, Error> {
         let is_plain = settings.plain_http.iter().any(|host| host.is(&reference.host));
         let connector = if is_plain { None } else { Some(connector(&settings, &reference)?) };
@@ -37,10 +37,10 @@ impl Client {
         Ok(Client { settings, reference, scheme, connector, authorization: Mutex::default() })
     }
 
-    /// The digest that a reference stands for: its own, or that of its tag at this moment.
+    /// The digest of a reference: its own, or that of its tag at this moment.
     ///
     /// # Errors
-    /// The registry does not say what the tag is.
+    /// The registry does not know the tag.
     pub async fn resolve(&self) -> Result<OciDigest, Error> {
         match (&self.reference.digest, &self.reference.tag) {
             (Some(digest), _) => Ok(digest.clone()),
@@ -51,7 +51,7 @@ impl Client {
         }
     }
 
-    /// The manifest with this tag or digest. That it is what a digest says is the caller's to check.
+    /// The manifest with this tag or digest. The caller must check it against a digest.
     pub(super) async fn manifest(&self, name: &str) -> Result<Vec<u8>, Error> {
         let accept = HeaderValue::from_static(ACCEPTED);
         let answer = self.get(&format!("manifests/{name}"), accept).await?;
@@ -60,7 +60,7 @@ impl Client {
         }
         let host = answer.host.clone();
         let manifest = answer.collect("its manifest", MANIFEST_BYTES).await?;
-        // A proxy's page or a portal's is no artifact that is wrong, it is no registry.
+        // The page of a proxy or a portal is not a bad artifact, it does not come from a registry.
         if serde_json::from_slice::<serde::de::IgnoredAny>(&manifest).is_err() {
             return Err(Error::Strange { host, what: "something that is no manifest".to_owned() });
         }
@@ -74,7 +74,7 @@ impl Client {
         Ok(manifest)
     }
 
-    /// The manifest of an artifact's signatures, read and as it came; `None` where it has none.
+    /// The manifest of an artifact's signatures, parsed and as received; `None` if there is none.
     pub(super) async fn signatures_of(&self, artifact: &OciDigest) -> Result<Option<(Manifest, Vec<u8>)>, Error> {
         match self.manifest(&super::signature::tag_of(artifact)).await {
             Ok(bytes) => {
@@ -86,7 +86,7 @@ impl Client {
         }
     }
 
-    /// The blob with this digest, whose bytes are still to come.
+    /// The blob with this digest; its body is still to be read.
     pub(super) async fn blob(&self, digest: &OciDigest) -> Result<Answer, Error> {
         self.get(&format!("blobs/{digest}"), HeaderValue::from_static("*/*")).await
     }
@@ -98,7 +98,7 @@ impl Client {
         let mut answer = self.send(&request).await?;
         for _ in 0..MOST_REDIRECTS {
             let Some(target) = self.redirect(&answer)? else { break };
-            // Where a blob really is knows a signed address, and not who we are.
+            // The actual location of a blob has a signed address, and must not get our credentials.
             let mut request = Request::new(Full::default());
             *request.uri_mut() = target;
             request.headers_mut().insert(header::ACCEPT, accept.clone());
@@ -107,7 +107,7 @@ impl Client {
         if answer.head.status == StatusCode::OK { Ok(answer) } else { Err(self.refusal(answer).await) }
     }
 
-    /// Where an answer sends us: never to another scheme, and to plain HTTP only where that is allowed.
+    /// The target of a redirect: never with another scheme, and plain HTTP only if that is allowed.
     fn redirect(&self, answer: &Answer) -> Result<Option<Uri>, Error> {
         if !matches!(answer.head.status.as_u16(), 301 | 302 | 303 | 307 | 308) {
             return Ok(None);
@@ -131,7 +131,7 @@ impl Client {
         Ok(Some(target))
     }
 
-    /// Sends a request as whoever the registry wants us to be.
+    /// Sends a request with the authorization that the registry asks for.
     pub(super) async fn send(&self, request: &Request<Full<Bytes>>) -> Result<Answer, Error> {
         let authorization = self.authorization.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let answer = self.send_as(request, authorization).await?;
@@ -156,13 +156,13 @@ impl Client {
         wire::send(&self.settings, self.connector.as_deref(), request).await
     }
 
-    /// A token for what the registry says is needed, from where it says.
+    /// Gets a token from the address that the registry names.
     async fn token(&self, realm: &str, service: Option<String>, scope: Option<String>) -> Result<HeaderValue, Error> {
         let strange = |what: &str| Error::Strange { host: self.reference.host.clone(), what: what.to_owned() };
         let uri: Uri = realm.parse().map_err(|_| strange("a token service at an address that is none"))?;
         let host = uri.authority().map(|host| host.as_str()).filter(|host| !host.contains('@'));
         let Some(host) = host else { return Err(strange("a token service at an address without a host")) };
-        // Credentials go there, so it is held to the same as the registry itself.
+        // Credentials go there, so the same rules apply as for the registry itself.
         if uri.scheme() != Some(&self.scheme) || (self.scheme == Scheme::HTTP && !self.may_be_plain(host)) {
             return Err(strange("a token service that is not spoken with over TLS"));
         }
@@ -193,7 +193,7 @@ impl Client {
         Ok(value)
     }
 
-    /// Why the registry says no, with what to do about it where the reason is ours.
+    /// Why the registry refuses, and how to solve it if the reason is on our side.
     pub(super) async fn refusal(&self, answer: Answer) -> Error {
         let error = answer.refusal().await;
         let Error::Refused { host, status: status @ (401 | 403), reason } = error else { return error };
@@ -218,7 +218,7 @@ impl Client {
         wire::address(&self.scheme, self.api(), &format!("/v2/{name}/{what}"))
     }
 
-    /// The address that a registry gave for what comes next; it has to be its own.
+    /// The address that a registry gave for the next step; it must be the registry's own.
     pub(super) fn continuation(&self, location: &str) -> Result<Uri, Error> {
         let strange = |what: &str| Error::Strange { host: self.reference.host.clone(), what: what.to_owned() };
         if location.starts_with('/') && !location.starts_with("//") {
@@ -237,7 +237,7 @@ impl Client {
         self.settings.plain_http.iter().any(|plain| plain.is(host))
     }
 
-    /// All of something, within the time for all.
+    /// Runs all of this, within the time limit for everything.
     pub(super) async fn within<T>(&self, all: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         let time = self.settings.timeout;
         let late = || Error::Timeout { host: self.reference.host.clone(), time };
@@ -260,11 +260,11 @@ pub(super) fn matches(what: &str, wanted: &OciDigest, came: OciDigest) -> Result
     }
 }
 
-/// Docker Hub, whose API is at another host than its names say.
+/// Docker Hub, whose API is at another host than in its names.
 pub(super) const DOCKER_HUB: &str = "docker.io";
 const DOCKER_HUB_API: &str = "registry-1.docker.io";
 
 const MOST_REDIRECTS: usize = 5;
 const TOKEN_BYTES: usize = 64 << 10;
-/// How long until a question is asked again that may have another answer then.
+/// The waits before a request is repeated that may then succeed.
 pub(super) const PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(1)];

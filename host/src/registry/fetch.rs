@@ -8,11 +8,10 @@ use super::{Error, MANIFEST_BYTES, Wanted};
 use crate::config::OciDigest;
 
 impl Client {
-    /// Fetches what the store does not have of a plugin. Of an artifact that is not signed as it has to be, nothing is
-    /// kept.
+    /// Fetches what the store lacks of a plugin. If an artifact is not signed as required, nothing is kept.
     ///
     /// # Errors
-    /// The store has then at most some blobs more, which nobody uses.
+    /// The store may then have a few more blobs, which nobody uses.
     pub async fn fetch(&self, wanted: &Wanted, store: &Store) -> Result<(), Error> {
         self.within(async {
             let mut pauses = PAUSES.iter();
@@ -46,7 +45,7 @@ impl Client {
         store.put(&bytes)
     }
 
-    /// The signatures of an artifact, which are put into the store if there is one.
+    /// The signatures of an artifact; if there are any, they are put into the store.
     pub(super) async fn fetch_signatures(
         &self,
         artifact: &OciDigest,
@@ -69,11 +68,11 @@ impl Client {
         Ok(signatures)
     }
 
-    /// The component, which is hashed as it comes and kept only if it is the right one.
+    /// Fetches the component, hashes it as it arrives, and only keeps it if the digest matches.
     async fn fetch_layer(&self, layer: &Layer, store: &Store) -> Result<(), Error> {
         let limit = self.settings.largest_bytes;
         let too_large = || Error::TooLarge { what: "the component".to_owned(), limit };
-        // Before a byte of it is asked for.
+        // Before requesting it.
         let bytes = usize::try_from(layer.bytes).ok().filter(|bytes| *bytes <= limit).ok_or_else(too_large)?;
         let answer = self.blob(&layer.digest).await?;
         let host = answer.host.clone();

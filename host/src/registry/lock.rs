@@ -1,5 +1,5 @@
-//! The lock file: which digest a tag stands for. A tag moves whenever somebody pushes; what runs moves when the operator
-//! says so.
+//! The lock file: the digests of tags. A tag moves whenever somebody pushes; the running version only moves when the
+//! operator says so.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Where the lock file of a configuration is: beside it, `gateway.lock` for gateway.json.
+    /// The path of a configuration's lock file: beside it, `gateway.lock` for gateway.json.
     pub fn path_of(config: &Path) -> PathBuf {
         config.with_extension("lock")
     }
@@ -23,7 +23,7 @@ impl Lock {
     /// Reads the file; without one, nothing is locked.
     ///
     /// # Errors
-    /// It is there and cannot be read.
+    /// It exists but cannot be read.
     pub fn read(path: &Path) -> Result<Lock, String> {
         match std::fs::read(path) {
             Ok(text) => Lock::parse(&text).map_err(|reason| format!("{}: {reason}", path.display())),
@@ -45,12 +45,12 @@ impl Lock {
         Ok(Lock { plugins: plugins.iter().map(digest).collect::<Result<_, String>>()? })
     }
 
-    /// What a reference stands for; `None` where it is not locked.
+    /// The digest of a reference; `None` if it is not locked.
     pub fn digest(&self, reference: &OciReference) -> Option<&OciDigest> {
         self.plugins.get(&reference.to_string())
     }
 
-    /// Everything that is locked.
+    /// All locked digests.
     pub fn digests(&self) -> impl Iterator<Item = &OciDigest> {
         self.plugins.values()
     }
@@ -59,7 +59,7 @@ impl Lock {
         self.plugins.insert(reference.to_string(), digest);
     }
 
-    /// Writes the file, whole or not at all.
+    /// Writes the file, completely or not at all.
     pub fn write(&self, path: &Path) -> std::io::Result<()> {
         let plugins: serde_json::Map<String, Value> =
             self.plugins.iter().map(|(reference, digest)| (reference.clone(), digest.to_string().into())).collect();

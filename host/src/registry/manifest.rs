@@ -1,11 +1,11 @@
-//! Manifests: what an artifact consists of.
+//! Manifests: the parts of an artifact.
 
 use serde_json::{Value, json};
 
 use super::digest_of;
 use crate::config::OciDigest;
 
-/// What of a manifest matters here.
+/// The used parts of a manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manifest {
     pub layers: Vec<Layer>,
@@ -17,11 +17,11 @@ pub struct Layer {
     pub media_type: String,
     pub digest: OciDigest,
     pub bytes: u64,
-    /// The annotation in which cosign keeps a signature.
+    /// The annotation in which cosign stores a signature.
     pub signature: Option<String>,
 }
 
-/// What a component is for, as the artifact's config says.
+/// The interfaces of a component, as in the artifact's config.
 pub struct Target {
     /// The interfaces that it exports and imports.
     pub exports: Vec<String>,
@@ -29,7 +29,7 @@ pub struct Target {
 }
 
 impl Manifest {
-    /// Reads a manifest. The fault is in words for [`super::Error::NoPlugin`].
+    /// Parses a manifest. The error is a text for [`super::Error::NoPlugin`].
     pub fn parse(bytes: &[u8]) -> Result<Manifest, String> {
         let value: Value =
             serde_json::from_slice(bytes).map_err(|error| format!("its manifest is no JSON: {error}"))?;
@@ -74,8 +74,8 @@ impl Layer {
     }
 }
 
-/// The config and the manifest of an artifact with this component. The same component always makes the same ones, so
-/// that pushing it again gives it no other digest.
+/// The config and the manifest of an artifact with this component. The same component always results in the same ones,
+/// so that pushing it again does not change its digest.
 pub fn of_component(component: &[u8], target: &Target) -> (Vec<u8>, Vec<u8>) {
     let digest = digest_of(component).to_string();
     let config = json!({
@@ -102,11 +102,12 @@ pub fn manifest(config_type: &str, config: &[u8], layers: Vec<Value>) -> Vec<u8>
     manifest.to_string().into_bytes()
 }
 
-/// A manifest of signatures may be someone else's to fill; a plugin has one layer.
+/// Others may add to a manifest of signatures; a plugin has one layer.
 const MOST_LAYERS: usize = 100;
 
 pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-/// What is asked for: manifests, and what is no manifest of one artifact but is better named than not found.
+/// The requested types: manifests, and others that are not a single artifact, so that these are reported and not
+/// missing.
 pub const ACCEPTED: &str = "application/vnd.oci.image.manifest.v1+json, \
     application/vnd.docker.distribution.manifest.v2+json, application/vnd.oci.image.index.v1+json, \
     application/vnd.docker.distribution.manifest.list.v2+json";
@@ -115,8 +116,8 @@ const INDEXES: [&str; 2] =
 
 const WASM_CONFIG: &str = "application/vnd.wasm.config.v0+json";
 const WASM: &str = "application/wasm";
-/// The CNCF's layout, and what was written before there was one: wasm-to-oci and its kind, Istio and Krustlet, Solo,
-/// and the Bytecode Alliance's own first one.
+/// The CNCF's layout, and earlier ones: wasm-to-oci and similar tools, Istio and Krustlet, Solo, and the Bytecode
+/// Alliance's own first one.
 const COMPONENTS: [&str; 5] = [
     WASM,
     "application/vnd.module.wasm.content.layer.v1+wasm",

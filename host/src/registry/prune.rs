@@ -14,7 +14,7 @@ use super::store::{Store, read_file};
 use super::{Error, MANIFEST_BYTES};
 use crate::config::OciDigest;
 
-/// What was taken away.
+/// The removed files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pruned {
     pub files: usize,
@@ -22,10 +22,10 @@ pub struct Pruned {
 }
 
 impl Store {
-    /// Takes away what none of these artifacts needs and nobody has written for a day.
+    /// Removes files that none of these artifacts needs and that were not written for a day.
     ///
     /// # Errors
-    /// A file that cannot be taken away. Those before it are gone.
+    /// A file cannot be removed. Those before it have been.
     pub fn prune(&self, artifacts: &BTreeSet<OciDigest>, now: SystemTime) -> Result<Pruned, Error> {
         let needed: BTreeSet<PathBuf> = artifacts.iter().flat_map(|artifact| self.files_of(artifact)).collect();
         let mut pruned = self.sweep(now)?;
@@ -38,7 +38,7 @@ impl Store {
         Ok(pruned)
     }
 
-    /// Takes away the parts of blobs that nobody writes any more: no fetch takes as long as they are old.
+    /// Removes the parts of blobs of abandoned fetches: they are older than any fetch takes.
     ///
     /// # Errors
     /// As with `prune`.
@@ -54,7 +54,7 @@ impl Store {
         Ok(pruned)
     }
 
-    /// The files in which an artifact is, with its signatures.
+    /// The files of an artifact and its signatures.
     fn files_of(&self, artifact: &OciDigest) -> Vec<PathBuf> {
         let signatures = self.signatures_of(artifact);
         let manifests = [self.read(artifact, MANIFEST_BYTES as u64), read_file(&signatures, MANIFEST_BYTES as u64)];
@@ -64,7 +64,7 @@ impl Store {
         layers.into_iter().chain([self.blob(artifact), signatures]).collect()
     }
 
-    /// Every file; a folder that is not there has none.
+    /// Every file; a missing folder has none.
     fn files(&self) -> impl Iterator<Item = (DirEntry, Metadata)> {
         let folders = self.folders().into_iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten();
         let files = folders.filter_map(|entry| entry.and_then(|entry| Ok((entry.metadata()?, entry))).ok());
@@ -72,14 +72,14 @@ impl Store {
     }
 }
 
-/// Whether the store itself has named it so: a digest in hexadecimal, of signatures with what digest it is.
+/// Whether the name is one that the store gives: a digest in hexadecimal, for signatures preceded by its algorithm.
 fn is_name(entry: &DirEntry) -> bool {
     let name = entry.file_name();
     let hex = name.to_str().map(|name| name.strip_prefix("sha256-").unwrap_or(name));
     hex.is_some_and(|hex| hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
-/// A clock that was put back makes nothing old.
+/// Nothing is old if the clock was set back.
 fn is_older(metadata: &Metadata, time: Duration, now: SystemTime) -> bool {
     metadata.modified().is_ok_and(|written| now.duration_since(written).is_ok_and(|since| since > time))
 }
@@ -91,13 +91,13 @@ fn remove(path: PathBuf, metadata: &Metadata, pruned: &mut Pruned) -> Result<(),
             pruned.bytes += metadata.len();
             Ok(())
         }
-        // Another was faster.
+        // Another process was faster.
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(Error::Store(path, error)),
     }
 }
 
-/// How long what nobody names is kept: for the way back, and for a gateway that is about to name it.
+/// How long unnamed files are kept: for a rollback, and for a gateway that is about to name them.
 const KEPT: Duration = Duration::from_secs(24 * 3600);
-/// What `registries.timeout` is at most.
+/// The maximum of `registries.timeout`.
 const LONGEST_FETCH: Duration = Duration::from_secs(3600);

@@ -14,11 +14,11 @@ use super::{Error, digest_of};
 use crate::config::OciDigest;
 
 impl Client {
-    /// Pushes a component under the tag of the reference. The answer is the digest of the artifact's manifest: what a
+    /// Pushes a component under the tag of the reference. Returns the digest of the artifact's manifest, which a
     /// configuration names.
     ///
     /// # Errors
-    /// The registry does not take it; it then has at most some blobs more, which nothing names.
+    /// The registry refuses it; it may then have a few more blobs, which nothing names.
     pub async fn push(&self, component: &[u8], target: &Target) -> Result<OciDigest, Error> {
         self.within(async {
             let (config, manifest) = of_component(component, target);
@@ -32,13 +32,14 @@ impl Client {
         .await
     }
 
-    /// Signs the artifact with this digest, beside the signatures that it has. One by the same key is not made twice.
+    /// Signs the artifact with this digest, in addition to its existing signatures. A second signature by the same key
+    /// is not made.
     ///
     /// # Errors
-    /// The artifact is not there, the key cannot sign, or the registry does not take the signature.
+    /// The artifact does not exist, the key cannot sign, or the registry refuses the signature.
     pub async fn sign(&self, artifact: &OciDigest, key: &SigningKey) -> Result<(), Error> {
         self.within(async {
-            // What is signed has to be there, and it has to be what its digest says.
+            // The artifact must exist, and match its digest.
             self.manifest_of(artifact).await?;
             let ours = key.public().map_err(Error::Unsigned)?;
             if ours.accept(&self.fetch_signatures(artifact, None).await?, artifact).is_ok() {
@@ -66,14 +67,14 @@ impl Client {
         .await
     }
 
-    /// The signatures that are there, as they are written: a layer may hold more than is understood here.
+    /// The existing signatures as written: a layer may contain more than is understood here.
     async fn layers_of_signatures(&self, artifact: &OciDigest) -> Result<Vec<Value>, Error> {
         let Some((_, manifest)) = self.signatures_of(artifact).await? else { return Ok(Vec::new()) };
         let manifest: Value = serde_json::from_slice(&manifest).unwrap_or_default();
         Ok(manifest.get("layers").and_then(Value::as_array).cloned().unwrap_or_default())
     }
 
-    /// Uploads a blob in one piece, where the registry does not have it yet.
+    /// Uploads a blob in one piece, unless the registry has it already.
     async fn put_blob(&self, bytes: &[u8]) -> Result<(), Error> {
         let digest = digest_of(bytes);
         let there = self.send(&self.request(Method::HEAD, self.address(&format!("blobs/{digest}"))?)).await?;

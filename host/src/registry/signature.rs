@@ -1,9 +1,9 @@
-//! Signatures in cosign's format, by key pairs: ECDSA on P-256 over SHA-256, as its SIGNATURE_SPEC describes it.
+//! Signatures in cosign's format, by key pairs: ECDSA on P-256 over SHA-256, as in its SIGNATURE_SPEC.
 //!
-//! What is signed is a payload in JSON that names the digest of an artifact's manifest. The payloads are the layers of an
-//! artifact of their own, at the tag `sha256-HEX.sig` beside the one that is signed; the signature of each is an
-//! annotation on its layer. Certificates and transparency logs, which may be there as well, are not looked at: what
-//! counts is the operator's key.
+//! The signed text is a payload in JSON that names the digest of an artifact's manifest. The payloads are the layers of
+//! an artifact of their own, at the tag `sha256-HEX.sig` beside the signed one; the signature of each is an annotation
+//! on its layer. Certificates and transparency logs may be there as well, but are ignored: only the operator's keys
+//! count.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -20,12 +20,12 @@ use serde_json::{Value, json};
 use super::manifest::Layer;
 use crate::config::{OciDigest, OciReference};
 
-/// The public keys of a rule. One of them has to have signed.
+/// The public keys of a rule. One of them must have signed.
 pub struct Keys {
     keys: Vec<ParsedPublicKey>,
 }
 
-/// A signature with what it is of.
+/// A signature with its payload.
 #[derive(Clone, Debug)]
 pub struct Signature {
     pub payload: Vec<u8>,
@@ -34,13 +34,13 @@ pub struct Signature {
 }
 
 impl Keys {
-    /// Parses the texts of key files. The fault is told with its place in the list.
+    /// Parses the texts of key files. An error comes with its position in the list.
     pub fn parse<'a>(texts: impl IntoIterator<Item = &'a [u8]>) -> Result<Keys, (usize, String)> {
         let key = |(at, text)| public_key(text).map_err(|reason| (at, reason));
         Ok(Keys { keys: texts.into_iter().enumerate().map(key).collect::<Result<_, _>>()? })
     }
 
-    /// Whether one of the signatures is by one of the keys, and of this artifact.
+    /// Whether one of the signatures is by one of the keys, and for this artifact.
     ///
     /// # Errors
     /// Why none is.
@@ -53,7 +53,7 @@ impl Keys {
             let count = signatures.len();
             return Err(format!("none of the keys has made a signature of {artifact} (there are {count} by others)"));
         }
-        // Only now is the payload known to be what its signer wrote.
+        // Only now is it known that the payload comes from the signer.
         let mut reason = String::new();
         for signature in by_a_key {
             match signature.is_of(artifact) {
@@ -70,7 +70,7 @@ impl Keys {
 }
 
 impl Signature {
-    /// The signature in a layer and its payload; `None` where the layer holds something else.
+    /// The signature in a layer and its payload; `None` if the layer contains something else.
     pub fn of(layer: &Layer, payload: Vec<u8>) -> Option<Signature> {
         let signature = layer.signature.as_ref().filter(|_| layer.media_type == PAYLOAD)?;
         Some(Signature { payload, signature: STANDARD.decode(signature).ok()? })
@@ -90,7 +90,7 @@ impl Signature {
     }
 }
 
-/// A private key that artifacts are signed with.
+/// A private key for signing artifacts.
 pub struct SigningKey {
     pair: EcdsaKeyPair,
 }
@@ -127,14 +127,14 @@ impl SigningKey {
         Ok(Signature { payload, signature: signature.as_ref().to_vec() })
     }
 
-    /// The keys that accept what this one signs.
+    /// The keys that accept this key's signatures.
     pub fn public(&self) -> Result<Keys, String> {
         let key = ParsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, self.pair.public_key().as_ref());
         Ok(Keys { keys: vec![key.map_err(|_| "the key has no public half")?] })
     }
 }
 
-/// The tag of the artifact with another's signatures.
+/// The tag of the artifact with the signatures of this one.
 pub fn tag_of(artifact: &OciDigest) -> String {
     format!("sha256-{}.sig", artifact.hex())
 }
@@ -142,7 +142,7 @@ pub fn tag_of(artifact: &OciDigest) -> String {
 /// Reads the key files of a rule.
 ///
 /// # Errors
-/// What is wrong with one of them, with its place in the list.
+/// What is wrong with one of them, with its position in the list.
 pub fn read_keys<'a>(files: impl IntoIterator<Item = &'a Path>) -> Result<Keys, (usize, String)> {
     let mut texts = Vec::new();
     for (at, file) in files.into_iter().enumerate() {
@@ -153,7 +153,7 @@ pub fn read_keys<'a>(files: impl IntoIterator<Item = &'a Path>) -> Result<Keys, 
     Keys::parse(texts.iter().map(Vec::as_slice))
 }
 
-/// Reads a key file: never a pipe or a device, which could go on for ever.
+/// Reads a key file, but never a pipe or a device, which might not end.
 fn read(file: &Path) -> io::Result<Vec<u8>> {
     if !std::fs::metadata(file)?.is_file() {
         return Err(io::Error::other("it is not a file"));

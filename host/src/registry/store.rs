@@ -27,18 +27,18 @@ pub struct Store {
     folder: PathBuf,
 }
 
-/// Why a plugin is not to be had from the store.
+/// Why a plugin cannot be taken from the store.
 #[derive(Debug)]
 pub enum Absent {
     /// It has to be fetched.
     Missing,
-    /// It is there, but no signature that is there is by a key that is accepted.
+    /// It is there, but has no signature by an accepted key.
     Unsigned(String),
-    /// It is there, and is no plugin.
+    /// It is there, but is not a plugin.
     NoPlugin(String),
 }
 
-/// A blob on its way into the store. Dropped before it is whole, it leaves nothing behind.
+/// A blob being written to the store. If it is dropped before it is complete, it leaves nothing behind.
 pub struct Incoming {
     file: Option<fs::File>,
     partial: PathBuf,
@@ -55,10 +55,10 @@ impl Store {
         &self.folder
     }
 
-    /// The bytes of a plugin, with everything checked that can be: digests, and a signature where one is needed.
+    /// The bytes of a plugin, after all possible checks: digests, and a signature if one is needed.
     ///
     /// # Errors
-    /// It has to be fetched, or what is there may not run.
+    /// It must be fetched, or it may not run.
     pub fn component(&self, wanted: &Wanted) -> Result<Vec<u8>, Absent> {
         let manifest = self.read(&wanted.digest, MANIFEST_BYTES as u64).ok_or(Absent::Missing)?;
         let manifest = Manifest::parse(&manifest).map_err(Absent::NoPlugin)?;
@@ -69,18 +69,18 @@ impl Store {
         self.read(&layer.digest, layer.bytes.min(COMPONENT_BYTES)).ok_or(Absent::Missing)
     }
 
-    /// A blob of at most so many bytes; `None` where it is not there in full.
+    /// A blob of at most this many bytes; `None` if it is missing or damaged.
     pub fn read(&self, digest: &OciDigest, limit: u64) -> Option<Vec<u8>> {
         let bytes = read_file(&self.blob(digest), limit)?;
         (digest_of(&bytes) == *digest).then_some(bytes)
     }
 
-    /// Whether a component is there in full.
+    /// Whether a component is completely there.
     pub fn has(&self, component: &Layer) -> bool {
         self.read(&component.digest, component.bytes.min(COMPONENT_BYTES)).is_some()
     }
 
-    /// What is there of signatures of an artifact.
+    /// The stored signatures of an artifact.
     pub fn signatures(&self, artifact: &OciDigest) -> Vec<Signature> {
         let manifest = read_file(&self.signatures_of(artifact), MANIFEST_BYTES as u64);
         let manifest = manifest.and_then(|manifest| Manifest::parse(&manifest).ok());
@@ -94,14 +94,14 @@ impl Store {
         self.begin(self.blob(digest))
     }
 
-    /// Writes a blob that is there in full.
+    /// Writes a complete blob.
     pub fn put(&self, bytes: &[u8]) -> Result<(), Error> {
         let mut incoming = self.write(&digest_of(bytes))?;
         incoming.append(bytes)?;
         incoming.keep()
     }
 
-    /// Writes the manifest of an artifact's signatures, in place of the one that is there.
+    /// Writes the manifest of an artifact's signatures, and replaces any existing one.
     pub fn put_signatures(&self, artifact: &OciDigest, manifest: &[u8]) -> Result<(), Error> {
         let mut incoming = self.begin(self.signatures_of(artifact))?;
         incoming.append(manifest)?;
@@ -119,7 +119,7 @@ impl Store {
         Ok(Incoming { file: Some(file), partial, whole, context: Context::new(&SHA256) })
     }
 
-    /// Where all files are.
+    /// The folders of all files.
     pub(super) fn folders(&self) -> [PathBuf; 2] {
         [self.folder.join("blobs/sha256"), self.folder.join("signatures")]
     }
@@ -134,19 +134,19 @@ impl Store {
 }
 
 impl Incoming {
-    /// Takes the next bytes.
+    /// Appends bytes.
     pub fn append(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.context.update(bytes);
         let Some(file) = &mut self.file else { return Ok(()) };
         file.write_all(bytes).map_err(|error| Error::Store(self.partial.clone(), error))
     }
 
-    /// The digest of what came so far.
+    /// The digest of the bytes so far.
     pub fn digest(&self) -> OciDigest {
         named(&self.context.clone().finish())
     }
 
-    /// Puts it where it is found from now on: it survives a crash, or is not there at all.
+    /// Moves the blob to its place: it survives a crash, or is not there at all.
     pub fn keep(mut self) -> Result<(), Error> {
         let file = self.file.take();
         let synced = file.map_or(Ok(()), |file| file.sync_all());
@@ -166,18 +166,18 @@ impl Drop for Incoming {
     }
 }
 
-/// A file of at most so many bytes. Whatever hinders reading it makes it absent.
+/// A file of at most this many bytes. It counts as absent if it cannot be read for any reason.
 pub(super) fn read_file(path: &Path, limit: u64) -> Option<Vec<u8>> {
     let read = || -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        // One more than is allowed, so that what is too long is seen to be.
+        // One byte more than allowed, so that a file that is too long is noticed.
         fs::File::open(path)?.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
         Ok(bytes)
     };
     read().ok().filter(|bytes| bytes.len() as u64 <= limit)
 }
 
-/// No engine takes a larger component.
+/// No engine accepts a larger component.
 const COMPONENT_BYTES: u64 = 64 << 20;
 /// The largest payload of a signature; cosign's have some 250 bytes.
 pub const PAYLOAD_BYTES: u64 = 64 << 10;

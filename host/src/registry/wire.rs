@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use super::{Error, Settings};
 use crate::tls::{Alpn, Connector};
 
-/// An answer whose body is still to come. Dropped, it ends the connection.
+/// A response whose body is still to be read. Dropping it ends the connection.
 pub(super) struct Answer {
     pub head: http::response::Parts,
     pub host: String,
@@ -23,7 +23,7 @@ pub(super) struct Answer {
     _connection: JoinSet<()>,
 }
 
-/// Sends a request, whose address is complete, over a connection of its own.
+/// Sends a request with a complete address, over a connection of its own.
 pub(super) async fn send(
     settings: &Settings,
     connector: Option<&Connector>,
@@ -56,7 +56,7 @@ pub(super) async fn send(
 }
 
 impl Answer {
-    /// What each piece of the body is given to.
+    /// Passes each piece of the body to the sink.
     pub async fn stream(
         mut self,
         what: &str,
@@ -94,7 +94,7 @@ impl Answer {
         Ok(bytes)
     }
 
-    /// What an answer that says no says, in the registry's words where it has any.
+    /// The error for a response that refuses, in the registry's words if it has any.
     pub async fn refusal(self) -> Error {
         let (host, status) = (self.host.clone(), self.head.status);
         let body = self.collect("the answer", REFUSAL_BYTES).await.unwrap_or_default();
@@ -109,14 +109,14 @@ impl Answer {
         Error::Refused { host, status: status.as_u16(), reason }
     }
 
-    /// What a body is said to be; "text/html" where a page came in place of what was asked for.
+    /// The media type of the body; "text/html" if a page was sent instead.
     pub fn content_type(&self) -> &str {
         let value = self.head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         value.and_then(|value| value.split(';').next()).unwrap_or_default().trim()
     }
 }
 
-/// A way for bytes, over TLS or not.
+/// A byte stream, with TLS or without.
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
@@ -130,7 +130,7 @@ async fn connect(authority: &Authority, connector: Option<&Connector>) -> Result
     Ok(Box::new(stream))
 }
 
-/// The address of something at a host.
+/// The address of a path at a host.
 pub(super) fn address(scheme: &Scheme, host: &str, path: &str) -> Result<Uri, Error> {
     let uri = Uri::builder().scheme(scheme.clone()).authority(host).path_and_query(path).build();
     uri.map_err(|error| Error::Strange { host: host.to_owned(), what: format!("an address that is none ({error})") })
@@ -146,7 +146,7 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// A few words of a stranger's, fit for a log.
+/// A short version of untrusted text, safe for a log.
 fn clean(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(200).collect()
 }
@@ -162,6 +162,6 @@ fn hint(status: StatusCode) -> &'static str {
 }
 
 const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("gatewright/", env!("CARGO_PKG_VERSION")));
-/// The largest head of an answer.
+/// The largest head of a response.
 const HEAD_BYTES: usize = 64 << 10;
 const REFUSAL_BYTES: usize = 64 << 10;

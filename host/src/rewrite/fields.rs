@@ -4,7 +4,7 @@ use std::fmt;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
-/// What becomes of a header block: first removed, then set, then appended.
+/// Changes to a header block: first removals, then sets, then additions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fields {
     pub remove: Vec<HeaderName>,
@@ -17,7 +17,7 @@ impl Fields {
         self.remove.is_empty() && self.set.is_empty() && self.append.is_empty()
     }
 
-    /// These and then others.
+    /// These changes, followed by others.
     #[must_use]
     pub fn and(mut self, others: &Fields) -> Fields {
         self.remove.extend_from_slice(&others.remove);

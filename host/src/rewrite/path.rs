@@ -7,22 +7,22 @@ use regex::Regex;
 
 use crate::headers::path::normalise;
 
-/// How a new path is made.
+/// How to make a new path.
 #[derive(Clone, Debug)]
 pub enum PathRewrite {
-    /// This one, whatever the old one was.
+    /// This path, whatever the old one was.
     Full(Text),
-    /// This in place of the matched prefix. A path that the route's pattern does not match any more, because a plugin
-    /// chose it, stays as it is.
+    /// Replaces the matched prefix. If the route's pattern no longer matches, because a plugin changed the path, the
+    /// path stays as it is.
     Prefix(Text),
-    /// By a regular expression; a path that it does not match stays as it is.
+    /// By a regular expression; if it does not match, the path stays as it is.
     Regex(Substitution),
 }
 
-/// A regular expression for the whole path, and what takes its place.
+/// A regular expression for the whole path, and the replacement.
 #[derive(Clone, Debug)]
 pub struct Substitution {
-    /// Anchored at both ends by whoever made it.
+    /// Anchored at both ends by the caller.
     pub pattern: Regex,
     pub with: Text,
 }
@@ -31,28 +31,27 @@ pub struct Substitution {
 #[derive(Clone, Debug)]
 pub struct Text {
     written: Box<str>,
-    /// What stands before the first place.
+    /// The text before the first placeholder.
     head: Box<str>,
-    /// Each place with what stands behind it.
+    /// Each placeholder with the text after it.
     places: Box<[(Box<str>, Box<str>)]>,
 }
 
-/// What a route's pattern took from a path.
+/// What a route's pattern matched in a path.
 #[derive(Clone, Debug, Default)]
 pub struct Matched<'a> {
-    /// Length of the part before the pattern's open end, in bytes; none for a pattern without one, and for a path that
-    /// it does not match.
+    /// Length of the part before the pattern's open end, in bytes; `None` if the pattern has none, or does not match.
     pub prefix: Option<usize>,
     /// Its parameters.
     pub params: Vec<(&'a str, &'a str)>,
 }
 
-/// The path that was made is none that may be sent: a parameter made a `.` or `..` segment, or it became too long.
+/// The new path may not be sent: a parameter made a `.` or `..` segment, or it is too long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unfit;
 
 impl PathRewrite {
-    /// The new path with the old query; none where it stays as it is.
+    /// The new path with the old query; `None` if it stays as it is.
     ///
     /// # Errors
     /// See [`Unfit`].
@@ -87,8 +86,8 @@ impl PathRewrite {
     }
 }
 
-/// The new path with the query behind it. Runs of `/` become one, as a parameter may be empty; whatever else is not in
-/// normal form came together from parts that were, and would mean another path to who resolves it.
+/// The new path with the query. Runs of `/` become one, since a parameter may be empty; anything else that is not in
+/// normal form was combined from parts that were, and would mean another path to whoever resolves it.
 fn finish(path: String, query: Option<&str>) -> Result<PathAndQuery, Unfit> {
     let mut target = path;
     while let Some(double) = target.find("//") {
@@ -106,7 +105,7 @@ fn finish(path: String, query: Option<&str>) -> Result<PathAndQuery, Unfit> {
 }
 
 impl Text {
-    /// The text has been checked by the configuration: what is no place is text.
+    /// The configuration has checked the text: anything that is not a placeholder is literal text.
     #[must_use]
     pub fn new(written: &str) -> Text {
         let mut parts = written.split("$(");
@@ -115,7 +114,7 @@ impl Text {
         Text { written: written.into(), head: head.into(), places: parts.filter_map(place).collect() }
     }
 
-    /// The text with a value in each place; one that has none is left empty.
+    /// The text with a value for each placeholder; empty if it has none.
     fn fill<'v>(&self, value: impl Fn(&str) -> Option<&'v str>) -> String {
         let mut filled = self.head.to_string();
         for (name, text) in &self.places {
@@ -169,7 +168,7 @@ mod tests {
         PathRewrite::Regex(Substitution { pattern, with: Text::new(with) })
     }
 
-    /// The table of the Gateway API for `ReplacePrefixMatch`, and more.
+    /// The Gateway API's table for `ReplacePrefixMatch`, and more.
     #[test]
     fn a_prefix_is_replaced_by_whole_segments() {
         for (path, matched, with, expected) in [
@@ -196,7 +195,7 @@ mod tests {
         assert_eq!(made(&full("/new"), "/old?x=1", None, &[]).unwrap(), "/new?x=1");
         assert_eq!(made(&full("/p/$(id)-$(id)/$(z)x"), "/u/7", None, &[("id", "7")]).unwrap(), "/p/7-7/x");
         assert_eq!(made(&full("/p/$(id)"), "/u/a%2Fb", None, &[("id", "a%20b")]).unwrap(), "/p/a%20b");
-        // A parameter of several segments, as `{rest...}` is, may be empty.
+        // A parameter of several segments, such as `{rest...}`, may be empty.
         assert_eq!(made(&full("/p/$(rest)/x"), "/u/", None, &[("rest", "")]).unwrap(), "/p/x");
     }
 
@@ -213,7 +212,7 @@ mod tests {
         assert_eq!(made(&regex("/x(.*)", "/safe/$(1)/y"), "/x..", None, &[]), None);
         assert_eq!(made(&regex("/x(.*)", "/safe/$(1)"), "/x.", None, &[]), None);
         assert_eq!(made(&regex("/x(.*)", "/safe/.$(1)"), "/x.", None, &[]), None);
-        // Halves of an encoding that would be whole together.
+        // Halves of an encoding that would be complete together.
         assert_eq!(made(&regex("/(.)20", "/safe/$(1)2e$(1)2e/y"), "/%20", None, &[]), None);
     }
 

@@ -9,7 +9,7 @@ use http::{StatusCode, header};
 
 use super::path::{Matched, PathRewrite, Unfit};
 
-/// Where to, as far as it differs from what was asked for.
+/// The target, as far as it differs from the requested address.
 #[derive(Clone, Debug)]
 pub struct Redirect {
     pub scheme: Option<Scheme>,
@@ -19,7 +19,7 @@ pub struct Redirect {
     pub status: StatusCode,
 }
 
-/// What the client asked for.
+/// The requested address.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked<'a> {
     pub scheme: &'a Scheme,
@@ -29,14 +29,14 @@ pub struct Asked<'a> {
 }
 
 impl Redirect {
-    /// The field `Location`: always a whole address, so that no proxy in front has to guess.
+    /// The field `Location`: always a complete address, so that no proxy in front has to guess.
     ///
     /// # Errors
-    /// The new path would be none.
+    /// The new path would not be valid.
     pub fn location(&self, asked: Asked<'_>, matched: &Matched<'_>) -> Result<HeaderValue, Unfit> {
         let (host, port) = split(asked.authority);
         let scheme = self.scheme.as_ref().unwrap_or(asked.scheme);
-        // Another scheme is on another port, which the request's cannot be.
+        // Another scheme has another port, so the request's cannot be used.
         let port = self.port.or_else(|| port.filter(|_| self.scheme.is_none()));
         let port = port.filter(|port| *port != default_port(scheme));
         let path = match &self.path {
@@ -52,7 +52,7 @@ impl Redirect {
         HeaderValue::from_maybe_shared(Bytes::from(location)).map_err(|_| Unfit)
     }
 
-    /// The fields of the answer, which has no body.
+    /// The fields of the response, which has no body.
     ///
     /// # Errors
     /// See [`Redirect::location`].

@@ -1,8 +1,8 @@
-//! The access log: one JSON object per line and accepted request, also for a client that left.
+//! The access log: one JSON object per line and accepted request, even if the client left.
 //!
-//! Operators build on field names: new ones are added, existing ones never renamed. Empty fields are left out. The data
+//! Operators rely on field names: new ones are added, existing ones never renamed. Empty fields are left out. The data
 //! core formats the record into its own buffer; see [`LineWriter`] for the way from there to the disk, and for what
-//! happens when the disk is slower than the traffic.
+//! happens if the disk is slower than the traffic.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -14,23 +14,23 @@ use super::json_line::JsonLine;
 use super::line_writer::{LineWriter, Output};
 use super::{Level, log, write_rfc3339};
 
-/// Where records go. One that is off costs a branch per request.
+/// The destination of records. If it is off, it costs a branch per request.
 pub struct AccessLog {
     writer: Option<LineWriter>,
     with_query: bool,
 }
 
-/// The choices an operator has.
+/// The operator's settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     pub target: Target,
-    /// Whether `path` keeps its query. Off by default: queries carry tokens and names.
+    /// Whether `path` keeps its query. Off by default: queries contain tokens and names.
     pub with_query: bool,
-    /// How many bytes may wait to be written, all cores together; default 8 MiB. Records that come while this is full
-    /// are dropped and counted.
+    /// How many bytes may wait to be written, all cores together; default 8 MiB. While the queue is full, records are
+    /// dropped and counted.
     pub queue_bytes: usize,
-    /// How many threads write records: the data cores. Each gets an equal share of the queue. Default: as many as the
-    /// machine has cores.
+    /// How many threads write records: the data cores. Each gets an equal share of the queue. Default: the number of
+    /// the machine's cores.
     pub threads: usize,
 }
 
@@ -50,12 +50,12 @@ pub enum Target {
     File(PathBuf),
 }
 
-/// All that is known of an exchange at its end, borrowed from it. Empty texts and `None` are left out of the line.
+/// The facts about an exchange at its end, borrowed from it. Empty texts and `None` are left out of the line.
 pub struct Record<'a> {
-    /// When the request head was there.
+    /// When the request head was complete.
     pub time: SystemTime,
     pub request_id: &'a str,
-    /// The client: the peer, or whom a trusted proxy names in its place.
+    /// The client: the peer, or the address that a trusted proxy names.
     pub client: IpAddr,
     /// The other end of the connection.
     pub peer: SocketAddr,
@@ -64,43 +64,43 @@ pub struct Record<'a> {
     pub protocol: &'a str,
     pub method: &'a str,
     pub scheme: &'a str,
-    /// Of a connection over TLS.
+    /// For a connection over TLS.
     pub tls: Option<Tls<'a>>,
     /// As the client sent it, so not always UTF-8.
     pub host: &'a [u8],
-    /// With its query, which the log cuts off unless told otherwise.
+    /// Including the query, which the log cuts off unless configured otherwise.
     pub path: &'a str,
     pub user_agent: &'a [u8],
     pub route: &'a str,
-    /// The version of the API; empty where the route has none.
+    /// The version of the API; empty if the route has none.
     pub version: &'a str,
-    /// What the client got; `None` where it left before there was a response head.
+    /// The client's status; `None` if it left before there was a response head.
     pub status: Option<u16>,
     pub upstream: Option<&'a str>,
     pub endpoint: Option<&'a str>,
     /// How often the request was sent to an endpoint.
     pub attempts: u32,
-    /// Body bytes from and to the client, as they were on the wire without their framing.
+    /// Body bytes from and to the client, as on the wire but without framing.
     pub request_bytes: u64,
     pub response_bytes: u64,
-    /// From the request head to the last byte of the response, or to the client's leaving.
+    /// From the request head to the last byte of the response, or until the client left.
     pub duration: Duration,
     /// From the first attempt to the upstream's response head.
     pub upstream_time: Option<Duration>,
-    /// What the request met in the cache of its route: "hit", "miss", "stale", "revalidated" or "bypass".
+    /// The result of the route's cache: "hit", "miss", "stale", "revalidated" or "bypass".
     pub cache: Option<&'a str>,
-    /// The subject that a plugin proved.
+    /// The subject that a plugin set.
     pub identity: Option<&'a str>,
-    /// The plugin that answered, or whose failure did.
+    /// The plugin that answered, or whose failure was the answer.
     pub plugin: Option<&'a str>,
     /// What went wrong, in words for the operator.
     pub error: Option<&'a str>,
-    /// What plugins noted, by `plugin.<plugin>.<name>`.
+    /// Attributes set by plugins, by `plugin.<plugin>.<name>`.
     pub attributes: &'a [(Box<str>, Box<str>)],
     pub outcome: Outcome,
 }
 
-/// What is known of a connection over TLS.
+/// Facts about a connection over TLS.
 #[derive(Clone, Copy)]
 pub struct Tls<'a> {
     /// "TLSv1.2" or "TLSv1.3".
@@ -115,27 +115,27 @@ pub struct Tls<'a> {
 labels! {
     /// How an exchange ended.
     Outcome {
-        /// The last byte of the response was handed to the transport.
+        /// The last byte of the response was passed to the transport.
         Complete => "complete",
         /// The client closed or reset before that.
         ClientLeft => "client-left",
-        /// No upstream answered, or the one that did broke off.
+        /// No upstream responded, or the response broke off.
         UpstreamFailed => "upstream-failed",
         /// The gateway refused the request: its framing, a limit, no route.
         Refused => "refused",
-        /// A plugin failed and its route denies then, or it ended the exchange.
+        /// A plugin failed and its route denies in this case, or it ended the exchange.
         PluginFailed => "plugin-failed",
         /// A time limit of the gateway ended it.
         TimedOut => "timed-out",
-        /// The gateway shut down and its drain time was over.
+        /// The gateway shut down and the drain time was over.
         ShutDown => "shut-down",
-        /// A fault of the gateway's own.
+        /// An internal error of the gateway.
         Internal => "internal-error",
     }
 }
 
 impl AccessLog {
-    /// Opens the target. Fails where a file cannot be opened for appending.
+    /// Opens the target. Fails if a file cannot be opened for appending.
     pub fn open(settings: Settings) -> io::Result<Self> {
         let Settings { target, with_query, queue_bytes, threads } = settings;
         let output = match target {
@@ -147,12 +147,12 @@ impl AccessLog {
         AccessLog::with_output(output, with_query, queue_bytes, threads)
     }
 
-    /// Whether records go anywhere. Where they do not, whoever would make one can save that work.
+    /// Whether records are written. If not, callers need not make any.
     pub fn is_on(&self) -> bool {
         self.writer.is_some()
     }
 
-    /// Hands one record over. Never waits; see [`AccessLog::dropped`].
+    /// Writes one record. Never waits; see [`AccessLog::dropped`].
     pub fn write(&self, record: &Record<'_>) {
         let Some(writer) = &self.writer else { return };
         writer.write(|line| record.format(line, self.with_query));
@@ -164,14 +164,14 @@ impl AccessLog {
         writer.write(|line| record.format(line));
     }
 
-    /// Opens the file anew by its path, for log rotation: rename it, then send SIGHUP.
+    /// Reopens the file by its path, for log rotation: rename the file, then send SIGHUP.
     pub fn reopen(&self) {
         if let Some(writer) = &self.writer {
             writer.reopen();
         }
     }
 
-    /// Records that are with the target so far.
+    /// Records that the target has taken so far.
     pub fn accepted(&self) -> u64 {
         self.writer.as_ref().map_or(0, LineWriter::accepted)
     }
@@ -181,7 +181,7 @@ impl AccessLog {
         self.writer.as_ref().map_or(0, LineWriter::dropped)
     }
 
-    /// Writes what is queued, for at most `deadline`; blocks meanwhile. False says that some of it is lost.
+    /// Writes what is queued, for at most `deadline`; blocks meanwhile. False if some of it is lost.
     pub fn close(&self, deadline: Duration) -> bool {
         self.writer.as_ref().is_none_or(|writer| writer.close(deadline))
     }

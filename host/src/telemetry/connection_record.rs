@@ -7,11 +7,11 @@ use super::access_log::Outcome;
 use super::json_line::JsonLine;
 use super::write_rfc3339;
 
-/// All that is known at the end, borrowed. Empty texts and `None` are left out of the line.
+/// The facts at the end, borrowed. Empty texts and `None` are left out of the line.
 pub struct ConnectionRecord<'a> {
     /// When it was accepted.
     pub time: SystemTime,
-    /// The client: the peer, or whom a header of the PROXY protocol names in its place.
+    /// The client: the peer, or the address that a header of the PROXY protocol names.
     pub client: SocketAddr,
     /// The other end of the connection.
     pub peer: SocketAddr,
@@ -22,7 +22,7 @@ pub struct ConnectionRecord<'a> {
     pub server_name: Option<&'a str>,
     pub upstream: Option<&'a str>,
     pub endpoint: Option<&'a str>,
-    /// How many endpoints were asked.
+    /// How many endpoints were tried.
     pub attempts: u32,
     /// Bytes from and to the client.
     pub received_bytes: u64,

@@ -1,14 +1,14 @@
-//! Numbers that every core adds to and that are summed when somebody asks.
+//! Numbers that every core adds to and that are summed when read.
 //!
 //! A core writes only its own cells, on its own cache lines, with a plain load and a plain store: no locked instruction
-//! and no line that travels between cores. The sum is exact once the writers rest; while they run it lags a little, as
-//! any such sum does.
+//! and no line that travels between cores. The sum is exact once the writers rest; while they run it lags a little,
+//! like any such sum.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use thread_local::ThreadLocal;
 
-/// `N` counters, told apart by number (an enum of label values `as usize`).
+/// `N` counters, identified by number (an enum of label values `as usize`).
 pub struct Counters<const N: usize> {
     cores: ThreadLocal<Box<Cells<N>>>,
 }
@@ -18,8 +18,8 @@ pub struct Counters<const N: usize> {
 struct Cells<const N: usize>([AtomicU64; N]);
 
 impl<const N: usize> Counters<N> {
-    /// Adds to counter number `index` and answers what this core alone counted before, which is good for sampling one
-    /// event in so many. A number that does not exist is nobody's.
+    /// Adds to counter number `index` and returns what this core alone counted before, which is useful for sampling one
+    /// event in so many. A number that does not exist is ignored.
     pub fn add(&self, index: usize, delta: u64) -> u64 {
         let cells = self.cores.get_or(|| Box::new(Cells([const { AtomicU64::new(0) }; N])));
         let Some(cell) = cells.0.get(index) else { return 0 };
@@ -28,7 +28,7 @@ impl<const N: usize> Counters<N> {
         before
     }
 
-    /// Takes away from a counter that is used as a gauge. It may be another core that does so than the one that added.
+    /// Subtracts from a counter that is used as a gauge. Another core may do so than the one that added.
     pub fn subtract(&self, index: usize, delta: u64) {
         self.add(index, delta.wrapping_neg());
     }
@@ -39,8 +39,8 @@ impl<const N: usize> Counters<N> {
         cells.map(|cell| cell.load(Ordering::Relaxed)).fold(0, u64::wrapping_add)
     }
 
-    /// The sum of a counter that is used as a gauge. Cores are read one after the other, so that a decrement may be
-    /// seen before its increment: such a sum counts as zero.
+    /// The sum of a counter that is used as a gauge. Cores are read one after the other, so a decrement may be seen
+    /// before its increment: a negative sum counts as zero.
     pub fn gauge(&self, index: usize) -> u64 {
         u64::try_from(self.sum(index).cast_signed()).unwrap_or(0)
     }

@@ -18,14 +18,14 @@ use thread_local::ThreadLocal;
 
 use super::counters::add;
 
-/// How long requests took, by method and status, with the bytes they moved.
+/// The durations of requests, by method and status, with the bytes they moved.
 #[derive(Default)]
 pub struct RequestDurations {
     cores: ThreadLocal<Box<Series>>,
 }
 
 impl RequestDurations {
-    /// Adds one request. `status` 0 says that there was no answer. `received` and `sent` are body bytes.
+    /// Adds one request. `status` 0 means that there was no response. `received` and `sent` are body bytes.
     pub fn record(&self, method: &Method, status: u16, duration: Duration, received: u64, sent: u64) {
         let key = Key::new(method, status);
         let series = self.cores.get_or(|| Box::new(Series::new(key))).find(key);
@@ -49,10 +49,10 @@ impl RequestDurations {
     }
 }
 
-/// What [`RequestDurations`] knows of one method and status.
+/// The sums for one method and status.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Requests by [`REQUEST_BOUNDS`], not cumulative; the last is what took longer than all of them.
+    /// Requests by [`REQUEST_BOUNDS`], not cumulative; the last bucket is for those above all bounds.
     pub buckets: [u64; REQUEST_BOUNDS.len() + 1],
     pub sum: Duration,
     pub received: u64,
@@ -69,7 +69,7 @@ impl Totals {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key {
     method: u8,
-    /// 0: no answer. 1 to 9: a class, "2xx" for 2. Else the status itself.
+    /// 0: no response. 1 to 9: a class, "2xx" for 2. Otherwise the status itself.
     status: u16,
 }
 
@@ -87,11 +87,11 @@ impl Key {
             Method::PATCH => 9,
             _ => OTHER_METHOD,
         };
-        // Numbers below 100 are no statuses: see the field.
+        // Numbers below 100 are not statuses: see the field.
         Key { method, status: if status < 100 { 0 } else { status } }
     }
 
-    /// What stands for this key where a list is full.
+    /// The key to use instead if a list is full.
     fn class(self) -> Self {
         let status = if self.status < 100 { self.status } else { (self.status / 100).min(9) };
         Key { method: OTHER_METHOD, status }
@@ -104,7 +104,7 @@ impl Key {
         NAMES.get(usize::from(self.method)).unwrap_or(&NAMES[0])
     }
 
-    /// The status in digits, its class ("5xx") past the bound, and nothing where there was no answer.
+    /// The status in digits, its class ("5xx") if the list is full, and empty if there was no response.
     pub fn status(self) -> String {
         match self.status {
             0 => String::new(),
@@ -129,7 +129,7 @@ impl Series {
         Series { key, next: OnceLock::new(), histogram: Histogram::default(), received: zero(), sent: zero() }
     }
 
-    /// The histogram of `key` in this list; made where it is missing.
+    /// The histogram of `key` in this list; created if it is missing.
     fn find(&self, key: Key) -> &Series {
         if self.key == key {
             return self;
@@ -157,7 +157,7 @@ pub(super) struct Histogram<const N: usize> {
 }
 
 impl<const N: usize> Histogram<N> {
-    /// Adds one duration. `bounds` are nanoseconds, inclusive and rising. Only one thread may do this.
+    /// Adds one duration. `bounds` are nanoseconds, inclusive and ascending. Only one thread may do this.
     pub(super) fn record(&self, bounds: &[u64], duration: Duration) {
         let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         let bucket = bounds.partition_point(|bound| *bound < nanos);
@@ -181,8 +181,9 @@ impl<const N: usize> Default for Histogram<N> {
     }
 }
 
-/// The buckets of request durations, in nanoseconds: those that OpenTelemetry advises for `http.server.request.duration`
-/// (5 ms to 10 s), and three below, because a gateway near its upstreams answers in less than the first of them.
+/// The buckets of request durations, in nanoseconds: those that OpenTelemetry recommends for
+/// `http.server.request.duration` (5 ms to 10 s), and three below, because a gateway near its upstreams responds faster
+/// than the first of them.
 pub const REQUEST_BOUNDS: [u64; 17] = [
     500_000,
     1_000_000,
@@ -203,7 +204,7 @@ pub const REQUEST_BOUNDS: [u64; 17] = [
     10_000_000_000,
 ];
 
-/// How many methods and statuses of one route are told apart per core. More than a sane route has.
+/// How many methods and statuses of one route are distinguished per core. More than a normal route has.
 const MAX_SERIES: usize = 32;
 
 const OTHER_METHOD: u8 = 0;

@@ -1,10 +1,10 @@
-//! Prometheus' text format, version 0.0.4: what `GET /metrics` answers.
+//! Prometheus' text format, version 0.0.4: the response to `GET /metrics`.
 //!
-//! Written by hand because `prometheus-client` encodes OpenMetrics only, in which a counter's TYPE line has another name
-//! than its sample; a scraper that did not ask for OpenMetrics must not get it. What is left to write is a page of code
+//! Written by hand because `prometheus-client` only encodes OpenMetrics, in which a counter's TYPE line has another
+//! name than its sample; a scraper that did not ask for OpenMetrics must not get it. The remaining code is a page
 //! (source: prometheus.io/docs/instrumenting/exposition_formats, "Text-based format").
 //!
-//! A label whose value is empty is left out, which means the same to Prometheus.
+//! A label with an empty value is left out, which means the same to Prometheus.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
@@ -17,7 +17,7 @@ pub struct Exposition {
     families: BTreeSet<String>,
 }
 
-/// What `Content-Type` says of the page.
+/// The page's `Content-Type`.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,27 +30,27 @@ pub enum Kind {
 /// Names and values of one sample's labels.
 pub type Labels<'a> = &'a [(&'a str, &'a str)];
 
-/// A series that another room counts: a plugin's own metrics, the state of a pool. Series of one name need not come
-/// together. Whatever the names are, the page stays valid: see [`Exposition::add_series`].
+/// A series from another room: a plugin's own metrics, the state of a pool. Series of one name need not be adjacent.
+/// Whatever the names are, the page stays valid: see [`Exposition::add_series`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Series {
     pub name: String,
-    /// One sentence; the first series of a name gives it.
+    /// One sentence; that of the first series of a name is used.
     pub help: String,
     pub labels: Vec<(String, String)>,
     pub value: Value,
 }
 
-/// What a series has counted.
+/// The value of a series.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
-    /// Its name gets `_total` where that is missing.
+    /// Its name gets the suffix `_total` if that is missing.
     Counter(u64),
     Gauge(f64),
     Histogram {
-        /// Inclusive upper bounds, rising.
+        /// Inclusive upper bounds, ascending.
         bounds: Vec<f64>,
-        /// Observations per bucket, not cumulative, with one more at the end for what is above all bounds.
+        /// Observations per bucket, not cumulative, with one more at the end for those above all bounds.
         counts: Vec<u64>,
         sum: f64,
     },
@@ -65,8 +65,7 @@ impl Value {
         }
     }
 
-    /// Adds what another one has counted of the same. What cannot be added, because it is of another kind or has other
-    /// bounds, is left out.
+    /// Adds the value of another series with the same labels. A value of another kind or with other bounds is ignored.
     pub fn add(&mut self, other: &Value) {
         match (self, other) {
             (Value::Counter(count), Value::Counter(more)) => *count = count.wrapping_add(*more),
@@ -84,7 +83,7 @@ impl Value {
 }
 
 impl Exposition {
-    /// Begins a family. All its samples come before the next family begins.
+    /// Begins a family. All its samples must come before the next family begins.
     pub fn family(&mut self, name: &str, kind: Kind, help: &str) {
         let kind = match kind {
             Kind::Counter => "counter",
@@ -112,9 +111,9 @@ impl Exposition {
         self.histogram(name, labels, seconds, buckets, sum.as_secs_f64());
     }
 
-    /// Series of other rooms. Characters that a name cannot have become `_`. A series is left out where its family is
-    /// one of the gateway's own or was begun with another kind, or where the same labels came before: the page would be
-    /// refused as a whole otherwise.
+    /// Adds series of other rooms. Characters that are not allowed in a name become `_`. A series is left out if its
+    /// family is one of the gateway's own or was begun with another kind, or if the same labels came before: otherwise
+    /// the whole page would be refused.
     pub fn add_series(&mut self, series: &[Series]) {
         let mut families = BTreeMap::<String, Vec<&Series>>::new();
         for one in series {
@@ -138,7 +137,7 @@ impl Exposition {
         }
     }
 
-    /// The page.
+    /// Returns the page.
     pub fn finish(self) -> String {
         self.text
     }
@@ -183,7 +182,7 @@ impl Exposition {
     }
 }
 
-/// `{name="value",...}`, with `le` at the end for a bucket; nothing at all where there is no label.
+/// `{name="value",...}`, with `le` at the end for a bucket; empty if there are no labels.
 struct Braces<'a>(Labels<'a>, Option<f64>);
 
 impl fmt::Display for Braces<'_> {
@@ -235,7 +234,7 @@ impl fmt::Display for Number {
     }
 }
 
-/// `[a-zA-Z_][a-zA-Z0-9_]*`: colons are for recording rules.
+/// `[a-zA-Z_][a-zA-Z0-9_]*`: colons are reserved for recording rules.
 fn legal_name(name: &str) -> String {
     let mut legal: String =
         name.chars().map(|character| if character.is_ascii_alphanumeric() { character } else { '_' }).collect();
@@ -245,8 +244,8 @@ fn legal_name(name: &str) -> String {
     legal
 }
 
-/// Labels with legal names, sorted, each name once. `le` is the histogram's own, and names that begin with `__` are
-/// Prometheus' own.
+/// Labels with legal names, sorted, each name once. `le` is reserved for histograms, and names that begin with `__` for
+/// Prometheus.
 fn legal_labels(labels: &[(String, String)]) -> BTreeMap<String, String> {
     let renamed = |name: &str| match legal_name(name) {
         reserved if reserved == "le" || reserved.starts_with("__") => format!("exported_{reserved}"),
@@ -260,8 +259,8 @@ fn legal_labels(labels: &[(String, String)]) -> BTreeMap<String, String> {
 pub(super) mod tests {
     use super::*;
 
-    /// A strict reader of the format: every line, every name, every escape; samples only in their own family, no sample
-    /// twice, buckets cumulative. Answers samples as `name{labels}` → value.
+    /// A strict parser of the format: every line, every name, every escape; samples only in their own family, no sample
+    /// twice, buckets cumulative. Returns samples as `name{labels}` → value.
     pub(in super::super) fn parse(page: &str) -> BTreeMap<String, f64> {
         let mut samples = BTreeMap::new();
         let mut families = BTreeMap::<String, String>::new();

@@ -1,16 +1,16 @@
 //! One JSON object on one line, written by hand into a byte buffer.
 //!
-//! The texts come from anywhere: a client's path, a plugin's attribute. Whatever bytes they are, the line is valid
-//! JSON in valid UTF-8 and has no byte that a terminal acts on: control characters (C0, DEL and C1) are escaped, and
-//! what is not UTF-8 becomes U+FFFD.
+//! The texts come from anywhere: a client's path, a plugin's attribute. Whatever bytes they contain, the line is valid
+//! JSON in valid UTF-8 and has no byte that a terminal interprets: control characters (C0, DEL and C1) are escaped, and
+//! invalid UTF-8 becomes U+FFFD.
 //!
-//! Rejected: serde_json with a derived struct. It takes 410 ns for an access-log record where this takes 230, needs the
-//! text to be UTF-8 already, and lets DEL and C1 through.
+//! Rejected: serde_json with a derived struct. It takes 410 ns for an access-log record where this takes 230, requires
+//! the text to be UTF-8 already, and lets DEL and C1 through.
 
 use std::fmt::{self, Write as _};
 use std::net::{IpAddr, SocketAddr};
 
-/// An object under construction. Fields come out in the order of the calls.
+/// An object under construction. Fields are written in the order of the calls.
 pub struct JsonLine<'a> {
     out: &'a mut Vec<u8>,
 }
@@ -30,7 +30,7 @@ impl<'a> JsonLine<'a> {
         self.out.extend_from_slice(b"}\n");
     }
 
-    /// `key` is a literal of ours: it is not escaped.
+    /// `key` is a literal in our code: it is not escaped.
     pub fn text(&mut self, key: &'static str, value: &str) {
         self.bytes(key, value.as_bytes());
     }
@@ -56,12 +56,12 @@ impl<'a> JsonLine<'a> {
         self.out.push(b'"');
         escape(self.out, key.as_bytes());
         self.out.extend_from_slice(b"\":\"");
-        // Neither we nor the formatter fail; a Display that reports an error leaves what it wrote.
+        // Neither this nor the formatter fails; if a Display reports an error, what it wrote stays.
         let _ = write!(Escaping(self.out), "{value}");
         self.close();
     }
 
-    /// Numbers above 2⁵³ lose digits in JavaScript; no field of ours gets there.
+    /// Numbers above 2⁵³ lose digits in JavaScript; none of our fields gets there.
     pub fn number(&mut self, key: &'static str, value: u64) {
         self.name(key);
         self.out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
@@ -89,14 +89,14 @@ impl<'a> JsonLine<'a> {
         self.close();
     }
 
-    /// A field that `write` fills with the inside of a string that needs no escaping.
+    /// A field whose string `write` fills with characters that need no escaping.
     pub fn plain(&mut self, key: &'static str, write: impl FnOnce(&mut Vec<u8>)) {
         self.open(key);
         write(self.out);
         self.close();
     }
 
-    /// An object inside this one, of texts by name.
+    /// A nested object of texts by name.
     pub fn texts<'t>(&mut self, key: &'static str, pairs: impl Iterator<Item = (&'t str, &'t str)>) {
         self.name(key);
         self.out.push(b'{');
@@ -126,7 +126,7 @@ impl<'a> JsonLine<'a> {
     }
 }
 
-/// Appends text as the inside of a JSON string.
+/// Appends text as the content of a JSON string.
 pub fn escape(out: &mut Vec<u8>, text: &[u8]) {
     let harmless = harmless_prefix(text);
     out.extend_from_slice(&text[..harmless]);
@@ -202,7 +202,7 @@ fn write_ip(out: &mut Vec<u8>, address: IpAddr) {
     }
 }
 
-/// Lets `write!` append to the inside of a JSON string.
+/// Lets `write!` append to the content of a JSON string.
 struct Escaping<'a>(&'a mut Vec<u8>);
 
 impl fmt::Write for Escaping<'_> {

@@ -17,17 +17,17 @@ pub struct Layer4Metrics {
 labels! {
     /// Why a datagram was not forwarded.
     Dropped {
-        /// There are as many sessions as may be.
+        /// The maximum number of sessions exists.
         Sessions => "sessions",
         /// The next socket was full.
         Full => "full",
-        /// It was too long for the way to the endpoint.
+        /// It was too long for the path to the endpoint.
         Size => "size",
         /// No endpoint could be reached.
         NoEndpoint => "no-endpoint",
-        /// The gateway is about to let go of the listener.
+        /// The gateway is about to close the listener.
         Draining => "draining",
-        /// The listener keeps its sender out.
+        /// The listener refuses its sender's address.
         Address => "address",
     }
 }

@@ -1,13 +1,13 @@
-//! Lines of text from many threads to one place, without making any of those threads wait.
+//! Lines of text from many threads to one output, without making any of those threads wait.
 //!
 //! Each thread formats its lines straight into a buffer of its own; one writer thread takes the full buffers away and
 //! writes them in batches. A thread has two buffers and the writer holds the lock of at most one at any time, so
 //! `try_lock` on one of the two always succeeds: a data core never waits, not even for a writer that was preempted
-//! while holding a lock. Where both buffers are full (the disk or the reader of the pipe is too slow) the line is
-//! dropped whole and counted.
+//! while holding a lock. If both buffers are full (the disk or the reader of the pipe is too slow) the line is dropped
+//! whole and counted.
 //!
-//! The writer sleeps for good while nothing comes; the first line after that wakes it, and while lines keep coming it
-//! looks after the buffers every [`BATCH`] by itself, so a busy core never pays for a wake-up.
+//! The writer sleeps while nothing arrives; the first line after that wakes it, and while lines keep coming it checks
+//! the buffers every [`BATCH`] by itself, so a busy core never pays for a wake-up.
 //!
 //! Rejected: a channel of owned lines. It costs an allocation per line, freed on another thread, and a wake-up of the
 //! receiver for most of them.
@@ -22,27 +22,27 @@ use std::time::Duration;
 
 use thread_local::ThreadLocal;
 
-/// A writer of lines with a thread of its own. Dropping it lets that thread write what is left, and end.
+/// A writer of lines with a thread of its own. When it is dropped, that thread writes the rest and ends.
 pub struct LineWriter {
     shared: Arc<Shared>,
     thread: Thread,
 }
 
-/// Where lines go.
+/// The destination of lines.
 pub enum Output {
     Stdout,
     Stderr,
-    /// A file that is appended to, and made with mode 0640 where it does not exist.
+    /// A file that is appended to, and created with mode 0640 if it does not exist.
     File(PathBuf),
-    /// Anything else; `reopen` leaves it as it is.
+    /// Any other output; `reopen` has no effect on it.
     Other(Box<dyn Write + Send>),
 }
 
 impl LineWriter {
     /// Opens the output and starts the writer thread.
     ///
-    /// `queue_bytes` bounds what waits in memory, all of `threads` together; each gets an equal share. The batch that is
-    /// being written comes on top.
+    /// `queue_bytes` limits the waiting bytes in memory, for all of `threads` together; each gets an equal share. The
+    /// batch that is being written comes on top.
     ///
     /// `failed` is called on the writer thread when the output cannot be written or reopened.
     pub fn start(
@@ -73,7 +73,7 @@ impl LineWriter {
         Ok(LineWriter { shared, thread: handle.thread().clone() })
     }
 
-    /// Hands over one line. `format` appends it, newline included, to the bytes it is given; it may be called twice.
+    /// Queues one line. `format` appends it, newline included, to the given bytes; it may be called twice.
     pub fn write(&self, format: impl Fn(&mut Vec<u8>)) {
         let (slot, first) = match self.shared.slots.get() {
             Some(slot) => (slot, false),
@@ -83,14 +83,14 @@ impl LineWriter {
             add(&slot.dropped, 1);
             return;
         };
-        // A new slot is seen by the writer only after it was woken: nothing else orders the two.
+        // The writer sees a new slot only after it was woken: nothing else orders the two.
         let wakes = filled.before < self.shared.wake_bytes && filled.after >= self.shared.wake_bytes;
         if first || wakes || self.shared.idle.load(Ordering::Relaxed) {
             self.thread.unpark();
         }
     }
 
-    /// Lines that the output has taken so far. What still waits is in no count yet, so that each line is in one only.
+    /// Lines that the output has taken so far. Waiting lines are not counted yet, so each line is counted once.
     pub fn accepted(&self) -> u64 {
         self.shared.written.load(Ordering::Relaxed)
     }
@@ -101,15 +101,15 @@ impl LineWriter {
         dropped + self.shared.lost.load(Ordering::Relaxed)
     }
 
-    /// Opens a file anew by its path, before the next batch. Log rotation renames the file, then asks for this.
-    /// Where that fails the writer keeps to the file it has.
+    /// Reopens a file by its path, before the next batch. Log rotation renames the file, then calls this. If it fails,
+    /// the writer continues with the open file.
     pub fn reopen(&self) {
         self.shared.reopen.store(true, Ordering::Release);
         self.thread.unpark();
     }
 
     /// Writes what is queued and ends the writer thread. Blocks until then, or until `deadline` has passed: then it
-    /// answers false and the rest is lost. Lines that come later are not written.
+    /// returns false and the rest is lost. Later lines are not written.
     pub fn close(&self, deadline: Duration) -> bool {
         self.stop();
         let ended = lock(&self.shared.ended);
@@ -132,15 +132,15 @@ impl Drop for LineWriter {
 
 struct Shared {
     slots: ThreadLocal<Slot>,
-    /// Of one buffer.
+    /// For one buffer.
     limit_bytes: usize,
-    /// A buffer that grows past this wakes the writer before its time.
+    /// A buffer that grows beyond this wakes the writer early.
     wake_bytes: usize,
     /// The writer sleeps until it is woken.
     idle: AtomicBool,
     reopen: AtomicBool,
     stop: AtomicBool,
-    /// Lines that the output took, and those that it refused.
+    /// Lines that the output took, and lines that it refused.
     written: AtomicU64,
     lost: AtomicU64,
     ended: Mutex<bool>,
@@ -164,7 +164,8 @@ impl Shared {
                 continue;
             }
             // A thread adds a line under its lock and then reads `idle`. Either the second sweep takes the lock after
-            // it and finds the line, or before it: then the lock makes this store visible to it, and it wakes us.
+            // it and finds the line, or before it: then the lock makes this store visible to the thread, and it wakes
+            // us.
             self.idle.store(true, Ordering::Relaxed);
             let found = self.sweep(&mut batch, &mut sink);
             if !found && !self.stop.load(Ordering::Acquire) && !self.reopen.load(Ordering::Acquire) {
@@ -176,7 +177,7 @@ impl Shared {
         self.ended_changed.notify_all();
     }
 
-    /// Writes what the buffers hold. Answers whether there was anything.
+    /// Writes the contents of the buffers. Returns whether there was anything.
     fn sweep(&self, batch: &mut Vec<u8>, sink: &mut Sink) -> bool {
         let mut found = false;
         for buffer in self.slots.iter().flat_map(|slot| &slot.buffers) {
@@ -194,21 +195,21 @@ impl Shared {
     }
 }
 
-/// What one thread writes into.
+/// The buffers of one thread.
 #[derive(Default)]
 struct Slot {
     buffers: [Mutex<Vec<u8>>; BUFFERS],
     dropped: AtomicU64,
 }
 
-/// How full a buffer was and is, in bytes.
+/// The bytes in a buffer, before and after.
 struct Filled {
     before: usize,
     after: usize,
 }
 
 impl Slot {
-    /// Adds a line to the first buffer that has room and that the writer is not taking away.
+    /// Adds a line to the first buffer that has room and is not being taken by the writer.
     fn append(&self, limit_bytes: usize, format: impl Fn(&mut Vec<u8>)) -> Option<Filled> {
         for buffer in &self.buffers {
             let mut buffer = match buffer.try_lock() {
@@ -230,7 +231,7 @@ impl Slot {
     }
 }
 
-/// Doubles a buffer that is nearly full, but never past its limit, where a plain push might.
+/// Doubles a nearly full buffer, but never beyond its limit, as a plain push might.
 fn make_room(buffer: &mut Vec<u8>, limit_bytes: usize) {
     if buffer.capacity() - buffer.len() < TYPICAL_LINE_BYTES && buffer.capacity() < limit_bytes {
         let capacity = (buffer.capacity() * 2).clamp(MIN_BUFFER_BYTES, limit_bytes);
@@ -243,7 +244,7 @@ struct Sink {
     output: Box<dyn Write + Send>,
     path: Option<PathBuf>,
     failed: Box<dyn Fn(&io::Error) + Send>,
-    /// The last write ended inside a line. The next one starts with a newline, so that its lines come out whole.
+    /// The last write ended inside a line. The next one starts with a newline, so that its lines are complete.
     torn: bool,
 }
 
@@ -269,7 +270,7 @@ impl Sink {
         }
     }
 
-    /// Writes whole lines; answers how many were lost.
+    /// Writes whole lines; returns how many were lost.
     fn write(&mut self, lines: &[u8], stop: &AtomicBool) -> u64 {
         let mut rest = lines;
         let written = self.mend().and_then(|()| self.write_all(&mut rest, stop)).and_then(|()| self.output.flush());
@@ -287,7 +288,7 @@ impl Sink {
         Ok(())
     }
 
-    /// `Write::write_all`, but `rest` says where it stopped, and an output that is not blocking is waited for.
+    /// Like `Write::write_all`, but `rest` says where it stopped, and it waits for a non-blocking output.
     fn write_all(&mut self, rest: &mut &[u8], stop: &AtomicBool) -> io::Result<()> {
         while !rest.is_empty() {
             match self.output.write(rest) {
@@ -316,7 +317,7 @@ fn open_file(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// Adds to a counter that only the current thread writes, so that no locked instruction is needed.
+/// Adds to a counter that only the current thread writes, so no locked instruction is needed.
 fn add(counter: &AtomicU64, delta: u64) {
     counter.store(counter.load(Ordering::Relaxed).wrapping_add(delta), Ordering::Relaxed);
 }
@@ -325,8 +326,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// How long lines gather before they are written, under load. Short enough for `tail -f`, long enough that a write
-/// carries thousands of lines.
+/// How long lines gather before they are written, under load. Short enough for `tail -f`, long enough for a write to
+/// carry thousands of lines.
 const BATCH: Duration = Duration::from_millis(50);
 
 /// A buffer of this size is written before [`BATCH`] has passed: it is large enough for one write, and small enough to
@@ -336,10 +337,10 @@ const WAKE_BYTES: usize = 256 * 1024;
 /// Per thread: while the writer takes one, lines go to the other.
 const BUFFERS: usize = 2;
 
-/// What a buffer starts with, and the least that a share of the queue can be.
+/// The initial size of a buffer, and the smallest share of the queue.
 const MIN_BUFFER_BYTES: usize = 16 * 1024;
 
-/// Less room than this is made larger before a line is formatted.
+/// A buffer with less room than this grows before a line is formatted.
 const TYPICAL_LINE_BYTES: usize = 2048;
 
 #[cfg(test)]

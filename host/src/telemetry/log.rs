@@ -1,15 +1,15 @@
 //! The operator log: the gateway's own messages, on stderr, one line per event.
 //!
-//! A line has a level, a message and fields. The message is a fixed text that names the kind of event; what varies
-//! goes into fields. People get text, machines get JSON lines; with [`Format::Auto`] a terminal decides.
+//! A line has a level, a message and fields. The message is a fixed text that names the kind of event; variable parts
+//! go into fields. People get text, machines get JSON lines; with [`Format::Auto`] a terminal decides.
 //!
 //! Nothing that happens a million times may fill a disk: each kind of message has a budget of [`LINES_PER_WINDOW`]
-//! lines in [`WINDOW`]. Lines beyond it are counted, and the next line of that kind that comes through says how many
-//! were suppressed. Nor can a caller be delayed: lines go through a [`LineWriter`], so a data core may log.
+//! lines in [`WINDOW`]. Lines beyond it are counted, and the next line of that kind that is written says how many were
+//! suppressed. Nor can a caller be delayed: lines go through a [`LineWriter`], so a data core may log.
 //!
 //! The logger is the one global of the process, because faults are reported from everywhere and passing it to every
-//! room would hide what those rooms are about. Rejected: `tracing`. Its spans cost on the data path what nothing here
-//! needs, and it has no budget per message.
+//! room would obscure the purpose of those rooms. Rejected: `tracing`. Its spans have a cost on the data path that
+//! nothing here needs, and it has no budget per message.
 
 use std::fmt::{self, Write as _};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -22,25 +22,25 @@ use super::json_line::JsonLine;
 use super::line_writer::{LineWriter, Output};
 use super::write_rfc3339;
 
-/// What varies in an event, by name. Names are snake_case.
+/// The variable parts of an event, by name. Names are snake_case.
 pub type Fields<'a> = &'a [(&'a str, &'a dyn fmt::Display)];
 
-/// Writes one event. `message` is a fixed text: it is what the budget goes by.
+/// Writes one event. `message` is a fixed text, which identifies the budget.
 pub fn log(level: Level, message: &str, fields: Fields<'_>) {
     global().write(message, &Event { level, message, fields, report: None });
 }
 
-/// Writes one event whose message is not fixed, say because a plugin made it. `kind` is what the budget goes by.
+/// Writes one event whose message is not fixed, for example a plugin's. `kind` identifies the budget.
 pub fn log_as(kind: &str, level: Level, message: &str, fields: Fields<'_>) {
     global().write(kind, &Event { level, message, fields, report: None });
 }
 
-/// Writes one event with a text of several lines, such as rendered diagnostics. On a terminal the lines stay lines.
+/// Writes one event with a text of several lines, such as rendered diagnostics. On a terminal the line breaks are kept.
 pub fn log_report(level: Level, message: &str, report: &str) {
     global().write(message, &Event { level, message, fields: &[], report: Some(report) });
 }
 
-/// Writes one event as [`log_as`] does; what follows the message's first line is its report, such as a guest's stack.
+/// Writes one event like [`log_as`]; the lines after the message's first one are its report, such as a guest's stack.
 pub fn log_lines(kind: &str, level: Level, text: &str, fields: Fields<'_>) {
     let (message, report) = text.split_once('\n').map_or((text, None), |(message, report)| (message, Some(report)));
     global().write(kind, &Event { level, message, fields, report });
@@ -51,49 +51,49 @@ pub fn enabled(level: Level) -> bool {
     global().enabled(level)
 }
 
-/// Sets the level and the format. Before this the defaults hold. The format of a process does not change: a second
-/// call sets only the level.
+/// Sets the level and the format; until then the defaults apply. The format of a process does not change: a second call
+/// only sets the level.
 pub fn init(settings: Settings) {
     LOGGER.get_or_init(|| Logger::to_stderr(settings)).set_level(settings.level);
 }
 
-/// Lines left out so far because their kind was over its budget.
+/// Lines suppressed so far because their kind was over its budget.
 pub fn suppressed() -> u64 {
     global().suppressed.load(Ordering::Relaxed)
 }
 
-/// Writes what is queued, for at most `deadline`; blocks meanwhile. What is logged later is not written.
+/// Writes what is queued, for at most `deadline`; blocks meanwhile. Later lines are not written.
 pub fn close(deadline: Duration) {
     if let Some(writer) = LOGGER.get().and_then(|logger| logger.writer.as_ref()) {
         writer.close(deadline);
     }
 }
 
-/// What the operator chooses.
+/// The operator's settings.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
     pub level: Level,
     pub format: Format,
 }
 
-/// How bad it is.
+/// The severity of an event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
-    /// For whoever works on the gateway or on a plugin.
+    /// For people who work on the gateway or on a plugin.
     Debug,
     /// A change of state: started, reloaded, draining.
     #[default]
     Info,
     /// Something failed and the gateway dealt with it.
     Warn,
-    /// Something failed and somebody has to act.
+    /// Something failed and somebody must act.
     Error,
 }
 
-/// How lines look.
+/// The format of lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
-    /// Text where stderr is a terminal, else JSON lines.
+    /// Text if stderr is a terminal, otherwise JSON lines.
     #[default]
     Auto,
     Text,
@@ -102,7 +102,7 @@ pub enum Format {
 
 /// The log itself. The process has one; tests make their own.
 struct Logger {
-    /// None where the writer thread could not be started: then there is nobody to tell.
+    /// `None` if the writer thread could not be started: then there is nowhere to report to.
     writer: Option<LineWriter>,
     level: AtomicU8,
     style: Style,
@@ -133,7 +133,7 @@ impl Logger {
     }
 
     fn new(output: Output, level: Level, style: Style) -> Self {
-        // Where stderr cannot be written there is no other place to say so.
+        // If stderr cannot be written there is no other place to report it.
         let writer = LineWriter::start("log", output, QUEUE_BYTES, QUEUES, |_| {}).ok();
         let mut budgets = Vec::new();
         budgets.resize_with(KINDS, Budget::default);
@@ -171,7 +171,7 @@ impl Logger {
         });
     }
 
-    /// Kinds share a budget where their hashes meet: that keeps their number bounded, whatever callers make of them.
+    /// Kinds share a budget if their hashes collide: that bounds their number, whatever callers pass.
     fn budget(&self, kind: &str) -> &Budget {
         let mut hasher = DefaultHasher::new();
         kind.hash(&mut hasher);
@@ -179,12 +179,13 @@ impl Logger {
     }
 }
 
-/// What one kind of message may still say: the number of the current window above, the lines in it below.
+/// The budget of one kind of message: the number of the current window in the upper half, its lines in the lower half.
 #[derive(Default)]
 struct Budget(AtomicU64);
 
 impl Budget {
-    /// Takes one line out; says how many were left out before it. `None` where nothing is left in this window.
+    /// Takes one line from the budget; returns how many were suppressed before it. `None` if nothing is left in this
+    /// window.
     fn take(&self, uptime: Duration) -> Option<u64> {
         // The first window is number 1, so that a new budget is never in it.
         let now = (uptime.as_secs() / WINDOW.as_secs() + 1) & u64::from(u32::MAX);
@@ -232,7 +233,7 @@ impl Event<'_> {
         let (on, off) = if colour { (self.level.colour(), "\x1b[0m") } else { ("", "") };
         out.extend_from_slice(format!(" {on}{:<5}{off} ", self.level.name()).as_bytes());
         let mut text = Visible(out);
-        // Writing to memory does not fail; a Display that reports an error leaves what it wrote.
+        // Writing to memory does not fail; if a Display reports an error, what it wrote stays.
         let _ = text.write_str(self.message);
         for (name, value) in self.fields {
             let value = value.to_string();
@@ -270,7 +271,7 @@ impl Level {
     }
 }
 
-/// Text in which control characters are spelled out, so that no peer writes to the operator's terminal.
+/// Text with control characters spelled out, so that no peer can control the operator's terminal.
 struct Visible<'a>(&'a mut Vec<u8>);
 
 impl fmt::Write for Visible<'_> {
@@ -288,8 +289,8 @@ impl fmt::Write for Visible<'_> {
     }
 }
 
-/// How many lines of one kind come through in a [`WINDOW`]: ten at once tell the story, one per second on average
-/// is under 30 MB a day.
+/// How many lines of one kind are written in a [`WINDOW`]: ten at once are enough to understand, and one per second on
+/// average is under 30 MB a day.
 const LINES_PER_WINDOW: u64 = 10;
 
 const WINDOW: Duration = Duration::from_secs(10);
@@ -297,7 +298,7 @@ const WINDOW: Duration = Duration::from_secs(10);
 /// How many kinds have a budget of their own.
 const KINDS: usize = 256;
 
-/// What may wait for stderr, and in how many shares. Any thread may log; the budgets keep the lines few, so that a share
+/// How much may wait for stderr, and in how many shares. Any thread may log; the budgets keep the lines few, so a share
 /// of 64 KiB is plenty.
 const QUEUE_BYTES: usize = 1 << 20;
 const QUEUES: usize = 16;
@@ -324,7 +325,7 @@ mod tests {
         }
     }
 
-    /// Writes events of `(kind, event, second)` and answers what came out.
+    /// Writes events of `(kind, event, second)` and returns the output.
     fn lines(style: Style, level: Level, events: &[(&str, Event<'_>, u64)]) -> String {
         let sink = Sink::default();
         let logger = Logger::new(Output::Other(Box::new(sink.clone())), level, style);

@@ -1,12 +1,12 @@
 //! The gateway's metrics, and the page that shows them.
 //!
-//! Names follow OpenTelemetry's HTTP semantic conventions where they have one (`http.server.request.duration` is
-//! `http_server_request_duration_seconds`), else they begin with `gatewright_`.
+//! Names follow OpenTelemetry's HTTP semantic conventions where these have one (`http.server.request.duration` is
+//! `http_server_request_duration_seconds`), otherwise they begin with `gatewright_`.
 //!
-//! A room asks for its handle by name when a snapshot is built and counts through it; see [`super::counters`] for what
-//! that costs. The same name gives the same handle, so values survive a reload. A handle that only this register holds
-//! belongs to no running snapshot: after [`RELOADS_KEPT`] reloads in that state it is forgotten, so that a gateway
-//! whose configuration keeps changing does not grow.
+//! A room asks for its handle by name when a snapshot is built and counts through it; see [`super::counters`] for the
+//! cost. The same name gives the same handle, so values survive a reload. A handle that only this register holds
+//! belongs to no running snapshot: after [`RELOADS_KEPT`] reloads in that state it is dropped, so that a gateway whose
+//! configuration keeps changing does not grow.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,7 +24,7 @@ pub use super::upstream_metrics::{UpstreamEvent, UpstreamFailure, UpstreamMetric
 
 /// All metrics of one gateway.
 pub struct Metrics {
-    /// What belongs to no route, upstream or plugin.
+    /// Metrics that belong to no route, upstream or plugin.
     pub server: ServerMetrics,
     routes: Named<RouteMetrics>,
     listeners: Named<ListenerMetrics>,
@@ -39,9 +39,9 @@ pub struct Metrics {
 struct Reloads {
     applied: AtomicU64,
     refused: AtomicU64,
-    /// Unix seconds of the newest configuration that was applied.
+    /// Unix seconds of the last applied configuration.
     last_applied: AtomicU64,
-    /// Whether the newest attempt was refused.
+    /// Whether the latest attempt was refused.
     last_refused: AtomicU64,
 }
 
@@ -68,7 +68,7 @@ impl Metrics {
         self.listeners.of(name)
     }
 
-    /// The handle of what a listener forwards at layer 4.
+    /// The handle of a listener that forwards at layer 4.
     pub fn layer4(&self, listener: &str) -> Arc<Layer4Metrics> {
         self.layer4.of(listener)
     }
@@ -81,7 +81,7 @@ impl Metrics {
         self.plugins.of(name)
     }
 
-    /// A new configuration runs; the old one may still have exchanges under way.
+    /// A new configuration runs; the old one may still have exchanges in flight.
     pub fn reload_applied(&self) {
         self.reloads.applied.fetch_add(1, Ordering::Relaxed);
         self.reloads.last_applied.store(unix_seconds(SystemTime::now()), Ordering::Relaxed);
@@ -93,13 +93,13 @@ impl Metrics {
         self.plugins.forget_unused();
     }
 
-    /// A new configuration was bad; the old one runs on.
+    /// A new configuration was refused; the old one continues to run.
     pub fn reload_refused(&self) {
         self.reloads.refused.fetch_add(1, Ordering::Relaxed);
         self.reloads.last_refused.store(1, Ordering::Relaxed);
     }
 
-    /// The page of `GET /metrics`. `series` are what other rooms count: plugins' own metrics, the state of pools.
+    /// The page of `GET /metrics`. `series` come from other rooms: plugins' own metrics, the state of pools.
     pub fn render(&self, access_log: &AccessLog, series: &[Series]) -> String {
         let mut page = Exposition::default();
         self.server.expose(&mut page);
@@ -173,8 +173,8 @@ impl<T: Default> Named<T> {
         handle
     }
 
-    /// Forgets what no snapshot has held for [`RELOADS_KEPT`] reloads. The lock is held while handles are given out,
-    /// too, so that a handle is never forgotten in the moment it is asked for.
+    /// Drops handles that no snapshot has held for [`RELOADS_KEPT`] reloads. Handles are given out under the same lock,
+    /// so a handle is never dropped in the moment it is asked for.
     pub(super) fn forget_unused(&self) {
         self.lock().retain(|_, entry| {
             let unused = Arc::strong_count(&entry.handle) == 1;
@@ -203,7 +203,7 @@ pub(super) fn unix_seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-/// A name that comes back within so many reloads (a rollback) goes on counting where it was.
+/// A name that comes back within this many reloads (a rollback) continues counting where it was.
 pub const RELOADS_KEPT: u32 = 3;
 
 #[cfg(test)]

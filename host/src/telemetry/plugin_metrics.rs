@@ -22,7 +22,7 @@ pub struct PluginMetrics {
     breaker: AtomicU8,
 }
 
-/// A hook that runs: what [`PluginMetrics::begin`] gives and [`PluginMetrics::end`] takes back.
+/// A running hook: returned by [`PluginMetrics::begin`] and passed to [`PluginMetrics::end`].
 #[derive(Clone, Copy, Debug)]
 #[must_use = "the call is only timed when it is given to `end`"]
 pub struct HookCall {
@@ -52,13 +52,13 @@ labels! {
         HostCalls => "host-calls",
         BodyBytes => "body-bytes",
         LogBytes => "log-bytes",
-        /// All instances that it may have were in use.
+        /// All permitted instances were in use.
         Instances => "instances",
     }
 }
 
 labels! {
-    /// What became of an exchange whose plugin failed.
+    /// What happened to an exchange whose plugin failed.
     OnError {
         Deny => "deny",
         Skip => "skip",
@@ -66,7 +66,7 @@ labels! {
 }
 
 labels! {
-    /// What the breaker lets through.
+    /// What the breaker allows.
     Breaker {
         /// Everything.
         Closed => "closed",
@@ -75,7 +75,7 @@ labels! {
     }
 }
 
-/// What is only counted.
+/// Events without a duration.
 #[derive(Clone, Copy)]
 enum Event {
     Trap,
@@ -92,7 +92,7 @@ enum Event {
 const EVENTS: usize = Event::MetricDropped as usize + 1;
 
 impl PluginMetrics {
-    /// A hook is about to run. Counts it, and reads the clock for one call in [`SAMPLE`].
+    /// Call before a hook runs. Counts it, and reads the clock for one call in [`SAMPLE`].
     pub fn begin(&self, hook: Hook) -> HookCall {
         let before = self.calls.add(hook as usize, 1);
         HookCall { hook, started: before.is_multiple_of(SAMPLE).then(Instant::now) }
@@ -116,7 +116,7 @@ impl PluginMetrics {
         self.limits.add(limit as usize, 1);
     }
 
-    /// A hook failed, or the breaker kept it from running; the exchange went on as `outcome` says.
+    /// A hook failed, or the breaker kept it from running; `outcome` says what happened to the exchange.
     pub fn failed(&self, outcome: OnError) {
         self.failures.add(outcome as usize, 1);
     }
@@ -126,7 +126,7 @@ impl PluginMetrics {
         self.count(Event::Answer);
     }
 
-    /// The plugin ended an exchange without an answer.
+    /// The plugin ended an exchange without a response.
     pub fn aborted(&self) {
         self.count(Event::Abort);
     }
@@ -138,7 +138,7 @@ impl PluginMetrics {
         }
     }
 
-    /// A new artifact took the place of the old one, or failed its trial.
+    /// A new artifact replaced the old one, or failed its trial.
     pub fn swapped(&self, applied: bool) {
         self.count(if applied { Event::SwapApplied } else { Event::SwapRefused });
     }
@@ -151,7 +151,7 @@ impl PluginMetrics {
         self.count(Event::InstanceDropped);
     }
 
-    /// The plugin used a metric that its manifest does not declare, or made more series than it may.
+    /// The plugin used a metric that its manifest does not declare, or exceeded its number of series.
     pub fn metric_dropped(&self) {
         self.count(Event::MetricDropped);
     }
@@ -251,7 +251,7 @@ impl PluginMetrics {
     }
 }
 
-/// One call in so many is timed, per hook and core: two readings of the clock cost a fifth of the smallest hook.
+/// One in this many calls is timed, per hook and core: two readings of the clock cost a fifth of the smallest hook.
 pub const SAMPLE: u64 = 16;
 
 /// The buckets of hook times in nanoseconds: a no-op takes 0.2 µs, the default limit is in milliseconds.

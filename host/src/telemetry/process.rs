@@ -1,6 +1,6 @@
-//! The process itself: the `process_*` families that Prometheus' own client libraries give, read from /proc.
+//! The process itself: the `process_*` families of Prometheus' own client libraries, read from /proc.
 //!
-//! What cannot be read (another system, a container without /proc) is left out.
+//! Values that cannot be read (on another system, or in a container without /proc) are left out.
 
 use std::fs;
 use std::time::SystemTime;
@@ -32,7 +32,7 @@ pub(super) fn expose(page: &mut Exposition, started: SystemTime) {
     }
 }
 
-/// Fields 14 and 15 of proc_pid_stat(5), counted after the name in parentheses, which may itself hold anything.
+/// Fields 14 and 15 of proc_pid_stat(5), counted after the name in parentheses, which may itself contain anything.
 fn cpu_seconds(stat: &str) -> Option<f64> {
     let (_, after_name) = stat.rsplit_once(") ")?;
     let mut fields = after_name.split(' ').skip(11);
@@ -46,7 +46,7 @@ fn status_number(status: &str, name: &str) -> Option<u64> {
     value.split_whitespace().next()?.parse().ok()
 }
 
-/// What the kernel shows times in to user space: 100 on every architecture that Rust's Linux targets cover.
+/// The kernel's unit for times in user space: 100 on every architecture that Rust's Linux targets cover.
 const TICKS_PER_SECOND: f64 = 100.0;
 
 #[cfg(test)]

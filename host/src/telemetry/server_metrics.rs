@@ -66,9 +66,9 @@ labels! {
     /// How a TLS handshake with a client ended.
     Handshake {
         Full => "full",
-        /// A session from before was taken up.
+        /// An earlier session was resumed.
         Resumed => "resumed",
-        /// The two did not agree, or one of them broke off.
+        /// Client and gateway did not agree, or one of them broke off.
         Failed => "failed",
         /// It took too long.
         TimedOut => "timed-out",
@@ -88,7 +88,7 @@ impl ListenerMetrics {
         self.connections.add(ACCEPTED, 1);
     }
 
-    /// One that was accepted is over.
+    /// An accepted connection was closed.
     pub fn closed(&self) {
         self.connections.add(CLOSED, 1);
     }
@@ -98,23 +98,23 @@ impl ListenerMetrics {
         self.connections.add(REFUSED, 1);
     }
 
-    /// One that is open rests until its client says something. It is over when it is woken as well.
+    /// An open connection is idle until its client sends something. It is woken before it is closed, too.
     pub fn rests(&self) {
         self.connections.add(LAIN_DOWN, 1);
     }
 
-    /// One that has rested does not any more.
+    /// An idle connection is idle no more.
     pub fn woken(&self) {
         self.connections.add(WOKEN, 1);
     }
 
-    /// Connections that rest now.
+    /// Connections that are idle now.
     pub fn resting(&self) -> u64 {
         let woken = self.connections.sum(WOKEN);
         self.connections.sum(LAIN_DOWN).saturating_sub(woken)
     }
 
-    /// A TLS handshake is over.
+    /// A TLS handshake has ended.
     pub fn handshake(&self, end: Handshake) {
         self.handshakes.add(end as usize, 1);
     }
@@ -165,7 +165,7 @@ impl ListenerMetrics {
     }
 }
 
-/// What belongs to the gateway as a whole.
+/// Metrics of the gateway as a whole.
 #[derive(Default)]
 pub struct ServerMetrics {
     active: Counters<1>,
@@ -173,19 +173,20 @@ pub struct ServerMetrics {
 }
 
 labels! {
-    /// Why a connection was closed, or a request of HTTP/1 refused, before a route was looked for.
+    /// Why a connection was closed, or an HTTP/1 request refused, before a route was looked up.
     RequestLimit {
         /// A request line over its limit.
         RequestLine => "request-line",
         /// A head over its limit in bytes or fields.
         HeadBytes => "head-bytes",
-        /// A head that did not come in time.
+        /// A head that did not arrive in time.
         HeadTime => "head-time",
         /// A head that is malformed, or whose framing could be read in two ways.
         Framing => "framing",
-        /// A connection that did not begin with a header of the PROXY protocol, or came from nobody who may send one.
+        /// A connection that did not begin with a header of the PROXY protocol, or came from a peer that may not send
+        /// one.
         ProxyProtocol => "proxy-protocol",
-        /// A connection from an address that its listener keeps out.
+        /// A connection from an address that its listener refuses.
         Address => "address",
     }
 }

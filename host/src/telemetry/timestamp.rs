@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Appends `2026-01-31T23:59:59.000123Z`. A time before 1970 comes as 1970, one after 9999 as the end of 9999.
+/// Appends `2026-01-31T23:59:59.000123Z`. A time before 1970 becomes 1970, one after 9999 the end of 9999.
 pub fn write_rfc3339(out: &mut Vec<u8>, time: SystemTime) {
     let since_epoch = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let seconds = since_epoch.as_secs().min(LAST_SECOND);

@@ -1,4 +1,4 @@
-//! Metrics of upstreams. Each endpoint keeps its own counters, because balancing goes by them.
+//! Metrics of upstreams. Each endpoint keeps its own counters, because balancing uses them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ pub struct UpstreamMetrics {
 labels! {
     /// Something that happened to an upstream.
     UpstreamEvent {
-        /// DNS said what one of its names stands for, or did not.
+        /// DNS answered for one of its names, or did not.
         NameResolved => "name-resolved",
         NameFailed => "name-failed",
     }
@@ -31,22 +31,22 @@ labels! {
     /// Why an upstream did not answer a request, after all attempts.
     UpstreamFailure {
         NoEndpoint => "no-endpoint",
-        /// As many requests or connections are under way as may be.
+        /// The maximum number of requests or connections is in flight.
         Overloaded => "overloaded",
         Connect => "connect",
         ConnectTimeout => "connect-timeout",
         Tls => "tls",
-        /// The connection, or the stream, ended before the head of a response was there.
+        /// The connection, or the stream, ended before the head of a response.
         Closed => "closed",
-        /// The head of a response did not come in time, of one attempt or of all.
+        /// The head of a response did not arrive in time, for one attempt or for all.
         ResponseTimeout => "response-timeout",
-        /// What came is no response that can be passed on.
+        /// The response cannot be passed on.
         BadResponse => "bad-response",
     }
 }
 
 impl UpstreamMetrics {
-    /// Adds one request: how long until the response head was there, over all attempts. `status` 0: there was none.
+    /// Adds one request: the time until the response head, over all attempts. `status` 0: there was none.
     pub fn record(&self, method: &Method, status: u16, duration: Duration) {
         self.requests.record(method, status, duration, 0, 0);
     }

@@ -3,7 +3,7 @@ use std::sync::mpsc;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// An output that takes nothing until it is let.
+/// An output that blocks until it is opened.
 struct Gate {
     open: mpsc::Receiver<()>,
     entered: mpsc::Sender<()>,
@@ -65,7 +65,7 @@ fn a_full_queue_drops_whole_lines_and_counts_them() {
     writer.write(|line| line.extend_from_slice(b"first\n"));
     inside.recv_timeout(PATIENCE).unwrap();
 
-    // The writer now waits inside the output: what fits in the two buffers is kept, the rest is dropped.
+    // The writer now waits inside the output: lines that fit into the two buffers are kept, the rest is dropped.
     let long = format!("{}\n", "y".repeat(999));
     for _ in 0..100 {
         writer.write(|line| line.extend_from_slice(long.as_bytes()));
@@ -113,7 +113,7 @@ fn reopen_follows_a_rotated_file() {
     wait_until(|| std::fs::read(&path).unwrap() == b"after\n");
     assert_eq!(std::fs::read(&rotated).unwrap(), b"before\n");
 
-    // A path that cannot be opened leaves the open file in use, and says so.
+    // If the path cannot be opened, the open file stays in use, and the failure is reported.
     std::fs::rename(&path, &rotated).unwrap();
     std::fs::create_dir(&path).unwrap();
     writer.reopen();
@@ -188,7 +188,7 @@ fn a_failing_output_counts_lost_lines_and_never_joins_two() {
     assert_eq!((writer.accepted(), writer.dropped()), (2, 1), "each is counted once");
 }
 
-/// Yields until a state is there; the test fails where it never comes.
+/// Yields until a condition holds; the test fails if it never does.
 fn wait_until(reached: impl Fn() -> bool) {
     let start = std::time::Instant::now();
     while !reached() {
