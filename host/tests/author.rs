@@ -1,5 +1,5 @@
-//! `gatewright plugin`, as an author uses it: the real binary, in a folder of its own, with the real tools of each
-//! language. What they install stays in the home directory for the next run.
+//! `gatewright plugin` as an author uses it: the real binary, in a folder of its own, with the real tools of each
+//! language. The installed tools stay in the home directory for the next run.
 
 #![allow(clippy::expect_used, clippy::unwrap_used)] // a test fails by panicking
 

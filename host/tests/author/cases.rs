@@ -1,4 +1,4 @@
-//! Test cases, run against a stock plugin: no language is needed for that.
+//! Test cases run against a stock plugin, which needs no language's tools.
 
 use crate::folder::{Folder, Said};
 

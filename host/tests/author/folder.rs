@@ -1,4 +1,4 @@
-//! A folder of an author, and the binary in it.
+//! An author's folder, and the binary running in it.
 
 use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -7,10 +7,10 @@ use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
-/// A folder that goes away with the test.
+/// A folder that is deleted with the test.
 pub struct Folder(TempDir);
 
-/// What the binary said.
+/// The output of the binary.
 pub struct Said {
     pub code: Option<i32>,
     pub stdout: String,
@@ -22,7 +22,7 @@ impl Folder {
         Folder(tempfile::tempdir().unwrap())
     }
 
-    /// A new project, with the tools of its language: installed once, for all tests and runs.
+    /// A new project with the tools of its language, which are installed once for all tests and runs.
     pub fn project(language: &str, name: &str) -> Folder {
         let folder = Folder::empty();
         folder.run(&["plugin", "new", "--lang", language, name, "--path", "."]).good();
@@ -37,7 +37,7 @@ impl Folder {
             std::fs::create_dir(&beside).unwrap();
             for made in made_tools(folder.path()) {
                 let target = beside.join(made.file_name().unwrap());
-                // Elsewhere than on the disk of temporary files it has to be copied.
+                // It must be copied if it is not on the disk of temporary files.
                 std::fs::rename(&made, &target).unwrap_or_else(|_| lay_over(&made, &target));
             }
             std::fs::rename(&beside, &kept).unwrap();
@@ -63,7 +63,7 @@ impl Folder {
         std::fs::write(self.path().join(file), text).unwrap();
     }
 
-    /// Lays another folder over this one.
+    /// Copies another folder over this one.
     pub fn lay_over(&self, from: &Path) {
         lay_over(from, self.path());
     }
@@ -71,7 +71,7 @@ impl Folder {
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_gatewright"));
         command.current_dir(self.path()).args(arguments);
-        // One folder for all Rust plugins, so that the SDK is compiled once; and only crates that are here already.
+        // One folder for all Rust plugins, so that the SDK is compiled once; and only crates that are already here.
         command.env("CARGO_TARGET_DIR", build_folder().join("rust")).env("CARGO_NET_OFFLINE", "true");
         // Nor is anything fetched for Go.
         command.env("GOPROXY", "off");
@@ -111,7 +111,7 @@ impl Said {
         self
     }
 
-    /// Whether these words were said, on whichever side.
+    /// Checks that these words were printed, to stdout or stderr.
     #[track_caller]
     pub fn says(&self, words: &str) {
         let said = format!("{}{}", self.stdout, self.stderr);
@@ -127,7 +127,7 @@ fn build_folder() -> PathBuf {
     PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("authors")
 }
 
-/// Where the tools of a language are between runs, by the file that names them. Rust has none of its own.
+/// Where the tools of a language are kept between runs, by the file that lists them. Rust has no such file.
 fn tools(language: &str) -> Option<PathBuf> {
     let template = repository().join("plugin-sdk/templates").join(language);
     let named = ["requirements.txt", "package.json"].iter().find_map(|file| std::fs::read(template.join(file)).ok())?;
@@ -142,7 +142,7 @@ fn made_tools(folder: &Path) -> impl Iterator<Item = PathBuf> {
     ["node_modules", ".gatewright"].map(|name| folder.join(name)).into_iter().filter(|path| path.is_dir())
 }
 
-/// Copies a folder, with the symbolic links as they are.
+/// Copies a folder; symbolic links stay links.
 fn lay_over(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {

@@ -1,4 +1,4 @@
-//! What authors do wrong: a clear message, and nothing changed.
+//! Mistakes of authors: a clear message, and nothing is changed.
 
 use std::os::unix::fs::PermissionsExt;
 

@@ -1,4 +1,4 @@
-//! `plugin run` and `plugin dev`: a gateway with just the plugin, real requests, and a trap that its author can read.
+//! `plugin run` and `plugin dev`: a gateway with just the plugin, real requests, and a trap that the author can read.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -20,17 +20,17 @@ fn a_saved_source_is_built_and_swapped_while_the_gateway_serves() {
     running.wait_for("configuration applied");
     assert!(running.get("").contains("come back tomorrow"));
 
-    // A file that was not there before is a change as well.
+    // A new file is a change as well.
     folder.write("src/later.rs", "// nothing yet");
     running.wait_for("src/later.rs");
     running.wait_for("built");
 
-    // A build that fails leaves what runs.
+    // If a build fails, the running plugin stays.
     folder.write("src/lib.rs", "fn");
     running.wait_for("not built; what runs is as it was");
     assert!(running.get("").contains("come back tomorrow"));
 
-    // A panic: the author reads where, the client reads nothing.
+    // A panic: the author sees where, the client sees nothing.
     folder.write("src/lib.rs", source.replace("headers.get(\"x-word\")", "(fall(), headers.get(\"x-word\")).1") + FALL);
     running.wait_for("configuration applied");
     let answer = running.get("");
@@ -70,7 +70,7 @@ fn a_plugin_runs_before_a_given_upstream() {
     folder.run(&["plugin", "run", "--listen", "nowhere"]).bad().says("gateway.json:");
 }
 
-/// The binary with its log; killed where a test ends.
+/// The binary with its log; killed when the test ends.
 struct Running {
     child: Child,
     lines: Receiver<String>,
@@ -90,7 +90,7 @@ impl Running {
         running
     }
 
-    /// The next line of the log with these words. A first build takes its time.
+    /// The next line of the log with these words. A first build takes a while.
     fn wait_for(&self, words: &str) -> String {
         let deadline = Instant::now() + Duration::from_secs(600);
         let mut seen = String::new();

@@ -77,9 +77,9 @@ pub struct Cors {
 /// Names to list in a header field.
 #[derive(Debug)]
 enum Names {
-    /// Whatever is asked for.
+    /// Any name.
     Any,
-    /// As the field has them; none where the list is empty.
+    /// The text for the field; `None` if the list is empty.
     Listed(Option<String>),
 }
 
@@ -112,7 +112,7 @@ impl Plugin for Cors {
             }
         }
         let expose = match Names::of("expose", config.expose)? {
-            // A browser takes the star for a name where there are credentials, so nothing would be exposed.
+            // With credentials a browser takes the star for a name, so nothing would be exposed.
             Names::Any if config.credentials => {
                 return Err("expose: \"*\" means nothing together with credentials; list the fields".to_owned());
             }
@@ -149,7 +149,7 @@ impl Plugin for Cors {
     fn on_request(&self, exchange: &Exchange) -> Decision {
         let headers = exchange.request_headers();
         let [origin, method] = headers.select(["origin", REQUEST_METHOD]);
-        // Two lines are no origin: a browser sends one, and who reads the other is anybody's guess.
+        // Two lines are not an origin: a browser sends one, and readers could disagree about which one counts.
         let allowed =
             origin.as_deref().filter(|origin| self.origins.contain(origin) && headers.values("origin").len() == 1);
         if let (Some(method), Some(_)) = (method, &origin)

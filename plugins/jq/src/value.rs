@@ -41,7 +41,7 @@ fn number(digits: &str) -> Num {
     whole.unwrap_or_else(|| Num::Dec(digits.to_owned().into()))
 }
 
-/// The value as a document of at most so many bytes.
+/// The value as a document of at most this many bytes.
 pub(crate) fn write(value: &Val, most: usize) -> Result<Vec<u8>, Unwritable> {
     let mut text = Vec::new();
     put(value, &mut text, most, DEPTH)?;

@@ -138,7 +138,7 @@ impl Status {
         Self { code, message: message.to_owned(), details: None }
     }
 
-    /// From `grpc-status`, `grpc-message` and `grpc-status-details-bin`; `None` where there is no status.
+    /// From `grpc-status`, `grpc-message` and `grpc-status-details-bin`; `None` if there is no status.
     #[must_use]
     pub fn read([status, message, details]: [Option<String>; 3]) -> Option<Self> {
         let code = Code::of(status?.trim().parse().unwrap_or(Code::Unknown as i32));

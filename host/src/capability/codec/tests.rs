@@ -22,7 +22,7 @@ fn compress(coding: Coding, level: u32, length: Option<u64>, parts: &[&[u8]], fl
     output
 }
 
-/// Decompresses what comes in pieces of `size` bytes.
+/// Decompresses data in pieces of `size` bytes.
 fn decompress(coding: Coding, bounds: Bounds, data: &[u8], size: usize) -> Result<Vec<u8>, Error> {
     let mut decoder = Decoder::new(coding, bounds).unwrap();
     let mut output = Vec::new();

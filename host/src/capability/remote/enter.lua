@@ -1,8 +1,8 @@
--- Takes, or renews, one of so many places under a key. Places that nobody renewed in time are free again.
+-- Takes, or renews, one of a limited number of places under a key. Places that were not renewed in time are free again.
 --
 -- KEYS     the places
--- ARGV     the name of this place, the limit (negative: it is held already), how long it is kept in milliseconds
--- Returns  whether it is taken, how many are
+-- ARGV     the name of this place, the limit (negative: it is held already), its lifetime in milliseconds
+-- Returns  whether it is taken, and how many are
 
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)

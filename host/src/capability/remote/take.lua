@@ -1,12 +1,12 @@
 -- Takes from several limits at once, or from none of them: the rules of rate_limit.rs, on this server's clock.
 --
 -- KEYS     a key for each rule
--- ARGV     the cost; the most to take, which is more than the cost where some are taken ahead, as long as that is no more than
---          a quarter of what is left; how many come back that were taken ahead, and until when they count; then four
---          values for each rule: its kind, and three numbers: 'b' requests, per, burst; 'f' and 's' requests, length, anchor
+-- ARGV     the cost; the most to take, which is above the cost to take some ahead, up to a quarter of what is left;
+--          how many taken ahead are given back, and until when they count; then four values for each rule:
+--          its kind, and three numbers: 'b' requests, per, burst; 'f' and 's' requests, length, anchor
 -- Returns  the time, how many were taken, then for each rule: allowed, remaining, reset, retry after
 --
--- Numbers are exact up to 2^53; a window or a bucket that is worth more request-milliseconds is a little inexact.
+-- Numbers are exact up to 2^53; windows and buckets with more request-milliseconds are slightly inexact.
 
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
@@ -43,7 +43,7 @@ function bucket.wait(rule)
   return clamp(up(needed - free, rule.requests))
 end
 
--- Of what was taken as much is still in the bucket as leaks until it does not count any more. The rest has made room already.
+-- Of what was taken, only what leaks until its expiry is still in the bucket. The rest has already made room.
 function bucket.give(rule, number)
   local still = math.floor((counted_until - now) * rule.requests / rule.per)
   rule.level = math.max(0, rule.level - math.min(number, still) * rule.per)
@@ -61,7 +61,7 @@ function bucket.told(rule)
   return clamp(bucket.room(rule)), clamp(up(rule.level, rule.requests))
 end
 
--- What fixed and sliding windows share. The clock may be set back: the window that was running then goes on.
+-- Shared by fixed and sliding windows. The clock may be set back: the current window then continues.
 local function load_window(rule, kept)
   local since = now - rule.anchor
   rule.index = math.floor(since / rule.length)

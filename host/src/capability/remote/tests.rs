@@ -154,11 +154,11 @@ async fn no_more_than_a_quarter_of_what_is_left_is_taken_ahead_and_the_rest_come
 async fn what_a_bucket_has_leaked_does_not_come_back() {
     let server = Server::start();
     let share = server.share("{}");
-    // One in a minute.
+    // One per minute.
     let rules = [Rule::TokenBucket(Quota { requests: 60, per_ms: 3_600_000, burst: 100 })];
     let now_ms = share.ask("k", &rules, want(100, 100)).await.unwrap().now_ms;
-    // For two and a half minutes more it counts, so all but two of what was taken with these have leaked, and what is in it
-    // is of others.
+    // It counts for another two and a half minutes, so all but two of these have leaked, and the rest in the bucket
+    // belongs to others.
     let back = Unused { number: 50, counted_until_ms: now_ms + 150_000 };
     let told = share.ask("k", &rules, Want { cost: 0, most: 0, back }).await.unwrap();
     assert_eq!(told.outcomes[0].remaining, 2);

@@ -1,11 +1,12 @@
 -- Writes an entry of a shared store: a hash of its value (v) and its version (n).
 --
 -- KEYS     the entry
--- ARGV     what to do: 'set', 'swap' or 'add'; the value, or what to add; how long it lives in milliseconds;
---          of a swap the version that it has to have, or '' where there may be none
--- Returns  the new version, or the sum; of a swap that found another version false, or that version and its value
+-- ARGV     what to do: 'set', 'swap' or 'add'; the value, or the number to add; its lifetime in milliseconds;
+--          for a swap the version that it must have, or '' if it must not exist
+-- Returns  the new version, or the sum; for a swap with another version false, or that version and its value
 --
--- A version is the time in microseconds, or one more than the last: it also grows when an entry was gone meanwhile.
+-- A version is the time in microseconds, or one more than the last one: it also grows if the entry had expired
+-- meanwhile.
 
 local key = KEYS[1]
 local found = redis.call('HGET', key, 'n')
