@@ -164,7 +164,7 @@ mod tests {
         let started = tokio::time::Instant::now();
         assert_eq!(order.recv().await, Some(("b", false)), "nobody makes room in time");
         assert!(started.elapsed() <= Duration::from_secs(5));
-        // When a waiting client leaves, its place in the queue is free again.
+        // When an admitted client leaves, its slot is free again.
         tasks[0].abort();
         let _next = admission.admit().await.unwrap();
         assert_eq!((admission.waiting(), admission.shed()), (0, 2));

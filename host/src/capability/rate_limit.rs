@@ -433,7 +433,7 @@ mod tests {
             }
         }
 
-        /// No period of a window's length lets more pass than twice the limit, and aligned ones exactly the limit.
+        /// No aligned window lets more pass than the limit.
         #[test]
         fn no_window_lets_more_pass_than_it_holds(
             requests in 1u32..20,
