@@ -114,17 +114,17 @@ pub fn of(identity: &Identity) -> Option<String> {
     Claims::parse(&identity.claims)?.text("consumer").map(std::borrow::Cow::into_owned)
 }
 
-/// By which claims a consumer is known: the credential of every plugin that proves claims.
+/// The claim that identifies a consumer: the credential of every plugin whose callers have claims.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Owner {
-    /// The claim that names it: a name, or a JSON pointer that begins with `/`. What `subject` of the plugin says unless set.
+    /// The claim that identifies it: a name, or a JSON pointer that begins with `/`. Default: the plugin's `subject`.
     #[schemars(length(min = 1))]
     pub claim: Option<String>,
-    /// What the claim is, or has in it where it is a list.
+    /// The value of the claim, or one of its elements if it is a list.
     #[schemars(length(min = 1))]
     pub value: String,
-    /// What `iss` is, where more than one issuer is trusted.
+    /// The value of `iss`, if more than one issuer is trusted.
     #[schemars(length(min = 1))]
     pub issuer: Option<String>,
 }

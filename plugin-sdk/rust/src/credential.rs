@@ -14,13 +14,13 @@ use crate::{
     rules,
 };
 
-/// Where the credential is, such as `{ "header": "x-api-key" }`.
+/// Where requests have the credential, such as `{ "header": "x-api-key" }`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Location {
     /// The header of this name. The credential is its whole value.
     Header(String),
-    /// The parameter of this name in the query.
+    /// The query parameter of this name.
     Query(String),
     /// The cookie of this name.
     Cookie(String),

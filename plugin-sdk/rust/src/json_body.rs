@@ -24,7 +24,7 @@ pub struct JsonBodies {
     pub bad_response: BadResponse,
 }
 
-/// A class of statuses.
+/// A class of status codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub enum StatusClass {
@@ -42,11 +42,11 @@ pub enum StatusClass {
     ServerError,
 }
 
-/// What becomes of a response that cannot be changed.
+/// What happens to a response that cannot be changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum BadResponse {
-    /// It goes to the client as it came.
+    /// It is passed to the client unchanged.
     #[default]
     Pass,
     /// The client gets 502.

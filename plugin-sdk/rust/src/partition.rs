@@ -10,41 +10,42 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Exchange, claims::Claims, rules};
 
-/// Who shares a limit: requests that are alike in one thing, or in several at once.
+/// Which requests share a limit: those that have one property, or several properties, in common.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum By {
-    /// Requests that are alike in this.
+    /// Requests with this property in common.
     One(Part),
-    /// Requests that are alike in all of these.
+    /// Requests with all of these properties in common.
     All(#[schemars(length(min = 1, max = 8))] Vec<Part>),
 }
 
-/// What requests may have in common.
+/// A property that requests may have in common.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Part {
     /// The client's address.
     Ip,
-    /// The caller that an earlier plugin proved, or the address.
+    /// The caller that an earlier plugin authenticated, or else the client's address.
     Identity,
     /// The route.
     Route,
-    /// The value of this header, or the address. A client chooses its headers, so this is a limit among friends.
+    /// The value of this header, or else the client's address. Clients choose their headers, so this limits only clients that
+    /// are trusted.
     Header(String),
-    /// The value of this cookie, or the address: among friends, too.
+    /// The value of this cookie, or else the client's address. Only for trusted clients as well.
     Cookie(String),
-    /// The value of this query parameter as it stands in the address, or the client's address: among friends, too.
+    /// The value of this query parameter as written in the URL, or else the client's address. Only for trusted clients as well.
     Query(String),
-    /// The value of this parameter of the route's path as it stands in the address (`id` of `/orders/{id}`), or the client's
-    /// address. A client may choose it as well.
+    /// The value of this path parameter as written in the URL (`id` of `/orders/{id}`), or else the client's address. Clients
+    /// choose it as well.
     Path(String),
-    /// This claim of the caller that an earlier plugin proved (a name, or a JSON pointer), or the address.
+    /// This claim of the caller that an earlier plugin authenticated (a name, or a JSON pointer), or else the client's address.
     Claim(String),
 }
 
 impl By {
-    /// The caller that an earlier plugin proved.
+    /// The caller that an earlier plugin authenticated.
     pub const IDENTITY: Self = Self::One(Part::Identity);
 
     fn parts(&self) -> &[Part] {
