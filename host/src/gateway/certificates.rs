@@ -44,11 +44,10 @@ fn all(snapshot: &Snapshot) -> Vec<(&'static str, Arc<str>, Expiry)> {
 
 /// The expiry of each certificate, for the metrics page.
 pub(super) fn series(snapshot: &Snapshot) -> Vec<Series> {
-    let series = |(side, name, expiry): (&str, Arc<str>, Expiry)| Series {
-        name: "gatewright_tls_certificate_expiry_timestamp_seconds".to_owned(),
-        help: "When the certificate ends.".to_owned(),
-        labels: vec![(side.to_owned(), name.to_string()), ("certificate".to_owned(), expiry.certificate)],
-        value: Value::Gauge(expiry.not_after.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())),
+    let series = |(side, name, expiry): (&str, Arc<str>, Expiry)| {
+        let ends = Value::Gauge(expiry.not_after.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64()));
+        let labels = [(side, &*name), ("certificate", &*expiry.certificate)];
+        Series::new("gatewright_tls_certificate_expiry_timestamp_seconds", "When the certificate ends.", labels, ends)
     };
     all(snapshot).into_iter().map(series).collect()
 }

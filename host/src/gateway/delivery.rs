@@ -8,8 +8,7 @@ use crate::telemetry::exposition::{Series, Value};
 /// Adds the series of a configuration.
 pub(super) fn series(snapshot: &Snapshot, series: &mut Vec<Series>) {
     let mut add = |name: &str, help: &str, labels: &[(&str, &str)], value: Value| {
-        let labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        series.push(Series { name: name.to_owned(), help: help.to_owned(), labels, value });
+        series.push(Series::new(name, help, labels.iter().copied(), value));
     };
     for upstream in snapshot.upstreams() {
         let of = ("upstream", &**upstream.name());
@@ -24,7 +23,7 @@ pub(super) fn series(snapshot: &Snapshot, series: &mut Vec<Series>) {
         add("gatewright_upstream_retries_over_budget_total", help, &[of], count);
         if let Some((active, refused)) = upstream.requests() {
             let help = "Requests under way to an upstream whose max_requests is set.";
-            add("gatewright_upstream_active_requests", help, &[of], gauge(active));
+            add("gatewright_upstream_active_requests", help, &[of], Value::Gauge(active as f64));
             let help = "Requests over the max_requests of their upstream.";
             add("gatewright_upstream_refused_requests_total", help, &[of], Value::Counter(refused));
         }
@@ -39,19 +38,15 @@ pub(super) fn series(snapshot: &Snapshot, series: &mut Vec<Series>) {
                 add("gatewright_mirrored_requests_total", help, &labels, count);
             }
             let help = "Copies of requests that are under way to a mirror.";
-            add("gatewright_mirror_active_requests", help, &of, gauge(mirror.counts().under_way()));
+            add("gatewright_mirror_active_requests", help, &of, Value::Gauge(mirror.counts().under_way() as f64));
         }
         let Some(admission) = &route.admission else { continue };
         let of = ("http_route", &*route.facts.name);
         let help = "Requests of a route whose max_concurrent is set.";
-        add("gatewright_route_admitted_requests", help, &[of], gauge(admission.active()));
+        add("gatewright_route_admitted_requests", help, &[of], Value::Gauge(admission.active() as f64));
         let help = "Requests that wait for their turn on a route.";
-        add("gatewright_route_queued_requests", help, &[of], gauge(admission.waiting()));
+        add("gatewright_route_queued_requests", help, &[of], Value::Gauge(admission.waiting() as f64));
         let help = "Requests over the max_concurrent of their route, answered with 503.";
         add("gatewright_route_shed_requests_total", help, &[of], Value::Counter(admission.shed()));
     }
-}
-
-fn gauge(count: usize) -> Value {
-    Value::Gauge(f64::from(u32::try_from(count).unwrap_or(u32::MAX)))
 }

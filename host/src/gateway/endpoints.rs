@@ -63,9 +63,7 @@ pub(super) fn series(snapshot: &Snapshot) -> Vec<Series> {
             let (health, stats) = (endpoint.health().report(), endpoint.stats());
             let mut add = |name: &str, help: &str, label: Option<(&str, &str)>, value| {
                 let labels = [("upstream", &**upstream.name()), ("endpoint", endpoint.address().as_str())];
-                let labels = labels.into_iter().chain(label);
-                let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-                series.push(Series { name: name.to_owned(), help: help.to_owned(), labels, value });
+                series.push(Series::new(name, help, labels.into_iter().chain(label), value));
             };
             for state in [State::Healthy, State::Unhealthy, State::Ejected] {
                 let holds = f64::from(u8::from(state == health.state));
@@ -95,8 +93,7 @@ pub(super) fn series(snapshot: &Snapshot) -> Vec<Series> {
                 ("gatewright_endpoint_pending_requests", stats.pending, "Requests that wait for a connection."),
             ];
             for (name, count, help) in gauges {
-                let count = f64::from(u32::try_from(count).unwrap_or(u32::MAX));
-                add(name, help, None, exposition::Value::Gauge(count));
+                add(name, help, None, exposition::Value::Gauge(count as f64));
             }
         }
     }

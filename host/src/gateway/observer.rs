@@ -1,7 +1,7 @@
 //! The end of an exchange: its record and its counts.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
@@ -104,25 +104,17 @@ fn how(outcome: &exchange::Outcome, is_cut: bool) -> Outcome {
 /// The metrics that plugins write, for the metrics page. A plugin with several configurations counts in each of them;
 /// the page shows the sum.
 pub(super) fn plugin_series(snapshot: &Snapshot) -> Vec<Series> {
-    let mut all = Vec::<Series>::new();
-    let mut places = HashMap::new();
+    let mut all = BTreeMap::<_, Series>::new();
     for plugin in snapshot.plugins() {
         plugin.lent().abilities.metrics.for_each(|sample| {
             let one = series(plugin.name(), &sample);
-            match places.entry((one.name.clone(), one.labels.clone())) {
-                Entry::Vacant(place) => {
-                    place.insert(all.len());
-                    all.push(one);
-                }
-                Entry::Occupied(place) => {
-                    if let Some(same) = all.get_mut(*place.get()) {
-                        same.value.add(&one.value);
-                    }
-                }
+            match all.entry((one.name.clone(), one.labels.clone())) {
+                Entry::Occupied(mut same) => same.get_mut().value.add(&one.value),
+                Entry::Vacant(place) => drop(place.insert(one)),
             }
         });
     }
-    all
+    all.into_values().collect()
 }
 
 /// A series written by a plugin.

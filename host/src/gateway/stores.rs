@@ -12,9 +12,7 @@ pub(super) fn series(snapshot: &Snapshot) -> Vec<Series> {
 fn of_store(store: &Remote) -> Vec<Series> {
     let settings = store.settings();
     let series = |name: &str, help: &str, label: Option<(&str, &str)>, value| {
-        let labels = [("store", &*settings.name)].into_iter().chain(label);
-        let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        Series { name: name.to_owned(), help: help.to_owned(), labels, value }
+        Series::new(name, help, [("store", &*settings.name)].into_iter().chain(label), value)
     };
     let results = [
         (Count::Answered, "answered"),

@@ -41,6 +41,13 @@ pub struct Series {
     pub value: Value,
 }
 
+impl Series {
+    pub fn new<'a>(name: &str, help: &str, labels: impl IntoIterator<Item = (&'a str, &'a str)>, value: Value) -> Self {
+        let labels = labels.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        Series { name: name.to_owned(), help: help.to_owned(), labels, value }
+    }
+}
+
 /// The value of a series.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
@@ -359,8 +366,7 @@ pub(super) mod tests {
     }
 
     fn series(name: &str, labels: &[(&str, &str)], value: Value) -> Series {
-        let labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Series { name: name.to_owned(), help: "Help.".to_owned(), labels, value }
+        Series::new(name, "Help.", labels.iter().copied(), value)
     }
 
     #[test]

@@ -262,12 +262,7 @@ mod tests {
         plugin.set_breaker(Breaker::Open);
         plugin.swapped(true);
         metrics.reload_refused();
-        let extra = Series {
-            name: "gatewright_plugin_cache_hits".into(),
-            help: "Hits.".into(),
-            labels: vec![("plugin".into(), "geo".into())],
-            value: Value::Counter(5),
-        };
+        let extra = Series::new("gatewright_plugin_cache_hits", "Hits.", [("plugin", "geo")], Value::Counter(5));
 
         let samples = render(&metrics, &[extra]);
         let route = "http_route=\"or\\\"ders\\\\\\n\"";
