@@ -27,7 +27,7 @@ use crate::exchange::{Exchange, RequestHead, Source};
 use crate::http::Connection;
 use crate::plugin::{Bodies, Chain, Direction, Stop};
 use crate::problem::grpc;
-use crate::snapshot::{Edits, Found, Goal, Listener, PathPattern, Route, Snapshot};
+use crate::snapshot::{Edits, Found, Goal, Listener, Snapshot};
 use crate::tunnel::Upgrade;
 use crate::{headers, upstream};
 use cached::Way;
@@ -117,17 +117,18 @@ fn misdirected(
 /// Route, request hooks, upstream, response hooks.
 async fn respond(snapshot: &Snapshot, tail: &mut Tail, body: Body) -> Body {
     let exchange = &mut tail.exchange;
-    let Some(Found { route, index, rule }) = snapshot.find(&exchange.request) else {
+    let Some(found) = snapshot.find(&exchange.request) else {
         return Error::NoRoute.answer(exchange);
     };
+    let route = found.route;
     exchange.route = Some(route.facts.clone());
-    tail.route = Some(index);
+    tail.route = Some(found.index);
     if !route.chain.plugins().is_empty() {
-        exchange.template = snapshot.template(rule).cloned();
+        exchange.template = snapshot.template(found.rule).cloned();
     }
     if let Some(versions) = &route.versions {
         let request = &exchange.request;
-        match versions.version(&request.headers, request.target.path(), snapshot.pattern(rule)) {
+        match versions.version(&request.headers, request.target.path(), found.pattern()) {
             Ok(version) => exchange.version = Some(version),
             Err(refusal) => return Error::Version(refusal, versions.names().to_vec()).answer(exchange),
         }
@@ -139,13 +140,12 @@ async fn respond(snapshot: &Snapshot, tail: &mut Tail, body: Body) -> Body {
         }
     }
 
-    let matched = Matched { snapshot, route, rule };
     let exchange = &mut tail.exchange;
     let answer = match route.chain.on_request(exchange, body.is_end_stream()).await {
         ControlFlow::Continue(()) => match &route.cache {
-            None => forward(matched, tail, body).await,
+            None => forward(found, tail, body).await,
             // Boxed, so that routes without a cache do not carry its state.
-            Some(rules) => Box::pin(cached::through(Way { matched, rules }, tail, body)).await,
+            Some(rules) => Box::pin(cached::through(Way { found, rules }, tail, body)).await,
         },
         ControlFlow::Break(stop) => stopped(stop),
     };
@@ -163,25 +163,9 @@ async fn respond(snapshot: &Snapshot, tail: &mut Tail, body: Body) -> Body {
     filter_response(&route.chain, tail, body).await
 }
 
-/// The route that a request matched.
-#[derive(Clone, Copy)]
-struct Matched<'a> {
-    snapshot: &'a Snapshot,
-    route: &'a Route,
-    /// Index of the router rule that led to it.
-    rule: usize,
-}
-
-impl<'a> Matched<'a> {
-    /// The rule's path pattern, which rewrites and redirects refer to.
-    fn pattern(self) -> Option<&'a PathPattern> {
-        self.snapshot.pattern(self.rule)
-    }
-}
-
 /// Forwards the request to its target and puts the response head into the exchange. Returns the response body.
-async fn forward(matched: Matched<'_>, tail: &mut Tail, body: Body) -> Result<Body, Error> {
-    let route = matched.route;
+async fn forward(found: Found<'_>, tail: &mut Tail, body: Body) -> Result<Body, Error> {
+    let route = found.route;
     let exchange = &mut tail.exchange;
     let mut count = None;
     let mut body = route.limits.apply(&exchange.request.headers, body, &mut count).map_err(Error::TooLarge)?;
@@ -202,16 +186,16 @@ async fn forward(matched: Matched<'_>, tail: &mut Tail, body: Body) -> Result<Bo
     let becomes_grpc = may_become_grpc && grpc::is_message(&exchange.request.headers);
     let outbound = Outbound { bodies, body, becomes_grpc };
     if let Some(middleware) = &route.middleware {
-        return Box::pin(middleware::through(matched, middleware, tail, outbound)).await;
+        return Box::pin(middleware::through(found, middleware, tail, outbound)).await;
     }
     let version = exchange.version.as_ref().map(|version| version.index);
     let target = route.pick(exchange.upstream_choice.as_deref(), version).ok_or(Error::NoTarget)?;
     match &target.goal {
-        Goal::Upstream(to) => to_upstream::send(matched, target, to, tail, outbound).await,
-        Goal::Service(service) => Box::pin(service::answer(matched, target, service, tail, outbound)).await,
+        Goal::Upstream(to) => to_upstream::send(found, target, to, tail, outbound).await,
+        Goal::Service(service) => Box::pin(service::answer(found, target, service, tail, outbound)).await,
         Goal::Redirect(redirect) => {
             let authority = exchange.source.authority(&exchange.request);
-            exchange.response = target.redirect(redirect, &exchange.request, authority, matched.pattern())?;
+            exchange.response = target.redirect(redirect, &exchange.request, authority, found.pattern())?;
             Ok(Body::Empty)
         }
     }

@@ -28,7 +28,6 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-pub use crate::router::PathPattern;
 pub use https::Https;
 pub use layer4::{Layer, Rules};
 pub use listener_policy::{Listener, ListenerPolicy, Parting};
@@ -52,7 +51,7 @@ use crate::headers::{Policy, Reject};
 use crate::http;
 use crate::networks::Networks;
 use crate::plugin::{Engine, Plugin};
-use crate::router::{RequestView, Router};
+use crate::router::{PathPattern, RequestView, Router};
 use crate::telemetry::metrics::{Metrics, RequestLimit};
 use crate::tls;
 use crate::upstream::Upstream;
@@ -96,12 +95,21 @@ pub struct Snapshot {
 }
 
 /// A route that matches a request.
+#[derive(Clone, Copy)]
 pub struct Found<'a> {
+    pub snapshot: &'a Snapshot,
     pub route: &'a Route,
     /// The route's index in the configuration.
     pub index: usize,
     /// Index of the router rule that matched.
     pub rule: usize,
+}
+
+impl<'a> Found<'a> {
+    /// The rule's path pattern, which rewrites and redirects refer to.
+    pub fn pattern(self) -> Option<&'a PathPattern> {
+        self.snapshot.pattern(self.rule)
+    }
 }
 
 /// What snapshots are built with, and what outlives them.
@@ -219,7 +227,7 @@ impl Snapshot {
         };
         let rule = self.router.find(&view)?;
         let index = self.router.route(rule)?;
-        Some(Found { rule, index, route: self.routes.get(index)? })
+        Some(Found { snapshot: self, route: self.routes.get(index)?, index, rule })
     }
 
     /// The path pattern of a router rule.

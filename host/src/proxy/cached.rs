@@ -13,18 +13,18 @@ use http_body_util::BodyExt as _;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::error::Error;
+use super::forward;
 use super::refresh::refresh;
 use super::tail::Tail;
-use super::{Matched, forward};
 use crate::body::Body;
 use crate::cache::{self, Asked, Cache, Conditions, Draft, End, Entry, Event, Head, Joined, Rules, Ticket, Verdict};
 use crate::exchange::Exchange;
-use crate::snapshot::Route;
+use crate::snapshot::{Found, Route};
 
 /// A request's route and the rules of its cache.
 #[derive(Clone, Copy)]
 pub(super) struct Way<'a> {
-    pub matched: Matched<'a>,
+    pub found: Found<'a>,
     pub rules: &'a Rules,
 }
 
@@ -46,7 +46,7 @@ pub(super) async fn through(way: Way<'_>, tail: &mut Tail, body: Body) -> Result
     }
     let visit = Visit {
         way,
-        key: key(exchange, way.matched.route),
+        key: key(exchange, way.found.route),
         conditions: Conditions::of(&exchange.request.headers),
         asked,
         method,
@@ -59,10 +59,10 @@ pub(super) async fn through(way: Way<'_>, tail: &mut Tail, body: Body) -> Result
 /// Forwards a request that the cache cannot answer. An unsafe method invalidates the cached response.
 async fn around(way: Way<'_>, tail: &mut Tail, body: Body) -> Result<Body, Error> {
     let method = tail.exchange.request.method.clone();
-    let key = (!method.is_safe()).then(|| key(&tail.exchange, way.matched.route));
-    let cache = &way.matched.snapshot.cache;
+    let key = (!method.is_safe()).then(|| key(&tail.exchange, way.found.route));
+    let cache = &way.found.snapshot.cache;
     meet(cache, tail, Event::Bypass);
-    let body = forward(way.matched, tail, body).await?;
+    let body = forward(way.found, tail, body).await?;
     let response = &mut tail.exchange.response;
     if let Some(key) = &key
         && response.status.is_some_and(|status| cache::invalidates(&method, status))
@@ -103,7 +103,7 @@ struct Fetch {
 
 impl<'a> Visit<'a> {
     fn cache(&self) -> &'a Arc<Cache> {
-        &self.way.matched.snapshot.cache
+        &self.way.found.snapshot.cache
     }
 
     async fn answer(mut self, tail: &mut Tail) -> Result<Body, Error> {
@@ -118,7 +118,7 @@ impl<'a> Visit<'a> {
                 }
                 // A cached response has been through the middleware; a background fetch would bypass it.
                 (Some(entry), Some(verdict @ (Verdict::Stale | Verdict::Tolerated)))
-                    if verdict == Verdict::Tolerated || self.way.matched.route.middleware.is_none() =>
+                    if verdict == Verdict::Tolerated || self.way.found.route.middleware.is_none() =>
                 {
                     meet(self.cache(), tail, Event::Stale);
                     if verdict == Verdict::Stale
@@ -189,10 +189,10 @@ impl<'a> Visit<'a> {
             exchange.request.method = Method::GET;
         }
         let began = Instant::now();
-        let answer = forward(self.way.matched, tail, Body::Empty).await;
+        let answer = forward(self.way.found, tail, Body::Empty).await;
         let exchange = &mut tail.exchange;
         exchange.request.method = self.method.clone();
-        if self.way.matched.route.chain.looks_back() {
+        if self.way.found.route.chain.looks_back() {
             exchange.request.headers = received.clone();
         }
         // A response that the gateway made itself, such as a redirect, is not stored.

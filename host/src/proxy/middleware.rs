@@ -12,22 +12,22 @@ use http::{HeaderValue, Request, Response, StatusCode};
 
 use super::error::Error;
 use super::tail::{Tail, is_without_content};
-use super::{Matched, Outbound, deadline, give_head, stopped, take_head};
+use super::{Outbound, deadline, give_head, stopped, take_head};
 use crate::body::Body;
 use crate::exchange::{Outcome, Phase, RequestHead};
 use crate::plugin::{Handled, Next, NextError, Service, ServiceError};
-use crate::snapshot::{Goal, Route, Snapshot};
+use crate::snapshot::{Found, Goal, Route, Snapshot};
 use crate::upstream::{self, Ask, Upstream};
 use crate::{headers, mirror};
 
 /// Lets the middleware answer.
 pub(super) async fn through(
-    matched: Matched<'_>,
+    found: Found<'_>,
     middleware: &Service,
     tail: &mut Tail,
     outbound: Outbound,
 ) -> Result<Body, Error> {
-    let Matched { snapshot, route, rule } = matched;
+    let Found { snapshot, route, rule, .. } = found;
     if tail.exchange.upgrade.as_ref().is_some_and(|upgrade| upgrade.is_required) {
         return Err(Error::NoTunnel);
     }
@@ -40,7 +40,7 @@ pub(super) async fn through(
     let mut head = take_head(exchange, route.chain.looks_back());
     outbound.settle_te(&mut head.headers);
     let copies = route.mirrors.as_ref();
-    let copies = copies.map(|mirrors| mirrors.copies(&head, &behind.client(), matched.pattern()));
+    let copies = copies.map(|mirrors| mirrors.copies(&head, &behind.client(), found.pattern()));
     let body = outbound.stream(tail);
     let body = match copies {
         Some(copies) => mirror::send(copies, body),

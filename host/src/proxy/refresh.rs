@@ -6,23 +6,23 @@ use std::time::Instant;
 use http::{HeaderMap, Method, Request, Response, StatusCode, request};
 
 use super::cached::{Way, drain, now_s};
-use super::{Matched, client};
+use super::client;
 use crate::body::Body;
 use crate::cache::{self, Asked, Conditions, Draft, Entry, Event, Head, Rules, Ticket};
 use crate::exchange::Exchange;
 use crate::headers;
-use crate::snapshot::{Edits, Goal, Target};
+use crate::snapshot::{Edits, Found, Goal, Target};
 use crate::upstream::{self, Ask, Upstream};
 
 /// Revalidates an entry in the background: it continues if the client disconnects, for as long as an attempt may take.
 pub(super) fn refresh(way: Way<'_>, asked: &Asked, exchange: &Exchange, ticket: Ticket, entry: Arc<Entry>) {
-    let Way { matched, rules } = way;
-    let Matched { snapshot, route, .. } = matched;
+    let Way { found, rules } = way;
+    let Found { snapshot, route, .. } = found;
     let version = exchange.version.as_ref().map(|version| version.index);
     let Some(target) = route.pick(exchange.upstream_choice.as_deref(), version) else { return };
     let Goal::Upstream(to) = &target.goal else { return };
     let fields = exchange.request.headers.clone();
-    let Some(head) = question(matched, target, exchange, &entry) else { return };
+    let Some(head) = question(found, target, exchange, &entry) else { return };
     let background = Background {
         to: to.clone(),
         ask: to.ask(&client(exchange), &exchange.request.target, &fields),
@@ -38,7 +38,7 @@ pub(super) fn refresh(way: Way<'_>, asked: &Asked, exchange: &Exchange, ticket: 
 }
 
 /// The head of a request that asks whether an entry is still good.
-fn question(matched: Matched<'_>, target: &Target, exchange: &Exchange, entry: &Entry) -> Option<request::Parts> {
+fn question(found: Found<'_>, target: &Target, exchange: &Exchange, entry: &Entry) -> Option<request::Parts> {
     let mut request = Request::new(());
     *request.uri_mut() = exchange.request.target.clone().into();
     *request.headers_mut() = exchange.request.headers.clone();
@@ -46,7 +46,7 @@ fn question(matched: Matched<'_>, target: &Target, exchange: &Exchange, entry: &
     Conditions::strip(&mut head.headers);
     entry.ask(&mut head.headers);
     if let Some(edits) = &target.edits {
-        edits.request(&mut head, matched.pattern()).ok()?;
+        edits.request(&mut head, found.pattern()).ok()?;
     }
     Some(head)
 }

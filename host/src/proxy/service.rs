@@ -9,28 +9,28 @@ use http::{Request, StatusCode};
 
 use super::error::Error;
 use super::tail::Tail;
-use super::{Matched, Outbound, give_head, stopped, take_head};
+use super::{Outbound, give_head, stopped, take_head};
 use crate::body::Body;
 use crate::exchange::Phase;
 use crate::plugin::Service;
-use crate::snapshot::Target;
+use crate::snapshot::{Found, Target};
 
 /// Lets the service answer.
 pub(super) async fn answer(
-    matched: Matched<'_>,
+    found: Found<'_>,
     target: &Target,
     service: &Arc<Service>,
     tail: &mut Tail,
     outbound: Outbound,
 ) -> Result<Body, Error> {
-    let Matched { snapshot, route, .. } = matched;
+    let Found { snapshot, route, .. } = found;
     let exchange = &mut tail.exchange;
     exchange.outcome.answered_by = Some(service.name().clone());
     exchange.phase = Phase::Upstream;
     let https = exchange.request.scheme == Scheme::HTTPS;
     let mut head = take_head(exchange, route.chain.looks_back());
     if let Some(edits) = &target.edits {
-        edits.request(&mut head, matched.pattern())?;
+        edits.request(&mut head, found.pattern())?;
     }
     let body = outbound.stream(tail);
     let time = route.time_left(tail.exchange.started);

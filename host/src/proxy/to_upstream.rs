@@ -7,22 +7,22 @@ use http::Request;
 
 use super::error::Error;
 use super::tail::Tail;
-use super::{Matched, Outbound, client, deadline, give_head, stopped, take_head, upgrade};
+use super::{Outbound, client, deadline, give_head, stopped, take_head, upgrade};
 use crate::body::Body;
 use crate::exchange::Phase;
 use crate::mirror;
-use crate::snapshot::Target;
+use crate::snapshot::{Found, Target};
 use crate::upstream::{Facts, Upstream};
 
 /// Has an endpoint of the upstream answer the request, and sends copies of it to the mirrors.
 pub(super) async fn send(
-    matched: Matched<'_>,
+    found: Found<'_>,
     target: &Target,
     to: &Arc<Upstream>,
     tail: &mut Tail,
     outbound: Outbound,
 ) -> Result<Body, Error> {
-    let Matched { snapshot, route, .. } = matched;
+    let Found { snapshot, route, .. } = found;
     let exchange = &mut tail.exchange;
     exchange.outcome.upstream = Some(to.name().clone());
     exchange.phase = Phase::Upstream;
@@ -32,9 +32,9 @@ pub(super) async fn send(
     let mut head = take_head(exchange, route.chain.looks_back());
     outbound.settle_te(&mut head.headers);
     let mirrors = route.mirrors.as_ref().filter(|_| exchange.upgrade.is_none());
-    let copies = mirrors.map(|mirrors| mirrors.copies(&head, &client(exchange), matched.pattern()));
+    let copies = mirrors.map(|mirrors| mirrors.copies(&head, &client(exchange), found.pattern()));
     if let Some(edits) = &target.edits {
-        edits.request(&mut head, matched.pattern())?;
+        edits.request(&mut head, found.pattern())?;
     }
     let asked = upgrade::ask(exchange, route, &mut head)?;
     let body = outbound.stream(tail);
