@@ -21,27 +21,28 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("networks", &[]),
     ("proxy_protocol", &["networks"]),
     // As written; nothing of how it runs.
-    ("config", &[]),
+    ("regular_file", &[]),
+    ("config", &["regular_file"]),
     ("body", &[]),
     ("intake", &[]),
     ("outgoing", &["body"]),
     ("thread_priority", &[]),
     ("drain", &[]),
     ("stock", &[]),
-    ("watch", &["telemetry"]),
+    ("watch", &["regular_file", "telemetry"]),
     ("cache", &["body", "telemetry"]),
-    ("capability", &["tls"]),
+    ("capability", &["regular_file", "tls"]),
     ("telemetry", &[]),
     ("admission", &[]),
     ("listener", &["drain", "proxy_protocol"]),
-    ("tls", &["drain"]),
+    ("tls", &["drain", "regular_file"]),
     ("tunnel", &["drain"]),
     // It is told of a connection's handshake, and its requests say so.
     ("http", &["body", "drain", "headers", "intake", "outgoing", "problem", "tls", "tunnel"]),
     ("problem", &["exchange"]),
-    ("discovery", &[]),
+    ("discovery", &["regular_file"]),
     // A reference is parsed once, where it is written.
-    ("registry", &["config", "tls"]),
+    ("registry", &["config", "regular_file", "tls"]),
     // At layer 4 there is nothing between socket and upstream.
     ("l4", &["balance", "drain", "proxy_protocol", "telemetry", "upstream"]),
     ("mirror", &["body", "upstream"]),
@@ -62,7 +63,10 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     ("exchange", &["plugin", "router", "telemetry", "tls", "tunnel"]),
-    ("plugin", &["body", "capability", "exchange", "problem", "telemetry", "thread_priority", "upstream"]),
+    (
+        "plugin",
+        &["body", "capability", "exchange", "problem", "regular_file", "telemetry", "thread_priority", "upstream"],
+    ),
     (
         "snapshot",
         &[

@@ -31,6 +31,7 @@ pub mod problem;
 pub mod proxy;
 pub mod proxy_protocol;
 pub mod registry;
+mod regular_file;
 pub mod retry;
 pub mod rewrite;
 pub mod router;

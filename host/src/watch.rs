@@ -15,7 +15,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,6 +27,8 @@ use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::{AbortHandle, spawn_blocking};
 use tokio::time::{Instant, timeout};
+
+use crate::regular_file;
 
 /// Watches until it is dropped.
 pub struct Watch {
@@ -277,10 +279,7 @@ fn steps(path: &Path) -> VecDeque<OsString> {
 /// The digest of a regular file. Anything else (a pipe would block) counts as missing, and so does an unreadable file.
 fn digest(file: &Path) -> Option<Digest> {
     let read = || -> io::Result<Option<Digest>> {
-        if !fs::metadata(file)?.is_file() {
-            return Ok(None);
-        }
-        let (mut file, mut context, mut chunk) = (File::open(file)?, Context::new(&SHA256), vec![0; 64 * 1024]);
+        let (mut file, mut context, mut chunk) = (regular_file::open(file)?, Context::new(&SHA256), vec![0; 64 * 1024]);
         loop {
             match file.read(&mut chunk)? {
                 0 => return Ok(context.finish().as_ref().try_into().ok()),

@@ -7,10 +7,11 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use crate::regular_file;
 
 /// All secrets of one snapshot, by name.
 #[derive(Clone, Default)]
@@ -111,12 +112,7 @@ impl Source {
 }
 
 fn read_file(path: &Path) -> Result<String, String> {
-    // A pipe or a device would block the build of a snapshot, or never end.
-    let metadata = std::fs::metadata(path).map_err(|error| error.to_string())?;
-    if !metadata.is_file() {
-        return Err("is not a regular file".to_owned());
-    }
-    let file = File::open(path).map_err(|error| error.to_string())?;
+    let file = regular_file::open(path).map_err(|error| error.to_string())?;
     let mut bytes = Vec::new();
     // Two more for the line break; if it is still too long the caller refuses it.
     file.take(MAX_SECRET_BYTES as u64 + 2).read_to_end(&mut bytes).map_err(|error| error.to_string())?;

@@ -3,7 +3,7 @@
 //! Only strings are expanded, and only once: an expanded value is never expanded again, so a secret that contains `${`
 //! stays as it is. There is no nesting and no other `$`, so regular expressions rarely need the escape.
 
-use std::io::{self, Read};
+use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -11,6 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::text::quoted;
+use crate::regular_file;
 
 /// The source of the values: the process, or a test.
 pub trait Environment {
@@ -41,18 +42,7 @@ impl Environment for Process {
     }
 
     fn file(&self, path: &str) -> io::Result<Vec<u8>> {
-        let path = self.directory.join(path);
-        // Reading a pipe or a device might never end.
-        if !std::fs::metadata(&path)?.is_file() {
-            return Err(io::Error::other("it is not a file"));
-        }
-        let file = std::fs::File::open(path)?;
-        let mut content = Vec::new();
-        file.take(LARGEST_FILE + 1).read_to_end(&mut content)?;
-        if content.len() as u64 > LARGEST_FILE {
-            return Err(io::Error::other("it is larger than 1 MiB"));
-        }
-        Ok(content)
+        regular_file::read(&self.directory.join(path), LARGEST_FILE)
     }
 }
 
@@ -143,7 +133,6 @@ fn value_of(inner: &str, environment: &dyn Environment) -> Result<String, (Strin
 const LARGEST_FILE: u64 = 1024 * 1024;
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 pub(super) mod tests {
     use super::*;
 
@@ -210,27 +199,6 @@ pub(super) mod tests {
             let faults = expand(text, &Fake).err().unwrap_or_default();
             let found: Vec<_> = faults.iter().map(|fault| (fault.range.start, fault.range.end)).collect();
             assert_eq!(found, ranges, "{text}");
-        }
-    }
-
-    #[test]
-    fn only_files_of_a_bounded_size_are_read() {
-        let folder = tempfile::tempdir().unwrap();
-        let process = Process { directory: folder.path().to_owned() };
-        std::fs::write(folder.path().join("small"), "text").unwrap();
-        std::fs::File::create(folder.path().join("large")).unwrap().set_len(LARGEST_FILE + 1).unwrap();
-        let pipe = folder.path().join("pipe");
-        assert!(std::process::Command::new("mkfifo").arg(pipe).status().unwrap().success());
-        assert_eq!(process.file("small").unwrap(), b"text");
-        for (path, words) in [
-            ("large", "larger than 1 MiB"),
-            ("pipe", "not a file"),
-            (".", "not a file"),
-            ("/dev/zero", "not a file"),
-            ("none", "No such file"),
-        ] {
-            let error = process.file(path).unwrap_err().to_string();
-            assert!(error.contains(words), "{path}: {error}");
         }
     }
 }

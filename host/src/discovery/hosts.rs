@@ -3,15 +3,13 @@
 use std::net::IpAddr;
 use std::path::Path;
 
+use crate::regular_file;
+
 /// The addresses of a name in the file. The file is read each time, as the C library does: it is small, and may have
 /// changed. Empty if there is no such file.
 pub(super) fn addresses(file: &Path, name: &str) -> Vec<IpAddr> {
-    match std::fs::metadata(file) {
-        Ok(metadata) if metadata.is_file() && metadata.len() <= LARGEST => {
-            find(&std::fs::read_to_string(file).unwrap_or_default(), name)
-        }
-        _ => Vec::new(),
-    }
+    let text = regular_file::read(file, LARGEST).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    find(&text.unwrap_or_default(), name)
 }
 
 fn find(text: &str, name: &str) -> Vec<IpAddr> {

@@ -1,6 +1,5 @@
 //! A compiled component and its description: its hooks, its imports, its manifest.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
@@ -15,6 +14,7 @@ use super::engine::{COMPONENT_BYTES, Engine};
 use super::link::Counts;
 use super::load_error::LoadError;
 use crate::capability::metrics;
+use crate::regular_file;
 
 /// A loaded component: compiled, with its exports found and its manifest read, but not yet configured.
 #[derive(Clone)]
@@ -118,17 +118,14 @@ impl Artifact {
     /// # Errors
     /// It cannot be read, is not a file, or is too large.
     pub fn read(path: &Path) -> io::Result<Vec<u8>> {
-        let metadata = std::fs::metadata(path)?;
-        if !metadata.is_file() {
-            return Err(io::Error::other("it is not a file"));
-        }
-        let limit = COMPONENT_BYTES as u64;
-        if metadata.len() > limit {
-            return Err(io::Error::other(format!("it has {} bytes; a component has at most {limit}", metadata.len())));
+        let (file, limit) = (regular_file::open(path)?, COMPONENT_BYTES as u64);
+        let length = file.metadata()?.len();
+        if length > limit {
+            return Err(io::Error::other(format!("it has {length} bytes; a component has at most {limit}")));
         }
         let mut bytes = Vec::new();
         // One byte more, so that a file that has grown in the meantime is refused as well.
-        File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
+        file.take(limit + 1).read_to_end(&mut bytes)?;
         Ok(bytes)
     }
 

@@ -5,8 +5,6 @@
 //! on its layer. Certificates and transparency logs may be there as well, but are ignored: only the operator's keys
 //! count.
 
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::Path;
 
 use aws_lc_rs::rand::SystemRandom;
@@ -19,6 +17,7 @@ use serde_json::{Value, json};
 
 use super::manifest::Layer;
 use crate::config::{OciDigest, OciReference};
+use crate::regular_file;
 
 /// The public keys of a rule. One of them must have signed.
 pub struct Keys {
@@ -146,21 +145,12 @@ pub fn tag_of(artifact: &OciDigest) -> String {
 pub fn read_keys<'a>(files: impl IntoIterator<Item = &'a Path>) -> Result<Keys, (usize, String)> {
     let mut texts = Vec::new();
     for (at, file) in files.into_iter().enumerate() {
-        let text = read(file).map_err(|error| (at, format!("{} cannot be read: {error}", file.display())))?;
+        let text = regular_file::read(file, KEY_BYTES);
+        let text = text.map_err(|error| (at, format!("{} cannot be read: {error}", file.display())))?;
         public_key(&text).map_err(|reason| (at, format!("{}: {reason}", file.display())))?;
         texts.push(text);
     }
     Keys::parse(texts.iter().map(Vec::as_slice))
-}
-
-/// Reads a key file, but never a pipe or a device, which might not end.
-fn read(file: &Path) -> io::Result<Vec<u8>> {
-    if !std::fs::metadata(file)?.is_file() {
-        return Err(io::Error::other("it is not a file"));
-    }
-    let mut text = Vec::new();
-    File::open(file)?.take(KEY_BYTES).read_to_end(&mut text)?;
-    Ok(text)
 }
 
 fn public_key(text: &[u8]) -> Result<ParsedPublicKey, String> {

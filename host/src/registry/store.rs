@@ -9,7 +9,7 @@
 //! can remove plugins but not replace them. Damaged files count as absent, and are fetched again.
 
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::Write;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,6 +20,7 @@ use super::manifest::{Layer, Manifest};
 use super::signature::Signature;
 use super::{Error, MANIFEST_BYTES, Wanted, digest_of, named};
 use crate::config::OciDigest;
+use crate::regular_file;
 
 /// The folder of the store.
 #[derive(Clone, Debug)]
@@ -168,13 +169,7 @@ impl Drop for Incoming {
 
 /// A file of at most this many bytes. It counts as absent if it cannot be read for any reason.
 pub(super) fn read_file(path: &Path, limit: u64) -> Option<Vec<u8>> {
-    let read = || -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        // One byte more than allowed, so that a file that is too long is noticed.
-        fs::File::open(path)?.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
-        Ok(bytes)
-    };
-    read().ok().filter(|bytes| bytes.len() as u64 <= limit)
+    regular_file::read(path, limit).ok()
 }
 
 /// No engine accepts a larger component.

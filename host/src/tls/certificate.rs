@@ -1,6 +1,5 @@
 //! Certificates and keys from their files.
 
-use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -14,6 +13,7 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::{Mistake, provider};
+use crate::regular_file;
 
 /// A certificate with its key, ready for use.
 #[derive(Debug)]
@@ -95,18 +95,8 @@ impl Validity {
 
 /// Reads a file that the configuration names.
 pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, Mistake> {
-    let unreadable = |error: std::io::Error| Mistake::new(format!("{} cannot be read: {error}", quoted(path)));
-    // Reading a pipe or a device could block forever, and so could opening a pipe.
-    if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
-        return Err(Mistake::new(format!("{} is not a file", quoted(path))));
-    }
-    let file = std::fs::File::open(path).map_err(unreadable)?;
-    let mut bytes = Vec::new();
-    file.take(LARGEST_FILE + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    if bytes.len() as u64 > LARGEST_FILE {
-        return Err(Mistake::new(format!("{} is larger than {} MiB", quoted(path), LARGEST_FILE >> 20)));
-    }
-    Ok(bytes)
+    let unreadable = |error| Mistake::new(format!("{} cannot be read: {error}", quoted(path)));
+    regular_file::read(path, LARGEST_FILE).map_err(unreadable)
 }
 
 /// All certificates of a PEM file, at least one.

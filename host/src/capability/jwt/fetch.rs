@@ -26,6 +26,7 @@ use super::discovery::{self, Discovered};
 use super::jwk;
 use super::key::Key;
 use super::schedule::{Schedule, Timing};
+use crate::regular_file;
 
 /// What the gateway lends to this room: a way to the network and a place for warnings.
 pub trait Fetch: Send + Sync + 'static {
@@ -320,12 +321,5 @@ async fn reread(document: &Document, path: &Path, fetch: &dyn Fetch, seen: &mut 
 }
 
 fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
-    use std::io::Read;
-    if !std::fs::metadata(path)?.is_file() {
-        return Err(std::io::Error::other("is not a regular file"));
-    }
-    let mut text = Vec::new();
-    // One more than is allowed, so that the parser sees that it is too long.
-    std::fs::File::open(path)?.take(jwk::MAX_SET_BYTES as u64 + 1).read_to_end(&mut text)?;
-    Ok(text)
+    regular_file::read(path, jwk::MAX_SET_BYTES as u64)
 }
