@@ -49,6 +49,7 @@ pub mod credential;
 mod decision;
 mod exchange;
 pub mod form;
+pub mod hex;
 pub mod http_client;
 pub mod json;
 pub mod json_body;

@@ -54,8 +54,8 @@ impl Keys {
         Ok(Self(table.known))
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.0.len()
+    pub(crate) fn ids(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
     }
 
     pub(crate) fn get(&self, id: &str) -> Option<&Known> {

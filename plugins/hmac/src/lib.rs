@@ -102,9 +102,9 @@ impl Plugin for Hmac {
         }
         let keys =
             Keys::new(config.keys.take(), if config.consumers { consumers::credentials()? } else { Vec::new() })?;
-        let share = config.nonces_per_key.unwrap_or_else(|| nonces::share(keys.len()));
+        let share = config.nonces_per_key.unwrap_or_else(|| nonces::share(keys.ids().count()));
         Ok(Self {
-            nonces: Nonces::new(config.max_age.0 + 2 * config.leeway.0, share),
+            nonces: Nonces::new(config.max_age.0 + 2 * config.leeway.0, share, keys.ids()),
             keys,
             challenge: format!("Signature realm={}", rules::quoted(&config.realm)),
             components,

@@ -5,9 +5,13 @@
 //! how many a key uses in a quarter of that time, which begins with the first one. At any moment the store has the
 //! nonces of at most five quarters, the oldest of them in part, so a key may use a fifth of its share in each.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use gatewright_sdk::shared_store::{self, StoreError, SwapError};
+use gatewright_sdk::{
+    hex,
+    shared_store::{self, StoreError, SwapError},
+};
 use sha2::{Digest, Sha256};
 
 /// The nonces of keys with the same settings.
@@ -17,6 +21,8 @@ pub(crate) struct Nonces {
     quarter: Duration,
     /// The most nonces of one key in a quarter.
     most: i64,
+    /// Where the store counts the nonces of each key.
+    counts: BTreeMap<String, String>,
 }
 
 /// Why a nonce was not used. It can be used later, unless it was used before.
@@ -29,21 +35,30 @@ pub(crate) enum NotUsed {
 }
 
 impl Nonces {
-    /// `share` is how many nonces of one key may be kept at once.
-    pub(crate) fn new(life: Duration, share: u32) -> Self {
+    /// `share` is how many nonces of one of these keys may be kept at once.
+    pub(crate) fn new<'a>(life: Duration, share: u32, keys: impl Iterator<Item = &'a str>) -> Self {
         let quarter_ms = u64::try_from(life.as_millis().div_ceil(4)).unwrap_or(u64::MAX);
-        Self { life, quarter: Duration::from_millis(quarter_ms), most: i64::from(share / PARTS) }
+        // Another lifetime has another count, since its quarters differ.
+        let count = |key: &str| format!("count:{}:{}", life.as_millis(), digest(key, ""));
+        Self {
+            life,
+            quarter: Duration::from_millis(quarter_ms),
+            most: i64::from(share / PARTS),
+            counts: keys.map(|key| (key.to_owned(), count(key))).collect(),
+        }
     }
 
     /// Uses a nonce of this key, once. `nonce` is its place in the store.
     pub(crate) fn use_up(&self, key: &str, nonce: &str) -> Result<(), NotUsed> {
+        // Only keys of the table can have signed.
+        let Some(count) = self.counts.get(key) else { return Err(NotUsed::Share) };
         match shared_store::compare_and_set(nonce, None, b"", Some(self.life)) {
             Ok(_) => {}
             Err(SwapError::Conflict(_)) => return Err(NotUsed::Before),
             Err(SwapError::Store(error)) => return Err(NotUsed::Store(error)),
         }
         // Only now: a replayed signature takes nothing from the share.
-        let counted = shared_store::increment(&self.count(key), 1, Some(self.quarter));
+        let counted = shared_store::increment(count, 1, Some(self.quarter));
         let refused = match counted {
             Ok(sum) if sum <= self.most => return Ok(()),
             Ok(_) => NotUsed::Share,
@@ -56,11 +71,6 @@ impl Nonces {
     /// Seconds to wait for a key that has used up its share: until there is room again, or part of the way.
     pub(crate) fn wait(&self) -> u64 {
         self.quarter.as_secs().clamp(1, LONGEST_WAIT_SECONDS)
-    }
-
-    /// The place of a key's count. Another lifetime has another count, since its quarters differ.
-    fn count(&self, key: &str) -> String {
-        format!("count:{}:{}", self.life.as_millis(), digest(key, ""))
     }
 }
 
@@ -82,7 +92,7 @@ fn digest(key: &str, nonce: &str) -> String {
     hash.update(u64::try_from(key.len()).unwrap_or(u64::MAX).to_le_bytes());
     hash.update(key);
     hash.update(nonce);
-    hash.finalize().iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
+    hex::encode(&hash.finalize())
 }
 
 /// A nonce takes 262 bytes of the store's 16 MiB; the rest, 1 MiB, has room for 3,600 counts.

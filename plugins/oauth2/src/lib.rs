@@ -14,7 +14,7 @@ use gatewright_sdk::{
     bearer::Bearer,
     clock,
     consumers::Owner,
-    form, http_client, log, plugin,
+    form, hex, http_client, log, plugin,
     schemars::{JsonSchema, Schema, SchemaGenerator},
     secrets, shared_store,
     single_flight::{self, Turn},
@@ -177,7 +177,7 @@ impl OAuth2 {
         let mut hash = Sha256::new();
         hash.update(self.context);
         hash.update(token);
-        hash.finalize().iter().fold("token:".to_owned(), |text, byte| format!("{text}{byte:02x}"))
+        format!("token:{}", hex::encode(&hash.finalize()))
     }
 }
 

@@ -12,7 +12,7 @@ use gatewright_sdk::{
     bearer::Bearer,
     clock,
     consumers::Owner,
-    form, log, plugin,
+    form, hex, log, plugin,
     schemars::{JsonSchema, Schema, SchemaGenerator},
     serde_json::Value,
     shared_store::{self, SwapError},
@@ -359,7 +359,7 @@ fn gone(session: &str) -> String {
 
 /// The place in the store that marks a used refresh token, and holds the result.
 fn turn(token: &str) -> String {
-    Sha256::digest(token).iter().fold("turn:".to_owned(), |text, byte| format!("{text}{byte:02x}"))
+    format!("turn:{}", hex::encode(&Sha256::digest(token)))
 }
 
 /// How long a request with an old cookie can find the tokens that another has fetched.
