@@ -433,25 +433,4 @@ mod tests {
         let settings = Settings { target: Target::File(folder.path().join("no/such")), ..Settings::default() };
         assert_eq!(AccessLog::open(settings).err().unwrap().kind(), io::ErrorKind::NotFound);
     }
-
-    #[test]
-    #[ignore = "a measurement: run with --ignored --nocapture, in release"]
-    fn time_per_record() {
-        let mut out = Vec::new();
-        let record = record();
-        let start = std::time::Instant::now();
-        for _ in 0..1_000_000 {
-            out.clear();
-            std::hint::black_box(&record).format(std::hint::black_box(&mut out), false);
-        }
-        eprintln!("formatting: {} ns, {} bytes", start.elapsed().as_nanos() / 1_000_000, out.len());
-
-        let sink = Output::Other(Box::new(io::sink()));
-        let log = AccessLog::with_output(sink, false, 8 << 20, 1).unwrap();
-        let start = std::time::Instant::now();
-        for _ in 0..1_000_000 {
-            log.write(std::hint::black_box(&record));
-        }
-        eprintln!("write: {} ns, {} dropped", start.elapsed().as_nanos() / 1_000_000, log.dropped());
-    }
 }

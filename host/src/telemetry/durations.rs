@@ -280,21 +280,4 @@ mod tests {
         let folded = totals.iter().find(|(key, _)| key.status() == "5xx").unwrap();
         assert_eq!((folded.0.method(), folded.1.count()), ("_OTHER", 400));
     }
-
-    #[test]
-    #[ignore = "a measurement: run with --ignored --nocapture, in release"]
-    fn time_per_record() {
-        let durations = RequestDurations::default();
-        for status in [200, 404, 503] {
-            durations.record(&Method::GET, status, Duration::ZERO, 0, 0);
-        }
-        for (status, place) in [(200, "first"), (503, "third")] {
-            let start = std::time::Instant::now();
-            for number in 0..10_000_000_u64 {
-                let took = Duration::from_nanos(number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 38);
-                durations.record(std::hint::black_box(&Method::GET), status, took, 100, 1000);
-            }
-            eprintln!("{place} in the list: {:.1} ns", start.elapsed().as_nanos() as f64 / 1e7);
-        }
-    }
 }

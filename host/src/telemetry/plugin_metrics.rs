@@ -305,16 +305,4 @@ mod tests {
         assert_eq!(plugin.sum(Event::BreakerOpened), 2);
         assert_eq!(plugin.breaker.load(Ordering::Relaxed), Breaker::Closed as u8);
     }
-
-    #[test]
-    #[ignore = "a measurement: run with --ignored --nocapture, in release"]
-    fn time_per_call() {
-        let plugin = PluginMetrics::default();
-        let start = Instant::now();
-        for _ in 0..10_000_000 {
-            let call = plugin.begin(std::hint::black_box(Hook::Request));
-            plugin.end(call);
-        }
-        eprintln!("begin and end: {:.1} ns", start.elapsed().as_nanos() as f64 / 1e7);
-    }
 }
