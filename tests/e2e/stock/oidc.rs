@@ -251,8 +251,9 @@ async fn who_asks_for_new_tokens_may_leave_and_another_asks() {
 async fn who_comes_back_with_old_tokens_waits_for_the_one_that_asks() {
     let (behind, provider, slow) = (Server::named("behind").await, OpenIdProvider::start(REDIRECT, 2), slow().await);
     let (cookie, gateway) = signed_in_elsewhere(&behind, &provider, &slow, json!({ "timeout": "10s" })).await;
-    // Until the access token is over.
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    let signed_in = Instant::now();
+    eventually("the access token has expired", async || (signed_in.elapsed() > Duration::from_secs(3)).then_some(()))
+        .await;
     let mut clients = JoinSet::new();
     for _ in 0..20 {
         let (address, cookie) = (gateway.address(), cookie.clone());
