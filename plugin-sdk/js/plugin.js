@@ -76,7 +76,7 @@ export function bytes(text) {
 
 /** Makes a text valid UTF-8: a lone surrogate, which JSON may contain, becomes U+FFFD. */
 export function wellFormed(text) {
-  return typeof text === "string" ? text.replace(/[\ud800-\udfff]/gu, "\ufffd") : text;
+  return typeof text === "string" ? text.toWellFormed() : text;
 }
 
 /** Decodes UTF-8; invalid bytes become U+FFFD. */
