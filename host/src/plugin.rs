@@ -342,10 +342,7 @@ impl Plugin {
     }
 
     async fn make(&self, call: Call) -> Result<Box<Instance>, Failure> {
-        let made = match self.prepared.waits {
-            true => self.prepared.instantiate_async().await,
-            false => self.prepared.instantiate(),
-        };
+        let made = self.prepared.instantiate().await;
         made.map(Box::new).map_err(|error| self.failed(call, FailureKind::Instance, explain(&error)))
     }
 

@@ -9,7 +9,7 @@ use serde_json::Value;
 use wasmtime::component::{Component, ComponentExportIndex};
 
 use super::cache::hex;
-use super::direct::{self, Apart, Linked};
+use super::direct::{self, Apart, Direct, Linked};
 use super::engine::{COMPONENT_BYTES, Engine};
 use super::link::Counts;
 use super::load_error::LoadError;
@@ -26,7 +26,7 @@ struct Inner {
     digest: String,
     component: Component,
     /// The core modules, linked, if they can run directly.
-    direct: Option<Arc<Linked>>,
+    direct: Option<Direct>,
     imports: Vec<Import>,
     exports: Exports,
     manifest: Manifest,
@@ -108,7 +108,6 @@ impl Artifact {
         let (text, direct) =
             super::instance::describe(engine, &component, &imports, &exports, apart).map_err(LoadError::Manifest)?;
         let manifest = Manifest::parse(&text).map_err(LoadError::Manifest)?;
-        let direct = direct.map(Arc::new);
         Ok(Artifact { inner: Arc::new(Inner { digest, component, direct, imports, exports, manifest }) })
     }
 
@@ -155,23 +154,19 @@ impl Artifact {
         &self.inner.component
     }
 
-    /// The linked core modules, if the plugin can run directly; a plugin that may wait cannot.
+    /// The linked core modules, if the plugin can run directly.
     pub(super) fn direct(&self, counts: Counts) -> Option<&Arc<Linked>> {
-        self.inner.direct.as_ref().filter(|_| !self.waits(counts))
+        self.inner.direct.as_ref().map(|direct| direct.with(counts))
     }
 
-    /// Whether the plugin's core modules run directly, without the component machinery, unless it is granted a store.
+    /// Whether the plugin's core modules run directly, without the component machinery.
     pub fn is_direct(&self) -> bool {
-        self.direct(Counts::Own).is_some()
+        self.inner.direct.is_some()
     }
 
-    /// Whether a hook of this plugin may wait, and so needs a fiber.
+    /// Whether a hook of this plugin may wait, and so needs a fiber, if it runs as a component.
     pub(super) fn waits(&self, counts: Counts) -> bool {
-        self.inner.imports.iter().any(|import| match import {
-            Import::HttpClient | Import::Password | Import::SingleFlight => true,
-            Import::RateLimit | Import::Concurrency | Import::SharedStore => counts == Counts::Shared,
-            _ => false,
-        })
+        self.inner.imports.iter().any(|import| import.waits(counts))
     }
 
     /// The version of the contract that the plugin was built for.
@@ -210,7 +205,16 @@ impl Artifact {
 }
 
 impl Import {
-    fn of(full: &str) -> Result<Import, LoadError> {
+    /// Whether one of its functions may wait.
+    pub(super) fn waits(&self, counts: Counts) -> bool {
+        match self {
+            Import::HttpClient | Import::Password | Import::SingleFlight => true,
+            Import::RateLimit | Import::Concurrency | Import::SharedStore => counts == Counts::Shared,
+            _ => false,
+        }
+    }
+
+    pub(super) fn of(full: &str) -> Result<Import, LoadError> {
         let (path, version) = full.split_once('@').unwrap_or((full, ""));
         if path.starts_with("wasi:") {
             return Ok(Import::Wasi(full.to_owned()));

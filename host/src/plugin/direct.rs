@@ -1,38 +1,47 @@
 //! Runs a component's core modules directly, with our own canonical ABI for the contract's types.
 //!
 //! wasmtime's component calls are general: a hook call costs 2,000 instructions and a host call 900, most of them to
-//! look up what never changes. A plugin that never waits needs none of that. Its component is taken apart ([`plan`]):
-//! the same compiled modules are instantiated and wired as the component says, and their imports and exports are passed
-//! by [`abi`]. The checks are the same (each pointer, string, variant case and length), reading a guest's memory
-//! involves no unsafe code, and any other component runs as a component.
+//! look up what never changes. A plugin needs none of that. Its component is taken apart ([`plan`]): the same compiled
+//! modules are instantiated and wired as the component says, and their imports and exports are passed by [`abi`]. The
+//! checks are the same (each pointer, string, variant case and length), reading a guest's memory involves no unsafe
+//! code, and a component that is not put together in the usual way runs as a component.
 
 mod abi;
+mod adapter;
 mod functions;
 mod hook;
 mod host;
+mod linking;
 mod minimal_wasi;
+mod outgoing;
 mod plan;
 #[cfg(test)]
 mod tests;
 mod types;
 mod values;
+mod waiting;
+
+use std::sync::Arc;
 
 use wasmtime::component::Instance as ComponentInstance;
 use wasmtime::{
-    Engine, Error, Extern, Instance, InstancePre, Linker, Module, ModuleExport, Result, Store, TypedFunc, WasmParams,
+    Engine, Error, Extern, Instance, Module, ModuleExport, Ref, Result, Store, Table, TypedFunc, WasmParams,
     WasmResults,
 };
 
 pub(super) use self::hook::{Hook, Parameters, Returned};
 pub(super) use self::host::Boundary;
-use self::host::Definition;
-use self::plan::{Imported, Place, Plan, Source};
-use super::artifact::VERSION;
+use self::linking::{Adapter, Linking, Part};
+use self::plan::{Place, Plan, Source};
+use super::artifact::{Import, VERSION};
+use super::link::Counts;
 use super::state::State;
 
 /// A component that can run directly, before compilation.
 pub(super) struct Apart {
     plan: Plan,
+    /// The number of the component's own core modules. The adapter, if it has one, comes after them.
+    modules: u32,
     /// The component, changed to export its core modules too, so that wasmtime hands out the compiled modules.
     pub component: Vec<u8>,
 }
@@ -40,19 +49,53 @@ pub(super) struct Apart {
 impl Apart {
     /// `None` if the component is of another kind.
     pub fn take(component: &[u8]) -> Option<Apart> {
-        let plan = plan::read(component)?;
-        let count = plan.instances.iter().map(|instance| instance.module + 1).max()?;
-        Some(Apart { component: plan::exporting_modules(component, count), plan })
+        let (plan, modules) = plan::read(component)?;
+        let count = u32::try_from(modules.len()).ok()?;
+        let component = match waits(&plan, Counts::Shared) {
+            true => {
+                let with_adapter = plan::with_module(component, &adapter::module(&plan, &modules)?);
+                plan::exporting_modules(&with_adapter, count + 1)
+            }
+            false => plan::exporting_modules(component, count),
+        };
+        Some(Apart { plan, modules: count, component })
     }
 
     /// Links the compiled modules, taken from an instance of the component.
     ///
     /// # Errors
     /// It imports something unknown here, so it has to run as a component.
-    pub fn link(&self, engine: &Engine, component: &ComponentInstance, store: &mut Store<State>) -> Result<Linked> {
-        let module = |index: u32| component.get_module(&mut *store, plan::module_name(index)).ok_or_else(not_there);
-        let modules = self.plan.instances.iter().map(|instance| instance.module).map(module).collect::<Result<_>>()?;
-        Linked::new(engine, &self.plan, modules)
+    pub fn link(&self, engine: &Engine, component: &ComponentInstance, store: &mut Store<State>) -> Result<Direct> {
+        let mut module = |index: u32| component.get_module(&mut *store, plan::module_name(index)).ok_or_else(not_there);
+        let modules = self.plan.instances.iter().map(|instance| module(instance.module)).collect::<Result<Vec<_>>>()?;
+        let mut link = |counts| {
+            let adapter = waits(&self.plan, counts).then(|| module(self.modules)).transpose()?;
+            Linked::new(engine, &self.plan, &modules, adapter.as_ref(), counts).map(Arc::new)
+        };
+        Ok(Direct { own: link(Counts::Own)?, shared: link(Counts::Shared)? })
+    }
+}
+
+/// Whether something that the plugin imports may wait.
+fn waits(plan: &Plan, counts: Counts) -> bool {
+    plan.instances.iter().flat_map(|instance| &instance.imports).any(|import| match &import.source {
+        Source::Function { interface, .. } => Import::of(interface).is_ok_and(|import| import.waits(counts)),
+        Source::Drop | Source::Export(_) => false,
+    })
+}
+
+/// A plugin that runs directly, linked for each place where its counts may be.
+pub(super) struct Direct {
+    own: Arc<Linked>,
+    shared: Arc<Linked>,
+}
+
+impl Direct {
+    pub fn with(&self, counts: Counts) -> &Arc<Linked> {
+        match counts {
+            Counts::Own => &self.own,
+            Counts::Shared => &self.shared,
+        }
     }
 }
 
@@ -63,9 +106,11 @@ pub(super) fn is_added(export: &str) -> bool {
 
 /// A plugin that runs directly, linked.
 pub(super) struct Linked {
+    /// Of a plugin that may wait.
+    adapter: Option<Adapter>,
     parts: Vec<Part>,
     memory: Export,
-    reallocs: Vec<Export>,
+    allocators: Vec<Export>,
     hooks: Vec<Exported>,
 }
 
@@ -82,72 +127,72 @@ struct Exported {
     function: String,
     core: Export,
     post_return: Option<Export>,
+    adapted: Option<Adapted>,
     /// The number of the allocator for the parameters.
     realloc: Option<usize>,
 }
 
-/// A core instance to be created.
-enum Part {
-    /// It imports only host functions.
-    Whole(InstancePre<State>),
-    /// It also imports exports of other instances.
-    Joined { module: Module, linker: Linker<State>, imports: Vec<Origin> },
-}
-
-enum Origin {
-    /// A host function, by the module's names for it.
-    Host(String, String),
-    /// An export of an earlier instance.
-    Export(Place),
+/// A hook that is called through the adapter.
+struct Adapted {
+    /// The adapter's function.
+    function: ModuleExport,
+    /// Where the adapter looks for the hook and its post-return function.
+    slots: [u64; 2],
 }
 
 impl Linked {
-    fn new(engine: &Engine, plan: &Plan, modules: Vec<Module>) -> Result<Linked> {
+    fn new(
+        engine: &Engine,
+        plan: &Plan,
+        modules: &[Module],
+        adapter: Option<&Module>,
+        counts: Counts,
+    ) -> Result<Linked> {
         let find = |place: &Place| {
             let export = modules.get(place.instance).and_then(|module| module.get_export_index(&place.name));
             Ok(Export { instance: place.instance, export: export.ok_or_else(not_there)? })
         };
-        let mut reallocs = Vec::new();
-        let mut parts = Vec::with_capacity(plan.instances.len());
-        for (instance, module) in plan.instances.iter().zip(&modules) {
-            parts.push(Part::link(engine, module, &instance.imports, &mut reallocs)?);
-        }
-        let hooks = plan.exports.iter().filter_map(|export| {
+        let allocators = plan.allocators();
+        let number = |place: Option<&Place>| allocators.iter().position(|known| Some(*known) == place);
+        let adapted = |index| {
+            let function = adapter?.get_export_index(&adapter::hook_name(index))?;
+            Some(Adapted { function, slots: adapter::slots(allocators.len(), index) })
+        };
+        let hooks = plan.exports.iter().enumerate().filter_map(|(index, export)| {
             let (package, version) = export.interface.split_once('@')?;
             let interface = package.strip_prefix("gatewright:plugin/").filter(|_| version == VERSION)?;
-            Some((interface, export))
+            Some((interface, export, adapted(index)))
         });
         let mut exported = Vec::new();
-        for (interface, export) in hooks {
+        for (interface, export, adapted) in hooks {
             exported.push(Exported {
+                adapted,
                 interface: interface.to_owned(),
                 function: export.function.clone(),
                 core: find(&export.core)?,
                 post_return: export.post_return.as_ref().map(find).transpose()?,
-                realloc: number(&mut reallocs, export.realloc.as_ref()),
+                realloc: number(export.realloc.as_ref()),
             });
         }
-        let reallocs = reallocs.iter().map(find).collect::<Result<_>>()?;
-        Ok(Linked { parts, memory: find(&plan.memory)?, reallocs, hooks: exported })
+        let (parts, adapter) = Linking::new(engine, plan, adapter, counts).link(modules, number)?;
+        let allocators = allocators.into_iter().map(find).collect::<Result<_>>()?;
+        Ok(Linked { adapter, parts, memory: find(&plan.memory)?, allocators, hooks: exported })
     }
 
-    /// Creates the instances.
-    pub fn instantiate(&self, store: &mut Store<State>) -> Result<Running<'_>> {
-        let mut running = Running { linked: self, instances: Vec::with_capacity(self.parts.len()) };
+    /// Whether a hook of this plugin may wait, and so needs a fiber.
+    pub fn waits(&self) -> bool {
+        self.adapter.is_some()
+    }
+
+    /// Creates the instances. Waits for nothing if the plugin never does.
+    pub async fn instantiate(&self, store: &mut Store<State>) -> Result<Running<'_>> {
+        let adapter = match &self.adapter {
+            Some(adapter) => Some(adapter.module.instantiate_async(&mut *store).await?),
+            None => None,
+        };
+        let mut running = Running { linked: self, adapter, instances: Vec::with_capacity(self.parts.len()) };
         for part in &self.parts {
-            let instance = match part {
-                Part::Whole(pre) => pre.instantiate(&mut *store)?,
-                Part::Joined { module, linker, imports } => {
-                    let mut given = Vec::with_capacity(imports.len());
-                    for import in imports {
-                        given.push(match import {
-                            Origin::Host(module, name) => linker.get(&mut *store, module, name)?,
-                            Origin::Export(place) => running.named(store, place).ok_or_else(not_there)?,
-                        });
-                    }
-                    Instance::new(&mut *store, module, &given)?
-                }
-            };
+            let instance = part.instantiate(store, &running).await?;
             running.instances.push(instance);
             running.set_boundary(store)?;
         }
@@ -155,66 +200,14 @@ impl Linked {
     }
 }
 
-impl Part {
-    fn link(engine: &Engine, module: &Module, imports: &[Imported], reallocs: &mut Vec<Place>) -> Result<Part> {
-        let mut linker = Linker::new(engine);
-        let mut origins = Vec::with_capacity(imports.len());
-        for import in imports {
-            let (from, name) = (import.module.as_str(), import.name.as_str());
-            match &import.source {
-                Source::Export(place) => {
-                    origins.push(Origin::Export(place.clone()));
-                    continue;
-                }
-                Source::Function { interface, function, realloc } => {
-                    let realloc = number(reallocs, realloc.as_ref());
-                    let into = Definition { linker: &mut linker, module: from, name, realloc };
-                    define(into, interface, function)?;
-                }
-                Source::Drop => {
-                    minimal_wasi::drop(Definition { linker: &mut linker, module: from, name, realloc: None })?
-                }
-            }
-            origins.push(Origin::Host(from.to_owned(), name.to_owned()));
-        }
-        // The remaining imports are parts of WASI beyond the minimum.
-        linker.define_unknown_imports_as_traps(module)?;
-        if origins.iter().all(|origin| matches!(origin, Origin::Host(..))) {
-            return Ok(Part::Whole(linker.instantiate_pre(module)?));
-        }
-        Ok(Part::Joined { module: module.clone(), linker, imports: origins })
-    }
-}
-
-fn define(into: Definition<'_>, interface: &str, function: &str) -> Result<()> {
-    let is_defined = match interface.strip_prefix("gatewright:plugin/").and_then(|name| name.split('@').next()) {
-        Some(ours) => functions::define(into, ours, function)?,
-        None => return minimal_wasi::define(into, interface, function),
-    };
-    if is_defined { Ok(()) } else { Err(Error::msg(format!("{interface} has no function {function:?}"))) }
-}
-
-/// The number of an allocator; each allocator is numbered once.
-fn number(reallocs: &mut Vec<Place>, place: Option<&Place>) -> Option<usize> {
-    let place = place?;
-    let known = reallocs.iter().position(|known| known == place);
-    known.or_else(|| {
-        reallocs.push(place.clone());
-        Some(reallocs.len() - 1)
-    })
-}
-
 /// The instances of one plugin in a store.
 pub(super) struct Running<'a> {
     linked: &'a Linked,
+    adapter: Option<Instance>,
     instances: Vec<Instance>,
 }
 
 impl Running<'_> {
-    fn named(&self, store: &mut Store<State>, place: &Place) -> Option<Extern> {
-        self.instances.get(place.instance)?.get_export(&mut *store, &place.name)
-    }
-
     fn export(&self, store: &mut Store<State>, export: &Export) -> Option<Extern> {
         self.instances.get(export.instance)?.get_module_export(&mut *store, &export.export)
     }
@@ -235,11 +228,22 @@ impl Running<'_> {
             let memory = self.export(store, &self.linked.memory).and_then(Extern::into_memory);
             store.data_mut().boundary.set_memory(memory.ok_or_else(not_there)?);
         }
-        for (number, export) in self.linked.reallocs.iter().enumerate().filter(|(_, export)| export.instance == last) {
-            let realloc = self.function(store, export)?;
-            store.data_mut().boundary.set_realloc(number, realloc);
+        let allocators = self.linked.allocators.iter().enumerate();
+        for (number, export) in allocators.filter(|(_, export)| export.instance == last) {
+            let allocator = self.function(store, export)?;
+            if let Some(table) = self.table(store)? {
+                table.set(&mut *store, number as u64, Ref::Func(Some(*allocator.func())))?;
+            }
+            store.data_mut().boundary.set_realloc(number, allocator);
         }
         Ok(())
+    }
+
+    /// The adapter's table of the guest's functions.
+    fn table(&self, store: &mut Store<State>) -> Result<Option<Table>> {
+        let Some(adapter) = &self.linked.adapter else { return Ok(None) };
+        let table = self.adapters(store, &adapter.table).and_then(Extern::into_table);
+        table.ok_or_else(not_there).map(Some)
     }
 
     /// A function of the plugin, if it exports it.
@@ -251,11 +255,18 @@ impl Running<'_> {
     ) -> Result<Option<Hook<P, R>>> {
         let is_it = |export: &&Exported| export.interface == interface && export.function == function;
         let Some(export) = self.linked.hooks.iter().find(is_it) else { return Ok(None) };
-        Ok(Some(Hook {
-            function: self.function(store, &export.core)?,
-            post_return: export.post_return.as_ref().map(|export| self.function(store, export)).transpose()?,
-            realloc: export.realloc,
-        }))
+        let realloc = export.realloc;
+        let function = self.function::<P::Core, R::Core>(store, &export.core)?;
+        let post_return = export.post_return.as_ref().map(|export| self.function::<R::Core, ()>(store, export));
+        let post_return = post_return.transpose()?;
+        let (Some(called), Some(adapted), Some(table)) = (&post_return, &export.adapted, self.table(store)?) else {
+            return Ok(Some(Hook { function, post_return, is_adapted: false, realloc }));
+        };
+        for (slot, called) in adapted.slots.into_iter().zip([*function.func(), *called.func()]) {
+            table.set(&mut *store, slot, Ref::Func(Some(called)))?;
+        }
+        let function = self.adapters(store, &adapted.function).and_then(Extern::into_func).ok_or_else(not_there)?;
+        Ok(Some(Hook { function: function.typed(&mut *store)?, post_return: None, is_adapted: true, realloc }))
     }
 }
 

@@ -12,7 +12,7 @@ use wasmtime::{Store, StoreContextMut};
 
 use super::artifact::{Artifact, Exports, Import};
 use super::bindings::{BodyDecision, Decision};
-use super::direct::{self, Apart, Linked, Parameters, Returned, Running};
+use super::direct::{self, Apart, Direct, Linked, Parameters, Returned, Running};
 use super::engine::Engine;
 use super::hook_set::HookSet;
 use super::lent::Lent;
@@ -68,50 +68,44 @@ pub(super) type BodyHook = Hook<(Vec<u8>, bool), (BodyDecision,)>;
 
 impl Prepared {
     pub fn new(engine: &Engine, artifact: &Artifact, lent: Arc<Lent>, config: Arc<str>) -> wasmtime::Result<Prepared> {
-        let waits = artifact.waits(lent.counts());
-        let way = match artifact.direct(lent.counts()) {
-            Some(linked) => Way::Direct(linked.clone()),
+        let (way, waits) = match artifact.direct(lent.counts()) {
+            Some(linked) => (Way::Direct(linked.clone()), linked.waits()),
             None => {
                 let linker = link::linker(engine, artifact.component(), artifact.imports(), lent.counts())?;
-                Way::Component(linker.instantiate_pre(artifact.component())?)
+                (Way::Component(linker.instantiate_pre(artifact.component())?), artifact.waits(lent.counts()))
             }
         };
         Ok(Prepared { engine: engine.clone(), way, exports: *artifact.exports(), config, waits, lent })
     }
 
-    /// Creates a configured instance of a plugin that never waits.
+    /// Creates a configured instance. Waits for nothing if the plugin never does.
     ///
     /// # Errors
     /// The pool is full, the guest trapped or hit a limit, or it rejected the configuration.
-    pub fn instantiate(&self) -> wasmtime::Result<Instance> {
+    pub async fn instantiate(&self) -> wasmtime::Result<Instance> {
         let mut store = new_store(&self.engine, &self.lent, &self.exports);
         arm(&mut store, Call::Configure);
         let guest = match &self.way {
+            Way::Component(pre) if self.waits => {
+                Exporting::Component(pre.instantiate_async(&mut store).await?, &self.exports)
+            }
             Way::Component(pre) => Exporting::Component(pre.instantiate(&mut store)?, &self.exports),
-            Way::Direct(linked) => Exporting::Direct(linked.instantiate(&mut store)?),
+            Way::Direct(linked) => Exporting::Direct(linked.instantiate(&mut store).await?),
         };
         let hooks = Hooks::find(&guest, &mut store)?;
         let configure = guest.configure(&mut store)?;
-        let answer = configure.call(&mut store, (self.config.to_string(),));
+        let config = (self.config.to_string(),);
+        let answer = match self.waits {
+            true => configure.call_async(&mut store, config).await,
+            false => configure.call(&mut store, config),
+        };
         finish(store, hooks, answer)
     }
 
-    /// The same on a fiber.
-    pub async fn instantiate_async(&self) -> wasmtime::Result<Instance> {
-        let Way::Component(pre) = &self.way else { return self.instantiate() };
-        let mut store = new_store(&self.engine, &self.lent, &self.exports);
-        arm(&mut store, Call::Configure);
-        let guest = Exporting::Component(pre.instantiate_async(&mut store).await?, &self.exports);
-        let hooks = Hooks::find(&guest, &mut store)?;
-        let configure = guest.configure(&mut store)?;
-        let answer = configure.call_async(&mut store, (self.config.to_string(),)).await;
-        finish(store, hooks, answer)
-    }
-
-    /// Creates one instance either way, as a trial when a plugin is loaded. `configure` never waits, since callouts are
-    /// refused there, so one poll is enough.
+    /// Creates one instance as a trial when a plugin is loaded. `configure` never waits, since callouts are refused
+    /// there, so one poll is enough.
     pub fn trial(&self) -> wasmtime::Result<Instance> {
-        if self.waits { poll_once(self.instantiate_async())? } else { self.instantiate() }
+        poll_once(self.instantiate())?
     }
 }
 
@@ -171,7 +165,7 @@ where
     pub async fn call_async(&self, store: &mut Store<State>, parameters: P) -> wasmtime::Result<R> {
         match self {
             Hook::Component(function) => function.call_async(store, parameters).await,
-            Hook::Direct(hook) => hook.call(store, parameters),
+            Hook::Direct(hook) => hook.call_async(store, parameters).await,
         }
     }
 }
@@ -199,7 +193,7 @@ pub(super) fn describe(
     imports: &[Import],
     exports: &Exports,
     apart: Option<Apart>,
-) -> Result<(String, Option<Linked>), String> {
+) -> Result<(String, Option<Direct>), String> {
     let work = async {
         let linker = link::linker(engine, component, imports, Counts::Own)?;
         let mut store = new_store(engine, &Lent::nothing(), exports);
@@ -250,7 +244,7 @@ fn finish(
 }
 
 /// Polls a future that never waits.
-fn poll_once<T>(future: impl Future<Output = T>) -> wasmtime::Result<T> {
+pub(super) fn poll_once<T>(future: impl Future<Output = T>) -> wasmtime::Result<T> {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(answer) => Ok(answer),
         Poll::Pending => Err(wasmtime::Error::msg("the plugin waits where nothing may wait")),

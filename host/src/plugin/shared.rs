@@ -70,13 +70,13 @@ fn shared_store(mut i: LinkerInstance<'_, State>) -> Result<()> {
 }
 
 impl State {
-    async fn take_shared(&mut self, key: &str, quota: Quota, cost: u32) -> Result<Outcome> {
+    pub(super) async fn take_shared(&mut self, key: &str, quota: Quota, cost: u32) -> Result<Outcome> {
         let rule = limits::Rule::TokenBucket(quota.into());
         let outcomes = self.decide(key, &[rule], cost).await?;
         Ok(outcomes.and_then(|outcomes| outcomes.first().copied()).unwrap_or(REFUSED).into())
     }
 
-    async fn take_all_shared(
+    pub(super) async fn take_all_shared(
         &mut self,
         key: &str,
         rules: Vec<Rule>,
@@ -100,7 +100,7 @@ impl State {
         })
     }
 
-    async fn enter_shared(&mut self, key: &str, limit: u32) -> Result<Entered> {
+    pub(super) async fn enter_shared(&mut self, key: &str, limit: u32) -> Result<Entered> {
         self.has_exchange()?;
         let share = self.share()?;
         let entered = share.enter(key, limit).await;
@@ -115,7 +115,7 @@ impl State {
         }
     }
 
-    async fn get_shared(&mut self, key: &str) -> Result<Option<Entry>> {
+    pub(super) async fn get_shared(&mut self, key: &str) -> Result<Option<Entry>> {
         let share = self.share()?;
         let found = share.get(key).await;
         let found = match self.settle(&share, found) {
@@ -127,7 +127,12 @@ impl State {
         Ok(found.map(Into::into))
     }
 
-    async fn set_shared(&mut self, key: &str, value: &[u8], ttl_ms: Option<u32>) -> Result<Answer<u64, StoreError>> {
+    pub(super) async fn set_shared(
+        &mut self,
+        key: &str,
+        value: &[u8],
+        ttl_ms: Option<u32>,
+    ) -> Result<Answer<u64, StoreError>> {
         let share = self.share()?;
         let set = share.set(key, value, ttl_ms).await;
         Ok(match self.settle(&share, set) {
@@ -137,7 +142,7 @@ impl State {
         })
     }
 
-    async fn swap_shared(
+    pub(super) async fn swap_shared(
         &mut self,
         key: &str,
         expected: Option<u64>,
@@ -156,7 +161,7 @@ impl State {
         })
     }
 
-    async fn remove_shared(&mut self, key: &str) -> Result<bool> {
+    pub(super) async fn remove_shared(&mut self, key: &str) -> Result<bool> {
         let share = self.share()?;
         let removed = share.remove(key).await;
         match self.settle(&share, removed) {
@@ -167,7 +172,7 @@ impl State {
         }
     }
 
-    async fn increment_shared(
+    pub(super) async fn increment_shared(
         &mut self,
         key: &str,
         delta: i64,

@@ -5,9 +5,9 @@
 //! a case that does not exist is a trap, and so is more in one call than may cross the boundary at once. [`Load::load`]
 //! and [`Store::store`] are for places that [`within`] has checked.
 
-use wasmtime::{Error, Memory, Result, StoreContextMut, TypedFunc, ValType};
+use wasmtime::{Error, Result, TypedFunc, ValType};
 
-use super::super::state::State;
+use super::outgoing::Outgoing;
 
 /// A type of the contract.
 pub trait Value: Sized {
@@ -37,11 +37,12 @@ pub trait Pass<'a>: Value {
 
 /// A value that the host writes to a guest's memory.
 pub trait Store: Value {
-    fn store(self, into: &mut Lender<'_>, at: u32) -> Result<()>;
+    /// Lays the value out at `at`.
+    fn store(self, into: &mut Outgoing, at: u32) -> Result<()>;
 
-    /// Writes all values consecutively.
-    fn store_list(list: Vec<Self>, into: &mut Lender<'_>, at: u32) -> Result<()> {
-        let mut place = at;
+    /// Lays out a list of such values, and its address and length at `at`.
+    fn store_list(list: Vec<Self>, into: &mut Outgoing, at: u32) -> Result<()> {
+        let mut place = into.list(list.len(), Self::SIZE, Self::ALIGN, at)?;
         for value in list {
             value.store(into, place)?;
             place += Self::SIZE;
@@ -57,10 +58,9 @@ pub trait Answer: Store {
         None
     }
 
-    /// Puts the answer where the guest expects it: in memory at `at`, or, for one core value, in the returned bits.
-    fn give(self, into: &mut Lender<'_>, at: u32) -> Result<u64> {
-        self.store(into, at)?;
-        Ok(0)
+    /// The bits of that core value.
+    fn bits(&self) -> u64 {
+        0
     }
 }
 
@@ -134,54 +134,6 @@ impl<'a> Guest<'a> {
 /// The guest's function that allocates memory for the host: `cabi_realloc`.
 pub type Realloc = TypedFunc<(u32, u32, u32, u32), u32>;
 
-/// A guest whose memory is written to.
-pub struct Lender<'a> {
-    pub store: StoreContextMut<'a, State>,
-    pub memory: Option<Memory>,
-    pub realloc: Option<Realloc>,
-}
-
-impl Lender<'_> {
-    /// Writes to memory that the guest has allocated.
-    pub fn write(&mut self, at: u32, bytes: &[u8]) -> Result<()> {
-        let memory = self.memory.ok_or_else(out_of_bounds)?.data_mut(&mut self.store);
-        let place = memory.get_mut(at as usize..).and_then(|rest| rest.get_mut(..bytes.len()));
-        place.ok_or_else(out_of_bounds)?.copy_from_slice(bytes);
-        Ok(())
-    }
-
-    /// Allocates in the guest's memory. While the guest's allocator runs, the guest may not call the host.
-    pub fn allocate(&mut self, size: u32, align: u32) -> Result<u32> {
-        let realloc = self.realloc.as_ref().ok_or_else(|| Error::msg("the plugin has no allocator for an answer"))?;
-        self.store.data_mut().boundary.close();
-        let at = realloc.call(&mut self.store, (0, 0, align, size))?;
-        self.store.data_mut().boundary.open();
-        let memory = self.memory.map_or(0, |memory| memory.data_size(&self.store));
-        within(memory, at, size.into(), align)?;
-        Ok(at)
-    }
-
-    /// Copies bytes to newly allocated memory, and stores their address and length at `at`.
-    pub fn lend(&mut self, bytes: &[u8], at: u32) -> Result<()> {
-        let (place, length) = self.copy(bytes)?;
-        self.pair(place, length, at)
-    }
-
-    /// Copies bytes to newly allocated memory, and returns the address and the length.
-    pub fn copy(&mut self, bytes: &[u8]) -> Result<(u32, u32)> {
-        let length = length(bytes.len())?;
-        let place = self.allocate(length, 1)?;
-        self.write(place, bytes)?;
-        Ok((place, length))
-    }
-
-    /// Writes two consecutive numbers.
-    pub fn pair(&mut self, first: u32, second: u32, at: u32) -> Result<()> {
-        let both = u64::from(first) | u64::from(second) << 32;
-        self.write(at, &both.to_le_bytes())
-    }
-}
-
 /// The next multiple of `align`.
 pub const fn align_to(at: u32, align: u32) -> u32 {
     at.next_multiple_of(align)
@@ -195,10 +147,15 @@ pub const fn max(a: u32, b: u32) -> u32 {
 /// Checks that the address is aligned and the value within the memory. So everything inside the value has an address,
 /// too.
 pub fn within(memory: usize, at: u32, size: u64, align: u32) -> Result<()> {
-    if !at.is_multiple_of(align) {
-        return Err(Error::msg("a pointer of the plugin is not aligned"));
-    }
+    aligned(at, align)?;
     if u64::from(at).saturating_add(size) > memory as u64 { Err(out_of_bounds()) } else { Ok(()) }
+}
+
+pub fn aligned(at: u32, align: u32) -> Result<()> {
+    match at.is_multiple_of(align) {
+        true => Ok(()),
+        false => Err(Error::msg("a pointer of the plugin is not aligned")),
+    }
 }
 
 pub fn out_of_bounds() -> Error {

@@ -17,8 +17,8 @@ pub fn drop(into: Definition<'_>) -> Result<()> {
     into.function(vec![ValType::I32], |_: &mut State, _: &mut Guest<'_>| Ok(()))
 }
 
-/// Defines a WASI function if it is supported; one that is left undefined traps when it is called.
-pub fn define(into: Definition<'_>, interface: &str, function: &str) -> Result<()> {
+/// Defines a WASI function if it is supported. One that is left undefined traps when it is called.
+pub fn define(into: Definition<'_>, interface: &str, function: &str) -> Result<bool> {
     macro_rules! functions {
         ($($interface:literal $($function:literal)|+ |$state:ident $(, $parameter:ident: $type:ty)*| $body:expr;)*) => {
             match (interface.strip_prefix("wasi:").and_then(|name| name.split('@').next()).unwrap_or_default(), function) {
@@ -28,8 +28,8 @@ pub fn define(into: Definition<'_>, interface: &str, function: &str) -> Result<(
                         $body
                     })
                 })*
-                _ => Ok(()),
-            }
+                _ => return Ok(false),
+            }?
         };
     }
 
@@ -74,6 +74,7 @@ pub fn define(into: Definition<'_>, interface: &str, function: &str) -> Result<(
         "random/insecure-seed" "insecure-seed" |s| Ok((minimal_wasi::random_number()?, minimal_wasi::random_number()?));
         "filesystem/preopens" "get-directories" |s| Ok(Vec::<(u32, String)>::new());
     }
+    Ok(true)
 }
 
 /// `stream-error`: `last-operation-failed` with a handle, or `closed`, which is the only one used here.

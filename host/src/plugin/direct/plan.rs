@@ -13,6 +13,8 @@ mod spaces;
 #[cfg(test)]
 mod tests;
 
+pub(super) use self::shim::signatures_of;
+
 /// How a component's core modules are put together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Plan {
@@ -87,10 +89,33 @@ pub(super) struct Lifted {
     pub post_return: Option<Place>,
 }
 
-/// The plan of a valid component, or `None` if it is not of the plain kind.
-pub(super) fn read(component: &[u8]) -> Option<Plan> {
+impl Plan {
+    /// The guest's functions that allocate memory for what it is given. Their places here are their numbers.
+    pub fn allocators(&self) -> Vec<&Place> {
+        let imports = self.instances.iter().flat_map(|instance| &instance.imports);
+        let lowered = imports.filter_map(|import| match &import.source {
+            Source::Function { realloc, .. } => realloc.as_ref(),
+            Source::Drop | Source::Export(_) => None,
+        });
+        let mut places = Vec::new();
+        for place in lowered.chain(self.exports.iter().filter_map(|export| export.realloc.as_ref())) {
+            if !places.contains(&place) {
+                places.push(place);
+            }
+        }
+        places
+    }
+}
+
+/// The plan of a valid component, and its core modules. `None` if the component is not of the plain kind.
+pub(super) fn read(component: &[u8]) -> Option<(Plan, Vec<&[u8]>)> {
     let (plan, modules) = spaces::read(component)?;
-    Some(shim::without(&plan, &modules).unwrap_or(plan))
+    Some((shim::without(&plan, &modules).unwrap_or(plan), modules))
+}
+
+/// The component with one more core module, which is the last.
+pub(super) fn with_module(component: &[u8], module: &[u8]) -> Vec<u8> {
+    [component, &[CORE_MODULE_SECTION], &leb_length(module), module].concat()
 }
 
 /// The component, changed to export each of its `count` core modules under its [`module_name`], so that wasmtime hands
@@ -124,6 +149,7 @@ pub(super) fn is_module_name(export: &str) -> bool {
 const NAME_PREFIX: &str = "gatewright-core-module";
 
 // From the component model's binary format.
+const CORE_MODULE_SECTION: u8 = 1;
 const EXPORT_SECTION: u8 = 11;
 const PLAIN_NAME: u8 = 0x00;
 const CORE_MODULE: [u8; 2] = [0x00, 0x11];

@@ -4,23 +4,25 @@ use std::path::Path;
 
 use proptest::prelude::*;
 use wasmtime::component::ComponentType;
-use wasmtime::{AsContextMut, Instance, Linker, Memory, Module, Store, ValType};
+use wasmtime::{Instance, Linker, Memory, Module, Store, ValType};
 use wit_parser::abi::{AbiVariant, WasmType};
 use wit_parser::{Resolve, WorldItem};
 
 use super::super::bindings::{
     BodyDecision, Caller, Decision, LocalResponse, MutateError, clock, codec, concurrency, consumers, hooks,
-    json_schema, jwt, rate_limit, seal, shared_store,
+    http_client, json_schema, jwt, password, rate_limit, seal, shared_store, single_flight,
 };
 use super::super::engine::Engine;
 use super::super::hook_set::HookSet;
+use super::super::instance::poll_once;
 use super::super::lent::Lent;
 use super::super::link::Counts;
 use super::super::state::{Call, State};
-use super::abi::{Answer, Guest, Lender, Load, Pass, Realloc, Value};
-use super::host::Definition;
+use super::abi::{Answer, Guest, Load, Pass, Realloc, Value};
+use super::host::{Definition, Delivery};
+use super::outgoing::Outgoing;
 use super::plan::{CoreInstance, Imported, Lifted, Place, Plan, Source};
-use super::{Hook, Linked};
+use super::{Hook, Linked, Returned, adapter, linking};
 
 #[test]
 fn every_function_of_the_contract_is_passed_as_the_contract_says() {
@@ -28,24 +30,27 @@ fn every_function_of_the_contract_is_passed_as_the_contract_says() {
     let mut store = store(&engine);
     let mut resolve = Resolve::default();
     let (package, _) = resolve.push_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../wit")).unwrap();
-    let world = resolve.select_world(&[package], Some("imports-core")).unwrap();
+    let world = resolve.select_world(&[package], Some("imports-net")).unwrap();
     let mut functions = 0;
     for item in resolve.worlds[world].imports.values() {
         let WorldItem::Interface { id, .. } = item else { continue };
         let interface = resolve.id_of(*id).unwrap();
         for (name, function) in &resolve.interfaces[*id].functions {
-            let mut linker = Linker::new(engine.wasmtime());
-            let into = Definition { linker: &mut linker, module: "m", name: "n", realloc: None };
-            super::define(into, &interface, name).unwrap();
-            let found = linker.get(&mut store, "m", "n").unwrap().into_func().unwrap().ty(&store);
-            let found = (texts(found.params()), texts(found.results()));
             let due = resolve.wasm_signature(AbiVariant::GuestImport, function);
             let due = (due.params.iter().map(core).collect::<Vec<_>>(), due.results.iter().map(core).collect());
-            assert_eq!(found, due, "{interface}.{name}");
+            for counts in [Counts::Own, Counts::Shared] {
+                let mut linker = Linker::new(engine.wasmtime());
+                let (linked, delivery) = (&mut linker, Delivery::Host(None));
+                let into = Definition { linker: linked, module: "m", name: "n", delivery };
+                assert!(linking::define(into, &interface, name, counts).unwrap());
+                let found = linker.get(&mut store, "m", "n").unwrap().into_func().unwrap().ty(&store);
+                let found = (texts(found.params()), texts(found.results()));
+                assert_eq!(found, due, "{interface}.{name}");
+            }
             functions += 1;
         }
     }
-    assert!(functions > 50, "{functions}");
+    assert!(functions > 60, "{functions}");
 }
 
 fn texts(types: impl Iterator<Item = ValType>) -> Vec<String> {
@@ -91,6 +96,12 @@ fn every_type_of_the_contract_is_as_large_as_wasmtime_has_it() {
     same::<json_schema::CheckError>();
     same::<jwt::VerifyError>();
     same::<seal::SealError>();
+    same::<http_client::Request>();
+    same::<http_client::Response>();
+    same::<http_client::CallError>();
+    same::<password::VerifyError>();
+    same::<single_flight::Turn>();
+    same::<Option<(u32, Result<http_client::Response, http_client::CallError>)>>();
     same::<Option<u64>>();
     same::<Option<String>>();
     same::<Result<u64, shared_store::SwapError>>();
@@ -118,8 +129,13 @@ impl Bump {
     }
 
     fn put<T: Answer>(&mut self, value: T, at: u32) {
-        let realloc = Some(self.realloc.clone());
-        value.give(&mut Lender { store: self.store.as_context_mut(), memory: Some(self.memory), realloc }, at).unwrap();
+        let mut outgoing = Outgoing::default();
+        outgoing.start(T::SIZE, T::ALIGN, at).unwrap();
+        value.store(&mut outgoing, 0).unwrap();
+        while let Some(wanted) = outgoing.wanted() {
+            outgoing.place(self.realloc.call(&mut self.store, (0, 0, wanted.align, wanted.size)).unwrap()).unwrap();
+        }
+        outgoing.deliver(self.memory.data_mut(&mut self.store)).unwrap();
     }
 
     fn get<T: for<'a> Load<'a>>(&self, at: u32) -> wasmtime::Result<T> {
@@ -217,19 +233,20 @@ fn what_is_wrong_with_a_pointer_a_text_or_a_case_is_said() {
 }
 
 #[test]
-fn every_stock_plugin_that_waits_for_nothing_runs_directly() {
+fn every_stock_plugin_runs_directly() {
     let engine = Engine::new(None).unwrap();
     for name in crate::stock::names() {
         let artifact = engine.load(crate::stock::component(name).unwrap()).unwrap();
-        assert_eq!(artifact.is_direct(), !artifact.waits(Counts::Own), "{name}");
+        assert!(artifact.is_direct(), "{name}");
     }
 }
 
-/// An instance of a module that imports `clock.monotonic` and `random.bytes`; `realloc` allocates for the latter's
-/// answer.
-fn running(text: &str) -> wasmtime::Result<(Store<State>, Hook<(), ()>)> {
-    let engine = Engine::new(None).unwrap();
-    let module = Module::new(engine.wasmtime(), wat::parse_str(text).unwrap()).unwrap();
+/// A module that imports functions of the contract by their names; `realloc` allocates for what they answer. Its hooks
+/// are `hook` (`on-complete`) and `tick` (`on-tick`), each with the post-return function `post` if there is one. With an
+/// adapter it runs on fibers.
+fn linked(engine: &Engine, text: &str, has_adapter: bool) -> Linked {
+    let binary = wat::parse_str(text).unwrap();
+    let module = Module::new(engine.wasmtime(), &binary).unwrap();
     let place = |name: &str| Place { instance: 0, name: name.to_owned() };
     let source = |name: &str| {
         let (interface, function) = name.split_once('.').unwrap();
@@ -241,24 +258,46 @@ fn running(text: &str) -> wasmtime::Result<(Store<State>, Hook<(), ()>)> {
         name: import.name().to_owned(),
         source: source(import.name()),
     });
+    let hooks = [("completion-hook", "on-complete", "hook"), ("background", "on-tick", "tick")];
+    let exports = hooks.into_iter().filter(|(_, _, name)| module.get_export(name).is_some());
+    let exports = exports.map(|(interface, function, name)| Lifted {
+        interface: format!("gatewright:plugin/{interface}@0.1.0"),
+        function: function.to_owned(),
+        core: place(name),
+        realloc: None,
+        post_return: module.get_export("post").map(|_| place("post")),
+    });
     let plan = Plan {
         instances: vec![CoreInstance { module: 0, imports: imports.collect() }],
         memory: place("memory"),
-        exports: vec![Lifted {
-            interface: "gatewright:plugin/completion-hook@0.1.0".to_owned(),
-            function: "on-complete".to_owned(),
-            core: place("hook"),
-            realloc: None,
-            post_return: module.get_export("post").map(|_| place("post")),
-        }],
+        exports: exports.collect(),
     };
-    let linked = Linked::new(engine.wasmtime(), &plan, vec![module]).unwrap();
-    let mut store = store(&engine);
-    super::super::instance::arm(&mut store, Call::Complete);
-    let running = linked.instantiate(&mut store)?;
-    let hook = running.hook(&mut store, "completion-hook", "on-complete").unwrap().unwrap();
-    Ok((store, hook))
+    let adapter = has_adapter.then(|| adapter::module(&plan, &[&binary]).unwrap());
+    let adapter = adapter.map(|adapter| Module::new(engine.wasmtime(), adapter).unwrap());
+    Linked::new(engine.wasmtime(), &plan, &[module], adapter.as_ref(), Counts::Own).unwrap()
 }
+
+fn called<R: Returned>(
+    text: &str,
+    has_adapter: bool,
+    (interface, function, call): (&str, &str, Call),
+) -> Result<R, String> {
+    let engine = Engine::new(None).unwrap();
+    let (linked, mut store) = (linked(&engine, text, has_adapter), store(&engine));
+    super::super::instance::arm(&mut store, call);
+    let work = async {
+        let running = linked.instantiate(&mut store).await?;
+        let hook: Hook<(), R> = running.hook(&mut store, interface, function)?.unwrap();
+        match has_adapter {
+            true => hook.call_async(&mut store, ()).await,
+            false => hook.call(&mut store, ()),
+        }
+    };
+    poll_once(work).unwrap().map_err(|error: wasmtime::Error| format!("{error:#}"))
+}
+
+const COMPLETE: (&str, &str, Call) = ("completion-hook", "on-complete", Call::Complete);
+const TICK: (&str, &str, Call) = ("background", "on-tick", Call::Tick);
 
 #[test]
 fn the_host_is_called_by_a_whole_guest_that_runs_its_own_code_alone() {
@@ -274,21 +313,69 @@ fn the_host_is_called_by_a_whole_guest_that_runs_its_own_code_alone() {
               {rest})"#
         )
     };
-    let called = |realloc: &str, rest: &str| {
-        let (mut store, hook) = running(&guest(realloc, rest)).map_err(|error| format!("{error:#}"))?;
-        hook.call(&mut store, ()).map_err(|error| format!("{error:#}"))
-    };
-    called("", "").unwrap();
-    // A start function can call what passes nothing through memory.
-    called("", "(start $now)").unwrap();
     let cases = [
         ("(call $now)", "", "the plugin called the host from its allocator"),
         ("", "(func (export \"post\") (call $now))", "the plugin called the host from its allocator"),
-        ("", "(func $early (call $bytes (i32.const 8) (i32.const 0))) (start $early)", "outside of its memory"),
         ("(drop (i32.const 0)) (return (i32.const 65530))", "", "a pointer of the plugin is outside of its memory"),
     ];
-    for (realloc, rest, due) in cases {
-        let error = called(realloc, rest).unwrap_err();
+    for has_adapter in [false, true] {
+        called::<()>(&guest("", ""), has_adapter, COMPLETE).unwrap();
+        // A start function can call what passes nothing through memory, and nothing else.
+        called::<()>(&guest("", "(start $now)"), has_adapter, COMPLETE).unwrap();
+        let early = guest("", "(func $early (call $bytes (i32.const 8) (i32.const 0))) (start $early)");
+        let due = if has_adapter { "uninitialized element" } else { "has no allocator" };
+        let error = called::<()>(&early, has_adapter, COMPLETE).unwrap_err();
         assert!(error.contains(due), "{due}: {error}");
+        for (realloc, rest, due) in cases {
+            let error = called::<()>(&guest(realloc, rest), has_adapter, COMPLETE).unwrap_err();
+            assert!(error.contains(due), "{has_adapter}, {due}: {error}");
+        }
+    }
+}
+
+/// `password.check` may wait, and rejects what is no hash with a text.
+#[test]
+fn what_may_wait_is_called_on_a_fiber_and_its_answer_is_allocated_there() {
+    let guest = |realloc: &str| {
+        format!(
+            r#"(module
+              (import "m" "password.check" (func $check (param i32 i32 i32)))
+              (memory (export "memory") 1)
+              (func (export "realloc") (param i32 i32 i32 i32) (result i32) {realloc} (i32.const 64))
+              (func (export "hook")
+                (call $check (i32.const 0) (i32.const 0) (i32.const 16))
+                (if (i32.ne (i32.load8_u (i32.const 16)) (i32.const 1)) (then unreachable))
+                (if (i32.ne (i32.load (i32.const 20)) (i32.const 64)) (then unreachable))
+                (if (i32.eqz (i32.load (i32.const 24))) (then unreachable))
+                (if (i32.eqz (i32.load8_u (i32.const 64))) (then unreachable))))"#
+        )
+    };
+    called::<()>(&guest(""), true, COMPLETE).unwrap();
+    let guest = guest("(call $check (i32.const 0) (i32.const 0) (i32.const 16))");
+    let error = called::<()>(&guest, true, COMPLETE).unwrap_err();
+    assert!(error.contains("the plugin called the host from its allocator"), "{error}");
+}
+
+#[test]
+fn an_answer_is_read_before_the_guest_cleans_up_and_then_the_guest_calls_nothing() {
+    let guest = |post: &str| {
+        format!(
+            r#"(module
+              (import "m" "clock.monotonic" (func $clock (result i64)))
+              (memory (export "memory") 1)
+              (func (export "realloc") (param i32 i32 i32 i32) (result i32) unreachable)
+              (func (export "tick") (result i32)
+                (i32.store (i32.const 8) (i32.const 1))
+                (i32.store (i32.const 12) (i32.const 250))
+                (i32.const 8))
+              (func (export "post") (param i32) (i64.store (local.get 0) (i64.const -1)) {post}))"#
+        )
+    };
+    for has_adapter in [false, true] {
+        assert_eq!(called::<(Option<u32>,)>(&guest(""), has_adapter, TICK).unwrap(), (Some(250),));
+        let error = called::<(Option<u32>,)>(&guest("(drop (call $clock))"), has_adapter, TICK).unwrap_err();
+        assert!(error.contains("or while it cleaned up"), "{error}");
+        let error = called::<(Option<u32>,)>(&guest("unreachable"), has_adapter, TICK).unwrap_err();
+        assert!(error.contains("unreachable"), "{error}");
     }
 }

@@ -4,9 +4,11 @@ use wasmtime::{Result, ValType};
 
 use super::super::bindings::{
     BodyDecision, BodyMode, Caller, Decision, Direction, LocalResponse, MutateError, Section, clock, codec,
-    concurrency, consumers, hooks, json_schema, jwt, log, rate_limit, seal, shared_store,
+    concurrency, consumers, hooks, http_client, json_schema, jwt, log, password, rate_limit, seal, shared_store,
+    single_flight,
 };
-use super::abi::{Answer, Guest, Lender, Load, Pass, Store, Value, align_to, max, no_case};
+use super::abi::{Answer, Guest, Load, Pass, Store, Value, align_to, max, no_case};
+use super::outgoing::Outgoing;
 use super::values::{payload, variant_size};
 
 macro_rules! enumerations {
@@ -87,7 +89,7 @@ macro_rules! records {
     };
     (store $name:path, { $($field:ident: $type:ty),* $(,)? }) => {
         impl Store for $name {
-            fn store(self, into: &mut Lender<'_>, at: u32) -> Result<()> {
+            fn store(self, into: &mut Outgoing, at: u32) -> Result<()> {
                 let mut end = at;
                 $(
                     let place = align_to(end, <$type>::ALIGN);
@@ -115,6 +117,15 @@ records! {
     codec::Bounds, { bytes: u64, ratio: u32 } pass;
     consumers::Credential, { consumer: String, claims: String, definition: String } store;
     consumers::Limit, { consumer: String, definition: String } store;
+    http_client::Request, {
+        upstream: String,
+        method: String,
+        path: String,
+        headers: Vec<(String, String)>,
+        body: Vec<u8>,
+        timeout_ms: u32,
+    } load pass;
+    http_client::Response, { status: u16, headers: Vec<(String, Vec<u8>)>, body: Vec<u8> } store;
     json_schema::Violation, { pointer: String, message: String } store;
 }
 
@@ -152,7 +163,7 @@ macro_rules! variants {
     };
     (store $name:path { $($number:literal $case:ident $(($value:ident: $type:ty))?),* }) => {
         impl Store for $name {
-            fn store(self, into: &mut Lender<'_>, at: u32) -> Result<()> {
+            fn store(self, into: &mut Outgoing, at: u32) -> Result<()> {
                 match self {
                     $(Self::$case $(($value))? => {
                         into.write(at, &[$number])?;
@@ -182,6 +193,14 @@ variants! {
         4 NotGranted,
         5 Other(text: String),
     } store;
+    http_client::CallError {
+        0 UnknownUpstream,
+        1 TimedOut,
+        2 ConnectionFailed(text: String),
+        3 ResponseTooLarge,
+        4 LimitExceeded,
+        5 Other(text: String),
+    } store;
     shared_store::StoreError { 0 LimitExceeded, 1 NotANumber, 2 Other(text: String) } store;
     shared_store::SwapError { 0 Conflict(entry: Option<shared_store::Entry>), 1 Store(error: shared_store::StoreError) } store;
     rate_limit::LimitError { 0 LimitExceeded, 1 Unavailable, 2 Other(text: String) } store;
@@ -198,5 +217,9 @@ variants! {
         9 Other(text: String),
     } store;
     json_schema::CheckError { 0 NotJson(text: String), 1 UnknownSchema } store;
+    password::VerifyError { 0 Unsupported(text: String), 1 Busy } store;
+    single_flight::Turn { 0 Mine, 1 Done(bytes: Vec<u8>), 2 TimedOut } store;
     seal::SealError { 0 UnknownKey, 1 WeakKey, 2 TooLarge, 3 Other(text: String) } store;
 }
+
+impl Answer for single_flight::Turn {}

@@ -2,7 +2,8 @@
 
 use wasmtime::{Result, ValType};
 
-use super::abi::{Answer, Guest, Lender, Load, Pass, Store, Value, align_to, length, max, no_case, out_of_bounds};
+use super::abi::{Answer, Guest, Load, Pass, Store, Value, align_to, max, no_case};
+use super::outgoing::Outgoing;
 
 macro_rules! numbers {
     ($($number:ty, $bytes:literal, $core:ident;)*) => {$(
@@ -21,7 +22,7 @@ macro_rules! numbers {
 
         impl Store for $number {
             #[inline]
-            fn store(self, into: &mut Lender<'_>, at: u32) -> Result<()> {
+            fn store(self, into: &mut Outgoing, at: u32) -> Result<()> {
                 into.write(at, &self.to_le_bytes())
             }
         }
@@ -43,8 +44,8 @@ macro_rules! numbers {
             }
 
             #[inline]
-            fn give(self, _: &mut Lender<'_>, _: u32) -> Result<u64> {
-                Ok(self as u64)
+            fn bits(&self) -> u64 {
+                *self as u64
             }
         }
     )*};
@@ -75,12 +76,12 @@ impl<'a> Load<'a> for u8 {
 }
 
 impl Store for u8 {
-    fn store(self, into: &mut Lender<'_>, at: u32) -> Result<()> {
+    fn store(self, into: &mut Outgoing, at: u32) -> Result<()> {
         into.write(at, &[self])
     }
 
-    fn store_list(list: Vec<u8>, into: &mut Lender<'_>, at: u32) -> Result<()> {
-        into.write(at, &list)
+    fn store_list(list: Vec<u8>, into: &mut Outgoing, at: u32) -> Result<()> {
+        into.bytes(list, at)
     }
 }
 
@@ -107,7 +108,7 @@ impl Value for bool {
 }
 
 impl Store for bool {
-    fn store(self, into: &mut Lender<'_>, at: u32) -> Result<()> {
+    fn store(self, into: &mut Outgoing, at: u32) -> Result<()> {
         into.write(at, &[self.into()])
     }
 }
@@ -117,8 +118,8 @@ impl Answer for bool {
         Some(ValType::I32)
     }
 
-    fn give(self, _: &mut Lender<'_>, _: u32) -> Result<u64> {
-        Ok(self.into())
+    fn bits(&self) -> u64 {
+        (*self).into()
     }
 }
 
@@ -135,7 +136,7 @@ impl<'a> Load<'a> for () {
 }
 
 impl Store for () {
-    fn store(self, _: &mut Lender<'_>, _: u32) -> Result<()> {
+    fn store(self, _: &mut Outgoing, _: u32) -> Result<()> {
         Ok(())
     }
 }
@@ -208,18 +209,14 @@ impl<'a, T: Range<'a>> Pass<'a> for T {
 }
 
 impl Store for String {
-    fn store(self, into: &mut Lender<'_>, at: u32) -> Result<()> {
-        into.lend(self.as_bytes(), at)
+    fn store(self, into: &mut Outgoing, at: u32) -> Result<()> {
+        into.bytes(self.into_bytes(), at)
     }
 }
 
 impl<T: Store> Store for Vec<T> {
-    fn store(self, into: &mut Lender<'_>, at: u32) -> Result<()> {
-        let count = length(self.len())?;
-        let bytes = count.checked_mul(T::SIZE).ok_or_else(out_of_bounds)?;
-        let place = into.allocate(bytes, T::ALIGN)?;
-        T::store_list(self, into, place)?;
-        into.pair(place, count, at)
+    fn store(self, into: &mut Outgoing, at: u32) -> Result<()> {
+        T::store_list(self, into, at)
     }
 }
 
@@ -269,7 +266,7 @@ impl<'a, T: Pass<'a>> Pass<'a> for Option<T> {
 }
 
 impl<T: Store> Store for Option<T> {
-    fn store(self, into: &mut Lender<'_>, at: u32) -> Result<()> {
+    fn store(self, into: &mut Outgoing, at: u32) -> Result<()> {
         into.write(at, &[self.is_some().into()])?;
         self.map_or(Ok(()), |value| value.store(into, at + payload(T::ALIGN)))
     }
@@ -295,7 +292,7 @@ impl<'a, T: Load<'a>, E: Load<'a>> Load<'a> for std::result::Result<T, E> {
 }
 
 impl<T: Store, E: Store> Store for std::result::Result<T, E> {
-    fn store(self, into: &mut Lender<'_>, at: u32) -> Result<()> {
+    fn store(self, into: &mut Outgoing, at: u32) -> Result<()> {
         let place = at + payload(Self::ALIGN);
         into.write(at, &[self.is_err().into()])?;
         match self {
@@ -320,7 +317,7 @@ impl<'a, A: Load<'a>, B: Load<'a>> Load<'a> for (A, B) {
 }
 
 impl<A: Store, B: Store> Store for (A, B) {
-    fn store(self, into: &mut Lender<'_>, at: u32) -> Result<()> {
+    fn store(self, into: &mut Outgoing, at: u32) -> Result<()> {
         self.0.store(into, at)?;
         self.1.store(into, at + align_to(A::SIZE, B::ALIGN))
     }

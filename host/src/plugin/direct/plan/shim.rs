@@ -208,7 +208,8 @@ fn is_zero(expression: &ConstExpr<'_>) -> Option<()> {
     operators.eof().then_some(())
 }
 
-fn signatures_of(section: TypeSectionReader<'_>) -> Option<Vec<Rc<FuncType>>> {
+/// The function types of a core module, by their indices.
+pub(in super::super) fn signatures_of(section: TypeSectionReader<'_>) -> Option<Vec<Rc<FuncType>>> {
     Some(all(section.into_iter_err_on_gc_types())?.into_iter().map(Rc::new).collect())
 }
 
