@@ -26,6 +26,7 @@ mod epoch;
 mod failure;
 mod flight;
 mod guard;
+mod header_names;
 mod hook_set;
 mod instance;
 mod journal;

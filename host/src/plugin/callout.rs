@@ -10,6 +10,7 @@ use wasmtime::Result;
 
 use super::bindings::http_client::{self, CallError};
 use super::guard;
+use super::header_names::HeaderNames;
 use super::state::{Call, State};
 use crate::upstream::{CallError as Failure, Upstream};
 
@@ -115,7 +116,8 @@ impl State {
         let callee = abilities.upstreams.get(request.upstream.as_str()).ok_or(CallError::UnknownUpstream)?.clone();
         let limits = &self.lent.limits;
         let timeout = limits.wait(request.timeout_ms);
-        let request = parse(request).map_err(|_| CallError::Other("the request is not valid HTTP".into()))?;
+        let request =
+            parse(request, &mut self.names).map_err(|_| CallError::Other("the request is not valid HTTP".into()))?;
         Ok(Callout { callee, request, timeout, limit: limits.body_bytes })
     }
 }
@@ -131,7 +133,7 @@ impl Callout {
         let (head, body) = response.into_parts();
         let headers =
             head.headers.iter().map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec())).collect();
-        Ok(http_client::Response { status: head.status.as_u16(), headers, body: body.to_vec() })
+        Ok(http_client::Response { status: head.status.as_u16(), headers, body: body.into() })
     }
 }
 
@@ -148,7 +150,10 @@ fn no_answer() -> CallError {
     CallError::ConnectionFailed("the upstream gave no answer".into())
 }
 
-fn parse(request: http_client::Request) -> std::result::Result<Request<Bytes>, super::bindings::MutateError> {
+fn parse(
+    request: http_client::Request,
+    names: &mut HeaderNames,
+) -> std::result::Result<Request<Bytes>, super::bindings::MutateError> {
     let mut parsed = Request::new(Bytes::from(request.body));
     *parsed.method_mut() = guard::method(&request.method)?;
     *parsed.uri_mut() = guard::target(&request.path)?.into();
@@ -157,7 +162,8 @@ fn parse(request: http_client::Request) -> std::result::Result<Request<Bytes>, s
         if name.eq_ignore_ascii_case("host") {
             parsed.headers_mut().insert(http::header::HOST, guard::authority(value)?);
         } else {
-            parsed.headers_mut().append(guard::writable_name(name.as_bytes())?, guard::value(value.as_bytes())?);
+            let (name, value) = names.field(name.as_bytes(), value.as_bytes())?;
+            parsed.headers_mut().append(name, value);
         }
     }
     Ok(parsed)

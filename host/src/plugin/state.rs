@@ -9,6 +9,7 @@ use super::callout;
 use super::constant_headers::ConstantHeaders;
 use super::direct::Boundary;
 use super::epoch::{Epoch, TICK};
+use super::header_names::HeaderNames;
 use super::hook_set::HookSet;
 use super::journal::Journal;
 use super::lent::Lent;
@@ -25,6 +26,7 @@ pub struct State {
     /// The plugin's position in the chain of that exchange.
     pub(super) position: usize,
     pub(super) journal: Journal,
+    pub(super) names: HeaderNames,
     /// The boundary of an instance that runs directly.
     pub(super) boundary: Boundary,
     pub(super) call: Call,
@@ -93,6 +95,7 @@ impl State {
             exchange: Exchange::default(),
             position: 0,
             journal: Journal::default(),
+            names: HeaderNames::default(),
             boundary: Boundary::default(),
             call: Call::Idle,
             host_calls: 0,

@@ -40,15 +40,15 @@ pub fn define(into: Definition<'_>, interface: &str, function: &str) -> Result<b
             "headers" |s, section: Section| Ok(edit::all_headers(s.asked()?, section));
             "encoded-headers" |s, section: Section| Ok(edit::encoded_headers(s.asked()?, section));
             "set-header" |s, section: Section, name: &str, value: &str| {
-                let field = guard::field(name.as_bytes(), value.as_bytes());
+                let field = s.names.field(name.as_bytes(), value.as_bytes());
                 change(s, |s| field.and_then(|(name, value)| s.edit_header(section, Edit::Set(name, value))))
             };
             "append-header" |s, section: Section, name: &str, value: &str| {
-                let field = guard::field(name.as_bytes(), value.as_bytes());
+                let field = s.names.field(name.as_bytes(), value.as_bytes());
                 change(s, |s| field.and_then(|(name, value)| s.edit_header(section, Edit::Append(name, value))))
             };
             "remove-header" |s, section: Section, name: &str| {
-                let name = guard::writable_name(name.as_bytes());
+                let name = s.names.writable(name.as_bytes());
                 change(s, |s| name.and_then(|name| s.edit_header(section, Edit::Remove(name))))
             };
             "set-headers" |s, section: Section, block: &[u8]| {
