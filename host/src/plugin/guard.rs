@@ -98,9 +98,13 @@ static FORBIDDEN: [HeaderName; 11] = [
     HeaderName::from_static("proxy-connection"),
 ];
 
+/// Whether a segment is one dot or two, each as itself or as `%2e`.
 fn is_dots(segment: &str) -> bool {
-    let dots = segment.to_ascii_lowercase().replace("%2e", ".");
-    dots == "." || dots == ".."
+    let (mut rest, mut dots) = (segment.as_bytes(), 0);
+    while let [b'.', after @ ..] | [b'%', b'2', b'e' | b'E', after @ ..] = rest {
+        (rest, dots) = (after, dots + 1);
+    }
+    rest.is_empty() && matches!(dots, 1 | 2)
 }
 
 #[cfg(test)]
@@ -188,6 +192,10 @@ mod tests {
             ("/a/../b", "invalid"),
             ("/a/%2E%2e/b", "invalid"),
             ("/./b", "invalid"),
+            ("/a/.%2E", "invalid"),
+            ("/%2e", "invalid"),
+            ("/...", "ok"),
+            ("/.a/%2e%2", "ok"),
         ] {
             assert_eq!(verdict(target(text)), expected, "{text:?}");
         }
