@@ -161,6 +161,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "headers",
             "l4",
             "mirror",
+            "regular_file",
             "retry",
             "router",
             "snapshot",

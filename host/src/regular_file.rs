@@ -1,10 +1,10 @@
-//! Regular files, opened without waiting and read up to a limit.
+//! Regular files: opened without waiting, read up to a limit, and replaced completely or not at all.
 //!
 //! A path in the configuration may lead to a pipe or a device, where opening or reading might never end, or to a file
 //! of any size.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -36,12 +36,42 @@ pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     }
 }
 
+/// Replaces the content of a file, or creates it: completely, also if the machine loses its power, or not at all.
+///
+/// # Errors
+/// It cannot be written; what was there is as it was.
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let partial = path.with_added_extension(format!("{}.part", std::process::id()));
+    let written = File::create(&partial)
+        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
+        .and_then(|()| std::fs::rename(&partial, path));
+    written.inspect_err(|_| drop(std::fs::remove_file(&partial)))
+}
+
 const MEBIBYTE: u64 = 1 << 20;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_is_replaced_whole_or_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("gateway.lock");
+        for content in ["first", "second"] {
+            replace(&path, content.as_bytes()).unwrap();
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), content);
+        }
+        // A directory cannot be replaced by a file.
+        let taken = folder.path().join("taken");
+        std::fs::create_dir(&taken).unwrap();
+        assert!(replace(&taken, b"text").is_err());
+        assert!(replace(&folder.path().join("none/file"), b"text").is_err());
+        let mut left: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["gateway.lock", "taken"]);
+    }
 
     #[test]
     fn only_files_of_a_bounded_size_are_read() {

@@ -97,14 +97,16 @@ impl Sources {
         loop {
             let changed = timeout(LOOK, self.changes.recv()).await;
             let now = self.project.sources();
-            let came = now.iter().filter(|file| !self.known.contains(file)).cloned().collect::<Vec<_>>();
+            let came = now.iter().filter(|file| !self.known.contains(file));
+            let went = self.known.iter().filter(|file| !now.contains(file));
+            let moved = came.chain(went).cloned().collect::<Vec<_>>();
             if now != self.known {
                 self.known.clone_from(&now);
                 self.watch.set_files(now);
             }
             match changed {
                 Ok(changed) => return changed.map(|changed| changed.files),
-                Err(_) if !came.is_empty() => return Some(came),
+                Err(_) if !moved.is_empty() => return Some(moved),
                 Err(_) => {}
             }
         }

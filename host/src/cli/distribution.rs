@@ -9,7 +9,7 @@ use super::print;
 use crate::author::distribution::{self as registry, Options};
 use crate::author::{Error, Stage};
 use crate::config::OciReference;
-use crate::gateway;
+use crate::{gateway, regular_file};
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -183,12 +183,8 @@ fn without_digest(reference: &OciReference) -> OciReference {
 
 /// Writes a file, completely or not at all.
 fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let partial = path.with_extension(format!("{}.part", std::process::id()));
-    let written = std::fs::write(&partial, bytes).and_then(|()| std::fs::rename(&partial, path));
-    written.map_err(|error| {
-        let _ = std::fs::remove_file(&partial);
-        Error::Told(format!("{} cannot be written: {error}", path.display()))
-    })
+    let written = regular_file::replace(path, bytes);
+    written.map_err(|error| Error::Told(format!("{} cannot be written: {error}", path.display())))
 }
 
 fn say(text: &str) -> Result<(), Error> {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use crate::config::{OciDigest, OciReference};
+use crate::regular_file;
 
 /// Digests by reference.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -65,9 +66,7 @@ impl Lock {
             self.plugins.iter().map(|(reference, digest)| (reference.clone(), digest.to_string().into())).collect();
         let value = json!({ "version": VERSION, "plugins": plugins });
         let text = serde_json::to_string_pretty(&value).unwrap_or_default() + "\n";
-        let partial = path.with_extension(format!("lock.{}.part", std::process::id()));
-        let written = std::fs::write(&partial, text).and_then(|()| std::fs::rename(&partial, path));
-        written.inspect_err(|_| drop(std::fs::remove_file(&partial)))
+        regular_file::replace(path, text.as_bytes())
     }
 }
 

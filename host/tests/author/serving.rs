@@ -20,8 +20,11 @@ fn a_saved_source_is_built_and_swapped_while_the_gateway_serves() {
     running.wait_for("configuration applied");
     assert!(running.get("").contains("come back tomorrow"));
 
-    // A new file is a change as well.
+    // A new file is a change as well, and so is a deleted one.
     folder.write("src/later.rs", "// nothing yet");
+    running.wait_for("src/later.rs");
+    running.wait_for("built");
+    std::fs::remove_file(folder.path().join("src/later.rs")).unwrap();
     running.wait_for("src/later.rs");
     running.wait_for("built");
 
