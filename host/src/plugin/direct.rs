@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 use wasmtime::component::Instance as ComponentInstance;
 use wasmtime::{
-    Engine, Error, Extern, Instance, Module, ModuleExport, Ref, Result, Store, Table, TypedFunc, WasmParams,
+    Engine, Error, Extern, Instance, Linker, Module, ModuleExport, Ref, Result, Store, Table, TypedFunc, WasmParams,
     WasmResults,
 };
 
@@ -153,7 +153,6 @@ impl Linked {
             Ok(Export { instance: place.instance, export: export.ok_or_else(not_there)? })
         };
         let allocators = plan.allocators();
-        let number = |place: Option<&Place>| allocators.iter().position(|known| Some(*known) == place);
         let adapted = |index| {
             let function = adapter?.get_export_index(&adapter::hook_name(index))?;
             Some(Adapted { function, slots: adapter::slots(allocators.len(), index) })
@@ -171,10 +170,12 @@ impl Linked {
                 function: export.function.clone(),
                 core: find(&export.core)?,
                 post_return: export.post_return.as_ref().map(find).transpose()?,
-                realloc: number(export.realloc.as_ref()),
+                realloc: linking::number(&allocators, export.realloc.as_ref()),
             });
         }
-        let (parts, adapter) = Linking::new(engine, plan, adapter, counts).link(modules, number)?;
+        let adapter = adapter.map(|adapter| (adapter, Linker::new(engine)));
+        let linking = Linking { engine, plan, allocators: &allocators, counts, adapter };
+        let (parts, adapter) = linking.link(modules)?;
         let allocators = allocators.into_iter().map(find).collect::<Result<_>>()?;
         Ok(Linked { adapter, parts, memory: find(&plan.memory)?, allocators, hooks: exported })
     }

@@ -58,28 +58,21 @@ impl Part {
 
 /// The modules of a plan that are being linked.
 pub struct Linking<'a> {
-    engine: &'a Engine,
-    plan: &'a Plan,
-    counts: Counts,
+    pub engine: &'a Engine,
+    pub plan: &'a Plan,
+    /// The plan's allocators, by their numbers.
+    pub allocators: &'a [&'a Place],
+    pub counts: Counts,
     /// The adapter and its imports, if the plugin may wait.
-    adapter: Option<(&'a Module, Linker<State>)>,
+    pub adapter: Option<(&'a Module, Linker<State>)>,
 }
 
-impl<'a> Linking<'a> {
-    pub fn new(engine: &'a Engine, plan: &'a Plan, adapter: Option<&'a Module>, counts: Counts) -> Linking<'a> {
-        let adapter = adapter.map(|adapter| (adapter, Linker::new(engine)));
-        Linking { engine, plan, counts, adapter }
-    }
-
-    /// Links the modules of the plan's instances. `number` is that of an allocator.
-    pub fn link(
-        mut self,
-        modules: &[Module],
-        number: impl Fn(Option<&Place>) -> Option<usize>,
-    ) -> Result<(Vec<Part>, Option<Adapter>)> {
+impl Linking<'_> {
+    /// Links the modules of the plan's instances, and the adapter.
+    pub fn link(mut self, modules: &[Module]) -> Result<(Vec<Part>, Option<Adapter>)> {
         let mut parts = Vec::with_capacity(modules.len());
         for (instance, (planned, module)) in self.plan.instances.iter().zip(modules).enumerate() {
-            parts.push(self.part(instance, module, &planned.imports, &number)?);
+            parts.push(self.part(instance, module, &planned.imports)?);
         }
         let Some((module, mut linker)) = self.adapter else { return Ok((parts, None)) };
         let (host, delivery) = (adapter::HOST, Delivery::Adapter);
@@ -90,54 +83,49 @@ impl<'a> Linking<'a> {
         Ok((parts, Some(Adapter { module: linker.instantiate_pre(module)?, table })))
     }
 
-    fn part(
-        &mut self,
-        instance: usize,
-        module: &Module,
-        imports: &[Imported],
-        number: impl Fn(Option<&Place>) -> Option<usize>,
-    ) -> Result<Part> {
-        let mut own = Linker::new(self.engine);
+    fn part(&mut self, instance: usize, module: &Module, imports: &[Imported]) -> Result<Part> {
+        let mut linker = Linker::new(self.engine);
         let mut origins = Vec::with_capacity(imports.len());
         for (index, import) in imports.iter().enumerate() {
-            let (from, name) = (import.module.as_str(), import.name.as_str());
-            let direct = Definition { linker: &mut own, module: from, name, delivery: Delivery::Host(None) };
-            origins.push(match &import.source {
-                Source::Export(place) => Origin::Export(place.clone()),
-                Source::Drop => {
-                    minimal_wasi::drop(direct)?;
-                    Origin::Host(from.to_owned(), name.to_owned())
-                }
-                Source::Function { interface, function, realloc } => {
-                    let name_there = adapter::name(instance, index);
-                    let adapter = self.adapter.as_mut().and_then(|(module, linker)| {
-                        let export = module.get_export_index(&name_there)?;
-                        Some((export, linker))
-                    });
-                    let (into, origin) = match adapter {
-                        Some((export, linker)) => {
-                            let (module, name, delivery) = (adapter::HOST, name_there.as_str(), Delivery::Adapter);
-                            (Definition { linker, module, name, delivery }, Origin::Adapter(export))
-                        }
-                        None => {
-                            let delivery = Delivery::Host(number(realloc.as_ref()));
-                            (Definition { delivery, ..direct }, Origin::Host(from.to_owned(), name.to_owned()))
-                        }
-                    };
-                    match define(into, interface, function, self.counts)? {
-                        true => origin,
-                        false => Origin::Host(from.to_owned(), name.to_owned()),
-                    }
-                }
-            });
+            origins.push(self.origin(import, &adapter::name(instance, index), &mut linker)?);
         }
         // The remaining imports are parts of WASI beyond the minimum.
-        own.define_unknown_imports_as_traps(module)?;
+        linker.define_unknown_imports_as_traps(module)?;
         if origins.iter().all(|origin| matches!(origin, Origin::Host(..))) {
-            return Ok(Part::Whole(own.instantiate_pre(module)?));
+            return Ok(Part::Whole(linker.instantiate_pre(module)?));
         }
-        Ok(Part::Joined { module: module.clone(), linker: own, imports: origins })
+        Ok(Part::Joined { module: module.clone(), linker, imports: origins })
     }
+
+    /// Where an import comes from. A function of the host is defined for the adapter, if that exports `adapted` for
+    /// it, and else for the module itself.
+    fn origin(&mut self, import: &Imported, adapted: &str, linker: &mut Linker<State>) -> Result<Origin> {
+        let (module, name) = (import.module.as_str(), import.name.as_str());
+        let host = || Origin::Host(module.to_owned(), name.to_owned());
+        let (interface, function, realloc) = match &import.source {
+            Source::Function { interface, function, realloc } => (interface, function, realloc.as_ref()),
+            Source::Export(place) => return Ok(Origin::Export(place.clone())),
+            Source::Drop => {
+                minimal_wasi::drop(Definition { linker, module, name, delivery: Delivery::Host(None) })?;
+                return Ok(host());
+            }
+        };
+        if let Some((adapter, linker)) = &mut self.adapter
+            && let Some(export) = adapter.get_export_index(adapted)
+        {
+            let into = Definition { linker, module: adapter::HOST, name: adapted, delivery: Delivery::Adapter };
+            let is_defined = define(into, interface, function, self.counts)?;
+            return Ok(if is_defined { Origin::Adapter(export) } else { host() });
+        }
+        let delivery = Delivery::Host(number(self.allocators, realloc));
+        define(Definition { linker, module, name, delivery }, interface, function, self.counts)?;
+        Ok(host())
+    }
+}
+
+/// The number of an allocator.
+pub fn number(allocators: &[&Place], place: Option<&Place>) -> Option<usize> {
+    allocators.iter().position(|known| Some(*known) == place)
 }
 
 /// Defines a function that a component imports. Returns whether there is one; a part of WASI may be missing.
@@ -146,7 +134,7 @@ pub fn define(into: Definition<'_>, interface: &str, function: &str, counts: Cou
         return minimal_wasi::define(into, interface, function);
     };
     let is_defined = match Import::of(interface).is_ok_and(|import| import.waits(counts)) {
-        true => waiting::define(into, name, function, counts)?,
+        true => waiting::define(into, name, function)?,
         false => functions::define(into, name, function)?,
     };
     if is_defined { Ok(true) } else { Err(Error::msg(format!("{interface} has no function {function:?}"))) }
