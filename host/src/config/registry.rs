@@ -62,8 +62,8 @@ impl Default for Registries {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Verify {
-    /// A registry, or a path in it, by whole segments: "ghcr.io", "ghcr.io/acme". Default: all plugins of all
-    /// registries.
+    /// A registry, on every port unless one is given, or a path in it, by whole segments: "ghcr.io", "ghcr.io/acme".
+    /// Default: all plugins of all registries.
     #[serde(default)]
     #[schemars(length(max = 512))]
     pub prefix: String,
@@ -81,11 +81,14 @@ impl Verify {
         self.prefix.strip_suffix('/').unwrap_or(&self.prefix).to_ascii_lowercase()
     }
 
-    /// Whether this rule applies to a repository, as "host/name".
+    /// Whether this rule applies to a repository, as "host/name", under one of its names.
     pub fn is_for(&self, repository: &str) -> bool {
         let prefix = self.segments();
-        let rest = repository.strip_prefix(&*prefix);
-        rest.is_some_and(|rest| prefix.is_empty() || rest.is_empty() || rest.starts_with('/'))
+        let is_under = |name: &str| {
+            name.strip_prefix(&*prefix)
+                .is_some_and(|rest| prefix.is_empty() || rest.is_empty() || rest.starts_with('/'))
+        };
+        names_of(repository).iter().any(|name| is_under(name))
     }
 
     /// Why the rule can apply to no repository; `None` if it can.
@@ -228,6 +231,26 @@ impl Written for RegistryHost {
 }
 written_as_text!(RegistryHost);
 
+/// The names that lead to the same repository: also without the port, and Docker's own images with and without the owner
+/// that Docker Hub lets people leave out.
+fn names_of(repository: &str) -> Vec<String> {
+    let (host, name) = repository.split_once('/').unwrap_or((repository, ""));
+    let without_port = host.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()).map(|(host, _)| host);
+    let mut names = vec![repository.to_owned()];
+    names.extend(without_port.map(|host| format!("{host}/{name}")));
+    if DOCKER_HUB_HOSTS.contains(&without_port.unwrap_or(host)) {
+        let short = name.strip_prefix("library/").unwrap_or(name);
+        names.extend([format!("docker.io/{short}"), format!("docker.io/{name}")]);
+        if !short.contains('/') {
+            names.push(format!("docker.io/library/{short}"));
+        }
+    }
+    names
+}
+
+/// The name of Docker Hub in references, and the hosts behind it.
+const DOCKER_HUB_HOSTS: [&str; 3] = ["docker.io", "index.docker.io", "registry-1.docker.io"];
+
 fn check_name(name: &str) -> Result<(), String> {
     match name.len() <= 255 && name.split('/').all(is_segment) {
         true => Ok(()),
@@ -310,7 +333,15 @@ mod tests {
             ("ghcr.io/acme/geo", "ghcr.io/acme/geo", true),
             ("ghcr.io/acme", "ghcr.io/acme-evil/geo", false),
             ("ghcr.io", "ghcr.io.evil.example/acme/geo", false),
-            ("ghcr.io", "ghcr.io:5000/acme/geo", false),
+            ("ghcr.io/acme", "ghcr.io:443/acme/geo", true),
+            ("ghcr.io:5000", "ghcr.io:443/acme/geo", false),
+            ("ghcr.io:5000", "ghcr.io/acme/geo", false),
+            ("[::1]", "[::1]:5000/geo", true),
+            ("docker.io/library", "docker.io/geo", true),
+            ("docker.io/geo", "docker.io/library/geo", true),
+            ("docker.io", "registry-1.docker.io/library/geo", true),
+            ("docker.io/acme", "index.docker.io:443/acme/geo", true),
+            ("docker.io/library", "docker.io/acme/geo", false),
         ] {
             let rule = Verify { prefix: prefix.to_owned(), keys: Vec::new() };
             assert_eq!(rule.is_for(repository), expected, "{prefix} {repository}");
