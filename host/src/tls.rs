@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! files ─certificate→ Certified ─names→ Chooser ─server→ Server ─accept→ a stream, and what is known of its peer
-//! files ─trust, server_names────────────connector→ Connector ─connect→ a stream to a server that is who it says
+//! files ─trust, server_names─verifier, connector→ Connector ─connect→ a stream to a server that is who it says
 //! ```
 //!
 //! A [`Server`] is the TLS configuration of one listener. It belongs to a snapshot and never changes: new files make a
@@ -25,6 +25,7 @@ mod self_signed;
 mod server;
 mod server_names;
 mod trust;
+mod verifier;
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};

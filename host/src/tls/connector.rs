@@ -1,7 +1,7 @@
 //! TLS with servers: trusted authorities, expected names, the client certificate.
 //!
 //! The server's certificate is always verified: its chain up to an authority, its validity period and its names. There
-//! is no way around it; a server with a self-signed certificate is trusted by naming that certificate as the authority.
+//! is no way around it; a server with a self-signed certificate is trusted by listing that certificate as an authority.
 
 use std::fmt;
 use std::io;
@@ -17,8 +17,9 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::certificate::{Certified, Fault, certificates, digest_of, quoted, read_file};
-use super::server_names::{Accepted, AnyName};
+use super::server_names::Accepted;
 use super::trust::{Roots, Trust, unusable};
+use super::verifier::Verifier;
 use super::{Alpn, Expiry, Mistake, Pair, provider};
 
 /// A connection to a server after its handshake.
@@ -196,11 +197,10 @@ fn config(
 ) -> Result<ClientConfig, Error> {
     let versions: &[&'static SupportedProtocolVersion] = if settings.tls12 { &[&TLS13, &TLS12] } else { &[&TLS13] };
     let builder = ClientConfig::builder_with_provider(provider().clone()).with_protocol_versions(versions)?;
-    let builder: ConfigBuilder<ClientConfig, WantsClientCert> = match names.is_empty() {
+    let builder: ConfigBuilder<ClientConfig, WantsClientCert> = match names.is_empty() && roots.listed.is_empty() {
         true => builder.with_root_certificates(roots.store),
-        // The danger is a verifier that accepts too much: this one checks as much as the default one, but for other
-        // names.
-        false => builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyName::new(roots.store, names))),
+        // The danger is a verifier that accepts too much: this one accepts only what the operator has listed besides.
+        false => builder.dangerous().with_custom_certificate_verifier(Arc::new(Verifier::new(roots, names))),
     };
     let mut config = match shown {
         None => builder.with_no_client_auth(),

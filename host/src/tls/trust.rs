@@ -18,9 +18,11 @@ pub struct Trust {
 }
 
 /// Authorities, ready for verification.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(super) struct Roots {
     pub store: Arc<RootCertStore>,
+    /// Those that the operator has listed. A server may show one of these as its own certificate.
+    pub listed: Arc<[CertificateDer<'static>]>,
     /// Of the certificates.
     pub digest: [u8; 32],
 }
@@ -64,17 +66,20 @@ impl Trust {
                 "install them (Debian: ca-certificates), or name a file in \"ca\" here or in \"trusted_authorities\"",
             ));
         }
-        Roots::of(&all).map_err(|reason| unusable("the system", &reason))
+        let roots = Roots::of(&all).map_err(|reason| unusable("the system", &reason))?;
+        Ok(Roots { listed: self.added.as_slice().into(), ..roots })
     }
 }
 
 impl Roots {
+    /// The authorities of a list.
     pub(super) fn of(all: &[CertificateDer<'static>]) -> Result<Roots, String> {
         let mut store = RootCertStore::empty();
         for certificate in all {
             store.add(certificate.clone()).map_err(|error| error.to_string())?;
         }
-        Ok(Roots { store: Arc::new(store), digest: digest_of(all.iter().map(|certificate| &**certificate)) })
+        let digest = digest_of(all.iter().map(|certificate| &**certificate));
+        Ok(Roots { store: Arc::new(store), listed: all.into(), digest })
     }
 }
 

@@ -103,6 +103,20 @@ async fn servers_that_are_who_they_say_are_trusted() {
             None,
         ),
         (
+            "whose own certificate is pinned, for one of several names",
+            ServerTls::showing(&stranger),
+            "localhost",
+            json!({ "ca": "stranger.pem", "subject_alt_names": ["orders.internal", "127.0.0.1"] }),
+            Some("localhost"),
+        ),
+        (
+            "whose own certificate is pinned, that of an authority",
+            ServerTls::showing(&stranger),
+            "127.0.0.1",
+            json!({ "ca": "stranger.pem" }),
+            None,
+        ),
+        (
             "which speaks HTTP/1.1 by ALPN",
             ServerTls::showing(&by_address).alpn(&["h2", "http/1.1"]),
             "127.0.0.1",
@@ -110,13 +124,12 @@ async fn servers_that_are_who_they_say_are_trusted() {
             None,
         ),
     ];
-    // A certificate that nobody has signed but its owner.
-    let self_signed = {
-        let key = rcgen::KeyPair::generate().unwrap();
-        let params = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
-        Issued { cert: params.self_signed(&key).unwrap().pem(), key: key.serialize_pem() }
-    };
     for (what, tls, host, settings, asked) in cases {
+        let self_signed = self_signed(|params| {
+            if what.contains("of an authority") {
+                params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+            }
+        });
         let tls = if what.contains("pinned") { ServerTls::showing(&self_signed) } else { tls };
         let server = TlsFront::start(&tls, &behind.text()).await;
         let upstream = json!({ "endpoints": [format!("{host}:{}", server.port())], "tls": settings });
@@ -135,6 +148,51 @@ async fn servers_that_are_who_they_say_are_trusted() {
         if what.contains("ALPN") {
             assert_eq!(handshakes[0].alpn.as_deref(), Some("http/1.1"));
         }
+    }
+}
+
+/// A certificate for 127.0.0.1 that nobody has signed but its owner.
+fn self_signed(change: impl FnOnce(&mut rcgen::CertificateParams)) -> Issued {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    change(&mut params);
+    Issued { cert: params.self_signed(&key).unwrap().pem(), key: key.serialize_pem() }
+}
+
+#[tokio::test]
+async fn a_pinned_certificate_is_verified_except_for_who_signed_it() {
+    let (authority, behind) = (Authority::new("servers"), Server::named("behind").await);
+    let hour = Duration::from_secs(60 * 60);
+    let as_authority = |params: &mut rcgen::CertificateParams| {
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    };
+    let good = self_signed(as_authority);
+    let expired = self_signed(|params| {
+        as_authority(params);
+        params.not_after = (SystemTime::now() - hour).into();
+    });
+    let future = self_signed(|params| {
+        as_authority(params);
+        params.not_before = (SystemTime::now() + hour).into();
+    });
+    let client_only = self_signed(|params| {
+        as_authority(params);
+        params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+    });
+    let by_name = |name: &str| json!({ "ca": "pinned.pem", "server_name": name });
+    let as_it_is = || json!({ "ca": "pinned.pem" });
+    let another = self_signed(as_authority);
+    for (what, shown, pinned, settings, why) in [
+        ("another name", &good, &good, by_name("orders.internal"), "not valid for name \"orders.internal\""),
+        ("an end", &expired, &expired, as_it_is(), "expired"),
+        ("a beginning", &future, &future, as_it_is(), "not valid yet"),
+        ("another purpose", &client_only, &client_only, as_it_is(), "the server's certificate is refused"),
+        ("a name that it shares with the pinned one", &another, &good, as_it_is(), "the server's certificate"),
+    ] {
+        let server = TlsFront::start(&ServerTls::showing(shown), &behind.text()).await;
+        let upstream = json!({ "endpoints": [server.text()], "tls": settings });
+        let gateway = gateway(&authority, upstream, &[("pinned", pinned)]);
+        refused(&gateway, 502, why, what).await;
     }
 }
 
