@@ -46,3 +46,24 @@ async fn upstreams_are_told_what_the_configuration_says_and_never_what_a_client_
         assert_eq!(told(forwarding.clone()).await, (expected, via.map(str::to_owned)), "{forwarding}");
     }
 }
+
+/// A proxy that ends TLS in front of the gateway: links that the server makes are for the client's port, not for ours.
+#[tokio::test]
+async fn the_port_is_that_of_the_proxy_that_ends_tls() {
+    let server = Server::named("behind").await;
+    let gateway = TestGateway::start(json!({
+        "trusted_proxies": ["127.0.0.1"],
+        "upstreams": { "behind": [server.text()] },
+        "routes": [{ "match": {}, "to": "behind" }],
+    }));
+    for told in [
+        vec![("x-forwarded-proto", "https"), ("x-forwarded-for", "203.0.113.9"), ("host", "www.example.com")],
+        vec![("forwarded", "for=203.0.113.9;proto=https;host=www.example.com")],
+    ] {
+        server.forget();
+        assert_eq!(gateway.get_with("/", &told).await.status, 200);
+        let received = server.only();
+        assert_eq!(received.header("x-forwarded-proto"), Some("https"), "{told:?}");
+        assert_eq!(received.header("x-forwarded-port"), Some("443"), "{told:?}");
+    }
+}

@@ -56,6 +56,11 @@ pub fn host(authority: &str) -> &str {
     host.strip_suffix('.').unwrap_or(host)
 }
 
+/// The port of a valid authority; `None` if there is none, or an empty one.
+pub(super) fn port(authority: &[u8]) -> Option<&[u8]> {
+    split(authority).1.filter(|port| !port.is_empty())
+}
+
 /// Checks `uri-host [ ":" port ]` (RFC 9110 §7.2): a name, an IPv4 address, or an IPv6 address in brackets; not empty,
 /// without user information.
 pub(super) fn is_valid(authority: &[u8]) -> bool {
@@ -74,10 +79,7 @@ pub(super) fn is_valid(authority: &[u8]) -> bool {
 /// the scheme's default.
 fn same(one: &[u8], other: &[u8], scheme: Option<&Scheme>) -> bool {
     let default: &[u8] = if scheme == Some(&Scheme::HTTPS) { b"443" } else { b"80" };
-    let parts = |authority| {
-        let (host, port) = split(authority);
-        (host, port.filter(|port| !port.is_empty()).unwrap_or(default))
-    };
+    let parts = |authority| (split(authority).0, port(authority).unwrap_or(default));
     let ((host, port), (other_host, other_port)) = (parts(one), parts(other));
     host.eq_ignore_ascii_case(other_host) && port == other_port
 }

@@ -7,6 +7,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::Scheme;
 use http::{Version, request};
 
+use super::authority;
 use super::proxy_report::{Node, ProxyReport, push_host};
 
 /// Which forwarding headers upstreams get. Per request, each costs some 50 ns and its bytes; `forwarded` costs about
@@ -155,10 +156,10 @@ pub(super) fn apply(
             None => headers.remove(&NAMES[HOST]),
         };
     }
-    let is_port = |value: &[u8]| value.len() <= 5 && super::is_decimal(value);
     let port = single(headers, &NAMES[PORT]).filter(|_| is_believed);
     if policy.x_forwarded_port && !port.is_some_and(|port| is_port(port.as_bytes())) {
-        headers.insert(&NAMES[PORT], client.port.clone());
+        let port = port_told(report.scheme.as_ref(), report.host.as_ref(), client);
+        headers.insert(&NAMES[PORT], port.unwrap_or_else(|| client.port.clone()));
     }
     let request_id = request_id.unwrap_or_else(|| new_id(random));
     if policy.x_request_id {
@@ -235,6 +236,25 @@ fn continued(mut list: Vec<u8>, last: &[u8]) -> Option<HeaderValue> {
     list.extend_from_slice(b", ");
     list.extend_from_slice(last);
     HeaderValue::from_maybe_shared(Bytes::from(list)).ok()
+}
+
+/// The port that the client connected to, from the scheme and the host that a trusted proxy reports without it: that of
+/// the host, otherwise the default of the scheme. `None` if the proxy reports neither.
+fn port_told(scheme: Option<&Scheme>, host: Option<&HeaderValue>, client: &Client) -> Option<HeaderValue> {
+    let port = host.and_then(|host| authority::port(host.as_bytes())).filter(|port| is_port(port));
+    if let Some(port) = port {
+        return HeaderValue::from_bytes(port).ok();
+    }
+    let is_https = match (scheme, host) {
+        (Some(scheme), _) => *scheme == Scheme::HTTPS,
+        (None, Some(_)) => client.proto == "https",
+        (None, None) => return None,
+    };
+    Some(HeaderValue::from_static(if is_https { "443" } else { "80" }))
+}
+
+fn is_port(value: &[u8]) -> bool {
+    value.len() <= 5 && super::is_decimal(value)
 }
 
 fn proto(scheme: &Scheme) -> HeaderValue {

@@ -278,6 +278,33 @@ fn a_trusted_proxy_that_talks_nonsense_is_corrected() {
 }
 
 #[test]
+fn the_port_is_the_one_that_the_client_connected_to() {
+    for (claims, expected) in [
+        ("X-Forwarded-Proto: https\nX-Forwarded-Port: 8443", "8443"),
+        ("X-Forwarded-Proto: https", "443"),
+        ("X-Forwarded-Proto: http", "80"),
+        ("X-Forwarded-Proto: https\nX-Forwarded-Host: shop.test", "443"),
+        ("X-Forwarded-Proto: https\nX-Forwarded-Host: shop.test:8443", "8443"),
+        ("X-Forwarded-Proto: https\nX-Forwarded-Host: [2001:db8::1]", "443"),
+        ("X-Forwarded-Proto: https\nX-Forwarded-Host: shop.test:", "443"),
+        ("X-Forwarded-Proto: https\nX-Forwarded-Port: none", "443"),
+        ("X-Forwarded-Host: shop.test", "80"),
+        ("Forwarded: for=203.0.113.5;proto=https;host=shop.test", "443"),
+        ("Forwarded: for=203.0.113.5;proto=https;host=\"shop.test:8443\"", "8443"),
+        // It says nothing of what was asked for, so that is taken to be the same.
+        ("X-Forwarded-For: 203.0.113.5", "8080"),
+    ] {
+        let head = format!("GET / HTTP/1.1\nHost: a\n{claims}");
+        let port = |trusted: &[&str]| {
+            let (shown, _) = run(&head, &Policy::default(), trusted).unwrap();
+            shown.lines().find_map(|line| line.strip_prefix("x-forwarded-port: ").map(str::to_owned))
+        };
+        assert_eq!(port(&["192.0.2.7"]).as_deref(), Some(expected), "{claims}");
+        assert_eq!(port(&[]).as_deref(), Some("8080"), "nobody else is believed: {claims}");
+    }
+}
+
+#[test]
 fn the_client_is_the_first_that_is_not_trusted_from_the_right() {
     for (chain, expected) in [
         ("203.0.113.5", "203.0.113.5"),
