@@ -98,6 +98,34 @@ async fn a_client_that_leaves_has_its_record() {
     let record = gateway.wait_for_records(1).await.pop().unwrap();
     assert_eq!(record["outcome"], "client-left", "{record}");
     assert_eq!(record["status"], serde_json::Value::Null);
+    assert_eq!((&record["endpoint"], &record["attempts"]), (&json!(never.text()), &json!(1)), "{record}");
+    assert!(record["upstream_us"].is_u64(), "{record}");
+    assert_eq!(gateway.metric("http_client_request_duration_seconds_count", &["\"never\""]).await, 1.0);
+}
+
+/// The same while the exchange is with the hooks that the request body streams through, and with retries.
+#[tokio::test]
+async fn a_client_that_leaves_while_its_body_is_read_has_its_record() {
+    let never = Scripted::start(|mut stream| async move {
+        read_head(&mut stream).await;
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let gateway = TestGateway::start(json!({
+        "plugins": { "chunks": { "source": format!("file:{}", gatewright_tests::guest("guest-chunks")) } },
+        "upstreams": { "never": [never.text()] },
+        "routes": [{ "match": {}, "plugins": [{ "chunks": { "do": "pass" } }], "retries": {}, "to": "never" }],
+    }));
+    let mut client = Wire::connect(gateway.address()).await;
+    client.send("POST /leaves HTTP/1.1\r\nhost: a.test\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n").await;
+    eventually("the request is with the upstream", async || {
+        (gateway.metric("gatewright_endpoint_active_requests", &["\"never\""]).await == 1.0).then_some(())
+    })
+    .await;
+    client.reset();
+    let record = gateway.wait_for_records(1).await.pop().unwrap();
+    assert_eq!((&record["endpoint"], &record["attempts"]), (&json!(never.text()), &json!(1)), "{record}");
+    assert_eq!(gateway.metric("http_client_request_duration_seconds_count", &["\"never\""]).await, 1.0);
 }
 
 #[tokio::test]
@@ -124,6 +152,7 @@ async fn a_request_that_the_drain_timeout_cuts_was_not_left_by_its_client() {
     tokio::task::spawn_blocking(move || gateway.shutdown()).await.unwrap();
     let record: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(log).unwrap()).unwrap();
     assert_eq!((&record["outcome"], &record["path"]), (&json!("shut-down"), &json!("/cut")), "{record}");
+    assert_eq!((&record["endpoint"], &record["attempts"]), (&json!(never.text()), &json!(1)), "{record}");
     client.read_to_end().await;
 }
 

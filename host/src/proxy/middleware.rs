@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::uri::Scheme;
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 
 use super::error::Error;
 use super::tail::{Tail, is_without_content};
@@ -218,18 +218,37 @@ impl Behind {
         ask: &Ask,
     ) -> Result<Response<Body>, Error> {
         self.goes_to(Some(to.name().clone()), None);
-        let mut facts = upstream::Facts::default();
         let (method, started) = (request.method().clone(), Instant::now());
+        let mut sending = Sending { behind: self, to, method, started, status: 0, facts: upstream::Facts::default() };
+        let facts = &mut sending.facts;
         let sent = match &route.delivery {
-            None => to.send(request, ask, &mut facts).await,
-            Some(delivery) => to.deliver(request, delivery, self.began, ask, &mut facts).await,
+            None => to.send(request, ask, facts).await,
+            Some(delivery) => to.deliver(request, delivery, self.began, ask, facts).await,
         };
-        let status = sent.as_ref().map_or(0, |response| response.status().as_u16());
-        to.metrics().record(&method, status, started.elapsed());
-        let mut seen = self.seen();
-        facts.attempts = facts.attempts.saturating_add(seen.facts.attempts);
-        (seen.upstream, seen.service, seen.facts) = (Some(to.name().clone()), None, facts);
+        sending.status = sent.as_ref().map_or(0, |response| response.status().as_u16());
+        drop(sending);
         sent.map_err(Error::Upstream)
+    }
+}
+
+/// A request that is with an upstream. Dropping this notes what was learned and counts the request in the metrics, also
+/// if nobody waits for its answer any more.
+struct Sending<'a> {
+    behind: &'a Behind,
+    to: &'a Upstream,
+    method: Method,
+    started: Instant,
+    /// 0 without an answer.
+    status: u16,
+    facts: upstream::Facts,
+}
+
+impl Drop for Sending<'_> {
+    fn drop(&mut self) {
+        self.to.metrics().record(&self.method, self.status, self.started.elapsed());
+        let (mut seen, mut facts) = (self.behind.seen(), std::mem::take(&mut self.facts));
+        facts.attempts = facts.attempts.saturating_add(seen.facts.attempts);
+        (seen.upstream, seen.service, seen.facts) = (Some(self.to.name().clone()), None, facts);
     }
 }
 

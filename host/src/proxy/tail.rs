@@ -12,6 +12,7 @@ use http_body::{Body as _, Frame, SizeHint};
 
 use super::error::Error;
 use super::middleware::Behind;
+use super::to_upstream::GivenUp;
 use crate::admission::Admitted;
 use crate::body::{Body, BodyError};
 use crate::exchange::{Exchange, Fault, Phase};
@@ -34,6 +35,8 @@ pub(super) struct Tail {
     pub upstream_end: Option<End>,
     /// What is behind the route's middleware, while the middleware's answer is awaited.
     pub behind: Option<Arc<Behind>>,
+    /// The request to the upstream, if its answer was not awaited.
+    pub given_up: Option<Box<GivenUp>>,
     /// The cookie that keeps the client on its endpoint, until the response is past the cache.
     pub cookie: Option<Box<HeaderValue>>,
     snapshot: Arc<Snapshot>,
@@ -55,8 +58,9 @@ struct Sent {
 impl Tail {
     pub fn new(exchange: Exchange, snapshot: Arc<Snapshot>) -> Tail {
         let (loan, turn, sent) = (None, None, Sent::default());
-        let (stream, upstream_end, admitted, behind, cookie) = (None, None, None, None, None);
-        Tail { exchange, route: None, stream, upstream_end, admitted, behind, cookie, snapshot, loan, turn, sent }
+        let (stream, upstream_end, admitted, behind) = (None, None, None, None);
+        let (route, given_up, cookie) = (None, None, None);
+        Tail { exchange, route, stream, upstream_end, admitted, behind, given_up, cookie, snapshot, loan, turn, sent }
     }
 
     /// The configuration that the exchange sees.
@@ -184,10 +188,13 @@ impl Tail {
 
 impl Drop for Tail {
     fn drop(&mut self) {
-        let (sent, behind) = (std::mem::take(&mut self.sent), self.behind.take());
+        let (sent, behind, given_up) = (std::mem::take(&mut self.sent), self.behind.take(), self.given_up.take());
         let note = move |exchange: &mut Exchange| {
             if let Some(behind) = &behind {
                 behind.note_given_up(&mut exchange.outcome);
+            }
+            if let Some(given_up) = &given_up {
+                given_up.note(exchange);
             }
             sent.note(exchange);
         };

@@ -97,5 +97,10 @@ async fn a_client_that_leaves_gives_up_the_request_behind_it() {
         let record = eventually("the record", record).await;
         assert!(record["outcome"].as_str().is_some_and(|outcome| outcomes.contains(&outcome)), "{plugins}: {record}");
         assert_eq!((&record["upstream"], &record["plugin"]), (&json!("behind"), &Value::Null), "{plugins}: {record}");
+        let is_counted = async || {
+            let requests = gateway.metric("http_client_request_duration_seconds_count", &["\"behind\""]).await;
+            (requests == 1.0).then_some(())
+        };
+        eventually("the request is counted", is_counted).await;
     }
 }
