@@ -39,6 +39,12 @@ impl Priorities {
         None
     }
 
+    /// The group of the endpoint at this position; 0 if there is none.
+    #[must_use]
+    pub fn group_of(&self, position: usize) -> u32 {
+        self.endpoints.get(position).map_or(0, |(priority, _)| *priority)
+    }
+
     pub fn is_in(&self, position: usize, group: u32) -> bool {
         self.endpoints.get(position).is_some_and(|(priority, _)| *priority == group)
     }

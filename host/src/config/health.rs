@@ -173,7 +173,7 @@ pub struct Ejection {
     pub max_time: Option<Duration>,
 
     /// The percentage of endpoints that may be ejected at the same time. One always may; the last available one is
-    /// never ejected, unless this is 100.
+    /// never ejected, unless this is 100. A priority group may be ejected whole while a later one is available.
     #[schemars(range(min = 1, max = 100))]
     pub max_ejected: u8,
 }

@@ -18,7 +18,7 @@ pub struct Ejection {
     /// Maximum duration of an ejection.
     pub max_time: Duration,
     /// How many of the endpoints may be ejected at a time, in percent. One always may be; the last available endpoint
-    /// stays in unless this is 100.
+    /// stays in unless this is 100. Does not count while a later priority group has an available endpoint.
     pub max_ejected: u8,
 }
 
@@ -85,16 +85,22 @@ impl Ejection {
         })
     }
 
-    /// Whether one more endpoint may be ejected, given the states of all endpoints of the upstream.
-    pub fn may_eject(&self, endpoints: impl Iterator<Item = State>) -> bool {
-        let (mut all, mut available, mut ejected) = (0_u64, 0_u64, 0_u64);
-        for state in endpoints {
-            all += 1;
-            available += u64::from(state == State::Healthy);
-            ejected += u64::from(state == State::Ejected);
+    /// Whether one more endpoint of this priority group may be ejected, given the groups and states of all endpoints of
+    /// the upstream.
+    ///
+    /// A group may be ejected whole while a later one has an available endpoint: otherwise what is left of a group that
+    /// is down would keep its share of the requests. Without one, the share of the endpoints that may be ejected counts
+    /// among this group and those after it, which are all that is left to take requests.
+    pub fn may_eject(&self, group: u32, endpoints: impl Iterator<Item = (u32, State)>) -> bool {
+        let (mut all, mut available, mut ejected, mut takes_over) = (0_u64, 0_u64, 0_u64, false);
+        for (other, state) in endpoints {
+            available += u64::from(state.is_available());
+            takes_over |= other > group && state.is_available();
+            all += u64::from(other >= group);
+            ejected += u64::from(other >= group && state == State::Ejected);
         }
         let within = ejected == 0 || (ejected + 1) * 100 <= all * u64::from(self.max_ejected);
-        self.max_ejected >= 100 || (within && available > 1)
+        self.max_ejected >= 100 || takes_over || (within && available > 1)
     }
 
     /// Duration of an ejection that follows this many others.
@@ -142,11 +148,6 @@ mod tests {
 
     #[test]
     fn at_most_a_share_is_ejected_and_never_the_last() {
-        let state = |letter: char| match letter {
-            'h' => State::Healthy,
-            'u' => State::Unhealthy,
-            _ => State::Ejected,
-        };
         for (max_ejected, endpoints, expected) in [
             (50, "h", false),
             (50, "hh", true),
@@ -163,7 +164,38 @@ mod tests {
             (100, "huuu", true),
         ] {
             let policy = Ejection { max_ejected, ..Ejection::default() };
-            assert_eq!(policy.may_eject(endpoints.chars().map(state)), expected, "{max_ejected} {endpoints}");
+            let states = endpoints.chars().map(|letter| (0, state(letter)));
+            assert_eq!(policy.may_eject(0, states), expected, "{max_ejected} {endpoints}");
+        }
+    }
+
+    #[test]
+    fn a_group_is_ejected_whole_while_a_later_one_takes_over() {
+        for (endpoints, group, expected) in [
+            ("he h", 0, true),
+            ("h u h", 0, true),
+            ("he u", 0, false),
+            ("he e", 0, false),
+            // An earlier group does not take over: the share counts, without what was ejected there.
+            ("hh h", 1, true),
+            ("hh he", 1, false),
+            ("ee hh", 1, true),
+            ("ee he", 1, false),
+            ("ee hhhe", 1, true),
+            ("ee hhee", 1, false),
+            ("ee h", 1, false),
+        ] {
+            let groups = (0..).zip(endpoints.split(' '));
+            let states = groups.flat_map(|(group, letters)| letters.chars().map(move |letter| (group, state(letter))));
+            assert_eq!(Ejection::default().may_eject(group, states), expected, "{group} of {endpoints}");
+        }
+    }
+
+    fn state(letter: char) -> State {
+        match letter {
+            'h' => State::Healthy,
+            'u' => State::Unhealthy,
+            _ => State::Ejected,
         }
     }
 }

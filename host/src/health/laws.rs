@@ -87,7 +87,7 @@ proptest! {
         let available = |states: &[State]| states.iter().filter(|state| state.is_available()).count();
         let before = available(&states);
         while let Some(next) = states.iter().position(|state| state.is_available())
-            && policy.may_eject(states.iter().copied())
+            && policy.may_eject(0, states.iter().map(|state| (0, *state)))
         {
             states[next] = State::Ejected;
         }
@@ -96,6 +96,32 @@ proptest! {
         prop_assert!(ejected <= 1 || ejected * 100 <= states.len() * usize::from(max_ejected));
         // As many are ejected as are allowed.
         prop_assert!(available(&states) <= 1 || (ejected + 1) * 100 > states.len() * usize::from(max_ejected));
+    }
+
+    /// Each group may give way whole to a later one that takes requests, and the last of those keeps an endpoint.
+    #[test]
+    fn requests_end_up_with_the_last_group(
+        endpoints in vec((0..4_u32, any::<bool>()), 1..40), max_ejected in 1..100_u8,
+    ) {
+        let policy = Ejection { max_ejected, ..Ejection::default() };
+        let state = |down: bool| if down { State::Unhealthy } else { State::Healthy };
+        let mut states: Vec<(u32, State)> = endpoints.iter().map(|(group, down)| (*group, state(*down))).collect();
+        let groups = |states: &[(u32, State)]| -> Vec<u32> {
+            states.iter().filter(|(_, state)| state.is_available()).map(|(group, _)| *group).collect()
+        };
+        let last = groups(&states).into_iter().max();
+        for is_last_failing in [false, true] {
+            while let Some(next) = states.iter().position(|(group, state)| {
+                (is_last_failing || Some(*group) < last)
+                    && state.is_available()
+                    && policy.may_eject(*group, states.iter().copied())
+            }) {
+                states[next].1 = State::Ejected;
+            }
+            let left = groups(&states);
+            prop_assert_eq!(left.first().copied(), last);
+            prop_assert!(left.iter().all(|group| Some(*group) == last), "{:?}", left);
+        }
     }
 
     /// If all are alike, there is no outlier; the best endpoint never is one, nor are all of them.

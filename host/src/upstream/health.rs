@@ -201,7 +201,8 @@ impl Upstream {
         // Two endpoints that fail at the same moment must not both take the last ejection that is allowed.
         let turn = self.ejections.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let members = self.members.held();
-        if !policy.may_eject(members.taking_with(endpoint).map(|endpoint| endpoint.health().state())) {
+        let states = members.taking_with(endpoint).map(|(group, endpoint)| (group, endpoint.health().state()));
+        if !policy.may_eject(members.group_of(endpoint), states) {
             return;
         }
         let change = endpoint.health().change(reason, |record| {

@@ -91,11 +91,21 @@ impl Members {
         &self.endpoints
     }
 
-    /// All endpoints with a weight above 0, and `endpoint` whatever its weight.
-    pub(super) fn taking_with<'a>(&'a self, endpoint: &'a Endpoint) -> impl Iterator<Item = &'a Arc<Endpoint>> {
-        let both = self.endpoints.iter().zip(&self.weights);
-        both.filter(move |(known, weight)| **weight > 0 || std::ptr::eq(known.as_ref(), endpoint))
-            .map(|(known, _)| known)
+    /// All endpoints with a weight above 0, and `endpoint` whatever its weight, each with its priority group.
+    pub(super) fn taking_with<'a>(&'a self, endpoint: &'a Endpoint) -> impl Iterator<Item = (u32, &'a Arc<Endpoint>)> {
+        let all = self.endpoints.iter().zip(&self.weights).enumerate();
+        all.filter(move |(_, (known, weight))| **weight > 0 || std::ptr::eq(known.as_ref(), endpoint))
+            .map(move |(position, (known, _))| (self.group(position), known))
+    }
+
+    /// The priority group of an endpoint; 0 if it is not among these any more.
+    pub(super) fn group_of(&self, endpoint: &Endpoint) -> u32 {
+        let position = self.endpoints.iter().position(|known| std::ptr::eq(known.as_ref(), endpoint));
+        position.map_or(0, |position| self.group(position))
+    }
+
+    fn group(&self, position: usize) -> u32 {
+        self.priorities.as_ref().map_or(0, |priorities| priorities.group_of(position))
     }
 
     /// The endpoint's tag for a sticky cookie.

@@ -67,6 +67,23 @@ async fn half_of_the_endpoints_stay_in() {
 }
 
 #[tokio::test]
+async fn a_group_that_is_down_is_left_out_whole_while_the_next_takes_over() {
+    let (down, backup) = ([refusing().await, refusing().await], Moody::start(200).await);
+    let gateway = gateway(json!({
+        "endpoints": [down[0], down[1], { "address": backup.text(), "priority": 1 }],
+        "ejection": { "time": "1m" },
+    }));
+    for _ in 0..40 {
+        assert_eq!(gateway.get("/").await.status, 200);
+    }
+    for address in &down {
+        let found = endpoint(&gateway, address).await;
+        assert_eq!((&found["state"], &found["connect_failures"]), (&json!("ejected"), &json!(3)), "{found:#}");
+    }
+    assert_eq!(backup.requests(), 40);
+}
+
+#[tokio::test]
 async fn an_endpoint_that_fails_far_more_than_the_others_is_left_out() {
     let good = [Moody::start(200).await, Moody::start(200).await];
     // Every second request, so that failures never come in a row.
