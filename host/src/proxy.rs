@@ -8,6 +8,7 @@
 mod cached;
 mod deadline;
 mod error;
+mod max_forwards;
 mod middleware;
 mod refresh;
 mod service;
@@ -167,6 +168,10 @@ async fn respond(snapshot: &Snapshot, tail: &mut Tail, body: Body) -> Body {
 async fn forward(found: Found<'_>, tail: &mut Tail, body: Body) -> Result<Body, Error> {
     let route = found.route;
     let exchange = &mut tail.exchange;
+    if let Some(answer) = max_forwards::spend(&mut exchange.request)? {
+        exchange.response = answer;
+        return Ok(Body::Empty);
+    }
     let mut count = None;
     let mut body = route.limits.apply(&exchange.request.headers, body, &mut count).map_err(Error::TooLarge)?;
     exchange.outcome.request_bytes = count;

@@ -67,3 +67,43 @@ async fn the_port_is_that_of_the_proxy_that_ends_tls() {
         assert_eq!(received.header("x-forwarded-port"), Some("443"), "{told:?}");
     }
 }
+
+#[tokio::test]
+async fn trace_and_options_go_as_far_as_they_may() {
+    let server = Server::named("behind").await;
+    let gateway = TestGateway::start(json!({
+        "upstreams": { "behind": [server.text()] },
+        "routes": [
+            { "match": { "path": "/plugin" }, "plugins": [{ "echo": { "respond": { "body": "a plugin" } } }] },
+            { "match": {}, "to": "behind" },
+        ],
+    }));
+    for (method, given, passed) in [
+        ("OPTIONS", "2", Some("1")),
+        ("OPTIONS", "0", None),
+        ("OPTIONS", "many", Some("many")),
+        ("TRACE", "1", Some("0")),
+        ("TRACE", "0", None),
+        ("GET", "0", Some("0")),
+    ] {
+        server.forget();
+        let answer = gatewright_tests::send(gateway.address(), method, "/", &[("max-forwards", given)], "").await;
+        match (method, passed) {
+            (_, Some(passed)) => {
+                assert_eq!(answer.text(), "behind", "{method} {given}");
+                assert_eq!(server.only().header("max-forwards"), Some(passed), "{method} {given}");
+                continue;
+            }
+            ("TRACE", None) => {
+                assert_eq!(answer.problem(405)["detail"], "Requests are not reflected here.");
+                assert_eq!(answer.header("allow"), Some(""));
+            }
+            (_, None) => assert_eq!((answer.status, answer.text().as_str()), (204, "")),
+        }
+        assert!(server.received().is_empty(), "{method} {given}");
+    }
+    // A plugin that answers was asked itself.
+    let limit = [("max-forwards", "0")];
+    let answer = gatewright_tests::send(gateway.address(), "OPTIONS", "/plugin", &limit, "").await;
+    assert_eq!(answer.text(), "a plugin");
+}

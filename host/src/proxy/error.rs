@@ -40,6 +40,8 @@ pub(super) enum Error {
     Plugin(Failure),
     /// A plugin wants the stream reset.
     Aborted,
+    /// A TRACE that may not be forwarded any further, which would have to be reflected.
+    NoTrace,
     /// The route does not allow the switch to the protocol that the client insists on.
     NoTunnel,
     /// The upstream did not switch protocols, or did not prove that it did.
@@ -66,6 +68,10 @@ impl Error {
         let (mut head, body) = problem::answer(status, &self.for_client(), exchange);
         if let Some(seconds) = self.retry_after() {
             head.headers.insert(header::RETRY_AFTER, header::HeaderValue::from(seconds));
+        }
+        if matches!(self, Error::NoTrace) {
+            // A 405 has this field (RFC 9110 section 15.5.6). The gateway itself has no methods.
+            head.headers.insert(header::ALLOW, header::HeaderValue::from_static(""));
         }
         if self.must_close() {
             head.headers.insert(header::CONNECTION, header::HeaderValue::from_static("close"));
@@ -100,6 +106,7 @@ impl Error {
             Error::Rewritten => StatusCode::BAD_REQUEST,
             Error::Plugin(failure) => failure.status(),
             Error::Aborted => StatusCode::INTERNAL_SERVER_ERROR,
+            Error::NoTrace => StatusCode::METHOD_NOT_ALLOWED,
             Error::NoTunnel => StatusCode::NOT_IMPLEMENTED,
             Error::NotSwitched => StatusCode::BAD_GATEWAY,
             Error::Deadline | Error::NotCached => StatusCode::GATEWAY_TIMEOUT,
@@ -136,6 +143,7 @@ impl Error {
             Error::NoTarget => "This route has nowhere to send the request.",
             Error::Rewritten => "The path cannot be rewritten.",
             Error::Plugin(_) | Error::Aborted => "A policy of this route failed.",
+            Error::NoTrace => "Requests are not reflected here.",
             Error::NoTunnel => "This route does not switch to that protocol.",
             Error::NotSwitched => "The upstream did not switch to that protocol.",
             Error::NotCached => "Nothing is remembered that answers this request.",
@@ -172,6 +180,7 @@ impl Error {
             Error::ResponseBody(error) => format!("response body: {error}"),
             Error::Plugin(failure) => failure.to_string(),
             Error::Aborted => "a plugin ended the exchange".into(),
+            Error::NoTrace => "a TRACE with \"Max-Forwards: 0\", and requests are not reflected".into(),
             Error::NoTunnel => "the route's \"upgrades\" do not have the protocol that was asked for".into(),
             Error::NotSwitched => "the upstream did not switch the protocol as it was asked to".into(),
             Error::NotCached => "only-if-cached, and nothing is".into(),
@@ -193,6 +202,7 @@ impl Error {
             | Error::Rewritten
             | Error::RequestBody(_)
             | Error::NotCached
+            | Error::NoTrace
             | Error::NoTunnel => Fault::Request,
             Error::Plugin(_) | Error::Aborted => Fault::Plugin,
             Error::Upstream(error) if error.is_clients_fault() => Fault::Request,
