@@ -45,7 +45,7 @@ impl Reader {
 /// while. A client whose stream is reset while it sends may take that for the response, even if nothing is wrong (RFC
 /// 9113, section 8.1); curl does up to 8.0.
 pub(super) struct Rest {
-    /// If more than this remains, it is not worth reading.
+    /// If more than this remains, it is not worth reading; the reset only waits for a moment.
     pub(super) bytes_limit: u64,
     pub(super) time_limit: Duration,
     /// The client waits for `100 Continue`, and has sent nothing yet. The body may never come, since hyper sends no
@@ -102,13 +102,27 @@ impl Drop for RequestBody {
         let Some(incoming) = self.incoming.take().filter(|incoming| !incoming.is_end_stream()) else { return };
         let Rest { bytes_limit, time_limit, expects_continue } = self.rest;
         let announced = incoming.size_hint();
-        if expects_continue || announced.lower() > bytes_limit {
+        if expects_continue {
             return;
+        }
+        if announced.lower() > bytes_limit {
+            return let_go_later(incoming);
         }
         let task = read_on(incoming, bytes_limit, time_limit);
         if announced.exact().is_some() {
             *self.reader.0.lock().unwrap_or_else(PoisonError::into_inner) = task;
         }
+    }
+}
+
+/// Drops a body that is too long to be read once the client has had time to read the response: curl (7.88) does not look
+/// at a response that arrives together with the reset behind it. Until then the stream's window limits what it holds.
+fn let_go_later(rest: Incoming) {
+    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        runtime.spawn(async move {
+            tokio::time::sleep(RESPONSE_READ_TIME).await;
+            drop(rest);
+        });
     }
 }
 
@@ -132,6 +146,9 @@ fn read_on(mut rest: Incoming, mut bytes_limit: u64, time: Duration) -> Option<J
         let _ = tokio::time::timeout(time, poll_fn(read)).await;
     }))
 }
+
+/// How long a client is given to read a response before the stream of its unfinished request is reset.
+const RESPONSE_READ_TIME: Duration = Duration::from_millis(500);
 
 /// For a client that waits for `100 Continue`: most send the body anyway after a second. One that insists has to do so
 /// without (RFC 9110, section 10.1.1); it need not wait for the full idle timeout of a body.
