@@ -174,6 +174,11 @@ impl FromStr for PathText {
                 return Err("\"$(\" is followed by the name of a parameter and \")\"".to_owned());
             }
         }
+        // A parameter as written in other software. It would silently be sent as it is.
+        if let Some(rest) = text.split('$').skip(1).find(|rest| rest.starts_with(|c: char| c.is_ascii_alphanumeric())) {
+            let name = rest.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap_or_default();
+            return Err(format!("a parameter is written \"$({name})\" here, and a \"$\" itself \"%24\""));
+        }
         for rest in text.split('%').skip(1) {
             let value = rest.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
             match value.map(char::from) {
@@ -288,7 +293,7 @@ impl Written for FieldName {
 }
 written_as_text!(FieldName);
 
-/// The value of a header field: no control characters.
+/// The value of a header field: no control characters, and sent as it is written.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FieldValue(String);
 
@@ -305,10 +310,14 @@ impl FromStr for FieldValue {
         if text.len() > LONGEST {
             return Err("it is longer than 4 KiB".to_owned());
         }
-        match text.bytes().any(|byte| byte < 0x20 && byte != b'\t' || byte == 0x7f) {
-            true => Err("it has a control character in it".to_owned()),
-            false => Ok(FieldValue(text.to_owned())),
+        if text.bytes().any(|byte| byte < 0x20 && byte != b'\t' || byte == 0x7f) {
+            return Err("it has a control character in it".to_owned());
         }
+        // Here it would silently be sent as it is.
+        if text.contains("$(") {
+            return Err("only the plugin \"headers\" fills in a \"$(name)\"".to_owned());
+        }
+        Ok(FieldValue(text.to_owned()))
     }
 }
 
@@ -351,9 +360,20 @@ mod tests {
         }
         for text in [
             "", "a", "$(a)", "/a?b", "/a#", "/a b", "/é", "/./a", "/a/..", "/$(", "/$()", "/$(a b)", "/%", "/%2",
-            "/\\", "/%2f", "/%41", "/{a}",
+            "/\\", "/%2f", "/%41", "/{a}", "/$1", "/a$id/b", "/$$1",
         ] {
             assert!(text.parse::<PathText>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_parameter_written_as_elsewhere_is_told_how_it_is_written_here() {
+        for (text, parameter) in [("/b/$1", "$(1)"), ("/s/$id/x", "$(id)"), ("/$(a)/$user_id-x", "$(user_id)")] {
+            let error = text.parse::<PathText>().unwrap_err();
+            assert!(error.contains(&format!("written \"{parameter}\"")), "{text}: {error}");
+        }
+        for text in ["/%241", "/$", "/$-/$$(a)"] {
+            assert!(text.parse::<PathText>().is_ok(), "{text}");
         }
     }
 
@@ -363,7 +383,15 @@ mod tests {
         for name in ["", "a b", "Host", "Content-Length", "connection", "TE", "a:"] {
             assert!(name.parse::<FieldName>().is_err(), "{name:?}");
         }
-        for (value, good) in [("", true), ("a\tb", true), ("ü", true), ("a\r\nb: c", false), ("\0", false)] {
+        for (value, good) in [
+            ("", true),
+            ("a\tb", true),
+            ("ü", true),
+            ("$5", true),
+            ("a\r\nb: c", false),
+            ("\0", false),
+            ("$(source.address)", false),
+        ] {
             assert_eq!(value.parse::<FieldValue>().is_ok(), good, "{value:?}");
         }
     }

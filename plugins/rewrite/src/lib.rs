@@ -179,7 +179,7 @@ impl Compiled {
                 _ => return Err(format!("method: {text:?} is no method that a request may have")),
             },
         };
-        let path = rule.path.map(|text| Template::parse(&text).map_err(|why| format!("path: {text:?} {why}")));
+        let path = rule.path.map(|text| Template::path(&text).map_err(|why| format!("path: {text:?} {why}")));
         let path = path.transpose()?;
         if path.as_ref().is_some_and(|path| !path.begins_with('/')) {
             return Err("path: it does not begin with \"/\"".to_owned());

@@ -17,6 +17,19 @@ impl Template {
         Text::named(text, "a group or an attribute").map(Self)
     }
 
+    /// A path to send. A `$1` or `$id` in it, as other software writes placeholders, would silently be sent as it is.
+    ///
+    /// # Errors
+    /// As [`Template::parse`].
+    pub(crate) fn path(text: &str) -> Result<Self, String> {
+        if text.split('$').skip(1).any(|rest| rest.starts_with(|c: char| c.is_ascii_alphanumeric())) {
+            let why =
+                "has a \"$\" before a letter or a digit; a named group is written \"$(name)\", a plain \"$\" \"%24\"";
+            return Err(why.to_owned());
+        }
+        Self::parse(text)
+    }
+
     pub(crate) fn begins_with(&self, first: char) -> bool {
         self.0.head().starts_with(first) || (self.0.head().is_empty() && self.0.plain().is_none())
     }

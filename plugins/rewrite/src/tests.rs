@@ -49,6 +49,7 @@ fn paths_and_queries() {
         (r#"{ "path": "/x", "last": true }, { "path": "/y" }"#, "/a", "/x"),
         (r#"{ "when": { "path": "/never" }, "path": "/x", "last": true }, { "path": "/y" }"#, "/a", "/y"),
         (r#"{ "path": "/a$$(b)$$" }"#, "/", "/a$(b)$$"),
+        (r#"{ "path": "/a%241$-" }"#, "/", "/a%241$-"),
     ] {
         assert_eq!(rewritten(rule, Request::get(from)).as_deref(), Ok(to), "{rule} {from}");
     }
@@ -128,6 +129,8 @@ fn bad_configurations_are_refused_by_name() {
         (r#"{ "method": "A B" }"#, "rules.0.method"),
         (r#"{ "path": "new" }"#, "rules.0.path"),
         (r#"{ "path": "/$(a" }"#, "rules.0.path"),
+        (r#"{ "when": { "path": "/(.*)" }, "path": "/f/$1" }"#, "a named group is written \"$(name)\""),
+        (r#"{ "path": "/f/$id" }"#, "rules.0.path"),
         (r#"{ "query": { "set": { "a": "$()" } } }"#, "rules.0.query.set"),
         (r#"{ "headers": { "set": { "content-length": "1" } } }"#, "rules.0.headers.set"),
         (r#"{ "headers": { "append": { "x": "\r\n" } } }"#, "rules.0.headers.append"),
