@@ -27,6 +27,7 @@ impl FromStr for ListenAddress {
     type Err = String;
 
     fn from_str(text: &str) -> Result<ListenAddress, String> {
+        check_no_socket_file(text)?;
         let (host, port) = split_port(text)?;
         if host.is_empty() {
             return Ok(ListenAddress { ip: None, port });
@@ -88,6 +89,7 @@ impl FromStr for EndpointAddress {
     type Err = String;
 
     fn from_str(text: &str) -> Result<EndpointAddress, String> {
+        check_no_socket_file(text)?;
         if text.contains("://") {
             return Err("it is a host and a port, without a scheme".to_owned());
         }
@@ -134,6 +136,14 @@ impl Written for EndpointAddress {
 }
 written_as_text!(EndpointAddress);
 
+/// Refuses a URL, or a part of one, where a host alone is meant.
+pub(super) fn check_no_url(text: &str) -> Result<(), String> {
+    if text.contains('/') {
+        return Err("a scheme and a path do not belong here".to_owned());
+    }
+    Ok(())
+}
+
 /// Checks a DNS name (RFC 1123, section 2.1), allowing the underscore of service names. Dotted IPv4 passes too. As in
 /// URLs, only an IPv4 address may have a last label of digits alone, so that "10.0.1" is recognized as a mistake.
 pub(super) fn check_host_name(host: &str) -> Result<(), String> {
@@ -162,7 +172,15 @@ pub(super) fn check_host_name(host: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn split_port(text: &str) -> Result<(&str, u16), String> {
+/// Refuses the file of a Unix socket, in the forms of other software.
+fn check_no_socket_file(text: &str) -> Result<(), String> {
+    if text.starts_with('/') || text.strip_prefix("unix:").is_some_and(|rest| rest.contains(['/', '@'])) {
+        return Err("Unix sockets are not supported".to_owned());
+    }
+    Ok(())
+}
+
+pub(super) fn split_port(text: &str) -> Result<(&str, u16), String> {
     let Some((host, port)) = text.rsplit_once(':') else {
         return Err("the port is missing".to_owned());
     };
@@ -224,5 +242,10 @@ mod tests {
         ] {
             assert!(text.parse::<EndpointAddress>().is_err(), "{text:?}");
         }
+        for text in ["unix:/tmp/a.sock", "unix:///tmp/a.sock", "unix:@a", "/tmp/a.sock"] {
+            assert_eq!(text.parse::<EndpointAddress>().unwrap_err(), "Unix sockets are not supported", "{text}");
+            assert_eq!(text.parse::<ListenAddress>().unwrap_err(), "Unix sockets are not supported", "{text}");
+        }
+        assert_eq!("unix:80".parse::<EndpointAddress>().unwrap().host, "unix");
     }
 }

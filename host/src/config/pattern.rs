@@ -4,7 +4,7 @@
 
 use std::str::FromStr;
 
-use super::address::{bracketed, check_host_name};
+use super::address::{bracketed, check_host_name, check_no_url};
 use super::text::{Written, quoted, written_as_text};
 
 /// A host: `"api.example.com"` exactly, or `"*.example.com"` for every name below it (one label or more, never
@@ -26,6 +26,7 @@ impl FromStr for HostPattern {
         if text == "*" {
             return Err("every host is meant by leaving the key out".to_owned());
         }
+        check_no_url(text)?;
         if let Some(inner) = bracketed(text) {
             let ip: std::net::Ipv6Addr = inner.parse().map_err(|_| "the brackets hold no IPv6 address".to_owned())?;
             return Ok(HostPattern(format!("[{ip}]")));
@@ -247,6 +248,9 @@ mod tests {
         for text in ["", "*", "*.", "a.*.b", "*a.com", "*.*.com", "a.com:80", "a..b", "http://a", "münchen.de", "a b"]
         {
             assert!(text.parse::<HostPattern>().is_err(), "{text:?}");
+        }
+        for text in ["http://a.test/", "https://a.test:80", "a.test/b"] {
+            assert_eq!(text.parse::<HostPattern>().unwrap_err(), "a scheme and a path do not belong here", "{text}");
         }
     }
 

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::address::check_host_name;
+use super::address::{check_host_name, check_no_url, split_port};
 use super::forms::{keyed_by_field_name, one_or_many, or_one_alone, or_text, two_forms};
 use super::pattern::Regex;
 use super::text::{Written, is_token, quoted, written_as_text};
@@ -89,8 +89,9 @@ impl TryFrom<u16> for RedirectStatus {
 #[serde(default, deny_unknown_fields)]
 #[schemars(extend("minProperties" = 1))]
 pub struct Rewrite {
-    /// The Host that the upstream gets; `X-Forwarded-Host` has the client's.
-    pub host: Option<Host>,
+    /// The Host that the upstream gets, with the port if it is not the usual one of its scheme; `X-Forwarded-Host` has
+    /// the client's.
+    pub host: Option<HostAndPort>,
 
     /// The path: a whole one ("/new", "/people/$(id)" with parameters of the matched path), or an object with `prefix`
     /// or `regex`. The query stays.
@@ -216,6 +217,7 @@ impl FromStr for Host {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Host, String> {
+        check_no_url(text)?;
         if text.contains(':') {
             return Err("it is written without a port".to_owned());
         }
@@ -234,6 +236,41 @@ impl Written for Host {
     const EXAMPLES: &'static [&'static str] = &["www.example.com"];
 }
 written_as_text!(Host);
+
+/// A host name or IPv4 address, with or without a port: what may stand in the field `Host` (RFC 9110, section 7.2).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HostAndPort(String);
+
+impl HostAndPort {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for HostAndPort {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<HostAndPort, String> {
+        check_no_url(text)?;
+        if !text.contains(':') {
+            return Ok(HostAndPort(text.parse::<Host>()?.0));
+        }
+        let (host, port) = split_port(text)?;
+        if port == 0 {
+            return Err("port 0 cannot be connected to".to_owned());
+        }
+        let host: Host = host.parse()?;
+        Ok(HostAndPort(format!("{}:{port}", host.as_str())))
+    }
+}
+
+impl Written for HostAndPort {
+    const FORMAT: &'static str = "gateway-host-and-port";
+    const NOUN: &'static str = "a host to send";
+    const HINT: &'static str = "a name, with or without a port: \"www.example.com\", \"users.internal:8080\"";
+    const EXAMPLES: &'static [&'static str] = &["www.example.com", "users.internal:8080"];
+}
+written_as_text!(HostAndPort);
 
 /// Changes to header fields, in this order: remove, set, append.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Deserialize, JsonSchema)]
@@ -399,8 +436,22 @@ mod tests {
     #[test]
     fn hosts_to_send() {
         assert_eq!("WWW.example.com".parse::<Host>().unwrap().as_str(), "www.example.com");
-        for host in ["", "a:80", "*.a.com", "a b", "http://a"] {
+        for host in ["", "a:80", "*.a.com", "a b", "http://a", "a/b"] {
             assert!(host.parse::<Host>().is_err(), "{host:?}");
+        }
+        for url in ["https://x", "x/y"] {
+            assert_eq!(url.parse::<Host>().unwrap_err(), "a scheme and a path do not belong here");
+            assert_eq!(url.parse::<HostAndPort>().unwrap_err(), "a scheme and a path do not belong here");
+        }
+        for (text, expected) in
+            [("A.com", "a.com"), ("Users.internal:8080", "users.internal:8080"), ("10.0.0.1:81", "10.0.0.1:81")]
+        {
+            assert_eq!(text.parse::<HostAndPort>().unwrap().as_str(), expected);
+        }
+        for host in
+            ["", ":80", "a:", "a:b", "a:0", "a:65536", "a:+1", "*.a.com:80", "a b:80", "http://a:80", "a:80/b", "::1"]
+        {
+            assert!(host.parse::<HostAndPort>().is_err(), "{host:?}");
         }
     }
 }

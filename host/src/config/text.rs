@@ -15,7 +15,7 @@ use super::pattern::{HostPattern, PathPattern, Regex};
 use super::plugin::Source;
 use super::registry::RegistryHost;
 use super::resolver::DnsServer;
-use super::rewrite::{FieldName, FieldValue, Host, PathText};
+use super::rewrite::{FieldName, FieldValue, Host, HostAndPort, PathText};
 use super::route::{HeaderName, Method, UpgradeProtocol};
 use super::store::RedisAddress;
 use super::units::{Duration, Rate, Size};
@@ -65,6 +65,7 @@ pub const FORMATS: &[Format] = &[
     format::<StatusRange>(),
     format::<PathText>(),
     format::<Host>(),
+    format::<HostAndPort>(),
     format::<FieldName>(),
     format::<FieldValue>(),
     format::<RedisAddress>(),
@@ -232,6 +233,8 @@ mod tests {
         check::<Source>();
         check::<Name>();
         check::<Cidr>();
+        check::<Host>();
+        check::<HostAndPort>();
         let names: std::collections::BTreeSet<_> = FORMATS.iter().map(|format| format.name).collect();
         assert_eq!(names.len(), FORMATS.len());
     }

@@ -51,21 +51,28 @@ async fn rewrite_path_full_prefix_and_regex_with_captures() {
 async fn rewrite_host() {
     let http1 = Server::named("one").await;
     let h2c = Server::start_h2c(|_| http::Response::default()).await;
+    let with_port = Server::named("port").await;
     let gateway = TestGateway::start(json!({
-        "upstreams": { "one": [http1.text()], "two": { "endpoints": [h2c.text()], "protocol": "h2c" } },
+        "upstreams": {
+            "one": [http1.text()],
+            "two": { "endpoints": [h2c.text()], "protocol": "h2c" },
+            "port": [with_port.text()],
+        },
         "routes": [
             { "match": { "path": "/one" }, "rewrite": { "host": "internal.example.org" }, "to": "one" },
-            { "match": { "path": "/two" }, "rewrite": { "host": "internal.example.org" }, "to": "two" },
+            { "match": { "path": "/two" }, "rewrite": { "host": "Internal.example.org:8081" }, "to": "two" },
+            { "match": { "path": "/port" }, "rewrite": { "host": "internal.example.org:8080" }, "to": "port" },
         ],
     }));
-    for path in ["/one", "/two"] {
+    for path in ["/one", "/two", "/port"] {
         assert_eq!(gateway.get_with(path, &[("host", "a.test:8080")]).await.status, 200);
     }
     let one = http1.only();
     assert_eq!(one.header("host"), Some("internal.example.org"));
     assert_eq!(one.header("x-forwarded-host"), Some("a.test:8080"));
     assert_eq!(h2c.only().header("x-forwarded-host"), Some("a.test:8080"));
-    assert_eq!(h2c.only().authority.as_deref(), Some("internal.example.org"));
+    assert_eq!(h2c.only().authority.as_deref(), Some("internal.example.org:8081"));
+    assert_eq!(with_port.only().header("host"), Some("internal.example.org:8080"));
 }
 
 #[tokio::test]
