@@ -52,7 +52,7 @@ impl Document {
         let refuse = |diagnostic| Report::new(file, source.clone(), vec![diagnostic]);
         let parsed = jsonc_parser::parse_to_ast(text, &Default::default(), &strict_options());
         let tree =
-            parsed.map_err(|error| refuse(syntax_error(error.kind(), error.range().start..error.range().end)))?;
+            parsed.map_err(|error| refuse(syntax_error(text, error.kind(), error.range().start..error.range().end)))?;
         let Some(tree) = tree.value else {
             let message = "the file holds no JSON value, only blanks and comments";
             return Err(refuse(
@@ -310,8 +310,9 @@ impl Reader<'_> {
     }
 }
 
-fn syntax_error(kind: &ParseErrorKind, span: Span) -> Diagnostic {
+fn syntax_error(text: &str, kind: &ParseErrorKind, span: Span) -> Diagnostic {
     const WORDS: &str = "a string stands in double quotes; the only bare words are true, false and null";
+    const COMMENTS: &str = "a comment begins with \"//\"";
     let (message, help) = match kind {
         ParseErrorKind::NestingDepthExceeded => {
             let first = span.start..span.start + 1;
@@ -327,7 +328,10 @@ fn syntax_error(kind: &ParseErrorKind, span: Span) -> Diagnostic {
         ParseErrorKind::UnterminatedArray => ("this \"[\" is never closed", None),
         ParseErrorKind::UnterminatedCommentBlock => ("this comment is never closed", None),
         ParseErrorKind::UnexpectedColon => ("a colon stands where none can be", Some("is a \"]\" missing before it?")),
-        ParseErrorKind::UnexpectedWord | ParseErrorKind::UnexpectedToken => ("this is no JSON value", Some(WORDS)),
+        ParseErrorKind::UnexpectedWord | ParseErrorKind::UnexpectedToken => {
+            let is_comment = text.get(span.clone()).is_some_and(|wrong| wrong.starts_with('#'));
+            ("this is no JSON value", Some(if is_comment { COMMENTS } else { WORDS }))
+        }
         other => return Diagnostic::new(format!("not JSON: {}", lower_first(&other.to_string())), "", Some(span)),
     };
     let diagnostic = Diagnostic::new(message, "", Some(span));
