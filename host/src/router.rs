@@ -13,7 +13,7 @@
 //! matching rules, the first one wins by these criteria, in this order:
 //!
 //! 1. the more specific host: a name before a wildcard, a longer wildcard before a shorter one, no host last;
-//! 2. an exact path; then a template or prefix; a regex last;
+//! 2. an exact path; then a template or prefix; then a regex; a catch-all (`/*`, or no path at all) last;
 //! 3. of templates and prefixes, more literal segments; at a tie a template before a prefix, then more segments,
 //!    then the one whose literals come earlier (so a service of gRPC before a method of any service);
 //! 4. a list of methods;
@@ -275,14 +275,22 @@ mod tests {
     }
 
     #[test]
-    fn a_regex_takes_what_nothing_else_takes() {
+    fn a_regex_takes_what_nothing_takes_but_a_catch_all() {
         let mut regex = rule("*", "/");
         regex.path = PathPattern::regex("/v[0-9]+/.*").unwrap();
-        let rules = vec![regex, rule("*", "/v1/*")];
+        let mut rules = vec![regex, rule("*", "/v1/*")];
+        for (catch_all, otherwise) in [(None, "none"), (Some("/*"), "* /*"), (Some("/{rest...}"), "* /{rest...}")] {
+            rules.truncate(2);
+            rules.extend(catch_all.map(|path| Rule { methods: vec![Method::GET], ..rule("*", path) }));
+            let router = Router::build(rules.clone()).unwrap();
+            check(&router, &rules, "GET x.org/v1/a", None, "* /v1/*");
+            check(&router, &rules, "GET x.org/v2/a", None, "* /v[0-9]+/.*");
+            check(&router, &rules, "GET x.org/v/a", None, otherwise);
+        }
+        rules.push(rule("*", "/{tenant}/*"));
         let router = Router::build(rules.clone()).unwrap();
-        check(&router, &rules, "GET x.org/v1/a", None, "* /v1/*");
-        check(&router, &rules, "GET x.org/v2/a", None, "* /v[0-9]+/.*");
-        check(&router, &rules, "GET x.org/v/a", None, "none");
+        check(&router, &rules, "GET x.org/v2/a", None, "* /{tenant}/*");
+        check(&router, &rules, "GET x.org//", None, "* /{rest...}");
     }
 
     #[test]
@@ -356,8 +364,8 @@ mod tests {
             (9, "chosen"),
             (6, "matches too, but host *.org goes before *"),
             (7, "matches too, but host *.org goes before *"),
-            (2, "matches too, but host *.org goes before *"),
             (8, "matches too, but host *.org goes before *"),
+            (2, "matches too, but host *.org goes before *"),
             (5, "wants: query parameter `v` matches /[0-9]+/"),
             (4, "wants: header `x-tenant` is \"blue\""),
             (3, "wants: method DELETE, PATCH or PUT"),
@@ -371,8 +379,16 @@ mod tests {
         let expected = [
             (6, "chosen"),
             (7, "matches too, but an exact path goes before a template path"),
-            (2, "matches too, but an exact path goes before a prefix path"),
             (8, "matches too, but an exact path goes before a regex path"),
+            (2, "matches too, but an exact path goes before a catch-all path"),
+        ];
+        check_verdicts(&verdicts, &expected);
+
+        let verdicts = router.explain(&RequestView { path: "/-", ..request });
+        let expected = [
+            (7, "chosen"),
+            (8, "matches too, but a template path goes before a regex path"),
+            (2, "matches too, but a template path goes before a catch-all path"),
         ];
         check_verdicts(&verdicts, &expected);
 
@@ -386,6 +402,12 @@ mod tests {
             (1, "matches too, but more literal segments go first (1 before 0)"),
             (2, "matches too, but more literal segments go first (1 before 0)"),
         ];
+        check_verdicts(&verdicts, &expected);
+
+        let regex = Rule { path: PathPattern::regex("/.*").unwrap(), ..rule("*", "/") };
+        let router = Router::build(vec![rule("*", "/*"), regex]).unwrap();
+        let verdicts = router.explain(&request);
+        let expected = [(1, "chosen"), (0, "matches too, but a regex path goes before a catch-all path")];
         check_verdicts(&verdicts, &expected);
     }
 

@@ -51,6 +51,18 @@ async fn each_kind_of_condition() {
 }
 
 #[tokio::test]
+async fn a_regex_goes_before_a_route_for_every_path() {
+    let gateway = TestGateway::start(json!({ "routes": [
+        route("all", json!({ "host": "a.test" })),
+        route("regex", json!({ "host": "a.test", "path": { "regex": "/r/[0-9]+" } })),
+        route("prefix", json!({ "host": "a.test", "path": "/r/7/*" })),
+    ] }));
+    for (target, expected) in [("/r/1", "regex"), ("/r/7", "prefix"), ("/r/x", "all"), ("/x/r/1", "all")] {
+        assert_eq!(gateway.get_with(target, &[("host", "a.test")]).await.text(), expected, "{target}");
+    }
+}
+
+#[tokio::test]
 async fn weights_split_requests_over_upstreams() {
     let (one, two) = (gatewright_tests::Server::named("one").await, gatewright_tests::Server::named("two").await);
     let gateway = TestGateway::start(json!({

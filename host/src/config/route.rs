@@ -24,8 +24,8 @@ use super::versions::Versions;
 
 /// Which requests go through which plugins to which upstream. A request takes the most specific matching route, not the
 /// first: an exact host before `*.` and no host; then an exact path, a template, the longest prefix, a regular
-/// expression; then a condition on the method, the number of conditions on headers and on the query, and finally the
-/// order here.
+/// expression, every path; then a condition on the method, the number of conditions on headers and on the query, and
+/// finally the order here.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Route {

@@ -102,6 +102,7 @@ impl fmt::Display for PathKind {
             PathKind::Template => "a template",
             PathKind::Prefix => "a prefix",
             PathKind::Regex => "a regex",
+            PathKind::CatchAll => "a catch-all",
         })
     }
 }

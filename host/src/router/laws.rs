@@ -115,6 +115,7 @@ fn reference(specs: &[Spec], request: &Request) -> Option<usize> {
         let open = spec.path.ends_with("/*") || spec.path.ends_with("...}");
         let (kind, literals, closed, segments) = match spec.path.as_str() {
             path if path.starts_with('~') => ("3 regex", 0, 0, 0),
+            "/*" | "/{rest...}" => ("4 everything", 0, 0, 0),
             _ if open => ("2 segments", literals, 0, segments.len()),
             path if path.contains('{') => ("2 segments", literals, 1, segments.len()),
             _ => ("1 exact", 0, 0, 0),

@@ -193,6 +193,7 @@ impl PathPattern {
         let (kind, segments): (_, &[Segment]) = match &self.shape {
             Shape::Exact => (PathKind::Exact, &[]),
             Shape::Template(segments) => (PathKind::Template, segments),
+            Shape::Prefix { segments, .. } if segments.is_empty() => (PathKind::CatchAll, segments),
             Shape::Prefix { segments, .. } => (PathKind::Prefix, segments),
             Shape::Regex(_) => (PathKind::Regex, &[]),
         };
@@ -237,6 +238,9 @@ pub enum PathKind {
     Template,
     Prefix,
     Regex,
+    /// A prefix of no segments, which every path matches: `/*`, `/{rest...}`, and a rule without a path. It comes last,
+    /// as a regex that came after it would never be asked.
+    CatchAll,
 }
 
 /// What decides between two patterns that match one path.
@@ -264,7 +268,7 @@ impl PathPrecedence {
 
     /// Whether the pattern consists of segments.
     pub(super) fn counts_segments(self) -> bool {
-        matches!(self.kind, PathKind::Template | PathKind::Prefix)
+        matches!(self.kind, PathKind::Template | PathKind::Prefix | PathKind::CatchAll)
     }
 }
 

@@ -66,7 +66,8 @@ impl PathTree {
         self.regexes.len()
     }
 
-    /// The first rule that the request meets. Exact paths, trie and regexes are searched in their order of precedence.
+    /// The first rule that the request meets. Exact paths go before all others, and regexes before nothing in the trie
+    /// but a catch-all.
     pub(super) fn find(&self, rules: &Rules, request: &RequestView<'_>) -> Option<u32> {
         if let Some(candidates) = self.exact.get(request.path.as_bytes())
             && let Some(rule) = candidates.find(rules, request, u32::MAX)
@@ -75,11 +76,12 @@ impl PathTree {
         }
         let mut search = Search { nodes: &self.nodes, rules, request, found: None };
         search.visit(ROOT, request.path.as_bytes().strip_prefix(b"/"));
-        search.found.or_else(|| {
-            self.regexes.iter().copied().find(|rule| {
-                rules.passes(*rule, request) && rules.path(*rule).is_some_and(|pattern| pattern.matches(request.path))
-            })
-        })
+        let limit = search.found.unwrap_or(u32::MAX);
+        let mut before = self.regexes.iter().copied().take_while(|rule| *rule < limit);
+        let regex = before.find(|rule| {
+            rules.passes(*rule, request) && rules.path(*rule).is_some_and(|pattern| pattern.matches(request.path))
+        });
+        regex.or(search.found)
     }
 
     /// The node at the end of these segments, created if missing, for a rule that comes after all others.
