@@ -109,7 +109,15 @@ impl Plugin for Compress {
         let Some(coding) = std::str::from_utf8(&exchange.state()).ok().and_then(Coding::named) else {
             return Decision::Proceed;
         };
-        if exchange.method() == Method::HEAD || exchange.end_of_stream() {
+        if exchange.method() == Method::HEAD || exchange.status() == Some(StatusCode::NOT_MODIFIED) {
+            if stands_for_compressed(exchange)
+                && let Err(error) = representation::changed(headers)
+            {
+                log::error("the headers are those of the plain response", &[("why", &error.to_string())]);
+            }
+            return Decision::Proceed;
+        }
+        if exchange.end_of_stream() {
             return Decision::Proceed;
         }
         let level = self.levels.get(&coding).copied().unwrap_or(0).into();
@@ -136,10 +144,23 @@ impl Compress {
         );
         let is_plain = encoding.is_none_or(|encoding| encoding.trim().eq_ignore_ascii_case("identity"));
         let is_long = length.and_then(|length| length.parse().ok()).is_none_or(|length: u64| length >= self.min_length);
-        // A 304 describes the response that it stands for (RFC 9110 section 15.4.5), and has no type of its own.
-        let is_kind = status == Some(StatusCode::NOT_MODIFIED) || kind.is_some_and(|kind| self.types.have(&kind));
-        has_body && is_plain && range.is_none() && is_long && is_kind && representation::may_change(headers)
+        let is_kind = kind.is_some_and(|kind| self.types.have(&kind));
+        // A 304 describes the response that it stands for (RFC 9110 section 15.4.5), and has neither of its own.
+        let fits = status == Some(StatusCode::NOT_MODIFIED) || (is_long && is_kind);
+        has_body && is_plain && range.is_none() && fits && representation::may_change(headers)
     }
+}
+
+/// Whether a response without a body, to a client that takes a coding, stands for a compressed one (RFC 9110 sections
+/// 9.3.2 and 15.4.5). Of a 304 only the client knows: it has named the entity tag of what it holds.
+fn stands_for_compressed(exchange: &Exchange) -> bool {
+    if exchange.status() != Some(StatusCode::NOT_MODIFIED) {
+        return true;
+    }
+    let Some(tag) = exchange.response_headers().get("etag") else { return false };
+    let weak = format!("W/{tag}");
+    let held = exchange.request_headers().values("if-none-match");
+    held.iter().filter_map(|tags| std::str::from_utf8(tags).ok()).any(|tags| tags.contains(&weak))
 }
 
 /// Adapts the headers to the compressed response.

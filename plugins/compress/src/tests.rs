@@ -91,9 +91,35 @@ fn a_response_without_a_body_still_says_what_it_depends_on() {
     let vary = vec!["accept-encoding".to_owned()];
     let head = Request::new(Method::HEAD, "/").header("accept-encoding", "gzip");
     assert_eq!(compressed("{}", head, OK, &[JSON]), (None, vary.clone()));
-    let (coding, of_304) = compressed("{}", accepting("gzip"), StatusCode::NOT_MODIFIED, &[]);
-    assert_eq!(of_304, vary);
-    assert_eq!(coding, Some(Coding::Gzip), "the gateway has no body to compress there");
+    assert_eq!(compressed("{}", accepting("gzip"), StatusCode::NOT_MODIFIED, &[]), (None, vary));
+}
+
+#[test]
+fn a_response_without_a_body_has_the_entity_tag_of_the_one_it_stands_for() {
+    let (strong, weak) = ("\"a\"", "W/\"a\"");
+    let held = |accept: &str, tags: &str| accepting(accept).header("if-none-match", tags);
+    let head = |accept: &str| Request::new(Method::HEAD, "/").header("accept-encoding", accept);
+    for (request, status, tag, expected) in [
+        (head("gzip"), OK, strong, weak),
+        (head("identity"), OK, strong, strong),
+        (held("gzip", weak), StatusCode::NOT_MODIFIED, strong, weak),
+        (held("gzip", "\"b\", W/\"a\""), StatusCode::NOT_MODIFIED, strong, weak),
+        (held("gzip", weak), StatusCode::NOT_MODIFIED, weak, weak),
+        (held("gzip", strong), StatusCode::NOT_MODIFIED, strong, strong),
+        (held("gzip", "W/\"aa\", *"), StatusCode::NOT_MODIFIED, strong, strong),
+        (held("identity", weak), StatusCode::NOT_MODIFIED, strong, strong),
+    ] {
+        let (gateway, plugin) = gateway("{}");
+        let shown = format!("{request:?} {status}");
+        gateway.receive(request);
+        let _ = gateway.on_request(&plugin);
+        let length = if status == OK { "5000" } else { "0" };
+        gateway.respond(status, &[JSON, ("content-length", length), ("etag", tag)]);
+        assert_eq!(gateway.on_response(&plugin), Decision::Proceed);
+        assert_eq!(gateway.response_header("etag").as_deref(), Some(expected), "{shown}");
+        assert_eq!(gateway.response_header("content-encoding"), None, "{shown}");
+        assert!(gateway.codecs().is_empty(), "{shown}");
+    }
 }
 
 #[test]

@@ -129,6 +129,31 @@ async fn what_is_small_encoded_partial_or_not_to_be_changed_goes_by_untouched() 
 }
 
 #[tokio::test]
+async fn what_stands_for_a_compressed_response_has_its_entity_tag() {
+    let behind = Server::start(|received| {
+        let is_known = received.header("if-none-match").is_some_and(|tags| tags.contains("\"v1\""));
+        let answer = Response::builder().header("content-type", "text/plain").header("etag", "\"v1\"");
+        let (status, bytes): (u16, usize) = if is_known { (304, 0) } else { (200, 4096) };
+        answer.status(status).body(Full::from(page(bytes))).unwrap()
+    })
+    .await;
+    let gateway = gateway(&behind.text(), json!(["compress"]));
+    for (method, headers, status, tag) in [
+        ("GET", vec![("accept-encoding", "gzip")], 200, "W/\"v1\""),
+        ("HEAD", vec![("accept-encoding", "gzip")], 200, "W/\"v1\""),
+        ("GET", vec![("accept-encoding", "gzip"), ("if-none-match", "W/\"v1\"")], 304, "W/\"v1\""),
+        ("HEAD", vec![("accept-encoding", "gzip"), ("if-none-match", "W/\"v1\"")], 304, "W/\"v1\""),
+        ("GET", vec![("accept-encoding", "gzip"), ("if-none-match", "\"v1\"")], 304, "\"v1\""),
+        ("GET", vec![], 200, "\"v1\""),
+        ("HEAD", vec![], 200, "\"v1\""),
+        ("GET", vec![("if-none-match", "\"v1\"")], 304, "\"v1\""),
+    ] {
+        let answer = send(gateway.address(), method, "/", &headers, "").await;
+        assert_eq!((answer.status, answer.header("etag")), (status, Some(tag)), "{method} {headers:?}");
+    }
+}
+
+#[tokio::test]
 async fn what_plugins_and_the_gateway_answer_is_compressed_too() {
     let large = "x".repeat(4096);
     let echo = json!({ "echo": { "respond": { "body": large } } });
