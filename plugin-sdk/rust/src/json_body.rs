@@ -20,7 +20,8 @@ pub struct JsonBodies {
     pub response: bool,
     /// Only responses with a status in one of these classes are changed.
     pub statuses: Vec<StatusClass>,
-    /// What happens to a response that claims to be JSON but is not, or whose coding is not known.
+    /// What happens to a response that claims to be JSON but is not, whose coding is not known, or that is a part
+    /// of a body.
     pub bad_response: BadResponse,
 }
 
@@ -71,6 +72,7 @@ impl JsonBodies {
         if self.response {
             // Asks the upstream for a response that need not be decompressed.
             log::noted(headers.set("accept-encoding", "identity"));
+            log::noted(representation::asked_whole(headers));
         }
         if !self.request || exchange.end_of_stream() {
             return Decision::Proceed;
@@ -102,18 +104,22 @@ impl JsonBodies {
         }
     }
 
-    /// The response hook: asks for the body if it is JSON and its status is one to change.
+    /// The response hook: asks for the body if it is JSON and its status is one to change. A part of a body cannot be
+    /// changed; the request hook asked for none.
     pub fn on_response(&self, exchange: &Exchange) -> Decision {
         let headers = exchange.response_headers();
         let [kind, encoding] = headers.select(["content-type", "content-encoding"]);
+        let is_head = exchange.method() == Method::HEAD;
+        let kind = kind.unwrap_or_default();
         let is_ours = self.response
             && exchange.status().is_some_and(|status| self.has(status))
-            && !exchange.end_of_stream()
-            && exchange.method() != Method::HEAD
-            && exchange.status() != Some(StatusCode::PARTIAL_CONTENT)
-            && kind.as_deref().is_some_and(json::is_json);
+            && (is_head || !exchange.end_of_stream())
+            && (json::is_json(&kind) || has_parts(&kind));
         if !is_ours {
             return Decision::Proceed;
+        }
+        if has_parts(&kind) || representation::is_part(exchange) {
+            return self.bad("it is a part of a body");
         }
         if !is_plain(encoding.as_deref()) {
             let Some(coding) = encoding.as_deref().and_then(Coding::named) else {
@@ -122,8 +128,10 @@ impl JsonBodies {
             let taken_off = codec::decompress(Direction::Response, coding, BOUNDS);
             log::noted(taken_off.and_then(|()| headers.remove("content-encoding")));
         }
-        log::noted(representation::changed(headers));
-        log::noted(exchange.set_body_mode(Direction::Response, BodyMode::Whole));
+        log::noted(representation::changed_response(exchange));
+        if !is_head {
+            log::noted(exchange.set_body_mode(Direction::Response, BodyMode::Whole));
+        }
         Decision::Proceed
     }
 
@@ -169,6 +177,12 @@ impl JsonBodies {
             }
         }
     }
+}
+
+/// Whether this is the type of several parts of a body (RFC 9110 section 14.6).
+fn has_parts(content_type: &str) -> bool {
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("multipart/byteranges")
 }
 
 fn is_plain(encoding: Option<&str>) -> bool {

@@ -1,6 +1,11 @@
 //! Header changes for a plugin that replaces a message's body.
 
-use crate::{Headers, MutateError};
+use http::{Method, StatusCode};
+
+use crate::{
+    Direction, Exchange, Headers, MutateError,
+    codec::{self, Bounds, Coding},
+};
 
 /// Whether the sender allows the body to be changed: no `no-transform` (RFC 9111 section 5.2.2.6).
 #[must_use]
@@ -20,6 +25,35 @@ pub fn changed(headers: Headers<'_>) -> Result<(), MutateError> {
     OF_THE_BYTES.iter().try_for_each(|name| headers.remove(name))
 }
 
+/// For a response whose body is changed: [`changed`]. The response to a HEAD, which has no body, also loses its length:
+/// that is the one of the unchanged body.
+///
+/// # Errors
+/// As [`Headers::set`].
+pub fn changed_response(exchange: &Exchange) -> Result<(), MutateError> {
+    if exchange.method() == Method::HEAD && exchange.end_of_stream() {
+        // No plugin may remove a length itself. The gateway does so where it is to decompress, here nothing at all.
+        codec::decompress(Direction::Response, Coding::Gzip, Bounds { bytes: 0, ratio: 1 })?;
+    }
+    changed(exchange.response_headers())
+}
+
+/// For a request whose response is to be changed: asks for all of the body, since a part of it cannot be read. A server
+/// may ignore ranges (RFC 9110 section 14.2), so the client gets the whole.
+///
+/// # Errors
+/// As [`Headers::remove`].
+pub fn asked_whole(headers: Headers<'_>) -> Result<(), MutateError> {
+    OF_A_PART.iter().try_for_each(|name| headers.remove(name))
+}
+
+/// Whether the response's body is a part of another one, or several parts of it. `Content-Range` means nothing in
+/// other responses than those (RFC 9110 section 14.4): servers that page lists send it with complete ones.
+#[must_use]
+pub fn is_part(exchange: &Exchange) -> bool {
+    exchange.status() == Some(StatusCode::PARTIAL_CONTENT)
+}
+
 /// For a body that was replaced by another document, without a content coding. The entity tag is removed, as are the
 /// headers about the exact bytes.
 ///
@@ -35,8 +69,8 @@ pub fn replaced(headers: Headers<'_>) -> Result<(), MutateError> {
 /// # Errors
 /// As [`Headers::remove`].
 pub fn asked_anew(headers: Headers<'_>) -> Result<(), MutateError> {
-    let conditions = ["content-encoding", "if-none-match", "if-modified-since", "range"];
-    OF_THE_BYTES.iter().chain(&conditions).try_for_each(|name| headers.remove(name))
+    let conditions = ["content-encoding", "if-none-match", "if-modified-since"];
+    OF_THE_BYTES.iter().chain(&conditions).chain(&OF_A_PART).try_for_each(|name| headers.remove(name))
 }
 
 /// Adds `Accept-Encoding` to the response's `Vary` unless it is there.
@@ -60,3 +94,6 @@ fn has_member(headers: Headers<'_>, field: &str, member: &str) -> bool {
 
 /// Digests, and the offer of ranges.
 const OF_THE_BYTES: [&str; 5] = ["accept-ranges", "content-md5", "content-digest", "repr-digest", "digest"];
+
+/// What asks for a part of a body.
+const OF_A_PART: [&str; 2] = ["range", "if-range"];

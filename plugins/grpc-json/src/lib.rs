@@ -236,7 +236,7 @@ fn lost(error: &MutateError) -> Refusal {
 }
 
 /// Headers about the representation that the client sent or wants, which mean nothing to the call.
-const OF_HTTP: [&str; 10] = [
+const OF_HTTP: [&str; 11] = [
     "accept",
     "accept-charset",
     "accept-encoding",
@@ -245,6 +245,7 @@ const OF_HTTP: [&str; 10] = [
     "if-match",
     "if-modified-since",
     "if-none-match",
+    "if-range",
     "if-unmodified-since",
     "range",
 ];

@@ -31,8 +31,8 @@ pub struct Config {
     #[serde(default = "json_body::successes")]
     #[schemars(length(min = 1))]
     statuses: Vec<StatusClass>,
-    /// What happens to a response that claims to be JSON but is not, or whose coding is unknown. If the program itself
-    /// fails, the client always gets 502.
+    /// What happens to a response that claims to be JSON but is not, whose coding is unknown, or that is a part of a
+    /// body. If the program itself fails, the client always gets 502.
     #[serde(default)]
     bad_response: BadResponse,
     /// The maximum size of a program's result. `limits.transfer` of the plugin bounds it as well.

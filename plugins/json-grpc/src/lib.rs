@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use gatewright_sdk::{
     BodyDecision, BodyMode, Decision, Direction, Exchange, Method as Verb, Metric, MutateError, Plugin, Response,
-    StatusCode, config, log, plugin,
+    StatusCode, config, log, plugin, representation,
 };
 use gatewright_transcoding::{
     Binding, Code, DynamicMessage, Message as _, Method, Refusal, Schema, Sources, Status,
@@ -180,6 +180,7 @@ impl JsonGrpc {
             .and_then(|()| {
                 ["grpc-encoding", "grpc-accept-encoding"].into_iter().try_for_each(|name| headers.remove(name))
             })
+            .and_then(|()| representation::asked_whole(headers))
             .and_then(|()| headers.set("accept", "application/json"))
             .and_then(|()| headers.set("accept-encoding", "identity"))
             .and_then(|()| match &body {

@@ -66,7 +66,7 @@ fn calls_become_requests() {
         ),
         ("Plain", json!({ "map": { "a": "b" } }), "POST /api/shop.Orders/Plain", json!({ "map": { "a": "b" } })),
     ] {
-        gateway.receive(call(method));
+        gateway.receive(call(method).header("range", "bytes=0-5"));
         assert_eq!(gateway.on_request(&plugin), Decision::Proceed);
         let sent = gateway.request_body(&plugin, &[&framed(&plugin, message)]).unwrap();
         assert_eq!(format!("{} {}", gateway.method(), gateway.path()), line);
@@ -74,6 +74,7 @@ fn calls_become_requests() {
         assert_eq!(sent, body);
         let kind = gateway.request_header("content-type");
         assert_eq!(kind.as_deref(), Some("application/json").filter(|_| !body.is_null()));
+        assert_eq!(gateway.request_header("range"), None, "a part of an answer is no message");
     }
 }
 

@@ -28,7 +28,8 @@ pub struct Config {
     #[serde(default = "json_body::successes")]
     #[schemars(length(min = 1))]
     statuses: Vec<StatusClass>,
-    /// What happens to a response that claims to be JSON but is not, or whose coding is unknown.
+    /// What happens to a response that claims to be JSON but is not, whose coding is unknown, or that is a part of a
+    /// body.
     #[serde(default)]
     bad_response: BadResponse,
 }

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use gatewright_sdk::{
-    BodyMode, Direction, StatusCode,
+    BodyMode, Direction, Method, StatusCode,
     codec::Coding,
     json_body::BOUNDS,
     manifest,
@@ -123,6 +123,7 @@ fn responses_are_changed_by_status_and_type() {
     for (status, headers, mode) in [
         (StatusCode::OK, vec![json], BodyMode::Whole),
         (StatusCode::NOT_FOUND, vec![json], BodyMode::Whole),
+        (StatusCode::OK, vec![json, ("content-range", "0-14/*")], BodyMode::Whole),
         (StatusCode::BAD_GATEWAY, vec![json], BodyMode::Skip),
         (StatusCode::PARTIAL_CONTENT, vec![json], BodyMode::Skip),
         (StatusCode::OK, vec![("content-type", "text/html")], BodyMode::Skip),
@@ -165,6 +166,50 @@ fn a_response_that_cannot_be_read_passes_or_fails() {
             _ => None,
         };
         assert_eq!(unknown, status);
+    }
+}
+
+#[test]
+fn all_of_a_document_is_asked_for_and_a_part_passes_or_fails() {
+    for (bad, status) in [("pass", None), ("fail", Some(StatusCode::BAD_GATEWAY))] {
+        let (gateway, plugin) =
+            gateway(&format!(r#"{{ "response": [{{ "remove": "/a" }}], "bad_response": "{bad}" }}"#));
+        for (kind, is_ours) in
+            [("application/json", true), ("multipart/byteranges; boundary=b", true), ("image/png", false)]
+        {
+            gateway.receive(Request::get("/").header("range", "bytes=0-5").header("if-range", "\"a\""));
+            let _ = gateway.on_request(&plugin);
+            assert_eq!(["range", "if-range"].map(|name| gateway.request_header(name)), [None, None]);
+            gateway.respond(StatusCode::PARTIAL_CONTENT, &[("content-type", kind), ("content-range", "bytes 0-5/9")]);
+            let answered = match gateway.on_response(&plugin) {
+                Decision::Respond(response) => Some(response.status),
+                _ => None,
+            };
+            assert_eq!(answered, status.filter(|_| is_ours), "{bad} {kind}");
+            assert_eq!(gateway.body_mode(Direction::Response), BodyMode::Skip);
+        }
+    }
+    let (gateway, plugin) = gateway(r#"{ "request": [{ "remove": "/a" }] }"#);
+    gateway.receive(Request::get("/").header("range", "bytes=0-5"));
+    let _ = gateway.on_request(&plugin);
+    assert!(gateway.request_header("range").is_some(), "responses stay as they are");
+}
+
+#[test]
+fn a_head_describes_what_a_get_would_bring() {
+    for (status, kind, is_changed) in [
+        (StatusCode::OK, "application/json", true),
+        (StatusCode::OK, "text/plain", false),
+        (StatusCode::NOT_FOUND, "application/json", false),
+    ] {
+        let (gateway, plugin) = gateway(r#"{ "response": [{ "remove": "/a" }] }"#);
+        gateway.receive(Request::new(Method::HEAD, "/"));
+        let _ = gateway.on_request(&plugin);
+        gateway.respond(status, &[("content-type", kind), ("content-length", "9"), ("etag", "\"1\"")]);
+        assert_eq!(gateway.on_bodyless_response(&plugin), Decision::Proceed);
+        let told = ["content-length", "etag"].map(|name| gateway.response_header(name).unwrap_or_default());
+        assert_eq!(told, if is_changed { ["", "W/\"1\""] } else { ["9", "\"1\""] }, "{status} {kind}");
+        assert_eq!(gateway.body_mode(Direction::Response), BodyMode::Skip);
     }
 }
 

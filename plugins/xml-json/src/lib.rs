@@ -102,7 +102,7 @@ impl Plugin for XmlJson {
             Language::Xml => media::is_xml(&kind) && media::is_utf8(&kind),
             Language::Json => json::is_json(&kind),
         };
-        if exchange.end_of_stream() || !is_readable {
+        if exchange.end_of_stream() || !is_readable || representation::is_part(exchange) {
             let status = exchange.status().map_or(0, |status| status.as_u16());
             return unreadable(&format!("status {status}, type {kind:?}")).into();
         }

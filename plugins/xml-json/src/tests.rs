@@ -142,6 +142,7 @@ fn what_is_no_xml_is_a_problem() {
     assert_eq!(answer(small, 200, "text/xml", b"\xff\xfe<\0a\0/\0>\0"), UNREADABLE);
     assert_eq!(answer(small, 200, "text/xml; charset=utf-16", b"<a/>"), UNREADABLE);
     assert_eq!(answer(small, 200, "text/html", b"<a/>"), UNREADABLE);
+    assert_eq!(answer(small, 206, "text/xml", b"<a/>"), UNREADABLE);
     assert_eq!(answer("{}", 404, "application/problem+json", b"{}"), "{}", "a problem stays one");
     assert_eq!(answer("{}", 404, "text/xml", b"<e>no</e>"), r#"{"e":"no"}"#, "errors in XML are told");
 }

@@ -115,7 +115,37 @@ async fn a_response_that_is_no_json_passes_or_fails() {
             assert_eq!(answer.text(), "<html>");
         }
         let head = send(gateway.address(), "HEAD", "/good", &[], "").await;
-        assert_eq!((head.status, head.header("content-length")), (200, Some("13")));
+        assert_eq!((head.status, head.header("content-length")), (200, None), "it would be the unchanged one's");
         assert_eq!(gateway.metric("plugin_json_bad_responses", &[]).await, 1.0);
+    }
+}
+
+#[tokio::test]
+async fn a_range_brings_the_whole_document_changed() {
+    let behind = Server::start(|received| {
+        let text = r#"{"a":1,"b":2}"#;
+        let answer = Response::builder().header("content-type", "application/json");
+        let answer = answer.header("cache-control", "max-age=100").header("etag", "\"1\"");
+        match received.header("range") {
+            None => answer.body(Full::from(text)).unwrap(),
+            Some(_) => {
+                let answer = answer.status(206).header("content-range", "bytes 0-6/13");
+                answer.body(Full::from(&text[..7])).unwrap()
+            }
+        }
+    })
+    .await;
+    let changes = json!([{ "json": { "response": [{ "remove": "/a" }] } }]);
+    let gateway = TestGateway::start(json!({
+        "upstreams": { "behind": [behind.text()] },
+        "routes": [
+            { "match": { "path": "/cached" }, "cache": {}, "plugins": changes, "to": "behind" },
+            { "match": {}, "plugins": changes, "to": "behind" },
+        ],
+    }));
+    for path in ["/cached", "/cached", "/other"] {
+        let answer = gateway.get_with(path, &[("range", "bytes=0-6"), ("if-range", "\"1\"")]).await;
+        assert_eq!((answer.status, answer.text().as_str()), (200, r#"{"b":2}"#), "{path}");
+        assert_eq!((answer.header("content-range"), answer.header("accept-ranges")), (None, None), "{path}");
     }
 }

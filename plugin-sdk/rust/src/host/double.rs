@@ -192,7 +192,7 @@ pub(crate) mod rate_limit {
 
 pub(crate) mod codec {
     use crate::{
-        Direction, MutateError,
+        Direction, MutateError, Section,
         codec::{Bounds, Coding},
         testing::{
             Codec,
@@ -213,6 +213,13 @@ pub(crate) mod codec {
             (_, Phase::Outside | Phase::Configure) => panic!("a codec was asked for outside of a hook, which traps"),
             (Direction::Request, Phase::Request) | (Direction::Response, Phase::Response) => {
                 world.exchange.codecs.push((direction, codec));
+                let section = match direction {
+                    Direction::Request => Section::RequestHeaders,
+                    Direction::Response => Section::ResponseHeaders,
+                };
+                // It was the length of the original bytes.
+                let headers = world.exchange.sections.entry(section).or_default();
+                headers.retain(|(name, _)| name != "content-length");
                 Ok(())
             }
             _ => Err(MutateError::WrongPhase),
