@@ -1,8 +1,9 @@
 //! `redact` masks data that should not leave: fields of JSON, and secrets found by pattern in text.
 //!
-//! It is the last line of defence, so it fails closed: a body that claims to be JSON but is not, or whose coding is
-//! unknown, is not sent. JSON is held whole. Text is processed line by line, so that a stream stays a stream; no match
-//! extends over the end of a line, and none is cut by the end of a chunk.
+//! It is the last line of defence, so it fails closed: a body that claims to be JSON but is not, whose coding or
+//! charset is unknown, or that is a part of another one is not sent. JSON is held whole. Text is processed line by
+//! line, so that a stream stays a stream; no match extends over the end of a line, and none is cut by the end of a
+//! chunk.
 
 use gatewright_sdk::{
     BodyDecision, BodyMode, Decision, Direction, Exchange, Headers, Method, Metric, MutateError, Plugin, Response,
@@ -18,9 +19,11 @@ mod pattern;
 use pattern::Patterns;
 pub use pattern::{Custom, Named, Pattern};
 
-/// Masks fields of JSON bodies, and what looks like a secret in any text.
+/// Masks fields of JSON bodies, and what looks like a secret in any text. Requires at least one of `fields`, `patterns`
+/// and `headers`.
 #[config]
 #[derive(Debug)]
+#[schemars(extend("anyOf" = [{ "required": ["fields"] }, { "required": ["patterns"] }, { "required": ["headers"] }]))]
 pub struct Config {
     /// Whether responses are masked.
     #[serde(default = "yes")]
@@ -80,6 +83,12 @@ impl Plugin for Redact {
             rules::check_name(name).map_err(|why| format!("headers: {name:?} {why}"))?;
         }
         rules::check_value(&config.mask).map_err(|why| format!("mask: it {why}"))?;
+        if !config.response && !config.request {
+            return Err("response, request: one of them has to be true".to_owned());
+        }
+        if config.fields.is_empty() && config.patterns.is_empty() && config.headers.is_empty() {
+            return Err("there is nothing to redact: at least one of fields, patterns and headers is needed".to_owned());
+        }
         Ok(Self {
             response: config.response,
             request: config.request,
@@ -93,8 +102,9 @@ impl Plugin for Redact {
     fn on_request(&self, exchange: &Exchange) -> Decision {
         let headers = exchange.request_headers();
         if self.response && self.looks_into_bodies() {
-            // Asks the upstream for a response that need not be decompressed.
+            // Asks the upstream for a response that need not be decompressed, and for all of it.
             log::noted(headers.set("accept-encoding", "identity"));
+            log::noted(representation::asked_whole(headers));
         }
         if !self.request {
             return Decision::Proceed;
@@ -116,8 +126,13 @@ impl Plugin for Redact {
         }
         let headers = exchange.response_headers();
         self.mask_headers(headers);
-        if exchange.end_of_stream() || exchange.method() == Method::HEAD {
+        // The response to a HEAD describes the body of a GET.
+        if exchange.end_of_stream() && exchange.method() != Method::HEAD {
             return Decision::Proceed;
+        }
+        if self.looks_into_bodies() && representation::is_part(exchange) {
+            log::warn("a body is a part of another one", &[("direction", way(Direction::Response))]);
+            return Decision::Respond(shut(Direction::Response));
         }
         self.begin(exchange, Direction::Response, headers)
     }
@@ -158,6 +173,20 @@ impl Kind {
     }
 }
 
+/// Whether every charset that a media type names has ASCII at its usual place, so that patterns find it.
+fn is_readable(content_type: &str) -> bool {
+    let charsets = content_type.split(';').skip(1).filter_map(|parameter| {
+        let (name, value) = parameter.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("charset").then(|| value.trim().trim_matches('"').to_ascii_lowercase())
+    });
+    charsets.into_iter().all(|charset| {
+        ["utf-8", "utf8", "us-ascii", "ascii", "latin1"].contains(&charset.as_str())
+            || ["iso-8859-", "iso8859-", "iso_8859-", "windows-125", "cp125"]
+                .iter()
+                .any(|family| charset.starts_with(family))
+    })
+}
+
 /// The mark in the exchange's state if the body of this direction is JSON.
 const fn json_mark(direction: Direction) -> u8 {
     match direction {
@@ -189,7 +218,13 @@ impl Redact {
             log::warn("a body has several types", &[("direction", way(direction))]);
             return Decision::Respond(shut(direction));
         };
-        let Some(kind) = kind.as_deref().and_then(Kind::of) else { return Decision::Proceed };
+        let content_type = kind.unwrap_or_default();
+        let Some(kind) = Kind::of(&content_type) else { return Decision::Proceed };
+        if !is_readable(&content_type) {
+            let fields = [("direction", way(direction)), ("type", content_type.as_str())];
+            log::warn("a body has a charset that cannot be looked into", &fields);
+            return Decision::Respond(shut(direction));
+        }
         let encoding = headers.get("content-encoding");
         match self.open(exchange, direction, headers, kind, encoding.as_deref()) {
             Ok(()) => Decision::Proceed,
@@ -213,7 +248,13 @@ impl Redact {
             codec::decompress(direction, Coding::named(encoding).ok_or_else(unknown)?, BOUNDS)?;
             headers.remove("content-encoding")?;
         }
-        representation::changed(headers)?;
+        match direction {
+            Direction::Request => representation::changed(headers)?,
+            Direction::Response => representation::changed_response(exchange)?,
+        }
+        if direction == Direction::Response && exchange.method() == Method::HEAD {
+            return Ok(());
+        }
         kind.keep(exchange, direction)?;
         let mode = if kind == Kind::Json { BodyMode::Whole } else { BodyMode::Chunks };
         exchange.set_body_mode(direction, mode)

@@ -163,6 +163,81 @@ fn what_is_compressed_is_opened() {
 }
 
 #[test]
+fn all_of_a_body_is_asked_for_and_no_part_passes() {
+    for (config, is_whole) in [
+        (r#"{ "patterns": ["email"] }"#, true),
+        (r#"{ "headers": ["x-secret"] }"#, false),
+        (r#"{ "patterns": ["email"], "request": true, "response": false }"#, false),
+    ] {
+        let (gateway, plugin) = gateway(config);
+        gateway.receive(Request::get("/").header("range", "bytes=0-5").header("if-range", "\"a\""));
+        assert_eq!(gateway.on_request(&plugin), Decision::Proceed);
+        let asked = ["range", "if-range"].map(|name| gateway.request_header(name));
+        assert_eq!(asked.iter().all(Option::is_none), is_whole, "{config} {asked:?}");
+        for (status, headers) in [
+            (StatusCode::PARTIAL_CONTENT, vec![("content-type", "text/plain"), ("content-range", "bytes 0-5/9")]),
+            (StatusCode::PARTIAL_CONTENT, vec![("content-type", "multipart/byteranges; boundary=b")]),
+        ] {
+            gateway.respond(status, &headers);
+            match gateway.on_response(&plugin) {
+                Decision::Respond(response) => assert_eq!((response.status, is_whole), (StatusCode::BAD_GATEWAY, true)),
+                other => assert_eq!((other, is_whole), (Decision::Proceed, false), "{config} {headers:?}"),
+            }
+        }
+        for status in [StatusCode::RANGE_NOT_SATISFIABLE, StatusCode::OK] {
+            gateway.respond(status, &[("content-type", "text/plain"), ("content-range", "bytes */9")]);
+            assert_eq!(gateway.on_response(&plugin), Decision::Proceed, "{status} has no part");
+        }
+    }
+}
+
+#[test]
+fn text_whose_ascii_is_elsewhere_goes_nowhere() {
+    for (kind, is_read) in [
+        ("text/plain; charset=UTF-8", true),
+        ("text/plain; charset=\"us-ascii\"", true),
+        ("text/html;charset=ISO-8859-1", true),
+        ("text/html;charset=latin1", true),
+        ("text/xml; charset=windows-1252; x=y", true),
+        ("text/plain; charset=utf-16", false),
+        ("text/plain; charset=\"UTF-16LE\"", false),
+        ("text/plain; Charset = utf-32", false),
+        ("text/plain; charset=utf-8; charset=utf-16", false),
+        ("text/html; charset=utf-7", false),
+        ("text/plain; charset=", false),
+        ("application/json; charset=utf-16", false),
+        ("image/svg; charset=utf-16", true),
+    ] {
+        let (gateway, plugin) = gateway(r#"{ "patterns": ["email"], "request": true }"#);
+        gateway.receive(Request::post("/").header("content-type", kind));
+        let request = gateway.on_request(&plugin);
+        gateway.respond(StatusCode::OK, &[("content-type", kind)]);
+        for (decision, status) in
+            [(request, StatusCode::BAD_REQUEST), (gateway.on_response(&plugin), StatusCode::BAD_GATEWAY)]
+        {
+            match decision {
+                Decision::Respond(response) => assert_eq!((response.status, is_read), (status, false), "{kind}"),
+                other => assert_eq!((other, is_read), (Decision::Proceed, true), "{kind}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_head_describes_what_a_get_would_bring() {
+    for (kind, is_changed) in [(JSON, true), ("text/plain", true), ("image/png", false)] {
+        let (gateway, plugin) = gateway(r#"{ "patterns": ["email"] }"#);
+        gateway.receive(Request::new(Method::HEAD, "/"));
+        assert_eq!(gateway.on_request(&plugin), Decision::Proceed);
+        gateway.respond(StatusCode::OK, &[("content-type", kind), ("content-length", "9"), ("etag", "\"a\"")]);
+        assert_eq!(gateway.on_bodyless_response(&plugin), Decision::Proceed);
+        let told = ["content-length", "etag"].map(|name| gateway.response_header(name).unwrap_or_default());
+        assert_eq!(told, if is_changed { ["", "W/\"a\""] } else { ["9", "\"a\""] }, "{kind}");
+        assert_eq!(gateway.body_mode(Direction::Response), BodyMode::Skip);
+    }
+}
+
+#[test]
 fn requests_and_headers() {
     let (gateway, plugin) =
         gateway(r#"{ "request": true, "response": false, "fields": ["/pin"], "headers": ["X-Secret"] }"#);
@@ -195,6 +270,9 @@ fn bad_configurations_are_refused_by_name() {
         (r#"{ "patterns": [{ "regex": "x*" }] }"#, "patterns.0"),
         (r#"{ "headers": ["content-length"] }"#, "headers"),
         (r#"{ "mask": "\n" }"#, "mask"),
+        (r#"{}"#, "fields, patterns and headers"),
+        (r##"{ "mask": "#", "request": true }"##, "fields, patterns and headers"),
+        (r#"{ "fields": ["/a"], "response": false }"#, "response"),
         (r#"{ "masks": "x" }"#, "masks"),
     ] {
         let refused = Double::new().configure::<Redact>(config).unwrap_err();

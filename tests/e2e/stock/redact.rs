@@ -1,6 +1,6 @@
 //! `redact`: what the client must not see, however it is sent.
 
-use gatewright_tests::{Client, Scripted, Server, TestGateway, Wire, compress};
+use gatewright_tests::{Client, Scripted, Server, TestGateway, Wire, compress, send};
 use http::Response;
 use http_body_util::Full;
 use serde_json::{Value, json};
@@ -144,4 +144,56 @@ async fn requests_are_masked_where_it_is_asked_for() {
     gateway.post("/", &[json], r#"{"pin":1234"#).await.problem(400);
     gateway.post("/", &[json, ("content-encoding", "lzma")], "x").await.problem(400);
     assert_eq!(behind.received().len(), 1);
+}
+
+/// Neither the upstream nor the cache may answer with a part, in which the beginning of a name or a number is missing.
+#[tokio::test]
+async fn a_range_brings_the_whole_body_masked() {
+    let behind = Server::start(|received| {
+        let text = "card 4111 1111 1111 1111";
+        let answer = Response::builder().header("content-type", "text/plain").header("cache-control", "max-age=100");
+        if received.header("range").is_none() && received.target != "/stubborn" {
+            return answer.body(Full::from(text)).unwrap();
+        }
+        let answer = answer.status(206).header("content-range", "bytes 9-23/24");
+        answer.body(Full::from(&text[9..])).unwrap()
+    })
+    .await;
+    let route = |path: &str| json!({ "match": { "path": path }, "plugins": [rules()], "to": "behind" });
+    let mut cached = route("/cached");
+    cached["cache"] = json!({});
+    let gateway = TestGateway::start(json!({
+        "upstreams": { "behind": [behind.text()] },
+        "routes": [cached, route("/*")],
+    }));
+    for path in ["/cached", "/cached", "/other"] {
+        for range in ["bytes=9-23", "bytes=0-1,9-23"] {
+            let answer = gateway.get_with(path, &[("range", range), ("if-range", "\"a\"")]).await;
+            assert_eq!((answer.status, answer.text().as_str()), (200, "card #"), "{path} {range}");
+            assert_eq!((answer.header("content-range"), answer.header("accept-ranges")), (None, None), "{path}");
+        }
+    }
+    assert_eq!(behind.received().len(), 3, "the cache answers all but the first for it");
+    gateway.get_with("/stubborn", &[("range", "bytes=9-23")]).await.problem(502);
+}
+
+#[tokio::test]
+async fn a_head_tells_nothing_of_the_unmasked_body() {
+    let behind = answers().await;
+    let gateway = gateway(&behind.text(), json!([rules()]));
+    for (path, length) in [("/json", None), ("/text", None), ("/image", Some("15"))] {
+        let head = send(gateway.address(), "HEAD", path, &[], "").await;
+        assert_eq!((head.status, head.header("content-length")), (200, length), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn text_in_another_charset_goes_nowhere() {
+    let behind = Server::start(|_| {
+        let text: Vec<u8> = "ada@example.org".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        Response::builder().header("content-type", "text/plain; charset=utf-16le").body(Full::from(text)).unwrap()
+    })
+    .await;
+    let gateway = gateway(&behind.text(), json!([rules()]));
+    gateway.get("/").await.problem(502);
 }
