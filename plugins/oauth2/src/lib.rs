@@ -83,6 +83,8 @@ impl Plugin for OAuth2 {
                 &config.path,
                 &config.client_id,
                 &format!("{:?} {:?}", config.issuer, config.audience),
+                // What another route keeps for longer would be too old here.
+                &format!("{:?} {:?}", config.max_ttl.0, config.negative_ttl.0),
             ]),
             rules: Rules { issuer: config.issuer, audience: config.audience },
             question,

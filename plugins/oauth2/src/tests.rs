@@ -104,7 +104,13 @@ fn what_was_said_elsewhere_does_not_count_here() {
     let (gateway, one) = gateway("", r#","aud":"a""#);
     gateway.receive(with_token("good"));
     assert_eq!(gateway.on_request(&one), Decision::Proceed);
-    for more in [r#", "path": "/other""#, r#", "audience": "b""#, r#", "issuer": "me""#] {
+    for more in [
+        r#", "path": "/other""#,
+        r#", "audience": "b""#,
+        r#", "issuer": "me""#,
+        r#", "max_ttl": "0s""#,
+        r#", "negative_ttl": "1s""#,
+    ] {
         let other: OAuth2 = gateway.configure(&format!("{{ {BASE} {more} }}")).unwrap();
         let before = gateway.calls().len();
         gateway.receive(with_token("good"));
