@@ -48,6 +48,21 @@ impl By {
     /// The caller that an earlier plugin authenticated.
     pub const IDENTITY: Self = Self::One(Part::Identity);
 
+    /// Checks that consumers, if they may have limits of their own, do not share one: the caller is among what
+    /// requests have in common.
+    ///
+    /// # Errors
+    /// What is wrong, for the operator.
+    pub fn check_consumers(&self, consumers: bool) -> Result<(), String> {
+        match consumers && !self.parts().contains(&Part::Identity) {
+            true => {
+                Err("consumers: without \"by\": \"identity\", alone or in a list, consumers would share a limit"
+                    .to_owned())
+            }
+            false => Ok(()),
+        }
+    }
+
     fn parts(&self) -> &[Part] {
         match self {
             Self::One(part) => std::slice::from_ref(part),
@@ -253,6 +268,21 @@ mod tests {
             (claim(), 64, from("203.0.113.1").identity("ada", "{}"), "a:203.0.113.1"),
         ] {
             assert_eq!(key(By::One(by), prefix, request), expected);
+        }
+    }
+
+    #[test]
+    fn consumers_share_no_limit() {
+        let with = |part: Part| By::All(vec![Part::Route, part]);
+        for (by, is_apart) in [
+            (By::IDENTITY, true),
+            (with(Part::Identity), true),
+            (with(Part::Ip), false),
+            (By::default(), false),
+            (By::One(Part::Claim("consumer".to_owned())), false),
+        ] {
+            assert_eq!(by.check_consumers(true).is_ok(), is_apart, "{by:?}");
+            assert_eq!(by.check_consumers(false), Ok(()), "{by:?}");
         }
     }
 

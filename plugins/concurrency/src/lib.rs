@@ -64,6 +64,7 @@ impl Plugin for Concurrency {
         if limit == 0 {
             return Err("limit: at least 1".to_owned());
         }
+        by.check_consumers(consumers)?;
         // A client that has too many requests at once is told so; if all clients together have too many, none is at
         // fault.
         let refusal = match by {

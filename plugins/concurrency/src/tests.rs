@@ -74,7 +74,8 @@ fn a_consumer_may_have_a_limit_of_its_own() {
         under_way.into_iter().for_each(|exchange| gateway.end(exchange));
     }
     gateway.consumer_limit("bad", "0");
-    let refused = gateway.configure::<Concurrency>(r#"{ "limit": 1, "consumers": true }"#).unwrap_err();
+    let with_bad = r#"{ "limit": 1, "by": "identity", "consumers": true }"#;
+    let refused = gateway.configure::<Concurrency>(with_bad).unwrap_err();
     assert!(refused.contains("\"bad\""), "{refused}");
 }
 
@@ -88,6 +89,7 @@ fn bad_configurations_are_refused_by_name() {
         (r#"{ "limit": 1, "by": { "header": "a b" } }"#, "a b"),
         (r#"{ "limit": 1, "ipv6_prefix": 8 }"#, "ipv6_prefix"),
         (r#"{ "limits": 1 }"#, "limits"),
+        (r#"{ "limit": 1, "consumers": true }"#, "\"by\": \"identity\""),
     ] {
         let refused = Double::new().configure::<Concurrency>(config).unwrap_err();
         assert!(refused.contains(named), "{config}: {refused}");

@@ -158,6 +158,7 @@ impl Plugin for Quota {
 
     fn new(config: Config) -> Result<Self, String> {
         let Config { day, month, consumers, zone, by, cost, ipv6_prefix, headers } = config;
+        by.check_consumers(consumers)?;
         let exhausted = "The quota is used up; see Retry-After for when it begins anew.";
         Ok(Self {
             everybody: Counted::new(day, month, cost)?,

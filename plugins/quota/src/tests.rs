@@ -136,6 +136,7 @@ fn bad_configurations_are_refused_by_name() {
         (r#"{ "day": 5, "month": 100, "cost": 6 }"#, "day"),
         (r#"{ "day": 5, "zone": "Europe/Rome" }"#, "Europe/Rome"),
         (r#"{ "day": 5, "by": { "header": "host" } }"#, "host"),
+        (r#"{ "day": 5, "by": "ip", "consumers": true }"#, "\"by\": \"identity\""),
     ] {
         let refused = Double::new().configure::<Quota>(config).unwrap_err();
         assert!(refused.contains(named), "{config}: {refused}");

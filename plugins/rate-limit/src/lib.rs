@@ -156,6 +156,7 @@ impl Plugin for RateLimit {
                 rules::check_name(header).map_err(|why| format!("{key}: {header:?} {why}"))?;
             }
         }
+        by.check_consumers(consumers)?;
         let own = |limits: Own| Counted::new(&limits.into_list(), cost, headers);
         Ok(Self {
             partition: Partition::new(by, ipv6_prefix)?,

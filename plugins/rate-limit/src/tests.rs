@@ -222,6 +222,7 @@ fn bad_configurations_are_refused_by_name() {
         (r#"{ "limit": "5/s", "response_cost_header": "a b" }"#, "response_cost_header"),
         (r#"{ "limit": "5/s", "by": { "path": "" } }"#, "by"),
         (r#"{ "limit": "5/s", "by": [] }"#, "by"),
+        (r#"{ "limit": "5/s", "consumers": true }"#, "\"by\": \"identity\""),
         (r#"{ "limit": "5/s", "by": ["ip", "user"] }"#, "user"),
     ] {
         let refused = Double::new().configure::<RateLimit>(config).unwrap_err();
@@ -259,6 +260,7 @@ fn a_consumer_may_have_a_limit_of_its_own() {
         (0..5).filter(|_| is_let_in(&gateway, &named_alike, from("203.0.113.8").identity("shop", "{}"))).count();
     assert!(passed <= 2, "a name is no consumer");
     gateway.consumer_limit("bad", r#"[{ "limit": "1/s", "burst": 0 }]"#);
-    let refused = gateway.configure::<RateLimit>(r#"{ "limit": "2/min", "consumers": true }"#).err().unwrap();
+    let with_bad = r#"{ "limit": "2/min", "by": ["identity", "ip"], "consumers": true }"#;
+    let refused = gateway.configure::<RateLimit>(with_bad).err().unwrap();
     assert!(refused.contains("\"bad\"") && refused.contains("burst"), "{refused}");
 }

@@ -88,7 +88,9 @@ async fn what_a_response_took_is_of_the_limit_that_the_request_was_under() {
     let server =
         Server::start(|_: &Received| Response::builder().header("x-took", "9").body(Full::<Bytes>::default()).unwrap())
             .await;
-    let limit = json!({ "rate-limit": { "limit": "10/d", "consumers": true, "response_cost_header": "x-took" } });
+    let limit = json!({ "rate-limit": {
+        "limit": "10/d", "by": "identity", "consumers": true, "response_cost_header": "x-took",
+    } });
     let gateway = TestGateway::start(json!({
         "consumers": {
             "shop": { "credentials": { "key-auth": [{ "key": "shop-key" }] }, "limits": { "rate-limit": "100/d" } },
