@@ -101,6 +101,8 @@ pub struct RateLimit {
     cost_header: Option<String>,
     response_cost_header: Option<String>,
     refusal: Response,
+    /// The refusal of a request that costs more than there ever is.
+    too_dear: Response,
     unavailable: Response,
 }
 
@@ -108,6 +110,8 @@ pub struct RateLimit {
 #[derive(Debug)]
 struct Counted {
     rules: Vec<Rule>,
+    /// What a request can cost at most.
+    most: u32,
     /// `None` if responses carry no fields.
     fields: Option<Fields>,
 }
@@ -119,7 +123,8 @@ impl Counted {
         }
         limits.iter().try_for_each(|limit| limit.check(cost))?;
         let fields = Fields::new(limits)?;
-        Ok(Self { rules: limits.iter().map(Limit::rule).collect(), fields: headers.then_some(fields) })
+        let most = limits.iter().map(Limit::at_once).min().unwrap_or_default();
+        Ok(Self { rules: limits.iter().map(Limit::rule).collect(), most, fields: headers.then_some(fields) })
     }
 
     /// Takes from all limits or from none. A single token bucket has a call of its own, which makes no lists.
@@ -157,7 +162,7 @@ impl Plugin for RateLimit {
             }
         }
         by.check_consumers(consumers)?;
-        let own = |limits: Own| Counted::new(&limits.into_list(), cost, headers);
+        let own = |own: Own| Counted::new(&own.into_list(&limits), cost, headers);
         Ok(Self {
             partition: Partition::new(by, ipv6_prefix)?,
             everybody: Counted::new(&limits, cost, headers)?,
@@ -169,6 +174,11 @@ impl Plugin for RateLimit {
                 StatusCode::TOO_MANY_REQUESTS,
                 "Too Many Requests",
                 "The limit of requests is reached; try again later.",
+            ),
+            too_dear: Response::problem(
+                StatusCode::TOO_MANY_REQUESTS,
+                "Too Many Requests",
+                "The request costs more than the limit ever allows.",
             ),
             unavailable: Response::problem(
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -188,7 +198,7 @@ impl Plugin for RateLimit {
         let cost = self.cost(exchange);
         let own = self.own.find(exchange);
         let counted = own.map_or(&self.everybody, |(_, own)| own);
-        let decision = counted.take(&key, cost, |outcomes| self.decide(exchange, counted, outcomes));
+        let decision = counted.take(&key, cost, |outcomes| self.decide(exchange, counted, cost, outcomes));
         let decision = decision.unwrap_or_else(|error| self.uncounted(&error));
         if self.response_cost_header.is_some() && decision == Decision::Proceed {
             Taken { cost, key, consumer: own.map(|(consumer, _)| consumer.to_owned()) }.keep(exchange);
@@ -251,13 +261,18 @@ impl RateLimit {
         Ok(())
     }
 
-    fn decide(&self, exchange: &Exchange, counted: &Counted, outcomes: &[Outcome]) -> Decision {
+    fn decide(&self, exchange: &Exchange, counted: &Counted, cost: u32, outcomes: &[Outcome]) -> Decision {
         // The client has to wait for the longest.
         let refused = outcomes.iter().filter(|outcome| !outcome.allowed).map(|outcome| outcome.retry_after).max();
         if let Some(retry_after) = refused {
             LIMITED.add(1, &[]);
-            let retry_after = fields::seconds(retry_after).max(1);
-            let refusal = self.refusal.clone().with_header("retry-after", retry_after.to_string());
+            let refusal = match cost > counted.most {
+                true => self.too_dear.clone(),
+                false => {
+                    let retry_after = fields::seconds(retry_after).max(1);
+                    self.refusal.clone().with_header("retry-after", retry_after.to_string())
+                }
+            };
             return Decision::Respond(match &counted.fields {
                 Some(fields) => refusal
                     .with_header(fields::POLICY, fields.policy.as_str())

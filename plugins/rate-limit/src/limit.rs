@@ -26,7 +26,8 @@ pub struct Limit {
     pub(crate) name: Option<String>,
 }
 
-/// The limit of a consumer: a number of requests per period, or several limits in the plugin's own form.
+/// The limit of a consumer: a number of requests per period, or several limits in the plugin's own form. A number is
+/// counted and named as the plugin's limit is, if that has one only.
 #[derive(Debug, serde::Deserialize, schemars::JsonSchema)]
 #[serde(crate = "gatewright_sdk::serde", untagged)]
 #[schemars(crate = "gatewright_sdk::schemars")]
@@ -36,9 +37,15 @@ pub enum Own {
 }
 
 impl Own {
-    pub(crate) fn into_list(self) -> Vec<Limit> {
+    pub(crate) fn into_list(self, general: &[Limit]) -> Vec<Limit> {
         match self {
-            Self::One(limit) => vec![Limit { limit, window: Kind::default(), burst: None, name: None }],
+            Self::One(limit) => {
+                let (window, name) = match general {
+                    [only] => (only.window, only.name.clone()),
+                    _ => (Kind::default(), None),
+                };
+                vec![Limit { limit, window, burst: None, name }]
+            }
             Self::Several(limits) => limits,
         }
     }

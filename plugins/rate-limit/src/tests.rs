@@ -112,6 +112,24 @@ fn a_header_may_say_the_cost() {
 }
 
 #[test]
+fn a_request_that_can_never_pass_is_told_so() {
+    let several = r#""limits": [{ "limit": "20/h" }, { "limit": "10/h", "window": "fixed", "name": "hour" }]"#;
+    for form in [r#""limit": "20/h", "burst": 10"#, r#""limit": "10/h", "window": "sliding""#, several] {
+        let (gateway, limit) = gateway(&format!(r#"{{ {form}, "cost_header": "x-cost" }}"#));
+        let refused = |cost: &str| {
+            gateway.receive(from("203.0.113.9").header("x-cost", cost));
+            let Decision::Respond(response) = gateway.on_request(&limit) else { panic!("{form}: {cost} is let in") };
+            let problem: Value = serde_json::from_slice(&response.body).unwrap();
+            let may_return = response.header("retry-after").is_some();
+            (response.status.as_u16(), may_return, problem["detail"].as_str().unwrap().contains("ever allows"))
+        };
+        assert_eq!(refused("11"), (429, false, true), "{form}");
+        assert!(is_let_in(&gateway, &limit, from("203.0.113.9").header("x-cost", "10")), "{form}");
+        assert_eq!(refused("10"), (429, true, false), "{form}");
+    }
+}
+
+#[test]
 fn the_response_may_say_what_it_took() {
     let limits = r#"[{ "limit": "10/h" }, { "limit": "20/h", "window": "fixed", "name": "hour" }]"#;
     for form in [r#""limit": "10/h""#.to_owned(), format!(r#""limits": {limits}"#)] {
@@ -254,6 +272,14 @@ fn a_consumer_may_have_a_limit_of_its_own() {
     assert_eq!(of("shop", r#"{"consumer":"shop"}"#), 3);
     assert_eq!(of("lab", r#"{"consumer":"lab"}"#), 1);
     assert_eq!(of("other", r#"{"consumer":"other"}"#), 2);
+    let named = r#"{ "limit": "2/min", "window": "fixed", "name": "caller", "by": "identity", "consumers": true }"#;
+    let named: RateLimit = gateway.configure(named).unwrap();
+    assert!(is_let_in(&gateway, &named, from("203.0.113.9").identity("shop", r#"{"consumer":"shop"}"#)));
+    gateway.respond(StatusCode::OK, &[]);
+    assert_eq!(gateway.on_response(&named), Decision::Proceed);
+    assert_eq!(gateway.response_header("ratelimit-policy").as_deref(), Some(r#""caller";q=3;w=60"#));
+    let left = gateway.response_header("ratelimit");
+    assert_eq!(left.as_deref(), Some(r#""caller";r=2;t=60"#), "a bucket would be full again in 20 s");
     let named_alike: RateLimit =
         gateway.configure(r#"{ "limit": "2/min", "by": "identity", "consumers": true }"#).unwrap();
     let passed =

@@ -255,7 +255,7 @@ async fn a_consumer_has_places_of_its_own() {
 
 #[tokio::test]
 async fn a_consumer_has_a_limit_of_its_own() {
-    let limit = json!({ "rate-limit": { "limit": "2/h", "by": "identity", "consumers": true } });
+    let limit = json!({ "rate-limit": { "limit": "2/h", "name": "caller", "by": "identity", "consumers": true } });
     let config = |limits: Value| {
         json!({
             "consumers": {
@@ -269,7 +269,10 @@ async fn a_consumer_has_a_limit_of_its_own() {
     for (key, allowed) in [("shop-key", 4), ("lab-key", 2)] {
         let mut passed = 0;
         for _ in 0..6 {
-            passed += usize::from(gateway.get_with("/", &[("x-api-key", key)]).await.status == 200);
+            let answer = gateway.get_with("/", &[("x-api-key", key)]).await;
+            let policy = format!("\"caller\";q={allowed};w=3600");
+            assert_eq!(answer.header("ratelimit-policy"), Some(policy.as_str()));
+            passed += usize::from(answer.status == 200);
         }
         assert_eq!(passed, allowed, "{key}");
     }

@@ -103,3 +103,16 @@ async fn what_a_response_took_is_of_the_limit_that_the_request_was_under() {
         assert_eq!(answer.status, status, "{number}");
     }
 }
+
+#[tokio::test]
+async fn a_request_that_can_never_pass_is_not_told_to_come_back() {
+    for window in ["bucket", "fixed", "sliding"] {
+        let limit = json!({ "rate-limit": { "limit": "10/d", "window": window, "cost_header": "x-cost" } });
+        let gateway = TestGateway::start(json!({ "routes": [{ "match": {}, "plugins": [limit, "echo"] }] }));
+        for (cost, status, may_return) in [("11", 429, false), ("10", 200, false), ("1", 429, true)] {
+            let answer = gateway.get_with("/", &[("x-cost", cost)]).await;
+            let told = (answer.status, answer.header("retry-after").is_some());
+            assert_eq!(told, (status, may_return), "{window} {cost}");
+        }
+    }
+}
