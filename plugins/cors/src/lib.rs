@@ -174,7 +174,8 @@ impl Cors {
         let [wanted, private] = asked.select([REQUEST_HEADERS, REQUEST_PRIVATE_NETWORK]);
         let mut response = Response::new(StatusCode::NO_CONTENT);
         let methods = self.methods.answer(self.credentials, Some(method));
-        let names = self.headers.answer(self.credentials, wanted.as_deref());
+        // The star does not cover Authorization (the Fetch standard, section 4.8).
+        let names = self.headers.answer(true, wanted.as_deref());
         let private = self.private_network && private.as_deref() == Some("true");
         for (name, value) in [
             (ALLOW_ORIGIN, Some(if self.origins.is_any() { "*" } else { origin })),
@@ -227,12 +228,12 @@ impl Names {
         }
     }
 
-    /// The field's value for a client that asks for these names. With credentials, a browser takes a star for a name,
-    /// so the requested names are echoed, if they are names.
-    fn answer(&self, credentials: bool, asked: Option<&str>) -> Option<String> {
+    /// The field's value for a client that asks for these names. Where a star does not stand for any name, as with
+    /// credentials, the requested names are echoed, if they are names.
+    fn answer(&self, are_echoed: bool, asked: Option<&str>) -> Option<String> {
         match self {
             Self::Listed(listed) => listed.clone(),
-            Self::Any if !credentials => Some("*".to_owned()),
+            Self::Any if !are_echoed => Some("*".to_owned()),
             Self::Any => asked.filter(|asked| are_tokens(asked)).map(str::to_owned),
         }
     }

@@ -118,11 +118,13 @@ async fn cors_gives_another_origin_no_say_and_removes_the_upstreams() {
 async fn cors_for_everybody_is_the_same_for_everybody() {
     let (gateway, _server) = gateway(json!({ "origins": ["*"], "methods": ["*"], "headers": ["*"] })).await;
     for origin in ["https://anything.test:8443", "null"] {
-        let answer =
-            preflight(&gateway, &[("origin", origin), ("access-control-request-private-network", "true")]).await;
+        let asked =
+            [("access-control-request-private-network", "true"), ("access-control-request-headers", "authorization")];
+        let answer = preflight(&gateway, &[&[("origin", origin)][..], &asked].concat()).await;
         assert_eq!(answer.status, 204);
         assert_eq!(all(&answer, "access-control-allow-origin"), ["*"]);
         assert_eq!(all(&answer, "access-control-allow-methods"), ["*"]);
+        assert_eq!(all(&answer, "access-control-allow-headers"), ["authorization"], "a star does not cover it");
         assert_eq!(answer.header("access-control-allow-credentials"), None);
         assert_eq!(answer.header("access-control-allow-private-network"), None, "off unless it is asked for");
     }
