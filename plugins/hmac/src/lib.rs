@@ -43,7 +43,10 @@ pub struct Hmac {
     components: Vec<Item>,
     content_digest: Item,
     challenge: String,
+    /// `Accept-Signature` for a request without a body.
     accepted: String,
+    /// The same for one with a body.
+    accepted_with_body: String,
 }
 
 /// Why a signature is not accepted: the metric's label, and the text for the client.
@@ -92,14 +95,9 @@ impl Plugin for Hmac {
         let component = |text: &String| signature::component(text).map_err(|why| format!("components: {text:?} {why}"));
         let components: Vec<Item> = config.components.iter().map(component).collect::<Result<_, _>>()?;
         let content_digest = signature::component("content-digest").map_err(str::to_owned)?;
-        let covered: Vec<String> = components.iter().map(Item::to_string).collect();
-        let mut accepted = format!("sig=({});created", covered.join(" "));
-        if config.nonce == Nonce::Required {
-            accepted.push_str(";nonce");
-        }
-        if let Some(tag) = &config.tag {
-            accepted.push_str(&format!(";tag={}", rules::quoted(tag)));
-        }
+        let also = config.digest.then_some(&content_digest).filter(|digest| !components.contains(digest));
+        let (accepted, accepted_with_body) =
+            (accepted(&config, components.iter()), accepted(&config, components.iter().chain(also)));
         let keys =
             Keys::new(config.keys.take(), if config.consumers { consumers::credentials()? } else { Vec::new() })?;
         let share = config.nonces_per_key.unwrap_or_else(|| nonces::share(keys.ids().count()));
@@ -108,18 +106,20 @@ impl Plugin for Hmac {
             keys,
             challenge: format!("Signature realm={}", rules::quoted(&config.realm)),
             components,
-            content_digest,
             accepted,
+            accepted_with_body,
+            content_digest,
             config,
         })
     }
 
     fn on_request(&self, exchange: &Exchange) -> Decision {
+        let has_body = !exchange.end_of_stream();
         let signatures = match signature::find(exchange, self.config.tag.as_deref()) {
             Found::Some(signatures) => signatures,
             Found::Nothing if self.config.optional => return Decision::Proceed,
-            Found::Nothing => return self.refuse(MISSING).into(),
-            Found::Malformed => return self.refuse(MALFORMED).into(),
+            Found::Nothing => return self.refuse(MISSING, has_body).into(),
+            Found::Malformed => return self.refuse(MALFORMED, has_body).into(),
         };
         let mut why = None;
         for signature in &signatures {
@@ -128,7 +128,7 @@ impl Plugin for Hmac {
                 Err(refusal) => _ = why.get_or_insert(refusal),
             }
         }
-        self.refuse(why.unwrap_or(MISSING)).into()
+        self.refuse(why.unwrap_or(MISSING), has_body).into()
     }
 
     fn on_request_body(&self, exchange: &Exchange, body: Vec<u8>) -> BodyDecision {
@@ -137,7 +137,7 @@ impl Plugin for Hmac {
             return unavailable().into();
         };
         if !kept.digests.as_ref().is_some_and(|digests| digests.fit(&body)) {
-            return self.refuse(ANOTHER_BODY).into();
+            return self.refuse(ANOTHER_BODY, true).into();
         }
         match self.use_up(&kept) {
             Ok(()) => BodyDecision::Pass,
@@ -221,7 +221,7 @@ impl Hmac {
     fn use_up(&self, kept: &Kept) -> Result<(), Response> {
         let Some(nonce) = &kept.nonce else { return Ok(()) };
         self.nonces.use_up(&kept.key, nonce).map_err(|why| match why {
-            NotUsed::Before => self.refuse(REPLAYED),
+            NotUsed::Before => self.refuse(REPLAYED, kept.digests.is_some()),
             NotUsed::Share => {
                 log::info("a key has used up its share of nonces", &[("key", &kept.key)]);
                 DENIED.add(1, &["share"]);
@@ -238,13 +238,26 @@ impl Hmac {
         })
     }
 
-    fn refuse(&self, refusal: Refusal) -> Response {
+    fn refuse(&self, refusal: Refusal, has_body: bool) -> Response {
         let Refusal(reason, detail) = refusal;
         DENIED.add(1, &[reason]);
         Response::problem(StatusCode::UNAUTHORIZED, "Unauthorized", detail)
             .with_header("www-authenticate", self.challenge.as_str())
-            .with_header("accept-signature", self.accepted.as_str())
+            .with_header("accept-signature", if has_body { &self.accepted_with_body } else { &self.accepted })
     }
+}
+
+/// `Accept-Signature` (RFC 9421, section 5.1), for a signature that covers these components.
+fn accepted<'a>(config: &Config, components: impl Iterator<Item = &'a Item>) -> String {
+    let covered: Vec<String> = components.map(Item::to_string).collect();
+    let mut accepted = format!("sig=({});created", covered.join(" "));
+    if config.nonce == Nonce::Required {
+        accepted.push_str(";nonce");
+    }
+    if let Some(tag) = &config.tag {
+        accepted.push_str(&format!(";tag={}", rules::quoted(tag)));
+    }
+    accepted
 }
 
 fn unavailable() -> Response {

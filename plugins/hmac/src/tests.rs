@@ -178,7 +178,9 @@ fn why(gateway: &Double, decision: &Decision) -> String {
         (response.status, response.header("www-authenticate")),
         (StatusCode::UNAUTHORIZED, Some("Signature realm=\"api\""))
     );
-    assert!(response.header("accept-signature").unwrap().starts_with(&format!("sig={COVERED};created")));
+    assert!(
+        response.header("accept-signature").unwrap().starts_with(&format!("sig={}", COVERED.trim_end_matches(')')))
+    );
     gateway.measures().last().unwrap().labels.join("")
 }
 
@@ -256,6 +258,22 @@ fn what_a_signature_must_say() {
                 assert_ne!(reason, "", "{input}");
             }
         }
+    }
+}
+
+#[test]
+fn a_refusal_says_what_the_signature_of_such_a_request_has_to_cover() {
+    let digest = r#""components": ["content-digest", "@method"]"#;
+    for (more, request, wanted) in [
+        ("", get(), format!("sig={COVERED};created;nonce")),
+        ("", Request::post("/"), format!(r#"sig={} "content-digest");created;nonce"#, COVERED.trim_end_matches(')'))),
+        (r#", "digest": false"#, Request::post("/"), format!("sig={COVERED};created;nonce")),
+        (&format!(", {digest}"), Request::post("/"), r#"sig=("content-digest" "@method");created;nonce"#.to_owned()),
+    ] {
+        let (gateway, hmac) = gateway(more);
+        gateway.receive(request);
+        let Decision::Respond(response) = gateway.on_request(&hmac) else { panic!("{more} is let in") };
+        assert_eq!(response.header("accept-signature"), Some(wanted.as_str()), "{more}");
     }
 }
 
