@@ -48,6 +48,8 @@ impl Plugin for Jwt {
                 log::error("the keys to check tokens with are not available", &[]);
                 self.bearer.unavailable("keys-unavailable")
             }
+            // A mistake of the issuer's that its operator should learn of.
+            Err(VerifyError::Other(why)) if why == NO_EXP => self.bearer.invalid("invalid", NO_EXP),
             Err(VerifyError::Other(why)) => {
                 log::warn("a token was not accepted", &[("why", &why)]);
                 self.bearer.invalid("invalid", "the token is not valid")
@@ -60,6 +62,9 @@ impl Plugin for Jwt {
 
 /// The name of the plugin's one key set.
 const KEYS: &str = "keys";
+
+/// What the gateway says of a token without `exp`; the contract has no case for it.
+const NO_EXP: &str = "the token has no exp";
 
 #[cfg(test)]
 mod tests;

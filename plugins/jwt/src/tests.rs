@@ -76,6 +76,7 @@ fn refusals_follow_rfc_6750() {
         (VerifyError::WrongIssuer, 401, invalid("the token is from another issuer")),
         (VerifyError::WrongAudience, 401, invalid("the token is for another audience")),
         (VerifyError::AlgorithmNotAllowed, 401, invalid("the algorithm is not allowed")),
+        (VerifyError::Other("the token has no exp".to_owned()), 401, invalid("the token has no exp")),
         (VerifyError::Other("inner\r\nmatters".to_owned()), 401, invalid("the token is not valid")),
         (VerifyError::KeysUnavailable, 503, String::new()),
     ] {

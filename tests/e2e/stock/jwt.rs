@@ -180,6 +180,10 @@ async fn claims_mean_one_thing_or_nothing() {
     ] {
         guarded.refuses(what, &guarded.signed(HEADER, &claims)).await;
     }
+    let endless = format!("Bearer {}", guarded.signed(HEADER, r#"{"iss":"me","aud":"api","sub":"ada"}"#));
+    let answer = guarded.gateway.get_with("/", &[("authorization", endless.as_str())]).await;
+    let challenge = answer.header("www-authenticate").unwrap();
+    assert!(challenge.ends_with(r#"error_description="the token has no exp""#), "{challenge}");
     let claims = guarded.claims().to_string();
     for (what, header) in [
         ("two alg", r#"{"alg":"none","alg":"EdDSA","kid":"one"}"#),
