@@ -132,6 +132,10 @@ pub(crate) const TOLD: [&str; 8] = [
     "x-original-url",
 ];
 
+/// Those of [`TOLD`] that the gateway itself does not write onto requests, so a client could.
+pub(crate) const CLAIMS: [&str; 5] =
+    ["x-forwarded-method", "x-forwarded-uri", "x-original-method", "x-original-uri", "x-original-url"];
+
 fn is_told(name: &str) -> bool {
     TOLD.iter().any(|told| told.eq_ignore_ascii_case(name))
 }

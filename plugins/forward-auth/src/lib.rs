@@ -15,7 +15,7 @@ mod config;
 mod verdict;
 
 pub use config::Config;
-use config::{Identity, OnError, TOLD};
+use config::{CLAIMS, Identity, OnError, TOLD};
 use verdict::{Failure, Verdict};
 
 static DENIED: Metric = Metric::counter("denied", "Requests that were not let pass.", &["reason"]);
@@ -68,9 +68,11 @@ impl Plugin for ForwardAuth {
 }
 
 impl ForwardAuth {
-    /// Removes from the request what only a response of the authorization server may set.
+    /// Removes from the request what only a response of the authorization server may set, and what only the gateway may
+    /// say of the request.
     fn forget(&self, exchange: &Exchange) -> Result<(), MutateError> {
-        self.config.copy_headers.iter().try_for_each(|name| exchange.request_headers().remove(name))
+        let copied = self.config.copy_headers.iter().map(String::as_str);
+        copied.chain(CLAIMS).try_for_each(|name| exchange.request_headers().remove(name))
     }
 
     /// `None` if a header to be forwarded is not text: the authorization server must see what the upstream will see.

@@ -37,8 +37,9 @@ fn the_question_tells_of_the_request_and_has_no_body() {
     let (gateway, auth) = gateway(more, answer(204, &[], ""));
     let request = Request::post("/orders?x=1").authority("shop.test").attribute("source.address", "192.0.2.7");
     let request = request.header("cookie", "a=1").header("cookie", "b=2").header("authorization", "Bearer t");
-    gateway.receive(request.header("x-forwarded-uri", "/public").header("x-forwarded-method", "GET"));
+    gateway.receive(CLAIMS.into_iter().fold(request, |request, name| request.header(name, "forged")));
     assert_eq!(gateway.on_request(&auth), Decision::Proceed);
+    assert!(CLAIMS.iter().all(|name| gateway.request_header(name).is_none()), "the upstream gets no forged ones");
     let question = gateway.calls().pop().unwrap();
     assert_eq!((question.method, question.path.as_str()), (Method::HEAD, "/verify?a=b"));
     assert_eq!((question.body.len(), question.timeout.as_millis()), (0, 250));

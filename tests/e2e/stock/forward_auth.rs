@@ -75,10 +75,12 @@ async fn an_upstream_decides_who_may_pass() {
         assert_eq!(asked.headers.get_all(name).iter().count(), 1, "{name}");
     }
     let received = behind.only();
-    assert_eq!((received.body, received.headers.get_all("x-user").iter().count()), (Bytes::from("a body"), 1));
+    assert_eq!((&received.body, received.headers.get_all("x-user").iter().count()), (&Bytes::from("a body"), 1));
     assert_eq!(received.headers["x-user"], "ada");
     assert_eq!(received.headers["x-groups"], "staff,admin");
     assert_eq!(received.headers["x-identity"], "ada");
+    assert_eq!((received.header("x-forwarded-uri"), received.header("x-original-url")), (None, None));
+    assert_eq!(received.header("x-forwarded-host"), Some(host.as_str()), "the gateway's own stay");
 }
 
 #[tokio::test]
