@@ -1,5 +1,7 @@
 //! The conditions of a rule, and what they capture.
 
+use std::collections::BTreeSet;
+
 use gatewright_sdk::{Exchange, rules};
 use regex_lite::{Regex, RegexBuilder};
 
@@ -60,6 +62,13 @@ impl Condition {
             without_headers: when.without_headers,
             without_query: when.without_query,
         })
+    }
+
+    /// The names of the groups that it captures.
+    pub(crate) fn groups(&self) -> BTreeSet<String> {
+        let of_lists = self.headers.iter().chain(&self.query).map(|(_, pattern)| pattern);
+        let patterns = self.path.iter().chain(&self.host).chain(of_lists);
+        patterns.flat_map(|pattern| pattern.capture_names().flatten().map(str::to_owned)).collect()
     }
 
     /// The captures; `None` if the request does not meet the condition.

@@ -3,7 +3,7 @@
 //! A route's own `rewrite` changes every request of the route in the same way, and costs next to nothing. This plugin
 //! is for changes that depend on the request: on a header, on an argument of the query, on a part of the path.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use gatewright_sdk::{
     Decision, Exchange, Method, Metric, MutateError, Plugin, Response, StatusCode, config, log, plugin, rules,
@@ -179,17 +179,19 @@ impl Compiled {
                 _ => return Err(format!("method: {text:?} is no method that a request may have")),
             },
         };
-        let path = rule.path.map(|text| Template::path(&text).map_err(|why| format!("path: {text:?} {why}")));
+        let when = Condition::new(rule.when).map_err(|why| format!("when.{why}"))?;
+        let groups = when.groups();
+        let path = rule.path.map(|text| Template::path(&text, &groups).map_err(|why| format!("path: {text:?} {why}")));
         let path = path.transpose()?;
         if path.as_ref().is_some_and(|path| !path.begins_with('/')) {
             return Err("path: it does not begin with \"/\"".to_owned());
         }
         Ok(Self {
-            when: Condition::new(rule.when).map_err(|why| format!("when.{why}"))?,
+            when,
             method,
             path,
-            query: query::Changes::new(rule.query).map_err(|why| format!("query.{why}"))?,
-            headers: edits(rule.headers).map_err(|why| format!("headers.{why}"))?,
+            query: query::Changes::new(rule.query, &groups).map_err(|why| format!("query.{why}"))?,
+            headers: edits(rule.headers, &groups).map_err(|why| format!("headers.{why}"))?,
             last: rule.last,
         })
     }
@@ -219,7 +221,7 @@ impl Compiled {
     }
 }
 
-fn edits(changes: HeaderChanges) -> Result<Vec<(String, Edit)>, String> {
+fn edits(changes: HeaderChanges, groups: &BTreeSet<String>) -> Result<Vec<(String, Edit)>, String> {
     let HeaderChanges { remove, set, append } = changes;
     let removed = remove.into_iter().map(|name| ("remove", name, None));
     let set = set.into_iter().map(|(name, value)| ("set", name, Some(value)));
@@ -231,7 +233,8 @@ fn edits(changes: HeaderChanges) -> Result<Vec<(String, Edit)>, String> {
             None => Edit::Remove,
             Some(text) => {
                 rules::check_value(&text).map_err(|why| format!("{list}: the value of {name:?} {why}"))?;
-                let value = Template::parse(&text).map_err(|why| format!("{list}: the value of {name:?} {why}"))?;
+                let value =
+                    Template::parse(&text, groups).map_err(|why| format!("{list}: the value of {name:?} {why}"))?;
                 if list == "set" { Edit::Set(value) } else { Edit::Append(value) }
             }
         };

@@ -1,6 +1,9 @@
 //! The query of a request, as arguments.
 
-use std::borrow::Cow;
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use gatewright_sdk::Exchange;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
@@ -68,9 +71,9 @@ impl Query {
 }
 
 impl Changes {
-    pub(crate) fn new(changes: QueryChanges) -> Result<Self, String> {
-        let templates = |list: &str, values: std::collections::BTreeMap<String, String>| {
-            let parsed = values.into_iter().map(|(name, text)| match Template::parse(&text) {
+    pub(crate) fn new(changes: QueryChanges, groups: &BTreeSet<String>) -> Result<Self, String> {
+        let templates = |list: &str, values: BTreeMap<String, String>| {
+            let parsed = values.into_iter().map(|(name, text)| match Template::parse(&text, groups) {
                 Ok(value) => Ok((name, value)),
                 Err(why) => Err(format!("{list}: the value of {name:?} {why}")),
             });

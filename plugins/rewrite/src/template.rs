@@ -1,8 +1,8 @@
 //! A text with placeholders for captures and attributes.
 
-use std::convert::Infallible;
+use std::{collections::BTreeSet, convert::Infallible};
 
-use gatewright_sdk::{Exchange, template::Text};
+use gatewright_sdk::{Exchange, rules, template::Text};
 
 use crate::{condition::Captures, query::encoded};
 
@@ -11,23 +11,30 @@ use crate::{condition::Captures, query::encoded};
 pub(crate) struct Template(Text<String>);
 
 impl Template {
+    /// `groups` are the names that the rule's conditions capture.
+    ///
     /// # Errors
     /// Why not, as a clause that follows the text.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        Text::named(text, "a group or an attribute").map(Self)
+    pub(crate) fn parse(text: &str, groups: &BTreeSet<String>) -> Result<Self, String> {
+        let text = Text::named(text, "a group or an attribute")?;
+        for name in text.places().filter(|name| !groups.contains(*name)) {
+            rules::check_attribute(name)
+                .map_err(|why| format!("has $({name}), which no condition captures, and {why}"))?;
+        }
+        Ok(Self(text))
     }
 
     /// A path to send. A `$1` or `$id` in it, as other software writes placeholders, would silently be sent as it is.
     ///
     /// # Errors
     /// As [`Template::parse`].
-    pub(crate) fn path(text: &str) -> Result<Self, String> {
+    pub(crate) fn path(text: &str, groups: &BTreeSet<String>) -> Result<Self, String> {
         if text.split('$').skip(1).any(|rest| rest.starts_with(|c: char| c.is_ascii_alphanumeric())) {
             let why =
                 "has a \"$\" before a letter or a digit; a named group is written \"$(name)\", a plain \"$\" \"%24\"";
             return Err(why.to_owned());
         }
-        Self::parse(text)
+        Self::parse(text, groups)
     }
 
     pub(crate) fn begins_with(&self, first: char) -> bool {
