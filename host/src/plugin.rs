@@ -43,6 +43,7 @@ mod service;
 mod shared;
 mod stage;
 mod state;
+mod substitutions;
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -73,6 +74,7 @@ use probation::{Place, Probation};
 pub use run::{Mode, Run};
 pub use service::{Handled, Next, NextError, Service, ServiceError, ServiceLimits};
 use state::{Call, State};
+pub use substitutions::Substitutions;
 
 use crate::exchange::Exchange;
 use crate::telemetry::metrics::{Breaker, PluginLimit, PluginMetrics};

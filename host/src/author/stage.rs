@@ -16,7 +16,7 @@ use crate::capability::rate_limit::RateLimiter;
 use crate::capability::secrets::{self, Secrets};
 use crate::capability::store::Store;
 use crate::config::{self, Document, Schema};
-use crate::plugin::{Abilities, Artifact, Callee, Engine, Isolation, Lent, Limits, Plugin, Settings};
+use crate::plugin::{Abilities, Artifact, Callee, Engine, Isolation, Lent, Limits, Plugin, Settings, Substitutions};
 
 /// A loaded component.
 pub struct Stage {
@@ -139,6 +139,7 @@ impl Stage {
                 .map(|(name, fixtures)| (name.as_str().into(), Callee::Script(fixtures.clone())))
                 .collect(),
             written: Abilities::written_in(config),
+            substitutions: Arc::new(Substitutions::new(at.0.substituted(""))),
             ..Abilities::default()
         };
         let (store, limiter) = (abilities.store.clone(), abilities.limiter.clone());

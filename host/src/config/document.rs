@@ -103,7 +103,26 @@ impl Document {
 
     /// Whether the string at `pointer` came in part from outside, by `${..}`: then no message may show it.
     pub fn is_expanded(&self, pointer: &str) -> bool {
-        self.find(pointer).node.expanded
+        self.find(pointer).node.expanded.is_some()
+    }
+
+    /// Everything that `${..}` brought into the strings at and under `pointer`: each `${..}`, and each string with one,
+    /// as written and as it is now.
+    pub fn substituted(&self, pointer: &str) -> Vec<(&str, &str)> {
+        fn collect<'a>(node: &'a Node, pairs: &mut Vec<(&'a str, &'a str)>) {
+            pairs.extend(node.expanded.iter().flatten().map(|(written, value)| (written.as_str(), value.as_str())));
+            match &node.children {
+                Children::None => {}
+                Children::Items(items) => items.iter().for_each(|item| collect(item, pairs)),
+                Children::Members(members) => members.iter().for_each(|member| collect(&member.node, pairs)),
+            }
+        }
+        let mut pairs = Vec::new();
+        let found = self.find(pointer);
+        if found.whole {
+            collect(found.node, &mut pairs);
+        }
+        pairs
     }
 
     /// A mistake about the value at `pointer`. If it spans several lines, the caret is under its key.
@@ -172,7 +191,8 @@ pub fn child(pointer: &str, step: impl Display) -> String {
 #[derive(Clone, Debug)]
 struct Node {
     span: Span,
-    expanded: bool,
+    /// For a string with `${..}`: what came from outside, as written and as it is.
+    expanded: Option<Vec<(String, String)>>,
     children: Children,
 }
 
@@ -211,13 +231,13 @@ impl Reader<'_> {
         let span = tree.start()..tree.end();
         if self.depth > DEEPEST {
             self.fault(format!("nested deeper than {DEEPEST} levels"), span.start..span.start + 1);
-            return (Value::Null, Node { span, expanded: false, children: Children::None });
+            return (Value::Null, Node { span, expanded: None, children: Children::None });
         }
         let leaf = |span: Span, expanded| Node { span, expanded, children: Children::None };
         match tree {
-            ast::Value::NullKeyword(_) => (Value::Null, leaf(span, false)),
-            ast::Value::BooleanLit(literal) => (Value::Bool(literal.value), leaf(span, false)),
-            ast::Value::NumberLit(literal) => (self.number(literal.value, &span), leaf(span, false)),
+            ast::Value::NullKeyword(_) => (Value::Null, leaf(span, None)),
+            ast::Value::BooleanLit(literal) => (Value::Bool(literal.value), leaf(span, None)),
+            ast::Value::NumberLit(literal) => (self.number(literal.value, &span), leaf(span, None)),
             ast::Value::StringLit(literal) => {
                 self.refuse_control_characters(&span);
                 let (text, expanded) = self.string(literal.value.into_owned(), &span);
@@ -226,11 +246,11 @@ impl Reader<'_> {
             ast::Value::Array(array) => {
                 let (values, nodes) =
                     array.elements.into_iter().enumerate().map(|(at, item)| self.at(at, item)).unzip();
-                (Value::Array(values), Node { span, expanded: false, children: Children::Items(nodes) })
+                (Value::Array(values), Node { span, expanded: None, children: Children::Items(nodes) })
             }
             ast::Value::Object(object) => {
                 let (map, members) = self.members(object.properties);
-                (Value::Object(map), Node { span, expanded: false, children: Children::Members(members) })
+                (Value::Object(map), Node { span, expanded: None, children: Children::Members(members) })
             }
         }
     }
@@ -277,10 +297,15 @@ impl Reader<'_> {
         }
     }
 
-    fn string(&mut self, text: String, span: &Span) -> (String, bool) {
+    fn string(&mut self, text: String, span: &Span) -> (String, Option<Vec<(String, String)>>) {
         let faults = match expand(&text, self.environment) {
-            Ok(None) => return (text, false),
-            Ok(Some(expanded)) => return (expanded, true),
+            Ok(None) => return (text, None),
+            Ok(Some(mut expanded)) => {
+                if !expanded.values.iter().all(|(written, _)| *written == text) {
+                    expanded.values.push((text, expanded.text.clone()));
+                }
+                return (expanded.text, Some(expanded.values));
+            }
             Err(faults) => faults,
         };
         // Without a backslash in between, an offset in the string is an offset in the text.
@@ -290,7 +315,7 @@ impl Reader<'_> {
             let span = if written == text { exact } else { span.clone() };
             self.faults.push(Diagnostic::new(fault.message, self.pointer.clone(), Some(span)).with_help(fault.help));
         }
-        (text, true)
+        (text, Some(Vec::new()))
     }
 
     /// The parser accepts them; RFC 8259, section 7, does not.

@@ -46,6 +46,14 @@ impl Environment for Process {
     }
 }
 
+/// A string with what stands for its `${..}`.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Expanded {
+    pub(super) text: String,
+    /// Each `${..}` as written, with the value that took its place.
+    pub(super) values: Vec<(String, String)>,
+}
+
 /// Why one `${..}` could not be expanded.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Fault {
@@ -56,11 +64,12 @@ pub(super) struct Fault {
 }
 
 /// Expands `text`. None if there is nothing to expand, which is nearly always the case.
-pub(super) fn expand(text: &str, environment: &dyn Environment) -> Result<Option<String>, Vec<Fault>> {
+pub(super) fn expand(text: &str, environment: &dyn Environment) -> Result<Option<Expanded>, Vec<Fault>> {
     if !text.contains("${") {
         return Ok(None);
     }
     let mut expanded = String::with_capacity(text.len());
+    let mut values = Vec::new();
     let mut faults = Vec::new();
     let mut at = 0;
     while let Some(found) = text.get(at..).and_then(|rest| rest.find("${")) {
@@ -80,13 +89,16 @@ pub(super) fn expand(text: &str, environment: &dyn Environment) -> Result<Option
         };
         let end = start + 2 + length + 1;
         match value_of(inner.get(..length).unwrap_or_default(), environment) {
-            Ok(value) => expanded.push_str(&value),
+            Ok(value) => {
+                expanded.push_str(&value);
+                values.push((text.get(start..end).unwrap_or_default().to_owned(), value));
+            }
             Err((message, help)) => faults.push(Fault { message, help, range: start..end }),
         }
         at = end;
     }
     expanded.push_str(text.get(at..).unwrap_or_default());
-    if faults.is_empty() { Ok(Some(expanded)) } else { Err(faults) }
+    if faults.is_empty() { Ok(Some(Expanded { text: expanded, values })) } else { Err(faults) }
 }
 
 /// The value of the text between the braces, or a message and a help.
@@ -180,8 +192,17 @@ pub(super) mod tests {
             ("$${${HOST}", Some("${h")),
             ("é${HOST}é", Some("éhé")),
         ] {
-            assert_eq!(expand(text, &Fake), Ok(expected.map(str::to_owned)), "{text}");
+            let expanded = expand(text, &Fake).map(|expanded| expanded.map(|expanded| expanded.text));
+            assert_eq!(expanded, Ok(expected.map(str::to_owned)), "{text}");
         }
+    }
+
+    #[test]
+    fn each_value_is_known_by_what_was_written() {
+        let pairs = |text: &str| expand(text, &Fake).ok().flatten().map(|expanded| expanded.values).unwrap_or_default();
+        let owned = |written: &str, value: &str| (written.to_owned(), value.to_owned());
+        assert!(pairs("a$${b}").is_empty());
+        assert_eq!(pairs("é${SECRET}-$${x}${NONE:-d}"), [owned("${SECRET}", "hunter2"), owned("${NONE:-d}", "d")]);
     }
 
     #[test]

@@ -459,6 +459,25 @@ fn cpu_time() -> std::time::Duration {
 }
 
 #[test]
+fn what_was_substituted_is_known_by_its_place() {
+    let text = r#"{ "a": { "b": ["${SECRET}", "id-${SECRET}:${NONE:-x}"], "c": "$${a}" }, "ab": "${HOST}", "d": 1 }"#;
+    let document = Document::parse("f", text, &Fake).unwrap();
+    let secret = ("${SECRET}", "hunter2");
+    let second = [secret, ("${NONE:-x}", "x"), ("id-${SECRET}:${NONE:-x}", "id-hunter2:x")];
+    for (pointer, expected) in [
+        ("/a", [&[secret][..], &second].concat()),
+        ("/a/b/0", vec![secret]),
+        ("/a/b/1", second.to_vec()),
+        ("/a/c", vec![]),
+        ("/d", vec![]),
+        ("/nowhere", vec![]),
+        ("/ab", vec![("${HOST}", "h")]),
+    ] {
+        assert_eq!(document.substituted(pointer), expected, "{pointer}");
+    }
+}
+
+#[test]
 fn a_path_is_followed_as_far_as_there_is_anything() {
     let text = r#"{ "p": { "keys": [{}, { "subject": 1 }], "a/b": { "c": [[0, 1]] } }, "q": "alone" }"#;
     let document = Document::parse("f", text, &Fake).unwrap();

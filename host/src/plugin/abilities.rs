@@ -66,7 +66,15 @@ impl State {
         if !telemetry::enabled(severity(level)) {
             return;
         }
-        let message = lines::line(message, fields);
+        let substitutions = &self.lent.abilities.substitutions;
+        let message = match self.call {
+            Call::Configure if !substitutions.is_empty() => {
+                let undone = |text: &String| substitutions.undo(text).into_owned();
+                let fields: Vec<_> = fields.iter().map(|(name, value)| (undone(name), undone(value))).collect();
+                lines::line(&substitutions.undo(message), &fields)
+            }
+            _ => lines::line(message, fields),
+        };
         let request = self.exchange().map(|exchange| exchange.id().to_owned()).unwrap_or_default();
         telemetry::log_as(
             &self.lent.name,

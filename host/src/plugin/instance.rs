@@ -233,7 +233,10 @@ fn finish(
             store.data().lent.abilities.counters.instance_made();
             Ok(Instance { store, hooks, calls: 0 })
         }
-        Ok((Err(reason),)) => Err(wasmtime::Error::msg(format!("{REFUSED_CONFIGURATION}{reason}"))),
+        Ok((Err(reason),)) => {
+            let reason = store.data().lent.abilities.substitutions.undo(&reason);
+            Err(wasmtime::Error::msg(format!("{REFUSED_CONFIGURATION}{reason}")))
+        }
         Err(error) => Err(match store.data().hit {
             Some(Limit::Time) => error.context("configure ran longer than limits.configure_time allows"),
             Some(Limit::Memory) => error.context("configure is over limits.memory"),

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::artifact::{Artifact, Import};
 use super::callout::Callee;
 use super::link::Counts;
+use super::substitutions::Substitutions;
 use crate::capability::concurrency::Places;
 use crate::capability::consumers::{Credential, Limit};
 use crate::capability::json_schema::Schemas;
@@ -64,6 +65,8 @@ pub struct Abilities {
     pub upstreams: BTreeMap<Arc<str>, Callee>,
     /// Every string in the plugin's configuration: the addresses and paths that the plugin may use.
     pub written: Arc<BTreeSet<String>>,
+    /// What `${..}` brought into the plugin's configuration and its consumers' credentials.
+    pub substitutions: Arc<Substitutions>,
 }
 
 impl Abilities {

@@ -20,7 +20,7 @@ use crate::capability::store;
 use crate::config::{self, Diagnostic, PluginUse, Source, child};
 use crate::plugin::{
     Abilities, Artifact, BreakerSettings, Callee, Engine, Import, Isolation, Lent, Limits, LoadError, OnError, Plugin,
-    REFUSED_CONFIGURATION, Settings,
+    REFUSED_CONFIGURATION, Settings, Substitutions,
 };
 use crate::registry::{Absent, Store, Wanted};
 use crate::stock;
@@ -207,6 +207,7 @@ impl<'a> Builder<'a> {
             return Some(same);
         }
         let lent = Lent::new(used.name.as_str().into(), limits(&declared, &self.loaded.config.limits), abilities);
+        let substitutions = lent.abilities.substitutions.clone();
         match Plugin::new(&self.workshop.engine, artifact, settings(&declared), lent, key.config.as_str().into()) {
             Ok(plugin) => {
                 let plugin = Arc::new(plugin);
@@ -218,7 +219,8 @@ impl<'a> Builder<'a> {
                 let own = reason.strip_prefix(REFUSED_CONFIGURATION).and_then(|own| own.split_once(": "));
                 let place = own.map(|(path, _)| self.loaded.document.follow(pointer, path));
                 let message = format!("plugin {:?} cannot run here: {reason}", used.name);
-                self.mistakes.push(self.loaded.diagnostic(place.as_deref().unwrap_or(pointer), message, None));
+                let help = substitutions.show_in(&reason).then_some(A_SECRET_S_NAME);
+                self.mistakes.push(self.loaded.diagnostic(place.as_deref().unwrap_or(pointer), message, help));
                 None
             }
         }
@@ -356,8 +358,22 @@ impl<'a> Builder<'a> {
             consumer_limits: key.consumer_limits.clone(),
             upstreams: upstreams.into_iter().map(|(name, upstream)| (name, Callee::Upstream(upstream))).collect(),
             written: Abilities::written_in(config),
+            substitutions: self.substitutions(name, takes, pointer),
         };
         Some((key, abilities))
+    }
+
+    /// What `${..}` brought into the configuration at `pointer` and, if the plugin takes it, into what consumers have
+    /// for it.
+    fn substitutions(&self, name: &str, takes: bool, pointer: &str) -> Arc<Substitutions> {
+        let consumers = self.loaded.config.consumers.keys().filter(|_| takes).map(|one| child("/consumers", one));
+        let lent = consumers.flat_map(|one| {
+            let of_plugin = ["credentials", "limits"].map(|key| child(&child(&one, key), name));
+            of_plugin.into_iter().chain([child(&one, "claims")])
+        });
+        let places: Vec<String> = lent.chain([pointer.to_owned()]).collect();
+        let document = &self.loaded.document;
+        Arc::new(Substitutions::new(places.iter().flat_map(|place| document.substituted(place))))
     }
 }
 
@@ -395,6 +411,10 @@ fn limits(config: &config::Plugin, all: &config::Limits) -> Limits {
         ..Limits::default()
     }
 }
+
+/// A help where a plugin refuses what `${..}` brought in: often a secret, where the name of one is expected.
+const A_SECRET_S_NAME: &str = "what \"${..}\" brings in is not shown; if the name of a secret is expected here, define \
+                               the secret in \"secrets\" and write its name";
 
 impl std::fmt::Display for ReadPlugin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

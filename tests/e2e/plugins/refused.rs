@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use gatewright_tests::{TestGateway, guest};
+use gatewright_tests::{TestGateway, guest, send};
 use serde_json::{Value, json};
 
 use super::{from_guest, with};
@@ -169,6 +169,37 @@ async fn an_import_that_is_not_granted_is_refused_by_its_name() {
     gateway.write_config(with_grants(json!({ "upstreams": ["one"] })));
     gateway.reload().unwrap();
     assert_eq!(gateway.get("/").await.text(), "new");
+}
+
+#[tokio::test]
+async fn what_a_plugin_quotes_of_a_substituted_value_is_shown_as_it_was_written() {
+    let gateway = TestGateway::start_beside(serving(), |directory| {
+        std::fs::write(directory.join("id.secret"), "hunter2 \"and\"\nhunter3").unwrap();
+    });
+    let written = "${file:id.secret}";
+    let key = |secret: &str| json!({ "key-auth": { "keys": [{ "secret": secret, "subject": "a" }] } });
+    let consumers = json!({ "shop": { "credentials": { "key-auth": [{ "secret": written }] } } });
+    for (plugin, consumers, words) in [
+        (key(written), json!({}), "the secret \"${file:id.secret}\" is not granted"),
+        (key(&format!("id-{written}")), json!({}), "the secret \"id-${file:id.secret}\" is not granted"),
+        (json!({ "key-auth": { "consumers": true } }), consumers, "\"${file:id.secret}\" is not granted"),
+    ] {
+        gateway.write_config(json!({
+            "consumers": consumers,
+            "routes": [{ "match": {}, "plugins": [plugin, "echo"] }],
+        }));
+        let shown = gateway.reload().unwrap_err().to_string();
+        let text = std::fs::read_to_string(gateway.config_path()).unwrap();
+        let put = send(gateway.admin(), "PUT", "/config", &[("if-match", "*")], text).await;
+        let problem = put.problem(422);
+        let [mistake] = problem["errors"].as_array().unwrap().as_slice() else { panic!("{problem:#}") };
+        let message = mistake["message"].as_str().unwrap();
+        assert!(message.contains(words) && shown.contains(words), "{message}\n{shown}");
+        assert!(mistake["help"].as_str().unwrap().contains("write its name"), "{mistake:#}");
+        for said in [shown, put.text()] {
+            assert!(!said.contains("hunter"), "{said}");
+        }
+    }
 }
 
 /// A configuration that answers "old" without any plugin but a stock one.
