@@ -9,11 +9,13 @@ use serde_json::Value;
 
 use super::diagnostic::{Diagnostic, suggest};
 use super::document::{Document, child};
+use super::granted::{Granted, UPSTREAM};
 use super::text::{FORMATS, quoted};
 
 /// Collects the diagnostics for one value checked against one schema.
 pub(super) struct Explainer<'a> {
     pub(super) schema: &'a Value,
+    granted: Option<&'a Granted>,
     pub(super) document: &'a Document,
     /// The position of the checked value in the document.
     prefix: &'a str,
@@ -31,9 +33,15 @@ pub(super) struct Explainer<'a> {
 }
 
 impl<'a> Explainer<'a> {
-    pub(super) fn new(schema: &'a Value, document: &'a Document, prefix: &'a str) -> Explainer<'a> {
+    pub(super) fn new(
+        schema: &'a Value,
+        granted: Option<&'a Granted>,
+        document: &'a Document,
+        prefix: &'a str,
+    ) -> Explainer<'a> {
         Explainer {
             schema,
+            granted,
             document,
             prefix,
             found: Vec::new(),
@@ -143,7 +151,13 @@ impl<'a> Explainer<'a> {
             Kind::OneOfMultipleValid { .. } => {
                 "this value fits several alternatives of the schema, of which one is allowed".to_owned()
             }
-            Kind::Format { format } => return self.wrong_format(diagnostic, format, around, written, text),
+            Kind::Format { format } => {
+                if let (UPSTREAM, Some(granted)) = (format.as_str(), self.granted) {
+                    let name = error.instance().as_str().unwrap_or_default();
+                    return granted.refuse(diagnostic, name, written, text.is_none());
+                }
+                return self.wrong_format(diagnostic, format, around, written, text);
+            }
             Kind::Pattern { pattern } => {
                 let pattern = format!("it has to match the regular expression {pattern}");
                 let help = described(around).unwrap_or(pattern);

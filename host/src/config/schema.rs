@@ -3,13 +3,15 @@
 //! A plugin's schema is written by a stranger, in any language. So nothing is ever fetched, regular expressions run on
 //! an engine that takes linear time (a schema that needs look-around is refused, not run), and size and depth are
 //! limited. The default is draft 2020-12; a schema may name an older one in `$schema`. Formats are checked, both the
-//! standard ones and ours (`gateway-duration` and the others in [`FORMATS`]).
+//! standard ones and ours (`gateway-duration` and the others in [`FORMATS`]; [`UPSTREAM`] where it is known what the
+//! plugin was granted).
 
 use serde_json::Value;
 
 use super::diagnostic::Diagnostic;
 use super::document::{DEEPEST, Document};
 use super::explain::Explainer;
+use super::granted::{Granted, UPSTREAM};
 use super::text::FORMATS;
 
 /// A compiled schema.
@@ -17,11 +19,22 @@ use super::text::FORMATS;
 pub struct Schema {
     source: Value,
     validator: jsonschema::Validator,
+    granted: Option<Granted>,
 }
 
 impl Schema {
     /// Compiles `source`. The error is one sentence for the author of the schema.
     pub fn compile(source: &Value) -> Result<Schema, String> {
+        Schema::build(source, None)
+    }
+
+    /// The same for the configuration of a plugin: a string of the format [`UPSTREAM`] must name an upstream that the
+    /// plugin was granted.
+    pub fn of_plugin(source: &Value, granted: Granted) -> Result<Schema, String> {
+        Schema::build(source, Some(granted))
+    }
+
+    fn build(source: &Value, granted: Option<Granted>) -> Result<Schema, String> {
         let mut nodes = MOST_NODES;
         if !fits(source, DEEPEST, &mut nodes) {
             return Err(format!("the schema has more than {MOST_NODES} values or more than {DEEPEST} levels"));
@@ -31,8 +44,11 @@ impl Schema {
         for format in FORMATS {
             options = options.with_format(format.name, |text: &str| (format.check)(text).is_ok());
         }
+        if let Some(Granted { upstreams, .. }) = granted.clone() {
+            options = options.with_format(UPSTREAM, move |name: &str| upstreams.contains(name));
+        }
         match options.build(source) {
-            Ok(validator) => Ok(Schema { source: source.clone(), validator }),
+            Ok(validator) => Ok(Schema { source: source.clone(), validator, granted }),
             Err(error) => Err(match error.schema_path().as_str() {
                 "" => error.to_string(),
                 path => format!("{error} (at {path})"),
@@ -44,7 +60,7 @@ impl Schema {
     /// report shows. If the document has no such value (a plugin without a configuration), the nearest one around it is
     /// shown.
     pub fn check(&self, value: &Value, document: &Document, pointer: &str) -> Vec<Diagnostic> {
-        let mut explainer = Explainer::new(&self.source, document, pointer);
+        let mut explainer = Explainer::new(&self.source, self.granted.as_ref(), document, pointer);
         for error in self.validator.iter_errors(value).take(MOST_ERRORS) {
             explainer.explain(&error);
         }
@@ -79,6 +95,8 @@ const LARGEST_REGEX: usize = 1024 * 1024;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use serde_json::json;
 
     use super::super::expand::tests::Fake;
@@ -229,6 +247,57 @@ mod tests {
                 "{schema}: {found}"
             );
         }
+    }
+
+    #[test]
+    fn a_name_of_an_upstream_must_be_one_that_was_granted() {
+        let names = |names: &[&str]| -> BTreeSet<String> { names.iter().map(|name| (*name).to_owned()).collect() };
+        let granted =
+            Granted { plugin: "ask".to_owned(), upstreams: names(&["auth"]), known: names(&["auth", "h", "users"]) };
+        let schema = json!({
+            "properties": {
+                "ask": { "type": "string", "format": UPSTREAM },
+                "all": { "items": { "$ref": "#/$defs/up" } },
+            },
+            "$defs": { "up": { "anyOf": [{ "format": UPSTREAM }, { "const": "none" }] } },
+        });
+        let compiled = Schema::of_plugin(&schema, granted).unwrap();
+        for (text, expected) in [
+            (r#"{ "ask": "auth", "all": ["auth", "none"] }"#, None),
+            (
+                r#"{ "ask": "auht" }"#,
+                Some("/ask there is no upstream \"auht\" [did you mean \"auth\"?] there are: auth, h, users"),
+            ),
+            (
+                r#"{ "ask": "users" }"#,
+                Some(
+                    "/ask the upstream \"users\" is not granted to the plugin \"ask\" [] \
+                     to grant it: \"plugins\": { \"ask\": { \"grants\": { \"upstreams\": [\"auth\", \"users\"] } } }",
+                ),
+            ),
+            (
+                r#"{ "ask": "${HOST}" }"#,
+                Some(
+                    "/ask the upstream \"${HOST}\" is not granted to the plugin \"ask\" [] \
+                     to grant it: \"plugins\": { \"ask\": { \"grants\": { \"upstreams\": [\"auth\", \"${HOST}\"] } } }",
+                ),
+            ),
+            (r#"{ "ask": "${SECRET}" }"#, Some("/ask there is no upstream \"${SECRET}\" [] there are: auth, h, users")),
+        ] {
+            let document = Document::parse("f", text, &Fake).unwrap();
+            let found = compiled.check(document.value(), &document, "").into_iter().next().map(|mistake| {
+                let help = mistake.help.unwrap_or_default();
+                format!("{} {} [{}] {help}", mistake.pointer, mistake.message, mistake.label)
+            });
+            assert_eq!(found.as_deref(), expected, "{text}");
+            // Without a plugin, it is not known what was granted.
+            assert!(validate(&schema, document.value(), &document, "").is_empty(), "{text}");
+        }
+        let document = Document::parse("f", r#"{ "all": ["none", "users"] }"#, &Fake).unwrap();
+        assert_eq!(compiled.check(document.value(), &document, "")[0].pointer, "/all/1");
+        let none = Schema::of_plugin(&schema, Granted::default()).unwrap();
+        let document = Document::parse("f", r#"{ "ask": "a" }"#, &Fake).unwrap();
+        assert_eq!(none.check(document.value(), &document, "")[0].help.as_deref(), Some("no upstream is defined"));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::Workshop;
 use super::consumers::{self, Taken};
+use super::read_plugin::ReadPlugin;
 use super::registries::Sources;
 use super::services;
 use super::stores::Stores;
@@ -19,10 +20,10 @@ use crate::capability::secrets::Secrets;
 use crate::capability::store;
 use crate::config::{self, Diagnostic, PluginUse, Source, child};
 use crate::plugin::{
-    Abilities, Artifact, BreakerSettings, Callee, Engine, Import, Isolation, Lent, Limits, LoadError, OnError, Plugin,
+    Abilities, Artifact, BreakerSettings, Callee, Engine, Import, Isolation, Lent, Limits, OnError, Plugin,
     REFUSED_CONFIGURATION, Settings, Substitutions,
 };
-use crate::registry::{Absent, Store, Wanted};
+use crate::registry::{Store, Wanted};
 use crate::stock;
 use crate::upstream::Upstream;
 
@@ -60,16 +61,6 @@ pub struct Loader {
     artifacts: HashMap<String, Artifact>,
     /// Components uploaded to the admin API, which replace a plugin's source.
     uploaded: BTreeMap<String, Arc<[u8]>>,
-}
-
-/// A component that could not be read or loaded.
-#[derive(Debug)]
-pub enum ReadPlugin {
-    File(PathBuf, std::io::Error),
-    UnknownStock(String),
-    /// Why the store does not have it.
-    Absent(Absent),
-    Load(LoadError),
 }
 
 impl Loader {
@@ -266,10 +257,12 @@ impl<'a> Builder<'a> {
         let mut loader = self.workshop.loader.lock().unwrap_or_else(PoisonError::into_inner);
         let loaded = loader.load(&self.workshop.engine, name, &place);
         drop(loader);
+        let granted = self.granted(name);
         let declared = child(&child("/plugins", name), "source");
         let pointer = if self.loaded.config.plugins.contains_key(name) { declared.as_str() } else { pointer };
         let found = loaded.map_err(|error| error.to_string()).and_then(|artifact| {
-            let schema = artifact.manifest().config_schema.as_ref().map(config::Schema::compile).transpose();
+            let schema = artifact.manifest().config_schema.as_ref();
+            let schema = schema.map(|schema| config::Schema::of_plugin(schema, granted)).transpose();
             let schema = schema.map_err(|error| format!("its configuration schema is not valid: {error}"))?;
             Ok((artifact, schema.map(Arc::new)))
         });
@@ -282,6 +275,17 @@ impl<'a> Builder<'a> {
         };
         self.artifacts.insert(name.to_owned(), found.clone());
         found
+    }
+
+    /// The upstreams that the plugin may name in its configuration.
+    fn granted(&self, name: &str) -> config::Granted {
+        let config = &self.loaded.config;
+        let granted = config.plugins.get(name).into_iter().flat_map(|plugin| &plugin.grants.upstreams);
+        config::Granted {
+            plugin: name.to_owned(),
+            upstreams: granted.cloned().collect(),
+            known: config.upstreams.keys().cloned().collect(),
+        }
     }
 
     fn place(&self, name: &str) -> Option<Place<'a>> {
@@ -415,23 +419,3 @@ fn limits(config: &config::Plugin, all: &config::Limits) -> Limits {
 /// A help where a plugin refuses what `${..}` brought in: often a secret, where the name of one is expected.
 const A_SECRET_S_NAME: &str = "what \"${..}\" brings in is not shown; if the name of a secret is expected here, define \
                                the secret in \"secrets\" and write its name";
-
-impl std::fmt::Display for ReadPlugin {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            ReadPlugin::File(path, error) => write!(f, "{} cannot be read: {error}", path.display()),
-            ReadPlugin::UnknownStock(name) => {
-                let names: Vec<_> = stock::names().collect();
-                write!(f, "there is no stock plugin {name:?}; there are {}", names.join(", "))
-            }
-            ReadPlugin::Absent(Absent::Missing) => f.write_str("it is not in the store of plugins, or not in full"),
-            ReadPlugin::Absent(Absent::Unsigned(reason)) => {
-                write!(f, "it is not signed as \"registries\" demands: {reason}")
-            }
-            ReadPlugin::Absent(Absent::NoPlugin(reason)) => write!(f, "the artifact is no plugin: {reason}"),
-            ReadPlugin::Load(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for ReadPlugin {}

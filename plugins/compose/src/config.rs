@@ -51,7 +51,7 @@ pub struct Config {
 #[derive(Debug)]
 pub struct Part {
     /// The name of the upstream to call.
-    #[schemars(length(min = 1))]
+    #[schemars(length(min = 1), extend("format" = "gateway-upstream"))]
     pub(crate) upstream: String,
     /// The method.
     #[serde(default = "get")]

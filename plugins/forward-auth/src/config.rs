@@ -8,7 +8,7 @@ use gatewright_sdk::{config, http::Method, rules, serde::Serialize, units::Span}
 #[config]
 pub struct Config {
     /// The name of the upstream that is asked. It must be granted: `"grants": { "upstreams": [NAME] }`.
-    #[schemars(length(min = 1))]
+    #[schemars(length(min = 1), extend("format" = "gateway-upstream"))]
     pub(crate) upstream: String,
     /// The path of the auth request, with its query if there is one.
     #[serde(default = "root")]

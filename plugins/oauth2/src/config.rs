@@ -16,7 +16,7 @@ use gatewright_sdk::{
 #[config]
 pub struct Config {
     /// The name of the upstream that is asked. It must be granted: `"grants": { "upstreams": [NAME] }`.
-    #[schemars(length(min = 1))]
+    #[schemars(length(min = 1), extend("format" = "gateway-upstream"))]
     pub(crate) upstream: String,
     /// The path of its introspection endpoint.
     #[serde(default = "introspect")]

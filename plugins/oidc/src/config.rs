@@ -23,7 +23,7 @@ use gatewright_sdk::{
 }))]
 pub struct Config {
     /// The name of the provider's upstream, for the gateway's own requests. It must be granted.
-    #[schemars(length(min = 1))]
+    #[schemars(length(min = 1), extend("format" = "gateway-upstream"))]
     pub(crate) upstream: String,
     /// The provider's exact `issuer`, as in its discovery document.
     #[schemars(length(min = 1))]

@@ -16,6 +16,7 @@ async fn a_configuration_that_the_plugins_own_schema_refuses_is_shown_at_its_pla
         ("[\n\"a\"\n]", 2, "name"),
         ("[\n\"echo\",\n{ \"a\": { \"name\": \"x\", \"respond\": \"yes\" } }\n]", 3, "respond"),
         ("[\n{ \"rate-limit\": {\n\"limit\": \"many\"\n} }\n]", 3, "many"),
+        ("[\n{ \"forward-auth\": {\n\"upstream\": \"auth\"\n} }\n]", 3, "there is no upstream"),
         ("[\n{ \"jwt\": {\n\"algorithms\": [\"none\"], \"keys\": [] } }\n]", 3, "none"),
     ] {
         let text = format!(

@@ -163,10 +163,19 @@ async fn a_server_that_comes_back_is_asked_again() {
 
 #[test]
 fn an_upstream_that_is_not_granted_is_not_asked() {
-    let refused = TestGateway::try_start(json!({
-        "upstreams": { "auth": ["127.0.0.1:9"] },
-        "routes": [{ "match": {}, "plugins": [{ "forward-auth": { "upstream": "auth" } }, "echo"] }],
-    }));
-    let refused = refused.err().unwrap().to_string();
-    assert!(refused.contains("\"grants\": { \"upstreams\""), "{refused}");
+    for (grants, upstream, words) in [
+        (json!({}), "auth", "\"grants\": { \"upstreams\": [\"auth\"] }"),
+        (json!({ "upstreams": ["other"] }), "auth", "\"grants\": { \"upstreams\": [\"other\", \"auth\"] }"),
+        (json!({ "upstreams": ["auth"] }), "auht", "there is no upstream \"auht\""),
+        (json!({ "upstreams": ["auth"] }), "auht", "did you mean \"auth\"?"),
+    ] {
+        let plugin = json!({ "forward-auth": { "upstream": upstream, "on_error": "allow" } });
+        let refused = TestGateway::try_start(json!({
+            "upstreams": { "auth": ["127.0.0.1:9"], "other": ["127.0.0.1:9"] },
+            "plugins": { "forward-auth": { "grants": grants } },
+            "routes": [{ "match": {}, "plugins": [plugin, "echo"] }],
+        }));
+        let refused = refused.err().unwrap().to_string();
+        assert!(refused.contains(words) && refused.contains("gateway.json:1:"), "{refused}");
+    }
 }

@@ -130,7 +130,7 @@ fn what_cannot_work_is_a_mistake_in_the_configuration() {
     let id = json!({ "upstream": "id", "client_id": "a", "client_secret": "id" });
     for (grants, oauth2, words) in [
         (json!({ "upstreams": ["id"] }), id.clone(), "the secret \"id\" is not granted"),
-        (json!({ "secrets": ["id"] }), id.clone(), "http-client, which is not granted"),
+        (json!({ "secrets": ["id"] }), id.clone(), "the upstream \"id\" is not granted"),
         (json!({ "upstreams": ["id"], "secrets": ["id"] }), json!({ "upstream": "id" }), "\"client_id\" is missing"),
     ] {
         let config = json!({
