@@ -130,8 +130,10 @@ impl Stage {
             .map_err(|mistakes| Refused::Words(mistakes.join("; ")))?;
         let metrics = Metrics::new(self.artifact.manifest().declarations(), metrics::DEFAULT_MAX_SERIES)
             .map_err(|error| Refused::Words(format!("the manifest is not valid: {error}")))?;
+        let key_sets = KeySets::new(Documents::new(Arc::new(Unreachable), Timing::default()));
+        let names = fixtures.keys().map(|name| name.as_str().into()).collect();
         let abilities = Abilities {
-            key_sets: Some(Arc::new(KeySets::new(Documents::new(Arc::new(Unreachable), Timing::default())))),
+            key_sets: Some(Arc::new(key_sets.with_upstreams(Arc::new(names)))),
             metrics: Arc::new(metrics),
             secrets: granted,
             upstreams: fixtures

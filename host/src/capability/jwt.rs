@@ -29,7 +29,7 @@ mod schedule;
 mod tests;
 mod verify;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -37,6 +37,7 @@ use arc_swap::ArcSwap;
 use aws_lc_rs::digest;
 
 pub use algorithm::{Algorithm, Algorithms};
+pub use definition::is_loopback;
 pub use fetch::{Documents, Fetch, FetchFuture, Fetched};
 pub use key::Key;
 pub use schedule::Timing;
@@ -48,6 +49,8 @@ use keyset::KeySet;
 /// The key sets of one plugin configuration, by the names that the plugin gives them.
 pub struct KeySets {
     documents: Arc<Documents>,
+    /// The upstreams that the host of an address may name.
+    upstreams: Arc<BTreeSet<Arc<str>>>,
     sets: ArcSwap<HashMap<String, Arc<KeySet>>>,
     declaring: Mutex<()>,
 }
@@ -75,7 +78,12 @@ pub enum VerifyError {
 impl KeySets {
     /// `documents` is the one of the whole gateway.
     pub fn new(documents: Arc<Documents>) -> KeySets {
-        KeySets { documents, sets: ArcSwap::default(), declaring: Mutex::new(()) }
+        KeySets { documents, upstreams: Arc::default(), sets: ArcSwap::default(), declaring: Mutex::new(()) }
+    }
+
+    /// The same with upstreams that the host of an address may name.
+    pub fn with_upstreams(self, upstreams: Arc<BTreeSet<Arc<str>>>) -> KeySets {
+        KeySets { upstreams, ..self }
     }
 
     /// Declares the key set `name`. The definition is JSON as `wit/plugin.wit` describes it at `jwt.declare`; `allowed`
@@ -84,6 +92,10 @@ impl KeySets {
     /// Every instance of a plugin declares its sets anew, so the same definition again is fine and cheap, and another
     /// one under the same name is an error. A key file is read at once, an address is fetched soon
     /// ([`KeySets::attempted`]). At most [`MAX_KEY_SETS`] sets.
+    ///
+    /// # Errors
+    /// What is wrong, for the operator. Over http, keys come only from this machine and through upstreams: whoever
+    /// replaces them on the way signs valid tokens.
     pub fn declare(&self, name: &str, definition: &str, allowed: &dyn Fn(&str) -> bool) -> Result<(), String> {
         // The digest, and not the text: a definition may hold secrets.
         let digest = digest::digest(&digest::SHA256, definition.as_bytes());
@@ -105,6 +117,14 @@ impl KeySets {
         }
         let in_set = |problem: String| format!("key set {name:?}: {problem}");
         let definition = Definition::parse(definition).map_err(in_set)?;
+        if let Some(host) = definition.host_in_the_clear()
+            && !is_loopback(host)
+            && !self.upstreams.contains(host)
+        {
+            let problem = "jwks: over http, keys can be replaced on the way; write https, or as the host the name of an \
+                           upstream";
+            return Err(in_set(problem.to_owned()));
+        }
         let set = KeySet::new(digest.as_ref(), definition, &self.documents, allowed).map_err(in_set)?;
         let mut sets = HashMap::clone(&sets);
         sets.insert(name.to_owned(), Arc::new(set));

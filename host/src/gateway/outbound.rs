@@ -1,5 +1,5 @@
 //! The gateway's own requests to URLs that the operator wrote down: through an upstream if the URL's host names one,
-//! else directly. A URL never comes from a request.
+//! else directly, over http only to this machine. A URL never comes from a request.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
 use tokio::sync::watch;
 
 use super::Shared;
+use crate::capability::jwt::is_loopback;
 use crate::health::Ejection;
 use crate::snapshot::Snapshot;
 use crate::tls::{Connector, Outgoing, Trust};
@@ -116,7 +117,12 @@ impl Outbound {
     ) -> Result<Arc<Upstream>, String> {
         let (is_secure, default_port) = match scheme.as_str() {
             "https" => (true, 443),
-            "http" => (false, 80),
+            "http" if is_loopback(host) => (false, 80),
+            "http" => {
+                let problem = "over http, the answer can be replaced on the way; write https, or as the host the name of \
+                               an upstream";
+                return Err(problem.to_owned());
+            }
             other => return Err(format!("an address begins with https or http, not {other:?}")),
         };
         let address = format!("{host}:{}", port.unwrap_or(default_port));

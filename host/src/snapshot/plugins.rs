@@ -136,7 +136,9 @@ pub(super) fn build(
     previous: Option<&Loaded>,
     mistakes: &mut Vec<Diagnostic>,
 ) -> Loaded {
-    let mut builder = Builder { loaded, workshop, materials, previous, mistakes, artifacts: BTreeMap::new() };
+    let upstreams = Arc::new(materials.upstreams.keys().cloned().collect());
+    let mut builder =
+        Builder { loaded, workshop, materials, upstreams, previous, mistakes, artifacts: BTreeMap::new() };
     let mut plugins = Loaded::default();
     for name in loaded.config.plugins.keys() {
         builder.artifact(name, &child(&child("/plugins", name), "source"));
@@ -167,6 +169,8 @@ struct Builder<'a> {
     loaded: &'a config::Loaded,
     workshop: &'a Workshop,
     materials: Materials<'a>,
+    /// The names of all upstreams.
+    upstreams: Arc<BTreeSet<Arc<str>>>,
     previous: Option<&'a Loaded>,
     mistakes: &'a mut Vec<Diagnostic>,
     /// By plugin name; `None` if loading failed, which was reported.
@@ -352,7 +356,9 @@ impl<'a> Builder<'a> {
             places: Arc::default(),
             share: store.map(|store| Arc::new(Share::new(store.clone(), name, &key.config))),
             schemas: Arc::default(),
-            key_sets: Some(Arc::new(KeySets::new(self.workshop.documents.clone()))),
+            key_sets: Some(Arc::new(
+                KeySets::new(self.workshop.documents.clone()).with_upstreams(self.upstreams.clone()),
+            )),
             turns: Arc::default(),
             passwords: self.workshop.passwords.clone(),
             metrics: Arc::new(metrics),

@@ -117,6 +117,18 @@ async fn a_key_set_is_fetched_once_for_all_routes_and_works_on_while_its_provide
 }
 
 #[tokio::test]
+async fn keys_come_over_http_from_this_machine() {
+    let signer = Signer::new("one");
+    let provider = provider(Arc::new(Mutex::new((200, signer.jwks())))).await;
+    let jwks = format!("http://{}/keys", provider.address());
+    let jwt = json!({ "jwt": { "issuer": "me", "algorithms": ["EdDSA"], "jwks": jwks } });
+    let echo = json!({ "echo": { "respond": { "body": "in" } } });
+    let gateway = start(json!({ "routes": [{ "match": {}, "plugins": [jwt, echo] }] })).await;
+    let bearer = signer.bearer(json!({ "iss": "me", "sub": "ada" }));
+    assert_eq!(status(&gateway, "/", &bearer).await, 200);
+}
+
+#[tokio::test]
 async fn a_provider_that_comes_up_late_is_asked_again() {
     let signer = Signer::new("one");
     let answer = Arc::new(Mutex::new((503, json!("not yet"))));
@@ -191,6 +203,7 @@ async fn a_key_set_that_cannot_be_used_is_a_mistake_in_the_configuration() {
         ),
         (json!({ "algorithms": ["HS256"], "keys": [{ "secret": "short" }] }), "secret"),
         (json!({ "algorithms": ["EdDSA"], "jwks": "http://id/keys" }), "\"issuer\" is missing"),
+        (json!({ "algorithms": ["EdDSA"], "issuer": "me", "jwks": "http://id.test/keys" }), "replaced on the way"),
         (json!({ "algorithms": [], "keys": [{ "jwk": Signer::new("a").jwk() }] }), "algorithms"),
     ] {
         gateway.write_config(json!({

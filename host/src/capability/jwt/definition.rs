@@ -1,5 +1,7 @@
 //! The definition of a key set, as a plugin declares it: JSON parsed into checked values.
 
+use std::net::IpAddr;
+
 use serde_json::{Map, Value};
 
 use super::super::unique_json;
@@ -54,6 +56,22 @@ impl Definition {
         }
         Ok(definition)
     }
+
+    /// The host of the address of the keys, if it is an http address.
+    pub(super) fn host_in_the_clear(&self) -> Option<&str> {
+        let authority = self.jwks.as_deref()?.strip_prefix("http://")?.split(['/', '?', '#']).next()?;
+        let place = authority.rsplit('@').next()?;
+        match place.strip_prefix('[') {
+            Some(address) => address.split(']').next(),
+            None => place.split(':').next(),
+        }
+    }
+}
+
+/// Whether a host is this machine, so that nobody on the way can replace what it answers.
+pub fn is_loopback(host: &str) -> bool {
+    let address = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+    host.eq_ignore_ascii_case("localhost") || address.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
 fn keys(members: &Map<String, Value>, algorithms: Algorithms) -> Result<Vec<Key>, String> {
@@ -158,6 +176,28 @@ mod tests {
 
     fn problem(definition: &str) -> String {
         Definition::parse(&definition.replace("SECRET", SECRET)).err().unwrap_or_default()
+    }
+
+    #[test]
+    fn hosts_of_http_addresses() {
+        for (jwks, host, is_here) in [
+            ("https://id.example/keys", None, false),
+            ("http://id.example/keys", Some("id.example"), false),
+            ("http://id.example:80?a", Some("id.example"), false),
+            ("http://127.0.0.1@id.example/", Some("id.example"), false),
+            ("http://127.0.0.1.example", Some("127.0.0.1.example"), false),
+            ("http://[2001:db8::1]:80/", Some("2001:db8::1"), false),
+            ("http://10.0.0.1/", Some("10.0.0.1"), false),
+            ("http://127.0.0.1:9/keys", Some("127.0.0.1"), true),
+            ("http://[::1]:9/keys", Some("::1"), true),
+            ("http://Localhost:9", Some("Localhost"), true),
+        ] {
+            let text = format!(r#"{{ "algorithms": ["RS256"], "issuer": "me", "jwks": "{jwks}" }}"#);
+            let definition = Definition::parse(&text).unwrap();
+            assert_eq!(definition.host_in_the_clear(), host, "{jwks}");
+            assert_eq!(host.is_some_and(is_loopback), is_here, "{jwks}");
+        }
+        assert!(is_loopback("[::1]") && !is_loopback("[::2]"));
     }
 
     #[test]

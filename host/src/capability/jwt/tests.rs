@@ -35,6 +35,24 @@ fn accepts(definition: &Value, token: &str) -> Result<(), VerifyError> {
 }
 
 #[test]
+fn over_http_keys_come_only_from_this_machine_and_through_upstreams() {
+    for (jwks, is_fine) in [
+        ("https://id.example/keys", true),
+        ("http://id.example/keys", false),
+        ("http://127.0.0.1:9/keys", true),
+        ("http://id/keys", true),
+        ("http://id@id.example/keys", false),
+    ] {
+        let sets = KeySets::new(Documents::new(Arc::new(Issuer::default()), Timing::default()));
+        let sets = sets.with_upstreams(Arc::new(BTreeSet::from(["id".into()])));
+        let definition = json!({ "algorithms": ["RS256"], "issuer": "me", "jwks": jwks }).to_string();
+        let declared = sets.declare("k", &definition, &|_| true);
+        assert_eq!(declared.is_ok(), is_fine, "{jwks}: {declared:?}");
+        assert!(declared.is_ok() || declared.is_err_and(|why| why.contains("replaced on the way")), "{jwks}");
+    }
+}
+
+#[test]
 fn every_algorithm_in_every_form_of_key() {
     for signer in signers() {
         let good = token(&json!({ "alg": signer.algorithm, "kid": "k1" }), CLAIMS, signer);
