@@ -320,8 +320,8 @@ impl<'a> Builder<'a> {
         pointer: &str,
     ) -> Option<(Key, Abilities)> {
         let granted = declared.grants.secrets.iter().map(String::as_str);
-        // Unknown names have been reported by the configuration's own check.
-        let secrets = self.materials.secrets.grant(granted).unwrap_or_default();
+        // Names that are unknown, and secrets that could not be read, have been reported.
+        let secrets = self.materials.secrets.grant(granted).ok()?;
         let upstreams: BTreeMap<Arc<str>, Arc<Upstream>> = declared
             .grants
             .upstreams

@@ -173,6 +173,20 @@ async fn an_import_that_is_not_granted_is_refused_by_its_name() {
 }
 
 #[tokio::test]
+async fn a_secret_that_cannot_be_read_is_one_mistake() {
+    let gateway = TestGateway::start(serving());
+    gateway.write_config(json!({
+        "secrets": { "zz": { "env": "GATEWRIGHT_TEST_NEVER_SET" } },
+        "plugins": { "key-auth": { "grants": { "secrets": ["zz"] } } },
+        "routes": [{ "match": {}, "plugins": [{ "key-auth": { "keys": [{ "secret": "zz", "subject": "a" }] } }, "echo"] }],
+    }));
+    let found = mistakes(&gateway);
+    let [mistake] = found.as_slice() else { panic!("{found:#?}") };
+    assert_eq!(mistake["pointer"], "/secrets/zz");
+    assert!(mistake["message"].as_str().unwrap().contains("GATEWRIGHT_TEST_NEVER_SET is not set"), "{mistake:#}");
+}
+
+#[tokio::test]
 async fn what_a_plugin_quotes_of_a_substituted_value_is_shown_as_it_was_written() {
     let gateway = TestGateway::start_beside(serving(), |directory| {
         std::fs::write(directory.join("id.secret"), "hunter2 \"and\"\nhunter3").unwrap();
