@@ -218,6 +218,9 @@ fn what_a_plugin_logs_cannot_forge_lines_nor_flood() {
     assert_eq!(injected["request_id"].as_str().unwrap().len(), 32, "the line can be found by its request");
     assert_eq!(of("large").len(), 1, "{log}");
     assert_eq!(of("flood").len(), 10, "as many as limits.log_lines allows in one hook");
+    let announced = of("announced");
+    assert!(!announced.is_empty() && !log.contains("hunter2"), "{log}");
+    assert!(announced.iter().all(|line| line["message"] == "configured name=${file:name.secret}"), "{log}");
     let panic = of("panic");
     // In whatever order: a plugin that is new runs on another thread than who tells what became of it.
     for part in ["on purpose", "skipped"] {
@@ -236,10 +239,17 @@ async fn the_process_whose_log_is_read() {
         ((*name).to_owned(), settings)
     };
     let route = |(name, what): &(&str, &str)| json!({ "match": { "path": format!("/{name}") }, "plugins": [{ *name: { "do": what, "count": 500 } }, { "echo": {} }] });
-    let gateway = TestGateway::start(json!({
+    let mut config = json!({
         "plugins": deeds.iter().map(plugin).collect::<serde_json::Map<_, _>>(),
         "routes": deeds.iter().map(route).collect::<Vec<_>>(),
-    }));
+    });
+    config["plugins"]["announced"] = json!({ "source": file("guest-order") });
+    let announced = json!({ "announced": { "name": "${file:name.secret}", "announce": true } });
+    let routes = config["routes"].as_array_mut().unwrap();
+    routes.push(json!({ "match": { "path": "/announced" }, "plugins": [announced, { "echo": {} }] }));
+    let gateway = TestGateway::start_beside(config, |directory| {
+        std::fs::write(directory.join("name.secret"), "hunter2").unwrap();
+    });
     for (name, _) in deeds {
         assert_eq!(gateway.get_with(&format!("/{name}"), &[("x-misbehave", "1")]).await.status, 200);
     }

@@ -1,7 +1,7 @@
 //! Appends its name to `x-order` of the request and of the response, so that the order of hooks can be read off. May
 //! answer by itself; the body is then the request's `x-order`.
 
-use gatewright_sdk::{Decision, Exchange, HeaderChange, Plugin, Response, Section, StatusCode, config, plugin};
+use gatewright_sdk::{Decision, Exchange, HeaderChange, Plugin, Response, Section, StatusCode, config, log, plugin};
 
 /// Who it is.
 #[config]
@@ -12,6 +12,9 @@ pub struct Config {
     respond: bool,
     /// A name that it has appended without a hook.
     always: Option<String>,
+    /// Whether it logs its name when it is configured.
+    #[serde(default)]
+    announce: bool,
 }
 
 /// The guest.
@@ -23,6 +26,9 @@ impl Plugin for Order {
     type Config = Config;
 
     fn new(config: Config) -> Result<Self, String> {
+        if config.announce {
+            log::error("configured", &[("name", config.name.as_str())]);
+        }
         Ok(Self(config))
     }
 
