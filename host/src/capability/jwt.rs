@@ -49,7 +49,7 @@ use keyset::KeySet;
 /// The key sets of one plugin configuration, by the names that the plugin gives them.
 pub struct KeySets {
     documents: Arc<Documents>,
-    /// The upstreams that the host of an address may name.
+    /// The upstreams that `discovery`, and the host of an address, may name.
     upstreams: Arc<BTreeSet<Arc<str>>>,
     sets: ArcSwap<HashMap<String, Arc<KeySet>>>,
     declaring: Mutex<()>,
@@ -81,7 +81,7 @@ impl KeySets {
         KeySets { documents, upstreams: Arc::default(), sets: ArcSwap::default(), declaring: Mutex::new(()) }
     }
 
-    /// The same with upstreams that the host of an address may name.
+    /// The same with upstreams that `discovery`, and the host of an address, may name.
     pub fn with_upstreams(self, upstreams: Arc<BTreeSet<Arc<str>>>) -> KeySets {
         KeySets { upstreams, ..self }
     }
@@ -124,6 +124,11 @@ impl KeySets {
             let problem = "jwks: over http, keys can be replaced on the way; write https, or as the host the name of an \
                            upstream";
             return Err(in_set(problem.to_owned()));
+        }
+        if let Some(upstream) = &definition.discovery
+            && !self.upstreams.contains(upstream.as_str())
+        {
+            return Err(in_set(format!("discovery: there is no upstream {upstream:?}")));
         }
         let set = KeySet::new(digest.as_ref(), definition, &self.documents, allowed).map_err(in_set)?;
         let mut sets = HashMap::clone(&sets);

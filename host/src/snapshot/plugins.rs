@@ -47,6 +47,8 @@ struct Key {
     upstreams: Vec<(String, usize)>,
     /// The store by identity, for the same reason.
     store: Option<usize>,
+    /// The names of all upstreams, if the plugin has key sets, which may name any.
+    for_key_sets: Option<Arc<BTreeSet<Arc<str>>>>,
     /// The consumers' credentials and limits, if the plugin takes them.
     credentials: Arc<[Credential]>,
     consumer_limits: Arc<[Limit]>,
@@ -340,6 +342,7 @@ impl<'a> Builder<'a> {
             consumer_limits: if takes { consumers::limits_of(&self.loaded.config, name) } else { Arc::default() },
             upstreams: upstreams.iter().map(|(name, one)| (name.to_string(), Arc::as_ptr(one) as usize)).collect(),
             store: store.map(|store| Arc::as_ptr(store) as usize),
+            for_key_sets: artifact.imports().contains(&Import::Jwt).then(|| self.upstreams.clone()),
             secrets: secrets.fingerprint(),
         };
         let metrics = match Metrics::new(artifact.manifest().declarations(), metrics::DEFAULT_MAX_SERIES) {

@@ -204,6 +204,10 @@ async fn a_key_set_that_cannot_be_used_is_a_mistake_in_the_configuration() {
         (json!({ "algorithms": ["HS256"], "keys": [{ "secret": "short" }] }), "secret"),
         (json!({ "algorithms": ["EdDSA"], "jwks": "http://id/keys" }), "\"issuer\" is missing"),
         (json!({ "algorithms": ["EdDSA"], "issuer": "me", "jwks": "http://id.test/keys" }), "replaced on the way"),
+        (
+            json!({ "algorithms": ["EdDSA"], "issuer": "https://id.test", "discovery": "nobody" }),
+            "there is no upstream \"nobody\"",
+        ),
         (json!({ "algorithms": [], "keys": [{ "jwk": Signer::new("a").jwk() }] }), "algorithms"),
     ] {
         gateway.write_config(json!({

@@ -89,9 +89,13 @@ fn quick() -> Timing {
 fn start(issuer: &Arc<Issuer>, timing: Timing, definition: &Value) -> (Arc<Documents>, KeySets) {
     let documents = Documents::new(issuer.clone(), timing);
     tokio::spawn(documents.clone().run(std::future::pending()));
-    let sets = KeySets::new(documents.clone());
+    let sets = KeySets::new(documents.clone()).with_upstreams(upstreams());
     sets.declare("k", &definition.to_string(), &|place| definition.to_string().contains(place)).unwrap();
     (documents, sets)
+}
+
+fn upstreams() -> Arc<BTreeSet<Arc<str>>> {
+    Arc::new(BTreeSet::from(["provider".into()]))
 }
 
 fn by_address(algorithm: &str) -> Value {
@@ -346,9 +350,11 @@ async fn an_issuer_says_itself_where_its_keys_are() {
 
     // A plugin may invent neither the upstream nor the issuer.
     for missing in ["provider", id] {
-        let sets = KeySets::new(documents.clone());
+        let sets = KeySets::new(documents.clone()).with_upstreams(upstreams());
         let refused = sets.declare("k", &definition.to_string(), &|text| text != missing).unwrap_err();
         assert!(refused.contains(missing), "{refused}");
     }
+    let refused = KeySets::new(documents).declare("k", &definition.to_string(), &|_| true).unwrap_err();
+    assert!(refused.contains("there is no upstream \"provider\""), "{refused}");
     assert_eq!(declared(&json!({ "algorithms": ["RS256"], "jwks": ADDRESS })).unwrap().discovered("k"), None);
 }
