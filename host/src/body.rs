@@ -3,7 +3,9 @@
 //! Bytes stream; nothing here buffers. A body that a plugin or a limit has wrapped is boxed, so that the common
 //! bodies (none, one chunk, what hyper reads) cost no allocation.
 
+use std::error::Error as _;
 use std::fmt;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -55,9 +57,9 @@ pub enum BodyError {
     /// The same without further details: the body went through a component.
     Gone,
     /// The same for a client's HTTP/1 connection.
-    Client(std::io::Error),
+    Client(io::Error),
     /// The same for an HTTP/1.1 connection to an endpoint.
-    Upstream(std::io::Error),
+    Upstream(io::Error),
     /// Its chunked framing is invalid.
     Chunks,
     /// It exceeds the limit, which is this many bytes.
@@ -70,6 +72,23 @@ pub enum BodyError {
     Superseded,
     /// A plugin's body hook ended it; the text names the plugin and the reason.
     Plugin(String),
+}
+
+impl BodyError {
+    /// Whether a request body broke off because its client did: the connection was closed or reset, or the stream was.
+    /// Otherwise the client, which may still be there, sent what cannot be read.
+    pub fn is_clients_end(&self) -> bool {
+        match self {
+            BodyError::Gone => true,
+            BodyError::Client(error) => error.kind() != io::ErrorKind::InvalidData,
+            BodyError::Connection(error) => {
+                // What h2 finds wrong with a stream or a connection, it resets or closes itself.
+                let cause = error.source().and_then(|cause| cause.downcast_ref::<h2::Error>());
+                !cause.is_some_and(h2::Error::is_library)
+            }
+            _ => false,
+        }
+    }
 }
 
 impl fmt::Display for BodyError {
@@ -207,5 +226,26 @@ impl fmt::Debug for Body {
             Body::Incoming(_) => "Body::Incoming",
             Body::Boxed(_) => "Body::Boxed",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_that_left_is_told_from_one_that_sent_what_cannot_be_read() {
+        for (error, expected) in [
+            (BodyError::Client(io::ErrorKind::UnexpectedEof.into()), true),
+            (BodyError::Client(io::ErrorKind::ConnectionReset.into()), true),
+            (BodyError::Client(io::ErrorKind::ConnectionAborted.into()), true),
+            (BodyError::Client(io::ErrorKind::InvalidData.into()), false),
+            (BodyError::Gone, true),
+            (BodyError::TimedOut, false),
+            (BodyError::TooLarge(1), false),
+            (BodyError::Upstream(io::ErrorKind::UnexpectedEof.into()), false),
+        ] {
+            assert_eq!(error.is_clients_end(), expected, "{error:?}");
+        }
     }
 }

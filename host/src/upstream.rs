@@ -240,7 +240,11 @@ impl Upstream {
             let Some(request) = place.take() else { return Err(Reason::NoEndpoint) };
             let answer = lease.send(request, in_flight).await;
             let members = self.members.held();
-            members.observe(&self.settings, endpoint, started, answer.is_ok());
+            // A request that the client did not send completely says nothing about the endpoint.
+            let counts = answer.as_ref().err().is_none_or(|unanswered| unanswered.reason.failure().is_some());
+            if counts {
+                members.observe(&self.settings, endpoint, started, answer.is_ok());
+            }
             let unanswered = match answer {
                 Ok(response) => {
                     self.answered(endpoint, response.status());
@@ -249,7 +253,9 @@ impl Upstream {
                 }
                 Err(unanswered) => unanswered,
             };
-            endpoint.count_failure();
+            if counts {
+                endpoint.count_failure();
+            }
             sent += 1;
             match unanswered.again {
                 Some(Again::Unsent(request)) => {

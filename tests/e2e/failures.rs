@@ -11,6 +11,7 @@ mod faults;
 mod overload;
 mod retries;
 mod timeouts;
+mod uploads;
 
 /// What a server does with a request, once it has read all of it.
 #[derive(Clone, Copy, Debug)]

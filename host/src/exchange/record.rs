@@ -52,6 +52,8 @@ impl Outcome {
 pub enum Fault {
     /// The client sent something that is refused.
     Request,
+    /// The client left before it had sent the whole request.
+    ClientLeft,
     /// No upstream answered, or its response broke off.
     Upstream,
     /// A time limit of the gateway ended it.

@@ -80,7 +80,11 @@ pub(super) fn series(snapshot: &Snapshot) -> Vec<Series> {
             add("gatewright_endpoint_ejections_total", help, None, count);
             let counters = [
                 ("gatewright_endpoint_requests_total", stats.requests, "Attempts to get a request answered."),
-                ("gatewright_endpoint_failures_total", stats.failures, "Those of them that ended without an answer."),
+                (
+                    "gatewright_endpoint_failures_total",
+                    stats.failures,
+                    "Those without an answer, if the client is not to blame.",
+                ),
                 ("gatewright_endpoint_connects_total", stats.connects, "Connections made."),
                 ("gatewright_endpoint_connect_failures_total", stats.connect_failures, "Connections that failed."),
             ];

@@ -96,8 +96,8 @@ fn how(outcome: &exchange::Outcome, is_cut: bool) -> Outcome {
         Some(Fault::Plugin) => Outcome::PluginFailed,
         Some(Fault::ShutDown) => Outcome::ShutDown,
         None if outcome.complete => Outcome::Complete,
-        None if is_cut => Outcome::ShutDown,
-        None => Outcome::ClientLeft,
+        None | Some(Fault::ClientLeft) if is_cut => Outcome::ShutDown,
+        None | Some(Fault::ClientLeft) => Outcome::ClientLeft,
     }
 }
 

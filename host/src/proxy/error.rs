@@ -13,7 +13,7 @@ use crate::headers::Reject;
 use crate::plugin::{Failure, ServiceError};
 use crate::problem;
 use crate::rewrite::Unfit;
-use crate::upstream::SendError;
+use crate::upstream::{Reason, SendError};
 
 /// Why the gateway answers in place of an upstream or a plugin.
 #[derive(Debug)]
@@ -136,9 +136,9 @@ impl Error {
             Error::NoRoute => "No route matches this request.",
             Error::Shed(_) => "There are too many requests at the moment. Try again later.",
             Error::TooLarge(_) | Error::RequestBody(BodyError::TooLarge(_)) => "The request body is too large.",
-            Error::RequestBody(BodyError::TimedOut) => "The request body did not come in time.",
+            Error::RequestBody(BodyError::TimedOut) => LATE_BODY,
             Error::RequestBody(BodyError::Expectation) => UNASKED,
-            Error::RequestBody(_) => "The request body could not be read.",
+            Error::RequestBody(_) => UNREADABLE_BODY,
             Error::ResponseBody(_) => "The upstream's answer could not be read.",
             Error::NoTarget => "This route has nowhere to send the request.",
             Error::Rewritten => "The path cannot be rewritten.",
@@ -158,6 +158,8 @@ impl Error {
                 StatusCode::SERVICE_UNAVAILABLE => "The upstream takes no requests at the moment.",
                 StatusCode::PAYLOAD_TOO_LARGE => "The request body is too large.",
                 StatusCode::EXPECTATION_FAILED => UNASKED,
+                StatusCode::REQUEST_TIMEOUT => LATE_BODY,
+                StatusCode::BAD_REQUEST if self.request_body().is_some() => UNREADABLE_BODY,
                 status if status.is_client_error() => "The request could not be sent on as it is.",
                 _ => "The upstream could not be reached or gave no valid answer.",
             },
@@ -190,8 +192,20 @@ impl Error {
         }
     }
 
+    /// Why the request body broke off, whoever was reading it.
+    fn request_body(&self) -> Option<&BodyError> {
+        match self {
+            Error::RequestBody(error) => Some(error),
+            Error::Upstream(SendError { reason: Reason::RequestBody(error), .. }) => Some(error),
+            _ => None,
+        }
+    }
+
     fn fault(&self) -> Fault {
         match self {
+            _ if self.request_body().is_some_and(BodyError::is_clients_end) => Fault::ClientLeft,
+            Error::RequestBody(BodyError::TimedOut) | Error::ResponseBody(BodyError::TimedOut) => Fault::TimedOut,
+            Error::Upstream(error) if error.status() == StatusCode::REQUEST_TIMEOUT => Fault::TimedOut,
             Error::Refused(_)
             | Error::KeptOut
             | Error::Misdirected
@@ -225,9 +239,9 @@ impl Error {
         }
     }
 
-    /// Whether the bytes that follow on the connection cannot be trusted.
+    /// Whether the bytes that follow on the connection cannot be trusted, or may be long in coming.
     fn must_close(&self) -> bool {
-        matches!(self, Error::Refused(_) | Error::RequestBody(_))
+        matches!(self, Error::Refused(_) | Error::RequestBody(_)) || self.status() == StatusCode::REQUEST_TIMEOUT
     }
 }
 
@@ -242,6 +256,9 @@ impl From<SendError> for Error {
         Error::Upstream(error)
     }
 }
+
+const LATE_BODY: &str = "The request body did not come in time.";
+const UNREADABLE_BODY: &str = "The request body could not be read.";
 
 /// For an HTTP/2 client that waits for a 100 before it sends its body.
 const UNASKED: &str = "There is no 100 Continue over HTTP/2 here: send the request body without waiting for it.";

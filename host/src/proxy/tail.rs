@@ -108,8 +108,13 @@ impl Tail {
         }
         let exchange = &mut self.exchange;
         exchange.phase = Phase::Sent;
-        let is_aborted = exchange.outcome.aborted;
+        let has_left = exchange.outcome.fault == Some(Fault::ClientLeft);
+        let is_aborted = exchange.outcome.aborted || has_left;
         let status = exchange.response.status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        if has_left {
+            // It does not get the answer, so the record has no status.
+            exchange.response.status = None;
+        }
         if !body.is_end_stream() && is_without_content(&exchange.received.method, status) {
             if let Some(length) = body.size_hint().exact().filter(|_| exchange.received.method == Method::HEAD) {
                 exchange.response.headers.entry(CONTENT_LENGTH).or_insert(length.into());

@@ -51,7 +51,7 @@ pub struct Stats {
     pub pending: usize,
     /// Attempts to send a request.
     pub requests: u64,
-    /// Attempts that ended without a response.
+    /// Attempts that ended without a response, where the client is not to blame.
     pub failures: u64,
     /// Connections made.
     pub connects: u64,

@@ -1,8 +1,7 @@
 //! What the store of a service's instance holds.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 
 use wasmtime::component::ResourceTable;
 use wasmtime::{ResourceLimiter, UpdateDeadline};
@@ -27,11 +26,19 @@ pub(super) struct Guest {
     outgoing: Outgoing,
     /// What is behind a middleware.
     next: Option<Arc<dyn Next>>,
-    /// Whether the client broke off while sending the body.
-    broke_off: Arc<AtomicBool>,
+    broke_off: Arc<OnceLock<BrokenOff>>,
     printed: Printed,
     memory_bytes: usize,
     is_out_of_memory: bool,
+}
+
+/// Why a request body broke off in the middle of being sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BrokenOff {
+    /// The client has left.
+    Left,
+    /// The client sent what cannot be read.
+    Unreadable,
 }
 
 /// A limit that the guest hit.
@@ -79,8 +86,8 @@ impl Guest {
         self.meter.clone()
     }
 
-    /// Set if the client breaks off while it sends the body.
-    pub fn broke_off(&self) -> Arc<AtomicBool> {
+    /// Set if the client does not send the body to its end.
+    pub fn broke_off(&self) -> Arc<OnceLock<BrokenOff>> {
         self.broke_off.clone()
     }
 

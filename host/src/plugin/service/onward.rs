@@ -5,9 +5,9 @@
 //! to the gateway.
 
 use std::future::{Future, poll_fn};
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use http::uri::PathAndQuery;
 use http::{Method, Request, Response, header};
@@ -18,7 +18,7 @@ use wasmtime_wasi_http::p3::bindings::http::types::ErrorCode;
 use wasmtime_wasi_http::p3::{Request as GuestRequest, Response as GuestResponse};
 use wasmtime_wasi_http::{Error, WasiBody, WasiHttpView};
 
-use super::guest::Guest;
+use super::guest::{BrokenOff, Guest};
 use crate::body::{Body, BodyError};
 use crate::plugin::guard;
 
@@ -101,17 +101,20 @@ fn begin(guest: &mut Guest, request: Request<WasiBody>) -> Result<Handled, Error
         head.headers.remove(header::TE);
     }
     let broke_off = guest.broke_off();
-    let body = body.map_err(move |error| broken_off(error, broke_off.load(Ordering::Relaxed)));
+    let body = body.map_err(move |error| broken_off(error, broke_off.get()));
     Ok(next.handle(Request::from_parts(head, Body::boxed(body))))
 }
 
 /// The error behind the middleware if a body breaks off: the opposite of `error_of`, for the client's body that the
 /// middleware passes on.
-fn broken_off(error: Error, by_client: bool) -> BodyError {
-    match error {
-        Error::HttpRequestBodySize(Some(limit)) => BodyError::TooLarge(limit),
-        Error::ConnectionReadTimeout => BodyError::TimedOut,
-        Error::ConnectionTerminated if by_client => BodyError::Gone,
-        error => BodyError::Plugin(format!("the middleware did not finish the body: {error}")),
+fn broken_off(error: Error, by_client: Option<&BrokenOff>) -> BodyError {
+    match (error, by_client) {
+        (Error::HttpRequestBodySize(Some(limit)), _) => BodyError::TooLarge(limit),
+        (Error::ConnectionReadTimeout, _) => BodyError::TimedOut,
+        (Error::ConnectionTerminated, Some(BrokenOff::Left)) => BodyError::Gone,
+        (Error::ConnectionTerminated, Some(BrokenOff::Unreadable)) => {
+            BodyError::Client(io::ErrorKind::InvalidData.into())
+        }
+        (error, _) => BodyError::Plugin(format!("the middleware did not finish the body: {error}")),
     }
 }

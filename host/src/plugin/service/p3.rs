@@ -1,7 +1,6 @@
 //! Requests to components of WASI 0.3: `wasi:http/handler`.
 
 use std::future::{pending, poll_fn};
-use std::sync::atomic::Ordering;
 
 use http::uri::{Authority, Scheme};
 use http::{Request, Response, header};
@@ -14,7 +13,7 @@ use wasmtime_wasi_http::p3::bindings::ServicePre;
 use wasmtime_wasi_http::p3::bindings::http::types::ErrorCode;
 use wasmtime_wasi_http::{FieldMap, WasiBody, WasiHttpView};
 
-use super::guest::Guest;
+use super::guest::{BrokenOff, Guest};
 use super::{Engine, error_of, onward, p2};
 use crate::body::{Body, BodyError};
 
@@ -61,10 +60,11 @@ fn given(guest: &mut Guest, request: Request<Body>, https: bool) -> GuestRequest
     let (head, body) = request.into_parts();
     let broke_off = guest.broke_off();
     let body = body.map_err(move |error| {
-        broke_off.fetch_or(
-            matches!(error, BodyError::Connection(_) | BodyError::Client(_) | BodyError::Gone),
-            Ordering::Relaxed,
-        );
+        if matches!(error, BodyError::Connection(_) | BodyError::Client(_) | BodyError::Gone) {
+            let how = if error.is_clients_end() { BrokenOff::Left } else { BrokenOff::Unreadable };
+            // A body has one error only.
+            let _ = broke_off.set(how);
+        }
         error_of(&error)
     });
     let authority = head.headers.get(header::HOST).and_then(|host| Authority::try_from(host.as_bytes()).ok());

@@ -172,7 +172,8 @@ async fn the_clients_body_fails() {
         let upstream = upstream(&server.address, |_| {});
         let body = frames(vec![data("some"), Err(error)]);
         assert_eq!(exchange(&upstream, request("POST", body)).await.0, expected);
-        assert_eq!(upstream.endpoints()[0].in_flight(), 0);
+        let stats = upstream.endpoints()[0].stats();
+        assert_eq!((stats.in_flight, stats.failures), (0, 0), "{expected}");
     }
 }
 
