@@ -68,7 +68,7 @@ use self::discovered::Current;
 use self::endpoint::{InFlight, Source};
 use self::health::Ejections;
 use self::members::Tried;
-use self::progress::Patience;
+use self::progress::{Patience, Progress};
 use self::request_cap::RequestCap;
 use crate::body::Body;
 use crate::retry::{self, Budget, Cause};
@@ -182,7 +182,7 @@ impl Upstream {
                 return Err(self.error(facts, Reason::NoEndpoint));
             };
             let guard = AttemptGuard::begin(self, endpoint);
-            let answer = self.attempt(endpoint, &mut request, ask, Patience::Usual, facts).await;
+            let answer = self.attempt(endpoint, &mut request, ask, Patience::Usual, None, facts).await;
             guard.ends();
             let reason = match answer {
                 Ok(response) => return Ok(request_cap::hold(response, place)),
@@ -199,7 +199,8 @@ impl Upstream {
     }
 
     /// Sends the request to one endpoint. The request is taken out of `place` when it is sent; if it is there
-    /// afterwards, the endpoint cannot have received any of it.
+    /// afterwards, the endpoint cannot have received any of it. `shown` gets the progress of what is sent, for a caller
+    /// that may drop the attempt.
     ///
     /// The retries in this loop are safe for every request: the connection turned out to be closed, or an HTTP/2
     /// endpoint said that it did not process the request.
@@ -209,6 +210,7 @@ impl Upstream {
         place: &mut Option<Request<Body>>,
         ask: &Ask,
         patience: Patience,
+        mut shown: Option<&mut Option<Arc<Progress>>>,
         facts: &mut Facts,
     ) -> Result<Response<Body>, Reason> {
         (facts.endpoint, facts.cookie) = (Some(endpoint.address_text()), None);
@@ -236,6 +238,9 @@ impl Upstream {
             facts.connect_time = connect_time;
             facts.reused = lease.is_reused();
             lease.progress().wait(patience);
+            if let Some(shown) = &mut shown {
+                **shown = Some(Arc::clone(lease.progress()));
+            }
             // `place` is filled whenever the loop gets here.
             let Some(request) = place.take() else { return Err(Reason::NoEndpoint) };
             let answer = lease.send(request, in_flight).await;

@@ -15,13 +15,15 @@ use super::units::{Duration, Size};
 pub struct RouteTimeouts {
     /// From the head of the request to the head of the response, including everything between: request hooks of
     /// plugins, waiting for a connection, the request body, all attempts and the backoff between them. After that, the
-    /// current attempt is cancelled and the client gets 504. It interrupts neither a plugin's hook, which has its own
-    /// limits, nor a response whose head has arrived. In the Gateway API: `timeouts.request`.
+    /// current attempt is cancelled and the client gets 504, or 408 if the rest of its request is still to come. It
+    /// interrupts neither a plugin's hook, which has its own limits, nor a response whose head has arrived. In the
+    /// Gateway API: `timeouts.request`.
     pub request: Option<Duration>,
 
     /// One attempt: from choosing an endpoint, including connecting and the request body, to the head of the response.
     /// It replaces the upstream's `response_timeout`, so it may be longer or shorter. After that, the attempt is
-    /// cancelled, and retried if `retries` has "timeout". In the Gateway API: `timeouts.backendRequest`.
+    /// cancelled, and retried if `retries` has "timeout", unless the rest of the request is still to come. In the
+    /// Gateway API: `timeouts.backendRequest`.
     pub attempt: Option<Duration>,
 }
 

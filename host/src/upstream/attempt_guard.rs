@@ -21,6 +21,12 @@ impl<'a> AttemptGuard<'a> {
         AttemptGuard { upstream, endpoint, started: upstream.settings.is_timed().then(members::now) }
     }
 
+    /// Excuses the attempt, which the client was too slow for. How long it took says nothing about the endpoint either.
+    pub fn excuse(self) {
+        self.endpoint.health().excuse();
+        self.ends();
+    }
+
     /// Marks the attempt as ended, with whatever result. Returns when it began.
     pub fn ends(self) -> Option<Duration> {
         let started = self.started;

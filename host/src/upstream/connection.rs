@@ -71,7 +71,7 @@ impl Lease {
         }
     }
 
-    pub(super) fn progress(&self) -> &Progress {
+    pub(super) fn progress(&self) -> &Arc<Progress> {
         match self {
             Lease::Http1(connection) => connection.progress(),
             Lease::Http2(place) => &place.progress,

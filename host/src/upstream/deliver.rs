@@ -112,7 +112,8 @@ impl Upstream {
     ) -> Result<Response<Body>, Reason> {
         let patience = if delivery.attempt_timeout.is_some() { Patience::Own } else { Patience::Usual };
         let guard = AttemptGuard::begin(self, endpoint);
-        let attempt = self.attempt(endpoint, request, ask, patience, facts);
+        let mut progress = None;
+        let attempt = self.attempt(endpoint, request, ask, patience, Some(&mut progress), facts);
         let attempt_end = delivery.attempt_timeout.map(|limit| (Instant::now() + limit, Reason::AttemptTimeout(limit)));
         let request_end = deadline.zip(delivery.request_timeout);
         let request_end = request_end.map(|(end, limit)| (end, Reason::RequestTimeout(limit)));
@@ -124,13 +125,22 @@ impl Upstream {
             None => Ok(attempt.await),
             Some((end, reason)) => timeout_at(end, attempt).await.map_err(|_| reason),
         };
-        let started = guard.ends();
-        result.unwrap_or_else(|reason| {
+        let reason = match result {
+            Ok(answer) => {
+                guard.ends();
+                return answer;
+            }
             // The attempt was dropped, and its connection or stream with it.
-            endpoint.count_failure();
-            self.members.held().observe(&self.settings, endpoint, started, false);
-            Err(self.failed(endpoint, reason))
-        })
+            Err(reason) => reason,
+        };
+        if progress.is_some_and(|progress| progress.is_clients_turn()) {
+            guard.excuse();
+            return Err(reason.of_a_slow_client());
+        }
+        let started = guard.ends();
+        endpoint.count_failure();
+        self.members.held().observe(&self.settings, endpoint, started, false);
+        Err(self.failed(endpoint, reason))
     }
 
     fn result(
@@ -159,6 +169,7 @@ fn cause_of(reason: &Reason) -> Option<Cause> {
         | Reason::TooManyRequests(_)
         | Reason::RequestBody(_)
         | Reason::ShortRequestBody
+        | Reason::LateRequestBody(_)
         | Reason::Authority
         | Reason::Tunnel => None,
     }

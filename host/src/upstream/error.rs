@@ -52,6 +52,8 @@ pub enum Reason {
     RequestBody(BodyError),
     /// The request body ended before its announced length.
     ShortRequestBody,
+    /// A time limit of the route was over, and the client had not sent the whole request yet.
+    LateRequestBody(Duration),
     /// The request's authority cannot be written into an HTTP/2 request.
     Authority,
     /// CONNECT: this gateway opens no tunnels.
@@ -95,8 +97,20 @@ impl Reason {
             }
             Reason::Closed(_) => UpstreamFailure::Closed,
             Reason::BadResponse(_) => UpstreamFailure::BadResponse,
-            Reason::RequestBody(_) | Reason::ShortRequestBody | Reason::Authority | Reason::Tunnel => return None,
+            Reason::RequestBody(_)
+            | Reason::ShortRequestBody
+            | Reason::LateRequestBody(_)
+            | Reason::Authority
+            | Reason::Tunnel => return None,
         })
+    }
+
+    /// The reason if a time limit of the route ended a request that the client had not sent completely.
+    pub(super) fn of_a_slow_client(self) -> Reason {
+        match self {
+            Reason::AttemptTimeout(limit) | Reason::RequestTimeout(limit) => Reason::LateRequestBody(limit),
+            reason => reason,
+        }
     }
 }
 
@@ -113,7 +127,7 @@ impl SendError {
                 StatusCode::BAD_GATEWAY
             }
             Reason::RequestBody(BodyError::TooLarge(_)) => StatusCode::PAYLOAD_TOO_LARGE,
-            Reason::RequestBody(BodyError::TimedOut) => StatusCode::REQUEST_TIMEOUT,
+            Reason::RequestBody(BodyError::TimedOut) | Reason::LateRequestBody(_) => StatusCode::REQUEST_TIMEOUT,
             Reason::RequestBody(BodyError::Expectation) => StatusCode::EXPECTATION_FAILED,
             Reason::RequestBody(BodyError::Connection(_) | BodyError::Client(_) | BodyError::Gone)
             | Reason::ShortRequestBody
@@ -159,6 +173,9 @@ impl fmt::Display for SendError {
             Reason::BadResponse(flaw) => write!(f, "{endpoint} sent a bad response: {flaw}"),
             Reason::RequestBody(error) => write!(f, "the request body for {endpoint} failed: {error}"),
             Reason::ShortRequestBody => write!(f, "the request body for {endpoint} ended before its announced length"),
+            Reason::LateRequestBody(time) => {
+                write!(f, "the client had not sent the whole request for {endpoint} within {time:?}")
+            }
             Reason::Authority => write!(f, "the request's host cannot be sent to {endpoint}"),
             Reason::Tunnel => write!(f, "no tunnel is opened to {endpoint}"),
         }

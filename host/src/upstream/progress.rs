@@ -6,7 +6,7 @@
 //! Timeouts are counts of sweeps, not timers: registering and removing a tokio timer costs 0.4 µs for each request
 //! (measured), a relaxed store nothing. Only the endpoint's turn counts: while a request body is still being sent the
 //! count is reset, so that a long upload has as much time as it needs, and a client that is slow to send or to read is
-//! not blamed on the endpoint.
+//! not blamed on the endpoint. Nor is it if a time limit of the route ends the request in the client's turn.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -93,6 +93,19 @@ impl Progress {
     /// Whether the endpoint is being waited for.
     pub(super) fn is_endpoints_turn(&self) -> bool {
         self.sweeps.load(Relaxed) > 0
+    }
+
+    /// The endpoint accepts no more of the request at present, although the client may have more to send.
+    pub(super) fn endpoint_is_full(&self) {
+        if self.is_clients_turn() {
+            self.sweeps.store(1, Relaxed);
+        }
+    }
+
+    /// Whether the client is being waited for: the endpoint has taken all that has come of the request, which is not
+    /// all of it.
+    pub(super) fn is_clients_turn(&self) -> bool {
+        self.awaiting.load(Relaxed) && self.sweeps.load(Relaxed) == 0
     }
 
     /// The client wants more of the response body than has arrived.
@@ -188,6 +201,25 @@ mod tests {
         progress.body_is_awaited();
         (0..5).for_each(|_| progress.sweep(2, 4));
         assert!(progress.is_expired(), "the body has the usual limit");
+    }
+
+    #[test]
+    fn it_is_the_clients_turn_while_the_endpoint_has_all_that_came_of_the_request() {
+        let progress = Progress::new();
+        let is = |expected: bool, why: &str| assert_eq!(progress.is_clients_turn(), expected, "{why}");
+        is(false, "nothing is sent");
+        progress.begin();
+        is(false, "the request is on its way");
+        progress.clients_turn();
+        is(true, "more of its body is to come");
+        progress.endpoint_is_full();
+        is(false, "the endpoint does not take what came");
+        progress.clients_turn();
+        progress.endpoints_turn();
+        is(false, "more has come");
+        progress.answered();
+        progress.clients_turn();
+        is(false, "the answer is here");
     }
 
     #[test]

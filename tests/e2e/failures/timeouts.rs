@@ -68,7 +68,7 @@ async fn a_request_that_times_out_is_cancelled_at_the_server() {
     eventually("the server is told", async || (hung.cancelled() == 1).then_some(())).await;
     let mut wire = Wire::connect(gateway.address()).await;
     wire.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\nonly a part").await;
-    wire.read_to("HTTP/1.1 504 ").await;
+    wire.read_to("HTTP/1.1 408 ").await;
     let records = gateway.wait_for_records(2).await;
     assert!(records.iter().all(|record| record["outcome"] == "timed-out"), "{records:#?}");
 }

@@ -45,6 +45,25 @@ async fn check_blame(gateway: &TestGateway, what: &str) {
     }
 }
 
+#[tokio::test]
+async fn a_client_that_is_too_slow_is_told_so() {
+    for (protocol, servers) in servers().await {
+        for timeouts in [json!({ "request": "60s", "attempt": "700ms" }), json!({ "request": "700ms" })] {
+            let what = format!("{protocol} {timeouts}");
+            let gateway = gateway(protocol, &servers, &timeouts);
+            let mut wire = Wire::connect(gateway.address()).await;
+            wire.send("PUT / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nabc").await;
+            let answer = wire.read_to("The request body did not come in time.").await;
+            assert!(answer.starts_with("HTTP/1.1 408 "), "{what}: {answer}");
+            let record = gateway.wait_for_records(1).await.remove(0);
+            assert_eq!((&record["outcome"], &record["status"]), (&json!("timed-out"), &json!(408)), "{what}: {record}");
+            let error = record["error"].as_str().unwrap();
+            assert!(error.contains("the client had not sent the whole request"), "{what}: {error}");
+            check_blame(&gateway, &what).await;
+        }
+    }
+}
+
 /// What a client does after the first part of its request.
 #[derive(Clone, Copy, Debug)]
 enum Then {

@@ -67,7 +67,12 @@ impl Upload {
                 self.0.give_up();
                 Poll::Ready(Ok(()))
             }
-            polled => polled,
+            polled => {
+                if polled.is_pending() && self.0.is_blocked() {
+                    progress.endpoint_is_full();
+                }
+                polled
+            }
         }
     }
 }
