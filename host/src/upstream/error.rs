@@ -168,7 +168,8 @@ impl fmt::Display for SendError {
                 write!(f, "{endpoint} did not begin to answer within {time:?} of the request")
             }
             Reason::Closed(error) => {
-                write!(f, "{endpoint} closed the connection before it answered: {}", Chain(&**error))
+                let ended = if is_reset(&**error) { "reset the stream" } else { "closed the connection" };
+                write!(f, "{endpoint} {ended} before it answered: {}", Chain(&**error))
             }
             Reason::BadResponse(flaw) => write!(f, "{endpoint} sent a bad response: {flaw}"),
             Reason::RequestBody(error) => write!(f, "the request body for {endpoint} failed: {error}"),
@@ -208,6 +209,11 @@ impl fmt::Display for BadResponse {
             BadResponse::TooManyHeaders(limit) => write!(f, "more than {limit} header fields"),
         }
     }
+}
+
+/// Whether an HTTP/2 endpoint ended only the stream, not the connection.
+fn is_reset(error: &(dyn Error + 'static)) -> bool {
+    error.source().and_then(|cause| cause.downcast_ref::<h2::Error>()).is_some_and(h2::Error::is_reset)
 }
 
 /// Shows an error with its causes: hyper's own text often gives only the outermost.

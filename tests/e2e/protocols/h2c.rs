@@ -145,23 +145,36 @@ async fn a_connection_that_is_dead_is_left_by_the_first_request_that_is_given_up
 async fn a_post_that_is_refused_is_sent_again() {
     let connections = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&connections);
-    let server = Scripted::start(move |mut stream| {
+    let server = Scripted::start(move |stream| {
         let answer = if counted.fetch_add(1, Relaxed) == 0 { REFUSED } else { ANSWER };
-        async move {
-            let mut read: Vec<u8> = Vec::new();
-            while !read.windows(HEAD.len()).any(|bytes| bytes == HEAD) {
-                if stream.read_buf(&mut read).await.unwrap() == 0 {
-                    return;
-                }
-            }
-            stream.write_all(&[SETTINGS, answer].concat()).await.unwrap();
-            while matches!(stream.read_buf(&mut read).await, Ok(1..)) {}
-        }
+        answer_first(stream, answer)
     })
     .await;
     let gateway = TestGateway::start(config(&server.text()));
     assert_eq!(gateway.post("/", &[], "").await.status, 200);
     assert_eq!(connections.load(Relaxed), 2);
+}
+
+#[tokio::test]
+async fn a_stream_that_is_reset_is_told_from_a_connection_that_is_closed() {
+    let server = Scripted::start(|stream| answer_first(stream, FAILED)).await;
+    let gateway = TestGateway::start(config(&server.text()));
+    gateway.get("/").await.problem(502);
+    let record = gateway.wait_for_records(1).await.remove(0);
+    let error = record["error"].as_str().unwrap();
+    assert!(error.contains(" reset the stream before it answered: "), "{error}");
+}
+
+/// Reads the head of the first request and sends these frames.
+async fn answer_first(mut stream: TcpStream, frames: &'static [u8]) {
+    let mut read: Vec<u8> = Vec::new();
+    while !read.windows(HEAD.len()).any(|bytes| bytes == HEAD) {
+        if stream.read_buf(&mut read).await.unwrap() == 0 {
+            return;
+        }
+    }
+    stream.write_all(&[SETTINGS, frames].concat()).await.unwrap();
+    while matches!(stream.read_buf(&mut read).await, Ok(1..)) {}
 }
 
 /// Of the frame of a head without a body on the first stream: type, flags and stream.
@@ -172,6 +185,9 @@ const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
 
 /// The first stream is reset: REFUSED_STREAM.
 const REFUSED: &[u8] = &[0, 0, 4, 3, 0, 0, 0, 0, 1, 0, 0, 0, 7];
+
+/// The first stream is reset: INTERNAL_ERROR.
+const FAILED: &[u8] = &[0, 0, 4, 3, 0, 0, 0, 0, 1, 0, 0, 0, 2];
 
 /// The first stream is answered with `:status 200`, and no body.
 const ANSWER: &[u8] = &[0, 0, 1, 1, 5, 0, 0, 0, 1, 0x88];
