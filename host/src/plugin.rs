@@ -56,7 +56,7 @@ use wasmtime::{Store, WasmBacktrace};
 pub use artifact::{Artifact, Exports, Import, Manifest, MetricDeclaration, VERSION};
 pub use background::tick;
 pub use bindings::Direction;
-pub use bodies::Bodies;
+pub use bodies::{Bodies, fault_of};
 pub use breaker::Settings as BreakerSettings;
 pub use callout::{Callee, Script};
 pub use chain::{Chain, Stop};

@@ -156,7 +156,7 @@ impl Bodies {
                 },
                 Arrival::Frame(Some(Err(error))) => {
                     if matches!(self.direction, Direction::Response) {
-                        turns.note(Fault::Upstream, error.to_string()).await;
+                        turns.note(fault_of(&error), error.to_string()).await;
                     }
                     let _ = sender.send(Piece::Failed(error)).await;
                     return (bytes, false);
@@ -336,6 +336,17 @@ fn arrived(exchange: &mut Exchange, direction: Direction, frame: Frame<Bytes>) {
             replace_fields(&mut arrived, *own);
         }
         *trailers = Some(Box::new(arrived));
+    }
+}
+
+/// Whose fault it is that a response body broke off. The rest of a request that is still being sent ends its response,
+/// too.
+pub fn fault_of(error: &BodyError) -> Fault {
+    match error {
+        BodyError::TimedOut => Fault::TimedOut,
+        BodyError::Client(_) if error.is_clients_end() => Fault::ClientLeft,
+        BodyError::Client(_) | BodyError::TooLarge(_) => Fault::Request,
+        _ => Fault::Upstream,
     }
 }
 

@@ -17,7 +17,7 @@ use crate::admission::Admitted;
 use crate::body::{Body, BodyError};
 use crate::exchange::{Exchange, Fault, Phase};
 use crate::http::Abort;
-use crate::plugin::{Bodies, Loan, Turn};
+use crate::plugin::{Bodies, Loan, Turn, fault_of};
 use crate::snapshot::{Route, Snapshot};
 use crate::tunnel::{End, Ended, Handover, How, Tunnel, Upgrade};
 
@@ -52,7 +52,8 @@ pub(super) struct Tail {
 struct Sent {
     bytes: u64,
     complete: bool,
-    error: Option<String>,
+    /// Why the response broke off.
+    error: Option<(Fault, String)>,
 }
 
 impl Tail {
@@ -234,8 +235,8 @@ impl Sent {
         let outcome = &mut exchange.outcome;
         outcome.response_bytes = self.bytes;
         outcome.complete = self.complete;
-        if let (Some(error), None) = (&self.error, outcome.fault) {
-            outcome.fault = Some(Fault::Upstream);
+        if let (Some((fault, error)), None) = (&self.error, outcome.fault) {
+            outcome.fault = Some(*fault);
             outcome.error = Some(error.clone().into());
         }
     }
@@ -263,7 +264,7 @@ impl http_body::Body for TailBody {
                 sent.bytes += frame.data_ref().map_or(0, Bytes::len) as u64;
                 sent.complete = is_whole;
             }
-            Some(Err(error)) => (sent.complete, sent.error) = (false, Some(error.to_string())),
+            Some(Err(error)) => (sent.complete, sent.error) = (false, Some((fault_of(error), error.to_string()))),
             None => sent.complete = true,
         }
         Poll::Ready(frame)

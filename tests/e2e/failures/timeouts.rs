@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use gatewright_tests::{Scripted, TestGateway, Wire, eventually, read_head, send};
+use gatewright_tests::{Scripted, TestGateway, Wire, eventually, guest, read_head, send};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpSocket;
@@ -149,6 +149,29 @@ async fn a_response_whose_head_has_come_is_not_cut() {
     send(gateway.address(), "GET", "/hung", &[], "").await.problem(504);
     open.send(true).unwrap();
     wire.read_to("tail").await;
+}
+
+#[tokio::test]
+async fn a_response_that_stops_coming_is_recorded_as_timed_out() {
+    let (server, _closed) = gated("HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\nhead", "tail").await;
+    let chunks = json!([{ "chunks": { "do": "pass" } }]);
+    let gateway = TestGateway::start(json!({
+        "upstreams": { "stuck": { "endpoints": [server.text()], "body_timeout": "500ms" } },
+        "plugins": { "chunks": { "source": format!("file:{}", guest("guest-chunks")) } },
+        "routes": [
+            route("/plain", "stuck", json!({})),
+            route("/hooks", "stuck", json!({ "plugins": chunks })),
+        ],
+    }));
+    for (number, path) in ["/plain", "/hooks"].into_iter().enumerate() {
+        let mut wire = Wire::connect(gateway.address()).await;
+        wire.send(format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n")).await;
+        let answer = wire.read_to_end().await;
+        assert!(answer.contains("head") && !answer.ends_with("0\r\n\r\n"), "{path}: {answer}");
+        let records = gateway.wait_for_records(number + 1).await;
+        let record = records.iter().find(|record| record["path"] == path).unwrap();
+        assert_eq!((&record["outcome"], &record["status"]), (&json!("timed-out"), &json!(200)), "{record}");
+    }
 }
 
 /// A server whose answer stops in its middle at `/stuck`; elsewhere it sends short pieces until it is told to end, and counts
