@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::Parts;
@@ -34,6 +34,8 @@ pub struct Outcome {
     pub fault: Option<Fault>,
     /// What went wrong, for the operator.
     pub error: Option<Cow<'static, str>>,
+    /// Whether the client's own deadline has ended the response body, if there is such a deadline.
+    pub overdue: Option<Arc<AtomicBool>>,
     /// A plugin wants the client's stream reset.
     pub aborted: bool,
     /// The last byte of the response has been handed to the transport.
@@ -44,6 +46,11 @@ impl Outcome {
     /// Body bytes received from the client so far.
     pub fn request_bytes(&self) -> u64 {
         self.request_bytes.as_ref().map_or(0, |bytes| bytes.load(Ordering::Relaxed))
+    }
+
+    /// Whether the client's own deadline has ended the response body.
+    pub fn is_overdue(&self) -> bool {
+        self.overdue.as_ref().is_some_and(|overdue| overdue.load(Ordering::Relaxed))
     }
 }
 

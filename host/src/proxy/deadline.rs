@@ -4,6 +4,8 @@
 //! reached. Dropping what was sent resets its stream, which tells the server.
 
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -13,7 +15,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::error::Error;
 use crate::body::{Body, BodyError};
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, Outcome};
 use crate::problem::grpc;
 use crate::upstream::SendError;
 
@@ -31,11 +33,14 @@ pub(super) async fn keep<T>(deadline: Instant, work: impl Future<Output = Result
     tokio::time::timeout_at(deadline, work).await.map_err(|_| Error::Deadline)?.map_err(Error::Upstream)
 }
 
-/// The response body, which ends with DEADLINE_EXCEEDED if it is not complete by the deadline.
-pub(super) fn apply(deadline: Option<Instant>, body: Body) -> Body {
+/// The response body, which ends with DEADLINE_EXCEEDED if it is not complete by the deadline. To the client that is an
+/// end like any other, so the outcome is told.
+pub(super) fn apply(deadline: Option<Instant>, body: Body, outcome: &mut Outcome) -> Body {
     match deadline {
         Some(deadline) if !body.is_end_stream() => {
-            Body::boxed(Timed { body, alarm: Box::pin(tokio::time::sleep_until(deadline)) })
+            let is_over = Arc::<AtomicBool>::default();
+            outcome.overdue = Some(Arc::clone(&is_over));
+            Body::boxed(Timed { body, alarm: Box::pin(tokio::time::sleep_until(deadline)), is_over })
         }
         _ => body,
     }
@@ -45,6 +50,7 @@ struct Timed {
     /// Empty once the deadline has passed.
     body: Body,
     alarm: Pin<Box<Sleep>>,
+    is_over: Arc<AtomicBool>,
 }
 
 impl http_body::Body for Timed {
@@ -57,6 +63,7 @@ impl http_body::Body for Timed {
             return polled;
         }
         self.body = Body::Empty;
+        self.is_over.store(true, Relaxed);
         let trailers = grpc::status_of(StatusCode::GATEWAY_TIMEOUT, "The deadline is over.");
         Poll::Ready(Some(Ok(Frame::trailers(trailers))))
     }

@@ -8,7 +8,7 @@ use http::{StatusCode, header};
 use crate::admission::Shed;
 use crate::api_versions::{By, Refusal};
 use crate::body::{Body, BodyError};
-use crate::exchange::{Exchange, Fault};
+use crate::exchange::{Exchange, Fault, Outcome};
 use crate::headers::Reject;
 use crate::plugin::{Failure, ServiceError};
 use crate::problem;
@@ -61,8 +61,7 @@ impl Error {
         if let Error::Plugin(failure) = self {
             return failure.answer(exchange).into();
         }
-        exchange.outcome.fault = Some(self.fault());
-        exchange.outcome.error = Some(self.for_operator().into());
+        self.note(&mut exchange.outcome);
         exchange.outcome.aborted |= matches!(self, Error::Aborted);
         let status = self.status();
         let (mut head, body) = problem::answer(status, &self.for_client(), exchange);
@@ -78,6 +77,12 @@ impl Error {
         }
         exchange.response = head;
         body.into()
+    }
+
+    /// Records whose fault it is and what the operator is told.
+    pub fn note(&self, outcome: &mut Outcome) {
+        outcome.fault = Some(self.fault());
+        outcome.error = Some(self.for_operator().into());
     }
 
     /// Whether a time limit was exceeded.
@@ -186,7 +191,7 @@ impl Error {
             Error::NoTunnel => "the route's \"upgrades\" do not have the protocol that was asked for".into(),
             Error::NotSwitched => "the upstream did not switch the protocol as it was asked to".into(),
             Error::NotCached => "only-if-cached, and nothing is".into(),
-            Error::Deadline => "no answer came before the deadline that the client set".into(),
+            Error::Deadline => "no complete answer came before the deadline that the client set".into(),
             Error::Upstream(error) => error.to_string(),
             Error::Service(error) => format!("the service failed: {error}"),
         }

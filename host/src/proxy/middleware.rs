@@ -77,7 +77,7 @@ pub(super) async fn through(
     let body = if ends { Body::Empty } else { body };
     give_head(snapshot, exchange, head, None);
     tail.cookie = facts.cookie;
-    Ok(deadline::apply(deadline, body))
+    Ok(deadline::apply(deadline, body, &mut tail.exchange.outcome))
 }
 
 /// What is behind the middleware in one exchange: the rest of the route.

@@ -239,6 +239,9 @@ impl Sent {
             outcome.fault = Some(*fault);
             outcome.error = Some(error.clone().into());
         }
+        if outcome.fault.is_none() && outcome.is_overdue() {
+            Error::Deadline.note(outcome);
+        }
     }
 }
 

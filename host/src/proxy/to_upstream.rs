@@ -70,7 +70,7 @@ pub(super) async fn send(
     }
     give_head(snapshot, &mut tail.exchange, head, target.edits.as_deref());
     tail.cookie = facts.cookie;
-    Ok(deadline::apply(deadline, body))
+    Ok(deadline::apply(deadline, body, &mut tail.exchange.outcome))
 }
 
 /// A request that is with an upstream. If this is dropped before it [ends](Sending::ends), because the client has

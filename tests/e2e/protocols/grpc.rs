@@ -123,6 +123,10 @@ async fn a_deadline_is_passed_on_and_kept() {
     let records = gateway.wait_for_records(3).await;
     let timed_out = records.iter().filter(|record| record["outcome"] == "timed-out").count();
     assert!(timed_out >= 1, "{records:#?}");
+    let dripped = records.iter().find(|record| record["path"] == "/test.Echo/Drip").unwrap();
+    assert_eq!((&dripped["outcome"], &dripped["status"]), (&json!("timed-out"), &json!(200)), "{dripped}");
+    let error = "no complete answer came before the deadline that the client set";
+    assert_eq!(dripped["error"], error, "{dripped}");
 }
 
 #[tokio::test]

@@ -128,5 +128,5 @@ async fn what_a_plugin_makes_a_call_of_grpc_is_one_behind_it() {
     let answer = gateway.post("/v1/notes", &[("grpc-timeout", "2S")], r#"{"text":"a"}"#).await;
     assert_eq!(answer.status, 504, "{answer:?}");
     let record = gateway.wait_for_records(1).await.remove(0);
-    assert_eq!(record["error"], "no answer came before the deadline that the client set", "{record}");
+    assert_eq!(record["error"], "no complete answer came before the deadline that the client set", "{record}");
 }
