@@ -1,5 +1,6 @@
 //! Protocols through the proxy: what is more than a request with its response.
 
+mod broken;
 mod events;
 mod grpc;
 mod h2c;

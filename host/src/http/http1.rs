@@ -98,7 +98,12 @@ where
             *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
         }
         let Reply { head, framing, is_last } = reply::reply(&response, asked, wire.is_last());
-        wire.send(head, framing, response.into_body()).await.ok()?;
+        if wire.send(head, framing, response.into_body()).await.is_err() {
+            if framing == Framing::UntilClosed {
+                wire.abort();
+            }
+            return None;
+        }
         if !wire.finish(is_last).await {
             return over(wire.close(b"")).await;
         }

@@ -2,12 +2,14 @@
 
 mod reading;
 
+use std::any::Any;
 use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
 use http::Request;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
 use super::super::framing::{Framing, Head, Limits, Part};
@@ -286,6 +288,19 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Wire<'a, IO> {
     /// Lets the connection rest.
     pub(super) fn rest(self) -> Resting<IO> {
         Resting { io: self.io, since: self.since }
+    }
+
+    /// Makes the connection end with a reset: nothing else says of a body that ends with its connection that it has
+    /// broken off. Over TLS, the end without `close_notify` does.
+    pub(super) fn abort(&self)
+    where
+        IO: 'static,
+    {
+        let io: &dyn Any = &self.io;
+        if let Some(socket) = io.downcast_ref::<TcpStream>() {
+            // Fails only if the socket is already gone.
+            let _ = socket.set_zero_linger();
+        }
     }
 
     /// The stream, and the bytes that arrived after the last request.
