@@ -114,9 +114,15 @@ async fn a_name_that_has_no_address_any_more_loses_its_endpoints_after_a_while()
     let (dns, (one, _two)) = (Dns::start().await, twins().await);
     dns.set_addresses("users.test", &["127.0.0.1"]);
     let gateway = TestGateway::start(config(&dns, json!([named(&one)])));
+    let events =
+        async |event: &'static str| gateway.metric("gatewright_upstream_events_total", &["group", event]).await;
+    let failed = events("name-failed").await;
     dns.set_addresses("users.test", &[]);
     assert_eq!(answers(&gateway, 4).await, ["one"], "it is held");
+    eventually("it counts as failed", async || (events("name-failed").await >= failed + 2.0).then_some(())).await;
+    let resolved = events("name-resolved").await;
     until(&gateway, &["503"]).await;
+    assert_eq!(events("name-resolved").await, resolved);
     dns.set_addresses("users.test", &["127.0.0.1"]);
     until(&gateway, &["one"]).await;
 }

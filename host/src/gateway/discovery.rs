@@ -7,7 +7,7 @@ use std::time::Instant;
 use tokio::task::AbortHandle;
 
 use super::control::Spawn;
-use crate::discovery::{Query, Resolver, Schedule, Settings};
+use crate::discovery::{Answer, Query, Resolver, Schedule, Settings};
 use crate::snapshot::Snapshot;
 use crate::telemetry::metrics::{Metrics, UpstreamEvent};
 use crate::telemetry::{self, Level};
@@ -75,25 +75,32 @@ impl Discovery {
 async fn follow(upstream: Arc<Upstream>, query: Query, resolver: Arc<Resolver>, count: impl Fn(UpstreamEvent)) {
     let started = Instant::now();
     let mut schedule = Schedule::new(upstream.found(&query).unwrap_or_default());
-    let mut is_failing = false;
+    let mut before = State::Resolved;
     loop {
         let answer = resolver.resolve(&query).await;
         let step = schedule.step(answer.as_ref(), resolver.settings(), started.elapsed(), fastrand::u64(..));
-        count(if answer.is_ok() { UpstreamEvent::NameResolved } else { UpstreamEvent::NameFailed });
+        let state = State::of(&answer);
+        count(if state == State::Resolved { UpstreamEvent::NameResolved } else { UpstreamEvent::NameFailed });
         match &answer {
-            Err(error) if !is_failing => {
+            _ if state == before => {}
+            Err(error) => {
                 let message = "a name is not resolved; its last endpoints stay";
                 let fields: telemetry::Fields<'_> =
                     &[("upstream", upstream.name()), ("name", &query), ("error", error)];
                 telemetry::log(Level::Warn, message, fields);
             }
-            Ok(_) if is_failing => {
+            Ok(_) if state == State::Empty => {
+                let message = "a name has no addresses; its last endpoints stay for the hold time";
+                let hold = format!("{:?}", resolver.settings().hold);
+                let fields: telemetry::Fields<'_> = &[("upstream", upstream.name()), ("name", &query), ("hold", &hold)];
+                telemetry::log(Level::Warn, message, fields);
+            }
+            Ok(_) => {
                 let fields: telemetry::Fields<'_> = &[("upstream", upstream.name()), ("name", &query)];
                 telemetry::log(Level::Info, "a name is resolved again", fields);
             }
-            _ => {}
         }
-        is_failing = answer.is_err();
+        before = state;
         if let Some(found) = step.change {
             let addresses: Vec<String> = found.iter().map(|found| found.address.to_string()).collect();
             let addresses = addresses.join(" ");
@@ -104,6 +111,25 @@ async fn follow(upstream: Arc<Upstream>, query: Query, resolver: Arc<Resolver>, 
             upstream.discovered([(query.clone(), found)]);
         }
         tokio::time::sleep(step.wait).await;
+    }
+}
+
+/// What is known about a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Resolved,
+    /// It has no addresses.
+    Empty,
+    Failing,
+}
+
+impl State {
+    fn of<E>(answer: &Result<Answer, E>) -> State {
+        match answer {
+            Ok(answer) if answer.found.is_empty() => State::Empty,
+            Ok(_) => State::Resolved,
+            Err(_) => State::Failing,
+        }
     }
 }
 
