@@ -127,6 +127,16 @@ fn explain_tells_what_happens_when_endpoints_fail() {
 }
 
 #[test]
+fn explain_tells_that_a_tunnel_is_refused() {
+    let file = File::new(r#"{ "listeners": [":0"], "routes": [{ "match": {}, "plugins": ["echo"] }] }"#);
+    for url in ["foo:443", "http://foo/"] {
+        let output = gatewright(&["explain", "--config", file.path(), "CONNECT", url]);
+        let said = text(&output.stdout);
+        assert!(said.contains("no route is asked: 501") && !said.contains("route-0"), "{said}");
+    }
+}
+
+#[test]
 fn explain_tells_what_tls_is_spoken_on_both_sides() {
     let folder = tempfile::tempdir().unwrap();
     let ca = folder.path().join("ca.pem");

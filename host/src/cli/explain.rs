@@ -8,7 +8,7 @@ use super::amounts::{size, time};
 use super::explain_tls;
 use crate::api_versions::{Chosen, Refusal};
 use crate::gateway::Error;
-use crate::headers::path;
+use crate::headers::{Reject, path};
 use crate::mirror::EVERY;
 use crate::retry::Policy;
 use crate::router::RequestView;
@@ -21,6 +21,11 @@ use crate::upstream::{self, Upstream};
 /// The method, the address or a header cannot be part of a request.
 pub(super) fn explain(snapshot: &Snapshot, method: &str, url: &str, headers: &[String]) -> Result<String, Error> {
     let method: Method = method.parse().map_err(|_| wrong(format!("{method:?} is not a method")))?;
+    if method == Method::CONNECT {
+        let refused = Reject::Tunnel;
+        let (status, why) = (refused.status().as_u16(), refused.detail());
+        return Ok(format!("{method} {url}\n\nthe gateway refuses it, and no route is asked: {status}, {why}\n"));
+    }
     let uri: Uri = url.parse().map_err(|error| wrong(format!("{url:?} is not an address: {error}")))?;
     let headers = parse_headers(headers)?;
     let host = headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
