@@ -14,14 +14,14 @@ use tokio::sync::watch;
 /// Creates the two halves: one asks for the drain, the other hears of it.
 pub fn channel() -> (Drainer, Drain) {
     let (sender, receiver) = watch::channel(());
-    let asked = Arc::new(AtomicBool::new(false));
-    (Drainer { asked: Arc::clone(&asked), sender }, Drain { asked: Asked(asked), receiver })
+    let asked = Asked::default();
+    (Drainer { asked: asked.clone(), sender }, Drain { asked, receiver })
 }
 
-/// The half that asks the others to finish.
+/// The half that asks the others to finish. If it has asked, its drop tells them that their time is over.
 #[derive(Debug)]
 pub struct Drainer {
-    asked: Arc<AtomicBool>,
+    asked: Asked,
     sender: watch::Sender<()>,
 }
 
@@ -33,35 +33,45 @@ pub struct Drain {
 }
 
 impl Drainer {
-    /// Asks everybody to finish, and waits until all have, at most for `deadline`. Returns how many have not.
-    pub async fn drain(self, deadline: Duration) -> usize {
+    /// Asks everybody to finish, and waits until all have, at most for `deadline`. Returns whether they have.
+    pub async fn drain(&self, deadline: Duration) -> bool {
         self.ask();
-        match tokio::time::timeout(deadline, self.sender.closed()).await {
-            Ok(()) => 0,
-            Err(_) => self.sender.receiver_count(),
-        }
+        tokio::time::timeout(deadline, self.sender.closed()).await.is_ok()
     }
 
     /// Asks everybody to finish, without waiting.
     pub fn ask(&self) {
-        self.asked.store(true, Ordering::Release);
+        self.asked.0.asked.store(true, Ordering::Release);
         // Fails only if nobody listens any more.
         let _ = self.sender.send(());
     }
+}
 
-    /// How many are at work.
-    pub fn count(&self) -> usize {
-        self.sender.receiver_count()
+impl Drop for Drainer {
+    fn drop(&mut self) {
+        // Before the sender is dropped, so that whoever hears of the end also reads it here.
+        self.asked.0.over.store(self.asked.is_asked(), Ordering::Release);
     }
 }
 
 /// Tells whether a drain was asked for, without being waited for.
-#[derive(Clone, Debug)]
-pub struct Asked(Arc<AtomicBool>);
+#[derive(Clone, Debug, Default)]
+pub struct Asked(Arc<Stages>);
+
+#[derive(Debug, Default)]
+struct Stages {
+    asked: AtomicBool,
+    over: AtomicBool,
+}
 
 impl Asked {
     pub fn is_asked(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        self.0.asked.load(Ordering::Acquire)
+    }
+
+    /// Whether the drain time has passed as well.
+    pub fn is_over(&self) -> bool {
+        self.0.over.load(Ordering::Acquire)
     }
 }
 
@@ -87,8 +97,8 @@ impl Drain {
         }
     }
 
-    /// Waits until the drain time has passed as well, that is, until the `Drainer` has stopped waiting. Work that has
-    /// no end of its own is cut then. The future itself counts as work in progress.
+    /// Waits until the drain time has passed as well, that is, until the `Drainer` is dropped. Work that has not ended
+    /// is cut then. The future also wakes its task when the drain is asked for; it counts as work in progress itself.
     pub fn over(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
         let mut own = self.clone();
         async move {
@@ -116,18 +126,20 @@ mod tests {
         });
         assert!(!drain.is_asked());
         drop(drain);
-        assert_eq!(drainer.drain(Duration::from_secs(10)).await, 0);
+        assert!(drainer.drain(Duration::from_secs(10)).await);
         assert!(one.await.is_ok());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn gives_up_at_the_deadline_and_says_how_many_are_left() {
+    async fn gives_up_at_the_deadline_and_is_over_when_it_is_dropped() {
         let (drainer, drain) = channel();
         let other = drain.clone();
-        assert_eq!(drainer.count(), 2);
-        assert_eq!(drainer.drain(Duration::from_secs(1)).await, 2);
+        assert!(!drainer.drain(Duration::from_secs(1)).await);
         assert!(drain.is_asked() && other.is_asked());
         other.asked().await;
+        assert!(!drain.flag().is_over());
+        drop(drainer);
+        assert!(drain.flag().is_over() && other.flag().is_over());
     }
 
     #[tokio::test]
@@ -138,7 +150,7 @@ mod tests {
             panic!("on purpose");
         });
         assert!(task.await.is_err());
-        assert_eq!(drainer.drain(Duration::from_secs(60)).await, 0);
+        assert!(drainer.drain(Duration::from_secs(60)).await);
     }
 
     #[tokio::test(start_paused = true)]
@@ -153,12 +165,14 @@ mod tests {
         });
         drop(drain);
         let start = tokio::time::Instant::now();
-        assert!(drainer.drain(Duration::from_secs(7)).await > 0);
+        assert!(!drainer.drain(Duration::from_secs(7)).await);
+        drop(drainer);
         assert_eq!(endless.await.ok(), Some(start + Duration::from_secs(7)));
 
         // Nobody asked: nothing is cut.
         let (drainer, drain) = channel();
         drop(drainer);
+        assert!(!drain.flag().is_over());
         assert!(tokio::time::timeout(Duration::from_secs(60), drain.over()).await.is_err());
     }
 

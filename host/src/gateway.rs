@@ -26,7 +26,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -34,7 +34,7 @@ use arc_swap::ArcSwap;
 
 use crate::admin;
 use crate::config::{self, Loaded, Report};
-use crate::drain::{self, Drainer};
+use crate::drain::{self, Asked};
 use crate::listener::{self, BindError};
 use crate::snapshot::{self, Listen, Listener, Parting, Snapshot, Workshop};
 use crate::stock;
@@ -172,12 +172,8 @@ impl Gateway {
             running.discovery.stop();
             (std::mem::take(&mut running.listeners), std::mem::take(&mut running.workers))
         };
-        let drains: Vec<Drainer> = listeners.into_values().map(|listening| listening.drainer).collect();
-        let left = self.control.block_on(drain_all(drains, deadline)).unwrap_or_default();
-        if left > 0 {
-            let fields: telemetry::Fields<'_> = &[("connections", &left)];
-            telemetry::log(Level::Warn, "the drain time is over; connections are cut", fields);
-        }
+        // Without a control thread, nothing can be waited for.
+        let _ = self.control.block_on(sockets::drain_all(listeners.into_values().collect(), deadline));
         self.shared.is_cut.store(true, Ordering::Relaxed);
         workers.into_iter().for_each(Worker::stop);
         self.control.stop();
@@ -324,17 +320,19 @@ impl Shared {
             let (drainer, drain) = drain::channel();
             let address = sockets.first().map_or(listen.address, listener::Bound::address);
             let (key, parting) = (key(&listen), Parting::default());
-            let listener = Listener { listen, parting: parting.clone() };
+            let observer = Arc::new(self.observer(drain.flag()));
+            let listener = Listener { listen, parting: parting.clone(), observer };
+            let mut open = Vec::with_capacity(running.workers.len());
             for (worker, bound) in running.workers.iter().zip(sockets) {
-                worker.open(Opening { bound, listener: listener.clone(), drain: drain.clone() });
+                let count = Arc::<AtomicUsize>::default();
+                open.push(count.clone());
+                worker.open(Opening { bound, listener: listener.clone(), drain: drain.clone(), open: count });
             }
-            running.listeners.insert(key, Listening { address, drainer, parting });
+            running.listeners.insert(key, Listening { address, drainer, parting, open });
         }
         let deadline = next.loaded.config.shutdown.drain_timeout.into();
-        for (_, listening) in gone {
-            handle.spawn(async move {
-                listening.drainer.drain(deadline).await;
-            });
+        for ((_, name, ..), listening) in gone {
+            handle.spawn(listening.drain(name, deadline));
         }
         running.tasks.follow(&next, handle);
         certificates::warn(&next, SystemTime::now());
@@ -343,6 +341,13 @@ impl Shared {
             watch.set_files(self.files(&next));
         }
         Ok(())
+    }
+
+    /// The observer of the exchanges of a listener with this drain.
+    fn observer(&self, drain: Asked) -> observer::Observer {
+        let metrics = self.workshop.metrics.clone();
+        let (access_log, is_cut) = (self.access_log.clone(), self.is_cut.clone());
+        observer::Observer { access_log, no_route: metrics.route(""), metrics, is_cut, drain }
     }
 
     /// Watches the files that a new configuration names, before they are read. If the configuration is refused because
@@ -385,16 +390,6 @@ async fn await_keys(snapshot: &Snapshot) {
         }
     };
     let _ = tokio::time::timeout(PATIENCE, all).await;
-}
-
-async fn drain_all(drains: Vec<Drainer>, deadline: Duration) -> usize {
-    drains.iter().for_each(Drainer::ask);
-    let until = tokio::time::Instant::now() + deadline;
-    let mut left = 0;
-    for drainer in drains {
-        left += drainer.drain(until.saturating_duration_since(tokio::time::Instant::now())).await;
-    }
-    left
 }
 
 fn unsettled() -> Error {

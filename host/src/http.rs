@@ -223,7 +223,7 @@ where
 
 /// Serves a connection until it ends (`None`), or until it may rest, which an HTTP/1 connection may after a second
 /// without a request. `drain` is held as long; once it is asked for, the connection finishes its requests and closes
-/// (`connection: close`, or GOAWAY).
+/// (`connection: close`, or GOAWAY); once it is over, they are cut.
 ///
 /// `handler` is called once per request, with a body that has this room's limits, and returns the response. If its
 /// future is dropped, the client has gone.

@@ -94,7 +94,7 @@ fn accept(
     });
     let refused = refused.or_else(|| misdirected(snapshot, listener, connection, parts.version, head.authority()));
     let is_grpc = grpc::is_request(parts.version, &head.headers);
-    let mut exchange = Exchange::start(head, source, id, Instant::now(), snapshot.observer.clone());
+    let mut exchange = Exchange::start(head, source, id, Instant::now(), listener.observer.clone());
     exchange.upgrade = asked;
     exchange.received.is_grpc = is_grpc;
     (exchange, refused.map_or(Ok(body), Err))

@@ -48,7 +48,7 @@ use crate::capability::remote::Remote;
 use crate::capability::secrets::{self, Secrets};
 use crate::capability::store::Stores;
 use crate::config::{self, Diagnostic, Loaded, Report};
-use crate::exchange::{Observer, RequestHead};
+use crate::exchange::RequestHead;
 use crate::headers::{Policy, Reject};
 use crate::http;
 use crate::networks::Networks;
@@ -64,8 +64,6 @@ pub struct Snapshot {
     pub loaded: Loaded,
     /// Which forwarding headers are sent to upstreams.
     pub forwarding: Policy,
-    /// Gets the record of each exchange.
-    pub observer: Arc<dyn Observer>,
     /// The limits of client connections.
     http: Arc<http::Settings>,
     http_without_h2: Arc<http::Settings>,
@@ -118,7 +116,6 @@ impl<'a> Found<'a> {
 pub struct Workshop {
     pub engine: Engine,
     pub metrics: Arc<Metrics>,
-    pub observer: Arc<dyn Observer>,
     pub stores: Stores,
     pub loader: Mutex<Loader>,
     /// The key sets from addresses and files.
@@ -173,7 +170,6 @@ impl Snapshot {
         let http = http_settings(&loaded.config, &workshop.metrics);
         Ok(Snapshot {
             forwarding: policy(&loaded.config.forwarding),
-            observer: workshop.observer.clone(),
             http_without_h2: Arc::new(without_h2(&http)),
             http_without_h1: Arc::new(http::Settings { http1: false, ..http.clone() }),
             http: Arc::new(http),

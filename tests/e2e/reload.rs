@@ -1,7 +1,11 @@
 //! Changes while the gateway runs: what is good takes effect, what is not changes nothing.
 
-use gatewright_tests::{Client, Server, TestGateway, eventually, send};
+use std::time::{Duration, Instant};
+
+use gatewright_tests::{Client, Scripted, Server, TestGateway, Wire, eventually, read_head, send};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 fn answering(text: &str) -> Value {
     json!({ "routes": [{ "match": { "path": "/" }, "plugins": [{ "echo": { "respond": { "body": text } } }] }] })
@@ -75,6 +79,71 @@ async fn listeners_come_and_go() {
 }
 
 #[tokio::test]
+async fn what_runs_on_a_removed_listener_has_the_drain_time_and_is_then_cut() {
+    let (release, gate) = tokio::sync::watch::channel(false);
+    let server = Scripted::start(move |mut stream| {
+        let mut gate = gate.clone();
+        async move {
+            let head = read_head(&mut stream).await;
+            let begin: &[u8] = match head.contains(" /events") {
+                true => b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nbegin\r\n",
+                false => b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nbegin",
+            };
+            stream.write_all(begin).await.unwrap();
+            if head.contains(" /ends ") {
+                gate.wait_for(|open| *open).await.unwrap();
+                stream.write_all(b"ended").await.unwrap();
+            }
+            std::future::pending::<()>().await;
+        }
+    })
+    .await;
+    let config = |names: &[&str]| {
+        let listener = |name: &&str| json!({ "name": name, "address": "127.0.0.1:0" });
+        json!({
+            "listeners": names.iter().map(listener).collect::<Vec<Value>>(),
+            "shutdown": { "drain_timeout": "3s" },
+            "upstreams": { "slow": [server.text()] },
+            "routes": [{ "match": {}, "to": "slow" }],
+        })
+    };
+    let gateway = TestGateway::start(config(&["stays", "leaves"]));
+    let leaves = gateway.address_of("leaves");
+    let mut wires = Vec::new();
+    for path in ["/ends", "/download", "/events/1"] {
+        let mut wire = Wire::connect(leaves).await;
+        wire.send(format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n")).await;
+        wire.read_to("begin").await;
+        wires.push(wire);
+    }
+    let mut old = TcpStream::connect(leaves).await.unwrap();
+    old.write_all(b"GET /events/old HTTP/1.0\r\nhost: a\r\n\r\n").await.unwrap();
+    let streamed = tokio::spawn(async move { Client::http2(leaves).await.send("GET", "/events/2", &[], "").await });
+    eventually("all requests are under way", async || {
+        (gateway.metric("http_server_active_requests", &[]).await == 5.0).then_some(())
+    })
+    .await;
+
+    let started = Instant::now();
+    gateway.write_config(config(&["stays"]));
+    gateway.reload().unwrap();
+    release.send(true).unwrap();
+    wires[0].read_to("ended").await;
+    for wire in &mut wires {
+        wire.read_to_end().await;
+    }
+    let mut text = Vec::new();
+    let error = old.read_to_end(&mut text).await.unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "no end that looks like one in order");
+    assert!(streamed.await.unwrap().is_err());
+    assert!(started.elapsed() >= Duration::from_secs(3), "{:?}", started.elapsed());
+    for record in gateway.wait_for_records(5).await {
+        let expected = if record["path"] == "/ends" { "complete" } else { "shut-down" };
+        assert_eq!(record["outcome"], expected, "{record}");
+    }
+}
+
+#[tokio::test]
 async fn a_listener_goes_from_every_address_to_one_and_back() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let config = |address: &str| {
@@ -126,14 +195,12 @@ async fn unchanged_upstreams_keep_their_connections() {
 #[tokio::test]
 async fn shutdown_lets_a_request_finish() {
     let (release, gate) = tokio::sync::watch::channel(false);
-    let server = gatewright_tests::Scripted::start(move |mut stream| {
+    let server = Scripted::start(move |mut stream| {
         let mut gate = gate.clone();
         async move {
-            gatewright_tests::read_head(&mut stream).await;
+            read_head(&mut stream).await;
             gate.wait_for(|open| *open).await.unwrap();
-            tokio::io::AsyncWriteExt::write_all(&mut stream, b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\ndone")
-                .await
-                .unwrap();
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\ndone").await.unwrap();
         }
     })
     .await;

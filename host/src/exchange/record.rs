@@ -67,6 +67,6 @@ pub enum Fault {
     TimedOut,
     /// A plugin failed and the request was denied, or a plugin ended the exchange.
     Plugin,
-    /// The gateway shut down, and the drain time was over.
+    /// The gateway shut down, or the listener was removed, and the drain time was over.
     ShutDown,
 }

@@ -8,20 +8,24 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::SystemTime;
 
 use crate::capability::metrics::{self, Sample};
+use crate::drain::Asked;
 use crate::exchange::{self, Parts};
 use crate::snapshot::Snapshot;
 use crate::telemetry::exposition::{self, Series};
 use crate::telemetry::metrics::{Metrics, RouteMetrics};
 use crate::telemetry::{AccessLog, Outcome, Record, access_log};
 
-/// Writes the access log and counts requests, for the lifetime of one access log.
+/// Writes the access log and counts the requests of one listener, for the lifetime of one access log.
 pub(super) struct Observer {
     pub access_log: Arc<AccessLog>,
     /// For requests that match no route.
     pub no_route: Arc<RouteMetrics>,
     pub metrics: Arc<Metrics>,
-    /// Whether the drain timeout has passed, so that exchanges are now ended by the gateway and not by the client.
+    /// Whether the drain timeout of the gateway has passed, so that exchanges are now ended by the gateway and not by
+    /// the client.
     pub is_cut: Arc<AtomicBool>,
+    /// The same for the listener.
+    pub drain: Asked,
 }
 
 impl exchange::Observer for Observer {
@@ -80,7 +84,7 @@ impl exchange::Observer for Observer {
             plugin: outcome.answered_by.as_deref(),
             error: outcome.error.as_deref(),
             attributes: &exchange.attributes,
-            outcome: how(outcome, self.is_cut.load(Relaxed)),
+            outcome: how(outcome, self.drain.is_over() || self.is_cut.load(Relaxed)),
         });
     }
 }

@@ -2,11 +2,17 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::{Error, Running};
 use crate::drain::Drainer;
 use crate::listener::{self, Options, Transport};
 use crate::snapshot::{Layer, Listen, Parting};
+use crate::telemetry::{self, Level};
 
 /// The identity of a listener's socket: a listener with the same key needs no new socket.
 pub(super) type Key = (SocketAddr, Arc<str>, bool, bool, bool, Layer);
@@ -16,6 +22,40 @@ pub(super) struct Listening {
     pub address: SocketAddr,
     pub drainer: Drainer,
     pub parting: Parting,
+    /// The open connections of each core.
+    pub open: Vec<Arc<AtomicUsize>>,
+}
+
+impl Listening {
+    /// Lets what runs finish, at most for `deadline`, after the listener was removed; what has not finished is cut.
+    pub async fn drain(self, name: Arc<str>, deadline: Duration) {
+        let left = self.left_after(deadline).await;
+        if left > 0 {
+            telemetry::log(Level::Warn, CUT, &[("listener", &name), ("connections", &left)]);
+        }
+    }
+
+    /// Lets what runs finish, and returns how many connections have not.
+    async fn left_after(&self, deadline: Duration) -> usize {
+        match self.drainer.drain(deadline).await {
+            // A connection may still be counted for a moment.
+            true => 0,
+            false => self.open.iter().map(|open| open.load(Relaxed)).sum(),
+        }
+    }
+}
+
+/// The same for all listeners, when the gateway stops.
+pub(super) async fn drain_all(listeners: Vec<Listening>, deadline: Duration) {
+    listeners.iter().for_each(|listening| listening.drainer.ask());
+    let until = Instant::now() + deadline;
+    let mut left = 0;
+    for listening in &listeners {
+        left += listening.left_after(until.saturating_duration_since(Instant::now())).await;
+    }
+    if left > 0 {
+        telemetry::log(Level::Warn, CUT, &[("connections", &left)]);
+    }
 }
 
 /// Binds the sockets of all new listeners, for all cores, or none of them.
@@ -47,10 +87,29 @@ pub(super) fn key(listen: &Listen) -> Key {
     (listen.address, listen.name.clone(), listen.http1, listen.http2, listen.tls, listen.layer)
 }
 
+/// The message about connections that have not ended in time.
+const CUT: &str = "the drain time is over; connections are cut";
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::drain;
+
+    #[tokio::test(start_paused = true)]
+    async fn connections_are_counted_and_not_who_waits_for_them() {
+        let listening = |drainer| {
+            let (address, parting) = ("127.0.0.1:80".parse().unwrap(), Parting::default());
+            let open = [2, 1].map(|open| Arc::new(AtomicUsize::new(open))).into();
+            Listening { address, drainer, parting, open }
+        };
+        let (drainer, drain) = drain::channel();
+        let _several = (drain.clone(), drain.over());
+        assert_eq!(listening(drainer).left_after(Duration::from_secs(1)).await, 3);
+        let (drainer, drain) = drain::channel();
+        drop(drain);
+        assert_eq!(listening(drainer).left_after(Duration::from_secs(1)).await, 0, "all have finished");
+    }
 
     #[test]
     fn an_address_and_every_address_overlap() {

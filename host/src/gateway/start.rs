@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use super::control::Spawn;
 use super::outbound::Outbound;
 use super::worker::Worker;
-use super::{Error, Running, Shared, control, load, observer, pull, system, tasks};
+use super::{Error, Running, Shared, control, load, pull, system, tasks};
 use crate::admin::{self, Admin};
 use crate::capability::jwt::{Documents, Timing};
 use crate::capability::store::Stores;
@@ -29,9 +29,7 @@ use crate::telemetry::{self, AccessLog, Level, access_log};
 pub fn build(path: &Path) -> Result<Snapshot, Error> {
     let loaded = load(path)?;
     pull::provide(&loaded, path)?;
-    let access_log = AccessLog::open(access_log::Settings { target: access_log::Target::Off, ..Default::default() });
-    let access_log = Arc::new(access_log.map_err(system("access log"))?);
-    let workshop = workshop(path, &loaded.config, access_log, Arc::default(), Arc::default())?;
+    let workshop = workshop(path, &loaded.config, Arc::default())?;
     Snapshot::build(loaded, &workshop, None).map_err(|report| Error::Config(Box::new(report)))
 }
 
@@ -57,13 +55,7 @@ pub fn schema() -> Result<serde_json::Value, Error> {
 ///
 /// # Errors
 /// The machine lacks something that the engine needs.
-fn workshop(
-    path: &Path,
-    config: &config::Config,
-    access_log: Arc<AccessLog>,
-    outbound: Arc<Outbound>,
-    is_cut: Arc<AtomicBool>,
-) -> Result<Workshop, Error> {
+fn workshop(path: &Path, config: &config::Config, outbound: Arc<Outbound>) -> Result<Workshop, Error> {
     let directory = path.parent().unwrap_or(Path::new("")).to_owned();
     let cache = config.compile_cache.as_ref().map(|cache| directory.join(&cache.directory));
     let engine = Engine::new(cache.as_deref()).map_err(|error| Error::System(format!("plugin engine: {error:#}")))?;
@@ -71,17 +63,13 @@ fn workshop(
         let message = "plugins are compiled anew with each start, because the compile cache cannot be used";
         telemetry::log(Level::Warn, message, &[("directory", &directory.display()), ("error", &why)]);
     }
-    let metrics = Arc::new(Metrics::new());
-    let no_route = metrics.route("");
-    let observer = observer::Observer { access_log, no_route, metrics: metrics.clone(), is_cut };
     Ok(Workshop {
         engine,
-        observer: Arc::new(observer),
         stores: Stores::default(),
         loader: Mutex::new(Loader::default()),
         passwords: Arc::default(),
         documents: Documents::new(outbound, Timing::default()),
-        metrics,
+        metrics: Arc::new(Metrics::new()),
         path: path.to_owned(),
         directory,
     })
@@ -92,8 +80,7 @@ pub(super) fn prepare(path: &Path, loaded: Loaded) -> Result<Arc<Shared>, Error>
     let (settings, fixed) = (access_log_settings(&loaded.config, path), Fixed::of(&loaded.config));
     let access_log = Arc::new(AccessLog::open(settings).map_err(system("access log"))?);
     let outbound = Arc::new(Outbound::default());
-    let is_cut = Arc::<AtomicBool>::default();
-    let workshop = workshop(path, &loaded.config, access_log.clone(), outbound.clone(), is_cut.clone())?;
+    let workshop = workshop(path, &loaded.config, outbound.clone())?;
     let snapshot = Snapshot::build(loaded, &workshop, None).map_err(|report| Error::Config(Box::new(report)))?;
     let shared = Arc::new(Shared {
         snapshot: ArcSwap::from_pointee(snapshot),
@@ -107,7 +94,7 @@ pub(super) fn prepare(path: &Path, loaded: Loaded) -> Result<Arc<Shared>, Error>
         }),
         turn: tokio::sync::Mutex::new(()),
         draining: AtomicBool::new(false),
-        is_cut,
+        is_cut: Arc::default(),
         watch: OnceLock::new(),
         outbound,
         fixed,

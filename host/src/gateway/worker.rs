@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -35,6 +37,8 @@ pub(super) struct Opening {
     pub bound: Bound,
     pub listener: Listener,
     pub drain: Drain,
+    /// Counts the open connections.
+    pub open: Arc<AtomicUsize>,
 }
 
 impl Worker {
@@ -78,10 +82,10 @@ async fn accept(opening: Opening, shared: Arc<Shared>, places: Arc<Semaphore>, i
     if opening.listener.layer == Layer::Udp {
         return datagrams(opening, shared, places).await;
     }
-    let Opening { bound, listener, drain } = opening;
+    let Opening { bound, listener, drain, open } = opening;
     // One per core, so that cores do not contend for its reference count.
     let listener = Arc::new(listener);
-    let metrics = shared.workshop.metrics.listener(&listener.name);
+    let counts = Arc::new(Counts { metrics: shared.workshop.metrics.listener(&listener.name), open });
     let name = listener.name.clone();
     let on_error = |error: &std::io::Error| {
         let fields: telemetry::Fields<'_> = &[("listener", &name), ("error", error)];
@@ -92,7 +96,7 @@ async fn accept(opening: Opening, shared: Arc<Shared>, places: Arc<Semaphore>, i
     let serve = move |mut stream, peer, local, place| {
         let snapshot = shared.current();
         let rules = snapshot.rules_of(&listener).cloned();
-        let open = rules.as_ref().and_then(|rules| Open::count(metrics.clone(), rules.max_connections));
+        let open = rules.as_ref().and_then(|rules| Open::count(counts.clone(), rules.max_connections));
         let (shared, drain) = (shared.clone(), serve_drain.clone());
         let (listener, idle) = (listener.clone(), idle.clone());
         let settings = snapshot.settings_of(&listener);
@@ -130,7 +134,7 @@ async fn accept(opening: Opening, shared: Arc<Shared>, places: Arc<Semaphore>, i
                         let Some(server) = server else { return };
                         let connection = Connection::new(client, local, listener.name.clone(), &Scheme::HTTP);
                         let Some((stream, peer)) =
-                            handshake(&server, stream, limit, &connection, &drain, &open.0).await
+                            handshake(&server, stream, limit, &connection, &drain, open.metrics()).await
                         else {
                             return;
                         };
@@ -199,7 +203,7 @@ fn kept_out(shared: &Shared, listener: &Listener, client: SocketAddr) {
 }
 
 async fn datagrams(opening: Opening, shared: Arc<Shared>, places: Arc<Semaphore>) {
-    let Opening { bound, listener, drain } = opening;
+    let Opening { bound, listener, drain, .. } = opening;
     let service = l4::udp::Service {
         metrics: shared.workshop.metrics.listener(&listener.name),
         access_log: shared.access_log.clone(),
@@ -222,28 +226,38 @@ async fn datagrams(opening: Opening, shared: Arc<Shared>, places: Arc<Semaphore>
 }
 
 /// A connection that is counted as open until it ends, in whatever way.
-pub(super) struct Open(Arc<ListenerMetrics>);
+pub(super) struct Open(Arc<Counts>);
+
+/// Counts the connections of one listener on one core.
+struct Counts {
+    /// Those of all listeners of this name, including ones that were removed.
+    metrics: Arc<ListenerMetrics>,
+    open: Arc<AtomicUsize>,
+}
 
 impl Open {
     /// `None` if the limit is reached. Cores count independently, so two of them may each take the last slot at the
     /// same moment.
-    fn count(metrics: Arc<ListenerMetrics>, limit: Option<u64>) -> Option<Open> {
+    fn count(counts: Arc<Counts>, limit: Option<u64>) -> Option<Open> {
+        let metrics = &counts.metrics;
         if limit.is_some_and(|limit| metrics.open() >= limit) {
             metrics.refused();
             return None;
         }
         metrics.accepted();
-        Some(Open(metrics))
+        counts.open.fetch_add(1, Relaxed);
+        Some(Open(counts))
     }
 
     pub(super) fn metrics(&self) -> &Arc<ListenerMetrics> {
-        &self.0
+        &self.0.metrics
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.closed();
+        self.0.metrics.closed();
+        self.0.open.fetch_sub(1, Relaxed);
     }
 }
 

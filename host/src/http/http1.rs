@@ -75,7 +75,7 @@ where
                     match wire.poll_input(cx) {
                         Poll::Ready(Ok(())) => {}
                         Poll::Ready(Err(_)) => return Poll::Ready(None),
-                        Poll::Pending => return Poll::Pending,
+                        Poll::Pending => return wire.poll_cut(cx).map(Result::ok),
                     }
                 }
             })

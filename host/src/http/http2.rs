@@ -55,7 +55,8 @@ pub(super) async fn serve<IO, H, F>(
     };
     let batch = Batch::new(io);
     let mut served = pin!(builder(&settings, responses.clone()).serve_connection(TokioIo::new(batch.clone()), service));
-    let mut asked = pin!(drain.asked());
+    // Wakes this task also when the drain is asked for.
+    let mut over = pin!(drain.over());
     let period = responses.period().min(settings.idle_timeout);
     let mut alarm = pin!(tokio::time::sleep(period));
     let mut is_ending = false;
@@ -63,7 +64,7 @@ pub(super) async fn serve<IO, H, F>(
     let mut turn = |cx: &mut Context<'_>| {
         loop {
             // An error means that the client left or violated the protocol; h2 has told it so.
-            if served.as_mut().poll(cx).is_ready() {
+            if served.as_mut().poll(cx).is_ready() || over.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(());
             }
             if is_ending {
@@ -79,7 +80,7 @@ pub(super) async fn serve<IO, H, F>(
                 }
                 continue;
             }
-            let mut ends = asked.as_mut().poll(cx).is_ready();
+            let mut ends = drain.is_asked();
             if !ends && alarm.as_mut().poll(cx).is_ready() {
                 let now = Instant::now();
                 responses.look(now);

@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 use super::https::Https;
 use super::layer4::Rules;
 use super::{Listen, Snapshot};
+use crate::exchange::Observer;
 use crate::networks::Gate;
 use crate::tls;
 
@@ -17,6 +18,8 @@ use crate::tls;
 pub struct Listener {
     pub listen: Listen,
     pub parting: Parting,
+    /// Gets the record of each exchange.
+    pub observer: Arc<dyn Observer>,
 }
 
 /// The last policy of a listener, set when it is removed from the configuration. Shared by all clones.

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
+use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, Sleep};
 
 use crate::drain::Drain;
@@ -11,27 +12,31 @@ use crate::drain::Drain;
 /// One timer for all deadlines of a connection. It is reset only if it would fire too late; if it fires too early, the
 /// deadline is checked again. Deadlines move with every request, and setting a timer for each costs more than the
 /// parser.
-pub(super) struct Wakeup {
+pub(super) struct Wakeup<'a> {
     timer: Pin<Box<Sleep>>,
-    asked: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    drain: &'a Drain,
+    /// Wakes the task when the drain is asked for and when it is over; `None` from then on.
+    over: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     /// The waker that is registered. Registering once is enough while the task has the same waker.
     waker: Option<Waker>,
 }
 
-impl Wakeup {
-    pub(super) fn new(first: Instant, drain: &Drain) -> Self {
-        let asked: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(drain.asked());
-        Wakeup { timer: Box::pin(tokio::time::sleep_until(first)), asked: Some(asked), waker: None }
+impl<'a> Wakeup<'a> {
+    pub(super) fn new(first: Instant, drain: &'a Drain) -> Self {
+        let over: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(unconstrained(drain.over()));
+        Wakeup { timer: Box::pin(tokio::time::sleep_until(first)), drain, over: Some(over), waker: None }
     }
 
-    /// Ready at the moment; until then, the task is woken at that moment and when the drain is asked for.
+    /// Whether the drain was asked for.
+    pub(super) fn is_drain_asked(&self) -> bool {
+        self.drain.is_asked()
+    }
+
+    /// Ready at the moment, or when the drain is over; until then, the task is woken at that moment and when the drain
+    /// is asked for.
     pub(super) fn poll(&mut self, moment: Instant, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-            self.waker = Some(cx.waker().clone());
-            let _ = self.timer.as_mut().poll(cx);
-            if self.asked.as_mut().is_some_and(|asked| asked.as_mut().poll(cx).is_ready()) {
-                self.asked = None;
-            }
+        if self.poll_over(cx).is_ready() {
+            return Poll::Ready(());
         }
         loop {
             if moment >= self.timer.deadline() && !self.timer.is_elapsed() {
@@ -45,5 +50,23 @@ impl Wakeup {
                 return Poll::Pending;
             }
         }
+    }
+
+    /// Ready when the drain is over. Once the task is registered, and until the drain is asked for, this only compares.
+    pub(super) fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let is_registered = self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
+        if !is_registered {
+            self.waker = Some(cx.waker().clone());
+            // Like the other, even if the task has used up its budget: otherwise that would register nothing.
+            let _ = Pin::new(&mut unconstrained(self.timer.as_mut())).poll(cx);
+        }
+        if !is_registered || self.drain.is_asked() {
+            let Some(over) = &mut self.over else { return Poll::Ready(()) };
+            if over.as_mut().poll(cx).is_ready() {
+                self.over = None;
+                return Poll::Ready(());
+            }
+        }
+        Poll::Pending
     }
 }

@@ -41,14 +41,13 @@ pub(super) struct Wire<'a, IO> {
     unread_bytes_left: u64,
     /// Nothing more is read: the client sends nothing, or nothing that matters.
     is_deaf: bool,
-    wakeup: Wakeup,
+    wakeup: Wakeup<'a>,
     waits: Waits,
     /// When the current wait began.
     since: Instant,
     has_served: bool,
     connection: &'a Connection,
     settings: &'a Settings,
-    drain: &'a Drain,
 }
 
 /// What a connection is waiting for the client to do.
@@ -78,7 +77,7 @@ pub(super) enum Next {
     Gone,
 }
 
-/// The client has gone, or does not read, or its response broke off: nothing more can be sent.
+/// The client has gone, or does not read, or its response broke off or was cut by the drain: nothing more can be sent.
 #[derive(Debug)]
 pub(super) struct Gone;
 
@@ -115,7 +114,6 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Wire<'a, IO> {
             has_served: false,
             connection,
             settings,
-            drain,
         }
     }
 
@@ -157,7 +155,7 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Wire<'a, IO> {
             ready!(self.wakeup.poll(self.since + self.settings.head_timeout, cx));
             return Poll::Ready(Next::Refused(Reject::HeadTimeout));
         }
-        if self.drain.is_asked() {
+        if self.wakeup.is_drain_asked() {
             if !self.has_served {
                 ready!(self.wakeup.poll(self.since + DRAIN_PATIENCE, cx));
             }
@@ -187,7 +185,7 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Wire<'a, IO> {
     /// gateway drains, or nobody will read what the client is still sending.
     pub(super) fn is_last(&self) -> bool {
         let is_abandoned = self.is_deaf || self.feed.as_ref().is_some_and(Feed::is_abandoned);
-        self.framing.is_last() || is_abandoned || self.drain.is_asked()
+        self.framing.is_last() || is_abandoned || self.wakeup.is_drain_asked()
     }
 
     /// Sends a response, and meanwhile reads as much of the request as is wanted.
@@ -212,7 +210,7 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Wire<'a, IO> {
             }
             if !outgoing.is_blocked() {
                 self.waits = Waits::Not;
-                return Poll::Pending;
+                return self.poll_cut(cx);
             }
             self.wait(Waits::Write(outgoing.taken()));
             self.wakeup.poll(self.since + self.settings.write_timeout, cx).map(|()| Err(Gone))
@@ -220,9 +218,14 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Wire<'a, IO> {
         .await
     }
 
+    /// Ready when the exchange has to end because the drain is over.
+    pub(super) fn poll_cut<T>(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, Gone>> {
+        self.wakeup.poll_over(cx).map(|()| Err(Gone))
+    }
+
     /// Waits until the request's body is read, or not worth reading. Returns whether another request may follow.
     pub(super) async fn finish(&mut self, is_last: bool) -> bool {
-        let is_short = is_last || self.drain.is_asked();
+        let is_short = is_last || self.wakeup.is_drain_asked();
         let patience = if is_short { self.settings.unread_timeout } else { self.settings.idle_timeout };
         let mut until = None;
         let mut has_reader = true;

@@ -50,6 +50,22 @@ async fn an_idle_http2_connection_is_closed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn http2_requests_are_cut_when_the_drain_is_over() {
+    let (mut sender, task, drainer, seen) = http2(start()).await;
+    let waiting = tokio::spawn(sender.send_request(request(Method::GET, "/wait", "")));
+    let silent = sender.send_request(request(Method::GET, "/silent", "")).await.unwrap();
+    seen.came.notified().await;
+    let started = Instant::now();
+    assert!(!drainer.drain(Duration::from_secs(30)).await);
+    assert!(!task.is_finished());
+    drop(drainer);
+    task.await.unwrap();
+    assert_eq!(started.elapsed().as_secs(), 30);
+    assert!(waiting.await.unwrap().is_err());
+    assert!(silent.into_body().collect().await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_client_that_does_not_hear_of_the_end_is_cut_once_it_is_idle() {
     let mut served = start();
     // A preface, empty SETTINGS, and no answer to anything after that, such as the ping after GOAWAY.
