@@ -46,7 +46,7 @@ impl<'a> Wakeup<'a> {
                 return Poll::Ready(());
             }
             self.timer.as_mut().reset(moment);
-            if self.timer.as_mut().poll(cx).is_pending() {
+            if self.poll_timer(cx).is_pending() {
                 return Poll::Pending;
             }
         }
@@ -57,8 +57,7 @@ impl<'a> Wakeup<'a> {
         let is_registered = self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
         if !is_registered {
             self.waker = Some(cx.waker().clone());
-            // Like the other, even if the task has used up its budget: otherwise that would register nothing.
-            let _ = Pin::new(&mut unconstrained(self.timer.as_mut())).poll(cx);
+            let _ = self.poll_timer(cx);
         }
         if !is_registered || self.drain.is_asked() {
             let Some(over) = &mut self.over else { return Poll::Ready(()) };
@@ -68,5 +67,9 @@ impl<'a> Wakeup<'a> {
             }
         }
         Poll::Pending
+    }
+    /// Like the drain, even if the task has used up its budget: otherwise that would register nothing.
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut unconstrained(self.timer.as_mut())).poll(cx)
     }
 }
